@@ -1,0 +1,62 @@
+#pragma once
+
+#include <bitset>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace wee5::core {
+
+// A wall-clock minute in the time zone that pg_cron thinks in.
+struct LocalMinute {
+  int minute;   // 0..59
+  int hour;     // 0..23
+  int day;      // 1..31
+  int month;    // 1..12
+  int weekday;  // 0..6, Sunday is 0
+};
+
+// The wall clock of a time zone: unix seconds (UTC) to local time. A plain function, so that the pg layer can pass
+// Postgres's own time zones.
+using LocalClock = LocalMinute (*)(std::int64_t unix_seconds);
+LocalMinute utc_clock(std::int64_t unix_seconds);
+
+// What the installed pg_cron understands beyond five fields and @hourly and the like.
+struct CronDialect {
+  bool last_day = false;  // '$' as day of month (pg_cron 1.6)
+  bool seconds = false;   // 'N seconds', 1..59 (pg_cron 1.5)
+};
+
+// A schedule read exactly as pg_cron's own parser reads it: lists, ranges, steps ("*/5", "10-40/5", not "5/10"),
+// names, 0 and 7 for Sunday, day of month OR day of week unless one of them starts with '*'.
+class CronSchedule {
+ public:
+  // nullopt where pg_cron would refuse the text.
+  static std::optional<CronSchedule> parse(std::string_view text, CronDialect dialect);
+
+  // For 'N seconds' the N, else 0. Such a schedule and @reboot match no minute.
+  int interval_seconds() const noexcept { return interval_seconds_; }
+  bool at_reboot() const noexcept { return at_reboot_; }
+
+  bool matches(std::int64_t unix_seconds, LocalClock clock) const;
+
+  // The newest matching minute (its first second) at or before `unix_seconds`, within four years (29 February);
+  // nullopt where there is none.
+  std::optional<std::int64_t> newest_at_or_before(std::int64_t unix_seconds, LocalClock clock) const;
+  // The first matching minute after `unix_seconds`, within four years.
+  std::optional<std::int64_t> next_after(std::int64_t unix_seconds, LocalClock clock) const;
+
+ private:
+  std::bitset<60> minutes_;
+  std::bitset<24> hours_;
+  std::bitset<32> days_;
+  std::bitset<13> months_;
+  std::bitset<8> weekdays_;
+  bool day_star_ = false;
+  bool weekday_star_ = false;
+  bool last_day_ = false;
+  bool at_reboot_ = false;
+  int interval_seconds_ = 0;
+};
+
+}  // namespace wee5::core

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace wee5::core {
+
+// Why a call did not succeed; the words of the ledger's column `reason`.
+enum class Reason {
+  kNone, kConfig, kDns, kConnect, kTls, kTimeout, kHttp, kRedirect, kResponse, kLost, kOverlap, kPaused, kCancelled
+};
+const char* reason_name(Reason reason) noexcept;  // "" for kNone
+
+// What a transport saw of one attempt. `reason` is what the transport itself can tell: kNone where an answer came
+// (then http_status counts), else kDns, kConnect, kTls, kTimeout, kResponse, kLost, kConfig, kCancelled.
+struct Observation {
+  Reason reason = Reason::kNone;
+  int http_status = 0;
+  std::string url;            // as called
+  std::string endpoint_path;  // as the caller gave it
+  std::string content_type;
+  std::string location;       // of a 3xx
+  std::string detail;         // the transport's own words ("Connection refused"), may be empty
+  std::int64_t timeout_ms = 0;
+};
+
+// What the ledger says about it. `error` is one plain sentence, empty on success; `hint` what to do, in SQL where
+// SQL helps. Text from the network never enters SQL unquoted; a new api_url is proposed only for the same host with or
+// without "www.", or for https.
+struct Explanation {
+  bool succeeded = false;  // 2xx, nothing else
+  Reason reason = Reason::kNone;
+  std::string error;
+  std::string hint;
+};
+Explanation explain(const Observation& observation);
+
+// pg_net tells a failure only in words (libcurl's, or "Timeout of 5000 ms reached ..."), and whether it timed out
+// only in some versions: the reason that those words stand for.
+Reason reason_of_pg_net(std::string_view error_msg, bool timed_out) noexcept;
+
+}  // namespace wee5::core

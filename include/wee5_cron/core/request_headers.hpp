@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace wee5::core {
+
+struct Header {
+  std::string name;
+  std::string value;
+};
+
+enum class Method { kGet, kPost, kPut, kPatch, kDelete, kHead };
+
+// Reads GET, POST, PUT, PATCH, DELETE, HEAD in any case. Throws Error{kInvalidValue} that names the value.
+Method parse_method(std::string_view text);
+const char* method_name(Method method) noexcept;
+// GET and HEAD carry no body; POST, PUT and PATCH send {} where the caller gave none; DELETE may carry one.
+bool takes_body(Method method) noexcept;
+bool needs_body(Method method) noexcept;
+
+// Checks a header that a caller adds: a token as name (RFC 9110), no CR, LF or NUL in the value, and none of
+// Authorization, Host, Content-Length, Transfer-Encoding, Connection nor one that we send ourselves.
+// Throws Error{kInvalidValue} that names the header, not its value.
+void check_custom_header(std::string_view name, std::string_view value);
+
+// Who a request is, for the headers that we send ourselves. Empty means: not there.
+struct RequestIdentity {
+  std::int64_t invocation_id = 0;
+  int attempt = 1;
+  std::string idempotency_key;  // uuid text, the same on every attempt
+  std::string job_name;         // UTF-8, may hold anything: sent percent-encoded where a header cannot hold it
+  std::string scheduled_at;     // RFC 3339, UTC
+};
+
+// Our headers in the order they are sent, then the caller's: Authorization: Bearer <secret>, Content-Type,
+// User-Agent: wee5_cron/<version>, Cache-Control: no-cache, Idempotency-Key, X-Wee5-Cron-Invocation,
+// X-Wee5-Cron-Attempt, and for a job X-Wee5-Cron-Job and X-Wee5-Cron-Scheduled-At. `custom` holds what was
+// checked with check_custom_header, and a job's x-vercel-cron-schedule.
+std::vector<Header> request_headers(std::string_view secret, const RequestIdentity& identity,
+                                    const std::vector<Header>& custom);
+
+}  // namespace wee5::core

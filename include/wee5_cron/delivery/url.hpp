@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace wee5::delivery {
+
+// The app's origin, checked: http or https, a host, no user info, query or fragment, plain http only to private
+// hosts unless `allow_plain_http`. libcurl's parser decides what the text means, since libcurl will make the call.
+// Throws core::Error{kNotReady} that names the value and the way out. `api_url` UTF-8, without blanks around it.
+struct ApiUrl {
+  std::string scheme;  // "http" or "https"
+  std::string host;    // as libcurl normalises it; IPv6 in brackets
+  std::string port;    // always given, 80 or 443 where the text has none
+  std::string text;    // normalised, without a slash at the end
+};
+ApiUrl parse_api_url(std::string_view api_url, bool allow_plain_http);
+
+// The URL of one call: `endpoint_path` (checked by core::check_endpoint_path) under the api_url's prefix. Whatever the
+// path says, scheme, host and port are still api_url's afterwards, else core::Error{kInvalidValue}.
+std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path);
+
+}  // namespace wee5::delivery

@@ -1,0 +1,121 @@
+-- The ledger: one row a call, one row an attempt. The invocation row is the queue as well: the worker of the database
+-- reads what is not finished, sends it, and records what came of it.
+
+-- A sequence of our own, logged: no crash gives an id out again.
+CREATE SEQUENCE wee5_cron.invocation_id_seq;
+
+CREATE TABLE wee5_cron.invocation (
+  id bigint PRIMARY KEY DEFAULT pg_catalog.nextval('wee5_cron.invocation_id_seq'),
+  job_name text,
+  endpoint_path text NOT NULL,
+  method text NOT NULL DEFAULT 'GET',
+  body jsonb,
+  headers jsonb NOT NULL DEFAULT '{}',
+  url text,
+  transport text NOT NULL CHECK (transport IN ('builtin', 'pg_net')),
+  status text NOT NULL DEFAULT 'queued'
+    CHECK (status IN ('queued', 'sending', 'retrying', 'succeeded', 'failed', 'skipped', 'cancelled')),
+  reason text CHECK (reason IN ('config', 'dns', 'connect', 'tls', 'timeout', 'http', 'redirect', 'response', 'lost',
+                                'overlap', 'paused', 'cancelled')),
+  error text,
+  hint text,
+  http_status int,
+  attempts int NOT NULL DEFAULT 0,
+  requested_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  requested_by name NOT NULL DEFAULT SESSION_USER,
+  scheduled_at timestamptz,
+  first_sent_at timestamptz,
+  next_attempt_at timestamptz,
+  finished_at timestamptz,
+  duration interval,
+  cron_run_id bigint,
+  idempotency_key uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+  response_content_type text,
+  response_body text,
+  response_truncated boolean NOT NULL DEFAULT false,
+  timeout interval
+);
+ALTER SEQUENCE wee5_cron.invocation_id_seq OWNED BY wee5_cron.invocation.id;
+
+-- What is not finished, a route's calls in the order of their ids. In the predicate stands finished_at and not status,
+-- so that queued -> sending stays a heap-only update.
+CREATE INDEX invocation_open ON wee5_cron.invocation (transport, pg_catalog.split_part(endpoint_path, '?', 1), id)
+  WHERE finished_at IS NULL;
+-- A job's runs, newest last: job_status.
+CREATE INDEX invocation_job ON wee5_cron.invocation (job_name, id) WHERE job_name IS NOT NULL;
+
+COMMENT ON TABLE wee5_cron.invocation IS
+  'One row a call. status: queued -> sending -> succeeded | failed; besides skipped, cancelled. succeeded means that the app answered 2xx, nothing else does';
+COMMENT ON COLUMN wee5_cron.invocation.job_name IS 'cron.job.jobname of the job that made the call, NULL for a call by hand';
+COMMENT ON COLUMN wee5_cron.invocation.endpoint_path IS 'as the caller gave it';
+COMMENT ON COLUMN wee5_cron.invocation.headers IS 'beyond the ones that every call has; for a job also x-vercel-cron-schedule';
+COMMENT ON COLUMN wee5_cron.invocation.url IS 'the URL that was called; on the builtin transport known when it is sent';
+COMMENT ON COLUMN wee5_cron.invocation.transport IS 'builtin: our own worker; pg_net: that extension';
+COMMENT ON COLUMN wee5_cron.invocation.reason IS
+  'why it did not succeed: config, dns, connect, tls, timeout, http, redirect, response, lost, overlap, paused, cancelled';
+COMMENT ON COLUMN wee5_cron.invocation.error IS 'what happened, one plain sentence';
+COMMENT ON COLUMN wee5_cron.invocation.hint IS 'what to do about it';
+COMMENT ON COLUMN wee5_cron.invocation.attempts IS 'attempts begun';
+COMMENT ON COLUMN wee5_cron.invocation.requested_by IS 'session_user of the caller; app.settings.* are looked up for this role';
+COMMENT ON COLUMN wee5_cron.invocation.scheduled_at IS 'the tick that a job''s call is for';
+COMMENT ON COLUMN wee5_cron.invocation.first_sent_at IS 'NULL on pg_net, which does not tell';
+COMMENT ON COLUMN wee5_cron.invocation.duration IS 'finished_at - first_sent_at; NULL on pg_net';
+COMMENT ON COLUMN wee5_cron.invocation.cron_run_id IS 'cron.job_run_details.runid of the run that made the call';
+COMMENT ON COLUMN wee5_cron.invocation.idempotency_key IS 'sent as Idempotency-Key, the same on every attempt';
+COMMENT ON COLUMN wee5_cron.invocation.response_body IS
+  'the first wee5_cron.max_response_bytes of the answer, as text: bad bytes and NUL replaced';
+COMMENT ON COLUMN wee5_cron.invocation.timeout IS 'of this call; NULL: wee5_cron.request_timeout when it is sent';
+
+-- No foreign key: it would cost every call a row lock.
+CREATE TABLE wee5_cron.attempt (
+  invocation_id bigint NOT NULL,
+  attempt int NOT NULL,
+  started_at timestamptz,
+  finished_at timestamptz,
+  http_status int,
+  reason text,
+  error text,
+  dns_ms real,
+  connect_ms real,
+  tls_ms real,
+  first_byte_ms real,
+  total_ms real,
+  PRIMARY KEY (invocation_id, attempt)
+);
+COMMENT ON TABLE wee5_cron.attempt IS
+  'One row an attempt that ended. dns_ms ... total_ms are lengths of phases in milliseconds; NULL: not reached, or not needed on a reused connection';
+
+-- Ours beside cron.job.
+CREATE TABLE wee5_cron.job (
+  job_name text PRIMARY KEY,
+  jobid bigint,
+  endpoint_path text,
+  catch_up text CHECK (catch_up IN ('once', 'none')),
+  registered boolean NOT NULL DEFAULT false,
+  paused_at timestamptz,
+  pause_note text
+);
+COMMENT ON TABLE wee5_cron.job IS 'The jobs that this extension made: unregister_jobs() and DROP EXTENSION remove these and no other';
+COMMENT ON COLUMN wee5_cron.job.jobid IS 'cron.job.jobid of a job that we made; NULL: not ours';
+COMMENT ON COLUMN wee5_cron.job.registered IS 'made by register_jobs(), which does not bring it back once it was deleted';
+
+-- Which pg_net request carries which call. UNLOGGED like pg_net's own tables: the crash that empties those and restarts
+-- their ids empties this one too, so a stranger's answer is never taken for ours.
+CREATE UNLOGGED TABLE wee5_cron.pg_net_request (
+  invocation_id bigint PRIMARY KEY,
+  request_id bigint NOT NULL
+);
+COMMENT ON TABLE wee5_cron.pg_net_request IS 'Calls handed to pg_net whose answer is not booked yet';
+
+-- The backend of a pg_cron run that made a call: pg_cron may commit its own row later than the call, so the run's id is
+-- looked up when the call is booked. UNLOGGED: after a crash those pids mean nothing.
+CREATE UNLOGGED TABLE wee5_cron.cron_caller (
+  invocation_id bigint PRIMARY KEY,
+  pid int NOT NULL
+);
+COMMENT ON TABLE wee5_cron.cron_caller IS 'Calls by pg_cron whose cron_run_id is not known yet';
+
+SELECT pg_catalog.pg_extension_config_dump('wee5_cron.invocation', '');
+SELECT pg_catalog.pg_extension_config_dump('wee5_cron.invocation_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('wee5_cron.attempt', '');
+SELECT pg_catalog.pg_extension_config_dump('wee5_cron.job', '');
