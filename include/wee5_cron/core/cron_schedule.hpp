@@ -47,6 +47,10 @@ class CronSchedule {
   std::optional<std::int64_t> next_after(std::int64_t unix_seconds, LocalClock clock) const;
 
  private:
+  bool matches_day(const LocalMinute& at, bool last_of_month) const;
+  // From `from` on, a minute's first second, backwards (-1) or forwards (+1).
+  std::optional<std::int64_t> search(std::int64_t from, int direction, LocalClock clock) const;
+
   std::bitset<60> minutes_;
   std::bitset<24> hours_;
   std::bitset<32> days_;

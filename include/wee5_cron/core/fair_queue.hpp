@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <deque>
+#include <iterator>
 #include <list>
 #include <optional>
 #include <string>
@@ -43,5 +45,61 @@ class FairQueue {
   std::list<std::string> turns_;                   // routes with something waiting, next first
 };
 
-// TEMPLATE DEFINITIONS
+template <class Item>
+void FairQueue<Item>::push(std::string_view route, Item item) {
+  Route& entry = routes_[std::string(route)];
+  if (entry.waiting.empty()) turns_.emplace_back(route);
+  entry.waiting.push_back(std::move(item));
+  ++waiting_;
+}
+
+template <class Item>
+std::optional<Item> FairQueue<Item>::take() {
+  if (in_flight_ >= slots_) return std::nullopt;
+  const bool alone = turns_.size() == 1;
+  const std::size_t share = std::max<std::size_t>(1, slots_ / 2);
+  // Short however many routes wait: while a slot is free, at most two routes can hold their share of all.
+  for (auto turn = turns_.begin(); turn != turns_.end(); ++turn) {
+    Route& entry = routes_.find(*turn)->second;
+    if (!alone && entry.in_flight >= share) continue;
+    Item item = std::move(entry.waiting.front());
+    entry.waiting.pop_front();
+    --waiting_;
+    ++entry.in_flight;
+    ++in_flight_;
+    if (entry.waiting.empty()) {
+      turns_.erase(turn);
+    } else {
+      turns_.splice(turns_.end(), turns_, turn);
+    }
+    return item;
+  }
+  return std::nullopt;
+}
+
+template <class Item>
+void FairQueue<Item>::release(std::string_view route) {
+  const auto found = routes_.find(std::string(route));
+  if (found == routes_.end() || found->second.in_flight == 0) return;
+  --found->second.in_flight;
+  --in_flight_;
+  if (found->second.in_flight == 0 && found->second.waiting.empty()) routes_.erase(found);
+}
+
+template <class Item>
+std::size_t FairQueue<Item>::waiting_of(std::string_view route) const {
+  const auto found = routes_.find(std::string(route));
+  return found == routes_.end() ? 0 : found->second.waiting.size();
+}
+
+template <class Item>
+void FairQueue<Item>::clear_waiting() {
+  turns_.clear();
+  waiting_ = 0;
+  for (auto route = routes_.begin(); route != routes_.end();) {
+    route->second.waiting.clear();
+    route = route->second.in_flight == 0 ? routes_.erase(route) : std::next(route);
+  }
+}
+
 }  // namespace wee5::core

@@ -15,4 +15,11 @@ std::string redact(std::string_view text, std::string_view secret);
 // At most `max_bytes` bytes of valid UTF-8, cut between characters, "..." at the end where it was cut.
 std::string shorten(std::string_view utf8, std::size_t max_bytes);
 
+// `text` for the inside of a message: one line, at most `max_bytes` bytes, valid UTF-8; control bytes, bad bytes and
+// invisible or direction-changing characters written as \xNN or \uNNNN, so that a value shows what it holds.
+std::string printable(std::string_view text, std::size_t max_bytes = 100);
+
+// `text` as an SQL string literal that means the same whatever standard_conforming_strings says.
+std::string sql_literal(std::string_view text);
+
 }  // namespace wee5::core

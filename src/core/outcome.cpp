@@ -1,0 +1,222 @@
+#include "wee5_cron/core/outcome.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "bytes.hpp"
+#include "outcome_parts.hpp"
+#include "wee5_cron/core/host_rules.hpp"
+#include "wee5_cron/core/text.hpp"
+
+namespace wee5::core {
+namespace {
+
+constexpr std::size_t kShownDetail = 200;
+constexpr std::string_view kHtmlHint =
+    "The answer is an HTML page, where a cron route usually answers JSON: check that the path reaches the route and "
+    "not "
+    "a login or catch-all page.";
+
+bool contains(std::string_view text, std::string_view wanted) { return text.find(wanted) != std::string_view::npos; }
+
+bool contains_any(std::string_view text, std::initializer_list<std::string_view> wanted) {
+  return std::any_of(wanted.begin(), wanted.end(), [&](std::string_view one) { return contains(text, one); });
+}
+
+// The transport's words behind a sentence: " (Connection refused)".
+std::string in_brackets(std::string_view detail) {
+  while (!detail.empty() && (is_space(detail.back()) || detail.back() == '.')) detail.remove_suffix(1);
+  return detail.empty() ? "" : " (" + printable(detail, kShownDetail) + ")";
+}
+
+std::string shown_authority(const Observation& observation) {
+  const std::string_view authority = authority_of(observation.url);
+  return authority.empty() ? "the app's address" : printable(authority);
+}
+
+std::string shown_host(const Observation& observation) {
+  const std::string_view host = host_of(authority_of(observation.url));
+  return host.empty() ? "of app.settings.api_url" : printable(host);
+}
+
+Advice explain_dns(const Observation& observation) {
+  const std::string detail = lower_case(observation.detail);
+  const bool says_the_same = contains(detail, "resolve host");
+  return {
+      "The host name " + shown_host(observation) + " could not be resolved" +
+          (says_the_same ? "" : in_brackets(observation.detail)) + ".",
+      "Check the spelling in app.settings.api_url (SHOW app.settings.api_url), and that the database server, or the "
+      "container it runs in, can look up this name."};
+}
+
+Advice explain_connect(const Observation& observation) {
+  const std::string host(host_of(authority_of(observation.url)));
+  const std::string detail = lower_case(observation.detail);
+  std::string error = "No connection to " + shown_authority(observation) + in_brackets(observation.detail) + ".";
+  if (is_loopback_host(host)) {
+    return {std::move(error),
+            printable(host) +
+                " is the machine, or the container, that Postgres itself runs in. Start the app there, or put "
+                "the name by which the database reaches it into app.settings.api_url: host.docker.internal from a "
+                "container to its host, the service's name from one container to another."};
+  }
+  if (contains_any(detail, {"timed out", "timeout"})) {
+    return {std::move(error),
+            "Nothing answered: check the port in app.settings.api_url and the firewalls between the database and the "
+            "app; wee5_cron.connect_timeout says how long a connection may take."};
+  }
+  return {
+      std::move(error),
+      "Check that the app is running and that host and port in app.settings.api_url (SHOW app.settings.api_url) are "
+      "those it listens on, as seen from the database server."};
+}
+
+Advice explain_tls(const Observation& observation) {
+  const std::string detail = lower_case(observation.detail);
+  std::string error =
+      "No trusted TLS connection to " + shown_authority(observation) + in_brackets(observation.detail) + ".";
+  if (contains_any(detail, {"subject name", "does not match", "doesn't match", "hostname mismatch"})) {
+    return {std::move(error),
+            "The certificate was issued for another name: app.settings.api_url must use the name that the certificate "
+            "is for; often a 'www.' is missing or too many."};
+  }
+  if (contains(detail, "expired")) return {std::move(error), "The app's certificate has to be renewed."};
+  if (contains_any(detail, {"wrong version number", "packet length", "unknown protocol", "record layer"})) {
+    return {
+        std::move(error),
+        "This port does not speak TLS: check the port, and whether app.settings.api_url should say http://, which is "
+        "accepted for private hosts."};
+  }
+  if (contains_any(detail, {"self-signed", "self signed", "issuer", "unknown ca", "ca cert", "certificate verify"})) {
+    return {std::move(error),
+            "The certificate does not come from an authority that the server trusts: renew it, or name the authority's "
+            "certificates: ALTER SYSTEM SET wee5_cron.ca_file = '/path/to/roots.pem'; SELECT pg_reload_conf();"};
+  }
+  return {
+      std::move(error),
+      "Check the app's certificate and that it speaks TLS 1.2 or newer; wee5_cron.ca_file names other roots than the "
+      "system's."};
+}
+
+std::string duration_text(std::int64_t milliseconds) {
+  return milliseconds % 1000 == 0 ? std::to_string(milliseconds / 1000) + " s" : std::to_string(milliseconds) + " ms";
+}
+
+Advice explain_timeout(const Observation& observation) {
+  const std::int64_t seconds = (observation.timeout_ms + 999) / 1000;
+  const std::string longer = std::to_string(std::max<std::int64_t>(60, 2 * seconds));
+  const std::string within =
+      observation.timeout_ms > 0 ? " within " + duration_text(observation.timeout_ms) : " in time";
+  std::string hint = "The app may have finished its work all the same: look there before you call it again. ";
+  if (seconds > 0 && seconds <= 10) hint += "A cold start alone can take this long. ";
+  hint += "Raise the timeout above the route's own limit: ";
+  if (!observation.endpoint_path.empty() && observation.endpoint_path.size() <= kShownDetail) {
+    hint += "SELECT wee5_cron.invoke(" + sql_literal(valid_utf8(observation.endpoint_path)) + ", timeout => '" +
+            longer + " seconds'), or for all calls ";
+  }
+  hint += "ALTER DATABASE ... SET wee5_cron.request_timeout = '" + longer + "s'.";
+  return {"The app did not answer " + shown_path(observation) + within + in_brackets(observation.detail) + ".",
+          std::move(hint)};
+}
+
+Advice explain_response(const Observation& observation) {
+  const std::string began = observation.http_status > 0
+                                ? "The app began to answer " + status_text(observation.http_status) + " to "
+                                : "No complete answer came to ";
+  return {began + shown_path(observation) + (observation.http_status > 0 ? ", and the answer broke off" : "") +
+              in_brackets(observation.detail) + ".",
+          "The app may have done its work all the same: look at its log before you call it again."};
+}
+
+Advice explain_config(const Observation& observation) {
+  return {"The call of " + shown_path(observation) + " could not be made" + in_brackets(observation.detail) + ".",
+          "Check app.settings.api_url (SHOW app.settings.api_url) and app.settings.cron_secret."};
+}
+
+Advice explain_reason(const Observation& observation) {
+  switch (observation.reason) {
+    case Reason::kConfig:
+      return explain_config(observation);
+    case Reason::kDns:
+      return explain_dns(observation);
+    case Reason::kConnect:
+      return explain_connect(observation);
+    case Reason::kTls:
+      return explain_tls(observation);
+    case Reason::kTimeout:
+      return explain_timeout(observation);
+    case Reason::kLost:
+      return {"What became of the call of " + shown_path(observation) + " is not known" +
+                  in_brackets(observation.detail) + ".",
+              "It may or may not have reached the app: look at the app's log before you call it again."};
+    case Reason::kOverlap:
+      return {"An earlier call of " + shown_path(observation) + " was still running.", ""};
+    case Reason::kPaused:
+      return {"Calls of " + shown_path(observation) + " are paused.", ""};
+    case Reason::kCancelled:
+      return {"The call of " + shown_path(observation) + " was cancelled" + in_brackets(observation.detail) + ".", ""};
+    case Reason::kNone:
+    case Reason::kHttp:
+    case Reason::kRedirect:
+    case Reason::kResponse:
+      break;
+  }
+  return explain_response(observation);
+}
+
+// What an observation amounts to: where the transport names no failure of its own, the status decides.
+Reason reason_of(const Observation& observation) {
+  const bool by_status = observation.reason == Reason::kNone || observation.reason == Reason::kHttp ||
+                         observation.reason == Reason::kRedirect;
+  if (!by_status) return observation.reason;
+  const int status = observation.http_status;
+  if (status <= 0) return Reason::kResponse;
+  if (status >= 200 && status < 300) return Reason::kNone;
+  return status >= 300 && status < 400 ? Reason::kRedirect : Reason::kHttp;
+}
+
+}  // namespace
+
+const char* reason_name(Reason reason) noexcept {
+  constexpr std::array<const char*, 13> kNames = {"",        "config", "dns",      "connect",  "tls",
+                                                  "timeout", "http",   "redirect", "response", "lost",
+                                                  "overlap", "paused", "cancelled"};
+  return kNames[static_cast<std::size_t>(reason)];
+}
+
+Explanation explain(const Observation& observation) {
+  const Reason reason = reason_of(observation);
+  if (reason == Reason::kNone) return {true, reason, "", is_html(observation) ? std::string(kHtmlHint) : ""};
+  Advice advice;
+  if (reason == Reason::kRedirect) {
+    advice = explain_redirect(observation);
+  } else if (reason == Reason::kHttp) {
+    advice = explain_status(observation);
+  } else {
+    advice = explain_reason(observation);
+  }
+  return {false, reason, std::move(advice.error), std::move(advice.hint)};
+}
+
+Reason reason_of_pg_net(std::string_view error_msg, bool timed_out) noexcept {
+  // The words of a timeout first: they go on to list the lengths of its DNS and TLS phases.
+  const auto says = [&](std::string_view wanted) {
+    return std::search(error_msg.begin(), error_msg.end(), wanted.begin(), wanted.end(),
+                       [](char a, char b) { return to_lower(a) == b; }) != error_msg.end();
+  };
+  const auto says_any = [&](std::initializer_list<std::string_view> wanted) {
+    return std::any_of(wanted.begin(), wanted.end(), says);
+  };
+  if (timed_out || says_any({"timeout", "timed out"})) return Reason::kTimeout;
+  if (says_any({"resolve host", "resolve proxy", "resolving host", "could not resolve"})) return Reason::kDns;
+  if (says_any({"connect to server", "failed to connect", "connection refused", "proxy handshake"})) {
+    return Reason::kConnect;
+  }
+  if (says_any({"ssl", "tls", "certificate", "ca cert", "issuer check", "crl file"})) return Reason::kTls;
+  if (says("redirect")) return Reason::kRedirect;
+  if (says_any({"url using bad", "unsupported protocol", "malformed", "bad/illegal"})) return Reason::kConfig;
+  return Reason::kResponse;
+}
+
+}  // namespace wee5::core

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "wee5_cron/core/outcome.hpp"
+
+// The parts that outcome.cpp is made of: what is said about an answer, and about a redirect.
+namespace wee5::core {
+
+struct Advice {
+  std::string error;
+  std::string hint;
+};
+
+// "500 Internal Server Error"; the number alone where no phrase is known.
+std::string status_text(int http_status);
+
+// The caller's path as a sentence shows it.
+std::string shown_path(const Observation& observation);
+
+// "host:port" as the URL has it.
+std::string_view authority_of(std::string_view url);
+std::string_view host_of(std::string_view authority);
+
+// An HTML page, where a cron route answers JSON.
+bool is_html(const Observation& observation);
+
+Advice explain_status(const Observation& observation);
+Advice explain_redirect(const Observation& observation);
+
+}  // namespace wee5::core

@@ -1,0 +1,132 @@
+#include "wee5_cron/core/request_headers.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "bytes.hpp"
+#include "wee5_cron/core/error.hpp"
+#include "wee5_cron/core/text.hpp"
+#include "wee5_cron/core/version.hpp"
+
+namespace wee5::core {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, Method>, 6> kMethods = {{{"GET", Method::kGet},
+                                                                          {"POST", Method::kPost},
+                                                                          {"PUT", Method::kPut},
+                                                                          {"PATCH", Method::kPatch},
+                                                                          {"DELETE", Method::kDelete},
+                                                                          {"HEAD", Method::kHead}}};
+
+// The transfer's own: a second one would let a caller choose the host, forge the bearer or split the request.
+constexpr std::array<std::string_view, 5> kTransferHeaders = {"authorization", "host", "content-length",
+                                                              "transfer-encoding", "connection"};
+// What we send with every request; all that starts with kOurPrefix besides.
+constexpr std::array<std::string_view, 5> kOurHeaders = {"content-type", "user-agent", "cache-control",
+                                                         "idempotency-key", "x-vercel-cron-schedule"};
+constexpr std::string_view kOurPrefix = "x-wee5-cron-";
+
+bool is_one_of(std::string_view name, const auto& list) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+// tchar of RFC 9110, section 5.6.2.
+bool is_token_byte(char byte) {
+  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  return is_alnum(byte) || kMarks.find(byte) != std::string_view::npos;
+}
+
+// A whole line "Name: value" given as a name must not bring its value into an error.
+std::string shown_name(std::string_view name) { return "\"" + printable(name.substr(0, name.find(':'))) + "\""; }
+
+// `text` so that a header can hold it and decodeURIComponent() gives it back: printable ASCII stays, without '%', and
+// without blanks at the ends, which a receiver takes off.
+std::string header_text(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char byte = text[at];
+    const bool outer_blank = byte == ' ' && (at == 0 || at + 1 == text.size());
+    if (is_control(byte) || !is_ascii(byte) || byte == '%' || outer_blank) {
+      append_percent_encoded(out, byte);
+    } else {
+      out += byte;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Method parse_method(std::string_view text) {
+  for (const auto& [name, method] : kMethods) {
+    if (equals_ignoring_case(text, name)) return method;
+  }
+  throw Error(ErrorKind::kInvalidValue, "invalid method \"" + printable(text) + "\"",
+              "Use GET, POST, PUT, PATCH, DELETE or HEAD.");
+}
+
+const char* method_name(Method method) noexcept {
+  switch (method) {
+    case Method::kGet:
+      return "GET";
+    case Method::kPost:
+      return "POST";
+    case Method::kPut:
+      return "PUT";
+    case Method::kPatch:
+      return "PATCH";
+    case Method::kDelete:
+      return "DELETE";
+    case Method::kHead:
+      return "HEAD";
+  }
+  return "GET";
+}
+
+bool takes_body(Method method) noexcept { return method != Method::kGet && method != Method::kHead; }
+
+bool needs_body(Method method) noexcept { return takes_body(method) && method != Method::kDelete; }
+
+void check_custom_header(std::string_view name, std::string_view value) {
+  if (name.empty() || !std::all_of(name.begin(), name.end(), is_token_byte)) {
+    throw Error(
+        ErrorKind::kInvalidValue, "invalid header name " + shown_name(name),
+        "A header's name holds letters, digits and hyphens, such as \"X-Request-Source\"; no blanks and no colon.");
+  }
+  const std::string lower = lower_case(name);
+  if (is_one_of(lower, kTransferHeaders)) {
+    throw Error(ErrorKind::kInvalidValue, "header " + shown_name(name) + " cannot be set by a caller",
+                lower == "authorization" ? "The bearer comes from app.settings.cron_secret; leave the header out."
+                                         : "It is written with the request itself; leave it out.");
+  }
+  if (is_one_of(lower, kOurHeaders) || lower.starts_with(kOurPrefix)) {
+    throw Error(ErrorKind::kInvalidValue, "header " + shown_name(name) + " cannot be set by a caller",
+                "wee5_cron sends this header itself; choose another name.");
+  }
+  constexpr std::string_view kForbidden("\r\n\0", 3);
+  if (value.find_first_of(kForbidden) != std::string_view::npos) {
+    throw Error(ErrorKind::kInvalidValue,
+                "the value of header " + shown_name(name) + " holds a line break or a NUL byte",
+                "Take it out, or encode the value, for instance as base64.");
+  }
+}
+
+std::vector<Header> request_headers(std::string_view secret, const RequestIdentity& identity,
+                                    const std::vector<Header>& custom) {
+  std::vector<Header> headers;
+  headers.reserve(9 + custom.size());
+  headers.push_back({"Authorization", "Bearer " + std::string(secret)});
+  headers.push_back({"Content-Type", "application/json"});
+  headers.push_back({"User-Agent", std::string("wee5_cron/") + kVersion});
+  headers.push_back({"Cache-Control", "no-cache"});
+  if (!identity.idempotency_key.empty()) headers.push_back({"Idempotency-Key", identity.idempotency_key});
+  headers.push_back({"X-Wee5-Cron-Invocation", std::to_string(identity.invocation_id)});
+  headers.push_back({"X-Wee5-Cron-Attempt", std::to_string(identity.attempt)});
+  if (!identity.job_name.empty()) headers.push_back({"X-Wee5-Cron-Job", header_text(identity.job_name)});
+  if (!identity.scheduled_at.empty()) headers.push_back({"X-Wee5-Cron-Scheduled-At", identity.scheduled_at});
+  headers.insert(headers.end(), custom.begin(), custom.end());
+  return headers;
+}
+
+}  // namespace wee5::core
