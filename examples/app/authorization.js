@@ -1,0 +1,14 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+
+const digest = (text) => createHash('sha256').update(text).digest()
+
+// Returns a function that tells whether an Authorization header carries the secret. Digests are compared, in constant
+// time: comparing the strings would tell a patient listener how long the secret is and how much of it was right.
+export function bearerCheck(secret) {
+  if (typeof secret !== 'string' || secret.trim() === '') {
+    // `Bearer ${undefined}` would otherwise be a password that everybody knows.
+    throw new Error('CRON_SECRET is not set: without it anybody could call the routes')
+  }
+  const expected = digest(`Bearer ${secret}`)
+  return (header) => timingSafeEqual(digest(header ?? ''), expected)
+}

@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# A private PostgreSQL cluster in a directory of its own. initdb and postgres refuse to run as root: as root the cluster
+# belongs to an unprivileged user, otherwise to whoever runs the script.
+
+# Sets owner and owner_command, which runs what follows it as that user. Not runuser: it stays as a parent between, so
+# that signals and process ids would be those of the wrong process.
+choose_owner() {
+  owner_command=()
+  if ((EUID != 0)); then
+    owner=$(id -un)
+    return
+  fi
+  for owner in postgres nobody ''; do
+    if [[ -n $owner ]] && id -u "$owner" >/dev/null 2>&1; then break; fi
+  done
+  [[ -n $owner ]] || give_up 'there is no unprivileged user to run PostgreSQL as'
+  owner_command=(setpriv "--reuid=$(id -u "$owner")" "--regid=$(id -g "$owner")" --init-groups --)
+}
+
+as_owner() {
+  "${owner_command[@]}" "$@"
+}
+
+# Settings of the calling shell would lead psql and initdb elsewhere.
+forget_postgres_environment() {
+  local name
+  for name in "${!PG@}"; do
+    # PG_MAJOR and PG_CONFIG are ours, not libpq's.
+    if [[ $name != PG_* ]]; then unset "$name"; fi
+  done
+}
+
+# Makes a directory in /tmp that belongs to the owner and prints its name. Not in TMPDIR: the path of a socket has at
+# most 107 bytes, and the owner must get through every directory above.
+owners_directory() {
+  local directory
+  directory=$(mktemp --directory "/tmp/$1.XXXXXX")
+  if ((EUID == 0)); then chown "$owner:" "$directory"; fi
+  echo "$directory"
+}
+
+# cluster_create <directory>: initdb, with the pg_hba.conf that Debian gives to a new cluster. Settings for
+# postgresql.conf come on standard input.
+cluster_create() {
+  local directory=$1 data=$1/data
+  cluster_bin=$("$pg_config" --bindir)
+  (cd "$directory" && as_owner "$cluster_bin/initdb" --pgdata="$data" --username="$owner" --auth=trust --encoding=UTF8 \
+    --locale=C.UTF-8 --no-sync --no-instructions) >"$directory.initdb" 2>&1 ||
+    { cat "$directory.initdb" >&2; rm -f "$directory.initdb"; give_up 'initdb failed'; }
+  rm -f "$directory.initdb"
+  as_owner tee "$data/pg_hba.conf" >/dev/null <<-'HBA'
+	local   all             postgres                                peer
+	local   all             all                                     peer
+	host    all             all             127.0.0.1/32            scram-sha-256
+	host    all             all             ::1/128                 scram-sha-256
+	HBA
+  {
+    # The directory is private to its owner, and so is the socket in it.
+    echo "unix_socket_directories = '$directory'"
+    echo "listen_addresses = '127.0.0.1'"
+    cat
+  } | as_owner tee -a "$data/postgresql.conf" >/dev/null
+}
+
+# cluster_start <directory>: starts it on a free port and sets cluster_port. The server says itself whether a port was
+# free; asking before would be a race.
+cluster_start() {
+  local directory=$1 attempt
+  for attempt in 1 2 3 4 5; do
+    cluster_port=$((20000 + RANDOM % 10000))
+    # The log file would otherwise be the one thing that keeps the script's own output open.
+    if (cd "$directory" && as_owner "$cluster_bin/pg_ctl" --pgdata="$directory/data" --log="$directory/server.log" \
+      --options="-p $cluster_port" --wait --silent start) >/dev/null 2>&1 </dev/null; then
+      return
+    fi
+    as_owner grep -q 'Address already in use' "$directory/server.log" || break
+    say "port $cluster_port was taken (attempt $attempt), trying another one"
+    as_owner truncate -s 0 "$directory/server.log"
+  done
+  give_up 'the PostgreSQL server did not start'
+}
+
+# cluster_stop <directory>: stops it, whatever state it is in; no word when it does not run.
+cluster_stop() {
+  local directory=$1
+  [[ -f $directory/data/postmaster.pid ]] || return 0
+  (cd "$directory" && as_owner "$cluster_bin/pg_ctl" --pgdata="$directory/data" --mode=fast --timeout=20 --silent stop) \
+    >/dev/null 2>&1 ||
+    (cd "$directory" && as_owner "$cluster_bin/pg_ctl" --pgdata="$directory/data" --mode=immediate --silent stop) \
+      >/dev/null 2>&1 || true
+}
+
+# cluster_psql <directory> [psql option...]: runs what comes on standard input; ends at the first error. The statements
+# never stand in the arguments of a process, where ps shows them.
+cluster_psql() {
+  local directory=$1
+  shift
+  (cd "$directory" && as_owner "$cluster_bin/psql" --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --host="$directory" \
+    --port="$cluster_port" --username="$owner" --dbname=postgres "$@")
+}

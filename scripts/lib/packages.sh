@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# Debian packages: which versions belong to this release, and installing those that are missing.
+
+# Sets postgres_major, clang_major and pg_config for this Debian release. PG_MAJOR in the environment chooses another
+# PostgreSQL, e.g. one from apt.postgresql.org.
+choose_versions() {
+  local release='' id=''
+  if [[ -r /etc/os-release ]]; then
+    # shellcheck disable=SC1091
+    id=$(. /etc/os-release && echo "${ID:-}")
+    # shellcheck disable=SC1091
+    release=$(. /etc/os-release && echo "${VERSION_ID:-}")
+  fi
+  case "$id-$release" in
+    debian-12) postgres_major=15 clang_major=14 ;;
+    debian-13) postgres_major=17 clang_major=19 ;;
+    *)
+      [[ -n ${PG_MAJOR:-} ]] || give_up "made for Debian 12 and 13, this is '$id $release'" \
+        "On another system with apt, name the PostgreSQL version: PG_MAJOR=16 ${0##*/}"
+      clang_major=${CLANG_MAJOR:-14}
+      ;;
+  esac
+  postgres_major=${PG_MAJOR:-$postgres_major}
+  clang_major=${CLANG_MAJOR:-$clang_major}
+  # By its full path: sudo has a PATH of its own, and the pg_config that is found first may be another version's.
+  pg_config=/usr/lib/postgresql/$postgres_major/bin/pg_config
+}
+
+# Runs a command as root, through sudo where we are not root.
+as_root() {
+  if ((EUID == 0)); then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo -- "$@"
+  else
+    give_up "this needs root: $*" 'Run it as root, or as a user who may use sudo.'
+  fi
+}
+
+is_installed() {
+  [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+# Sets node to a Node of 18 or newer; false if there is none. As root only one that every user can run counts, for it is
+# an unprivileged one who will.
+choose_node() {
+  local candidates=(/usr/local/bin/node /usr/bin/node)
+  if ((EUID != 0)); then candidates=("$(command -v node || true)" "${candidates[@]}"); fi
+  for node in "${candidates[@]}"; do
+    if [[ -x $node ]] && "$node" -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' 2>/dev/null; then
+      return 0
+    fi
+  done
+  return 1
+}
+
+apt_install() {
+  # The lock: another apt may be at work, on a fresh machine the one of the first boot.
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install "$@" \
+    </dev/null >"$apt_log" 2>&1 || { tail -n 20 "$apt_log" >&2; give_up "apt-get could not install: $*"; }
+}
+
+# Installs those of the named packages that are missing, and says which.
+install_missing_packages() {
+  local missing=() package
+  for package in "$@"; do is_installed "$package" || missing+=("$package"); done
+  if ((${#missing[@]} == 0)); then
+    say 'packages: nothing is missing'
+    return
+  fi
+  command -v apt-get >/dev/null || give_up "apt-get is missing, and so are: ${missing[*]}"
+  say "packages: installing ${missing[*]}"
+  apt_log=$(mktemp)
+  as_root apt-get -o DPkg::Lock::Timeout=300 -qq update </dev/null >"$apt_log" 2>&1 ||
+    { tail -n 20 "$apt_log" >&2; give_up 'apt-get update failed'; }
+  if [[ " ${missing[*]} " == *" postgresql-$postgres_major "* ]]; then
+    install_without_a_server_of_its_own "${missing[@]}"
+  else
+    apt_install "${missing[@]}"
+  fi
+  rm -f "$apt_log"
+}
+
+# Debian makes and starts a cluster "main" with the server's package. Nobody asked us for one, so for this one
+# installation it is told not to.
+install_without_a_server_of_its_own() {
+  local setting=/etc/postgresql-common/createcluster.d/wee5-cron-no-main.conf
+  apt_install postgresql-common
+  as_root install -d /etc/postgresql-common/createcluster.d
+  echo 'create_main_cluster = false' | as_root tee "$setting" >/dev/null
+  # In a subshell, so that the setting goes away also when the installation fails.
+  if (apt_install "$@"); then
+    as_root rm -f "$setting"
+  else
+    as_root rm -f "$setting"
+    exit 1
+  fi
+}
