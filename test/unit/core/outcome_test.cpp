@@ -1,0 +1,235 @@
+#include "wee5_cron/core/outcome.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+
+namespace wee5::core {
+namespace {
+
+Observation answer(int status, std::string content_type = "application/json") {
+  Observation observation;
+  observation.http_status = status;
+  observation.url = "https://app.example.com/api/cron/poll-activities";
+  observation.endpoint_path = "/api/cron/poll-activities";
+  observation.content_type = std::move(content_type);
+  observation.timeout_ms = 60'000;
+  return observation;
+}
+
+Observation failure(Reason reason, std::string detail, std::string url = "https://app.example.com/api/x") {
+  Observation observation;
+  observation.reason = reason;
+  observation.detail = std::move(detail);
+  observation.url = std::move(url);
+  observation.endpoint_path = "/api/x";
+  observation.timeout_ms = 5'000;
+  return observation;
+}
+
+bool contains(std::string_view text, std::string_view wanted) { return text.find(wanted) != std::string_view::npos; }
+
+TEST(Outcome, ReasonsAreTheLedgersWords) {
+  EXPECT_STREQ(reason_name(Reason::kNone), "");
+  EXPECT_STREQ(reason_name(Reason::kConfig), "config");
+  EXPECT_STREQ(reason_name(Reason::kDns), "dns");
+  EXPECT_STREQ(reason_name(Reason::kConnect), "connect");
+  EXPECT_STREQ(reason_name(Reason::kTls), "tls");
+  EXPECT_STREQ(reason_name(Reason::kTimeout), "timeout");
+  EXPECT_STREQ(reason_name(Reason::kHttp), "http");
+  EXPECT_STREQ(reason_name(Reason::kRedirect), "redirect");
+  EXPECT_STREQ(reason_name(Reason::kResponse), "response");
+  EXPECT_STREQ(reason_name(Reason::kLost), "lost");
+  EXPECT_STREQ(reason_name(Reason::kOverlap), "overlap");
+  EXPECT_STREQ(reason_name(Reason::kPaused), "paused");
+  EXPECT_STREQ(reason_name(Reason::kCancelled), "cancelled");
+}
+
+TEST(Outcome, SuccessIs2xxAndNothingElse) {
+  for (int status = 100; status < 600; ++status) {
+    const Explanation explanation = explain(answer(status));
+    EXPECT_EQ(explanation.succeeded, status >= 200 && status <= 299) << status;
+    EXPECT_EQ(explanation.error.empty(), explanation.succeeded) << status;
+    const Reason expected = status >= 200 && status < 300   ? Reason::kNone
+                            : status >= 300 && status < 400 ? Reason::kRedirect
+                                                            : Reason::kHttp;
+    EXPECT_EQ(explanation.reason, expected) << status;
+    if (explanation.succeeded) {
+      EXPECT_EQ(explanation.hint, "");
+      continue;
+    }
+    EXPECT_FALSE(explanation.hint.empty()) << status;
+    EXPECT_TRUE(contains(explanation.error, std::to_string(status))) << explanation.error;
+    EXPECT_TRUE(explanation.error.ends_with('.')) << explanation.error;
+  }
+}
+
+TEST(Outcome, NoAnswerAtAllIsNoSuccess) {
+  const Explanation explanation = explain(answer(0));
+  EXPECT_FALSE(explanation.succeeded);
+  EXPECT_EQ(explanation.reason, Reason::kResponse);
+  EXPECT_EQ(explanation.error, "No complete answer came to /api/cron/poll-activities.");
+}
+
+// A status that arrived does not hide that the transport failed afterwards.
+TEST(Outcome, TheTransportsReasonComesFirst) {
+  Observation observation = answer(200);
+  observation.reason = Reason::kResponse;
+  observation.detail = "transfer closed with 10 bytes remaining to read";
+  const Explanation explanation = explain(observation);
+  EXPECT_FALSE(explanation.succeeded);
+  EXPECT_EQ(explanation.reason, Reason::kResponse);
+  EXPECT_EQ(
+      explanation.error,
+      "The app began to answer 200 OK to /api/cron/poll-activities, and the answer broke off (transfer closed with "
+      "10 bytes remaining to read).");
+}
+
+TEST(Outcome, SaysWhatTheAppAnswered) {
+  EXPECT_EQ(explain(answer(500)).error, "The app answered 500 Internal Server Error to /api/cron/poll-activities.");
+  EXPECT_EQ(explain(answer(404)).error, "The app answered 404 Not Found to /api/cron/poll-activities.");
+  EXPECT_EQ(explain(answer(599)).error, "The app answered 599 to /api/cron/poll-activities.");
+}
+
+TEST(Outcome, A401PointsAtTheSecretAndAtWhatStandsInFront) {
+  const std::string hint = explain(answer(401)).hint;
+  EXPECT_TRUE(contains(hint, "CRON_SECRET"));
+  EXPECT_TRUE(contains(hint, "ALTER DATABASE ... SET app.settings.cron_secret = '...'"));
+  EXPECT_TRUE(contains(hint, "Deployment Protection"));
+  EXPECT_TRUE(explain(answer(401, "text/html; charset=utf-8")).hint.starts_with("The answer is an HTML page"));
+}
+
+TEST(Outcome, HintsOfOtherStatusesAreOfUse) {
+  EXPECT_TRUE(contains(explain(answer(404)).hint, "app/api/cron/poll-activities/route.ts"));
+  EXPECT_TRUE(contains(explain(answer(404)).hint, "app.settings.api_url"));
+  EXPECT_TRUE(
+      contains(explain(answer(405)).hint, "SELECT wee5_cron.invoke('/api/cron/poll-activities', method => 'POST')"));
+  EXPECT_TRUE(contains(explain(answer(504)).hint, "maxDuration"));
+  EXPECT_TRUE(contains(explain(answer(503)).hint, "deployed"));
+  EXPECT_TRUE(contains(explain(answer(500)).hint, "log"));
+  EXPECT_TRUE(contains(explain(answer(422)).hint, "response_body"));
+}
+
+TEST(Outcome, AnHtmlPageInPlaceOfJsonIsASuccessWithAHint) {
+  const Explanation explanation = explain(answer(200, "Text/HTML; charset=utf-8"));
+  EXPECT_TRUE(explanation.succeeded);
+  EXPECT_EQ(explanation.error, "");
+  EXPECT_TRUE(contains(explanation.hint, "HTML page"));
+}
+
+TEST(Outcome, CallersPathIsQuotedWhereItEntersSql) {
+  Observation observation = answer(405);
+  observation.endpoint_path = "/a'); DROP TABLE x; --";
+  EXPECT_TRUE(contains(explain(observation).hint, "invoke('/a''); DROP TABLE x; --', method"));
+}
+
+TEST(Outcome, Dns) {
+  const Explanation explanation = explain(failure(Reason::kDns, "Could not resolve host: app.example.com"));
+  EXPECT_EQ(explanation.reason, Reason::kDns);
+  EXPECT_EQ(explanation.error, "The host name app.example.com could not be resolved.");
+  EXPECT_TRUE(contains(explanation.hint, "SHOW app.settings.api_url"));
+  EXPECT_TRUE(contains(explain(failure(Reason::kDns, "no DNS server")).error, "(no DNS server)"));
+}
+
+TEST(Outcome, ConnectionRefusedOnLoopbackSpeaksOfContainers) {
+  for (const std::string_view host : {"localhost", "127.0.0.1", "[::1]"}) {
+    const Explanation explanation =
+        explain(failure(Reason::kConnect, "Connection refused", "http://" + std::string(host) + ":3000/api/x"));
+    EXPECT_EQ(explanation.error, "No connection to " + std::string(host) + ":3000 (Connection refused).");
+    EXPECT_TRUE(contains(explanation.hint, "container"));
+    EXPECT_TRUE(contains(explanation.hint, "host.docker.internal"));
+  }
+  const Explanation elsewhere = explain(failure(Reason::kConnect, "Connection refused."));
+  EXPECT_EQ(elsewhere.error, "No connection to app.example.com (Connection refused).");
+  EXPECT_FALSE(contains(elsewhere.hint, "container"));
+  EXPECT_TRUE(contains(explain(failure(Reason::kConnect, "Connection timed out")).hint, "connect_timeout"));
+}
+
+TEST(Outcome, TlsByWhatIsWrong) {
+  const auto hint = [](const char* detail) { return explain(failure(Reason::kTls, detail)).hint; };
+  EXPECT_TRUE(contains(hint("SSL: no alternative certificate subject name matches target host name 'x'"), "'www.'"));
+  EXPECT_TRUE(contains(hint("SSL certificate problem: certificate has expired"), "renewed"));
+  EXPECT_TRUE(contains(hint("SSL certificate problem: self-signed certificate"), "wee5_cron.ca_file"));
+  EXPECT_TRUE(contains(hint("SSL certificate problem: unable to get local issuer certificate"), "wee5_cron.ca_file"));
+  EXPECT_TRUE(contains(hint("error:0A00010B:SSL routines::wrong version number"), "does not speak TLS"));
+  EXPECT_TRUE(contains(hint("handshake failure"), "TLS 1.2"));
+}
+
+TEST(Outcome, TimeoutWarnsThatTheAppMayHaveFinished) {
+  const Explanation explanation = explain(failure(Reason::kTimeout, ""));
+  EXPECT_EQ(explanation.error, "The app did not answer /api/x within 5 s.");
+  EXPECT_TRUE(contains(explanation.hint, "may have finished"));
+  EXPECT_TRUE(contains(explanation.hint, "cold start"));
+  EXPECT_TRUE(contains(explanation.hint, "SELECT wee5_cron.invoke('/api/x', timeout => '60 seconds')"));
+  EXPECT_TRUE(contains(explanation.hint, "SET wee5_cron.request_timeout = '60s'"));
+
+  Observation longer = failure(Reason::kTimeout, "");
+  longer.timeout_ms = 90'500;
+  EXPECT_EQ(explain(longer).error, "The app did not answer /api/x within 90500 ms.");
+  EXPECT_TRUE(contains(explain(longer).hint, "'182s'"));
+  EXPECT_FALSE(contains(explain(longer).hint, "cold start"));
+}
+
+TEST(Outcome, TheRestHaveTheirSentence) {
+  for (const Reason reason : {Reason::kConfig, Reason::kLost, Reason::kCancelled, Reason::kOverlap, Reason::kPaused}) {
+    const Explanation explanation = explain(failure(reason, ""));
+    EXPECT_FALSE(explanation.succeeded);
+    EXPECT_EQ(explanation.reason, reason);
+    EXPECT_TRUE(contains(explanation.error, "/api/x")) << explanation.error;
+  }
+  EXPECT_TRUE(contains(explain(failure(Reason::kLost, "")).hint, "log"));
+}
+
+TEST(Outcome, TextOfTheTransportStaysOneLine) {
+  const std::string error = explain(failure(Reason::kResponse, "evil\r\nLOG: \x1b[31m" + std::string(5000, 'x'))).error;
+  EXPECT_EQ(error.find_first_of("\r\n\x1b"), std::string::npos);
+  EXPECT_LT(error.size(), 400U);
+}
+
+TEST(Outcome, EmptyObservationsDoNoHarm) {
+  for (int reason = 0; reason <= static_cast<int>(Reason::kCancelled); ++reason) {
+    Observation observation;
+    observation.reason = static_cast<Reason>(reason);
+    const Explanation explanation = explain(observation);
+    EXPECT_FALSE(explanation.succeeded);
+    EXPECT_FALSE(explanation.error.empty());
+  }
+}
+
+TEST(PgNet, WordsToReasons) {
+  struct Row {
+    const char* words;
+    Reason reason;
+  };
+  for (const Row& row : {
+           Row{"Couldn't resolve host name", Reason::kDns},
+           Row{"Could not resolve hostname", Reason::kDns},
+           Row{"Couldn't resolve proxy name", Reason::kDns},
+           Row{"Couldn't connect to server", Reason::kConnect},
+           Row{"Could not connect to server", Reason::kConnect},
+           Row{"Timeout was reached", Reason::kTimeout},
+           Row{"Timeout of 5000 ms reached. Total time: 5001.0 ms (DNS time: 73.4 ms, TCP/SSL handshake time: 677.2 "
+               "ms, "
+               "HTTP Request/Response time: 0.0 ms)",
+               Reason::kTimeout},
+           Row{"SSL connect error", Reason::kTls},
+           Row{"SSL peer certificate or SSH remote key was not OK", Reason::kTls},
+           Row{"Problem with the SSL CA cert (path? access rights?)", Reason::kTls},
+           Row{"Server returned nothing (no headers, no data)", Reason::kResponse},
+           Row{"Failure when receiving data from the peer", Reason::kResponse},
+           Row{"Failed sending data to the peer", Reason::kResponse},
+           Row{"Transferred a partial file", Reason::kResponse},
+           Row{"Number of redirects hit maximum amount", Reason::kRedirect},
+           Row{"URL using bad/illegal format or missing URL", Reason::kConfig},
+           Row{"Unsupported protocol", Reason::kConfig},
+           Row{"", Reason::kResponse},
+           Row{"something new", Reason::kResponse},
+       }) {
+    EXPECT_EQ(reason_of_pg_net(row.words, false), row.reason) << row.words;
+    EXPECT_EQ(reason_of_pg_net(row.words, true), Reason::kTimeout) << row.words;
+  }
+}
+
+}  // namespace
+}  // namespace wee5::core
