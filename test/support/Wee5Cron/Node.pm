@@ -1,0 +1,211 @@
+# A server of its own for a test: PostgreSQL::Test::Cluster with pg_cron and wee5_cron preloaded, and what the tests
+# ask of it.
+package Wee5Cron::Node;
+
+use strict;
+use warnings;
+
+use parent 'PostgreSQL::Test::Cluster';
+
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+# Wee5Cron::Node->new_configured(name, preload => '...', conf => "...", init => {...}): initialised, not started.
+sub new_configured {
+    my ($class, $name, %params) = @_;
+    my $node = $class->new($name);
+    $node->init(extra => [qw(--encoding=UTF8 --locale=C)], %{ $params{init} // {} });
+    my $preload = $params{preload} // 'pg_cron,wee5_cron';
+    $node->append_conf('postgresql.conf', "shared_preload_libraries = '$preload'");
+    # The three jobs would be due at some minutes and call the receiver. log_statement = all would log the secrets.
+    $node->append_conf('postgresql.conf', <<'CONF') if $preload =~ /pg_cron/;
+cron.database_name = 'postgres'
+cron.use_background_workers = on
+CONF
+    $node->append_conf('postgresql.conf', "wee5_cron.default_jobs = off") if $preload =~ /wee5_cron/;
+    $node->append_conf('postgresql.conf', <<'CONF');
+max_worker_processes = 16
+max_connections = 50
+log_statement = none
+CONF
+    $node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
+    return $node;
+}
+
+sub start_new {
+    my ($class, $name, %params) = @_;
+    my $node = $class->new_configured($name, %params);
+    $node->start;
+    return $node;
+}
+
+# Creates the extension in a database (made if need be), stores where it calls and with which secret.
+sub install {
+    my ($self, $database, %params) = @_;
+    $self->safe_psql('postgres', qq{CREATE DATABASE "$database"})
+      unless $self->safe_psql('postgres', qq{SELECT 1 FROM pg_database WHERE datname = '$database'});
+    $self->configure($database, %params) if $params{api_url} || $params{secret};
+    my $schema = $params{schema} // 'public';
+    my $cron   = $database eq 'postgres' && ($params{pg_cron} // 1) ? 'CREATE EXTENSION IF NOT EXISTS pg_cron;' : '';
+    $self->safe_psql($database, "$cron CREATE EXTENSION wee5_cron SCHEMA $schema");
+    return;
+}
+
+sub configure {
+    my ($self, $database, %params) = @_;
+    my $sql = '';
+    $sql .= qq{ALTER DATABASE "$database" SET app.settings.api_url = '$params{api_url}';} if defined $params{api_url};
+    $sql .= qq{ALTER DATABASE "$database" SET app.settings.cron_secret = '$params{secret}';}
+      if defined $params{secret};
+    $self->safe_psql('postgres', $sql);
+    return;
+}
+
+# A setting of the whole server, reloaded. When a new session sees it, the postmaster has told all its processes.
+sub set_server {
+    my ($self, $setting, $value) = @_;
+    $self->safe_psql('postgres', "ALTER SYSTEM SET $setting = '$value'");
+    $self->safe_psql('postgres', 'SELECT pg_reload_conf()');
+    $self->poll_query_until('postgres', "SELECT current_setting('$setting') = '$value'")
+      or die "$setting was not reloaded";
+    return;
+}
+
+# Queues one call, committed; returns its id. `invoke` arguments may follow: call($db, '/x', "method => 'POST'").
+sub call {
+    my ($self, $database, $path, $more) = @_;
+    return $self->safe_psql($database, "SELECT invoke_cron_endpoint('$path')") unless defined $more;
+    return $self->safe_psql($database, "SELECT wee5_cron.invoke('$path', $more)");
+}
+
+# The rows of a query, each a hash.
+sub rows {
+    my ($self, $database, $query) = @_;
+    my $lines = $self->safe_psql($database, "SELECT to_json(q) FROM ($query) q");
+    return map { JSON::PP->new->utf8->decode($_) } split /\n/, $lines;
+}
+
+# The one row of a query.
+sub one_row {
+    my ($self, $database, $query) = @_;
+    my @rows = $self->rows($database, $query);
+    die scalar(@rows) . " rows, not one, of $query\n" unless @rows == 1;
+    return $rows[0];
+}
+
+sub invocation {
+    my ($self, $database, $id) = @_;
+    return $self->one_row($database, "SELECT * FROM wee5_cron.invocation WHERE id = $id");
+}
+
+# Waits until the condition holds for the row of that id, then returns it.
+sub invocation_when {
+    my ($self, $database, $id, $condition) = @_;
+    $self->poll_query_until($database, "SELECT $condition FROM wee5_cron.invocation WHERE id = $id")
+      or die "call $id did not come to: $condition\n";
+    return $self->invocation($database, $id);
+}
+
+# Waits until the call has ended, returns its row.
+sub finished {
+    my ($self, $database, $id) = @_;
+    return $self->invocation_when($database, $id, 'finished_at IS NOT NULL');
+}
+
+sub wait_until_all_finished {
+    my ($self, $database) = @_;
+    $self->poll_query_until($database, 'SELECT count(*) = 0 FROM wee5_cron.invocation WHERE finished_at IS NULL')
+      or die "not all calls of $database have ended\n";
+    return;
+}
+
+# Each status with its number of rows: { succeeded => 3 }.
+sub statuses {
+    my ($self, $database) = @_;
+    return { map { $_->{status} => $_->{n} }
+          $self->rows($database, 'SELECT status, count(*)::int AS n FROM wee5_cron.invocation GROUP BY status') };
+}
+
+# The pid of the database's worker, '' where there is none.
+sub worker_pid {
+    my ($self, $database) = @_;
+    return $self->safe_psql('postgres',
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'wee5_cron worker' AND datname = '$database'");
+}
+
+# Waits for a worker of that database other than `besides`; returns its pid.
+sub wait_for_worker {
+    my ($self, $database, $besides) = @_;
+    $besides ||= 0;
+    $self->poll_query_until('postgres',
+        "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'wee5_cron worker'"
+          . " AND datname = '$database' AND pid <> $besides")
+      or die "no worker came for $database\n";
+    return $self->worker_pid($database);
+}
+
+sub wait_until_no_worker {
+    my ($self, $database) = @_;
+    return $self->poll_query_until('postgres',
+        "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'wee5_cron worker' AND datname = '$database'");
+}
+
+# What a statement raises: { sqlstate, message, detail, hint, text }, undef where it succeeds. `role`: as whom.
+sub error_of {
+    my ($self, $database, $sql, %params) = @_;
+    my ($status, $stdout, $stderr) = $self->psql(
+        $database, $sql,
+        extra_params => [ '-v', 'VERBOSITY=verbose', ($params{role} ? ('-U', $params{role}) : ()) ]);
+    return undef if $status == 0;
+    my %error = (text => $stderr);
+    @error{qw(sqlstate message)} = $stderr =~ /(?:ERROR|FATAL):\s+(\w{5}): (.*)/;
+    ($error{detail}) = $stderr =~ /^DETAIL:\s+(.*)/m;
+    ($error{hint})   = $stderr =~ /^HINT:\s+(.*)/m;
+    return \%error;
+}
+
+# The statement raises that SQLSTATE, with a message and, where given, a hint that match.
+sub raises {
+    my ($self, $database, $sql, $sqlstate, $name, %params) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $error = $self->error_of($database, $sql, role => $params{role});
+    return fail("$name: no error") unless $error;
+    my $good = is($error->{sqlstate}, $sqlstate, $name);
+    $good &&= like($error->{message}, $params{message}, "$name: message") if $params{message};
+    $good &&= like($error->{hint} // '', $params{hint}, "$name: hint") if $params{hint};
+    diag($error->{text}) unless $good;
+    return $good;
+}
+
+# As another role: psql -U.
+sub psql_as {
+    my ($self, $role, $database, $sql) = @_;
+    return $self->safe_psql($database, $sql, extra_params => [ '-U', $role ]);
+}
+
+# The request at the head keeps the only slot of the database's worker until the receiver lets it go: what is queued
+# behind it stays queued. Returns the id of the call that hangs.
+sub block_the_wire {
+    my ($self, $database, $receiver) = @_;
+    $self->set_server('wee5_cron.max_in_flight', 1);
+    my $before = () = $receiver->requests('/hang');
+    my $id = $self->call($database, '/hang');
+    $receiver->wait_for_requests('/hang', $before + 1);
+    return $id;
+}
+
+# What no test wants to find in the server's log.
+sub log_is_sane {
+    my ($self, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $log = PostgreSQL::Test::Utils::slurp_file($self->logfile);
+    my @bad = $log =~ /^.*(?:PANIC:|TRAP:|terminated by signal 11|terminated by signal 6|could not find .* in list).*$/mg;
+    my $good = is(scalar @bad, 0, $name // 'the log tells of no crash');
+    diag(@bad) unless $good;
+    return $good;
+}
+
+1;

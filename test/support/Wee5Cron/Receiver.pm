@@ -1,0 +1,148 @@
+# receiver.js in Perl's hands: starts it, steers it through its control port, reads its records.
+package Wee5Cron::Receiver;
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname basename);
+use HTTP::Tiny;
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Time::HiRes qw(usleep);
+
+use Wee5Cron::Process;
+
+my $script = abs_path(dirname(__FILE__) . '/../receiver.js');
+my $count  = 0;
+
+# Wee5Cron::Receiver->start(secret => '...', tls => { cert => FILE, key => FILE })
+sub start {
+    my ($class, %params) = @_;
+    $count++;
+    my $base = "$PostgreSQL::Test::Utils::log_path/" . basename($0, '.pl') . "_receiver_$count";
+    unlink "$base.jsonl";
+    PostgreSQL::Test::Utils::append_to_file("$base.jsonl", '');
+
+    my @tls = $params{tls} ? ('--cert', $params{tls}{cert}, '--key', $params{tls}{key}) : ();
+    my $process = Wee5Cron::Process->start(
+        command => [ 'node', $script, '--records', "$base.jsonl", @tls ],
+        env     => { RECEIVER_SECRET => $params{secret} },
+        log     => "$base.log",
+        until   => qr/^listening \d+$/m,
+    );
+    my ($control) = $process->output =~ /^control (\d+)$/m;
+    my ($port)    = $process->output =~ /^listening (\d+)$/m;
+    return bless {
+        process => $process,
+        control => $control,
+        port    => $port,
+        scheme  => $params{tls} ? 'https' : 'http',
+        records => "$base.jsonl",
+    }, $class;
+}
+
+sub port {
+    my ($self) = @_;
+    return $self->{port};
+}
+
+sub url {
+    my ($self) = @_;
+    return "$self->{scheme}://127.0.0.1:$self->{port}";
+}
+
+sub stop {
+    my ($self) = @_;
+    $self->{process}->stop;
+    return;
+}
+
+sub _control {
+    my ($self, $command) = @_;
+    my $answer = HTTP::Tiny->new(timeout => 30)->post("http://127.0.0.1:$self->{control}$command");
+    die "receiver: $command: $answer->{status} $answer->{content}\n" unless $answer->{success};
+    return;
+}
+
+# Answers everyone who hangs, with `status` (200).
+sub release {
+    my ($self, $status) = @_;
+    return $self->_control('/release?status=' . ($status // 200));
+}
+
+# The same, and from now on /hang answers at once.
+sub release_for_good {
+    my ($self) = @_;
+    return $self->_control('/release?keep=1');
+}
+
+# After release_for_good(): /hang hangs again.
+sub hold {
+    my ($self) = @_;
+    return $self->_control('/hold');
+}
+
+# The app is down: connections are refused on its port.
+sub close_port {
+    my ($self) = @_;
+    return $self->_control('/close');
+}
+
+sub open_port {
+    my ($self) = @_;
+    return $self->_control('/open');
+}
+
+# All records so far, oldest first.
+sub records {
+    my ($self) = @_;
+    open my $file, '<', $self->{records} or die "$self->{records}: $!";
+    my @records = map { decode_json($_) } grep { /\n\z/ } <$file>;
+    close $file;
+    return @records;
+}
+
+# The requests so far, oldest first; of one path (without its query) or of a pattern where given.
+sub requests {
+    my ($self, $path) = @_;
+    my @requests = grep { $_->{event} eq 'request' } $self->records;
+    return @requests unless defined $path;
+    return grep { ref $path ? $_->{path} =~ $path : $_->{path} eq $path } @requests;
+}
+
+# Waits until `count` (1) requests of the path have come; returns them.
+sub wait_for_requests {
+    my ($self, $path, $count) = @_;
+    $count //= 1;
+    my @requests;
+    $self->_wait_until(
+        sub { @requests = $self->requests($path); @requests >= $count },
+        "$count requests of " . ($path // 'any path'));
+    return @requests;
+}
+
+# Waits until the caller of a request of that path has gone away before it was answered.
+sub wait_until_gone {
+    my ($self, $path, $count) = @_;
+    $count //= 1;
+    $self->_wait_until(
+        sub { $count <= grep { $_->{event} eq 'gone' && $_->{path} eq $path } $self->records },
+        "the caller of $path to go away");
+    return;
+}
+
+sub _wait_until {
+    my ($self, $condition, $what) = @_;
+    my $until = Time::HiRes::time() + $PostgreSQL::Test::Utils::timeout_default;
+    until ($condition->()) {
+        if (Time::HiRes::time() > $until) {
+            my @seen = map { "$_->{event} " . ($_->{url} // '') } $self->records;
+            die "waited in vain for $what; seen: @seen[($#seen > 20 ? $#seen - 20 : 0) .. $#seen]\n";
+        }
+        usleep(20_000);
+    }
+    return;
+}
+
+1;

@@ -1,0 +1,56 @@
+# What the TAP tests share: `use Wee5Cron::Test;` brings Test::More, the node, the receiver and the app.
+#
+#   my $receiver = Wee5Cron::Receiver->start(secret => 'one');
+#   my $node = Wee5Cron::Node->start_new('main');
+#   $node->install('postgres', api_url => $receiver->url, secret => 'one');
+#   my $id = $node->call('postgres', '/status/200');
+#   is($node->finished('postgres', $id)->{status}, 'succeeded');
+package Wee5Cron::Test;
+
+use strict;
+use warnings;
+
+# States come within milliseconds here; a minute is for machines that do a lot besides.
+BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 60 }
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Wee5Cron::App;
+use Wee5Cron::Node;
+use Wee5Cron::Receiver;
+
+sub import {
+    my $caller = caller;
+    strict->import;
+    warnings->import;
+    eval "package $caller; use Test::More; use PostgreSQL::Test::Utils; 1" or die $@;
+    no strict 'refs';
+    *{"${caller}::fields_are"} = \&fields_are;
+    return;
+}
+
+# The named fields of a row are as expected; an expected value may be a pattern, undef is NULL. One line of the report
+# a row, every wrong field named.
+sub fields_are {
+    my ($row, $expected, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my @wrong;
+    for my $field (sort keys %$expected) {
+        my ($have, $want) = ($row->{$field}, $expected->{$field});
+        my $good =
+            !exists $row->{$field} ? 0
+          : !defined $want         ? !defined $have
+          : !defined $have         ? 0
+          : ref $want eq 'Regexp'  ? $have =~ $want
+          :                          $have eq $want;
+        next if $good;
+        push @wrong, sprintf '%s is %s, expected %s', $field, $have // 'NULL', $want // 'NULL';
+    }
+    my $good = ok(!@wrong, $name);
+    diag(join "\n", @wrong) unless $good;
+    return $good;
+}
+
+1;

@@ -1,0 +1,200 @@
+// A scriptable HTTP(S) receiver for the TAP tests: records what it is asked, answers what the path says.
+//
+//   RECEIVER_SECRET=... node receiver.js --records FILE [--cert FILE --key FILE]
+//
+// Prints "control PORT" and then "listening PORT". Lives until its standard input ends, so that it never outlives the
+// test that started it.
+//
+// What it answers, by path (a prefix before it is ignored):
+//   /status/N        status N, a small JSON body; ?retry_after=S adds that header
+//   /slow?ms=N       200 after N milliseconds
+//   /hang            nothing, until the control port is told to release
+//   /redirect?to=U   308 (or ?status=N) with Location: U
+//   /drop            reads the request, then closes the connection
+//   /truncated       promises more bytes than it sends, then closes
+//   /garbage         bytes that are not HTTP
+//   /big?bytes=N     200 with N bytes of text
+//   /binary          200 with bytes that are no text: NUL and invalid UTF-8
+//   /html            an HTML page with 200 (or ?status=N)
+//   /echo            200, method, headers (without the bearer) and body as JSON
+//   /leak            the bearer as it came, in body and headers, with 200 (or ?status=N)
+// Everything else gets 200 {"ok":true}.
+//
+// A line of FILE is a JSON object: event "request" when a request has been read completely, event "gone" when its
+// caller went away before it was answered. The bearer is recorded only as "match", "other" or "none".
+//
+// The control port (plain HTTP, POST): /release lets go who hangs, ?keep=1 also everybody who comes later, ?status=N
+// answers them with N; /hold ends keep; /close closes the listening port and every connection, /open listens again on
+// the same port; /finish?n=N answers one hanging request by its number.
+'use strict'
+
+const { appendFileSync, readFileSync } = require('node:fs')
+const http = require('node:http')
+const https = require('node:https')
+const { parseArgs } = require('node:util')
+
+const { values: options } = parseArgs({
+  options: { records: { type: 'string' }, cert: { type: 'string' }, key: { type: 'string' } },
+})
+const secret = process.env.RECEIVER_SECRET ?? ''
+
+let requests = 0
+let connections = 0
+let released = null // status for those who come to /hang, once /release?keep=1 was called
+const hanging = new Map()
+
+function record(entry) {
+  appendFileSync(options.records, JSON.stringify({ ...entry, time: Date.now() }) + '\n')
+}
+
+function bearer(request) {
+  const given = request.headers.authorization
+  if (given === undefined) return 'none'
+  return given === `Bearer ${secret}` ? 'match' : 'other'
+}
+
+function withoutBearer(headers) {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => name !== 'authorization'))
+}
+
+function json(response, status, body, headers = {}) {
+  response.writeHead(status, { 'Content-Type': 'application/json', ...headers })
+  response.end(JSON.stringify(body))
+}
+
+const answers = [
+  [/\/status\/(\d{3})$/, ({ response, query, match }) => {
+    const headers = query.has('retry_after') ? { 'Retry-After': query.get('retry_after') } : {}
+    json(response, Number(match[1]), { status: Number(match[1]) }, headers)
+  }],
+  [/\/slow$/, ({ response, query }) => {
+    setTimeout(() => json(response, 200, { slow: true }), Number(query.get('ms') ?? 1000))
+  }],
+  [/\/hang$/, ({ response, number }) => {
+    if (released !== null) return json(response, released, { released: true })
+    hanging.set(number, response)
+  }],
+  [/\/redirect$/, ({ response, query }) => {
+    response.writeHead(Number(query.get('status') ?? 308), { Location: query.get('to') ?? '/elsewhere' })
+    response.end()
+  }],
+  [/\/drop$/, ({ request }) => request.socket.destroy()],
+  [/\/truncated$/, ({ request, response }) => {
+    response.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Length': '1000' })
+    response.write('only this', () => request.socket.destroy())
+  }],
+  [/\/garbage$/, ({ request }) => request.socket.end('this is not HTTP\r\n\r\n')],
+  [/\/big$/, ({ response, query }) => {
+    response.writeHead(200, { 'Content-Type': 'text/plain' })
+    response.end('x'.repeat(Number(query.get('bytes') ?? 100_000)))
+  }],
+  [/\/binary$/, ({ response }) => {
+    response.writeHead(200, { 'Content-Type': 'application/octet-stream' })
+    response.end(Buffer.from([0x61, 0x00, 0x62, 0xff, 0xfe, 0x63]))
+  }],
+  [/\/html$/, ({ response, query }) => {
+    response.writeHead(Number(query.get('status') ?? 200), { 'Content-Type': 'text/html; charset=utf-8' })
+    response.end('<!DOCTYPE html><html><body><h1>A page for people</h1></body></html>')
+  }],
+  [/\/echo$/, ({ request, response, body }) => {
+    json(response, 200, { method: request.method, headers: withoutBearer(request.headers), body })
+  }],
+  [/\/leak$/, ({ request, response, query }) => {
+    const given = request.headers.authorization ?? ''
+    const token = given.replace(/^Bearer /, '')
+    response.writeHead(Number(query.get('status') ?? 200), {
+      'Content-Type': `application/x-leak; token=${encodeURIComponent(token)}`,
+      Location: `/after?token=${encodeURIComponent(token)}`,
+      'X-Token': token,
+    })
+    response.end(`you sent ${given}, in base64 ${Buffer.from(token).toString('base64')}\n`)
+  }],
+]
+
+function serve(request, response) {
+  const chunks = []
+  request.on('data', (chunk) => chunks.push(chunk))
+  request.on('error', () => {})
+  request.on('end', () => {
+    const number = ++requests
+    const body = Buffer.concat(chunks).toString()
+    const [path] = request.url.split('?', 1)
+    const query = new URLSearchParams(request.url.slice(path.length + 1))
+    record({
+      event: 'request', number, connection: request.socket.number, method: request.method, url: request.url, path,
+      headers: withoutBearer(request.headers), body, bearer: bearer(request),
+    })
+    response.on('close', () => {
+      hanging.delete(number)
+      if (!response.writableFinished) record({ event: 'gone', number, url: request.url, path })
+    })
+    for (const [pattern, answer] of answers) {
+      const match = pattern.exec(path)
+      if (match) return answer({ request, response, query, match, body, number })
+    }
+    json(response, 200, { ok: true })
+  })
+}
+
+const server = options.cert
+  ? https.createServer({ cert: readFileSync(options.cert), key: readFileSync(options.key) }, serve)
+  : http.createServer(serve)
+// A kept-alive connection stays: what a test sees of connections is the client's doing. No limits that a test that
+// queues a thousand calls would run into.
+server.keepAliveTimeout = 0
+server.requestTimeout = 0
+server.maxRequestsPerSocket = 0
+server.on(options.cert ? 'secureConnection' : 'connection', (socket) => {
+  socket.number = ++connections
+  socket.on('error', () => {})
+})
+server.on('tlsClientError', () => record({ event: 'tls refused' }))
+
+function release(status) {
+  for (const response of hanging.values()) json(response, status, { released: true })
+}
+
+let port = 0
+const commands = {
+  '/release': (query) => {
+    const status = Number(query.get('status') ?? 200)
+    if (query.has('keep')) released = status
+    release(status)
+  },
+  '/finish': (query) => {
+    const response = hanging.get(Number(query.get('n')))
+    if (response) json(response, Number(query.get('status') ?? 200), { released: true })
+  },
+  '/hold': () => {
+    released = null
+  },
+  '/close': () => new Promise((done) => {
+    server.close(done)
+    server.closeAllConnections()
+  }),
+  '/open': () => new Promise((done) => server.listen(port, '127.0.0.1', 1024, done)),
+}
+
+const control = http.createServer(async (request, response) => {
+  const { pathname, searchParams } = new URL(request.url, 'http://control')
+  const command = commands[pathname]
+  if (command) await command(searchParams)
+  response.writeHead(command ? 200 : 404, { Connection: 'close' })
+  response.end()
+})
+
+function listening(name, { port }) {
+  process.stdout.write(`${name} ${port}\n`)
+}
+
+control.listen(0, '127.0.0.1', () => {
+  listening('control', control.address())
+  server.listen(0, '127.0.0.1', 1024, () => {
+    port = server.address().port
+    listening('listening', server.address())
+  })
+})
+
+process.stdin.resume()
+process.stdin.on('end', () => process.exit(0))
+process.stdin.on('error', () => process.exit(0))

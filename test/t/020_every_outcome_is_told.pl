@@ -1,0 +1,178 @@
+# Whatever the app does, the row tells the truth about it, says what to do, and never holds the secret.
+use Wee5Cron::Test;
+
+use JSON::PP;
+
+my $secret   = 'canary-of-outcomes-4711';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $node     = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => $receiver->url, secret => $secret);
+
+my @attempt_of_failure = qw(http_status reason error);
+
+# One call, and what its row and its attempt say.
+sub outcome_is {
+    my ($name, $path, $invoke, $expected) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $id      = $node->call('postgres', $path, $invoke);
+    my $row     = $node->finished('postgres', $id);
+    my $attempt = $node->one_row('postgres', "SELECT * FROM wee5_cron.attempt WHERE invocation_id = $id");
+    my $failed  = $expected->{status} eq 'failed';
+    fields_are(
+        $row,
+        {
+            attempts  => 1,
+            transport => 'builtin',
+            url       => $receiver->url . $path,
+            duration  => qr/^\d\d:\d\d:\d\d/,
+            (map { $_ => qr/^2\d{3}-/ } qw(requested_at first_sent_at finished_at)),
+            ($failed ? (hint => qr/\w/, error => qr/\w/) : (reason => undef, error => undef, hint => undef)),
+            %$expected,
+        },
+        "$name: the row");
+    fields_are(
+        $attempt,
+        {
+            attempt     => 1,
+            started_at  => qr/^2\d{3}-/,
+            finished_at => qr/^2\d{3}-/,
+            total_ms    => qr/^[\d.e-]+$/,
+            map { $_ => $row->{$_} } @attempt_of_failure,
+        },
+        "$name: its attempt says the same");
+    return $row;
+}
+
+my $row = outcome_is('200', '/status/200', undef,
+    { status => 'succeeded', http_status => 200, response_content_type => qr{application/json}, response_body => qr/200/ });
+outcome_is('204', '/status/204', undef, { status => 'succeeded', http_status => 204 });
+outcome_is('500', '/status/500', undef,
+    { status => 'failed', reason => 'http', http_status => 500, error => qr/500/, response_body => qr/500/ });
+outcome_is('401', '/status/401', undef,
+    { status => 'failed', reason => 'http', http_status => 401, error => qr/401/, hint => qr/cron_secret/ });
+outcome_is('404', '/status/404', undef, { status => 'failed', reason => 'http', http_status => 404, error => qr/404/ });
+outcome_is('an HTML page with 404',
+    '/html?status=404', undef, { status => 'failed', reason => 'http', http_status => 404, response_content_type => qr{text/html} });
+outcome_is('an HTML page with 200',
+    '/html', undef, { status => 'succeeded', http_status => 200, response_content_type => qr{text/html} });
+
+# Redirects are not followed, wherever they lead.
+$row = outcome_is('a redirect', '/redirect?status=307&to=/redirected', undef,
+    { status => 'failed', reason => 'redirect', http_status => 307, error => qr/307/ });
+$row = outcome_is('a redirect elsewhere', '/redirect?to=https://evil.example/x', undef,
+    { status => 'failed', reason => 'redirect', http_status => 308 });
+unlike($row->{hint}, qr/api_url\W+['"]?https?:\/\/evil/, '... whose host is not proposed as api_url');
+is(scalar(my @followed = $receiver->requests('/redirected')), 0, 'no redirect was followed');
+
+# Slow.
+$row = outcome_is('a slow app', '/slow?ms=20000', "timeout => '300 ms'",
+    { status => 'failed', reason => 'timeout', http_status => undef, hint => qr/timeout/ });
+my $took = $node->safe_psql('postgres', "SELECT duration >= '290 ms' FROM wee5_cron.invocation WHERE id = $row->{id}");
+is($took, 't', '... its duration is at least the timeout');
+outcome_is('a slow app within the timeout', '/slow?ms=300', "timeout => '30 s'", { status => 'succeeded', http_status => 200 });
+
+# Broken answers. A kept-alive connection exists by now: a request on one that dies is not sent a second time.
+outcome_is('a dropped connection', '/drop', undef, { status => 'failed', reason => 'response', http_status => undef });
+outcome_is('a dropped POST', '/x/drop', "method => 'POST'", { status => 'failed', reason => 'response', http_status => undef });
+is(scalar(my @drops = $receiver->requests(qr{/drop$})), 2, 'a request on a connection that dies is sent once');
+outcome_is('an answer that breaks off', '/truncated', undef, { status => 'failed', reason => 'response' });
+outcome_is('no HTTP', '/garbage', undef, { status => 'failed', reason => 'response', http_status => undef });
+
+# Bodies.
+$row = outcome_is('a big body', '/big?bytes=100000', undef,
+    { status => 'succeeded', http_status => 200, response_truncated => 1 });
+is(length $row->{response_body}, 8192, '... of which max_response_bytes are kept');
+$row = outcome_is('a huge body', '/big?bytes=5000000', undef,
+    { status => 'succeeded', http_status => 200, response_truncated => 1 });
+is(length $row->{response_body}, 8192, '... is cut too');
+$row = outcome_is('a body that is no text', '/binary', undef, { status => 'succeeded', response_truncated => 0 });
+like($row->{response_body}, qr/^a.*b.*c$/s, '... has its bad bytes replaced');
+unlike($row->{response_body}, qr/\0/, '... and no NUL');
+$row = outcome_is('a small body', '/status/200', undef, { status => 'succeeded', response_truncated => 0 });
+
+# What the caller chose arrives.
+my $chosen = <<'SQL';
+method => 'post', body => '{"who": "Zoë", "n": [1, 2]}', headers => '{"X-Team": "blue", "Accept-Language": "de"}'
+SQL
+$row = outcome_is('a POST', '/echo?of=post', $chosen, { status => 'succeeded', method => 'POST' });
+my ($post) = $receiver->requests('/echo');
+fields_are($post, { method => 'POST', url => '/echo?of=post', bearer => 'match', body => qr/"n": ?\[1, ?2\]/ },
+    'its method, query, bearer and body arrive');
+fields_are(
+    $post->{headers},
+    {
+        'x-team'          => 'blue',
+        'accept-language' => 'de',
+        'content-type'    => 'application/json',
+        'cache-control'   => 'no-cache',
+        'user-agent'      => qr{^wee5_cron/\d+\.\d+\.\d+$},
+    },
+    'and its headers');
+is(JSON::PP->new->decode($post->{body})->{who}, "Zo\x{eb}", 'the body is UTF-8');
+
+for my $method (qw(PUT PATCH DELETE HEAD GET)) {
+    my $path = lc "/by-$method";
+    outcome_is($method, $path, "method => '$method'", { status => 'succeeded', method => $method });
+    my ($request) = $receiver->requests($path);
+    my $body = $method =~ /^P/ ? '{}' : '';
+    fields_are($request, { method => $method, body => $body, bearer => 'match' }, "$method arrives as such");
+}
+
+# The headers that every call has.
+$row = outcome_is('identity', '/identity', undef, { status => 'succeeded' });
+my ($identity) = $receiver->requests('/identity');
+fields_are(
+    $identity->{headers},
+    {
+        'idempotency-key'        => $row->{idempotency_key},
+        'x-wee5-cron-invocation' => $row->{id},
+        'x-wee5-cron-attempt'    => 1,
+        'host'                   => '127.0.0.1:' . $receiver->port,
+    },
+    'a call says who it is');
+ok(!(grep { /^(?:x-wee5-cron-(?:job|scheduled-at)|x-vercel-cron-schedule)$/ } keys %{ $identity->{headers} }),
+    'a call by hand has no headers of a job');
+fields_are($row, { job_name => undef, scheduled_at => undef, cron_run_id => undef, requested_by => qr/^\w+$/ },
+    '... and no job in its row');
+
+# An app that gives the secret back.
+for my $status (200, 308, 500) {
+    outcome_is("an app that answers $status with the secret in it", "/leak?status=$status", undef,
+        { http_status => $status, status => $status == 200 ? 'succeeded' : 'failed', reason => $status == 200 ? undef : qr/./ });
+}
+
+# Down.
+$receiver->close_port;
+outcome_is('an app that is down', '/down', undef,
+    { status => 'failed', reason => 'connect', http_status => undef, hint => qr/\w/ });
+$receiver->open_port;
+outcome_is('the app is up again', '/up', undef, { status => 'succeeded' });
+
+# A name that no resolver takes: a label of 64 characters, decided without asking the network.
+my $nowhere = 'http://' . ('a' x 64) . '.internal';
+$node->configure('postgres', api_url => $nowhere);
+outcome_is('a host that does not exist', '/dns', undef,
+    { status => 'failed', reason => 'dns', http_status => undef, url => "$nowhere/dns" });
+
+# A certificate that nobody vouches for, and then somebody does.
+my ($cert, $key) = map { PostgreSQL::Test::Utils::tempdir() . "/$_.pem" } qw(cert key);
+system_or_bail('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', 2, '-subj', '/CN=wee5_cron test',
+    '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', $key, '-out', $cert);
+my $tls = Wee5Cron::Receiver->start(secret => $secret, tls => { cert => $cert, key => $key });
+$node->configure('postgres', api_url => $tls->url);
+outcome_is('an unknown certificate', '/tls', undef,
+    { status => 'failed', reason => 'tls', http_status => undef, url => $tls->url . '/tls' });
+is(scalar(my @told = $tls->requests), 0, '... and nothing was sent');
+$node->set_server('wee5_cron.ca_file', $cert);
+outcome_is('its CA in wee5_cron.ca_file', '/trusted', undef, { status => 'succeeded', url => $tls->url . '/trusted' });
+
+# The secret is in no row.
+my $found = $node->safe_psql('postgres', <<SQL);
+SELECT count(*) FROM (SELECT to_json(i)::text AS row FROM wee5_cron.invocation i
+                      UNION ALL SELECT to_json(a)::text FROM wee5_cron.attempt a) rows
+WHERE row LIKE '%$secret%' OR row LIKE '%' || encode('$secret', 'base64') || '%'
+SQL
+is($found, 0, 'the secret is in no row, though an app gave it back');
+
+$node->log_is_sane;
+done_testing();

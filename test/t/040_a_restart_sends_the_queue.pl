@@ -1,0 +1,60 @@
+# What is committed is sent, whatever the server does in between: fast and immediate stop, kill -9 of the postmaster.
+use Wee5Cron::Test;
+
+use Time::HiRes ();
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => $receiver->url, secret => 'the secret');
+
+for my $how ('fast', 'immediate', 'kill -9') {
+    my $path = '/after-' . ($how =~ s/\W+/-/gr);
+    $receiver->hold;
+    my $seen    = () = $receiver->requests('/hang');
+    my $hanging = $node->block_the_wire('postgres', $receiver);
+    my $queued  = $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('$path/' || n)) FROM generate_series(1, 20) n");
+
+    # The request still hangs when the server has stopped: neither waits for the other.
+    if ($how eq 'kill -9') {
+        $node->kill9;
+        # Until its last process has noticed, the data directory is in use.
+        my $retries = 100;
+        until ($node->start(fail_ok => 1) || !$retries--) { Time::HiRes::usleep(100_000) }
+    }
+    else {
+        $node->stop($how);
+        pass("$how: the server stops while a request hangs");
+        $node->start;
+    }
+
+    # Sent again after the restart, before anything else is asked of the database.
+    my @hung = $receiver->wait_for_requests('/hang', $seen + 2);
+    my ($first, $second) = @hung[ -2, -1 ];
+    is($second->{headers}{'idempotency-key'}, $first->{headers}{'idempotency-key'},
+        "$how: the call that was on the wire is sent again with the same idempotency key");
+    is($second->{headers}{'x-wee5-cron-invocation'}, $hanging, '... and as the same invocation');
+    $receiver->release_for_good;
+
+    $node->wait_until_all_finished('postgres');
+    my %arrived;
+    $arrived{ $_->{path} }++ for $receiver->requests(qr{^\Q$path\E/});
+    is(scalar(keys %arrived), $queued, "$how: everything that was queued is sent");
+    is(scalar(grep { $_ > 1 } values %arrived), 0, '... once, since it had not been on the wire');
+    is_deeply([ sort keys %{ $node->statuses('postgres') } ], ['succeeded'], '... and recorded as succeeded');
+    fields_are($node->invocation('postgres', $hanging), { status => 'succeeded', attempts => qr/^[12]$/, first_sent_at => qr/./ },
+        '... as is the call that hung');
+}
+
+my $ids = $node->one_row('postgres', 'SELECT count(*) AS n, count(DISTINCT idempotency_key) AS keys FROM wee5_cron.invocation');
+is($ids->{keys}, $ids->{n}, 'no idempotency key twice');
+
+# A stop that nobody waits for takes nothing back either: committed, and stopped before the worker can have answered.
+$node->safe_psql('postgres', "SELECT invoke_cron_endpoint('/just/' || n) FROM generate_series(1, 50) n");
+$node->stop('immediate');
+$node->start;
+$node->wait_until_all_finished('postgres');
+my %just = map { $_->{path} => 1 } $receiver->requests(qr{^/just/});
+is(scalar(keys %just), 50, 'calls committed right before a crash are all sent');
+
+$node->log_is_sane;
+done_testing();

@@ -1,0 +1,59 @@
+# A worker for each database that has the extension, started with the server and without anybody connecting; one
+# database's hanging app is not another one's trouble.
+use Wee5Cron::Test;
+
+my %receiver = map { $_ => Wee5Cron::Receiver->start(secret => "secret of $_") } qw(one two);
+my $node = Wee5Cron::Node->start_new('main');
+$node->install($_, api_url => $receiver{$_}->url, secret => "secret of $_") for qw(one two);
+$node->safe_psql('postgres', 'CREATE DATABASE without');
+
+my %pid = map { $_ => $node->wait_for_worker($_) } qw(one two);
+isnt($pid{one}, $pid{two}, 'each database has its own worker');
+is($node->worker_pid('without'), '', 'a database without the extension has none');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'wee5_cron launcher'"),
+    1, 'there is one launcher');
+
+# All that one can send hangs; two goes on.
+my $hung = 300;
+$node->safe_psql('one', "SELECT invoke_cron_endpoint('/hang') FROM generate_series(1, $hung)");
+$receiver{one}->wait_for_requests('/hang', 256);
+my $id  = $node->call('two', '/echo');
+my $row = $node->finished('two', $id);
+fields_are($row, { status => 'succeeded', http_status => 200 }, 'a call of one database ends while all of the other hang');
+is(($receiver{two}->requests('/echo'))[0]{bearer}, 'match', '... with its own secret');
+is(scalar(my @strangers = $receiver{one}->requests('/echo')), 0, '... at its own app');
+ok( $node->poll_query_until('one', <<"SQL"), 'the view worker tells of the 256 on the wire and the rest');
+SELECT state = 'sending' AND in_flight = 256 AND queued = $hung - 256 AND pid = $pid{one}
+FROM wee5_cron.worker WHERE datname = 'one'
+SQL
+$receiver{one}->release_for_good;
+$node->wait_until_all_finished('one');
+is_deeply($node->statuses('one'), { succeeded => $hung }, 'the other database has all its calls when its app wakes up');
+is(scalar(grep { $_->{bearer} ne 'match' } $receiver{one}->requests), 0, '... each with its own secret');
+
+# The same id stands in both databases, and says different things.
+fields_are($node->invocation('one', 1), { endpoint_path => '/hang' }, 'each database has its own ledger');
+
+# After a restart with something queued, nobody connects to either.
+$receiver{one}->hold;
+$node->block_the_wire('one', $receiver{one});
+$node->block_the_wire('two', $receiver{two});
+$node->call($_, "/queued-in-$_") for qw(one two);
+$node->restart;
+$_->release_for_good for values %receiver;
+for my $database (qw(one two)) {
+    $receiver{$database}->wait_for_requests("/queued-in-$database");
+    pass("after a restart the queue of $database is sent, without a connection to it");
+}
+is($node->safe_psql('postgres', <<'SQL'), '', 'nobody was connected');
+SELECT datname, backend_type FROM pg_stat_activity WHERE datname IN ('one', 'two') AND backend_type = 'client backend'
+SQL
+$node->wait_until_all_finished($_) for qw(one two);
+
+# An idle restart: workers come all the same.
+$node->restart;
+ok($node->wait_for_worker($_), "$_ has its worker after a restart") for qw(one two);
+is($node->worker_pid('without'), '', 'a database without the extension still has none');
+
+$node->log_is_sane;
+done_testing();

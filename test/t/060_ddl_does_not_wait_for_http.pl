@@ -1,0 +1,129 @@
+# While a request hangs: DROP DATABASE, CREATE DATABASE TEMPLATE, RENAME, SET TABLESPACE and DROP EXTENSION go through,
+# and the worker leaves and comes back as it should. The request hangs until after each statement: nothing waits for it.
+use Wee5Cron::Test;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node = Wee5Cron::Node->start_new('main', conf => 'max_worker_processes = 32');
+
+# A fresh database in which a request hangs.
+sub database_that_hangs {
+    my ($name) = @_;
+    $receiver->hold;
+    my $before = () = $receiver->requests('/hang');
+    $node->install($name, api_url => $receiver->url, secret => 'the secret');
+    my $id = $node->call($name, '/hang');
+    $receiver->wait_for_requests('/hang', $before + 1);
+    return $id;
+}
+
+# The statement goes through; one that waits for the request would wait for ever, so the server's own patience ends it.
+sub goes_through {
+    my ($statement, $name, $database) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $error = $node->error_of($database // 'postgres', "SET statement_timeout = '30 s'; $statement");
+    return ok(!$error, $name) || diag($error->{text});
+}
+
+# The worker is back in that database, sends the request that hung again, and a new call too.
+sub goes_on {
+    my ($database, $id, $besides, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $receiver->release_for_good;
+    isnt($node->wait_for_worker($database, $besides), '', "$name: a worker is back");
+    fields_are($node->finished($database, $id), { status => 'succeeded' }, "$name: the call that hung is delivered");
+    fields_are($node->finished($database, $node->call($database, '/next')), { status => 'succeeded' }, "$name: and the next");
+    return;
+}
+
+# DROP DATABASE, its own and another one.
+my $id = database_that_hangs('dropped');
+my $pid = $node->wait_for_worker('dropped');
+goes_through('DROP DATABASE dropped', 'DROP DATABASE while a request hangs in it');
+ok($node->wait_until_no_worker('dropped'), 'its worker is gone');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid"), 0, '... the process too');
+
+$id = database_that_hangs('kept');
+$pid = $node->wait_for_worker('kept');
+$node->safe_psql('postgres', 'CREATE DATABASE plain');
+goes_through('DROP DATABASE plain', 'DROP DATABASE of another database, which has no extension');
+$node->install('another', api_url => $receiver->url, secret => 'the secret');
+$node->wait_for_worker('another');
+goes_through('DROP DATABASE another', 'DROP DATABASE of another database, which has an idle worker');
+is($node->worker_pid('kept'), $pid, 'the worker of the one that is kept was not touched');
+$receiver->release;
+fields_are($node->finished('kept', $id), { status => 'succeeded', attempts => 1 }, '... and its request ends as it should');
+
+# WITH (FORCE), by an owner who is not superuser.
+$node->safe_psql('postgres', 'CREATE ROLE owner LOGIN CREATEDB');
+$id = database_that_hangs('owned');
+$node->safe_psql('postgres', 'ALTER DATABASE owned OWNER TO owner');
+is($node->error_of('postgres', 'DROP DATABASE owned WITH (FORCE)', role => 'owner'), undef,
+    'DROP DATABASE WITH (FORCE) by an owner who is not superuser');
+ok($node->wait_until_no_worker('owned'), 'its worker is gone');
+
+# A DROP DATABASE that fails: the worker comes back.
+$id  = database_that_hangs('in_use');
+$pid = $node->wait_for_worker('in_use');
+my $session = $node->background_psql('in_use');
+$node->raises('postgres', 'DROP DATABASE in_use', '55006', 'DROP DATABASE of a database in use fails as ever');
+$session->quit;
+goes_on('in_use', $id, 0, 'after the DROP that failed');
+
+# CREATE DATABASE TEMPLATE.
+$id  = database_that_hangs('original');
+$pid = $node->wait_for_worker('original');
+goes_through('CREATE DATABASE copy TEMPLATE original', 'CREATE DATABASE TEMPLATE while a request hangs');
+goes_on('original', $id, $pid, 'CREATE DATABASE TEMPLATE');
+ok($node->wait_for_worker('copy'), 'the copy has a worker of its own');
+
+# RENAME and SET TABLESPACE.
+$id  = database_that_hangs('before');
+$pid = $node->wait_for_worker('before');
+goes_through('ALTER DATABASE before RENAME TO after', 'ALTER DATABASE RENAME while a request hangs');
+goes_on('after', $id, $pid, 'RENAME');
+is($node->safe_psql('after', "SELECT count(*) FROM wee5_cron.worker WHERE datname = 'after'"), 1, 'under its new name');
+
+$id  = database_that_hangs('moved');
+$pid = $node->wait_for_worker('moved');
+my $directory = PostgreSQL::Test::Utils::tempdir_short();
+$node->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION '$directory'");
+goes_through('ALTER DATABASE moved SET TABLESPACE elsewhere', 'ALTER DATABASE SET TABLESPACE while a request hangs');
+goes_on('moved', $id, $pid, 'SET TABLESPACE');
+
+# DROP EXTENSION.
+$id = database_that_hangs('extension');
+goes_through('DROP EXTENSION wee5_cron', 'DROP EXTENSION while a request hangs', 'extension');
+ok($node->wait_until_no_worker('extension'), 'its worker is gone');
+$receiver->release_for_good;
+$node->install('extension');
+$id = $node->call('extension', '/again');
+fields_are($node->finished('extension', $id), { status => 'succeeded' }, 'CREATE EXTENSION again: a worker delivers');
+
+# A DROP EXTENSION that is rolled back takes nothing away.
+$id  = database_that_hangs('undecided');
+goes_through('BEGIN; DROP EXTENSION wee5_cron; ROLLBACK', 'a DROP EXTENSION that is rolled back', 'undecided');
+goes_on('undecided', $id, 0, 'after the rollback');
+
+# A CREATE EXTENSION that is rolled back leaves no worker.
+$node->safe_psql('postgres', 'CREATE DATABASE never');
+$node->safe_psql('never', 'BEGIN; CREATE EXTENSION wee5_cron; ROLLBACK');
+$node->install('later', api_url => $receiver->url, secret => 'the secret');
+$node->wait_for_worker('later');
+ok($node->wait_until_no_worker('never'), 'a CREATE EXTENSION that is rolled back has no worker');
+
+# The ledger itself: TRUNCATE and VACUUM FULL are not held up, and the answer to a row that is gone harms nobody.
+$id  = database_that_hangs('truncated');
+$pid = $node->wait_for_worker('truncated');
+goes_through("SET lock_timeout = '20 s'; TRUNCATE wee5_cron.invocation, wee5_cron.attempt", 'TRUNCATE of the ledger', 'truncated');
+goes_through('VACUUM FULL wee5_cron.invocation', 'VACUUM FULL of the ledger', 'truncated');
+$receiver->release_for_good;
+fields_are($node->finished('truncated', $node->call('truncated', '/after-truncate')), { status => 'succeeded' },
+    'calls after it are delivered');
+
+# A schema of that name that is not ours: no extension, no worker.
+$node->safe_psql('postgres', 'CREATE DATABASE impostor');
+$node->safe_psql('impostor', 'CREATE SCHEMA wee5_cron; CREATE TABLE wee5_cron.invocation (id bigint)');
+ok($node->wait_until_no_worker('impostor'), 'a schema named wee5_cron without the extension has no worker');
+
+$node->log_is_sane;
+done_testing();

@@ -1,0 +1,39 @@
+# A standby has no worker and sends nothing; promoted it has one, and delivers what the primary left.
+use Wee5Cron::Test;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $primary = Wee5Cron::Node->new_configured('primary', init => { allows_streaming => 1 });
+$primary->start;
+$primary->install('postgres', api_url => $receiver->url, secret => 'the secret');
+$primary->backup('base');
+
+my $standby = Wee5Cron::Node->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->start;
+
+my $hanging = $primary->block_the_wire('postgres', $receiver);
+my $queued  = $primary->call('postgres', '/queued');
+$primary->safe_psql('postgres', 'CHECKPOINT');
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
+
+is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'wee5_cron%'"),
+    0, 'a standby has neither launcher nor worker');
+fields_are($standby->invocation('postgres', $queued), { status => 'queued' }, 'it sees the queue');
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.worker'), 0, 'the view worker is empty there');
+$standby->raises('postgres', "SELECT invoke_cron_endpoint('/on-standby')", '25006', 'a call on a standby is an error');
+is(scalar(my @queued = $receiver->requests('/queued')), 0, 'nothing was sent');
+
+$primary->stop('immediate');
+$receiver->release_for_good;
+$standby->promote;
+$receiver->wait_for_requests('/queued');
+pass('promoted, it sends what the primary left in the queue');
+fields_are($standby->finished('postgres', $queued),  { status => 'succeeded' }, '... and records it');
+fields_are($standby->finished('postgres', $hanging), { status => 'succeeded' }, 'also what the primary had on the wire');
+my %keys = map { $_->{headers}{'idempotency-key'} => 1 } $receiver->requests('/hang');
+is(scalar(keys %keys), 1, '... with the same idempotency key');
+ok($standby->wait_for_worker('postgres'), 'it has a worker now');
+fields_are($standby->finished('postgres', $standby->call('postgres', '/new')), { status => 'succeeded' }, 'and delivers new calls');
+
+$standby->log_is_sane;
+done_testing();

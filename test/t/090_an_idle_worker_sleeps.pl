@@ -1,0 +1,50 @@
+# With nothing to do neither worker nor launcher wakes up; a wake that is needed comes at once all the same.
+use Wee5Cron::Test;
+
+plan skip_all => 'no /proc here' unless -r '/proc/self/status';
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node = Wee5Cron::Node->start_new('main', conf => "autovacuum = off\ncheckpoint_timeout = '1h'");
+$node->install('postgres', api_url => $receiver->url, secret => 'the secret');
+
+my %pid = map { $_->{backend_type} => $_->{pid} }
+  $node->rows('postgres', "SELECT backend_type, pid FROM pg_stat_activity WHERE backend_type LIKE 'wee5_cron%'");
+is_deeply([ sort keys %pid ], [ 'wee5_cron launcher', 'wee5_cron worker' ], 'a launcher and a worker');
+
+# How often a process was given the processor: it sleeps while the number stands still.
+sub switches {
+    my ($pid) = @_;
+    my $status = slurp_file("/proc/$pid/status");
+    my $sum = 0;
+    $sum += $_ for $status =~ /ctxt_switches:\s+(\d+)/g;
+    return $sum;
+}
+
+# True when no process woke up in that many seconds.
+sub asleep_for {
+    my ($seconds) = @_;
+    my %before = map { $_ => switches($pid{$_}) } keys %pid;
+    select undef, undef, undef, $seconds;
+    my @awake = grep { switches($pid{$_}) != $before{$_} } keys %pid;
+    note("awake: @awake") if @awake;
+    return !@awake;
+}
+
+for my $work ('nothing', 'a call', 'many calls') {
+    $node->finished('postgres', $node->call('postgres', '/one')) if $work eq 'a call';
+    $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/many/' || n)) FROM generate_series(1, 500) n")
+      if $work eq 'many calls';
+    $node->wait_until_all_finished('postgres');
+    fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'"),
+        { state => 'idle', in_flight => 0, queued => 0 }, "after $work: the worker says idle")
+      if $node->poll_query_until('postgres', "SELECT state = 'idle' FROM wee5_cron.worker WHERE datname = 'postgres'");
+    # What follows the work (statistics, say) may take a moment; then there is quiet.
+    my $rounds = 10;
+    until (asleep_for(0.5) || !$rounds--) { }
+    ok(asleep_for(3), "after $work: no wake-up in three seconds");
+}
+
+my $quick = $node->call('postgres', '/after-sleep');
+is($node->finished('postgres', $quick)->{status}, 'succeeded', 'a call after the sleep is sent');
+
+done_testing();

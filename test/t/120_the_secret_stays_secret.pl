@@ -1,0 +1,85 @@
+# The secret is in no log line, no row, no statement of anybody's activity, no statistics and no dump.
+use Wee5Cron::Test;
+
+use MIME::Base64 qw(encode_base64);
+
+my $canary   = 'canary/in+the+coal=mine 0815';
+my $receiver = Wee5Cron::Receiver->start(secret => $canary);
+my $node     = Wee5Cron::Node->start_new('main', preload => 'pg_stat_statements,pg_cron,wee5_cron', conf => <<'CONF');
+pg_stat_statements.track = all
+log_min_messages = debug1
+log_min_error_statement = debug1
+CONF
+
+# What ALTER DATABASE itself shows is not ours to hide; from here on it is.
+$node->install('postgres', api_url => $receiver->url, secret => $canary);
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()');
+my $log_before = -s $node->logfile;
+$node->safe_psql('postgres', "ALTER SYSTEM SET log_statement = 'all'; ALTER SYSTEM SET log_min_duration_statement = 0");
+$node->set_server('log_error_verbosity', 'verbose');
+
+# An app that answers, one that gives the secret back in every way, one that is away.
+my @paths = ('/status/200', '/status/401', '/status/500', '/leak', '/leak?status=500', '/leak?status=401', '/leak?status=308',
+    '/redirect?to=https://127.0.0.1/x', '/drop', '/garbage', '/html?status=404');
+$node->call('postgres', $_) for @paths;
+$node->call('postgres', '/echo', "method => 'POST', body => '{\"a\": 1}', headers => '{\"X-A\": \"b\"}'");
+$node->call('postgres', '/slow?ms=5000', "timeout => '100 ms'");
+$node->wait_until_all_finished('postgres');
+is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'the secret did reach the app');
+is(scalar(my @requests = $receiver->requests), @paths + 2, '... with every call');
+$receiver->close_port;
+$node->finished('postgres', $node->call('postgres', '/down'));
+$receiver->open_port;
+
+# Errors that a caller can provoke.
+$node->error_of('postgres', $_)
+  for "SELECT invoke_cron_endpoint('//evil')", "SELECT wee5_cron.invoke('/x', 'BREW')", "SELECT wee5_cron.invoke('/x', headers => '{\"Authorization\": \"x\"}')";
+
+# While a request hangs.
+$node->call('postgres', '/hang');
+$receiver->wait_for_requests('/hang');
+
+# Written in every way in which an app or a library might write it.
+my $percent = $canary =~ s/([^A-Za-z0-9._~-])/sprintf '%%%02X', ord $1/ger;
+my @forms = ($canary, $percent, lc $percent, encode_base64($canary, ''));
+
+sub holds_no_secret {
+    my ($text, $where) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my @found = grep { index($text, $_) >= 0 } @forms;
+    my $good = ok(length($text) && !@found, "not in $where");
+    unless ($good) {
+        diag(length $text ? "found as $_" : 'nothing to look at') for @found ? @found : '';
+        diag($_) for grep { my $line = $_; grep { index($line, $_) >= 0 } @forms } split /\n/, $text;
+    }
+    return;
+}
+
+holds_no_secret($node->safe_psql('postgres', 'SELECT to_json(a) FROM pg_stat_activity a'), 'pg_stat_activity');
+$receiver->release;
+$node->wait_until_all_finished('postgres');
+for my $table (split /\n/, $node->safe_psql('postgres', "SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace = 'wee5_cron'::regnamespace")) {
+    my $rows = $node->safe_psql('postgres', "SELECT to_json(t) FROM $table t");
+    holds_no_secret("$table: $rows", $table);
+}
+holds_no_secret($node->safe_psql('postgres', 'SELECT query FROM pg_stat_statements'), 'pg_stat_statements');
+
+my ($dump, $errors);
+IPC::Run::run([ 'pg_dump', '-d', $node->connstr('postgres') ], '>', \$dump, '2>', \$errors) or die "pg_dump: $errors";
+like($dump, qr/COPY wee5_cron\.invocation/, 'pg_dump carries the ledger');
+holds_no_secret($dump, 'pg_dump');
+
+# Processes, as ps shows them.
+my $pid = $node->wait_for_worker('postgres');
+holds_no_secret(join("\n", map { slurp_file("/proc/$pid/$_") } qw(cmdline environ)), "the worker's command line and environment")
+  if -r "/proc/$pid/cmdline";
+
+# The worker ends and comes back, and the server stops, with the log as loud as it gets.
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+$node->wait_for_worker('postgres', $pid);
+$node->stop;
+my $log = substr slurp_file($node->logfile), $log_before;
+like($log, qr/invoke_cron_endpoint/, 'the log is loud');
+holds_no_secret($log, "the server's log");
+
+done_testing();

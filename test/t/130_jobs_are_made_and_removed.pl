@@ -1,0 +1,91 @@
+# Our jobs and nobody else's: CREATE EXTENSION, register_jobs(), unregister_jobs(), DROP EXTENSION; run_now().
+use Wee5Cron::Test;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node = Wee5Cron::Node->start_new('main');
+$node->configure('postgres', api_url => $receiver->url, secret => 'the secret');
+$node->set_server('wee5_cron.default_jobs', 'on');
+
+sub jobs {
+    return $node->safe_psql('postgres', "SELECT string_agg(coalesce(jobname, 'unnamed'), ' ' ORDER BY jobname) FROM cron.job");
+}
+my $ours = 'daily-analytics poll-activities welcome-emails';
+
+# A job of that name that stands already is left as it is. None of these is due while this runs.
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION pg_cron;
+SELECT cron.schedule('users-own', '0 0 1 1 *', 'SELECT 1');
+SELECT cron.schedule('welcome-emails', '0 0 1 1 *', 'SELECT 2');
+SQL
+my (undef, undef, $notices) = $node->psql('postgres', 'CREATE EXTENSION wee5_cron');
+is(jobs(), 'daily-analytics poll-activities users-own welcome-emails', 'CREATE EXTENSION makes the jobs that are not there');
+like($notices, qr/welcome-emails/, '... and says which one it left alone');
+is($node->safe_psql('postgres', "SELECT schedule, command FROM cron.job WHERE jobname = 'welcome-emails'"), '0 0 1 1 *|SELECT 2', '... exactly as it was');
+
+$node->safe_psql('postgres', 'DROP EXTENSION wee5_cron');
+is(jobs(), 'users-own welcome-emails', "DROP EXTENSION removes ours and leaves the user's");
+$node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails'); CREATE EXTENSION wee5_cron");
+is(jobs(), 'daily-analytics poll-activities users-own welcome-emails', 'created again it makes all three');
+is($node->safe_psql('postgres', "SELECT string_agg(jobname || ' ' || schedule || ' ' || command, E'\\n' ORDER BY jobname) FROM cron.job WHERE jobname <> 'users-own'"),
+    <<'JOBS' =~ s/\n\z//r, '... as documented');
+daily-analytics 0 0 * * * SELECT public.invoke_cron_endpoint('/api/analytics/cron')
+poll-activities */30 * * * * SELECT public.invoke_cron_endpoint('/api/cron/poll-activities')
+welcome-emails 0 * * * * SELECT public.invoke_cron_endpoint('/api/cron/welcome-emails')
+JOBS
+
+# A job that the user deleted stays deleted.
+$node->safe_psql('postgres', "SELECT cron.unschedule('poll-activities'); SELECT wee5_cron.register_jobs()");
+is(jobs(), 'daily-analytics users-own welcome-emails', 'register_jobs() does not bring back what the user deleted');
+$node->safe_psql('postgres', 'SELECT wee5_cron.register_jobs(force => true)');
+is(jobs(), "daily-analytics poll-activities users-own welcome-emails", '... with force it does');
+$node->safe_psql('postgres', 'SELECT wee5_cron.unregister_jobs()');
+is(jobs(), 'users-own', 'unregister_jobs() removes ours and no other');
+$node->safe_psql('postgres', 'SELECT wee5_cron.register_jobs(true)');
+is(jobs(), "daily-analytics poll-activities users-own welcome-emails", '... and they can be made again');
+
+# A job that the user made in the place of one of ours is the user's.
+$node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails'); SELECT cron.schedule('welcome-emails', '0 0 1 1 *', 'SELECT 3')");
+$node->safe_psql('postgres', 'BEGIN; DROP EXTENSION wee5_cron; ROLLBACK');
+is(jobs(), "daily-analytics poll-activities users-own welcome-emails", 'a DROP EXTENSION that is rolled back removes nothing');
+
+# run_now.
+my $id = $node->safe_psql('postgres', "SELECT wee5_cron.run_now('poll-activities')");
+my $row = $node->finished('postgres', $id);
+fields_are($row, { status => 'succeeded', job_name => 'poll-activities', endpoint_path => '/api/cron/poll-activities', cron_run_id => undef },
+    'run_now() calls in the name of a job');
+my ($request) = $receiver->requests('/api/cron/poll-activities');
+is($request->{headers}{'x-wee5-cron-job'}, 'poll-activities', '... and says so to the app');
+fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.job_status WHERE job_name = 'poll-activities'"),
+    { last_invocation_id => $id, last_status => 'succeeded', last_http_status => 200, consecutive_failures => 0, state => 'ok', active => 1,
+        endpoint_path => '/api/cron/poll-activities', schedule => '*/30 * * * *', last_error => undef, last_success_at => qr/./, next_run => qr/:[03]0:00/ },
+    '... and job_status shows it');
+fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.job_status WHERE job_name = 'daily-analytics'"),
+    { last_invocation_id => undef, last_status => undef, consecutive_failures => 0, state => 'never_ran' }, 'a job that never ran says so');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.job_status WHERE job_name IN ('users-own', 'welcome-emails')"), 0,
+    'job_status leaves out jobs that do not call us');
+my $missing = $node->error_of('postgres', "SELECT wee5_cron.run_now('no-such-job')");
+ok($missing && $missing->{message} =~ /no-such-job/, 'run_now() of an unknown job is an error that names it');
+
+$receiver->close_port;
+$node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('poll-activities')")) for 1 .. 2;
+fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.job_status WHERE job_name = 'poll-activities'"),
+    { last_status => 'failed', last_http_status => undef, consecutive_failures => 2, state => 'failing', last_error => qr/\w/, success_rate_24h => qr/^0?\.33/ },
+    'failures are counted');
+$receiver->open_port;
+$node->safe_psql('postgres', "SELECT cron.alter_job((SELECT jobid FROM cron.job WHERE jobname = 'daily-analytics'), active => false)");
+is($node->safe_psql('postgres', "SELECT state FROM wee5_cron.job_status WHERE job_name = 'daily-analytics'"), 'paused', 'an inactive job is paused');
+
+# pg_cron may go, and come back.
+is($node->error_of('postgres', 'DROP EXTENSION pg_cron'), undef, 'pg_cron can be dropped from under us without CASCADE');
+is($node->finished('postgres', $node->call('postgres', '/without-pg-cron'))->{status}, 'succeeded', '... and calls go on');
+$node->raises('postgres', 'SELECT wee5_cron.register_jobs()', '55000', '... while jobs are an error', hint => qr/pg_cron|schedule_in_database/);
+is($node->error_of('postgres', 'DROP EXTENSION wee5_cron'), undef, '... and DROP EXTENSION works too');
+
+# In a database that pg_cron does not serve.
+$node->safe_psql('postgres', 'CREATE DATABASE elsewhere');
+(undef, undef, $notices) = $node->psql('elsewhere', 'CREATE EXTENSION wee5_cron');
+is(scalar(() = $notices =~ /NOTICE:/g), 1, 'CREATE EXTENSION without pg_cron installs and says so once');
+$node->raises('elsewhere', 'SELECT wee5_cron.register_jobs()', '55000', 'register_jobs() there names the way', hint => qr/schedule_in_database.*elsewhere/s);
+
+$node->log_is_sane;
+done_testing();

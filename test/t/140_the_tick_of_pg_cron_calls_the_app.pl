@@ -1,0 +1,163 @@
+# pg_cron's own tick, awaited once, on two servers at the same time: one where pg_cron runs jobs in background workers,
+# one where it connects as a client, as it does by default.
+use strict;
+use warnings;
+
+# A tick is up to a minute away.
+BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 130 }
+
+use Wee5Cron::Test;
+
+my $app      = Wee5Cron::App->start(secret => "the app's secret");
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+
+my %node = (
+    'background worker' => Wee5Cron::Node->start_new('workers'),
+    'client connection' => do {
+        my $node = Wee5Cron::Node->new_configured('clients', conf => <<'CONF');
+cron.use_background_workers = off
+cron.host = '127.0.0.1'
+listen_addresses = '127.0.0.1'
+CONF
+        $node->append_conf('pg_hba.conf', 'host all all 127.0.0.1/32 trust');
+        $node->start;
+        $node;
+    },
+);
+
+# Job, role (undef: the superuser), path. The app is called by a role with settings of its own.
+my @jobs = (
+    [ via_app     => undef,      q{/api/cron/poll-activities} ],
+    [ via_web     => 'web',      q{/api/cron/poll-activities} ],
+    [ answers_500 => 'web500',   q{/status/500} ],
+    [ bad_path    => undef,      q{no-slash} ],
+    [ denied      => 'denied',   q{/denied} ],
+    [ unset       => 'unset',    q{/unset} ],
+    [ twin_1      => undef,      q{/twin} ],
+    [ twin_2      => undef,      q{/twin} ],
+);
+
+for my $mode (keys %node) {
+    my $node = $node{$mode};
+    my ($url, $secret) = ($receiver->url, 'the secret');
+    my $superuser = $node->safe_psql('postgres', 'SELECT quote_ident(current_user)');
+    $node->install('postgres');
+    $node->safe_psql('postgres', <<SQL);
+CREATE ROLE web LOGIN; CREATE ROLE web500 LOGIN; CREATE ROLE denied LOGIN; CREATE ROLE unset LOGIN;
+SELECT wee5_cron.grant_to(r, 'call') FROM unnest('{web,web500,unset}'::regrole[]) r;
+GRANT USAGE ON SCHEMA cron TO web, web500, denied, unset;
+ALTER ROLE $superuser SET app.settings.api_url = '$url'; ALTER ROLE $superuser SET app.settings.cron_secret = '$secret';
+ALTER ROLE web500 SET app.settings.api_url = '$url'; ALTER ROLE web500 SET app.settings.cron_secret = '$secret';
+ALTER ROLE denied SET app.settings.api_url = '$url'; ALTER ROLE denied SET app.settings.cron_secret = '$secret';
+ALTER ROLE web SET app.settings.api_url = '@{[ $app->url ]}'; ALTER ROLE web SET app.settings.cron_secret = 'the app''s secret';
+SQL
+    for my $job (@jobs) {
+        my ($name, $role, $path) = @$job;
+        my $sql = "SELECT cron.schedule('$name', '* * * * *', \$\$SELECT invoke_cron_endpoint('$path')\$\$)";
+        $role ? $node->psql_as($role, 'postgres', $sql) : $node->safe_psql('postgres', $sql);
+    }
+    # Not due: for what job_status says before the first run, and about the time zone of next_run.
+    $node->safe_psql('postgres', "SELECT cron.schedule('next_year', '0 0 1 1 *', \$\$SELECT invoke_cron_endpoint('/next-year')\$\$)");
+}
+
+# Await the first tick, and what became of it.
+for my $mode (sort keys %node) {
+    my $node = $node{$mode};
+    $node->poll_query_until('postgres', <<'SQL') or diag("$mode: not every job has run");
+SELECT (SELECT count(DISTINCT jobid) FROM cron.job_run_details WHERE status IN ('succeeded', 'failed')) = 8
+   AND (SELECT count(*) >= 5 FROM wee5_cron.invocation WHERE finished_at IS NOT NULL AND cron_run_id IS NOT NULL)
+SQL
+    # No further run while this is looked at.
+    $node->safe_psql('postgres', "UPDATE cron.job SET schedule = '0 0 1 1 *'");
+    $node->wait_until_all_finished('postgres');
+}
+
+for my $mode (sort keys %node) {
+    my $node = $node{$mode};
+    my $of   = "$mode:";
+    # The first run of a job, with what pg_cron booked about it.
+    my $run = sub {
+        my ($job) = @_;
+        my ($row) = $node->rows('postgres', <<SQL);
+SELECT j.jobid, d.runid, d.job_pid, d.status AS cron_status, d.return_message, i.*,
+       i.scheduled_at = date_trunc('minute', i.requested_at) AS at_the_minute
+FROM cron.job j
+JOIN cron.job_run_details d USING (jobid)
+LEFT JOIN wee5_cron.invocation i ON i.cron_run_id = d.runid
+WHERE j.jobname = '$job' ORDER BY d.runid LIMIT 1
+SQL
+        return $row // {};
+    };
+    my $status_of = sub { $node->one_row('postgres', "SELECT * FROM wee5_cron.job_status WHERE job_name = '$_[0]'") };
+
+    # The reference app, with its own secret.
+    my $web = $run->('via_web');
+    fields_are(
+        $web,
+        {
+            status => 'succeeded', http_status => 200, job_name => 'via_web', requested_by => 'web', endpoint_path => '/api/cron/poll-activities',
+            url => $app->url . '/api/cron/poll-activities', at_the_minute => 1, cron_status => 'succeeded', reason => undef, attempts => 1,
+        },
+        "$of a job calls the app with the bearer, bound to its run");
+    is($web->{cron_run_id}, $web->{runid}, "$of ... cron_run_id is the run's id");
+
+    # The headers.
+    my $row = $run->('via_app');
+    fields_are($row, { status => 'succeeded', job_name => 'via_app', at_the_minute => 1, scheduled_at => qr/:00(?:[+.-]|$)/ }, "$of the row of a job");
+    my ($request) = grep { $_->{headers}{'x-wee5-cron-invocation'} eq $row->{id} && $_->{headers}{'idempotency-key'} eq $row->{idempotency_key} }
+      $receiver->requests('/api/cron/poll-activities');
+    ok($request, "$of its request arrived") or next;
+    fields_are($request, { method => 'GET', bearer => 'match', body => '' }, "$of ... as GET with the bearer");
+    my $minute = $node->safe_psql('postgres',
+        "SELECT to_char('$row->{scheduled_at}'::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS')");
+    fields_are(
+        $request->{headers},
+        {
+            'x-wee5-cron-job'          => 'via_app',
+            'x-wee5-cron-scheduled-at' => qr/^\Q$minute\E(?:Z|\+00:00)$/,
+            'x-vercel-cron-schedule'   => '* * * * *',
+            'x-wee5-cron-attempt'      => 1,
+            'user-agent'               => qr{^wee5_cron/\d},
+            'cache-control'            => 'no-cache',
+            'content-type'             => 'application/json',
+        },
+        "$of ... with the headers of a job");
+
+    fields_are(
+        $status_of->('via_app'),
+        {
+            state => 'ok', last_status => 'succeeded', last_http_status => 200, consecutive_failures => 0, last_invocation_id => qr/^\d+$/,
+            schedule => '0 0 1 1 *', active => 1, endpoint_path => '/api/cron/poll-activities', last_error => undef, success_rate_24h => qr/^1(?:\.0*)?$/,
+            p50_24h => qr/^\d\d:/, p95_24h => qr/^\d\d:/, last_success_at => qr/./, last_finished_at => qr/./,
+        },
+        "$of job_status says ok");
+
+    # What pg_cron calls a success.
+    $row = $run->('answers_500');
+    fields_are($row, { cron_status => 'succeeded', status => 'failed', reason => 'http', http_status => 500 },
+        "$of pg_cron says succeeded when the app answers 500, and the row says failed");
+    fields_are($status_of->('answers_500'), { state => 'failing', last_status => 'failed', last_http_status => 500, consecutive_failures => qr/^[1-9]/, last_error => qr/500/ },
+        "$of ... and job_status too");
+
+    # Calls that raised never became a row: job_status knows them from pg_cron's own book.
+    my %message = (bad_path => qr/no-slash/, denied => qr/permission denied/, unset => qr/api_url/);
+    for my $job (sort keys %message) {
+        fields_are($run->($job), { cron_status => 'failed', return_message => $message{$job}, id => undef }, "$of $job: pg_cron books the error");
+        fields_are($status_of->($job), { state => 'failing', last_error => $message{$job}, consecutive_failures => qr/^[1-9]/, last_success_at => undef },
+            "$of $job: job_status counts it as a failure, with its message");
+    }
+
+    # Two jobs with one command cannot be told apart by name, but by run.
+    my @twins = map { $run->($_) } qw(twin_1 twin_2);
+    fields_are($_, { status => 'succeeded', job_name => undef, cron_run_id => qr/./ }, "$of one of two jobs with the same command") for @twins;
+    isnt($twins[0]{id}, $twins[1]{id}, "$of ... each run has its own row");
+
+    fields_are($status_of->('next_year'), { state => 'never_ran', last_invocation_id => undef }, "$of a job that was not due");
+    like($node->safe_psql('postgres', "SELECT next_run AT TIME ZONE 'UTC' FROM wee5_cron.job_status WHERE job_name = 'next_year'"),
+        qr/^\d{4}-01-01 00:00:00$/, "$of ... and when it will be, in pg_cron's time");
+    is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.cron_caller'), 0, "$of no caller is left to be bound");
+    $node->log_is_sane("$of the log tells of no crash");
+}
+
+is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'every request carried the bearer');
+done_testing();

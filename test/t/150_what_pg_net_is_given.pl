@@ -1,0 +1,168 @@
+# The contract of the pg_net transport, against a stand-in with pg_net's signatures and tables that sends nothing: what
+# is put into its queue, and what becomes of the answers that the test puts beside it.
+use Wee5Cron::Test;
+
+use JSON::PP;
+
+my $node = Wee5Cron::Node->new_configured('main');
+my $extensions = $node->config_data('--sharedir') . '/extension';
+die "the stand-in for pg_net is not installed: run test/support/install_pg_net_fixture\n"
+  unless -e "$extensions/pg_net--wee5fixture.sql";
+$node->start;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $secret   = 'canary-for-pg-net';
+$node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
+$node->install('postgres', api_url => 'https://app.example/prefix', secret => $secret);
+$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'");
+
+# The request that pg_net was given for a call.
+sub request_of {
+    my ($id) = @_;
+    return $node->one_row('postgres', <<SQL);
+SELECT q.id, q.method, q.url, q.headers, convert_from(q.body, 'UTF8') AS body, q.timeout_milliseconds
+FROM net.http_request_queue q JOIN wee5_cron.pg_net_request r ON r.request_id = q.id WHERE r.invocation_id = $id
+SQL
+}
+
+my $id  = $node->call('postgres', '/api/cron/poll-activities?x=1');
+my $row = $node->invocation('postgres', $id);
+my $request = request_of($id);
+fields_are($request,
+    { method => 'GET', url => 'https://app.example/prefix/api/cron/poll-activities?x=1', timeout_milliseconds => 60000 },
+    'a call is in its queue: method, URL, timeout');
+my %headers = map { lc $_ => $request->{headers}{$_} } keys %{ $request->{headers} };
+fields_are(
+    \%headers,
+    {
+        'authorization'          => "Bearer $secret",
+        'content-type'           => 'application/json',
+        'cache-control'          => 'no-cache',
+        'user-agent'             => qr{^wee5_cron/\d},
+        'idempotency-key'        => $row->{idempotency_key},
+        'x-wee5-cron-invocation' => $id,
+        'x-wee5-cron-attempt'    => 1,
+    },
+    '... headers');
+fields_are(
+    $row,
+    { status => 'queued', transport => 'pg_net', url => $request->{url}, first_sent_at => undef, finished_at => undef, duration => undef },
+    '... and its row says queued');
+
+$id = $node->call('postgres', '/post', qq{'POST', '{"a": [1]}', '{"X-Team": "blue"}', '1500 ms'});
+$request = request_of($id);
+fields_are($request, { method => 'POST', body => qr/^\{"a": ?\[1\]\}$/, timeout_milliseconds => 1500 }, 'a POST with its body and timeout');
+is($request->{headers}{'X-Team'}, 'blue', '... and header');
+is(request_of($node->call('postgres', '/post', q{'POST'}))->{body}, '{}', 'a POST without a body sends {}');
+is(request_of($node->call('postgres', '/gone', q{'DELETE'}))->{method}, 'DELETE', 'a DELETE');
+for my $method (qw(PUT PATCH HEAD)) {
+    my $error = $node->error_of('postgres', "SELECT wee5_cron.invoke('/x', '$method')");
+    ok($error && $error->{text} =~ /$method/, "$method, which pg_net does not know, is an error that says so");
+}
+
+# The caller's transaction.
+my $count = 'SELECT (SELECT count(*) FROM net.http_request_queue), (SELECT count(*) FROM wee5_cron.invocation), (SELECT count(*) FROM wee5_cron.pg_net_request)';
+my $before = $node->safe_psql('postgres', $count);
+my $inside = $node->safe_psql('postgres', "BEGIN; SELECT invoke_cron_endpoint('/x') \\g /dev/null\n$count; ROLLBACK");
+is($inside, join('|', map { $_ + 1 } split /\|/, $before), 'a call is in the queue at once, within its transaction');
+is($node->safe_psql('postgres', $count), $before, 'a rollback takes it back, from queue and ledger');
+$node->error_of('postgres', "BEGIN; SAVEPOINT a; SELECT invoke_cron_endpoint('/x'); ROLLBACK TO a; COMMIT");
+is($node->safe_psql('postgres', $count), $before, 'so does an aborted savepoint');
+
+# What counts is what is set at the call.
+$node->configure('postgres', api_url => 'https://other.example');
+is(request_of($node->call('postgres', '/y'))->{url}, 'https://other.example/y', 'the next call follows a changed setting');
+$id = $node->safe_psql('postgres', "SET app.settings.cron_secret = 'of this session'; SELECT invoke_cron_endpoint('/z')");
+is(request_of($id)->{headers}{Authorization}, 'Bearer of this session', 'here an explicit SET of the session counts');
+
+# Any role may put a trigger on pg_net's queue, by pg_net's own grants: it would run with our rights and see the bearer.
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE mallory LOGIN;
+CREATE SCHEMA loot AUTHORIZATION mallory;
+SQL
+$node->psql_as('mallory', 'postgres', <<'SQL');
+CREATE TABLE loot.seen (who text, headers jsonb);
+CREATE FUNCTION loot.take() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN INSERT INTO loot.seen VALUES (current_user, NEW.headers); RETURN NEW; END$$;
+SQL
+my @traps = (
+    [ 'a trigger', 'CREATE TRIGGER trap BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION loot.take()',
+        'DROP TRIGGER trap ON net.http_request_queue' ],
+    [ 'a rule', 'CREATE RULE trap AS ON INSERT TO net.http_request_queue DO ALSO INSERT INTO loot.seen VALUES (current_user, NEW.headers)',
+        'DROP RULE trap ON net.http_request_queue' ],
+    [ 'a policy', 'CREATE POLICY trap ON net.http_request_queue WITH CHECK (headers IS NOT NULL)', 'DROP POLICY trap ON net.http_request_queue' ],
+);
+for my $trap (@traps) {
+    my ($what, $set, $remove) = @$trap;
+    $before = $node->safe_psql('postgres', $count);
+    $node->safe_psql('postgres', $set);
+    $node->raises('postgres', "SELECT invoke_cron_endpoint('/trapped')", '55000', "with $what on pg_net's queue a call is refused", hint => qr/\w/);
+    is($node->safe_psql('postgres', $count), $before, '... and nothing is handed over');
+    $node->safe_psql('postgres', $remove);
+    $node->call('postgres', '/free');
+    pass('... without it calls go on');
+}
+is($node->safe_psql('postgres', 'SELECT count(*) FROM loot.seen'), 0, 'nobody saw the bearer');
+
+# Answers, put where pg_net puts them; the worker harvests while calls are outstanding.
+sub answered {
+    my ($path, $columns, $values, %params) = @_;
+    my $id = $node->call('postgres', $path, $params{invoke} // "'GET'");
+    $node->safe_psql('postgres', <<SQL);
+BEGIN;
+INSERT INTO net._http_response (id, $columns) SELECT request_id, $values FROM wee5_cron.pg_net_request WHERE invocation_id = $id;
+DELETE FROM net.http_request_queue q USING wee5_cron.pg_net_request r WHERE q.id = r.request_id AND r.invocation_id = $id;
+COMMIT;
+SQL
+    return $node->finished('postgres', $id);
+}
+my %common = (transport => 'pg_net', attempts => 1, first_sent_at => undef, duration => undef);
+fields_are(answered('/ok', 'status_code, content_type, content', q{200, 'application/json', '{"ok":true}'}),
+    { %common, status => 'succeeded', http_status => 200, reason => undef, error => undef, response_content_type => 'application/json', response_body => '{"ok":true}' },
+    'an answer of 200');
+fields_are(answered('/denied', 'status_code, content_type, content', q{401, 'text/plain', 'no'}),
+    { %common, status => 'failed', reason => 'http', http_status => 401, hint => qr/cron_secret/ }, 'an answer of 401');
+fields_are(answered('/broken', 'status_code, content_type, content', q{500, 'text/plain', 'oh'}),
+    { %common, status => 'failed', reason => 'http', http_status => 500, error => qr/500/ }, 'an answer of 500');
+fields_are(answered('/away', 'error_msg', q{'Couldn''t connect to server'}),
+    { %common, status => 'failed', reason => 'connect', http_status => undef, error => qr/\w/, hint => qr/\w/ }, 'no connection');
+fields_are(answered('/nowhere', 'error_msg', q{'Couldn''t resolve host name'}), { %common, status => 'failed', reason => 'dns', http_status => undef }, 'no such host');
+fields_are(answered('/slow', 'timed_out, error_msg', q{true, 'Timeout of 5000 ms reached. Total time: 5001.0 ms'}),
+    { %common, status => 'failed', reason => 'timeout', http_status => undef, hint => qr/timeout/ }, 'a timeout');
+fields_are(answered('/big', 'status_code, content', q{200, repeat('x', 100000)}),
+    { %common, status => 'succeeded', response_truncated => 1, response_body => qr/^x{8192}$/ }, 'a big body is cut');
+fields_are(answered('/leak', 'status_code, content', qq{500, 'you sent $secret'}),
+    { %common, status => 'failed', response_body => qr/^(?!.*\Q$secret\E)/ }, 'an app that gives the secret back');
+
+# In neither of its tables: lost.
+$id = $node->call('postgres', '/lost');
+$node->safe_psql('postgres', "DELETE FROM net.http_request_queue q USING wee5_cron.pg_net_request r WHERE q.id = r.request_id AND r.invocation_id = $id");
+fields_are($node->finished('postgres', $id), { %common, status => 'failed', reason => 'lost', http_status => undef, hint => qr/\w/ },
+    'a call that pg_net has forgotten is lost');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.attempt WHERE invocation_id = $id AND reason = 'lost'"), 1, '... its attempt says so too');
+is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE endpoint_path = '/y'"), 'queued',
+    'one that it still has in its queue stays queued');
+
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'the ledger holds no secret');
+
+# auto: the stand-in has no worker, so calls go builtin; and a schema net that somebody else made is not pg_net.
+$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'auto'");
+$node->configure('postgres', api_url => $receiver->url, secret => 'the secret');
+fields_are($node->finished('postgres', $node->call('postgres', '/auto')), { transport => 'builtin', status => 'succeeded' },
+    'auto: pg_net without its worker is not used');
+$node->install('planted', api_url => $receiver->url, secret => 'the secret');
+$node->safe_psql('planted', <<'SQL');
+CREATE SCHEMA net;
+CREATE TABLE net.loot (headers jsonb);
+CREATE UNLOGGED TABLE net.http_request_queue (id bigserial, method text, url text, headers jsonb, body bytea, timeout_milliseconds int);
+CREATE UNLOGGED TABLE net._http_response (id bigint, status_code int, content_type text, headers jsonb, content text, timed_out bool, error_msg text, created timestamptz);
+CREATE FUNCTION net.http_get(url text, params jsonb DEFAULT '{}', headers jsonb DEFAULT '{}', timeout_milliseconds int DEFAULT 5000)
+  RETURNS bigint LANGUAGE sql AS $$ INSERT INTO net.loot VALUES (headers); SELECT 1::bigint $$;
+SQL
+fields_are($node->finished('planted', $node->call('planted', '/planted')), { transport => 'builtin', status => 'succeeded' },
+    'a schema net that is not of the extension pg_net is not used');
+$node->raises('planted', "SET wee5_cron.transport = 'pg_net'; SELECT invoke_cron_endpoint('/planted')", '55000', '... also when pg_net is asked for');
+is($node->safe_psql('planted', 'SELECT count(*) FROM net.loot'), 0, '... and gets nothing');
+
+$node->log_is_sane;
+done_testing();

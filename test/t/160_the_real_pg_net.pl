@@ -1,0 +1,127 @@
+# The whole path through the real pg_net, where the server has it: the same calls end with the same rows.
+use Wee5Cron::Test;
+
+# A control file that is not our stand-in's, 0.7 or newer, and the library.
+sub pg_net_available {
+    my ($sharedir, $libdir) = map { my $dir = `pg_config --$_`; chomp $dir; $dir } qw(sharedir pkglibdir);
+    my $control = "$sharedir/extension/pg_net.control";
+    return 0 unless -s $control && -e "$libdir/pg_net.so";
+    my ($major, $minor) = slurp_file($control) =~ /^\s*default_version\s*=\s*'(\d+)\.(\d+)/m;
+    return defined $major && ($major > 0 || $minor >= 7);
+}
+plan skip_all => 'pg_net not available' unless pg_net_available();
+
+my $secret   = 'canary-of-the-real-pg-net';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $down     = Wee5Cron::Receiver->start(secret => $secret);
+$down->close_port;
+
+my $node = Wee5Cron::Node->start_new('main', preload => 'pg_cron,pg_net,wee5_cron', conf => "pg_net.database_name = 'postgres'");
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_net');
+$node->install('postgres', api_url => $receiver->url, secret => $secret);
+# A role whose app is down.
+$node->safe_psql('postgres', "CREATE ROLE down LOGIN; ALTER ROLE down SET app.settings.api_url = '@{[ $down->url ]}'; SELECT wee5_cron.grant_to('down', 'call')");
+
+# All at once: pg_net works in batches with a second between them.
+my %call;
+$call{ok}       = $node->call('postgres', '/status/200?q=1');
+$call{unauth}   = $node->call('postgres', '/status/401');
+$call{broken}   = $node->call('postgres', '/status/500');
+$call{html}     = $node->call('postgres', '/html?status=404');
+$call{big}      = $node->call('postgres', '/big?bytes=100000');
+$call{leak}     = $node->call('postgres', '/leak?status=500');
+$call{redirect} = $node->call('postgres', '/redirect?status=307&to=/status/202');
+$call{drop}     = $node->call('postgres', '/drop');
+$call{slow}     = $node->call('postgres', '/slow?ms=20000', "timeout => '500 ms'");
+$call{post}     = $node->call('postgres', '/echo', q{'POST', '{"a": 1}', '{"X-Team": "blue"}'});
+$call{delete}   = $node->call('postgres', '/deleted', q{'DELETE'});
+$call{put}      = $node->call('postgres', '/put', q{'PUT'});
+$call{down}     = $node->psql_as('down', 'postgres', "SELECT invoke_cron_endpoint('/x')");
+$node->safe_psql('postgres', "BEGIN; SELECT invoke_cron_endpoint('/rolled-back'); ROLLBACK");
+$node->wait_until_all_finished('postgres');
+
+my %said = (
+    ok       => { status => 'succeeded', http_status => 200, url => $receiver->url . '/status/200?q=1', reason => undef, error => undef, response_body => qr/200/ },
+    unauth   => { status => 'failed', reason => 'http', http_status => 401, hint => qr/cron_secret/ },
+    broken   => { status => 'failed', reason => 'http', http_status => 500, error => qr/500/ },
+    html     => { status => 'failed', reason => 'http', http_status => 404, response_content_type => qr/html/ },
+    big      => { status => 'succeeded', http_status => 200, response_truncated => 1, response_body => qr/^x{8192}$/ },
+    leak     => { status => 'failed', reason => 'http', http_status => 500 },
+    redirect => { status => 'succeeded', http_status => 202 },
+    drop     => { status => 'failed', reason => 'response', http_status => undef },
+    slow     => { status => 'failed', reason => 'timeout', http_status => undef, hint => qr/timeout/ },
+    post     => { status => 'succeeded', http_status => 200, method => 'POST' },
+    delete   => { status => 'succeeded', http_status => 200, method => 'DELETE' },
+    down     => { status => 'failed', reason => 'connect', http_status => undef, requested_by => 'down', hint => qr/\w/ },
+);
+for my $name (sort keys %said) {
+    my $row = $node->invocation('postgres', $call{$name});
+    fields_are($row, { transport => 'pg_net', attempts => 1, finished_at => qr/./, duration => undef, %{ $said{$name} } }, "through pg_net: $name");
+    fields_are(
+        $node->one_row('postgres', "SELECT * FROM wee5_cron.attempt WHERE invocation_id = $call{$name}"),
+        { attempt => 1, map { $_ => $row->{$_} } qw(reason http_status error) },
+        '... its attempt says the same');
+}
+fields_are($node->invocation('postgres', $call{put}), { transport => 'builtin', status => 'succeeded' }, 'a PUT, which pg_net does not know, goes builtin');
+
+my ($ok)   = $receiver->requests('/status/200');
+my ($post) = $receiver->requests('/echo');
+fields_are($ok, { method => 'GET', bearer => 'match' }, 'a call arrives with the bearer');
+fields_are(
+    $ok->{headers},
+    { 'x-wee5-cron-invocation' => $call{ok}, 'x-wee5-cron-attempt' => 1, 'idempotency-key' => qr/^[0-9a-f-]{36}$/, 'user-agent' => qr/wee5_cron/ },
+    '... and its headers');
+fields_are($post, { method => 'POST', bearer => 'match', body => qr/"a": ?1/ }, 'a POST arrives with its body');
+is($post->{headers}{'x-team'}, 'blue', '... and header');
+is(scalar(my @none = $receiver->requests('/rolled-back')), 0, 'what was rolled back is not sent');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'the ledger holds no secret');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pg_net_request'), 0, 'no binding is left over');
+
+# wait_for, while the worker harvests.
+my $id = $node->call('postgres', '/status/204');
+is($node->safe_psql('postgres', "SELECT status, http_status FROM wee5_cron.wait_for($id)"), 'succeeded|204', 'wait_for waits for pg_net');
+
+# A crash empties pg_net's tables: its calls are lost, and say so. A call made afterwards is not taken for one of them.
+my @lost = map { $node->call('postgres', "/hang?$_") } 1 .. 3;
+$receiver->wait_for_requests('/hang', 3);
+push @lost, $node->call('postgres', '/behind');
+$node->stop('immediate');
+$receiver->release_for_good;
+$node->start;
+fields_are($node->finished('postgres', $_), { status => 'failed', reason => 'lost', http_status => undef, hint => qr/\w/ }, 'a call that pg_net lost in a crash') for @lost;
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%'");
+fields_are($node->finished('postgres', $node->call('postgres', '/status/200')), { status => 'succeeded', transport => 'pg_net' }, 'after the crash calls go on');
+$node->log_is_sane;
+$node->stop;
+
+# Without our library in shared_preload_libraries: this transport works, the builtin one says what to do.
+my $bare = Wee5Cron::Node->start_new('bare', preload => 'pg_cron,pg_net', conf => "pg_net.database_name = 'postgres'");
+$bare->safe_psql('postgres', 'CREATE EXTENSION pg_net');
+$bare->install('postgres', api_url => $receiver->url, secret => $secret, pg_cron => 0);
+is($bare->worker_pid('postgres'), '', 'not preloaded: there is no worker');
+my @ids = map { $bare->call('postgres', $_) } qw(/status/200 /status/500);
+$receiver->wait_for_requests('/status/500', 2);
+is($bare->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE id = $ids[0]"), 'queued', '... and nobody harvests by itself');
+$bare->poll_query_until('postgres', 'SELECT count(*) = 2 FROM net._http_response');
+is($bare->safe_psql('postgres', 'SELECT wee5_cron.harvest()'), 2, 'harvest() books what has come');
+fields_are($bare->invocation('postgres', $ids[0]), { status => 'succeeded', http_status => 200, transport => 'pg_net' }, '... a success');
+fields_are($bare->invocation('postgres', $ids[1]), { status => 'failed', http_status => 500, reason => 'http' }, '... a failure');
+is($bare->safe_psql('postgres', 'SELECT wee5_cron.harvest()'), 0, '... once');
+$id = $bare->call('postgres', '/status/201');
+is($bare->safe_psql('postgres', "SELECT status, http_status FROM wee5_cron.wait_for($id)"), 'succeeded|201', 'wait_for books its own call');
+$id = $bare->call('postgres', '/status/200?once-more');
+my $other = $bare->call('postgres', '/status/202');
+is($bare->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', 'wait_for books its own call again');
+is($bare->invocation('postgres', $other)->{finished_at}, undef, '... and no other');
+$bare->raises('postgres', "SELECT wee5_cron.invoke('/x', 'PUT')", '55000', 'what pg_net cannot do needs the preload', hint => qr/shared_preload_libraries/);
+$bare->raises('postgres', "SET wee5_cron.transport = 'builtin'; SELECT invoke_cron_endpoint('/x')", '55000', 'so does the builtin transport', hint => qr/shared_preload_libraries/);
+
+# pg_cron takes the worker's place.
+$bare->safe_psql('postgres', 'CREATE EXTENSION pg_cron; SELECT wee5_cron.register_jobs()');
+is($bare->safe_psql('postgres', "SELECT schedule, command FROM cron.job WHERE jobname = 'wee5-cron-harvest'"), '* * * * *|SELECT wee5_cron.harvest()',
+    'register_jobs() makes a job that harvests');
+is($bare->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.job_status WHERE job_name = 'wee5-cron-harvest'"), 0, '... which job_status leaves out');
+$bare->safe_psql('postgres', 'SELECT wee5_cron.unregister_jobs()');
+is($bare->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, '... and unregister_jobs() removes');
+
+done_testing();
