@@ -1,0 +1,138 @@
+# shellcheck shell=bash
+# Counting what the test runners of all kinds report. Every count_... function takes the runner's own report; a runner
+# that could not run, or that counted nothing, is a failure and never a silent pass.
+
+passed=0
+failed=0
+skipped=0
+failures=()
+skips=()
+
+count_passed() {
+  passed=$((passed + ${1:-1}))
+}
+
+# count_failed <name>: one failure, shown at once and again at the end.
+count_failed() {
+  failed=$((failed + 1))
+  failures+=("$1")
+  echo "   FAILED: $1"
+}
+
+# count_skipped <name and why>: shown at once and again at the end.
+count_skipped() {
+  skipped=$((skipped + 1))
+  skips+=("$1")
+  echo "   skipped: $1"
+}
+
+# count_command <name> <log> <command...>: a command that passes or fails as a whole. False when it failed.
+count_command() {
+  local name=$1 log=$2
+  shift 2
+  if "$@" >"$log" 2>&1 </dev/null; then
+    count_passed
+  else
+    count_failed "$name"
+    tail -n 60 "$log" | sed 's/^/   | /'
+    return 1
+  fi
+}
+
+# count_ctest <name> <ctest's status> <junit file> <ctest's log>
+count_ctest() {
+  local name=$1 status=$2 junit=$3 log=$4 before=$failed line test
+  if [[ -f $junit ]]; then
+    while IFS= read -r line; do
+      test=${line#*name=\"}
+      test=${test%%\"*}
+      case "$line" in
+        *'status="run"'*) count_passed ;;
+        *'status="fail"'*) count_failed "$name: $test" ;;
+        *'status="notrun"'* | *'status="disabled"'*) count_skipped "$name: $test" ;;
+      esac
+    done < <(grep '<testcase ' "$junit")
+  fi
+  show_when_failed "$name" "$status" "$before" "$log" || return 1
+  expect_some_tests "$name" "$(grep -c '<testcase ' "$junit")"
+}
+
+# count_pg_regress <name> <its status> <its output>. Up to PostgreSQL 15 it prints "test x ... ok" or, in a group of
+# parallel tests, "     x ... ok"; from 16 on TAP.
+count_pg_regress() {
+  local name=$1 status=$2 log=$3 before=$failed line counted=0
+  while IFS= read -r line; do
+    counted=$((counted + 1))
+    if [[ $line == 'not ok '* || $line == *FAILED* ]]; then
+      count_failed "$name: $(sed -E 's/^(not ok [0-9]+ +[-+]|test) +//; s/ .*//' <<<"$line")"
+    else
+      count_passed
+    fi
+  done < <(sed -E 's/^ {5}([a-z])/test \1/' "$log" | grep -E '^(ok|not ok) +[0-9]+|^test [^ ]+ +\.\.\. ' || true)
+  show_when_failed "$name" "$status" "$before" "$log" || return 1
+  expect_some_tests "$name" "$counted"
+}
+
+# count_prove <name> <its status> <output of prove --verbose>
+count_prove() {
+  local name=$1 status=$2 log=$3 before=$failed counted=0 file='' line
+  while IFS= read -r line; do
+    case "$line" in
+      *'.pl ..'*)
+        file=${line%% *}
+        continue
+        ;;
+      '1..0 # SKIP'*) count_skipped "$name: $(basename "$file"): ${line#1..0 \# SKIP }" ;;
+      'ok '*'# skip'* | 'ok '*'# SKIP'*) count_skipped "$name: $(basename "$file"): ${line#*\# [sS][kK][iI][pP] }" ;;
+      'not ok '*'# TODO'*) ;;
+      'not ok '*) count_failed "$name: $(basename "$file"): ${line#not ok }" ;;
+      'ok '*) count_passed ;;
+      *'(Wstat: '*'Failed: 0)')
+        # All that ran was right, but not all ran: it died, or its plan was another one.
+        count_failed "$name: $(basename "${line%% *}") did not run to its end"
+        ;;
+    esac
+    counted=$((counted + 1))
+  done < <(sed -E 's/^\[[0-9:]+\] //' "$log" |
+    grep -E '^(ok|not ok) [0-9]+|^1\.\.0 # SKIP|^[^ ]+\.pl +\.\.|\(Wstat: ' || true)
+  show_when_failed "$name" "$status" "$before" "$log" || return 1
+  expect_some_tests "$name" "$counted"
+}
+
+# count_node <name> <its status> <output of node --test --test-reporter=tap>
+count_node() {
+  local name=$1 status=$2 log=$3 before=$failed line
+  while IFS= read -r line; do count_failed "$name: $line"; done < <(sed -nE 's/^ *not ok [0-9]+ - //p' "$log" | grep -vE '\.js$' || true)
+  count_passed "$(sed -n 's/^# pass //p' "$log" | grep . || echo 0)"
+  while IFS= read -r line; do count_skipped "$name: $line"; done < <(sed -nE 's/^ *ok [0-9]+ - (.*) # SKIP.*/\1/p' "$log")
+  show_when_failed "$name" "$status" "$before" "$log" || return 1
+  expect_some_tests "$name" "$(sed -n 's/^# tests //p' "$log" | grep . || echo 0)"
+}
+
+# A runner that ended badly without naming a failed test is a failure itself. Then, and when tests failed, the parts of
+# its output that matter.
+show_when_failed() {
+  local name=$1 status=$2 before=$3 log=$4
+  if ((status != 0 && failed == before)); then count_failed "$name ended with status $status"; fi
+  ((failed > before)) || return 0
+  # With TAP the reasons stand in the comments after a "not ok"; elsewhere at the end.
+  if grep -qE '^ *not ok ' "$log"; then
+    grep -E -A 25 '^ *not ok ' "$log" | grep -vE '^ *ok ' | head -n 150 | sed 's/^/   | /'
+  fi
+  tail -n 40 "$log" | sed 's/^/   | /'
+  return 1
+}
+
+expect_some_tests() {
+  (($2 > 0)) || { count_failed "$1: no test was run"; return 1; }
+}
+
+# The last line of it stands alone: N passed, N failed, N skipped. False when something failed.
+print_tally() {
+  local name
+  echo
+  for name in "${skips[@]}"; do echo "skipped: $name"; done
+  for name in "${failures[@]}"; do echo "FAILED: $name"; done
+  echo "$passed passed, $failed failed, $skipped skipped"
+  ((failed == 0))
+}
