@@ -1,0 +1,166 @@
+-- How the jobs are doing, with the eyes of the extension's owner: cron.job shows a user no more than his own jobs.
+
+CREATE FUNCTION wee5_cron.next_run(schedule text) RETURNS timestamptz
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_next_run';
+COMMENT ON FUNCTION wee5_cron.next_run(text) IS
+  'Internal, of the view job_status: when pg_cron will start a job of this schedule next, NULL if never';
+
+-- The jobs, each with the runs that pg_cron booked as failed, newest first. Dynamic SQL: pg_cron may come after us, and
+-- leave before. The run history has one index, on runid, so only its newest part is read. A run whose connection failed
+-- has no time at all: it gets that of the next run that has one, and where none followed it has just happened.
+-- filter: the ledger's rows of the job, as a condition on invocation i with $1 the job's name, $2 its user, $3 its jobid.
+CREATE FUNCTION wee5_cron.jobs_that_call(OUT job_name text, OUT jobid bigint, OUT schedule text, OUT active boolean,
+                                         OUT endpoint_path text, OUT username text, OUT filter text,
+                                         OUT failed_runs bigint[], OUT failed_at timestamptz[], OUT failed_with text[])
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+#variable_conflict use_column
+BEGIN
+  IF NOT wee5_cron.pg_cron_installed() THEN
+    RETURN QUERY
+      -- One index probe a name, however many rows it has.
+      WITH RECURSIVE named (name) AS (
+        SELECT min(i.job_name) FROM wee5_cron.invocation i WHERE i.job_name IS NOT NULL
+        UNION ALL
+        SELECT (SELECT min(i.job_name) FROM wee5_cron.invocation i WHERE i.job_name > named.name)
+        FROM named WHERE named.name IS NOT NULL
+      )
+      SELECT coalesce(j.job_name, n.name), NULL::bigint, NULL::text, NULL::boolean,
+             coalesce(j.endpoint_path, (SELECT i.endpoint_path FROM wee5_cron.invocation i
+                                        WHERE i.job_name = n.name ORDER BY i.id DESC LIMIT 1)),
+             NULL::text, 'i.job_name = $1', NULL::bigint[], NULL::timestamptz[], NULL::text[]
+      FROM wee5_cron.job j
+      FULL JOIN (SELECT name FROM named WHERE name IS NOT NULL) n ON n.name = j.job_name
+      WHERE j.job_name IS NULL OR j.endpoint_path IS NOT NULL;
+    RETURN;
+  END IF;
+  RETURN QUERY EXECUTE $query$
+    WITH newest AS MATERIALIZED (
+      SELECT d.jobid, d.runid, d.status, d.return_message, d.start_time, d.end_time
+      FROM cron.job_run_details d ORDER BY d.runid DESC LIMIT 20000
+    ), run AS MATERIALIZED (
+      SELECT d.*, coalesce(d.start_time, d.end_time, min(coalesce(d.start_time, d.end_time)) OVER (ORDER BY d.runid DESC),
+                           now()) AS at
+      FROM newest d
+    )
+    SELECT j.jobname::text, j.jobid, j.schedule, j.active, wee5_cron.path_of_command(j.command), j.username,
+           CASE WHEN j.jobname IS NULL THEN
+             -- The ledger knows such a job's calls only by their run. A path would not do: calls by hand have it too.
+             'i.id > (SELECT coalesce(max(id), 0) - 20000 FROM wee5_cron.invocation) AND i.job_name IS NULL '
+             'AND i.cron_run_id IN (SELECT d.runid FROM cron.job_run_details d WHERE d.jobid = $3)'
+           WHEN count(*) OVER (PARTITION BY j.jobname) > 1 THEN 'i.job_name = $1 AND i.requested_by = $2'
+           ELSE 'i.job_name = $1' END,
+           f.runs, f.times, f.messages
+    FROM cron.job j
+    CROSS JOIN LATERAL (
+      SELECT array_agg(run.runid ORDER BY run.runid DESC) AS runs, array_agg(run.at ORDER BY run.runid DESC) AS times,
+             array_agg(run.return_message ORDER BY run.runid DESC) AS messages
+      FROM run WHERE run.jobid = j.jobid AND run.status = 'failed'
+    ) f
+    WHERE j.database = current_database() AND wee5_cron.calls_us(j.command)
+  $query$;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.jobs_that_call() IS 'Internal, of the view job_status: the jobs of this database that call us';
+
+CREATE FUNCTION wee5_cron.job_status_rows(
+    OUT job_name text, OUT jobid bigint, OUT schedule text, OUT active boolean, OUT endpoint_path text,
+    OUT next_run timestamptz, OUT last_invocation_id bigint, OUT last_status text, OUT last_http_status int,
+    OUT last_finished_at timestamptz, OUT last_success_at timestamptz, OUT consecutive_failures int,
+    OUT success_rate_24h numeric, OUT p50_24h interval, OUT p95_24h interval, OUT last_error text, OUT state text)
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+#variable_conflict use_column
+DECLARE
+  job record;
+  seen record;
+BEGIN
+  FOR job IN SELECT * FROM wee5_cron.jobs_that_call() j ORDER BY j.job_name, j.jobid LOOP
+    -- All that is asked lies behind the newest success or behind the last two days: 24 hours, and a day for calls of
+    -- long transactions, whose ids are younger than they are. From there on the index (job_name, id) is read once.
+    EXECUTE format($query$
+      WITH newest AS MATERIALIZED (
+        SELECT i.id, i.status, i.http_status FROM wee5_cron.invocation i WHERE %1$s ORDER BY i.id DESC LIMIT 1
+      ), ended AS MATERIALIZED (
+        SELECT i.finished_at FROM wee5_cron.invocation i
+        WHERE %1$s AND i.finished_at IS NOT NULL ORDER BY i.id DESC LIMIT 1
+      ), success AS MATERIALIZED (
+        SELECT i.id, i.finished_at FROM wee5_cron.invocation i
+        WHERE %1$s AND i.status = 'succeeded' ORDER BY i.id DESC LIMIT 1
+      ), edge AS MATERIALIZED (
+        SELECT i.id FROM wee5_cron.invocation i
+        WHERE %1$s AND i.requested_at < now() - interval '48 hours' ORDER BY i.id DESC LIMIT 1
+      ), recent AS MATERIALIZED (
+        SELECT i.status, i.finished_at, i.requested_at, i.duration, i.error, i.cron_run_id
+        FROM wee5_cron.invocation i
+        WHERE %1$s AND i.id > least(coalesce((SELECT id FROM success), 0), coalesce((SELECT id FROM edge), 0))
+          AND i.finished_at IS NOT NULL
+      ), succeeded AS MATERIALIZED (
+        SELECT greatest((SELECT finished_at FROM success),
+                        (SELECT max(r.finished_at) FROM recent r WHERE r.status = 'succeeded')) AS at
+      ), failure AS MATERIALIZED (
+        SELECT r.finished_at AS at, r.requested_at AS begun, r.error FROM recent r WHERE r.status = 'failed'
+        UNION ALL
+        -- A call that failed may have made its run fail as well: it counts once.
+        SELECT f.at, f.at, f.message
+        FROM unnest($4, $5, $6) AS f (runid, at, message)
+        WHERE NOT EXISTS (SELECT FROM recent r WHERE r.cron_run_id = f.runid AND r.status = 'failed')
+      )
+      SELECT (SELECT id FROM newest), (SELECT status FROM newest), (SELECT http_status FROM newest),
+             greatest((SELECT finished_at FROM ended), (SELECT max(finished_at) FROM recent)) AS finished_at,
+             (SELECT at FROM succeeded) AS success_at,
+             (SELECT count(*) FROM failure f WHERE f.at > coalesce((SELECT at FROM succeeded), '-infinity')) AS failures,
+             (SELECT round(avg(o.outcome), 4)
+              FROM (SELECT 1 FROM recent r WHERE r.status = 'succeeded' AND r.requested_at >= now() - interval '24 hours'
+                    UNION ALL
+                    SELECT 0 FROM failure f WHERE f.begun >= now() - interval '24 hours') AS o (outcome)) AS success_rate,
+             p.percentiles[1] AS p50, p.percentiles[2] AS p95,
+             (SELECT f.error FROM failure f ORDER BY f.at DESC LIMIT 1) AS error
+      FROM (SELECT percentile_cont(array[0.5, 0.95]) WITHIN GROUP (ORDER BY r.duration) AS percentiles
+            FROM recent r
+            WHERE r.status = 'succeeded' AND r.requested_at >= now() - interval '24 hours') p
+    $query$, job.filter)
+    INTO seen
+    USING job.job_name, job.username, job.jobid, job.failed_runs, job.failed_at, job.failed_with;
+
+    job_name := job.job_name;
+    jobid := job.jobid;
+    schedule := job.schedule;
+    active := job.active;
+    endpoint_path := job.endpoint_path;
+    next_run := CASE WHEN job.active THEN wee5_cron.next_run(job.schedule) END;
+    last_invocation_id := seen.id;
+    last_status := seen.status;
+    last_http_status := seen.http_status;
+    last_finished_at := seen.finished_at;
+    last_success_at := seen.success_at;
+    consecutive_failures := seen.failures;
+    success_rate_24h := seen.success_rate;
+    p50_24h := seen.p50;
+    p95_24h := seen.p95;
+    last_error := seen.error;
+    state := CASE WHEN NOT job.active THEN 'paused'
+                  WHEN seen.success_at IS NULL AND seen.failures = 0 THEN 'never_ran'
+                  WHEN seen.failures > 0 THEN 'failing'
+                  ELSE 'ok' END;
+    RETURN NEXT;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.job_status_rows() IS 'Internal, of the view job_status';
+
+CREATE VIEW wee5_cron.job_status AS
+  SELECT job_name, jobid, schedule, active, endpoint_path, next_run, last_invocation_id, last_status, last_http_status,
+         last_finished_at, last_success_at, consecutive_failures, success_rate_24h, p50_24h, p95_24h, last_error, state
+  FROM wee5_cron.job_status_rows();
+COMMENT ON VIEW wee5_cron.job_status IS
+  'A row a pg_cron job of this database that calls us. state: paused > never_ran > failing > ok. Runs that pg_cron itself booked as failed are failures too';
+COMMENT ON COLUMN wee5_cron.job_status.endpoint_path IS 'the first string literal of the job''s command';
+COMMENT ON COLUMN wee5_cron.job_status.consecutive_failures IS 'failed calls and failed pg_cron runs since last_success_at';
+COMMENT ON COLUMN wee5_cron.job_status.success_rate_24h IS '0 to 1: succeeded / (succeeded + failed) of the last 24 hours, NULL without any';
+COMMENT ON COLUMN wee5_cron.job_status.p50_24h IS 'median duration of the calls that succeeded in the last 24 hours';
+COMMENT ON COLUMN wee5_cron.job_status.p95_24h IS '95th percentile of the duration of the calls that succeeded in the last 24 hours';
+COMMENT ON COLUMN wee5_cron.job_status.last_error IS 'of the newest failure since the last success, or in the last two days';

@@ -1,0 +1,94 @@
+-- Who may do what: nobody, until grant_to() says so.
+
+-- Takes back what PUBLIC has by Postgres's own rules and what ALTER DEFAULT PRIVILEGES gave to anybody by name: on
+-- Supabase that is anon, authenticated and service_role. After it only the owner is left in the ACLs of our objects.
+CREATE FUNCTION wee5_cron.revoke_default_privileges() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  granted record;
+BEGIN
+  FOR granted IN
+    WITH member AS (
+      SELECT d.classid, d.objid
+      FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+      WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.objsubid = 0 AND e.extname = 'wee5_cron'
+    ), object AS (
+      SELECT format('SCHEMA %I', n.nspname) AS what, n.nspowner AS owner,
+             coalesce(n.nspacl, acldefault('n', n.nspowner)) AS acl
+      FROM member m JOIN pg_namespace n ON m.classid = 'pg_namespace'::regclass AND n.oid = m.objid
+      UNION ALL
+      SELECT format('%s %I.%I', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, n.nspname, c.relname),
+             c.relowner, coalesce(c.relacl, acldefault((CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END)::"char", c.relowner))
+      FROM member m
+      JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      UNION ALL
+      SELECT format('ROUTINE %s', p.oid::regprocedure), p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+      FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+    )
+    SELECT DISTINCT o.what, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END AS whom
+    FROM object o
+    CROSS JOIN LATERAL aclexplode(o.acl) a
+    LEFT JOIN pg_roles r ON r.oid = a.grantee
+    WHERE a.grantee <> o.owner AND (a.grantee = 0 OR r.oid IS NOT NULL)
+  LOOP
+    EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', granted.what, granted.whom);
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.revoke_default_privileges() IS
+  'Internal, of this script: leaves nobody but the owner in the ACLs of the extension''s objects';
+
+CREATE FUNCTION wee5_cron.grant_to(role regrole, profile text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  call_schema constant name := wee5_cron.call_schema();
+  -- Each profile has what stands before it as well.
+  calls constant text[] := array[
+    format('EXECUTE ON FUNCTION %I.invoke_cron_endpoint(text)', call_schema),
+    'EXECUTE ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval)',
+    'EXECUTE ON FUNCTION wee5_cron.wait_for(bigint, interval)'];
+  reads constant text[] := array[
+    'SELECT ON TABLE wee5_cron.invocation', 'SELECT ON TABLE wee5_cron.attempt', 'SELECT ON TABLE wee5_cron.job',
+    'SELECT ON TABLE wee5_cron.job_status', 'EXECUTE ON FUNCTION wee5_cron.job_status_rows()',
+    'SELECT ON TABLE wee5_cron.worker', 'EXECUTE ON FUNCTION wee5_cron.worker_slots()'];
+  operates constant text[] := array[
+    'EXECUTE ON FUNCTION wee5_cron.register_jobs(boolean)', 'EXECUTE ON FUNCTION wee5_cron.unregister_jobs()',
+    'EXECUTE ON FUNCTION wee5_cron.run_now(text)', 'EXECUTE ON FUNCTION wee5_cron.harvest()',
+    'EXECUTE ON FUNCTION wee5_cron.grant_to(regrole, text)'];
+  grants text[];
+  privilege text;
+BEGIN
+  IF role IS NULL OR profile IS NULL THEN
+    RAISE EXCEPTION '% is NULL', CASE WHEN role IS NULL THEN 'role' ELSE 'profile' END
+      USING ERRCODE = 'null_value_not_allowed',
+            HINT = 'SELECT wee5_cron.grant_to(''some_role'', ''call''); profiles: call, read, operate.';
+  END IF;
+  grants := CASE profile
+    WHEN 'call' THEN calls
+    WHEN 'read' THEN calls || reads
+    WHEN 'operate' THEN calls || reads || operates
+  END;
+  IF grants IS NULL THEN
+    RAISE EXCEPTION 'unknown profile "%"', profile
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Profiles: call (make calls, wait for them), read (and look at everything), '
+                   'operate (and work with jobs and privileges).';
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
+    RAISE EXCEPTION 'role % does not exist', role USING ERRCODE = 'undefined_object';
+  END IF;
+
+  EXECUTE format('GRANT USAGE ON SCHEMA wee5_cron TO %s', role);
+  IF NOT has_schema_privilege(role, call_schema, 'USAGE') THEN
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s', call_schema, role);
+  END IF;
+  FOREACH privilege IN ARRAY grants LOOP
+    EXECUTE format('GRANT %s TO %s', privilege, role);
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.grant_to(regrole, text) IS
+  'Gives a role one of the profiles call (make calls, wait for them), read (and look at everything), operate (and work with jobs and privileges)';
