@@ -8,7 +8,7 @@ namespace {
 constexpr std::int64_t kMinute = 60;
 constexpr std::int64_t kDay = 86400;
 // Four years of 366 days: from one 29 February to the next.
-constexpr std::int64_t kHorizon = 4 * 366 * kDay;
+constexpr std::int64_t kHorizon = kDay * 366 * 4;
 
 std::int64_t minute_start(std::int64_t unix_seconds) {
   const std::int64_t into = unix_seconds % kMinute;
@@ -31,7 +31,7 @@ int minutes_without(const std::bitset<60>& wanted, int minute, int direction) {
 // wall-clock distances wrong: the leap is taken only where the clock ran evenly all along, else it is a single minute.
 std::int64_t leap(std::int64_t at, const LocalMinute& now, int count, int direction, LocalClock clock) {
   if (count > 1) {
-    const std::int64_t last = at + direction * (count - 1) * kMinute;
+    const std::int64_t last = at + kMinute * direction * (count - 1);
     const LocalMinute there = clock(last);
     const bool evenly = there.day == now.day && there.month == now.month &&
                         minute_of_day(there) == minute_of_day(now) + direction * (count - 1);

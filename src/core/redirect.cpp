@@ -146,11 +146,9 @@ Advice explain_redirect(const Observation& observation) {
             "A cron route has to answer 2xx; redirects are not followed."};
   }
   // What stands in a query may be a token, and is of no help.
-  const std::string_view location(observation.location);
-  const std::size_t query = location.find_first_of("?#");
+  const std::string target = observation.location.substr(0, observation.location.find_first_of("?#"));
   return {"The app answered " + status + " to " + shown_path(observation) + ", a redirect to " +
-              printable(location.substr(0, query), kShownLocation) + (query == std::string_view::npos ? "" : "?...") +
-              ".",
+              printable(target, kShownLocation) + ".",
           hint_of_redirect(observation)};
 }
 

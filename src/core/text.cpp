@@ -147,9 +147,9 @@ std::string replace_base64(std::string text, std::string_view secret) {
     std::string whole = base64_of(secret, 0, alphabet);
     const std::size_t rest = secret.size() % 3;
     if (rest != 0) {
-      const std::string zeros = base64_of(std::string(secret) + std::string(3 - rest, '\0'), 0, alphabet);
+      const std::string zeros = base64_of(std::string(secret).append(3 - rest, '\0'), 0, alphabet);
       whole = zeros.substr(0, whole.size() + 1);
-      text = replace_spelled(text, whole + std::string(3 - rest, '='));
+      text = replace_spelled(text, std::string(whole).append(3 - rest, '='));
     }
     text = replace_spelled(text, whole);
     for (const std::size_t offset : {std::size_t{0}, std::size_t{1}, std::size_t{2}}) {

@@ -115,7 +115,7 @@ TEST(Redirect, IsDescribedInTheError) {
   EXPECT_EQ(redirect_from("https://example.com", "https://www.example.com/api/x").error,
             "The app answered 308 Permanent Redirect to /api/x, a redirect to https://www.example.com/api/x.");
   EXPECT_EQ(redirect("https://example.com/api/x", "/api/x", "/login?token=abc#top", 302).error,
-            "The app answered 302 Found to /api/x, a redirect to /login?....");
+            "The app answered 302 Found to /api/x, a redirect to /login.");
   const std::string error = redirect_from("https://example.com", "https://evil/" + std::string(9000, 'x')).error;
   EXPECT_LT(error.size(), 300U);
 }
