@@ -138,23 +138,20 @@ COMMENT ON FUNCTION wee5_cron.bind_cron_runs() IS
   'Internal, of the worker and harvest(): sets invocation.cron_run_id where pg_cron''s row of the run is there by now';
 
 -- Books one call. The caller holds the row's lock.
-CREATE FUNCTION wee5_cron.record_pg_net_answer(invocation_id bigint, lost boolean, http_status int, content_type text,
-                                             content text, timed_out boolean, error_msg text) RETURNS boolean
+CREATE FUNCTION wee5_cron.record_pg_net_answer(call_id bigint, is_lost boolean, status_code int, media_type text,
+                                               content text, has_timed_out boolean, error_msg text) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
-#variable_conflict use_column
 DECLARE
   -- More than the secret that might stand across the cut.
   margin constant int := 8192;
-  now_ constant timestamptz := clock_timestamp();
+  booked_at constant timestamptz := clock_timestamp();
   call wee5_cron.invocation;
   said record;
   max_bytes int;
-  kind text;
-  problem text;
-  body text;
+  answer text;
 BEGIN
-  SELECT * INTO call FROM wee5_cron.invocation i WHERE i.id = $1 AND i.finished_at IS NULL;
+  SELECT * INTO call FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL;
   IF NOT FOUND THEN
     RETURN false;
   END IF;
@@ -163,23 +160,23 @@ BEGIN
   -- A number of bytes is shown as "100B", which pg_size_bytes does not read before version 16.
   max_bytes := pg_size_bytes(regexp_replace(current_setting('wee5_cron.max_response_bytes'), '(\d)B$', '\1'));
 
-  kind := wee5_cron.redact_for(call.requested_by, wee5_cron.valid_text($4, 1024));
-  problem := wee5_cron.redact_for(call.requested_by, wee5_cron.valid_text($7, 4096));
-  body := wee5_cron.redact_for(call.requested_by, wee5_cron.valid_text($5, max_bytes + margin));
+  media_type := wee5_cron.redact_for(call.requested_by, wee5_cron.valid_text(media_type, 1024));
+  error_msg := wee5_cron.redact_for(call.requested_by, wee5_cron.valid_text(error_msg, 4096));
+  answer := wee5_cron.redact_for(call.requested_by, wee5_cron.valid_text(content, max_bytes + margin));
   SELECT * INTO said FROM wee5_cron.explain_pg_net(
-    call.endpoint_path, call.url, $3, kind, problem, $6, $2,
+    call.endpoint_path, call.url, status_code, media_type, error_msg, has_timed_out, is_lost,
     coalesce(call.timeout, current_setting('wee5_cron.request_timeout')::interval));
 
   UPDATE wee5_cron.invocation i
   SET status = CASE WHEN said.succeeded THEN 'succeeded' ELSE 'failed' END,
-      reason = said.reason, error = said.error, hint = said.hint, http_status = $3, attempts = 1,
-      next_attempt_at = NULL, finished_at = now_, response_content_type = kind,
-      response_body = wee5_cron.valid_text(body, max_bytes),
-      response_truncated = coalesce(octet_length(body) > max_bytes OR octet_length($5) > max_bytes + margin, false)
-  WHERE i.id = $1;
+      reason = said.reason, error = said.error, hint = said.hint, http_status = status_code, attempts = 1,
+      next_attempt_at = NULL, finished_at = booked_at, response_content_type = media_type,
+      response_body = wee5_cron.valid_text(answer, max_bytes),
+      response_truncated = coalesce(octet_length(answer) > max_bytes OR octet_length(content) > max_bytes + margin, false)
+  WHERE i.id = call_id;
   INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, finished_at, http_status, reason, error)
-  VALUES ($1, 1, call.requested_at, now_, $3, said.reason, said.error);
-  DELETE FROM wee5_cron.pg_net_request p WHERE p.invocation_id = $1;
+  VALUES (call_id, 1, call.requested_at, booked_at, status_code, said.reason, said.error);
+  DELETE FROM wee5_cron.pg_net_request b WHERE b.invocation_id = call_id;
   RETURN true;
 END
 $$;
