@@ -39,7 +39,7 @@ ALTER SEQUENCE wee5_cron.invocation_id_seq OWNED BY wee5_cron.invocation.id;
 
 -- What is not finished, a route's calls in the order of their ids. In the predicate stands finished_at and not status,
 -- so that queued -> sending stays a heap-only update.
-CREATE INDEX invocation_open ON wee5_cron.invocation (transport, pg_catalog.split_part(endpoint_path, '?', 1), id)
+CREATE INDEX invocation_open ON wee5_cron.invocation (transport, (pg_catalog.split_part(endpoint_path, '?', 1)) COLLATE "C", id)
   WHERE finished_at IS NULL;
 -- A job's runs, newest last: job_status.
 CREATE INDEX invocation_job ON wee5_cron.invocation (job_name, id) WHERE job_name IS NOT NULL;

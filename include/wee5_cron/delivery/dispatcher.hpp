@@ -1,0 +1,137 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "wee5_cron/core/fair_queue.hpp"
+#include "wee5_cron/core/settings.hpp"
+#include "wee5_cron/delivery/engine.hpp"
+
+namespace wee5::delivery {
+
+// A call of the ledger that is due, as it was read. URL and bearer are not part of it: they are put together when it is
+// sent, so that a call that waited follows a change of both at once.
+struct DueCall {
+  std::int64_t id = 0;
+  int attempt = 1;  // the number that this attempt will have
+  std::string endpoint_path;
+  std::string method;
+  std::string body;
+  bool has_body = false;
+  std::vector<core::Header> headers;
+  std::int64_t timeout_ms = 0;  // 0: the default
+  std::string requested_by;     // whose settings count
+  std::string job_name;
+  std::string scheduled_at;     // RFC 3339
+  std::string idempotency_key;
+};
+
+struct DispatchSettings {
+  std::int64_t request_timeout_ms = 60'000;
+  std::int64_t connect_timeout_ms = 5'000;
+  std::size_t max_in_flight = 256;
+  std::size_t max_response_bytes = 8'192;
+  bool allow_plain_http = false;
+  std::string ca_file;
+};
+
+// A call that is on the wire, for the ledger's `sending`.
+struct OnTheWire {
+  std::int64_t id = 0;
+  int attempt = 1;
+  std::int64_t started_us = 0;  // unix time
+  std::string url;
+};
+
+// What a worker holds in memory between its reads and writes of the ledger: calls that wait for a slot, calls on the
+// wire, and results that are not recorded yet. Whoever owns it reads due calls in (add), sends (dispatch), serves the
+// network (perform) and records results (batch, batch_recorded). Knows no database.
+class Dispatcher {
+ public:
+  explicit Dispatcher(std::size_t max_connections);
+
+  int poll_fd() const noexcept { return engine_.poll_fd(); }
+  long timeout_ms() const noexcept { return engine_.timeout_ms(); }
+
+  void configure(const DispatchSettings& settings);
+  // What app.settings.* are for a role now; replaces what was known.
+  void set_role(const std::string& role, const core::SettingCandidates& api_url, const core::SettingCandidates& secret);
+
+  // What was read of a route: its due calls, and whether more of it are in the ledger.
+  void add(DueCall call);
+  void set_more(std::string_view route, bool more);
+
+  // Sends what may go on the wire now. A call that cannot be sent for its settings becomes a result with reason `config`.
+  void dispatch();
+  void perform();
+  void not_served_for(std::chrono::microseconds pause) noexcept { engine_.not_served_for(pause); }
+  // Forgets everything: the ledger that it was read from is gone.
+  void forget();
+
+  std::size_t in_flight() const noexcept { return on_the_wire_.size(); }
+  std::size_t waiting() const noexcept { return queue_.waiting(); }
+  std::size_t slots() const noexcept { return settings_.max_in_flight; }
+  std::uint64_t sent() const noexcept { return sent_; }
+  // How many more calls of a route to hold ready.
+  std::size_t room_for(std::string_view route) const;
+  // Some route has more in the ledger and runs low here.
+  bool wants_refill() const;
+
+  // Ids of all that is held: what the next read has to leave out. Valid until the next call of a non-const member.
+  const std::vector<std::int64_t>& known_ids();
+  // Roles of the calls that wait.
+  const std::vector<std::string>& waiting_roles();
+
+  // The oldest results, at most `most`, to be recorded together; they stay until batch_recorded().
+  const std::vector<Result>& batch(std::size_t most);
+  void batch_recorded();
+  bool batch_has_job_calls() const noexcept { return job_calls_ended_; }
+  bool has_results() const noexcept { return !batch_.empty() || !results_.empty(); }
+
+  // Calls that have been on the wire for longer than `age_us` and are not marked in the ledger yet.
+  const std::vector<OnTheWire>& unmarked(std::int64_t now_us, std::int64_t age_us);
+  void marked();
+  // When the oldest unmarked one reaches that age (unix time in microseconds); nullopt: none.
+  std::optional<std::int64_t> next_mark_us(std::int64_t age_us) const;
+
+ private:
+  struct RoleSettings {
+    core::Setting api_url;
+    core::Setting secret;
+  };
+  struct Sending {
+    std::string route;
+    bool by_job = false;
+  };
+
+  Request make_request(const DueCall& call) const;
+  void fail_config(const DueCall& call, std::string error, std::string hint);
+  void collect();
+
+  Engine engine_;
+  DispatchSettings settings_;
+  core::FairQueue<DueCall> queue_;
+  std::unordered_map<std::string, RoleSettings> roles_;
+  std::unordered_map<std::string, bool> more_;
+  std::unordered_map<std::string, std::size_t> waiting_by_role_;
+  std::unordered_set<std::int64_t> waiting_ids_;
+  std::unordered_map<std::int64_t, Sending> on_the_wire_;
+  std::deque<OnTheWire> unmarked_;  // in the order of their start
+  std::vector<OnTheWire> marking_;
+  std::deque<Result> results_;
+  std::vector<Result> batch_;
+  std::vector<std::int64_t> known_ids_;
+  std::vector<std::string> waiting_roles_;
+  std::uint64_t sent_ = 0;
+  bool job_calls_ended_ = false;
+};
+
+}  // namespace wee5::delivery

@@ -1,0 +1,173 @@
+#pragma once
+
+// Postgres's headers, and every difference between PostgreSQL 14 and 18 that concerns us, in one place. Include this
+// last: no standard or curl header may follow it (postgres.h redefines snprintf and others, and defines macros such
+// as ERROR, LOG, Min and Max).
+
+extern "C" {
+#include "postgres.h"
+//
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_db_role_setting.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "pgtime.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/condition_variable.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/shmem.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/backend_status.h"
+#include "utils/builtins.h"
+#include "utils/catcache.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+#if PG_VERSION_NUM >= 170000
+#include "utils/wait_event.h"
+#endif
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+}
+
+namespace wee5::pg {
+
+// CreateWaitEventSet took a memory context up to 16; from 17 on a resource owner, where NULL means: for the life of
+// the process. Both of ours live that long.
+inline WaitEventSet* create_wait_event_set(int nevents) {
+#if PG_VERSION_NUM >= 170000
+  return CreateWaitEventSet(nullptr, nevents);
+#else
+  return CreateWaitEventSet(TopMemoryContext, nevents);
+#endif
+}
+
+// What pg_stat_activity.wait_event says while we wait; extensions have names of their own from 17 on.
+inline uint32 wait_event(const char* name) {
+#if PG_VERSION_NUM >= 170000
+  return WaitEventExtensionNew(name);
+#else
+  (void)name;
+  return PG_WAIT_EXTENSION;
+#endif
+}
+
+inline bool owns_database(Oid database, Oid role) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(DatabaseRelationId, database, role);
+#else
+  return pg_database_ownercheck(database, role);
+#endif
+}
+
+inline bool may_create_database(Oid role) {
+  HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+  bool may = false;
+  if (HeapTupleIsValid(tuple)) {
+    Form_pg_authid form = reinterpret_cast<Form_pg_authid>(GETSTRUCT(tuple));
+    may = form->rolsuper || form->rolcreatedb;
+    ReleaseSysCache(tuple);
+  }
+  return may;
+}
+
+// A check hook's `extra` is freed by guc.c: malloc'd up to 15, from its own context later.
+inline void* guc_extra_alloc(std::size_t size) {
+#if PG_VERSION_NUM >= 160000
+  return guc_malloc(LOG, size);
+#else
+  return malloc(size);
+#endif
+}
+
+inline void reserve_guc_prefix(const char* prefix) {
+#if PG_VERSION_NUM >= 150000
+  MarkGUCPrefixReserved(prefix);
+#else
+  EmitWarningsOnPlaceholders(prefix);
+#endif
+}
+
+// The oldest transaction whose commit state can still be looked up.
+inline TransactionId oldest_clog_xid() {
+#if PG_VERSION_NUM >= 170000
+  return TransamVariables->oldestClogXid;
+#else
+  return ShmemVariableCache->oldestClogXid;
+#endif
+}
+
+inline PgBackendStatus* backend_status(int index) {
+#if PG_VERSION_NUM >= 160000
+  LocalPgBackendStatus* local = pgstat_get_local_beentry_by_index(index);
+  return local != nullptr ? &local->backendStatus : nullptr;
+#else
+  return pgstat_fetch_stat_beentry(index);
+#endif
+}
+
+inline void materialized_srf(FunctionCallInfo fcinfo) {
+#if PG_VERSION_NUM >= 150000
+  InitMaterializedSRF(fcinfo, 0);
+#else
+  ReturnSetInfo* rsinfo = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  TupleDesc descriptor;
+  if (rsinfo == nullptr || !IsA(rsinfo, ReturnSetInfo) || (rsinfo->allowedModes & SFRM_Materialize) == 0)
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("set-valued function called in context that cannot accept a set")));
+  if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE) elog(ERROR, "return type must be a row type");
+  MemoryContext old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+  rsinfo->setResult = tuplestore_begin_heap(true, false, work_mem);
+  rsinfo->setDesc = CreateTupleDescCopy(descriptor);
+  rsinfo->returnMode = SFRM_Materialize;
+  MemoryContextSwitchTo(old);
+#endif
+}
+
+}  // namespace wee5::pg

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "wee5_cron/pg/compat.h"
+
+namespace wee5::pg {
+
+enum Transport { kTransportAuto, kTransportPgNet, kTransportBuiltin };
+enum MissingConfig { kMissingConfigError, kMissingConfigSkip };
+
+// The wee5_cron.* settings of this process. Times in milliseconds, sizes in bytes.
+extern int guc_transport;
+extern int guc_missing_config;
+extern int guc_request_timeout;
+extern int guc_connect_timeout;
+extern int guc_max_in_flight;
+extern int guc_max_response_bytes;
+extern char* guc_ca_file;
+extern bool guc_allow_plain_http;
+extern bool guc_default_jobs;
+
+// Defines all settings; once, from _PG_init.
+void define_settings();
+
+// True where the library was loaded by shared_preload_libraries.
+bool library_preloaded();
+
+// A value of app.settings.* that this session was given explicitly (SET, or connection options of a superuser); NULL
+// where there is none. What ALTER DATABASE or ALTER ROLE stored does not count: it may be stale.
+const char* session_api_url();
+const char* session_cron_secret();
+// A value given on the server's command line; NULL where there is none.
+const char* command_line_api_url();
+const char* command_line_cron_secret();
+
+}  // namespace wee5::pg

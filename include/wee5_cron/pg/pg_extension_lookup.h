@@ -1,0 +1,23 @@
+#pragma once
+
+#include "wee5_cron/pg/compat.h"
+
+namespace wee5::pg {
+
+// An extension as it stands in this database's catalog.
+struct ExtensionInfo {
+  Oid oid;  // InvalidOid: not installed
+  Oid owner;
+  Oid schema;
+  char version[NAMEDATALEN];
+};
+void find_extension(const char* name, ExtensionInfo* info);
+
+// True where pg_depend says that the object belongs to the extension. A schema, table or function of the same name
+// that somebody else made is never touched.
+bool belongs_to_extension(Oid catalog, Oid object, Oid extension);
+
+// The relation schema.name where it belongs to the extension; else InvalidOid.
+Oid relation_of_extension(const char* schema, const char* name, Oid extension);
+
+}  // namespace wee5::pg

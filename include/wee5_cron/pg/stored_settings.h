@@ -1,0 +1,38 @@
+#pragma once
+
+#include "wee5_cron/pg/compat.h"
+
+namespace wee5::pg {
+
+// One setting as ALTER DATABASE and ALTER ROLE stored it, palloc'd; NULL where it is not stored.
+struct StoredValue {
+  char* role_in_database;
+  char* role;
+  char* database;
+  char* all;
+};
+
+// What is stored for a role in this database.
+struct StoredSettings {
+  StoredValue api_url;
+  StoredValue cron_secret;
+};
+
+// Reads pg_db_role_setting as it is committed now, whatever the session or the transaction's snapshot saw before.
+// `role` InvalidOid: only what is stored for everybody. In a transaction; not in parallel mode.
+void read_stored_settings(Oid role, StoredSettings* settings);
+
+// What the worker goes by, as stored for this database or for all; `base` where nothing is stored. The session of a
+// background worker sees ALTER DATABASE only when it connects.
+struct WorkerSettings {
+  int request_timeout_ms;
+  int connect_timeout_ms;
+  int max_in_flight;
+  int max_response_bytes;
+  bool allow_plain_http;
+  char ca_file[MAXPGPATH];
+};
+void settings_of_process(WorkerSettings* settings);
+void apply_stored_worker_settings(WorkerSettings* settings);
+
+}  // namespace wee5::pg

@@ -1,0 +1,16 @@
+#pragma once
+
+namespace wee5::pg {
+
+// Registers the transaction callback; once, from _PG_init (it is never deduplicated nor freed).
+void install_wake();
+
+// The worker of this database shall look at the ledger when the current transaction commits.
+void wake_worker_at_commit();
+// The same for another database, of which something changed (it was created, or allows connections again).
+void wake_database_at_commit(unsigned int database);
+// The database that this transaction holds (registry_hold) is let go when the transaction ends, however it ends. Not
+// before: the launcher would still find a database that is being dropped.
+void release_database_at_end(unsigned int database);
+
+}  // namespace wee5::pg

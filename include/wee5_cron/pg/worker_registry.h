@@ -1,0 +1,60 @@
+#pragma once
+
+#include "wee5_cron/pg/compat.h"
+
+namespace wee5::pg {
+
+// The words of wee5_cron.worker.state, in their order.
+enum class WorkerState : uint32 { kWanted, kStarting, kIdle, kSending, kBlocked, kIncompatible, kStopping };
+const char* worker_state_name(WorkerState state);
+
+inline constexpr int kLastErrorBytes = 512;
+
+// A database that has, or may have, a worker. Plain memory shared by all processes; everything but the atomics is
+// changed and read under the registry's lock.
+struct WorkerSlot {
+  Oid database;    // InvalidOid: the slot is free
+  int pid;         // of the attached worker, 0: none
+  Latch* latch;    // the worker's, NULL: none
+  bool launched;   // the launcher has started a process that has not attached yet
+  int held_by;     // pid of a backend that needs the database to itself, 0: none
+  int failures;    // times in a row that a worker ended badly: the launcher waits longer each time
+  TimestampTz start_after;
+  TimestampTz started_at;
+  pg_atomic_uint32 work_pending;  // set before the latch, cleared before the ledger is read: no wake can be lost
+  pg_atomic_uint32 state;
+  pg_atomic_uint32 in_flight;
+  pg_atomic_uint64 sent;
+  pg_atomic_uint64 succeeded;
+  pg_atomic_uint64 failed;
+  ConditionVariable changed;  // results were recorded, or the worker came or went
+  char last_error[kLastErrorBytes];
+};
+
+// Shared memory: to be requested and set up by the hooks that install_registry() installs (preload only).
+void install_registry();
+bool registry_exists();
+int registry_size();
+WorkerSlot* registry_slot(int index);
+LWLock* registry_lock();
+
+// A backend's side.
+void registry_wake(Oid database);     // there is work: wakes the worker, or has one started. Never raises.
+void registry_hold(Oid database);     // stops the database's worker, waits until it is gone and keeps it away
+void registry_release(Oid database);  // lets it come back, if the database is still there
+WorkerSlot* registry_find(Oid database);
+
+// The launcher's side.
+void registry_attach_launcher();
+bool registry_take_launcher_request();
+void registry_want(Oid database);  // a worker shall look whether the database has the extension
+void registry_forget(WorkerSlot* slot);
+void registry_count_failure(WorkerSlot* slot);  // its process ended badly, or could not be started: try again later
+
+// The worker's side. Attaching fails where another worker is there already or the database is held.
+WorkerSlot* registry_attach_worker();
+void registry_detach_worker(bool extension_is_absent);
+bool registry_held(WorkerSlot* slot);
+void registry_set_error(WorkerSlot* slot, const char* message);
+
+}  // namespace wee5::pg

@@ -1,0 +1,207 @@
+#include "wee5_cron/delivery/dispatcher.hpp"
+
+#include <chrono>
+#include <utility>
+
+#include "wee5_cron/core/endpoint_path.hpp"
+#include "wee5_cron/core/error.hpp"
+#include "wee5_cron/core/request_headers.hpp"
+#include "wee5_cron/delivery/url.hpp"
+
+namespace wee5::delivery {
+
+namespace {
+
+std::int64_t unix_now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+core::Error missing(const char* setting) {
+  return core::Error(core::ErrorKind::kNotReady, std::string(setting) + " is not set",
+                     std::string("ALTER DATABASE ... SET ") + setting + " = '...'; then make the call again.");
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(std::size_t max_connections)
+    : engine_(EngineOptions{max_connections}), queue_(DispatchSettings{}.max_in_flight) {}
+
+void Dispatcher::configure(const DispatchSettings& settings) {
+  settings_ = settings;
+  queue_.set_slots(settings.max_in_flight);
+}
+
+void Dispatcher::set_role(const std::string& role, const core::SettingCandidates& api_url,
+                          const core::SettingCandidates& secret) {
+  roles_[role] = RoleSettings{core::choose_setting(api_url), core::choose_setting(secret)};
+}
+
+void Dispatcher::add(DueCall call) {
+  ++waiting_by_role_[call.requested_by];
+  waiting_ids_.insert(call.id);
+  const std::string route(core::route_of(call.endpoint_path));
+  queue_.push(route, std::move(call));
+}
+
+void Dispatcher::set_more(std::string_view route, bool more) {
+  if (more)
+    more_[std::string(route)] = true;
+  else
+    more_.erase(std::string(route));
+}
+
+std::size_t Dispatcher::room_for(std::string_view route) const {
+  const std::size_t waiting = queue_.waiting_of(route);
+  return waiting < slots() ? slots() - waiting : 0;
+}
+
+bool Dispatcher::wants_refill() const {
+  for (const auto& [route, more] : more_)
+    if (queue_.waiting_of(route) <= slots() / 2) return true;
+  return false;
+}
+
+Request Dispatcher::make_request(const DueCall& call) const {
+  const auto role = roles_.find(call.requested_by);
+  if (role == roles_.end() || role->second.api_url.value.empty()) throw missing("app.settings.api_url");
+  if (role->second.secret.value.empty()) throw missing("app.settings.cron_secret");
+  core::check_secret(role->second.secret.value);
+
+  core::RequestIdentity identity;
+  identity.invocation_id = call.id;
+  identity.attempt = call.attempt;
+  identity.idempotency_key = call.idempotency_key;
+  identity.job_name = call.job_name;
+  identity.scheduled_at = call.scheduled_at;
+
+  Request request;
+  request.id = call.id;
+  request.attempt = call.attempt;
+  request.method = core::parse_method(call.method);
+  request.url = join_url(parse_api_url(role->second.api_url.value, settings_.allow_plain_http), call.endpoint_path);
+  request.endpoint_path = call.endpoint_path;
+  request.secret = role->second.secret.value;
+  request.headers = core::request_headers(request.secret, identity, call.headers);
+  request.body = call.body;
+  request.has_body = call.has_body;
+  request.timeout_ms = call.timeout_ms > 0 ? call.timeout_ms : settings_.request_timeout_ms;
+  request.connect_timeout_ms = settings_.connect_timeout_ms;
+  request.max_response_bytes = settings_.max_response_bytes;
+  request.ca_file = settings_.ca_file;
+  return request;
+}
+
+void Dispatcher::fail_config(const DueCall& call, std::string error, std::string hint) {
+  Result result;
+  result.id = call.id;
+  result.attempt = call.attempt - 1;  // this one was not begun
+  result.finished_us = unix_now_us();
+  result.outcome.reason = core::Reason::kConfig;
+  result.outcome.error = std::move(error);
+  result.outcome.hint = std::move(hint);
+  results_.push_back(std::move(result));
+}
+
+void Dispatcher::dispatch() {
+  while (std::optional<DueCall> call = queue_.take()) {
+    waiting_ids_.erase(call->id);
+    const auto role = waiting_by_role_.find(call->requested_by);
+    if (--role->second == 0) waiting_by_role_.erase(role);
+    const std::string route(core::route_of(call->endpoint_path));
+    try {
+      Request request = make_request(*call);
+      const std::int64_t now = unix_now_us();
+      unmarked_.push_back(OnTheWire{call->id, call->attempt, now, request.url});
+      on_the_wire_.emplace(call->id, Sending{route, !call->job_name.empty()});
+      ++sent_;
+      engine_.start(std::move(request));
+    } catch (const core::Error& error) {
+      queue_.release(route);
+      fail_config(*call, error.message(), error.hint());
+    }
+  }
+}
+
+void Dispatcher::perform() {
+  engine_.perform();
+  collect();
+}
+
+void Dispatcher::collect() {
+  for (Result& result : engine_.take_results()) {
+    const auto sending = on_the_wire_.find(result.id);
+    if (sending == on_the_wire_.end()) continue;  // forgotten
+    queue_.release(sending->second.route);
+    job_calls_ended_ = job_calls_ended_ || sending->second.by_job;
+    on_the_wire_.erase(sending);
+    results_.push_back(std::move(result));
+  }
+  while (!unmarked_.empty() && !on_the_wire_.contains(unmarked_.front().id)) unmarked_.pop_front();
+}
+
+void Dispatcher::forget() {
+  for (const auto& [id, sending] : on_the_wire_) {
+    engine_.cancel(id);
+    queue_.release(sending.route);
+  }
+  on_the_wire_.clear();
+  engine_.take_results();
+  queue_.clear_waiting();
+  waiting_ids_.clear();
+  waiting_by_role_.clear();
+  roles_.clear();
+  more_.clear();
+  unmarked_.clear();
+  marking_.clear();
+  results_.clear();
+  batch_.clear();
+}
+
+const std::vector<std::int64_t>& Dispatcher::known_ids() {
+  known_ids_.clear();
+  known_ids_.reserve(waiting_ids_.size() + on_the_wire_.size() + results_.size() + batch_.size());
+  for (const std::int64_t id : waiting_ids_) known_ids_.push_back(id);
+  for (const auto& [id, sending] : on_the_wire_) known_ids_.push_back(id);
+  for (const Result& result : results_) known_ids_.push_back(result.id);
+  for (const Result& result : batch_) known_ids_.push_back(result.id);
+  return known_ids_;
+}
+
+const std::vector<std::string>& Dispatcher::waiting_roles() {
+  waiting_roles_.clear();
+  for (const auto& [role, count] : waiting_by_role_) waiting_roles_.push_back(role);
+  return waiting_roles_;
+}
+
+const std::vector<Result>& Dispatcher::batch(std::size_t most) {
+  while (batch_.size() < most && !results_.empty()) {
+    batch_.push_back(std::move(results_.front()));
+    results_.pop_front();
+  }
+  return batch_;
+}
+
+void Dispatcher::batch_recorded() {
+  batch_.clear();
+  if (results_.empty()) job_calls_ended_ = false;
+}
+
+const std::vector<OnTheWire>& Dispatcher::unmarked(std::int64_t now_us, std::int64_t age_us) {
+  while (!unmarked_.empty() && unmarked_.front().started_us + age_us <= now_us) {
+    if (on_the_wire_.contains(unmarked_.front().id)) marking_.push_back(std::move(unmarked_.front()));
+    unmarked_.pop_front();
+  }
+  // What ended while it could not be marked needs no mark any more.
+  std::erase_if(marking_, [this](const OnTheWire& call) { return !on_the_wire_.contains(call.id); });
+  return marking_;
+}
+
+void Dispatcher::marked() { marking_.clear(); }
+
+std::optional<std::int64_t> Dispatcher::next_mark_us(std::int64_t age_us) const {
+  if (!marking_.empty()) return marking_.front().started_us + age_us;
+  if (unmarked_.empty()) return std::nullopt;
+  return unmarked_.front().started_us + age_us;
+}
+
+}  // namespace wee5::delivery

@@ -1,0 +1,132 @@
+#include <cstdint>
+#include <optional>
+
+#include "wee5_cron/core/cron_schedule.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/cron_caller.h"
+#include "wee5_cron/pg/pg_extension_lookup.h"
+
+namespace wee5::pg {
+
+namespace {
+
+pg_tz* cron_zone = nullptr;
+
+// cron.timezone where pg_cron has it (1.5 and later); before it thinks in GMT.
+void load_cron_zone() {
+  const char* name = GetConfigOption("cron.timezone", true, false);
+  cron_zone = pg_tzset(name != nullptr && name[0] != '\0' ? name : "GMT");
+  if (cron_zone == nullptr) cron_zone = pg_tzset("GMT");
+}
+
+// The wall clock that pg_cron compares with. pg_localtime() neither allocates nor raises.
+core::LocalMinute cron_clock(std::int64_t unix_seconds) {
+  pg_time_t time = static_cast<pg_time_t>(unix_seconds);
+  const pg_tm* local = pg_localtime(&time, cron_zone);
+  return core::LocalMinute{local->tm_min, local->tm_hour, local->tm_mday, local->tm_mon + 1, local->tm_wday};
+}
+
+bool is_pg_cron_session() {
+  if (MyBgworkerEntry != nullptr) return strcmp(MyBgworkerEntry->bgw_type, "pg_cron") == 0;
+  return MyProcPort != nullptr && application_name != nullptr && strcmp(application_name, "pg_cron") == 0;
+}
+
+char* copy_text(HeapTuple tuple, TupleDesc descriptor, int column, MemoryContext context) {
+  char* text = SPI_getvalue(tuple, descriptor, column);
+  return text != nullptr ? MemoryContextStrdup(context, text) : nullptr;
+}
+
+// The one job of this database and session_user whose command is the running statement.
+void find_job_by_command(CronCaller* caller, MemoryContext context) {
+  Oid types[1] = {TEXTOID};
+  Datum values[1] = {CStringGetTextDatum(debug_query_string)};
+  int result = SPI_execute_with_args(
+      "SELECT jobname::text, schedule FROM cron.job WHERE command = $1 AND username = SESSION_USER"
+      " AND database = pg_catalog.current_database() LIMIT 2",
+      1, types, values, nullptr, true, 2);
+  if (result != SPI_OK_SELECT || SPI_processed != 1) return;
+  caller->job_name = copy_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, context);
+  caller->schedule = copy_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, context);
+}
+
+// Where pg_cron is in another database: the one job that we know for the path.
+void find_job_by_path(CronCaller* caller, const char* path, MemoryContext context) {
+  Oid types[1] = {TEXTOID};
+  Datum values[1] = {CStringGetTextDatum(path)};
+  int result = SPI_execute_with_args("SELECT job_name FROM wee5_cron.job WHERE endpoint_path = $1 LIMIT 2", 1, types, values,
+                                     nullptr, true, 2);
+  if (result == SPI_OK_SELECT && SPI_processed == 1)
+    caller->job_name = copy_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, context);
+}
+
+// The newest tick of the schedule at or before the transaction's start: jobs start seconds late.
+void find_tick(CronCaller* caller) {
+  load_cron_zone();
+  pg_time_t now = timestamptz_to_time_t(GetCurrentTransactionStartTimestamp());
+  std::int64_t tick = 0;
+  bool found = false;
+  CppFailure failure;
+  const char* text = caller->schedule;
+  if (!run_cpp(&failure, [&] {
+        // pg_cron accepted the text already, so whatever any version understands is meant.
+        std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(text, {true, true});
+        if (!schedule) return;
+        if (schedule->interval_seconds() > 0) {
+          tick = now;
+          found = true;
+        } else if (std::optional<std::int64_t> newest = schedule->newest_at_or_before(now, cron_clock)) {
+          tick = *newest;
+          found = true;
+        }
+      }))
+    raise(&failure);
+  caller->has_scheduled_at = found;
+  if (found) caller->scheduled_at = time_t_to_timestamptz(static_cast<pg_time_t>(tick));
+}
+
+}  // namespace
+
+void identify_caller(CronCaller* caller, const char* path) {
+  memset(caller, 0, sizeof(*caller));
+  caller->by_job = is_pg_cron_session();
+  if (!caller->by_job) return;
+
+  ExtensionInfo pg_cron;
+  find_extension("pg_cron", &pg_cron);
+  Oid cron_job = relation_of_extension("cron", "job", pg_cron.oid);
+  MemoryContext context = CurrentMemoryContext;
+  caller->pg_cron_here = OidIsValid(cron_job);
+  SPI_connect();
+  if (!caller->pg_cron_here)
+    find_job_by_path(caller, path, context);
+  else if (debug_query_string != nullptr && get_attnum(cron_job, "jobname") != InvalidAttrNumber)
+    find_job_by_command(caller, context);
+  SPI_finish();
+  if (caller->schedule != nullptr) find_tick(caller);
+}
+
+}  // namespace wee5::pg
+
+// wee5_cron.next_run(schedule text) -> timestamptz: the first tick after now; NULL where there is none.
+WEE5_SQL_FUNCTION(wee5_cron_next_run) {
+  using namespace wee5;
+  if (PG_ARGISNULL(0)) PG_RETURN_NULL();
+  const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  pg::load_cron_zone();
+  pg_time_t now = timestamptz_to_time_t(GetCurrentTimestamp());
+  std::int64_t next = 0;
+  bool found = false;
+  pg::CppFailure failure;
+  if (!pg::run_cpp(&failure, [&] {
+        std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(schedule_text, {true, true});
+        if (!schedule || schedule->interval_seconds() > 0) return;
+        if (std::optional<std::int64_t> tick = schedule->next_after(now, pg::cron_clock)) {
+          next = *tick;
+          found = true;
+        }
+      }))
+    pg::raise(&failure);
+  if (!found) PG_RETURN_NULL();
+  PG_RETURN_TIMESTAMPTZ(time_t_to_timestamptz(static_cast<pg_time_t>(next)));
+}

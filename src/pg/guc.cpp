@@ -1,0 +1,136 @@
+#include "wee5_cron/pg/guc.h"
+
+namespace wee5::pg {
+
+int guc_transport = kTransportAuto;
+int guc_missing_config = kMissingConfigError;
+int guc_request_timeout = 60'000;
+int guc_connect_timeout = 5'000;
+int guc_max_in_flight = 256;
+int guc_max_response_bytes = 8'192;
+char* guc_ca_file = nullptr;
+bool guc_allow_plain_http = false;
+bool guc_default_jobs = true;
+
+namespace {
+
+bool preloaded = false;
+bool protect_secret = true;
+
+// A string setting and where its present value came from. guc.c keeps the source to itself; a check hook is told it,
+// and what it leaves in `extra` comes to the assign hook also when a transaction's end brings an older value back.
+struct SourcedSetting {
+  char* value;
+  GucSource source;
+};
+SourcedSetting api_url = {nullptr, PGC_S_DEFAULT};
+SourcedSetting cron_secret = {nullptr, PGC_S_DEFAULT};
+
+bool remember_source(char** newval, void** extra, GucSource source) {
+  (void)newval;
+  GucSource* kept = static_cast<GucSource*>(guc_extra_alloc(sizeof(GucSource)));
+  if (kept == nullptr) return false;
+  *kept = source;
+  *extra = kept;
+  return true;
+}
+
+void assign_source(SourcedSetting* setting, const void* extra) {
+  setting->source = extra != nullptr ? *static_cast<const GucSource*>(extra) : PGC_S_DEFAULT;
+}
+void assign_api_url(const char* newval, void* extra) {
+  (void)newval;
+  assign_source(&api_url, extra);
+}
+void assign_cron_secret(const char* newval, void* extra) {
+  (void)newval;
+  assign_source(&cron_secret, extra);
+}
+
+const char* explicit_value(const SourcedSetting* setting) {
+  return setting->source >= PGC_S_CLIENT ? setting->value : nullptr;
+}
+const char* command_line_value(const SourcedSetting* setting) {
+  return setting->source == PGC_S_ARGV || setting->source == PGC_S_ENV_VAR ? setting->value : nullptr;
+}
+
+const config_enum_entry transport_options[] = {
+    {"auto", kTransportAuto, false}, {"pg_net", kTransportPgNet, false}, {"builtin", kTransportBuiltin, false}, {nullptr, 0, false}};
+const config_enum_entry missing_config_options[] = {
+    {"error", kMissingConfigError, false}, {"skip", kMissingConfigSkip, false}, {nullptr, 0, false}};
+
+// app.settings.*: names with two dots are legal in SET and ALTER DATABASE, but a configuration file that holds one
+// cannot be parsed and the server does not start again; GUC_DISALLOW_IN_FILE makes ALTER SYSTEM refuse them. The prefix
+// "app" is never reserved: that would delete every application's own app.* settings.
+void define_app_setting(const char* name, const char* description, SourcedSetting* setting, int flags,
+                        GucStringAssignHook assign) {
+  const char* known = GetConfigOption(name, true, false);
+  if (known != nullptr && (GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) == 0) {
+    // Somebody else's library defines it (a host may, for its users). Stored values are read from the catalog anyway.
+    ereport(LOG, (errmsg("wee5_cron: the setting %s is defined by another library", name),
+                  errdetail("A value that a session sets itself is not seen by wee5_cron.")));
+    return;
+  }
+  DefineCustomStringVariable(name, description, nullptr, &setting->value, nullptr, PGC_SUSET,
+                             flags | GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE, remember_source, assign, nullptr);
+}
+
+void define_timeouts() {
+  DefineCustomIntVariable("wee5_cron.request_timeout", "How long one attempt may take, connection included.", nullptr,
+                          &guc_request_timeout, 60'000, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("wee5_cron.connect_timeout", "How long the connection to the app may take: DNS, TCP and TLS.",
+                          nullptr, &guc_connect_timeout, 5'000, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MS, nullptr, nullptr,
+                          nullptr);
+}
+
+void define_delivery_settings() {
+  DefineCustomEnumVariable("wee5_cron.transport", "What carries the calls.",
+                           "auto: pg_net where it is installed in this database and its worker lives, else builtin.",
+                           &guc_transport, kTransportAuto, transport_options, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomEnumVariable("wee5_cron.missing_config", "What a call without api_url or secret does.",
+                           "error: raise, so that pg_cron shows the run as failed. skip: leave a skipped row.",
+                           &guc_missing_config, kMissingConfigError, missing_config_options, PGC_SUSET, 0, nullptr,
+                           nullptr, nullptr);
+  define_timeouts();
+  DefineCustomIntVariable("wee5_cron.max_in_flight", "How many requests of a database may be on the wire at once.",
+                          nullptr, &guc_max_in_flight, 256, 1, 4096, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("wee5_cron.max_response_bytes", "How much of an answer's body is kept.", nullptr,
+                          &guc_max_response_bytes, 8'192, 0, 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr, nullptr,
+                          nullptr);
+  DefineCustomStringVariable("wee5_cron.ca_file", "File with the TLS roots to trust, PEM; empty: the system's.", nullptr,
+                             &guc_ca_file, "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomBoolVariable("wee5_cron.allow_plain_http", "Send the secret without TLS to public hosts, too.", nullptr,
+                           &guc_allow_plain_http, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+}
+
+}  // namespace
+
+void define_settings() {
+  preloaded = process_shared_preload_libraries_in_progress;
+
+  define_delivery_settings();
+  DefineCustomBoolVariable("wee5_cron.default_jobs", "CREATE EXTENSION registers the three default jobs.", nullptr,
+                           &guc_default_jobs, true, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  // PGC_POSTMASTER can be defined during the preload only.
+  if (preloaded)
+    DefineCustomBoolVariable("wee5_cron.protect_secret",
+                             "Only superusers and pg_read_all_settings may read app.settings.cron_secret.",
+                             "Off keeps applications working that read it themselves.", &protect_secret, true,
+                             PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+
+  define_app_setting("app.settings.api_url", "The app's origin, optionally with a path prefix.", &api_url, 0,
+                     assign_api_url);
+  // Loaded in the middle of a session the flag would come as a surprise to the session's own reads: only with preload.
+  define_app_setting("app.settings.cron_secret", "The bearer secret that the app expects.", &cron_secret,
+                     preloaded && protect_secret ? GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL : GUC_NO_SHOW_ALL,
+                     assign_cron_secret);
+  reserve_guc_prefix("wee5_cron");
+}
+
+bool library_preloaded() { return preloaded; }
+const char* session_api_url() { return explicit_value(&api_url); }
+const char* session_cron_secret() { return explicit_value(&cron_secret); }
+const char* command_line_api_url() { return command_line_value(&api_url); }
+const char* command_line_cron_secret() { return command_line_value(&cron_secret); }
+
+}  // namespace wee5::pg

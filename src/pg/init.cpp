@@ -1,0 +1,25 @@
+// Loading the library.
+
+#include "wee5_cron/pg/guc.h"
+#include "wee5_cron/pg/hooks.h"
+#include "wee5_cron/pg/launcher.h"
+#include "wee5_cron/pg/wake.h"
+#include "wee5_cron/pg/worker_registry.h"
+
+extern "C" {
+PG_MODULE_MAGIC;
+PGDLLEXPORT void _PG_init(void);
+}
+
+void _PG_init(void) {
+  using namespace wee5::pg;
+  // Also in pg_upgrade: without the definitions the stored settings would be placeholders there.
+  define_settings();
+  if (IsBinaryUpgrade) return;
+  install_object_access_hook();
+  if (!process_shared_preload_libraries_in_progress) return;
+  install_wake();
+  install_utility_hook();
+  install_registry();
+  register_launcher();
+}

@@ -1,0 +1,337 @@
+// Making a call: invoke_cron_endpoint() and its relatives. They check everything that can be checked before the call is
+// made, write the ledger row, and hand it to the transport; on commit the worker is woken.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "wee5_cron/core/endpoint_path.hpp"
+#include "wee5_cron/core/request_headers.hpp"
+#include "wee5_cron/core/settings.hpp"
+#include "wee5_cron/delivery/url.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/cron_caller.h"
+#include "wee5_cron/pg/guc.h"
+#include "wee5_cron/pg/json_headers.h"
+#include "wee5_cron/pg/ledger.h"
+#include "wee5_cron/pg/stored_settings.h"
+#include "wee5_cron/pg/transport.h"
+#include "wee5_cron/pg/wake.h"
+
+namespace wee5::pg {
+
+namespace {
+
+// What the caller asked for. Texts UTF-8, palloc'd.
+struct CallRequest {
+  char* path;
+  char* method;   // upper case
+  Datum body;     // jsonb; 0: none
+  Jsonb* headers;
+  Interval* timeout;
+  int timeout_ms;  // 0: the default
+  char* job_name;  // run_now(): in the name of this job; else NULL
+};
+
+// What the C++ part found out. Texts stand in `texts`.
+struct CheckedCall {
+  bool takes_body;
+  bool needs_body;
+  const char* url;        // NULL: api_url or secret missing
+  const char* missing;    // which setting is missing; NULL: none
+  const char* secret;
+  const char* session_only;  // builtin: the setting that exists in this session only; NULL: none
+  TextBuffer texts;
+};
+
+core::SettingCandidates candidates_of(const StoredValue& stored, const char* session, const char* command_line) {
+  auto optional = [](const char* text) {
+    return text != nullptr ? std::optional<std::string_view>(text) : std::nullopt;
+  };
+  core::SettingCandidates candidates;
+  candidates.session = optional(session);
+  candidates.role_in_database = optional(stored.role_in_database);
+  candidates.role = optional(stored.role);
+  candidates.database = optional(stored.database);
+  candidates.all = optional(stored.all != nullptr ? stored.all : command_line);
+  return candidates;
+}
+
+// A session's own value cannot reach the worker. Where the same value is stored as well, nothing is amiss.
+bool only_in_session(const core::SettingCandidates& candidates, const core::Setting& chosen) {
+  if (chosen.source != core::SettingSource::kSession) return false;
+  core::SettingCandidates stored = candidates;
+  stored.session.reset();
+  return core::choose_setting(stored).value != chosen.value;
+}
+
+struct SettingsRead {
+  StoredSettings stored;
+  const char* session_api_url;
+  const char* session_cron_secret;
+  const char* command_line_api_url;
+  const char* command_line_cron_secret;
+};
+
+void check_call(const CallRequest* request, const HeaderList* headers) {
+  core::check_endpoint_path(request->path);
+  for (int i = 0; i < headers->count; ++i) core::check_custom_header(headers->names[i], headers->values[i]);
+}
+
+void resolve_call(const CallRequest* request, const SettingsRead* settings, Transport transport, CheckedCall* checked) {
+  core::SettingCandidates urls =
+      candidates_of(settings->stored.api_url, settings->session_api_url, settings->command_line_api_url);
+  core::SettingCandidates secrets =
+      candidates_of(settings->stored.cron_secret, settings->session_cron_secret, settings->command_line_cron_secret);
+  core::Setting url = core::choose_setting(urls);
+  core::Setting secret = core::choose_setting(secrets);
+  if (url.value.empty())
+    checked->missing = "app.settings.api_url";
+  else if (secret.value.empty())
+    checked->missing = "app.settings.cron_secret";
+  if (transport == kTransportBuiltin) {
+    if (only_in_session(urls, url)) checked->session_only = "app.settings.api_url";
+    if (only_in_session(secrets, secret)) checked->session_only = "app.settings.cron_secret";
+  }
+  if (checked->missing != nullptr) return;
+  core::check_secret(secret.value);
+  delivery::ApiUrl api_url = delivery::parse_api_url(url.value, guc_allow_plain_http);
+  checked->url = checked->texts.put(delivery::join_url(api_url, request->path));
+  checked->secret = checked->texts.put(secret.value);
+}
+
+// All headers of a request that pg_net will send.
+void write_headers(const CallRequest* request, const CheckedCall* checked, const CronCaller* caller, int64 id,
+                   const char* idempotency_key, const char* scheduled_at, const HeaderList* custom, HeaderList* out,
+                   TextBuffer* texts) {
+  core::RequestIdentity identity;
+  identity.invocation_id = id;
+  identity.idempotency_key = idempotency_key;
+  identity.job_name = view_or_empty(request->job_name != nullptr ? request->job_name : caller->job_name);
+  identity.scheduled_at = view_or_empty(scheduled_at);
+  std::vector<core::Header> list;
+  for (int i = 0; i < custom->count; ++i) list.push_back({custom->names[i], custom->values[i]});
+  out->count = 0;
+  for (const core::Header& header : core::request_headers(checked->secret, identity, list)) {
+    out->names[out->count] = texts->put(header.name);
+    out->values[out->count] = texts->put(header.value);
+    ++out->count;
+  }
+}
+
+char* upper_method(const char* text) {
+  // The C++ part has accepted it: ASCII letters.
+  char* method = pstrdup(text);
+  for (char* at = method; *at != '\0'; ++at) *at = pg_ascii_toupper(static_cast<unsigned char>(*at));
+  return method;
+}
+
+// An interval as milliseconds; 22023 where it is no sensible timeout.
+int timeout_milliseconds(const Interval* timeout) {
+  double ms = (static_cast<double>(timeout->month) * DAYS_PER_MONTH + timeout->day) * (SECS_PER_DAY * 1000.0) +
+              static_cast<double>(timeout->time) / 1000.0;
+  if (ms >= 1.0 && ms <= INT_MAX) return static_cast<int>(ms);
+  char* text = DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(timeout)));
+  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("timeout \"%s\" is out of range", text),
+                  errhint("Give an interval from 1 millisecond to 24 days, or leave it out for wee5_cron.request_timeout.")));
+  pg_unreachable();
+}
+
+void check_body(CallRequest* request, const CheckedCall* checked) {
+  if (request->body != 0 && !checked->takes_body)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s carries no body", request->method),
+                    errhint("Leave the body out, or call with method => 'POST'.")));
+  if (request->body == 0 && checked->needs_body)
+    request->body = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+}
+
+void read_settings(SettingsRead* settings) {
+  read_stored_settings(GetSessionUserId(), &settings->stored);
+  settings->session_api_url = session_api_url();
+  settings->session_cron_secret = session_cron_secret();
+  settings->command_line_api_url = command_line_api_url();
+  settings->command_line_cron_secret = command_line_cron_secret();
+  StoredValue* values[2] = {&settings->stored.api_url, &settings->stored.cron_secret};
+  for (StoredValue* value : values) {
+    value->role_in_database = to_utf8(value->role_in_database);
+    value->role = to_utf8(value->role);
+    value->database = to_utf8(value->database);
+    value->all = to_utf8(value->all);
+  }
+}
+
+const char* database_identifier() { return quote_identifier(get_database_name(MyDatabaseId)); }
+
+const char* example_value(const char* setting) {
+  return strcmp(setting, "app.settings.api_url") == 0 ? "https://app.example.com" : "the secret that the app expects";
+}
+
+void refuse_session_only(const char* setting) {
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                  errmsg("%s is set in this session only, and cannot reach the worker that makes the call", setting),
+                  errhint("Store it: ALTER DATABASE %s SET %s = '%s'; then RESET %s in this session.",
+                          database_identifier(), setting, example_value(setting), setting)));
+}
+
+char* missing_message(const char* setting) { return psprintf("%s is not set", setting); }
+char* missing_hint(const char* setting) {
+  return psprintf("ALTER DATABASE %s SET %s = '%s';", database_identifier(), setting, example_value(setting));
+}
+
+// A row that says that nobody was called, and why.
+int64 book_missing(NewInvocation* row, const char* setting) {
+  if (guc_missing_config == kMissingConfigError)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", missing_message(setting)),
+                    errhint("%s", missing_hint(setting))));
+  row->status = "skipped";
+  row->reason = "config";
+  row->error = missing_message(setting);
+  row->hint = missing_hint(setting);
+  return insert_invocation(row, nullptr);
+}
+
+void send_by_pg_net(const CallRequest* request, const CheckedCall* checked, const CronCaller* caller, NewInvocation* row,
+                    const HeaderList* custom) {
+  char idempotency_key[UUID_TEXT_BYTES];
+  row->url = from_utf8(checked->url);
+  row->id = insert_invocation(row, idempotency_key);
+
+  int count = custom->count + 16;
+  Size text_size = strlen(checked->secret) + 4096;
+  for (int i = 0; i < custom->count; ++i) text_size += strlen(custom->names[i]) + strlen(custom->values[i]) + 2;
+  if (row->job_name != nullptr) text_size += 3 * strlen(row->job_name);
+  TextBuffer texts = make_text_buffer(text_size);
+  PgNetRequest out;
+  memset(&out, 0, sizeof(out));
+  out.headers.names = static_cast<char**>(palloc(sizeof(char*) * static_cast<Size>(count)));
+  out.headers.values = static_cast<char**>(palloc(sizeof(char*) * static_cast<Size>(count)));
+  const char* scheduled_at = caller->has_scheduled_at ? rfc3339(caller->scheduled_at) : nullptr;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        write_headers(request, checked, caller, row->id, idempotency_key, scheduled_at, custom, &out.headers, &texts);
+      }))
+    raise(&failure);
+  out.method = request->method;
+  out.url = checked->url;
+  out.body = request->body;
+  out.timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : guc_request_timeout;
+  insert_pg_net_request(row->id, enqueue_with_pg_net(&out));
+}
+
+// The schedule goes along as a header, so that a route written for Vercel Cron moves over unchanged. It is kept in the
+// row: by the time the call is sent the job may be another one.
+void add_schedule_header(HeaderList* headers, const CronCaller* caller) {
+  if (caller->schedule == nullptr) return;
+  Size bytes = sizeof(char*) * static_cast<Size>(headers->count + 1);
+  headers->names = static_cast<char**>(headers->names != nullptr ? repalloc(headers->names, bytes) : palloc(bytes));
+  headers->values = static_cast<char**>(headers->values != nullptr ? repalloc(headers->values, bytes) : palloc(bytes));
+  headers->names[headers->count] = pstrdup("x-vercel-cron-schedule");
+  headers->values[headers->count] = to_utf8(caller->schedule);
+  ++headers->count;
+}
+
+int64 make_call(CallRequest* request) {
+  HeaderList headers;
+  headers_from_jsonb(request->headers, &headers);
+  CheckedCall checked;
+  memset(&checked, 0, sizeof(checked));
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        core::Method method = core::parse_method(request->method);
+        checked.takes_body = core::takes_body(method);
+        checked.needs_body = core::needs_body(method);
+        check_call(request, &headers);
+      }))
+    raise(&failure);
+  request->method = upper_method(request->method);
+  check_body(request, &checked);
+  if (request->timeout != nullptr) request->timeout_ms = timeout_milliseconds(request->timeout);
+
+  Transport transport = choose_transport(request->method, request->body != 0);
+  SettingsRead settings;
+  read_settings(&settings);
+  // Path percent-encoded, prefix and secret.
+  Size bytes = 3 * core::kMaxEndpointPathBytes + 1024;
+  const StoredValue* values[2] = {&settings.stored.api_url, &settings.stored.cron_secret};
+  const char* others[4] = {settings.session_api_url, settings.session_cron_secret, settings.command_line_api_url,
+                           settings.command_line_cron_secret};
+  for (const StoredValue* value : values)
+    for (const char* text : {value->role_in_database, value->role, value->database, value->all})
+      bytes += text != nullptr ? 3 * strlen(text) : 0;
+  for (const char* text : others) bytes += text != nullptr ? 3 * strlen(text) : 0;
+  checked.texts = make_text_buffer(bytes);
+  if (!run_cpp(&failure, [&] { resolve_call(request, &settings, transport, &checked); })) raise(&failure);
+
+  CronCaller caller;
+  identify_caller(&caller, from_utf8(request->path));
+  add_schedule_header(&headers, &caller);
+
+  NewInvocation row;
+  memset(&row, 0, sizeof(row));
+  row.job_name = request->job_name != nullptr ? request->job_name : caller.job_name;
+  row.endpoint_path = from_utf8(request->path);
+  row.method = request->method;
+  row.body = request->body;
+  row.headers = JsonbPGetDatum(jsonb_from_headers(&headers));
+  row.transport = transport == kTransportPgNet ? "pg_net" : "builtin";
+  row.status = "queued";
+  row.timeout = request->timeout;
+  row.has_scheduled_at = caller.has_scheduled_at;
+  row.scheduled_at = caller.scheduled_at;
+
+  if (checked.missing != nullptr) return book_missing(&row, checked.missing);
+  if (checked.session_only != nullptr) refuse_session_only(checked.session_only);
+  if (transport == kTransportPgNet)
+    send_by_pg_net(request, &checked, &caller, &row, &headers);
+  else
+    row.id = insert_invocation(&row, nullptr);
+  if (caller.by_job && caller.pg_cron_here) insert_cron_caller(row.id, MyProcPid);
+  wake_worker_at_commit();
+  return row.id;
+}
+
+char* required_text(FunctionCallInfo fcinfo, int number, const char* name) {
+  if (PG_ARGISNULL(number))
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be NULL", name),
+                    errhint("Give the path of the route, e.g. SELECT invoke_cron_endpoint('/api/cron/poll-activities');")));
+  return text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+}  // namespace
+
+}  // namespace wee5::pg
+
+// invoke_cron_endpoint(endpoint_path text) -> bigint
+WEE5_SQL_FUNCTION(wee5_cron_invoke_endpoint) {
+  using namespace wee5::pg;
+  CallRequest request;
+  memset(&request, 0, sizeof(request));
+  request.path = to_utf8(required_text(fcinfo, 0, "endpoint_path"));
+  request.method = pstrdup("GET");
+  PG_RETURN_INT64(make_call(&request));
+}
+
+// wee5_cron.invoke(endpoint_path text, method text, body jsonb, headers jsonb, timeout interval) -> bigint
+WEE5_SQL_FUNCTION(wee5_cron_invoke) {
+  using namespace wee5::pg;
+  CallRequest request;
+  memset(&request, 0, sizeof(request));
+  request.path = to_utf8(required_text(fcinfo, 0, "endpoint_path"));
+  request.method = PG_ARGISNULL(1) ? pstrdup("GET") : to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+  request.body = PG_ARGISNULL(2) ? 0 : JsonbPGetDatum(PG_GETARG_JSONB_P(2));
+  request.headers = PG_ARGISNULL(3) ? nullptr : PG_GETARG_JSONB_P(3);
+  request.timeout = PG_ARGISNULL(4) ? nullptr : PG_GETARG_INTERVAL_P(4);
+  PG_RETURN_INT64(make_call(&request));
+}
+
+// wee5_cron.invoke_for_job(job_name text, endpoint_path text) -> bigint
+WEE5_SQL_FUNCTION(wee5_cron_invoke_for_job) {
+  using namespace wee5::pg;
+  CallRequest request;
+  memset(&request, 0, sizeof(request));
+  request.job_name = required_text(fcinfo, 0, "job_name");
+  request.path = to_utf8(required_text(fcinfo, 1, "endpoint_path"));
+  request.method = pstrdup("GET");
+  PG_RETURN_INT64(make_call(&request));
+}

@@ -1,0 +1,67 @@
+#include "wee5_cron/pg/json_headers.h"
+
+#include "wee5_cron/pg/boundary.h"
+
+namespace wee5::pg {
+
+namespace {
+
+char* text_of(const JsonbValue* value) {
+  return to_utf8(pnstrdup(value->val.string.val, static_cast<Size>(value->val.string.len)));
+}
+
+JsonbValue string_value(const char* utf8) {
+  char* text = from_utf8(utf8);
+  JsonbValue value;
+  value.type = jbvString;
+  value.val.string.val = text;
+  value.val.string.len = static_cast<int>(strlen(text));
+  return value;
+}
+
+}  // namespace
+
+void headers_from_jsonb(Jsonb* jsonb, HeaderList* headers) {
+  memset(headers, 0, sizeof(*headers));
+  if (jsonb == nullptr) return;
+  if (!JB_ROOT_IS_OBJECT(jsonb))
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("headers must be a JSON object"),
+                    errhint("Write them as '{\"X-Name\": \"value\"}'.")));
+  int size = static_cast<int>(JB_ROOT_COUNT(jsonb));
+  if (size == 0) return;
+  headers->names = static_cast<char**>(palloc(sizeof(char*) * static_cast<Size>(size)));
+  headers->values = static_cast<char**>(palloc(sizeof(char*) * static_cast<Size>(size)));
+
+  JsonbIterator* iterator = JsonbIteratorInit(&jsonb->root);
+  JsonbValue value;
+  char* name = nullptr;
+  for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true); token != WJB_DONE;
+       token = JsonbIteratorNext(&iterator, &value, true)) {
+    if (token == WJB_KEY) name = text_of(&value);
+    if (token != WJB_VALUE) continue;
+    if (value.type != jbvString)
+      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                      errmsg("the value of header \"%s\" is not a string", from_utf8(name)),
+                      errhint("Write every header's value as a JSON string: '{\"X-Count\": \"5\"}'.")));
+    headers->names[headers->count] = name;
+    headers->values[headers->count] = text_of(&value);
+    ++headers->count;
+  }
+}
+
+Jsonb* jsonb_from_headers(const HeaderList* headers) {
+#if PG_VERSION_NUM >= 190000
+#error "pushJsonbValue has another signature from PostgreSQL 19 on"
+#endif
+  JsonbParseState* state = nullptr;
+  pushJsonbValue(&state, WJB_BEGIN_OBJECT, nullptr);
+  for (int i = 0; i < headers->count; ++i) {
+    JsonbValue name = string_value(headers->names[i]);
+    JsonbValue value = string_value(headers->values[i]);
+    pushJsonbValue(&state, WJB_KEY, &name);
+    pushJsonbValue(&state, WJB_VALUE, &value);
+  }
+  return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, nullptr));
+}
+
+}  // namespace wee5::pg

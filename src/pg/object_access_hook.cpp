@@ -1,0 +1,40 @@
+// What happens to our extension as an object of the catalog: it was created or dropped in this database.
+
+#include "wee5_cron/pg/hooks.h"
+#include "wee5_cron/pg/job_removal.h"
+#include "wee5_cron/pg/pg_extension_lookup.h"
+#include "wee5_cron/pg/wake.h"
+
+namespace wee5::pg {
+
+namespace {
+
+object_access_hook_type next_hook = nullptr;
+
+bool is_our_job_table(Oid relation) {
+  // Names first: this runs for every object that is dropped in any database.
+  char* name = get_rel_name(relation);
+  if (name == nullptr || strcmp(name, "job") != 0) return false;
+  char* schema = get_namespace_name(get_rel_namespace(relation));
+  if (schema == nullptr || strcmp(schema, "wee5_cron") != 0) return false;
+  ExtensionInfo extension;
+  find_extension("wee5_cron", &extension);
+  return belongs_to_extension(RelationRelationId, relation, extension.oid);
+}
+
+void object_access(ObjectAccessType access, Oid catalog, Oid object, int sub_id, void* arg) {
+  if (next_hook != nullptr) next_hook(access, catalog, object, sub_id, arg);
+  if (catalog == ExtensionRelationId && (access == OAT_POST_CREATE || access == OAT_DROP)) wake_worker_at_commit();
+  // At the extension's own OAT_DROP its tables are gone already.
+  if (access == OAT_DROP && catalog == RelationRelationId && sub_id == 0 && is_our_job_table(object))
+    remove_our_cron_jobs(object);
+}
+
+}  // namespace
+
+void install_object_access_hook() {
+  next_hook = object_access_hook;
+  object_access_hook = object_access;
+}
+
+}  // namespace wee5::pg

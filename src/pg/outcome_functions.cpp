@@ -1,0 +1,163 @@
+// C functions that the PL/pgSQL parts call: the words for an outcome, redaction, whether the library is preloaded, and
+// the workers' state.
+
+#include <string>
+
+#include "wee5_cron/core/outcome.hpp"
+#include "wee5_cron/core/settings.hpp"
+#include "wee5_cron/core/text.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/guc.h"
+#include "wee5_cron/pg/stored_settings.h"
+#include "wee5_cron/pg/worker_registry.h"
+
+namespace wee5::pg {
+
+namespace {
+
+char* optional_text(FunctionCallInfo fcinfo, int number) {
+  return PG_ARGISNULL(number) ? nullptr : to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(number)));
+}
+
+int interval_milliseconds(FunctionCallInfo fcinfo, int number, int fallback) {
+  if (PG_ARGISNULL(number)) return fallback;
+  Interval* interval = PG_GETARG_INTERVAL_P(number);
+  return static_cast<int>(interval->time / 1000 + static_cast<int64>(interval->day) * SECS_PER_DAY * 1000);
+}
+
+Datum text_or_null(const char* utf8, bool* is_null) {
+  *is_null = utf8 == nullptr || utf8[0] == '\0';
+  return *is_null ? 0 : CStringGetTextDatum(from_utf8(utf8));
+}
+
+// Every secret that is stored for the role: what a request of its carried is one of them.
+void collect_secrets(const char* role_name, StoredValue* secrets) {
+  StoredSettings stored;
+  read_stored_settings(get_role_oid(role_name, true), &stored);
+  *secrets = stored.cron_secret;
+  secrets->role_in_database = to_utf8(secrets->role_in_database);
+  secrets->role = to_utf8(secrets->role);
+  secrets->database = to_utf8(secrets->database);
+  secrets->all = to_utf8(secrets->all);
+}
+
+}  // namespace
+
+}  // namespace wee5::pg
+
+// wee5_cron.explain_pg_net(endpoint_path, url, http_status, content_type, error_msg, timed_out, lost, timeout,
+//                          OUT succeeded, OUT reason, OUT error, OUT hint)
+WEE5_SQL_FUNCTION(wee5_cron_explain_pg_net) {
+  using namespace wee5;
+  using pg::view_or_empty;
+  const char* path = pg::optional_text(fcinfo, 0);
+  const char* url = pg::optional_text(fcinfo, 1);
+  int http_status = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2);
+  const char* content_type = pg::optional_text(fcinfo, 3);
+  const char* error_msg = pg::optional_text(fcinfo, 4);
+  bool timed_out = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
+  bool lost = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6);
+  int timeout_ms = pg::interval_milliseconds(fcinfo, 7, pg::guc_request_timeout);
+
+  bool succeeded = false;
+  const char* reason = nullptr;
+  pg::TextBuffer texts = pg::make_text_buffer(16 * 1024);
+  const char* error = nullptr;
+  const char* hint = nullptr;
+  pg::CppFailure failure;
+  if (!pg::run_cpp(&failure, [&] {
+        core::Observation seen;
+        seen.http_status = http_status;
+        seen.endpoint_path = view_or_empty(path);
+        seen.url = view_or_empty(url);
+        seen.content_type = view_or_empty(content_type);
+        seen.detail = core::shorten(view_or_empty(error_msg), 512);
+        seen.timeout_ms = timeout_ms;
+        if (lost)
+          seen.reason = core::Reason::kLost;
+        else if (http_status == 0 || error_msg != nullptr)
+          seen.reason = core::reason_of_pg_net(view_or_empty(error_msg), timed_out);
+        core::Explanation explanation = core::explain(seen);
+        succeeded = explanation.succeeded;
+        reason = core::reason_name(explanation.reason);
+        error = texts.put(core::shorten(explanation.error, 4096));
+        hint = texts.put(core::shorten(explanation.hint, 4096));
+      }))
+    pg::raise(&failure);
+
+  TupleDesc descriptor;
+  if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
+    elog(ERROR, "wee5_cron.explain_pg_net must return a row");
+  Datum values[4];
+  bool nulls[4] = {false, false, false, false};
+  values[0] = BoolGetDatum(succeeded);
+  values[1] = pg::text_or_null(reason, &nulls[1]);
+  values[2] = pg::text_or_null(error, &nulls[2]);
+  values[3] = pg::text_or_null(hint, &nulls[3]);
+  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+}
+
+// wee5_cron.redact_for(role name, value text) -> text
+WEE5_SQL_FUNCTION(wee5_cron_redact_for) {
+  using namespace wee5;
+  if (PG_ARGISNULL(1)) PG_RETURN_NULL();
+  const char* value = pg::optional_text(fcinfo, 1);
+  pg::StoredValue secrets;
+  pg::collect_secrets(PG_ARGISNULL(0) ? "" : NameStr(*PG_GETARG_NAME(0)), &secrets);
+  // A secret of one byte may become nine.
+  pg::TextBuffer texts = pg::make_text_buffer(9 * strlen(value) + 1024);
+  const char* redacted = value;
+  pg::CppFailure failure;
+  if (!pg::run_cpp(&failure, [&] {
+        std::string text(value);
+        for (const char* stored : {secrets.role_in_database, secrets.role, secrets.database, secrets.all}) {
+          core::SettingCandidates candidate;
+          candidate.all = pg::view_or_empty(stored);
+          std::string secret = core::choose_setting(candidate).value;
+          if (!secret.empty()) text = core::redact(text, secret);
+        }
+        redacted = texts.put(text);
+      }))
+    pg::raise(&failure);
+  PG_RETURN_TEXT_P(cstring_to_text(pg::from_utf8(redacted)));
+}
+
+// wee5_cron.library_preloaded() -> boolean
+WEE5_SQL_FUNCTION(wee5_cron_library_preloaded) {
+  (void)fcinfo;
+  PG_RETURN_BOOL(wee5::pg::library_preloaded());
+}
+
+// wee5_cron.worker_slots() -> setof record
+WEE5_SQL_FUNCTION(wee5_cron_worker_slots) {
+  using namespace wee5::pg;
+  materialized_srf(fcinfo);
+  ReturnSetInfo* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  for (int i = 0; i < registry_size(); ++i) {
+    const WorkerSlot* shared = registry_slot(i);
+    WorkerSlot slot;
+    // Copied under the lock; the tuple is made without it.
+    LWLockAcquire(registry_lock(), LW_SHARED);
+    memcpy(&slot, shared, sizeof(slot));
+    LWLockRelease(registry_lock());
+    if (!OidIsValid(slot.database)) continue;
+    Datum values[9];
+    bool nulls[9] = {};
+    WorkerState state = static_cast<WorkerState>(pg_atomic_read_u32(&slot.state));
+    values[0] = ObjectIdGetDatum(slot.database);
+    values[1] = Int32GetDatum(slot.pid);
+    nulls[1] = slot.pid == 0;
+    values[2] = CStringGetTextDatum(worker_state_name(state));
+    values[3] = Int32GetDatum(static_cast<int32>(pg_atomic_read_u32(&slot.in_flight)));
+    values[4] = Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(&slot.sent)));
+    values[5] = Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(&slot.succeeded)));
+    values[6] = Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(&slot.failed)));
+    values[7] = TimestampTzGetDatum(slot.started_at);
+    nulls[7] = slot.started_at == 0;
+    values[8] = CStringGetTextDatum(slot.last_error);
+    nulls[8] = slot.last_error[0] == '\0';
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  }
+  return static_cast<Datum>(0);
+}

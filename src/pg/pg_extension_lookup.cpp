@@ -1,0 +1,36 @@
+#include "wee5_cron/pg/pg_extension_lookup.h"
+
+namespace wee5::pg {
+
+void find_extension(const char* name, ExtensionInfo* info) {
+  memset(info, 0, sizeof(*info));
+  Relation relation = table_open(ExtensionRelationId, AccessShareLock);
+  ScanKeyData key;
+  ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum(name));
+  SysScanDesc scan = systable_beginscan(relation, ExtensionNameIndexId, true, nullptr, 1, &key);
+  HeapTuple tuple = systable_getnext(scan);
+  if (HeapTupleIsValid(tuple)) {
+    Form_pg_extension form = reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple));
+    info->oid = form->oid;
+    info->owner = form->extowner;
+    info->schema = form->extnamespace;
+    bool is_null;
+    Datum version = heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(relation), &is_null);
+    if (!is_null) strlcpy(info->version, TextDatumGetCString(version), sizeof(info->version));
+  }
+  systable_endscan(scan);
+  table_close(relation, AccessShareLock);
+}
+
+bool belongs_to_extension(Oid catalog, Oid object, Oid extension) {
+  return OidIsValid(object) && OidIsValid(extension) && getExtensionOfObject(catalog, object) == extension;
+}
+
+Oid relation_of_extension(const char* schema, const char* name, Oid extension) {
+  Oid schema_oid = get_namespace_oid(schema, true);
+  if (!OidIsValid(schema_oid)) return InvalidOid;
+  Oid relation = get_relname_relid(name, schema_oid);
+  return belongs_to_extension(RelationRelationId, relation, extension) ? relation : InvalidOid;
+}
+
+}  // namespace wee5::pg

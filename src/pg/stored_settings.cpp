@@ -1,0 +1,107 @@
+#include "wee5_cron/pg/stored_settings.h"
+
+#include "wee5_cron/pg/guc.h"
+
+namespace wee5::pg {
+
+namespace {
+
+using EntryVisitor = void (*)(const char* name, const char* value, void* arg);
+
+// Calls `visit` for each "name=value" stored for the pair (database, role); InvalidOid: any.
+void visit_entries(Relation relation, Snapshot snapshot, Oid database, Oid role, EntryVisitor visit, void* arg) {
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(database));
+  ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
+  SysScanDesc scan = systable_beginscan(relation, DbRoleSettingDatidRolidIndexId, true, snapshot, 2, keys);
+  for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple); tuple = systable_getnext(scan)) {
+    bool is_null;
+    Datum config = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig, RelationGetDescr(relation), &is_null);
+    if (is_null) continue;
+    Datum* entries;
+    int count;
+    deconstruct_array(DatumGetArrayTypeP(config), TEXTOID, -1, false, TYPALIGN_INT, &entries, nullptr, &count);
+    for (int i = 0; i < count; ++i) {
+      char* entry = TextDatumGetCString(entries[i]);
+      char* equals = strchr(entry, '=');
+      if (equals == nullptr) continue;
+      *equals = '\0';
+      visit(entry, equals + 1, arg);
+    }
+  }
+  systable_endscan(scan);
+}
+
+struct AppTarget {
+  char** api_url;
+  char** cron_secret;
+};
+
+void keep_app_setting(const char* name, const char* value, void* arg) {
+  AppTarget* target = static_cast<AppTarget*>(arg);
+  if (pg_strcasecmp(name, "app.settings.api_url") == 0) *target->api_url = pstrdup(value);
+  if (pg_strcasecmp(name, "app.settings.cron_secret") == 0) *target->cron_secret = pstrdup(value);
+}
+
+void keep_worker_setting(const char* name, const char* value, void* arg) {
+  WorkerSettings* settings = static_cast<WorkerSettings*>(arg);
+  const char* hint = nullptr;
+  int number;
+  bool truth;
+  // Bounds were checked when the value was stored.
+  if (pg_strcasecmp(name, "wee5_cron.request_timeout") == 0 && parse_int(value, &number, GUC_UNIT_MS, &hint))
+    settings->request_timeout_ms = number;
+  else if (pg_strcasecmp(name, "wee5_cron.connect_timeout") == 0 && parse_int(value, &number, GUC_UNIT_MS, &hint))
+    settings->connect_timeout_ms = number;
+  else if (pg_strcasecmp(name, "wee5_cron.max_in_flight") == 0 && parse_int(value, &number, 0, &hint))
+    settings->max_in_flight = number;
+  else if (pg_strcasecmp(name, "wee5_cron.max_response_bytes") == 0 && parse_int(value, &number, GUC_UNIT_BYTE, &hint))
+    settings->max_response_bytes = number;
+  else if (pg_strcasecmp(name, "wee5_cron.allow_plain_http") == 0 && parse_bool(value, &truth))
+    settings->allow_plain_http = truth;
+  else if (pg_strcasecmp(name, "wee5_cron.ca_file") == 0)
+    strlcpy(settings->ca_file, value, sizeof(settings->ca_file));
+}
+
+}  // namespace
+
+void read_stored_settings(Oid role, StoredSettings* settings) {
+  memset(settings, 0, sizeof(*settings));
+  Relation relation = table_open(DbRoleSettingRelationId, AccessShareLock);
+  // Not the catalog snapshot: invalidations of this table have no callback, and a session may hold its lock already.
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  StoredValue* url = &settings->api_url;
+  StoredValue* secret = &settings->cron_secret;
+  AppTarget all = {&url->all, &secret->all};
+  AppTarget database = {&url->database, &secret->database};
+  AppTarget of_role = {&url->role, &secret->role};
+  AppTarget role_in_database = {&url->role_in_database, &secret->role_in_database};
+  visit_entries(relation, snapshot, InvalidOid, InvalidOid, keep_app_setting, &all);
+  visit_entries(relation, snapshot, MyDatabaseId, InvalidOid, keep_app_setting, &database);
+  if (OidIsValid(role)) {
+    visit_entries(relation, snapshot, InvalidOid, role, keep_app_setting, &of_role);
+    visit_entries(relation, snapshot, MyDatabaseId, role, keep_app_setting, &role_in_database);
+  }
+  UnregisterSnapshot(snapshot);
+  table_close(relation, AccessShareLock);
+}
+
+void settings_of_process(WorkerSettings* settings) {
+  settings->request_timeout_ms = guc_request_timeout;
+  settings->connect_timeout_ms = guc_connect_timeout;
+  settings->max_in_flight = guc_max_in_flight;
+  settings->max_response_bytes = guc_max_response_bytes;
+  settings->allow_plain_http = guc_allow_plain_http;
+  strlcpy(settings->ca_file, guc_ca_file != nullptr ? guc_ca_file : "", sizeof(settings->ca_file));
+}
+
+void apply_stored_worker_settings(WorkerSettings* settings) {
+  Relation relation = table_open(DbRoleSettingRelationId, AccessShareLock);
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  visit_entries(relation, snapshot, InvalidOid, InvalidOid, keep_worker_setting, settings);
+  visit_entries(relation, snapshot, MyDatabaseId, InvalidOid, keep_worker_setting, settings);
+  UnregisterSnapshot(snapshot);
+  table_close(relation, AccessShareLock);
+}
+
+}  // namespace wee5::pg

@@ -1,0 +1,141 @@
+// wee5_cron.wait_for(): waits until a call has ended.
+
+#include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/guc.h"
+#include "wee5_cron/pg/pg_extension_lookup.h"
+#include "wee5_cron/pg/worker_registry.h"
+
+namespace wee5::pg {
+
+namespace {
+
+// How long to wait at most before looking again. The worker of the database broadcasts when it has recorded something;
+// a harvest in another session, or a server without our library preloaded, does not.
+constexpr long kLookAgainMs = 1'000;
+constexpr long kLookAgainWithoutWorkerMs = 100;
+
+enum class Seen { kNothing, kOwnTransaction, kUnfinished, kFinished };
+
+HeapTuple find_row(Relation relation, Snapshot snapshot, int64 id, SysScanDesc* scan) {
+  Oid index = RelationGetPrimaryKeyIndex(relation);
+  ScanKeyData key;
+  ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+  *scan = systable_beginscan(relation, index, OidIsValid(index), snapshot, 1, &key);
+  return systable_getnext(*scan);
+}
+
+bool written_by_own_transaction(Relation relation, int64 id) {
+  SysScanDesc scan;
+  HeapTuple tuple = find_row(relation, SnapshotSelf, id, &scan);
+  bool own = HeapTupleIsValid(tuple) && TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmin(tuple->t_data));
+  systable_endscan(scan);
+  return own;
+}
+
+// Looks at the row as it is committed now, whatever the isolation level. *row: a copy, as a composite datum.
+Seen look(Relation relation, int64 id, Datum* row) {
+  AttrNumber finished_column = get_attnum(RelationGetRelid(relation), "finished_at");
+  Seen seen = Seen::kNothing;
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  SysScanDesc scan;
+  HeapTuple tuple = find_row(relation, snapshot, id, &scan);
+  if (HeapTupleIsValid(tuple)) {
+    bool unfinished;
+    heap_getattr(tuple, finished_column, RelationGetDescr(relation), &unfinished);
+    seen = unfinished ? Seen::kUnfinished : Seen::kFinished;
+    *row = heap_copy_tuple_as_datum(tuple, RelationGetDescr(relation));
+  }
+  systable_endscan(scan);
+  UnregisterSnapshot(snapshot);
+  // An unfinished row of our own will not be sent before we commit: waiting would be for ever.
+  if (seen != Seen::kFinished && written_by_own_transaction(relation, id)) return Seen::kOwnTransaction;
+  return seen;
+}
+
+// Where no worker of ours harvests, a call on pg_net is booked by whoever waits for it.
+void book_on_pg_net(int64 id) {
+  if (registry_exists() || XactReadOnly || IsolationUsesXactSnapshot()) return;
+  SPI_connect();
+  Oid types[1] = {INT8OID};
+  Datum values[1] = {Int64GetDatum(id)};
+  SPI_execute_with_args("SELECT wee5_cron.book_pg_net_answers($1)", 1, types, values, nullptr, false, 0);
+  SPI_finish();
+  CommandCounterIncrement();
+}
+
+void wait_for_change(WorkerSlot* slot, long wait_ms) {
+  if (slot != nullptr) {
+    ConditionVariableTimedSleep(&slot->changed, wait_ms, wait_event("Wee5CronWaitFor"));
+  } else {
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(wait_ms, kLookAgainWithoutWorkerMs),
+              wait_event("Wee5CronWaitFor"));
+    ResetLatch(MyLatch);
+  }
+  CHECK_FOR_INTERRUPTS();
+}
+
+[[noreturn]] void raise_own_transaction(int64 id) {
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                  errmsg("call " INT64_FORMAT " was made by the current transaction, and is sent when that commits", id),
+                  errhint("Commit first, then wait: SELECT wee5_cron.wait_for(" INT64_FORMAT ");", id)));
+  pg_unreachable();
+}
+
+[[noreturn]] void raise_unknown(int64 id) {
+  ereport(ERROR, (errcode(ERRCODE_NO_DATA), errmsg("there is no call " INT64_FORMAT " in wee5_cron.invocation", id),
+                  errhint("Ids are returned by invoke_cron_endpoint(); finished calls are removed after a while.")));
+  pg_unreachable();
+}
+
+Relation open_ledger() {
+  ExtensionInfo extension;
+  find_extension("wee5_cron", &extension);
+  Oid table = relation_of_extension("wee5_cron", "invocation", extension.oid);
+  if (!OidIsValid(table))
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the extension wee5_cron is not installed in this database"),
+                    errhint("CREATE EXTENSION wee5_cron;")));
+  return table_open(table, AccessShareLock);
+}
+
+TimestampTz deadline_after(const Interval* timeout) {
+  return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+                                                 IntervalPGetDatum(timeout)));
+}
+
+Datum wait_until_finished(int64 id, TimestampTz deadline) {
+  WorkerSlot* slot = registry_find(MyDatabaseId);
+  if (slot != nullptr) ConditionVariablePrepareToSleep(&slot->changed);
+  for (;;) {
+    Relation relation = open_ledger();
+    Datum row = 0;
+    Seen seen = look(relation, id, &row);
+    // Not kept while waiting: DROP EXTENSION and TRUNCATE shall not wait for us longer than a look takes.
+    table_close(relation, AccessShareLock);
+    if (seen == Seen::kNothing) raise_unknown(id);
+    if (seen == Seen::kOwnTransaction) raise_own_transaction(id);
+    TimestampTz now = GetCurrentTimestamp();
+    if (seen == Seen::kFinished || now >= deadline) {
+      ConditionVariableCancelSleep();
+      return row;
+    }
+    book_on_pg_net(id);
+    wait_for_change(slot, Min(kLookAgainMs, static_cast<long>((deadline - now) / 1000 + 1)));
+  }
+}
+
+}  // namespace
+
+}  // namespace wee5::pg
+
+// wee5_cron.wait_for(id bigint, timeout interval) -> wee5_cron.invocation
+WEE5_SQL_FUNCTION(wee5_cron_wait_for) {
+  using namespace wee5::pg;
+  if (PG_ARGISNULL(0))
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("id must not be NULL"),
+                    errhint("Give the id that invoke_cron_endpoint() returned.")));
+  if (PG_ARGISNULL(1))
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("timeout must not be NULL"),
+                    errhint("Leave it out for one minute.")));
+  int64 id = PG_GETARG_INT64(0);
+  PG_RETURN_DATUM(wait_until_finished(id, deadline_after(PG_GETARG_INTERVAL_P(1))));
+}

@@ -1,0 +1,294 @@
+#include "wee5_cron/pg/worker_registry.h"
+
+namespace wee5::pg {
+
+namespace {
+
+constexpr int kMinimumSlots = 64;
+constexpr long kHoldPatienceMs = 10'000;
+
+struct Registry {
+  LWLock* lock;
+  Latch* launcher_latch;
+  pg_atomic_uint32 launcher_pending;
+  int size;
+  WorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
+};
+
+Registry* registry = nullptr;
+WorkerSlot* my_slot = nullptr;  // of a worker
+
+shmem_startup_hook_type previous_startup_hook = nullptr;
+#if PG_VERSION_NUM >= 150000
+shmem_request_hook_type previous_request_hook = nullptr;
+#endif
+
+int slots_wanted() { return Max(kMinimumSlots, max_worker_processes); }
+
+Size registry_bytes() {
+  return add_size(offsetof(Registry, slots), mul_size(static_cast<Size>(slots_wanted()), sizeof(WorkerSlot)));
+}
+
+void clear_slot(WorkerSlot* slot) {
+  slot->database = InvalidOid;
+  slot->pid = 0;
+  slot->latch = nullptr;
+  slot->launched = false;
+  slot->held_by = 0;
+  slot->failures = 0;
+  slot->start_after = 0;
+  slot->started_at = 0;
+  pg_atomic_write_u32(&slot->work_pending, 0);
+  pg_atomic_write_u32(&slot->state, static_cast<uint32>(WorkerState::kWanted));
+  pg_atomic_write_u32(&slot->in_flight, 0);
+  pg_atomic_write_u64(&slot->sent, 0);
+  pg_atomic_write_u64(&slot->succeeded, 0);
+  pg_atomic_write_u64(&slot->failed, 0);
+  slot->last_error[0] = '\0';
+}
+
+void init_slot(WorkerSlot* slot) {
+  pg_atomic_init_u32(&slot->work_pending, 0);
+  pg_atomic_init_u32(&slot->state, 0);
+  pg_atomic_init_u32(&slot->in_flight, 0);
+  pg_atomic_init_u64(&slot->sent, 0);
+  pg_atomic_init_u64(&slot->succeeded, 0);
+  pg_atomic_init_u64(&slot->failed, 0);
+  ConditionVariableInit(&slot->changed);
+  clear_slot(slot);
+}
+
+void request_memory() {
+#if PG_VERSION_NUM >= 150000
+  if (previous_request_hook != nullptr) previous_request_hook();
+#endif
+  RequestAddinShmemSpace(registry_bytes());
+  RequestNamedLWLockTranche("wee5_cron", 1);
+}
+
+void set_up_memory() {
+  if (previous_startup_hook != nullptr) previous_startup_hook();
+  bool found;
+  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+  registry = static_cast<Registry*>(ShmemInitStruct("wee5_cron", registry_bytes(), &found));
+  if (!found) {
+    registry->lock = &GetNamedLWLockTranche("wee5_cron")->lock;
+    registry->launcher_latch = nullptr;
+    pg_atomic_init_u32(&registry->launcher_pending, 0);
+    registry->size = slots_wanted();
+    for (int i = 0; i < registry->size; ++i) init_slot(&registry->slots[i]);
+  }
+  LWLockRelease(AddinShmemInitLock);
+}
+
+WorkerSlot* find_locked(Oid database) {
+  for (int i = 0; i < registry->size; ++i)
+    if (registry->slots[i].database == database) return &registry->slots[i];
+  return nullptr;
+}
+
+void wake_launcher_locked() {
+  pg_atomic_write_u32(&registry->launcher_pending, 1);
+  if (registry->launcher_latch != nullptr) SetLatch(registry->launcher_latch);
+}
+
+void wake_worker_locked(WorkerSlot* slot) {
+  pg_atomic_write_u32(&slot->work_pending, 1);
+  if (slot->latch != nullptr) SetLatch(slot->latch);
+}
+
+void forget_launcher(int code, Datum arg) {
+  (void)code;
+  (void)arg;
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  registry->launcher_latch = nullptr;
+  LWLockRelease(registry->lock);
+}
+
+void detach_on_exit(int code, Datum arg) {
+  (void)arg;
+  if (my_slot == nullptr) return;
+  if (code != 0) registry_count_failure(my_slot);
+  registry_detach_worker(false);
+}
+
+}  // namespace
+
+const char* worker_state_name(WorkerState state) {
+  switch (state) {
+    case WorkerState::kWanted:
+    case WorkerState::kStarting: return "starting";
+    case WorkerState::kIdle: return "idle";
+    case WorkerState::kSending: return "sending";
+    case WorkerState::kBlocked: return "blocked";
+    case WorkerState::kIncompatible: return "incompatible";
+    case WorkerState::kStopping: return "stopping";
+  }
+  return "starting";
+}
+
+void install_registry() {
+  previous_startup_hook = shmem_startup_hook;
+  shmem_startup_hook = set_up_memory;
+#if PG_VERSION_NUM >= 150000
+  previous_request_hook = shmem_request_hook;
+  shmem_request_hook = request_memory;
+#else
+  request_memory();
+#endif
+}
+
+bool registry_exists() { return registry != nullptr; }
+int registry_size() { return registry != nullptr ? registry->size : 0; }
+WorkerSlot* registry_slot(int index) { return &registry->slots[index]; }
+LWLock* registry_lock() { return registry->lock; }
+
+WorkerSlot* registry_find(Oid database) {
+  if (registry == nullptr) return nullptr;
+  LWLockAcquire(registry->lock, LW_SHARED);
+  WorkerSlot* slot = find_locked(database);
+  LWLockRelease(registry->lock);
+  return slot;
+}
+
+void registry_wake(Oid database) {
+  if (registry == nullptr) return;
+  LWLockAcquire(registry->lock, LW_SHARED);
+  WorkerSlot* slot = find_locked(database);
+  if (slot != nullptr) wake_worker_locked(slot);
+  LWLockRelease(registry->lock);
+  if (slot == nullptr) registry_want(database);
+}
+
+void registry_want(Oid database) {
+  if (registry == nullptr) return;
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  WorkerSlot* slot = find_locked(database);
+  if (slot == nullptr) slot = find_locked(InvalidOid);
+  if (slot != nullptr) {
+    if (!OidIsValid(slot->database)) {
+      clear_slot(slot);
+      slot->database = database;
+    }
+    slot->start_after = 0;
+    wake_worker_locked(slot);
+  }
+  wake_launcher_locked();
+  LWLockRelease(registry->lock);
+}
+
+void registry_hold(Oid database) {
+  if (registry == nullptr) return;
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  WorkerSlot* slot = find_locked(database);
+  if (slot != nullptr && slot->held_by == 0) slot->held_by = MyProcPid;
+  if (slot != nullptr) wake_worker_locked(slot);
+  LWLockRelease(registry->lock);
+  if (slot == nullptr) return;
+
+  TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kHoldPatienceMs);
+  ConditionVariablePrepareToSleep(&slot->changed);
+  for (;;) {
+    LWLockAcquire(registry->lock, LW_SHARED);
+    bool gone = slot->database != database || (slot->pid == 0 && !slot->launched);
+    LWLockRelease(registry->lock);
+    if (gone || GetCurrentTimestamp() >= deadline) break;
+    ConditionVariableTimedSleep(&slot->changed, 1000, wait_event("Wee5CronWorkerStop"));
+  }
+  ConditionVariableCancelSleep();
+}
+
+void registry_release(Oid database) {
+  if (registry == nullptr) return;
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  WorkerSlot* slot = find_locked(database);
+  if (slot != nullptr && slot->held_by == MyProcPid) {
+    slot->held_by = 0;
+    slot->start_after = 0;
+    wake_launcher_locked();
+  }
+  LWLockRelease(registry->lock);
+}
+
+void registry_attach_launcher() {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  registry->launcher_latch = MyLatch;
+  // What an earlier launcher started without seeing it attach is not this one's: it is told apart when it attaches.
+  for (int i = 0; i < registry->size; ++i) registry->slots[i].launched = false;
+  LWLockRelease(registry->lock);
+  before_shmem_exit(forget_launcher, 0);
+}
+
+bool registry_take_launcher_request() { return pg_atomic_exchange_u32(&registry->launcher_pending, 0) != 0; }
+
+void registry_count_failure(WorkerSlot* slot) {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  slot->launched = false;
+  // At once after the first (somebody terminated it), then 1, 2, 4 ... 32 seconds later.
+  int wait_ms = slot->failures == 0 ? 0 : 1000 << Min(slot->failures - 1, 5);
+  slot->start_after = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms);
+  ++slot->failures;
+  LWLockRelease(registry->lock);
+  ConditionVariableBroadcast(&slot->changed);
+}
+
+void registry_forget(WorkerSlot* slot) {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  if (slot->pid == 0) clear_slot(slot);
+  LWLockRelease(registry->lock);
+  ConditionVariableBroadcast(&slot->changed);
+}
+
+WorkerSlot* registry_attach_worker() {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  WorkerSlot* slot = find_locked(MyDatabaseId);
+  if (slot != nullptr) slot->launched = false;
+  if (slot != nullptr && slot->pid == 0 && slot->held_by == 0) {
+    slot->pid = MyProcPid;
+    slot->latch = MyLatch;
+    slot->started_at = GetCurrentTimestamp();
+    pg_atomic_write_u32(&slot->state, static_cast<uint32>(WorkerState::kStarting));
+    pg_atomic_write_u32(&slot->work_pending, 1);
+    pg_atomic_write_u32(&slot->in_flight, 0);
+    pg_atomic_write_u64(&slot->sent, 0);
+    pg_atomic_write_u64(&slot->succeeded, 0);
+    pg_atomic_write_u64(&slot->failed, 0);
+    my_slot = slot;
+  }
+  LWLockRelease(registry->lock);
+  if (slot != nullptr) ConditionVariableBroadcast(&slot->changed);
+  if (my_slot != nullptr) before_shmem_exit(detach_on_exit, 0);
+  return my_slot;
+}
+
+void registry_detach_worker(bool extension_is_absent) {
+  WorkerSlot* slot = my_slot;
+  if (slot == nullptr) return;
+  my_slot = nullptr;
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  slot->pid = 0;
+  slot->latch = nullptr;
+  pg_atomic_write_u32(&slot->in_flight, 0);
+  pg_atomic_write_u32(&slot->state, static_cast<uint32>(WorkerState::kWanted));
+  // Somebody may have created the extension again since we looked: then a new worker looks again.
+  bool wanted_again = pg_atomic_read_u32(&slot->work_pending) != 0;
+  if (extension_is_absent && !wanted_again && slot->held_by == 0) clear_slot(slot);
+  wake_launcher_locked();
+  LWLockRelease(registry->lock);
+  ConditionVariableBroadcast(&slot->changed);
+}
+
+bool registry_held(WorkerSlot* slot) {
+  LWLockAcquire(registry->lock, LW_SHARED);
+  bool held = slot->held_by != 0;
+  LWLockRelease(registry->lock);
+  return held;
+}
+
+void registry_set_error(WorkerSlot* slot, const char* message) {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  strlcpy(slot->last_error, message, sizeof(slot->last_error));
+  LWLockRelease(registry->lock);
+}
+
+}  // namespace wee5::pg
