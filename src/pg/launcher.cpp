@@ -18,37 +18,35 @@ constexpr int kNoSlotRetryMs = 5'000;
 // The process last started for each slot, to see one that ended before it attached.
 BackgroundWorkerHandle** handles = nullptr;
 
-// Asks for a worker in every database that exists: after a start of the server nobody knows which of them have the
-// extension.
-void want_all_databases() {
-  StartTransactionCommand();
-  PushActiveSnapshot(GetTransactionSnapshot());
-  Relation relation = table_open(DatabaseRelationId, AccessShareLock);
-  TableScanDesc scan = table_beginscan_catalog(relation, 0, nullptr);
-  for (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection); HeapTupleIsValid(tuple);
-       tuple = heap_getnext(scan, ForwardScanDirection)) {
-    Form_pg_database form = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
-    if (form->datallowconn) registry_want(form->oid);
-  }
-  table_endscan(scan);
-  table_close(relation, AccessShareLock);
-  PopActiveSnapshot();
-  CommitTransactionCommand();
-}
-
-bool database_exists(Oid database) {
+// Calls `visit` for each database, as committed now. A plain heap scan: a process without a database has no indexes
+// to rely on (right after initdb there is no file of the shared ones). Not the cache: a DROP DATABASE tells us before
+// its invalidation messages are out.
+template <class Visit>
+void visit_databases(Visit visit) {
   StartTransactionCommand();
   Relation relation = table_open(DatabaseRelationId, AccessShareLock);
-  // Not the cache: a DROP DATABASE tells us before its invalidation messages are out.
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  ScanKeyData key;
-  ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(database));
-  SysScanDesc scan = systable_beginscan(relation, DatabaseOidIndexId, true, snapshot, 1, &key);
-  bool exists = HeapTupleIsValid(systable_getnext(scan));
-  systable_endscan(scan);
+  TableScanDesc scan = table_beginscan(relation, snapshot, 0, nullptr);
+  for (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection); HeapTupleIsValid(tuple);
+       tuple = heap_getnext(scan, ForwardScanDirection))
+    visit(reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple)));
+  table_endscan(scan);
   UnregisterSnapshot(snapshot);
   table_close(relation, AccessShareLock);
   CommitTransactionCommand();
+}
+
+// Asks for a worker in every database that exists: after a start of the server nobody knows which of them have the
+// extension.
+void want_all_databases() {
+  visit_databases([](Form_pg_database database) {
+    if (database->datallowconn) registry_want(database->oid);
+  });
+}
+
+bool database_exists(Oid oid) {
+  bool exists = false;
+  visit_databases([oid, &exists](Form_pg_database database) { exists = exists || database->oid == oid; });
   return exists;
 }
 

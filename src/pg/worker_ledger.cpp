@@ -20,12 +20,13 @@ SPIPlanPtr lost_plan = nullptr;
 SPIPlanPtr outstanding_plan = nullptr;
 SPIPlanPtr unbound_plan = nullptr;
 
+// unnest() of several arrays is syntax: with a schema before it, it would be a function that does not exist.
 // $1 id, $2 attempt, $3 status, $4 reason, $5 error, $6 hint, $7 http_status, $8 started_at, $9 finished_at, $10 url,
 // $11 content type, $12 body, $13 truncated, $14 dns_ms, $15 connect_ms, $16 tls_ms, $17 first_byte_ms, $18 total_ms: all
 // of them arrays. A result without started_at is of an attempt that was not begun.
 constexpr const char* kRecord =
     "WITH result AS ("
-    "  SELECT * FROM pg_catalog.unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
+    "  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
     "    AS r(id, attempt, status, reason, error, hint, http_status, started_at, finished_at, url, content_type, body,"
     "         truncated, dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms)"
     "), booked AS ("
@@ -50,7 +51,7 @@ constexpr int kRecordColumns = 18;
 constexpr const char* kMark =
     "UPDATE wee5_cron.invocation i SET status = 'sending', attempts = c.attempt, url = c.url,"
     "  first_sent_at = coalesce(i.first_sent_at, c.started_at)"
-    " FROM pg_catalog.unnest($1, $2, $3, $4) AS c(id, attempt, started_at, url)"
+    " FROM unnest($1, $2, $3, $4) AS c(id, attempt, started_at, url)"
     " WHERE i.id = c.id AND i.finished_at IS NULL";
 
 // $1 the route before
