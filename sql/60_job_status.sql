@@ -56,7 +56,7 @@ BEGIN
     FROM cron.job j
     CROSS JOIN LATERAL (
       SELECT array_agg(run.runid ORDER BY run.runid DESC) AS runs, array_agg(run.at ORDER BY run.runid DESC) AS times,
-             array_agg(run.return_message ORDER BY run.runid DESC) AS messages
+             array_agg(btrim(run.return_message, E' \r\n') ORDER BY run.runid DESC) AS messages
       FROM run WHERE run.jobid = j.jobid AND run.status = 'failed'
     ) f
     WHERE j.database = current_database() AND wee5_cron.calls_us(j.command)

@@ -20,6 +20,12 @@ BEGIN
      OR pg_catalog.current_setting('wee5_cron.default_jobs') OPERATOR(pg_catalog.=) 'off' THEN
     RETURN;
   END IF;
+  -- While a script of an extension runs, Postgres hides its notices; these are meant to be seen. What the session had set
+  -- itself is not to be known here, only what it began with.
+  IF pg_catalog.current_setting('client_min_messages') OPERATOR(pg_catalog.=) 'warning' THEN
+    PERFORM pg_catalog.set_config('client_min_messages', reset_val, true)
+    FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'client_min_messages';
+  END IF;
   IF wee5_cron.pg_cron_installed() THEN
     PERFORM wee5_cron.register_jobs();
   ELSE

@@ -1,0 +1,121 @@
+-- Every error of the callable functions: what happened, what to do, and an SQLSTATE that a program can act on. All of it
+-- in transactions that roll back, so nothing is sent.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE EXTENSION wee5_cron;
+RESET client_min_messages;
+BEGIN;
+
+-- Not configured: an error, because pg_cron would book anything else as success.
+SAVEPOINT a;
+SELECT invoke_cron_endpoint('/api/cron/poll-activities');
+\echo :SQLSTATE
+ROLLBACK TO a;
+SET LOCAL wee5_cron.missing_config = 'skip';
+SELECT invoke_cron_endpoint('/api/cron/poll-activities') AS id \gset
+SELECT status, reason, error, hint, attempts, finished_at IS NOT NULL AS finished FROM wee5_cron.invocation WHERE id = :id;
+ROLLBACK;
+
+ALTER DATABASE contrib_regression SET app.settings.api_url = 'http://127.0.0.1:9';
+SELECT invoke_cron_endpoint('/api/cron/poll-activities');
+\echo :SQLSTATE
+ALTER DATABASE contrib_regression SET app.settings.cron_secret = 'secret of the regression tests';
+
+-- The path.
+SELECT invoke_cron_endpoint(NULL);
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('api/cron/poll-activities');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('https://evil.example/x');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('@evil.example/x');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('.evil.example/x');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('//evil.example/x');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('/\evil.example/x');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('/a/../b');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('/a/%2e%2E/b');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('/a#b');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint(E'/a\r\nX-Evil: 1');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('/' || repeat('a', 2048));
+\echo :SQLSTATE
+
+-- invoke(): method, body, headers, timeout.
+SELECT wee5_cron.invoke(NULL);
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', 'BREW');
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', 'GET', '{}');
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', 'HEAD', '{}');
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', headers => '{"Authorization": "Bearer mine"}');
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', headers => '{"X-A": "1\r\nX-B: 2"}');
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', headers => '{"X A": "1"}');
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', headers => '["X-A"]');
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', timeout => '-1 s');
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', timeout => '0');
+\echo :SQLSTATE
+
+-- What goes through.
+BEGIN;
+SELECT wee5_cron.invoke('/a?b=c', 'POST', headers => '{"X-Team": "blue"}', timeout => '90 s') AS id \gset
+SELECT endpoint_path, method, body, headers, timeout, transport, status, attempts, finished_at
+FROM wee5_cron.invocation WHERE id = :id;
+-- wait_for() of it would wait for ever.
+SELECT wee5_cron.wait_for(:id);
+\echo :SQLSTATE
+ROLLBACK;
+SELECT wee5_cron.wait_for(NULL);
+\echo :SQLSTATE
+SELECT wee5_cron.wait_for(4711);
+\echo :SQLSTATE
+
+-- api_url.
+ALTER DATABASE contrib_regression SET app.settings.api_url = 'ftp://app.example';
+SELECT invoke_cron_endpoint('/a');
+\echo :SQLSTATE
+ALTER DATABASE contrib_regression SET app.settings.api_url = 'http://app.example';
+SELECT invoke_cron_endpoint('/a');
+\echo :SQLSTATE
+ALTER DATABASE contrib_regression SET app.settings.api_url = 'https://user:pass@app.example';
+SELECT invoke_cron_endpoint('/a');
+\echo :SQLSTATE
+ALTER DATABASE contrib_regression RESET app.settings.api_url;
+
+-- The transport.
+SET wee5_cron.transport = 'pg_net';
+SELECT invoke_cron_endpoint('/a');
+\echo :SQLSTATE
+RESET wee5_cron.transport;
+
+-- grant_to().
+CREATE ROLE regress_caller;
+SELECT wee5_cron.grant_to('regress_caller', 'rule');
+\echo :SQLSTATE
+SELECT wee5_cron.grant_to('regress_caller', NULL);
+\echo :SQLSTATE
+SELECT wee5_cron.grant_to(NULL, 'call');
+\echo :SQLSTATE
+SELECT wee5_cron.grant_to(0::regrole, 'call');
+\echo :SQLSTATE
+SELECT wee5_cron.grant_to('regress_nobody', 'call');
+\echo :SQLSTATE
+DROP ROLE regress_caller;
+
+ALTER DATABASE contrib_regression RESET app.settings.cron_secret;
+DROP EXTENSION wee5_cron;

@@ -1,0 +1,110 @@
+-- What CREATE EXTENSION makes, and where it refuses.
+\set SHOW_CONTEXT never
+CREATE ROLE regress_admin SUPERUSER LOGIN;
+SET SESSION AUTHORIZATION regress_admin;
+
+-- Its own schema is not the one to name, and must not exist before.
+CREATE SCHEMA wee5_cron;
+CREATE EXTENSION wee5_cron SCHEMA wee5_cron;
+\echo :SQLSTATE
+CREATE EXTENSION wee5_cron;
+\echo :SQLSTATE
+DROP SCHEMA wee5_cron;
+
+-- Without pg_cron it installs, and says so once.
+CREATE EXTENSION wee5_cron;
+SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.proname = 'invoke_cron_endpoint';
+SELECT count(*) FROM wee5_cron.job;
+SELECT * FROM wee5_cron.job_status;
+DROP EXTENSION wee5_cron;
+
+-- With it, the three jobs; invoke_cron_endpoint goes to the schema that is named.
+CREATE EXTENSION pg_cron;
+CREATE SCHEMA "of App";
+CREATE EXTENSION wee5_cron SCHEMA "of App";
+SELECT jobname, schedule, command, database, username, active FROM cron.job ORDER BY jobid;
+SELECT j.job_name, j.endpoint_path, j.registered, c.jobname = j.job_name AS same_name
+FROM wee5_cron.job j JOIN cron.job c USING (jobid) ORDER BY jobid;
+
+-- What it is made of.
+SELECT pg_describe_object(d.classid, d.objid, 0) AS object
+FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'wee5_cron'
+  AND d.classid <> 'pg_type'::regclass  -- which ones are members depends on the version of Postgres
+ORDER BY 1;
+SELECT c.oid::regclass AS dumped_with_its_rows
+FROM pg_extension e, unnest(e.extconfig) AS t JOIN pg_class c ON c.oid = t
+WHERE e.extname = 'wee5_cron' ORDER BY c.relname;
+
+-- Every function has a search_path of its own and a comment.
+SELECT p.oid::regprocedure
+FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_proc p ON p.oid = d.objid
+WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'wee5_cron'
+  AND (p.proconfig IS NULL OR NOT p.proconfig @> '{"search_path=pg_catalog, pg_temp"}'
+       OR obj_description(p.oid, 'pg_proc') IS NULL);
+
+-- DROP EXTENSION takes its jobs along, and no other.
+SELECT cron.schedule_in_database('of somebody', '0 0 1 1 *', $$SELECT 'x'$$, current_database()) > 0 AS scheduled;
+DROP EXTENSION wee5_cron;
+SELECT jobname FROM cron.job;
+SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron';
+
+-- Created again, as if nothing had been.
+CREATE EXTENSION wee5_cron;
+SELECT jobname, command FROM cron.job ORDER BY jobid;
+DROP EXTENSION wee5_cron;
+
+-- In one transaction with what may follow.
+BEGIN;
+CREATE EXTENSION wee5_cron;
+SELECT count(*) FROM cron.job;
+ROLLBACK;
+SELECT jobname FROM cron.job;
+
+-- Not asked for.
+SET wee5_cron.default_jobs = off;
+CREATE EXTENSION wee5_cron;
+SELECT jobname FROM cron.job;
+DROP EXTENSION wee5_cron;
+RESET wee5_cron.default_jobs;
+
+-- A restore runs CREATE EXTENSION with row_security off, and brings the rows itself.
+SET row_security = off;
+CREATE EXTENSION wee5_cron;
+RESET row_security;
+SELECT jobname FROM cron.job;
+SELECT count(*) FROM wee5_cron.job;
+DROP EXTENSION wee5_cron;
+
+-- In a database that pg_cron does not serve.
+CREATE DATABASE regress_elsewhere;
+\c regress_elsewhere
+\set SHOW_CONTEXT never
+SET SESSION AUTHORIZATION regress_admin;
+CREATE EXTENSION wee5_cron;
+SELECT wee5_cron.register_jobs();
+\echo :SQLSTATE
+SELECT wee5_cron.unregister_jobs();
+\echo :SQLSTATE
+SELECT wee5_cron.run_now('poll-activities');
+\echo :SQLSTATE
+SELECT * FROM wee5_cron.job_status;
+-- A job that pg_cron runs from elsewhere, known by its path.
+INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES ('poll-activities', '/api/cron/poll-activities');
+INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, finished_at, error)
+VALUES ('poll-activities', '/api/cron/poll-activities', 'builtin', 'failed', now(), 'The app answered 500.'),
+       ('forgotten', '/x', 'builtin', 'succeeded', now(), NULL);
+SELECT job_name, jobid, schedule, active, endpoint_path, last_status, consecutive_failures, last_error, state
+FROM wee5_cron.job_status ORDER BY 1;
+-- A schema cron that is not of the extension pg_cron is not looked at.
+CREATE SCHEMA cron;
+CREATE TABLE cron.job (jobid bigint, jobname text, schedule text, command text, database text, username text, active boolean);
+CREATE TABLE cron.job_run_details (jobid bigint, runid bigint);
+INSERT INTO cron.job VALUES (1, 'x', '* * * * *', $$SELECT invoke_cron_endpoint('/x')$$, current_database(), 'regress_admin', true);
+SELECT count(*) FROM wee5_cron.job_status WHERE jobid = 1;
+DROP EXTENSION wee5_cron;
+\c contrib_regression
+DROP DATABASE regress_elsewhere;
+DROP EXTENSION pg_cron;
+DROP SCHEMA "of App";
+DROP ROLE regress_admin;
