@@ -32,9 +32,9 @@ char* from_utf8(const char* text) {
     unsigned char converted[MAX_CONVERSION_GROWTH * 8 + 1];
     bool done = false;
     if (OidIsValid(proc)) {
-      int consumed = pg_do_encoding_conversion_buf(
-          proc, PG_UTF8, encoding, reinterpret_cast<unsigned char*>(const_cast<char*>(text + at)), step, converted,
-          static_cast<int>(sizeof(converted)), true);
+      int consumed = pg_do_encoding_conversion_buf(proc, PG_UTF8, encoding,
+                                                   reinterpret_cast<unsigned char*>(const_cast<char*>(text + at)), step,
+                                                   converted, static_cast<int>(sizeof(converted)), true);
       done = consumed == step;
     }
     if (done) {

@@ -54,8 +54,8 @@ void find_job_by_command(CronCaller* caller, MemoryContext context) {
 void find_job_by_path(CronCaller* caller, const char* path, MemoryContext context) {
   Oid types[1] = {TEXTOID};
   Datum values[1] = {CStringGetTextDatum(path)};
-  int result = SPI_execute_with_args("SELECT job_name FROM wee5_cron.job WHERE endpoint_path = $1 LIMIT 2", 1, types, values,
-                                     nullptr, true, 2);
+  int result = SPI_execute_with_args("SELECT job_name FROM wee5_cron.job WHERE endpoint_path = $1 LIMIT 2", 1, types,
+                                     values, nullptr, true, 2);
   if (result == SPI_OK_SELECT && SPI_processed == 1)
     caller->job_name = copy_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, context);
 }
@@ -106,27 +106,26 @@ void identify_caller(CronCaller* caller, const char* path) {
   if (caller->schedule != nullptr) find_tick(caller);
 }
 
-}  // namespace wee5::pg
-
 // wee5_cron.next_run(schedule text) -> timestamptz: the first tick after now; NULL where there is none.
 WEE5_SQL_FUNCTION(wee5_cron_next_run) {
-  using namespace wee5;
   if (PG_ARGISNULL(0)) PG_RETURN_NULL();
   const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
-  pg::load_cron_zone();
+  load_cron_zone();
   pg_time_t now = timestamptz_to_time_t(GetCurrentTimestamp());
   std::int64_t next = 0;
   bool found = false;
-  pg::CppFailure failure;
-  if (!pg::run_cpp(&failure, [&] {
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
         std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(schedule_text, {true, true});
         if (!schedule || schedule->interval_seconds() > 0) return;
-        if (std::optional<std::int64_t> tick = schedule->next_after(now, pg::cron_clock)) {
+        if (std::optional<std::int64_t> tick = schedule->next_after(now, cron_clock)) {
           next = *tick;
           found = true;
         }
       }))
-    pg::raise(&failure);
+    raise(&failure);
   if (!found) PG_RETURN_NULL();
   PG_RETURN_TIMESTAMPTZ(time_t_to_timestamptz(static_cast<pg_time_t>(next)));
 }
+
+}  // namespace wee5::pg

@@ -54,8 +54,10 @@ const char* command_line_value(const SourcedSetting* setting) {
   return setting->source == PGC_S_ARGV || setting->source == PGC_S_ENV_VAR ? setting->value : nullptr;
 }
 
-const config_enum_entry transport_options[] = {
-    {"auto", kTransportAuto, false}, {"pg_net", kTransportPgNet, false}, {"builtin", kTransportBuiltin, false}, {nullptr, 0, false}};
+const config_enum_entry transport_options[] = {{"auto", kTransportAuto, false},
+                                               {"pg_net", kTransportPgNet, false},
+                                               {"builtin", kTransportBuiltin, false},
+                                               {nullptr, 0, false}};
 const config_enum_entry missing_config_options[] = {
     {"error", kMissingConfigError, false}, {"skip", kMissingConfigSkip, false}, {nullptr, 0, false}};
 
@@ -97,8 +99,8 @@ void define_delivery_settings() {
   DefineCustomIntVariable("wee5_cron.max_response_bytes", "How much of an answer's body is kept.", nullptr,
                           &guc_max_response_bytes, 8'192, 0, 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr, nullptr,
                           nullptr);
-  DefineCustomStringVariable("wee5_cron.ca_file", "File with the TLS roots to trust, PEM; empty: the system's.", nullptr,
-                             &guc_ca_file, "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("wee5_cron.ca_file", "File with the TLS roots to trust, PEM; empty: the system's.",
+                             nullptr, &guc_ca_file, "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
   DefineCustomBoolVariable("wee5_cron.allow_plain_http", "Send the secret without TLS to public hosts, too.", nullptr,
                            &guc_allow_plain_http, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
 }

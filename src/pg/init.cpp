@@ -12,14 +12,13 @@ PGDLLEXPORT void _PG_init(void);
 }
 
 void _PG_init(void) {
-  using namespace wee5::pg;
   // Also in pg_upgrade: without the definitions the stored settings would be placeholders there.
-  define_settings();
+  wee5::pg::define_settings();
   if (IsBinaryUpgrade) return;
-  install_object_access_hook();
+  wee5::pg::install_object_access_hook();
   if (!process_shared_preload_libraries_in_progress) return;
-  install_wake();
-  install_utility_hook();
-  install_registry();
-  register_launcher();
+  wee5::pg::install_wake();
+  wee5::pg::install_utility_hook();
+  wee5::pg::install_registry();
+  wee5::pg::register_launcher();
 }

@@ -26,8 +26,8 @@ namespace {
 // What the caller asked for. Texts UTF-8, palloc'd.
 struct CallRequest {
   char* path;
-  char* method;   // upper case
-  Datum body;     // jsonb; 0: none
+  char* method;  // upper case
+  Datum body;    // jsonb; 0: none
   Jsonb* headers;
   Interval* timeout;
   int timeout_ms;  // 0: the default
@@ -38,8 +38,8 @@ struct CallRequest {
 struct CheckedCall {
   bool takes_body;
   bool needs_body;
-  const char* url;        // NULL: api_url or secret missing
-  const char* missing;    // which setting is missing; NULL: none
+  const char* url;      // NULL: api_url or secret missing
+  const char* missing;  // which setting is missing; NULL: none
   const char* secret;
   const char* session_only;  // builtin: the setting that exists in this session only; NULL: none
   TextBuffer texts;
@@ -111,6 +111,7 @@ void write_headers(const CallRequest* request, const CheckedCall* checked, const
   identity.job_name = view_or_empty(request->job_name != nullptr ? request->job_name : caller->job_name);
   identity.scheduled_at = view_or_empty(scheduled_at);
   std::vector<core::Header> list;
+  list.reserve(static_cast<std::size_t>(custom->count));
   for (int i = 0; i < custom->count; ++i) list.push_back({custom->names[i], custom->values[i]});
   out->count = 0;
   for (const core::Header& header : core::request_headers(checked->secret, identity, list)) {
@@ -123,7 +124,7 @@ void write_headers(const CallRequest* request, const CheckedCall* checked, const
 char* upper_method(const char* text) {
   // The C++ part has accepted it: ASCII letters.
   char* method = pstrdup(text);
-  for (char* at = method; *at != '\0'; ++at) *at = pg_ascii_toupper(static_cast<unsigned char>(*at));
+  for (char* at = method; *at != '\0'; ++at) *at = static_cast<char>(pg_ascii_toupper(static_cast<unsigned char>(*at)));
   return method;
 }
 
@@ -133,8 +134,9 @@ int timeout_milliseconds(const Interval* timeout) {
               static_cast<double>(timeout->time) / 1000.0;
   if (ms >= 1.0 && ms <= INT_MAX) return static_cast<int>(ms);
   char* text = DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(timeout)));
-  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("timeout \"%s\" is out of range", text),
-                  errhint("Give an interval from 1 millisecond to 24 days, or leave it out for wee5_cron.request_timeout.")));
+  ereport(ERROR,
+          (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("timeout \"%s\" is out of range", text),
+           errhint("Give an interval from 1 millisecond to 24 days, or leave it out for wee5_cron.request_timeout.")));
   pg_unreachable();
 }
 
@@ -142,8 +144,7 @@ void check_body(CallRequest* request, const CheckedCall* checked) {
   if (request->body != 0 && !checked->takes_body)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s carries no body", request->method),
                     errhint("Leave the body out, or call with method => 'POST'.")));
-  if (request->body == 0 && checked->needs_body)
-    request->body = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+  if (request->body == 0 && checked->needs_body) request->body = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
 }
 
 void read_settings(SettingsRead* settings) {
@@ -191,9 +192,9 @@ int64 book_missing(NewInvocation* row, const char* setting) {
   return insert_invocation(row, nullptr);
 }
 
-void send_by_pg_net(const CallRequest* request, const CheckedCall* checked, const CronCaller* caller, NewInvocation* row,
-                    const HeaderList* custom) {
-  char idempotency_key[UUID_TEXT_BYTES];
+void send_by_pg_net(const CallRequest* request, const CheckedCall* checked, const CronCaller* caller,
+                    NewInvocation* row, const HeaderList* custom) {
+  char idempotency_key[kUuidTextBytes];
   row->url = from_utf8(checked->url);
   row->id = insert_invocation(row, idempotency_key);
 
@@ -293,18 +294,16 @@ int64 make_call(CallRequest* request) {
 
 char* required_text(FunctionCallInfo fcinfo, int number, const char* name) {
   if (PG_ARGISNULL(number))
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be NULL", name),
-                    errhint("Give the path of the route, e.g. SELECT invoke_cron_endpoint('/api/cron/poll-activities');")));
+    ereport(ERROR,
+            (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be NULL", name),
+             errhint("Give the path of the route, e.g. SELECT invoke_cron_endpoint('/api/cron/poll-activities');")));
   return text_to_cstring(PG_GETARG_TEXT_PP(number));
 }
 
 }  // namespace
 
-}  // namespace wee5::pg
-
 // invoke_cron_endpoint(endpoint_path text) -> bigint
 WEE5_SQL_FUNCTION(wee5_cron_invoke_endpoint) {
-  using namespace wee5::pg;
   CallRequest request;
   memset(&request, 0, sizeof(request));
   request.path = to_utf8(required_text(fcinfo, 0, "endpoint_path"));
@@ -314,7 +313,6 @@ WEE5_SQL_FUNCTION(wee5_cron_invoke_endpoint) {
 
 // wee5_cron.invoke(endpoint_path text, method text, body jsonb, headers jsonb, timeout interval) -> bigint
 WEE5_SQL_FUNCTION(wee5_cron_invoke) {
-  using namespace wee5::pg;
   CallRequest request;
   memset(&request, 0, sizeof(request));
   request.path = to_utf8(required_text(fcinfo, 0, "endpoint_path"));
@@ -327,7 +325,6 @@ WEE5_SQL_FUNCTION(wee5_cron_invoke) {
 
 // wee5_cron.invoke_for_job(job_name text, endpoint_path text) -> bigint
 WEE5_SQL_FUNCTION(wee5_cron_invoke_for_job) {
-  using namespace wee5::pg;
   CallRequest request;
   memset(&request, 0, sizeof(request));
   request.job_name = required_text(fcinfo, 0, "job_name");
@@ -335,3 +332,5 @@ WEE5_SQL_FUNCTION(wee5_cron_invoke_for_job) {
   request.method = pstrdup("GET");
   PG_RETURN_INT64(make_call(&request));
 }
+
+}  // namespace wee5::pg

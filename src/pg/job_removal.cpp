@@ -52,7 +52,8 @@ void remove_our_cron_jobs(Oid job_table) {
       "DELETE FROM cron.job WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)"
       " AND database OPERATOR(pg_catalog.=) pg_catalog.current_database()",
       1, types, values, nullptr, false, 0);
-  if (result != SPI_OK_DELETE) elog(ERROR, "could not remove our jobs from cron.job: %s", SPI_result_code_string(result));
+  if (result != SPI_OK_DELETE)
+    elog(ERROR, "could not remove our jobs from cron.job: %s", SPI_result_code_string(result));
   SPI_finish();
   SetUserIdAndSecContext(saved_user, saved_context);
 }

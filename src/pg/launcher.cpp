@@ -1,15 +1,15 @@
-// The launcher: one process for the server, connected to no database. It has a worker started in every database that may
-// have the extension; a worker that finds none there says so and goes. It sleeps until something changes.
+// The launcher: one process for the server, connected to no database. It has a worker started in every database that
+// may have the extension; a worker that finds none there says so and goes. It sleeps until something changes.
 
 #include "wee5_cron/pg/launcher.h"
 
 #include "wee5_cron/pg/worker_registry.h"
 
+namespace wee5::pg {
+
 extern "C" {
 PGDLLEXPORT void wee5_cron_launcher_main(Datum arg);
 }
-
-namespace wee5::pg {
 
 namespace {
 
@@ -159,10 +159,7 @@ void register_launcher() {
   RegisterBackgroundWorker(&worker);
 }
 
-}  // namespace wee5::pg
-
 void wee5_cron_launcher_main(Datum arg) {
-  using namespace wee5::pg;
   (void)arg;
   pqsignal(SIGTERM, die);
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -183,3 +180,5 @@ void wee5_cron_launcher_main(Datum arg) {
     wait_for_change(tend_all_slots());
   }
 }
+
+}  // namespace wee5::pg

@@ -69,8 +69,8 @@ void execute_pair(const char* statement, Oid second_type, int64 first, Datum sec
 }  // namespace
 
 int64 insert_invocation(const NewInvocation* row, char* idempotency_key) {
-  Oid types[kInsertColumns] = {TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, TEXTOID, TEXTOID,
-                               TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID};
+  Oid types[kInsertColumns] = {TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID,       TEXTOID,        TEXTOID,
+                               TEXTOID, TEXTOID, TEXTOID, TEXTOID,  TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID};
   Datum values[kInsertColumns];
   char nulls[kInsertColumns];
   bind_row(row, values, nulls);
@@ -82,14 +82,14 @@ int64 insert_invocation(const NewInvocation* row, char* idempotency_key) {
   HeapTuple tuple = SPI_tuptable->vals[0];
   int64 id = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &is_null));
   if (idempotency_key != nullptr)
-    strlcpy(idempotency_key, SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2), UUID_TEXT_BYTES);
+    strlcpy(idempotency_key, SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2), kUuidTextBytes);
   SPI_finish();
   return id;
 }
 
 void insert_pg_net_request(int64 invocation_id, int64 request_id) {
-  execute_pair("INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) VALUES ($1, $2)", INT8OID, invocation_id,
-               Int64GetDatum(request_id));
+  execute_pair("INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) VALUES ($1, $2)", INT8OID,
+               invocation_id, Int64GetDatum(request_id));
 }
 
 void insert_cron_caller(int64 invocation_id, int pid) {

@@ -44,29 +44,25 @@ void collect_secrets(const char* role_name, StoredValue* secrets) {
 
 }  // namespace
 
-}  // namespace wee5::pg
-
 // wee5_cron.explain_pg_net(endpoint_path, url, http_status, content_type, error_msg, timed_out, lost, timeout,
 //                          OUT succeeded, OUT reason, OUT error, OUT hint)
 WEE5_SQL_FUNCTION(wee5_cron_explain_pg_net) {
-  using namespace wee5;
-  using pg::view_or_empty;
-  const char* path = pg::optional_text(fcinfo, 0);
-  const char* url = pg::optional_text(fcinfo, 1);
+  const char* path = optional_text(fcinfo, 0);
+  const char* url = optional_text(fcinfo, 1);
   int http_status = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2);
-  const char* content_type = pg::optional_text(fcinfo, 3);
-  const char* error_msg = pg::optional_text(fcinfo, 4);
+  const char* content_type = optional_text(fcinfo, 3);
+  const char* error_msg = optional_text(fcinfo, 4);
   bool timed_out = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
   bool lost = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6);
-  int timeout_ms = pg::interval_milliseconds(fcinfo, 7, pg::guc_request_timeout);
+  int timeout_ms = interval_milliseconds(fcinfo, 7, guc_request_timeout);
 
   bool succeeded = false;
   const char* reason = nullptr;
-  pg::TextBuffer texts = pg::make_text_buffer(16 * 1024);
+  TextBuffer texts = make_text_buffer(16'384);
   const char* error = nullptr;
   const char* hint = nullptr;
-  pg::CppFailure failure;
-  if (!pg::run_cpp(&failure, [&] {
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
         core::Observation seen;
         seen.http_status = http_status;
         seen.endpoint_path = view_or_empty(path);
@@ -84,7 +80,7 @@ WEE5_SQL_FUNCTION(wee5_cron_explain_pg_net) {
         error = texts.put(core::shorten(explanation.error, 4096));
         hint = texts.put(core::shorten(explanation.hint, 4096));
       }))
-    pg::raise(&failure);
+    raise(&failure);
 
   TupleDesc descriptor;
   if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
@@ -92,46 +88,44 @@ WEE5_SQL_FUNCTION(wee5_cron_explain_pg_net) {
   Datum values[4];
   bool nulls[4] = {false, false, false, false};
   values[0] = BoolGetDatum(succeeded);
-  values[1] = pg::text_or_null(reason, &nulls[1]);
-  values[2] = pg::text_or_null(error, &nulls[2]);
-  values[3] = pg::text_or_null(hint, &nulls[3]);
+  values[1] = text_or_null(reason, &nulls[1]);
+  values[2] = text_or_null(error, &nulls[2]);
+  values[3] = text_or_null(hint, &nulls[3]);
   PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
 // wee5_cron.redact_for(role name, value text) -> text
 WEE5_SQL_FUNCTION(wee5_cron_redact_for) {
-  using namespace wee5;
   if (PG_ARGISNULL(1)) PG_RETURN_NULL();
-  const char* value = pg::optional_text(fcinfo, 1);
-  pg::StoredValue secrets;
-  pg::collect_secrets(PG_ARGISNULL(0) ? "" : NameStr(*PG_GETARG_NAME(0)), &secrets);
+  const char* value = optional_text(fcinfo, 1);
+  StoredValue secrets;
+  collect_secrets(PG_ARGISNULL(0) ? "" : NameStr(*PG_GETARG_NAME(0)), &secrets);
   // A secret of one byte may become nine.
-  pg::TextBuffer texts = pg::make_text_buffer(9 * strlen(value) + 1024);
+  TextBuffer texts = make_text_buffer(9 * strlen(value) + 1024);
   const char* redacted = value;
-  pg::CppFailure failure;
-  if (!pg::run_cpp(&failure, [&] {
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
         std::string text(value);
         for (const char* stored : {secrets.role_in_database, secrets.role, secrets.database, secrets.all}) {
           core::SettingCandidates candidate;
-          candidate.all = pg::view_or_empty(stored);
+          candidate.all = view_or_empty(stored);
           std::string secret = core::choose_setting(candidate).value;
           if (!secret.empty()) text = core::redact(text, secret);
         }
         redacted = texts.put(text);
       }))
-    pg::raise(&failure);
-  PG_RETURN_TEXT_P(cstring_to_text(pg::from_utf8(redacted)));
+    raise(&failure);
+  PG_RETURN_TEXT_P(cstring_to_text(from_utf8(redacted)));
 }
 
 // wee5_cron.library_preloaded() -> boolean
 WEE5_SQL_FUNCTION(wee5_cron_library_preloaded) {
   (void)fcinfo;
-  PG_RETURN_BOOL(wee5::pg::library_preloaded());
+  PG_RETURN_BOOL(library_preloaded());
 }
 
 // wee5_cron.worker_slots() -> setof record
 WEE5_SQL_FUNCTION(wee5_cron_worker_slots) {
-  using namespace wee5::pg;
   materialized_srf(fcinfo);
   ReturnSetInfo* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
   for (int i = 0; i < registry_size(); ++i) {
@@ -161,3 +155,5 @@ WEE5_SQL_FUNCTION(wee5_cron_worker_slots) {
   }
   return static_cast<Datum>(0);
 }
+
+}  // namespace wee5::pg

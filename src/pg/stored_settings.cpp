@@ -11,7 +11,8 @@ using EntryVisitor = void (*)(const char* name, const char* value, void* arg);
 // Calls `visit` for each "name=value" stored for the pair (database, role); InvalidOid: any.
 void visit_entries(Relation relation, Snapshot snapshot, Oid database, Oid role, EntryVisitor visit, void* arg) {
   ScanKeyData keys[2];
-  ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(database));
+  ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ,
+              ObjectIdGetDatum(database));
   ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
   SysScanDesc scan = systable_beginscan(relation, DbRoleSettingDatidRolidIndexId, true, snapshot, 2, keys);
   for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple); tuple = systable_getnext(scan)) {

@@ -63,7 +63,8 @@ bool function_has_argument(Oid function, const char* argument) {
   return has;
 }
 
-// The function that makes such a request, or NULL: pg_net knows no PUT, PATCH, HEAD, and older ones no body with DELETE.
+// The function that makes such a request, or NULL: pg_net knows no PUT, PATCH, HEAD, and older ones no body with
+// DELETE.
 const char* pg_net_function_name(const char* method, bool has_body, Oid extension) {
   if (strcmp(method, "GET") == 0) return "http_get";
   if (strcmp(method, "POST") == 0) return "http_post";
@@ -88,13 +89,16 @@ void refuse_tampered_queue(Oid extension) {
   bool has_policy = relation->rd_rel->relrowsecurity;
   table_close(relation, NoLock);
   if (!has_trigger && !has_rule && !has_policy) return;
-  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                  errmsg("net.http_request_queue has a %s", has_trigger ? "trigger" : has_rule ? "rule" : "policy"),
-                  errdetail("It would run with the rights of the extension's owner and see the bearer secret. pg_net lets "
-                            "every role create triggers there."),
-                  errhint("Look at \\d net.http_request_queue and drop it, or: ALTER DATABASE %s SET wee5_cron.transport "
-                          "= 'builtin';",
-                          quote_identifier(get_database_name(MyDatabaseId)))));
+  ereport(ERROR,
+          (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+           errmsg("net.http_request_queue has a %s", has_trigger ? "trigger"
+                                                     : has_rule  ? "rule"
+                                                                 : "policy"),
+           errdetail("It would run with the rights of the extension's owner and see the bearer secret. pg_net lets "
+                     "every role create triggers there."),
+           errhint("Look at \\d net.http_request_queue and drop it, or: ALTER DATABASE %s SET wee5_cron.transport "
+                   "= 'builtin';",
+                   quote_identifier(get_database_name(MyDatabaseId)))));
 }
 
 [[noreturn]] void raise_not_preloaded() {
@@ -129,7 +133,8 @@ Transport choose_transport(const char* method, bool has_body) {
                       errhint("With wee5_cron.transport = 'auto' such calls go by the builtin transport.")));
     return kTransportPgNet;
   }
-  if (pg_net.worker_lives && pg_net_function_name(method, has_body, pg_net.extension) != nullptr) return kTransportPgNet;
+  if (pg_net.worker_lives && pg_net_function_name(method, has_body, pg_net.extension) != nullptr)
+    return kTransportPgNet;
   if (!registry_exists()) raise_not_preloaded();
   return kTransportBuiltin;
 }
@@ -158,7 +163,8 @@ int64 enqueue_with_pg_net(const PgNetRequest* request) {
   if (result == SPI_OK_SELECT && SPI_processed == 1)
     request_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
   SPI_finish();
-  if (is_null) ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("net.%s returned no request id", name)));
+  if (is_null)
+    ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("net.%s returned no request id", name)));
   return request_id;
 }
 

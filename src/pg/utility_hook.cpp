@@ -32,7 +32,8 @@ Oid owned_database(const char* name) {
 Oid database_needed_alone(Node* statement) {
   if (!IsTransactionState()) return InvalidOid;
   switch (nodeTag(statement)) {
-    case T_DropdbStmt: return owned_database(reinterpret_cast<DropdbStmt*>(statement)->dbname);
+    case T_DropdbStmt:
+      return owned_database(reinterpret_cast<DropdbStmt*>(statement)->dbname);
     case T_CreatedbStmt: {
       if (!may_create_database(GetUserId())) return InvalidOid;
       const char* source = option_text(reinterpret_cast<CreatedbStmt*>(statement)->options, "template");
@@ -46,16 +47,20 @@ Oid database_needed_alone(Node* statement) {
       AlterDatabaseStmt* alter = reinterpret_cast<AlterDatabaseStmt*>(statement);
       return option_text(alter->options, "tablespace") != nullptr ? owned_database(alter->dbname) : InvalidOid;
     }
-    default: return InvalidOid;
+    default:
+      return InvalidOid;
   }
 }
 
 // The database that a statement makes, or opens to connections again; InvalidOid: none.
 Oid database_that_appeared(Node* statement) {
   switch (nodeTag(statement)) {
-    case T_CreatedbStmt: return get_database_oid(reinterpret_cast<CreatedbStmt*>(statement)->dbname, true);
-    case T_AlterDatabaseStmt: return get_database_oid(reinterpret_cast<AlterDatabaseStmt*>(statement)->dbname, true);
-    default: return InvalidOid;
+    case T_CreatedbStmt:
+      return get_database_oid(reinterpret_cast<CreatedbStmt*>(statement)->dbname, true);
+    case T_AlterDatabaseStmt:
+      return get_database_oid(reinterpret_cast<AlterDatabaseStmt*>(statement)->dbname, true);
+    default:
+      return InvalidOid;
   }
 }
 
@@ -65,7 +70,8 @@ bool commits_prepared(Node* statement) {
 }
 
 void call_next(PlannedStmt* planned, const char* query, bool read_only_tree, ProcessUtilityContext context,
-               ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver, QueryCompletion* completion) {
+               ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
+               QueryCompletion* completion) {
   if (next_hook != nullptr)
     next_hook(planned, query, read_only_tree, context, params, environment, receiver, completion);
   else

@@ -75,9 +75,10 @@ void wait_for_change(WorkerSlot* slot, long wait_ms) {
 }
 
 [[noreturn]] void raise_own_transaction(int64 id) {
-  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                  errmsg("call " INT64_FORMAT " was made by the current transaction, and is sent when that commits", id),
-                  errhint("Commit first, then wait: SELECT wee5_cron.wait_for(" INT64_FORMAT ");", id)));
+  ereport(ERROR,
+          (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+           errmsg("call " INT64_FORMAT " was made by the current transaction, and is sent when that commits", id),
+           errhint("Commit first, then wait: SELECT wee5_cron.wait_for(" INT64_FORMAT ");", id)));
   pg_unreachable();
 }
 
@@ -92,8 +93,9 @@ Relation open_ledger() {
   find_extension("wee5_cron", &extension);
   Oid table = relation_of_extension("wee5_cron", "invocation", extension.oid);
   if (!OidIsValid(table))
-    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the extension wee5_cron is not installed in this database"),
-                    errhint("CREATE EXTENSION wee5_cron;")));
+    ereport(ERROR,
+            (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the extension wee5_cron is not installed in this database"),
+             errhint("CREATE EXTENSION wee5_cron;")));
   return table_open(table, AccessShareLock);
 }
 
@@ -125,11 +127,8 @@ Datum wait_until_finished(int64 id, TimestampTz deadline) {
 
 }  // namespace
 
-}  // namespace wee5::pg
-
 // wee5_cron.wait_for(id bigint, timeout interval) -> wee5_cron.invocation
 WEE5_SQL_FUNCTION(wee5_cron_wait_for) {
-  using namespace wee5::pg;
   if (PG_ARGISNULL(0))
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("id must not be NULL"),
                     errhint("Give the id that invoke_cron_endpoint() returned.")));
@@ -139,3 +138,5 @@ WEE5_SQL_FUNCTION(wee5_cron_wait_for) {
   int64 id = PG_GETARG_INT64(0);
   PG_RETURN_DATUM(wait_until_finished(id, deadline_after(PG_GETARG_INTERVAL_P(1))));
 }
+
+}  // namespace wee5::pg

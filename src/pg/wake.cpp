@@ -20,8 +20,10 @@ void at_transaction_end(XactEvent event, void* arg) {
       if (OidIsValid(other_database)) registry_want(other_database);
       break;
     case XACT_EVENT_ABORT:
-    case XACT_EVENT_PREPARE: break;
-    default: return;
+    case XACT_EVENT_PREPARE:
+      break;
+    default:
+      return;
   }
   if (OidIsValid(held_database)) registry_release(held_database);
   held_database = InvalidOid;

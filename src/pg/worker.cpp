@@ -2,8 +2,8 @@
 //
 // It waits on one set of its latch, the postmaster and the engine's epoll descriptor; nothing wakes it that does not
 // concern it. A turn is one short transaction: record what has ended, read what is due, with the settings as they are
-// now. Then, outside of it, send. No transaction or snapshot is held while requests are on the wire, and nothing is sent
-// that a crash could undo, nor while results cannot be recorded.
+// now. Then, outside of it, send. No transaction or snapshot is held while requests are on the wire, and nothing is
+// sent that a crash could undo, nor while results cannot be recorded.
 
 #include <chrono>
 #include <memory>
@@ -19,21 +19,21 @@
 #include "wee5_cron/pg/worker_ledger.h"
 #include "wee5_cron/pg/worker_registry.h"
 
+namespace wee5::pg {
+
 extern "C" {
 PGDLLEXPORT void wee5_cron_worker_main(Datum arg);
 }
 
-namespace wee5::pg {
-
 namespace {
 
-constexpr std::size_t kMaxConnections = 4096;     // the upper bound of wee5_cron.max_in_flight
+constexpr std::size_t kMaxConnections = 4096;  // the upper bound of wee5_cron.max_in_flight
 constexpr std::size_t kResultsPerTurn = 512;
-constexpr int64 kMarkAfterUs = 250'000;           // a call on the wire for longer is `sending` in the ledger
-constexpr int64 kHarvestEveryUs = 1'000'000;      // while calls on pg_net are outstanding
-constexpr int64 kBindEveryUs = 1'000'000;         // while pg_cron has not committed the run of a call that has ended
-constexpr int64 kNoticeablePauseUs = 100'000;     // a turn that took longer moves the requests' deadlines
-constexpr int64 kFirstRetryUs = 100'000;          // after a turn that failed; doubles up to
+constexpr int64 kMarkAfterUs = 250'000;        // a call on the wire for longer is `sending` in the ledger
+constexpr int64 kHarvestEveryUs = 1'000'000;   // while calls on pg_net are outstanding
+constexpr int64 kBindEveryUs = 1'000'000;      // while pg_cron has not committed the run of a call that has ended
+constexpr int64 kNoticeablePauseUs = 100'000;  // a turn that took longer moves the requests' deadlines
+constexpr int64 kFirstRetryUs = 100'000;       // after a turn that failed; doubles up to
 constexpr int64 kLastRetryUs = 5'000'000;
 
 // Trivially destructible, freed by an exit callback: exit() runs destructors of static objects at a bad time.
@@ -46,8 +46,8 @@ Oid extension_oid = InvalidOid;  // the one that the dispatcher's calls belong t
 bool work_seen = true;           // the ledger has to be read
 int64 retry_at_us = 0;           // blocked until then; 0: not blocked
 int64 retry_wait_us = 0;
-int64 harvest_at_us = 0;         // 0: nothing outstanding on pg_net
-int64 bind_at_us = 0;            // a finished call's cron run is not known yet; 0: none
+int64 harvest_at_us = 0;  // 0: nothing outstanding on pg_net
+int64 bind_at_us = 0;     // a finished call's cron run is not known yet; 0: none
 
 int64 now_us() { return static_cast<int64>(GetCurrentTimestamp()); }
 int64 unix_us(int64 postgres_us) {
@@ -92,14 +92,22 @@ void fix_session_settings() {
     const char* name;
     const char* value;
   };
-  static const Fixed settings[] = {
-      {"search_path", "pg_catalog, pg_temp"}, {"statement_timeout", "0"}, {"lock_timeout", "1s"},
-      {"idle_in_transaction_session_timeout", "0"}, {"default_transaction_isolation", "read committed"},
-      {"default_transaction_read_only", "off"}, {"default_transaction_deferrable", "off"},
-      // A turn flushes by itself, after the next requests are on the wire.
-      {"synchronous_commit", "off"}, {"row_security", "off"}, {"session_replication_role", "origin"},
-      // The statements are index look-ups whatever the statistics say.
-      {"enable_seqscan", "off"}, {"enable_hashjoin", "off"}, {"enable_mergejoin", "off"}, {"jit", "off"}};
+  static const Fixed settings[] = {{"search_path", "pg_catalog, pg_temp"},
+                                   {"statement_timeout", "0"},
+                                   {"lock_timeout", "1s"},
+                                   {"idle_in_transaction_session_timeout", "0"},
+                                   {"default_transaction_isolation", "read committed"},
+                                   {"default_transaction_read_only", "off"},
+                                   {"default_transaction_deferrable", "off"},
+                                   // A turn flushes by itself, after the next requests are on the wire.
+                                   {"synchronous_commit", "off"},
+                                   {"row_security", "off"},
+                                   {"session_replication_role", "origin"},
+                                   // The statements are index look-ups whatever the statistics say.
+                                   {"enable_seqscan", "off"},
+                                   {"enable_hashjoin", "off"},
+                                   {"enable_mergejoin", "off"},
+                                   {"jit", "off"}};
   for (const Fixed& setting : settings) SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
@@ -123,13 +131,13 @@ void record_and_mark() {
   int call_count = 0;
   CppFailure failure;
   run_or_exit(&failure, run_cpp(&failure, [&] {
-                const std::vector<delivery::Result>& batch = dispatcher->batch(kResultsPerTurn);
-                results = batch.data();
-                result_count = static_cast<int>(batch.size());
-                const std::vector<delivery::OnTheWire>& marks = dispatcher->unmarked(unix_us(now_us()), kMarkAfterUs);
-                calls = marks.data();
-                call_count = static_cast<int>(marks.size());
-              }));
+    const std::vector<delivery::Result>& batch = dispatcher->batch(kResultsPerTurn);
+    results = batch.data();
+    result_count = static_cast<int>(batch.size());
+    const std::vector<delivery::OnTheWire>& marks = dispatcher->unmarked(unix_us(now_us()), kMarkAfterUs);
+    calls = marks.data();
+    call_count = static_cast<int>(marks.size());
+  }));
   if (result_count > 0) record_results(results, result_count);
   if (call_count > 0) mark_sending(calls, call_count);
 }
@@ -139,10 +147,10 @@ void read_roles(Turn* turn) {
   int waiting_count = 0;
   CppFailure failure;
   run_or_exit(&failure, run_cpp(&failure, [&] {
-                const std::vector<std::string>& roles = dispatcher->waiting_roles();
-                waiting = roles.data();
-                waiting_count = static_cast<int>(roles.size());
-              }));
+    const std::vector<std::string>& roles = dispatcher->waiting_roles();
+    waiting = roles.data();
+    waiting_count = static_cast<int>(roles.size());
+  }));
   MemoryContext old = MemoryContextSwitchTo(turn_context);
   turn->roles = static_cast<RoleRow*>(palloc(sizeof(RoleRow) * static_cast<Size>(waiting_count + turn->due.count)));
   turn->role_count = 0;
@@ -197,7 +205,8 @@ Standing turn_transaction(Turn* turn, bool read_ledger) {
     int saved_context;
     GetUserIdAndSecContext(&saved_user, &saved_context);
     // As the extension's owner, and so that nothing that stands around the tables can become more than that.
-    SetUserIdAndSecContext(extension.owner, saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+    SetUserIdAndSecContext(extension.owner,
+                           saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
     SPI_connect();
     work_in_transaction(turn, read_ledger);
     SPI_finish();
@@ -262,25 +271,25 @@ void take_over_and_send(const Turn* turn) {
   const char* api_url = command_line_api_url();
   const char* secret = command_line_cron_secret();
   run_or_exit(&failure, run_cpp(&failure, [&] {
-                dispatcher->batch_recorded();
-                dispatcher->marked();
-                delivery::DispatchSettings settings;
-                settings.request_timeout_ms = turn->settings.request_timeout_ms;
-                settings.connect_timeout_ms = turn->settings.connect_timeout_ms;
-                settings.max_in_flight = static_cast<std::size_t>(turn->settings.max_in_flight);
-                settings.max_response_bytes = static_cast<std::size_t>(turn->settings.max_response_bytes);
-                settings.allow_plain_http = turn->settings.allow_plain_http;
-                settings.ca_file = turn->settings.ca_file;
-                dispatcher->configure(settings);
-                for (int i = 0; i < turn->role_count; ++i)
-                  dispatcher->set_role(turn->roles[i].name, candidates_of(turn->roles[i].stored.api_url, api_url),
-                                       candidates_of(turn->roles[i].stored.cron_secret, secret));
-                for (int i = 0; i < turn->due.count; ++i) dispatcher->add(due_call(turn->due.rows[i]));
-                for (int i = 0; i < turn->due.route_count; ++i)
-                  dispatcher->set_more(turn->due.routes[i], turn->due.routes_have_more[i]);
-                dispatcher->dispatch();
-                dispatcher->perform();
-              }));
+    dispatcher->batch_recorded();
+    dispatcher->marked();
+    delivery::DispatchSettings settings;
+    settings.request_timeout_ms = turn->settings.request_timeout_ms;
+    settings.connect_timeout_ms = turn->settings.connect_timeout_ms;
+    settings.max_in_flight = static_cast<std::size_t>(turn->settings.max_in_flight);
+    settings.max_response_bytes = static_cast<std::size_t>(turn->settings.max_response_bytes);
+    settings.allow_plain_http = turn->settings.allow_plain_http;
+    settings.ca_file = turn->settings.ca_file;
+    dispatcher->configure(settings);
+    for (int i = 0; i < turn->role_count; ++i)
+      dispatcher->set_role(turn->roles[i].name, candidates_of(turn->roles[i].stored.api_url, api_url),
+                           candidates_of(turn->roles[i].stored.cron_secret, secret));
+    for (int i = 0; i < turn->due.count; ++i) dispatcher->add(due_call(turn->due.rows[i]));
+    for (int i = 0; i < turn->due.route_count; ++i)
+      dispatcher->set_more(turn->due.routes[i], turn->due.routes_have_more[i]);
+    dispatcher->dispatch();
+    dispatcher->perform();
+  }));
 }
 
 struct Tally {
@@ -292,13 +301,13 @@ Tally tally_batch() {
   Tally tally = {0, 0};
   CppFailure failure;
   run_or_exit(&failure, run_cpp(&failure, [&] {
-                for (const delivery::Result& result : dispatcher->batch(0)) {
-                  if (result.outcome.succeeded)
-                    ++tally.succeeded;
-                  else
-                    ++tally.failed;
-                }
-              }));
+    for (const delivery::Result& result : dispatcher->batch(0)) {
+      if (result.outcome.succeeded)
+        ++tally.succeeded;
+      else
+        ++tally.failed;
+    }
+  }));
   return tally;
 }
 
@@ -328,13 +337,17 @@ void stand_still(Standing standing) {
       proc_exit(0);
     case Standing::kIncompatible:
       set_state(WorkerState::kIncompatible);
-      registry_set_error(slot, "the library's version is not the extension's: ALTER EXTENSION wee5_cron UPDATE, or install "
-                               "the library of that version and restart the server");
+      registry_set_error(slot,
+                         "the library's version is not the extension's: ALTER EXTENSION wee5_cron UPDATE, or install "
+                         "the library of that version and restart the server");
       // ALTER EXTENSION wakes us.
       retry_at_us = PG_INT64_MAX;
       break;
-    case Standing::kLocked: note_trouble(WorkerState::kBlocked, "the ledger is locked by somebody else"); break;
-    case Standing::kReady: break;
+    case Standing::kLocked:
+      note_trouble(WorkerState::kBlocked, "the ledger is locked by somebody else");
+      break;
+    case Standing::kReady:
+      break;
   }
 }
 
@@ -346,8 +359,8 @@ void recover(MemoryContext context, bool in_harvest) {
   AbortCurrentTransaction();
   MemoryContextSwitchTo(turn_context);
   if (retry_wait_us == 0)
-    ereport(LOG, (errmsg("wee5_cron worker cannot %s: %s", in_harvest ? "harvest pg_net's answers" : "work on its ledger",
-                         error->message),
+    ereport(LOG, (errmsg("wee5_cron worker cannot %s: %s",
+                         in_harvest ? "harvest pg_net's answers" : "work on its ledger", error->message),
                   errdetail("Nothing is lost; it is tried again until it works.")));
   if (in_harvest)
     harvest_at_us = now_us() + kHarvestEveryUs;
@@ -422,11 +435,11 @@ Need look_at_memory() {
   Need need = {false, work_seen, 0};
   CppFailure failure;
   run_or_exit(&failure, run_cpp(&failure, [&] {
-                need.write = dispatcher->has_results();
-                need.read = need.read || dispatcher->wants_refill();
-                if (std::optional<std::int64_t> mark = dispatcher->next_mark_us(kMarkAfterUs))
-                  need.next_mark_us = *mark - unix_us(0);
-              }));
+    need.write = dispatcher->has_results();
+    need.read = need.read || dispatcher->wants_refill();
+    if (std::optional<std::int64_t> mark = dispatcher->next_mark_us(kMarkAfterUs))
+      need.next_mark_us = *mark - unix_us(0);
+  }));
   return need;
 }
 
@@ -531,10 +544,7 @@ void open_dispatcher() {
 
 }  // namespace
 
-}  // namespace wee5::pg
-
 void wee5_cron_worker_main(Datum arg) {
-  using namespace wee5::pg;
   pqsignal(SIGTERM, die);
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   BackgroundWorkerUnblockSignals();
@@ -549,3 +559,5 @@ void wee5_cron_worker_main(Datum arg) {
   open_dispatcher();
   run();
 }
+
+}  // namespace wee5::pg

@@ -22,8 +22,8 @@ SPIPlanPtr unbound_plan = nullptr;
 
 // unnest() of several arrays is syntax: with a schema before it, it would be a function that does not exist.
 // $1 id, $2 attempt, $3 status, $4 reason, $5 error, $6 hint, $7 http_status, $8 started_at, $9 finished_at, $10 url,
-// $11 content type, $12 body, $13 truncated, $14 dns_ms, $15 connect_ms, $16 tls_ms, $17 first_byte_ms, $18 total_ms: all
-// of them arrays. A result without started_at is of an attempt that was not begun.
+// $11 content type, $12 body, $13 truncated, $14 dns_ms, $15 connect_ms, $16 tls_ms, $17 first_byte_ms, $18 total_ms:
+// all of them arrays. A result without started_at is of an attempt that was not begun.
 constexpr const char* kRecord =
     "WITH result AS ("
     "  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
@@ -280,9 +280,9 @@ Datum known_ids_array(delivery::Dispatcher* dispatcher) {
 }  // namespace
 
 void record_results(const delivery::Result* results, int count) {
-  static const Oid types[kRecordColumns] = {INT8OID,  INT4OID,        TEXTOID,        TEXTOID, TEXTOID, TEXTOID,
-                                            INT4OID,  TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID,
-                                            BOOLOID,  FLOAT4OID,      FLOAT4OID,      FLOAT4OID, FLOAT4OID, FLOAT4OID};
+  static const Oid types[kRecordColumns] = {INT8OID, INT4OID,        TEXTOID,        TEXTOID,   TEXTOID,   TEXTOID,
+                                            INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,   TEXTOID,   TEXTOID,
+                                            BOOLOID, FLOAT4OID,      FLOAT4OID,      FLOAT4OID, FLOAT4OID, FLOAT4OID};
   Column columns[kRecordColumns];
   for (Column& column : columns) column = make_column(count);
   for (int row = 0; row < count; ++row) set_result(columns, row, &results[row]);

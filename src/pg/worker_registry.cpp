@@ -117,12 +117,18 @@ void detach_on_exit(int code, Datum arg) {
 const char* worker_state_name(WorkerState state) {
   switch (state) {
     case WorkerState::kWanted:
-    case WorkerState::kStarting: return "starting";
-    case WorkerState::kIdle: return "idle";
-    case WorkerState::kSending: return "sending";
-    case WorkerState::kBlocked: return "blocked";
-    case WorkerState::kIncompatible: return "incompatible";
-    case WorkerState::kStopping: return "stopping";
+    case WorkerState::kStarting:
+      return "starting";
+    case WorkerState::kIdle:
+      return "idle";
+    case WorkerState::kSending:
+      return "sending";
+    case WorkerState::kBlocked:
+      return "blocked";
+    case WorkerState::kIncompatible:
+      return "incompatible";
+    case WorkerState::kStopping:
+      return "stopping";
   }
   return "starting";
 }

@@ -30,7 +30,7 @@ struct DueCall {
   std::int64_t timeout_ms = 0;  // 0: the default
   std::string requested_by;     // whose settings count
   std::string job_name;
-  std::string scheduled_at;     // RFC 3339
+  std::string scheduled_at;  // RFC 3339
   std::string idempotency_key;
 };
 
@@ -69,7 +69,8 @@ class Dispatcher {
   void add(DueCall call);
   void set_more(std::string_view route, bool more);
 
-  // Sends what may go on the wire now. A call that cannot be sent for its settings becomes a result with reason `config`.
+  // Sends what may go on the wire now. A call that cannot be sent for its settings becomes a result with reason
+  // `config`.
   void dispatch();
   void perform();
   void not_served_for(std::chrono::microseconds pause) noexcept { engine_.not_served_for(pause); }

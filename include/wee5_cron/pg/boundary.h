@@ -46,9 +46,12 @@ inline void copy_failure_text(char* target, std::size_t size, const char* text) 
 
 inline int sqlstate_of(core::ErrorKind kind) noexcept {
   switch (kind) {
-    case core::ErrorKind::kInvalidValue: return ERRCODE_INVALID_PARAMETER_VALUE;
-    case core::ErrorKind::kNullValue: return ERRCODE_NULL_VALUE_NOT_ALLOWED;
-    case core::ErrorKind::kNotReady: return ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+    case core::ErrorKind::kInvalidValue:
+      return ERRCODE_INVALID_PARAMETER_VALUE;
+    case core::ErrorKind::kNullValue:
+      return ERRCODE_NULL_VALUE_NOT_ALLOWED;
+    case core::ErrorKind::kNotReady:
+      return ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
   }
   return ERRCODE_INTERNAL_ERROR;
 }
@@ -117,9 +120,9 @@ inline std::string_view view_or_empty(const char* text) noexcept {
 }  // namespace wee5::pg
 
 // Declares an SQL-callable C function with its symbol visible (PGXS hides everything else).
-#define WEE5_SQL_FUNCTION(name)                 \
-  extern "C" {                                  \
-  PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);     \
-  PG_FUNCTION_INFO_V1(name);                    \
-  }                                             \
+#define WEE5_SQL_FUNCTION(name)             \
+  extern "C" {                              \
+  PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+  PG_FUNCTION_INFO_V1(name);                \
+  }                                         \
   Datum name(PG_FUNCTION_ARGS)

@@ -4,7 +4,7 @@
 
 namespace wee5::pg {
 
-inline constexpr int UUID_TEXT_BYTES = 37;
+inline constexpr int kUuidTextBytes = 37;
 
 // A row of wee5_cron.invocation as a caller writes it; texts in the server's encoding, NULL: NULL.
 struct NewInvocation {
@@ -25,7 +25,7 @@ struct NewInvocation {
   TimestampTz scheduled_at;
 };
 
-// Writes the row; returns its id and, where asked for, its idempotency key as text (UUID_TEXT_BYTES).
+// Writes the row; returns its id and, where asked for, its idempotency key as text (kUuidTextBytes).
 int64 insert_invocation(const NewInvocation* row, char* idempotency_key);
 void insert_pg_net_request(int64 invocation_id, int64 request_id);
 void insert_cron_caller(int64 invocation_id, int pid);

@@ -12,16 +12,16 @@ struct PgNetInfo {
 };
 void find_pg_net(PgNetInfo* info);
 
-// The transport for a call: the setting wee5_cron.transport, and what is there. Raises 55000 where the chosen one cannot
-// carry the call.
+// The transport for a call: the setting wee5_cron.transport, and what is there. Raises 55000 where the chosen one
+// cannot carry the call.
 Transport choose_transport(const char* method, bool has_body);
 
 // A request for pg_net, in the caller's transaction.
 struct PgNetRequest {
   const char* method;
-  const char* url;      // UTF-8
-  HeaderList headers;   // all of them, the bearer included
-  Datum body;           // jsonb; 0: none
+  const char* url;     // UTF-8
+  HeaderList headers;  // all of them, the bearer included
+  Datum body;          // jsonb; 0: none
   int timeout_ms;
 };
 // Hands the request to pg_net's public function; returns pg_net's id. Raises 55000 where pg_net's queue table has a

@@ -13,12 +13,12 @@ inline constexpr int kLastErrorBytes = 512;
 // A database that has, or may have, a worker. Plain memory shared by all processes; everything but the atomics is
 // changed and read under the registry's lock.
 struct WorkerSlot {
-  Oid database;    // InvalidOid: the slot is free
-  int pid;         // of the attached worker, 0: none
-  Latch* latch;    // the worker's, NULL: none
-  bool launched;   // the launcher has started a process that has not attached yet
-  int held_by;     // pid of a backend that needs the database to itself, 0: none
-  int failures;    // times in a row that a worker ended badly: the launcher waits longer each time
+  Oid database;   // InvalidOid: the slot is free
+  int pid;        // of the attached worker, 0: none
+  Latch* latch;   // the worker's, NULL: none
+  bool launched;  // the launcher has started a process that has not attached yet
+  int held_by;    // pid of a backend that needs the database to itself, 0: none
+  int failures;   // times in a row that a worker ended badly: the launcher waits longer each time
   TimestampTz start_after;
   TimestampTz started_at;
   pg_atomic_uint32 work_pending;  // set before the latch, cleared before the ledger is read: no wake can be lost
