@@ -1,0 +1,232 @@
+#include "transfer.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+#include "curl_check.hpp"
+
+namespace wee5::delivery {
+namespace {
+
+// Node closes an idle connection after 5 s, and most proxies later. A connection that was idle for almost as long may
+// be closed by the app just while the next request travels: libcurl would send again, which we forbid, and the call
+// would fail. Old ones are therefore not used again. (libcurl compares whole seconds: up to 3.99 s.)
+constexpr long kMaxIdleSeconds = 3;
+// How long libcurl keeps the CA store of the multi handle. A bundle that was renewed is read after that.
+constexpr long kCaCacheSeconds = 600;
+
+// The default bundle of the libcurl in use; reading it costs an easy handle, hence once.
+const std::string& default_ca_file() {
+  static const std::string path = [] {
+    const char* info = curl_version_info(CURLVERSION_NOW)->cainfo;
+    return std::string(info != nullptr ? info : "");
+  }();
+  return path;
+}
+
+bool is_blank(std::string_view text) { return text.find_first_not_of(" \t") == std::string_view::npos; }
+
+}  // namespace
+
+Transfer::Transfer(SendObserver* observer) : error_text(), observer_(observer), easy_(curl_easy_init()) {
+  if (!easy_) throw CurlError("curl_easy_init", "out of memory");
+  set_fixed_options();
+}
+
+void Transfer::set_fixed_options() {
+  CURL* easy = easy_.get();
+  WEE5_SET_OPTION(easy, CURLOPT_PRIVATE, this);
+  WEE5_SET_OPTION(easy, CURLOPT_ERRORBUFFER, error_text.data());
+  WEE5_SET_OPTION(easy, CURLOPT_NOSIGNAL, 1L);
+
+  // What a request may be and where it may go: exactly where the URL says.
+  WEE5_SET_OPTION(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  WEE5_SET_OPTION(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  WEE5_SET_OPTION(easy, CURLOPT_PROXY, "");  // neither http_proxy of the environment
+  WEE5_SET_OPTION(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
+  WEE5_SET_OPTION(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+  WEE5_SET_OPTION(easy, CURLOPT_PATH_AS_IS, 1L);
+  WEE5_SET_OPTION(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+  WEE5_SET_OPTION(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+
+  WEE5_SET_OPTION(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  WEE5_SET_OPTION(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+  WEE5_SET_OPTION(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+  // libcurl caches the CA store in the multi handle only where there is no directory of certificates: 904 kB and 25 ms
+  // a connection become 84 kB and 1.2 ms.
+  WEE5_SET_OPTION(easy, CURLOPT_CAPATH, static_cast<char*>(nullptr));
+  WEE5_SET_OPTION(easy, CURLOPT_CA_CACHE_TIMEOUT, kCaCacheSeconds);
+
+  WEE5_SET_OPTION(easy, CURLOPT_MAXAGE_CONN, kMaxIdleSeconds);
+  WEE5_SET_OPTION(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  // Without it, removing a transfer joins its resolver thread: one stuck DNS lookup froze the whole loop for seconds.
+  WEE5_SET_OPTION(easy, CURLOPT_QUICK_EXIT, 1L);
+
+  WEE5_SET_OPTION(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_body);
+  WEE5_SET_OPTION(easy, CURLOPT_WRITEDATA, this);
+  WEE5_SET_OPTION(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
+  WEE5_SET_OPTION(easy, CURLOPT_HEADERDATA, this);
+  WEE5_SET_OPTION(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_send);
+  WEE5_SET_OPTION(easy, CURLOPT_PREREQDATA, this);
+  WEE5_SET_OPTION(easy, CURLOPT_DEBUGFUNCTION, &Transfer::on_trace);
+  WEE5_SET_OPTION(easy, CURLOPT_DEBUGDATA, this);
+  WEE5_SET_OPTION(easy, CURLOPT_HTTPGET, 1L);
+  if (!default_ca_file().empty()) WEE5_SET_OPTION(easy, CURLOPT_CAINFO, default_ca_file().c_str());
+}
+
+void Transfer::begin(Request next) {
+  request = std::move(next);
+  forget_answer();
+  CURL* easy = easy_.get();
+  set_headers();
+  WEE5_SET_OPTION(easy, CURLOPT_URL, request.url.c_str());
+  set_method();
+  if (request.ca_file != ca_file_) {
+    const std::string& ca_file = request.ca_file.empty() ? default_ca_file() : request.ca_file;
+    WEE5_SET_OPTION(easy, CURLOPT_CAINFO, ca_file.empty() ? nullptr : ca_file.c_str());
+    ca_file_ = request.ca_file;
+  }
+  // The engine's own deadline comes first: libcurl's clock runs on while the owner is away, and it looks at it before
+  // it looks at what has arrived. It is set at all because libcurl gives half of it to the first of several addresses
+  // of the host, before it tries the next one; and unset it would mean 300 s.
+  const std::int64_t limit = std::max<std::int64_t>(1, std::min(request.connect_timeout_ms, request.timeout_ms));
+  const std::int64_t most = std::numeric_limits<int>::max() / 2;
+  WEE5_SET_OPTION(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(std::min(most, limit + limit / 4 + 50)));
+}
+
+void Transfer::release() noexcept {
+  if (traced_) curl_easy_setopt(easy_.get(), CURLOPT_VERBOSE, 0L);
+  traced_ = false;
+  request = Request();
+  body.clear();
+  // One large answer must not stay with the pool.
+  if (body.capacity() > 64 * 1024) body.shrink_to_fit();
+}
+
+void Transfer::forget_answer() noexcept {
+  sendings = 0;
+  refused = false;
+  sent_again = false;
+  cut = false;
+  out_of_memory = false;
+  header_bytes = 0;
+  body_bytes = 0;
+  body.clear();
+  error_text[0] = '\0';
+}
+
+void Transfer::set_method() {
+  CURL* easy = easy_.get();
+  const bool with_body = core::needs_body(request.method) || (request.has_body && core::takes_body(request.method));
+  if (request.method != method_ || with_body != with_body_) {
+    WEE5_SET_OPTION(easy, CURLOPT_NOBODY, 0L);
+    WEE5_SET_OPTION(easy, CURLOPT_HTTPGET, 1L);
+    const bool own_name = request.method == core::Method::kGet || request.method == core::Method::kHead;
+    WEE5_SET_OPTION(easy, CURLOPT_CUSTOMREQUEST, own_name ? nullptr : core::method_name(request.method));
+    if (request.method == core::Method::kHead) WEE5_SET_OPTION(easy, CURLOPT_NOBODY, 1L);
+    method_ = request.method;
+    with_body_ = with_body;
+  }
+  if (!with_body) return;
+  // The size first: without it libcurl would take the length of the text up to its first NUL. The body is not copied.
+  WEE5_SET_OPTION(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+  WEE5_SET_OPTION(easy, CURLOPT_POSTFIELDS, request.body.c_str());
+}
+
+// A list over one buffer that is used again, instead of curl_slist_append()'s two allocations a header: libcurl reads
+// the list and does not own it.
+void Transfer::set_headers() {
+  constexpr std::string_view kNoExpect =
+      "Expect:";  // libcurl would wait a second for "100 Continue" before a large body
+  header_text_.clear();
+  std::size_t length = kNoExpect.size() + 1;
+  for (const core::Header& header : request.headers) length += header.name.size() + header.value.size() + 3;
+  header_text_.reserve(length);  // the list points into it
+  header_list_.clear();
+  header_list_.reserve(request.headers.size() + 1);
+  const auto add = [this](std::size_t begin) {
+    header_text_ += '\0';
+    header_list_.push_back({header_text_.data() + begin, nullptr});
+  };
+  for (const core::Header& header : request.headers) {
+    const std::size_t begin = header_text_.size();
+    header_text_ += header.name;
+    if (is_blank(header.value)) {
+      header_text_ += ';';  // "Name:" would take the header away
+    } else {
+      header_text_ += ": ";
+      header_text_ += header.value;
+    }
+    const std::string_view line = std::string_view(header_text_).substr(begin);
+    const bool breaks = line.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
+    if (breaks || header.name.empty()) throw std::runtime_error("a header holds a line break, a NUL or no name");
+    add(begin);
+  }
+  const std::size_t begin = header_text_.size();
+  header_text_ += kNoExpect;
+  add(begin);
+  for (std::size_t i = 0; i + 1 < header_list_.size(); ++i) header_list_[i].next = &header_list_[i + 1];
+  WEE5_SET_OPTION(easy_.get(), CURLOPT_HTTPHEADER, header_list_.data());
+}
+
+std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* self) noexcept {
+  auto* transfer = static_cast<Transfer*>(self);
+  const std::size_t bytes = size * count;
+  const std::size_t most = transfer->request.max_response_bytes;
+  transfer->body_bytes += bytes;
+  if (transfer->body.size() < most) {
+    try {
+      transfer->body.append(data, std::min(bytes, most - transfer->body.size()));
+    } catch (...) {
+      transfer->out_of_memory = true;
+      return CURL_WRITEFUNC_ERROR;
+    }
+  }
+  if (transfer->body_bytes <= most + kDroppedBytes) return bytes;
+  transfer->cut = true;
+  return CURL_WRITEFUNC_ERROR;
+}
+
+std::size_t Transfer::on_header(char* /*data*/, std::size_t size, std::size_t count, void* self) noexcept {
+  auto* transfer = static_cast<Transfer*>(self);
+  transfer->header_bytes += size * count;
+  return transfer->header_bytes <= kMaxHeaderBytes ? size * count : CURL_WRITEFUNC_ERROR;
+}
+
+// CURLOPT_PREREQFUNCTION: the connection stands, the request is about to leave. libcurl calls it again when it sends
+// the same request over another connection because the kept-alive one turned out dead: the app may have run then.
+int Transfer::on_send(void* self, char* /*remote_ip*/, char* /*local_ip*/, int /*remote_port*/,
+                      int /*local_port*/) noexcept {
+  auto* transfer = static_cast<Transfer*>(self);
+  if (transfer->sendings > 0 && !transfer->refused) {
+    // Where the first sending failed before its first byte, it did not happen.
+    long sent = 1;
+    curl_easy_getinfo(transfer->easy(), CURLINFO_REQUEST_SIZE, &sent);
+    if (sent > 0) {
+      transfer->sent_again = true;
+      return CURL_PREREQFUNC_ABORT;
+    }
+  }
+  transfer->refused = false;
+  if (transfer->sendings++ == 0) {
+    transfer->observer_->about_to_send(transfer);
+    // HTTP/2 can refuse a request so that it was surely not processed (RFC 9113, section 8.7), e.g. when nginx ends a
+    // connection after its thousandth request. libcurl tells this only in its trace. It is read from here on, where the
+    // handshake is over, and for TLS alone, since plain http never becomes HTTP/2 here.
+    transfer->traced_ = transfer->request.url.starts_with("https");
+    if (transfer->traced_) curl_easy_setopt(transfer->easy(), CURLOPT_VERBOSE, 1L);
+  }
+  return CURL_PREREQFUNC_OK;
+}
+
+int Transfer::on_trace(CURL* /*easy*/, curl_infotype type, char* data, std::size_t size, void* self) noexcept {
+  if (type == CURLINFO_TEXT && std::string_view(data, size).starts_with("REFUSED_STREAM")) {
+    static_cast<Transfer*>(self)->refused = true;
+  }
+  return 0;
+}
+
+}  // namespace wee5::delivery

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <curl/curl.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "deadline_heap.hpp"
+#include "wee5_cron/delivery/engine.hpp"
+
+namespace wee5::delivery {
+
+struct EasyCleanup {
+  void operator()(CURL* easy) const noexcept { curl_easy_cleanup(easy); }
+};
+using EasyHandle = std::unique_ptr<CURL, EasyCleanup>;
+
+// How much of an answer is read and dropped beyond what is kept: a server that sees its connection closed early may
+// stop the route's work.
+inline constexpr std::size_t kDroppedBytes = 1024 * 1024;
+// Of all header lines of an answer, 1xx and trailers included. libcurl limits a line, and all of them since 8.3.
+inline constexpr std::size_t kMaxHeaderBytes = 256 * 1024;
+
+class Transfer;
+
+// Told from inside of libcurl that a request is about to be sent.
+class SendObserver {
+ public:
+  virtual void about_to_send(Transfer* transfer) noexcept = 0;
+
+ protected:
+  ~SendObserver() = default;
+};
+
+// One request with its easy handle. Transfers are pooled: options that never change are set once, in the constructor,
+// the others by begin(). libcurl keeps pointers into this object, so it stays where it is.
+class Transfer {
+ public:
+  explicit Transfer(SendObserver* observer);  // throws CurlError
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+
+  // Takes the request and prepares the handle. Throws CurlError, or std::runtime_error for a header that cannot be
+  // sent; the request is kept, so that its Result can be made.
+  void begin(Request request);
+  // Forgets what was seen of the answer, so that the handle can begin the same request anew.
+  void forget_answer() noexcept;
+  // Lets go of the request and the answer, for the pool.
+  void release() noexcept;
+
+  CURL* easy() const noexcept { return easy_.get(); }
+
+  Request request;
+  TimePoint deadline;  // of the connection until about_to_send(), then of the whole attempt
+  TimePoint total_deadline;
+  std::size_t heap_index = 0;
+  TimePoint started;
+  std::int64_t started_us = 0;
+
+  // What was seen of the answer.
+  int sendings = 0;            // how often libcurl began to send
+  bool refused = false;        // the server said of the last sending that it did not process it (REFUSED_STREAM)
+  bool sent_again = false;     // libcurl wanted to send a second time, and was stopped
+  bool cut = false;            // the body is longer than what was read
+  bool out_of_memory = false;  // in a callback
+  std::size_t header_bytes = 0;
+  std::size_t body_bytes = 0;
+  std::string body;  // the first max_response_bytes of it
+  std::array<char, CURL_ERROR_SIZE> error_text;
+
+ private:
+  void set_fixed_options();
+  void set_method();
+  void set_headers();
+
+  static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self) noexcept;
+  static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self) noexcept;
+  static int on_send(void* self, char* remote_ip, char* local_ip, int remote_port, int local_port) noexcept;
+  static int on_trace(CURL* easy, curl_infotype type, char* data, std::size_t size, void* self) noexcept;
+
+  SendObserver* observer_;
+  EasyHandle easy_;
+  std::string header_text_;
+  std::vector<curl_slist> header_list_;
+  core::Method method_ = core::Method::kGet;  // that the handle is set to
+  bool with_body_ = false;
+  bool traced_ = false;
+  std::string ca_file_;
+};
+
+}  // namespace wee5::delivery

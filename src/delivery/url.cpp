@@ -1,0 +1,182 @@
+#include "wee5_cron/delivery/url.hpp"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "wee5_cron/core/endpoint_path.hpp"
+#include "wee5_cron/core/error.hpp"
+#include "wee5_cron/core/host_rules.hpp"
+#include "wee5_cron/core/text.hpp"
+
+namespace wee5::delivery {
+namespace {
+
+constexpr std::string_view kSetApiUrl =
+    "Set the app's origin: ALTER DATABASE ... SET app.settings.api_url = 'https://app.example.com'.";
+
+struct CurlUrlCleanup {
+  void operator()(CURLU* url) const noexcept { curl_url_cleanup(url); }
+};
+using CurlUrl = std::unique_ptr<CURLU, CurlUrlCleanup>;
+
+// What libcurl will make of a URL. Its parser and no other one decides: two parsers that disagree about where the host
+// ends are how bearers reach strangers.
+struct UrlParts {
+  CurlUrl handle;
+  CURLUcode error = CURLUE_OK;
+
+  // Empty where the URL has no such part.
+  std::string get(CURLUPart part, unsigned int flags = 0) const {
+    char* text = nullptr;
+    if (curl_url_get(handle.get(), part, &text, flags) != CURLUE_OK) return "";
+    const std::unique_ptr<char, void (*)(void*)> owner(text, curl_free);
+    return text;
+  }
+  std::string port() const { return get(CURLUPART_PORT, CURLU_DEFAULT_PORT); }
+};
+
+UrlParts parse(const std::string& url) {
+  UrlParts parts{CurlUrl(curl_url())};
+  if (!parts.handle) throw std::bad_alloc();
+  // CURLU_PATH_AS_IS: libcurl would resolve "/a/../b" silently. No CURLU_GUESS_SCHEME: "evil.example" is no URL.
+  parts.error =
+      curl_url_set(parts.handle.get(), CURLUPART_URL, url.c_str(), CURLU_PATH_AS_IS | CURLU_NON_SUPPORT_SCHEME);
+  if (parts.error == CURLUE_OUT_OF_MEMORY) throw std::bad_alloc();
+  return parts;
+}
+
+// The value for a message. What stands before an '@' or after a '?' may be a password or a token.
+std::string shown(std::string_view api_url) {
+  const std::size_t query = api_url.find_first_of("?#");
+  std::string text(api_url.substr(0, query));
+  const std::size_t at = api_url.rfind('@');
+  if (at != std::string_view::npos) {
+    const std::size_t slashes = api_url.find("://");
+    const bool has_scheme = slashes != std::string_view::npos && slashes < at;
+    const std::string_view after = at < text.size() ? std::string_view(text).substr(at) : "@...";
+    text = std::string(has_scheme ? api_url.substr(0, slashes + 3) : "") + "..." + std::string(after);
+  }
+  if (query != std::string_view::npos) text += std::string(1, api_url[query]) + "...";
+  return core::printable(text, 200);
+}
+
+[[noreturn]] void refuse(std::string_view api_url, const std::string& rule,
+                         std::string hint = std::string(kSetApiUrl)) {
+  throw core::Error(core::ErrorKind::kNotReady, "app.settings.api_url \"" + shown(api_url) + "\" " + rule,
+                    std::move(hint));
+}
+
+bool is_control_or_space(char byte) { return static_cast<unsigned char>(byte) <= 0x20 || byte == 0x7F; }
+bool is_non_ascii(char byte) { return static_cast<unsigned char>(byte) >= 0x80; }
+
+// The text, cut where RFC 3986 cuts it. libcurl gets only what these pieces are put together to.
+struct Pieces {
+  std::string scheme;  // in lower case
+  std::string_view authority;
+  std::string_view path;
+};
+
+void check_text(std::string_view api_url) {
+  if (api_url.empty()) refuse(api_url, "is empty");
+  if (std::any_of(api_url.begin(), api_url.end(), is_control_or_space)) {
+    refuse(api_url, "holds a blank or a control character");
+  }
+  if (api_url.find('\\') != std::string_view::npos) refuse(api_url, "holds a backslash");
+  if (api_url.find('?') != std::string_view::npos) refuse(api_url, "holds a query, from '?' on");
+  if (api_url.find('#') != std::string_view::npos) refuse(api_url, "holds a fragment, from '#' on");
+}
+
+Pieces cut(std::string_view api_url) {
+  const std::size_t slashes = api_url.find("://");
+  if (slashes == std::string_view::npos) {
+    refuse(api_url, "does not begin with https://",
+           "Give the scheme too, as in 'https://app.example.com'. " + std::string(kSetApiUrl));
+  }
+  Pieces pieces;
+  for (const char byte : api_url.substr(0, slashes)) {
+    pieces.scheme += byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte;
+  }
+  if (pieces.scheme != "http" && pieces.scheme != "https") refuse(api_url, "is neither https:// nor http://");
+  // libcurl would forgive "https:///host" where another reader sees no host.
+  const std::string_view rest = api_url.substr(slashes + 3);
+  pieces.authority = rest.substr(0, rest.find('/'));
+  if (pieces.authority.find('@') != std::string_view::npos) {
+    refuse(api_url, "holds user information before an '@'",
+           "Leave it out: the app is called with the bearer secret of app.settings.cron_secret. " +
+               std::string(kSetApiUrl));
+  }
+  if (pieces.authority.empty() || pieces.authority.front() == ':') refuse(api_url, "names no host");
+  pieces.path = rest.substr(pieces.authority.size());
+  if (!pieces.path.empty() && pieces.path.back() == '/') pieces.path.remove_suffix(1);
+  if (std::any_of(pieces.authority.begin(), pieces.authority.end(), is_non_ascii)) {
+    // What libcurl makes of such a name depends on the locale of the process, and IDNA turns look-alikes into dots.
+    refuse(api_url, "holds a host name that is not ASCII",
+           "Write the host in its ASCII form (punycode), which begins with xn--. " + std::string(kSetApiUrl));
+  }
+  // A host may be percent-encoded (RFC 3986), but who reads it cannot see where it leads. An IPv6 zone keeps its %25.
+  if (pieces.authority.front() != '[' && pieces.authority.find('%') != std::string_view::npos) {
+    refuse(api_url, "holds a percent sign in its host name");
+  }
+  return pieces;
+}
+
+std::string encoded_prefix(std::string_view api_url, std::string_view path) {
+  if (path.empty()) return "";
+  try {
+    core::check_endpoint_path(path);
+  } catch (const core::Error& error) {
+    const std::size_t colon = error.message().find("\": ");
+    const std::string rule = colon == std::string::npos ? "it is no path" : error.message().substr(colon + 3);
+    refuse(api_url, "holds a path that cannot be a prefix: " + rule, error.hint());
+  }
+  return core::encode_endpoint_path(path);
+}
+
+bool valid_port(const std::string& port) { return !port.empty() && port != "0"; }
+
+}  // namespace
+
+ApiUrl parse_api_url(std::string_view api_url, bool allow_plain_http) {
+  check_text(api_url);
+  const Pieces pieces = cut(api_url);
+  const std::string prefix = encoded_prefix(api_url, pieces.path);
+  const UrlParts parts = parse(pieces.scheme + "://" + std::string(pieces.authority) + prefix);
+  if (parts.error != CURLUE_OK) {
+    refuse(api_url, "is no URL that libcurl accepts (" + std::string(curl_url_strerror(parts.error)) + ")");
+  }
+  ApiUrl result{parts.get(CURLUPART_SCHEME), parts.get(CURLUPART_HOST), parts.port(), parts.get(CURLUPART_URL)};
+  // libcurl reads "host:" as the default port and forgives more such things; whatever it found, it must be what the
+  // text plainly says.
+  if (result.scheme != pieces.scheme || result.host.empty()) refuse(api_url, "names no host");
+  if (!valid_port(result.port)) refuse(api_url, "names a port that does not exist");
+  while (!result.text.empty() && result.text.back() == '/') result.text.pop_back();
+  if (result.scheme == "http" && !allow_plain_http && !core::is_private_host(result.host)) {
+    refuse(api_url, "would send the bearer secret in clear text over a public network",
+           "Use https: ALTER DATABASE ... SET app.settings.api_url = 'https://...'. Where that network is trusted: "
+           "ALTER SYSTEM SET wee5_cron.allow_plain_http = on; SELECT pg_reload_conf().");
+  }
+  return result;
+}
+
+std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path) {
+  std::string url = api_url.text + core::encode_endpoint_path(endpoint_path);
+  const UrlParts parts = parse(url);
+  // With plain concatenation "@evil.example/x", ".evil.example/x" or ":8443/x" carries the bearer elsewhere.
+  const bool stays = parts.error == CURLUE_OK && parts.get(CURLUPART_SCHEME) == api_url.scheme &&
+                     parts.get(CURLUPART_HOST) == api_url.host && parts.port() == api_url.port &&
+                     parts.get(CURLUPART_USER).empty() && parts.get(CURLUPART_PASSWORD).empty();
+  if (!stays) {
+    throw core::Error(
+        core::ErrorKind::kInvalidValue,
+        "invalid endpoint path \"" + core::printable(endpoint_path) + "\": it would change where the call goes",
+        "Start it with one slash, such as '/api/cron/poll-activities'; scheme, host and port come from "
+        "app.settings.api_url.");
+  }
+  return url;
+}
+
+}  // namespace wee5::delivery
