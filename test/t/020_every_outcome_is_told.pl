@@ -54,12 +54,12 @@ outcome_is('404', '/status/404', undef, { status => 'failed', reason => 'http', 
 outcome_is('an HTML page with 404',
     '/html?status=404', undef, { status => 'failed', reason => 'http', http_status => 404, response_content_type => qr{text/html} });
 outcome_is('an HTML page with 200',
-    '/html', undef, { status => 'succeeded', http_status => 200, response_content_type => qr{text/html} });
+    '/html', undef, { status => 'succeeded', http_status => 200, hint => qr/JSON/, response_content_type => qr{text/html} });
 
 # Redirects are not followed, wherever they lead.
 $row = outcome_is('a redirect', '/redirect?status=307&to=/redirected', undef,
     { status => 'failed', reason => 'redirect', http_status => 307, error => qr/307/ });
-$row = outcome_is('a redirect elsewhere', '/redirect?to=https://evil.example/x', undef,
+$row = outcome_is('a redirect elsewhere', '/redirect?to=https:%2F%2Fevil.example/x', undef,
     { status => 'failed', reason => 'redirect', http_status => 308 });
 unlike($row->{hint}, qr/api_url\W+['"]?https?:\/\/evil/, '... whose host is not proposed as api_url');
 is(scalar(my @followed = $receiver->requests('/redirected')), 0, 'no redirect was followed');

@@ -16,10 +16,15 @@ for my $how ('fast', 'immediate', 'kill -9') {
 
     # The request still hangs when the server has stopped: neither waits for the other.
     if ($how eq 'kill -9') {
+        # Until the last of its children has noticed, the data directory is in use.
+        my @children = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
         $node->kill9;
-        # Until its last process has noticed, the data directory is in use.
-        my $retries = 100;
-        until ($node->start(fail_ok => 1) || !$retries--) { Time::HiRes::usleep(100_000) }
+        for (1 .. 600) {
+            last unless @children = grep { kill 0, $_ } @children;
+            Time::HiRes::usleep(100_000);
+        }
+        is("@children", '', "$how: worker and launcher end with the postmaster");
+        $node->start;
     }
     else {
         $node->stop($how);

@@ -20,7 +20,7 @@ $node->set_server('log_error_verbosity', 'verbose');
 
 # An app that answers, one that gives the secret back in every way, one that is away.
 my @paths = ('/status/200', '/status/401', '/status/500', '/leak', '/leak?status=500', '/leak?status=401', '/leak?status=308',
-    '/redirect?to=https://127.0.0.1/x', '/drop', '/garbage', '/html?status=404');
+    '/redirect?to=https:%2F%2F127.0.0.1/x', '/drop', '/garbage', '/html?status=404');
 $node->call('postgres', $_) for @paths;
 $node->call('postgres', '/echo', "method => 'POST', body => '{\"a\": 1}', headers => '{\"X-A\": \"b\"}'");
 $node->call('postgres', '/slow?ms=5000', "timeout => '100 ms'");

@@ -6,7 +6,7 @@ use JSON::PP;
 
 my $node = Wee5Cron::Node->new_configured('main');
 my $extensions = $node->config_data('--sharedir') . '/extension';
-die "the stand-in for pg_net is not installed: run test/support/install_pg_net_fixture\n"
+die "the stand-in for pg_net is not installed: run test/support/install_pg_net_fixture install\n"
   unless -e "$extensions/pg_net--wee5fixture.sql";
 $node->start;
 

@@ -105,7 +105,7 @@ sub invocation {
 sub invocation_when {
     my ($self, $database, $id, $condition) = @_;
     $self->poll_query_until($database, "SELECT $condition FROM wee5_cron.invocation WHERE id = $id")
-      or die "call $id did not come to: $condition\n";
+      or die "call $id did not come to: $condition\n" . $self->_ledger_and_worker($database);
     return $self->invocation($database, $id);
 }
 
@@ -118,8 +118,18 @@ sub finished {
 sub wait_until_all_finished {
     my ($self, $database) = @_;
     $self->poll_query_until($database, 'SELECT count(*) = 0 FROM wee5_cron.invocation WHERE finished_at IS NULL')
-      or die "not all calls of $database have ended\n";
+      or die "not all calls of $database have ended\n" . $self->_ledger_and_worker($database);
     return;
+}
+
+# For the report of a wait that was in vain.
+sub _ledger_and_worker {
+    my ($self, $database) = @_;
+    my ($status, $stdout) = $self->psql($database, <<'SQL', on_error_stop => 0);
+SELECT to_json(w) FROM wee5_cron.worker w;
+SELECT status, count(*), min(id), max(id) FROM wee5_cron.invocation GROUP BY status ORDER BY status;
+SQL
+    return $stdout . "\n";
 }
 
 # Each status with its number of rows: { succeeded => 3 }.
