@@ -48,9 +48,13 @@ CREATE FUNCTION wee5_cron.raise_no_pg_cron() RETURNS void
 BEGIN
   RAISE EXCEPTION 'pg_cron is not installed in database "%"', current_database()
     USING ERRCODE = 'object_not_in_prerequisite_state',
-          HINT = (SELECT 'CREATE EXTENSION pg_cron here, or run this in the database that has it:' || string_agg(
-                    format(E'\nSELECT cron.schedule_in_database(%L, %L, %L, %L);',
-                           job_name || '@' || current_database(), schedule, command, current_database()), '')
+          -- SQL to the last line, so that it can be pasted.
+          HINT = (SELECT string_agg(format('SELECT cron.schedule_in_database(%L, %L, %L, %L);',
+                                           job_name || '@' || current_database(), schedule, command, current_database()),
+                                    E'\n')
+                         || E'\n-- in the database that has pg_cron'
+                         || coalesce(' (cron.database_name: ' || current_setting('cron.database_name', true) || ')', '')
+                         || ', or CREATE EXTENSION pg_cron here'
                   FROM wee5_cron.jobs_to_register());
 END
 $$;
