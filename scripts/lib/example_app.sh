@@ -8,9 +8,11 @@ example_app_start() {
   # A copy: the owner of the cluster need not be able to read the work tree.
   cp -R "$source_root/examples/app" "$directory/app"
   chmod -R a+rX "$directory/app"
+  # Before the app runs: the loop below may look first.
+  : >"$directory/app.log"
   # exec: the process id is node's own. The secret stands in its environment, not in its arguments.
   (cd "$directory/app" && CRON_SECRET=$secret PORT=0 exec "${owner_command[@]}" "$node" server.js) \
-    >"$directory/app.log" 2>&1 </dev/null &
+    >>"$directory/app.log" 2>&1 </dev/null &
   app_pid=$!
   app_url=''
   while [[ -z $app_url ]]; do
