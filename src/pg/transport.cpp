@@ -74,6 +74,18 @@ const char* pg_net_function_name(const char* method, bool has_body, Oid extensio
   return OidIsValid(function) && function_has_argument(function, "body") ? "http_delete" : nullptr;
 }
 
+// Also one that row security does not apply yet: switching that on needs no lock that we would notice.
+bool has_policy(Oid table) {
+  Relation relation = table_open(PolicyRelationId, AccessShareLock);
+  ScanKeyData key;
+  ScanKeyInit(&key, Anum_pg_policy_polrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
+  SysScanDesc scan = systable_beginscan(relation, PolicyPolrelidPolnameIndexId, true, nullptr, 1, &key);
+  bool found = HeapTupleIsValid(systable_getnext(scan));
+  systable_endscan(scan);
+  table_close(relation, AccessShareLock);
+  return found;
+}
+
 // Locked first, so that nothing can be added between the look and the transaction's end.
 void refuse_tampered_queue(Oid extension) {
   Oid queue = relation_of_extension("net", "http_request_queue", extension);
@@ -86,9 +98,9 @@ void refuse_tampered_queue(Oid extension) {
   // relhastriggers and relhasrules may be left over from dropped ones: what counts is what is built from the catalog.
   bool has_trigger = relation->trigdesc != nullptr;
   bool has_rule = relation->rd_rules != nullptr;
-  bool has_policy = relation->rd_rel->relrowsecurity;
+  bool has_policies = relation->rd_rel->relrowsecurity || has_policy(queue);
   table_close(relation, NoLock);
-  if (!has_trigger && !has_rule && !has_policy) return;
+  if (!has_trigger && !has_rule && !has_policies) return;
   ereport(ERROR,
           (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
            errmsg("net.http_request_queue has a %s", has_trigger ? "trigger"
