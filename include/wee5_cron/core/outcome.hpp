@@ -8,7 +8,19 @@ namespace wee5::core {
 
 // Why a call did not succeed; the words of the ledger's column `reason`.
 enum class Reason {
-  kNone, kConfig, kDns, kConnect, kTls, kTimeout, kHttp, kRedirect, kResponse, kLost, kOverlap, kPaused, kCancelled
+  kNone,
+  kConfig,
+  kDns,
+  kConnect,
+  kTls,
+  kTimeout,
+  kHttp,
+  kRedirect,
+  kResponse,
+  kLost,
+  kOverlap,
+  kPaused,
+  kCancelled
 };
 const char* reason_name(Reason reason) noexcept;  // "" for kNone
 
@@ -20,8 +32,8 @@ struct Observation {
   std::string url;            // as called
   std::string endpoint_path;  // as the caller gave it
   std::string content_type;
-  std::string location;       // of a 3xx
-  std::string detail;         // the transport's own words ("Connection refused"), may be empty
+  std::string location;  // of a 3xx
+  std::string detail;    // the transport's own words ("Connection refused"), may be empty
   std::int64_t timeout_ms = 0;
 };
 

@@ -18,9 +18,9 @@ struct Request {
   int attempt = 1;
   core::Method method = core::Method::kGet;
   std::string url;
-  std::string endpoint_path;           // for the explanation of the outcome
-  std::vector<core::Header> headers;   // all of them, the bearer included
-  std::string body;                    // sent where core::takes_body(method) and has_body
+  std::string endpoint_path;          // for the explanation of the outcome
+  std::vector<core::Header> headers;  // all of them, the bearer included
+  std::string body;                   // sent where core::takes_body(method) and has_body
   bool has_body = false;
   std::int64_t timeout_ms = 60'000;         // the whole attempt
   std::int64_t connect_timeout_ms = 5'000;  // until the connection (DNS, TCP, TLS) stands
@@ -42,13 +42,13 @@ struct Timings {
 struct Result {
   std::int64_t id = 0;
   int attempt = 1;
-  std::int64_t started_us = 0;   // unix time in microseconds
+  std::int64_t started_us = 0;  // unix time in microseconds
   std::int64_t finished_us = 0;
-  int http_status = 0;           // 0: no answer
-  core::Explanation outcome;     // redacted
+  int http_status = 0;        // 0: no answer
+  core::Explanation outcome;  // redacted
   std::string url;
   std::string response_content_type;
-  std::string response_body;     // valid UTF-8 without NUL, redacted
+  std::string response_body;  // valid UTF-8 without NUL, redacted
   bool response_truncated = false;
   Timings timings;
 };
