@@ -172,8 +172,9 @@ sub error_of {
     return undef if $status == 0;
     my %error = (text => $stderr);
     @error{qw(sqlstate message)} = $stderr =~ /(?:ERROR|FATAL):\s+(\w{5}): (.*)/;
-    ($error{detail}) = $stderr =~ /^DETAIL:\s+(.*)/m;
-    ($error{hint})   = $stderr =~ /^HINT:\s+(.*)/m;
+    my $end = qr/(?=^[A-Z]+( \d+)?:\s|\z)/m;
+    ($error{detail}) = $stderr =~ /^DETAIL:\s+(.*?)$end/ms;
+    ($error{hint})   = $stderr =~ /^HINT:\s+(.*?)$end/ms;
     return \%error;
 }
 
