@@ -118,6 +118,9 @@ show_when_failed() {
   # With TAP the reasons stand in the comments after a "not ok"; elsewhere at the end.
   if grep -qE '^ *not ok ' "$log"; then
     grep -E -A 25 '^ *not ok ' "$log" | grep -vE '^ *ok ' | head -n 150 | sed 's/^/   | /'
+  elif grep -q '^Dubious' "$log"; then
+    # A TAP test that died: its last words.
+    grep -m 5 -B 12 '^Dubious' "$log" | sed 's/^/   | /'
   fi
   tail -n 40 "$log" | sed 's/^/   | /'
   return 1
