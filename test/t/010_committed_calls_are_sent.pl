@@ -1,4 +1,6 @@
 # Commit sends, and nothing else does.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');

@@ -1,4 +1,6 @@
 # Whatever the app does, the row tells the truth about it, says what to do, and never holds the secret.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 use JSON::PP;

@@ -1,5 +1,7 @@
 # A setting that was changed in another session applies to the next call, and to what is queued already. What counts
 # for whom, and what is refused.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $old = Wee5Cron::Receiver->start(secret => 'the old secret');

@@ -1,4 +1,6 @@
 # What is committed is sent, whatever the server does in between: fast and immediate stop, kill -9 of the postmaster.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 use Time::HiRes ();

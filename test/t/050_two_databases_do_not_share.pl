@@ -1,5 +1,7 @@
 # A worker for each database that has the extension, started with the server and without anybody connecting; one
 # database's hanging app is not another one's trouble.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my %receiver = map { $_ => Wee5Cron::Receiver->start(secret => "secret of $_") } qw(one two);

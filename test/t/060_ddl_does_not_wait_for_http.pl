@@ -1,5 +1,7 @@
 # While a request hangs: DROP DATABASE, CREATE DATABASE TEMPLATE, RENAME, SET TABLESPACE and DROP EXTENSION go through,
 # and the worker leaves and comes back as it should. The request hangs until after each statement: nothing waits for it.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');

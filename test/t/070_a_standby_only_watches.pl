@@ -1,4 +1,6 @@
 # A standby has no worker and sends nothing; promoted it has one, and delivers what the primary left.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');

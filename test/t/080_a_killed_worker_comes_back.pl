@@ -1,4 +1,6 @@
 # Whoever ends the worker or the launcher: what is committed is delivered.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');

@@ -1,4 +1,6 @@
 # With nothing to do neither worker nor launcher wakes up; a wake that is needed comes at once all the same.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 plan skip_all => 'no /proc here' unless -r '/proc/self/status';

@@ -1,4 +1,6 @@
 # While a request is on the wire the worker holds no transaction, no snapshot and no lock, and what it does can be seen.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');

@@ -1,4 +1,6 @@
 # What grant_to() gives, what nobody has without it, and how one waits for a call.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');

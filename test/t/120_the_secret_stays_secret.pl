@@ -1,4 +1,6 @@
 # The secret is in no log line, no row, no statement of anybody's activity, no statistics and no dump.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 use MIME::Base64 qw(encode_base64);

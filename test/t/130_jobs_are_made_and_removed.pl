@@ -1,4 +1,6 @@
 # Our jobs and nobody else's: CREATE EXTENSION, register_jobs(), unregister_jobs(), DROP EXTENSION; run_now().
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');

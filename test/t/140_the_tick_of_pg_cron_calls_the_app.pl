@@ -6,6 +6,8 @@ use warnings;
 # A tick is up to a minute away.
 BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 130 }
 
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $app      = Wee5Cron::App->start(secret => "the app's secret");

@@ -1,5 +1,7 @@
 # The contract of the pg_net transport, against a stand-in with pg_net's signatures and tables that sends nothing: what
 # is put into its queue, and what becomes of the answers that the test puts beside it.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 use JSON::PP;
