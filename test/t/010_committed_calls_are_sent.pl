@@ -122,7 +122,7 @@ is(join(' ', sort map { $_->{path} } $receiver->requests(qr{^/procedure/})),
     '/procedure/1 /procedure/3', 'COMMIT and ROLLBACK in a procedure decide for themselves');
 
 # Many at once.
-my $many = 3000;
+my $many = 1000;
 my $returned = $node->safe_psql('postgres',
     "SELECT count(DISTINCT invoke_cron_endpoint('/many/' || n)) FROM generate_series(1, $many) n");
 is($returned, $many, 'each of many calls in one transaction has its own id');

@@ -1,4 +1,6 @@
 # The whole path through the real pg_net, where the server has it: the same calls end with the same rows.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 # A control file that is not our stand-in's, 0.7 or newer, and the library.
