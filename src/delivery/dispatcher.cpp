@@ -1,5 +1,6 @@
 #include "wee5_cron/delivery/dispatcher.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -11,6 +12,9 @@
 namespace wee5::delivery {
 
 namespace {
+
+constexpr std::size_t kCrowded = 8;  // so many times the slots waiting: a route may add only a few
+constexpr std::size_t kFew = 8;
 
 std::int64_t unix_now_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
@@ -51,16 +55,24 @@ void Dispatcher::set_more(std::string_view route, bool more) {
     more_.erase(std::string(route));
 }
 
-std::size_t Dispatcher::room_for(std::string_view route) const {
-  const std::size_t waiting = queue_.waiting_of(route);
-  return waiting < slots() ? slots() - waiting : 0;
+std::size_t Dispatcher::limit_of_a_route(std::size_t waiting) const noexcept {
+  if (waiting >= 2 * kCrowded * slots()) return 0;
+  return waiting >= kCrowded * slots() ? std::min(kFew, slots()) : slots();
+}
+
+std::size_t Dispatcher::room_for(std::string_view route, std::size_t coming) const {
+  const std::size_t limit = limit_of_a_route(waiting() + coming);
+  const std::size_t held = queue_.waiting_of(route);
+  return held < limit ? limit - held : 0;
 }
 
 bool Dispatcher::wants_refill() const {
-  for (const auto& [route, more] : more_)
-    if (queue_.waiting_of(route) <= slots() / 2) return true;
-  return false;
+  const std::size_t limit = limit_of_a_route(waiting());
+  return std::any_of(more_.begin(), more_.end(),
+                     [&](const auto& route) { return 2 * queue_.waiting_of(route.first) < limit; });
 }
+
+bool Dispatcher::wants_more_routes() const noexcept { return in_flight() < slots() && limit_of_a_route(waiting()) > 0; }
 
 Request Dispatcher::make_request(const DueCall& call) const {
   const auto role = roles_.find(call.requested_by);

@@ -44,6 +44,7 @@ WorkerSettings process_settings;
 
 Oid extension_oid = InvalidOid;  // the one that the dispatcher's calls belong to
 bool work_seen = true;           // the ledger has to be read
+bool routes_left = false;        // the last read did not come around all routes
 int64 retry_at_us = 0;           // blocked until then; 0: not blocked
 int64 retry_wait_us = 0;
 int64 harvest_at_us = 0;  // 0: nothing outstanding on pg_net
@@ -66,6 +67,7 @@ struct RoleRow {
 
 // What a turn's transaction leaves for the C++ part. In turn_context.
 struct Turn {
+  bool from_now;  // read all routes anew
   WorkerSettings settings;
   DueRows due;
   RoleRow* roles;
@@ -181,7 +183,7 @@ void work_in_transaction(Turn* turn, bool read_ledger) {
   turn->settings = process_settings;
   apply_stored_worker_settings(&turn->settings);
   if (read_ledger) {
-    read_due(dispatcher, turn_context, &turn->due);
+    read_due(dispatcher, turn->from_now, turn_context, &turn->due);
     if (harvest_at_us == 0 && pg_net_calls_outstanding()) harvest_at_us = now_us() + kHarvestEveryUs;
   }
   read_roles(turn);
@@ -285,6 +287,7 @@ void take_over_and_send(const Turn* turn) {
       dispatcher->set_role(turn->roles[i].name, candidates_of(turn->roles[i].stored.api_url, api_url),
                            candidates_of(turn->roles[i].stored.cron_secret, secret));
     for (int i = 0; i < turn->due.count; ++i) dispatcher->add(due_call(turn->due.rows[i]));
+    if (turn->due.from_now) dispatcher->forget_more();
     for (int i = 0; i < turn->due.route_count; ++i)
       dispatcher->set_more(turn->due.routes[i], turn->due.routes_have_more[i]);
     dispatcher->dispatch();
@@ -397,12 +400,13 @@ void finish_pause(int64 began_us) {
   run_or_exit(&failure, run_cpp(&failure, [&] { dispatcher->not_served_for(std::chrono::microseconds(pause)); }));
 }
 
-void take_turn(bool read_ledger) {
+void take_turn(bool read_ledger, bool from_now) {
   MemoryContextReset(turn_context);
   MemoryContextSwitchTo(turn_context);
   set_state(WorkerState::kSending);
   pgstat_report_activity(STATE_RUNNING, "recording results and reading due calls");
   Turn* turn = static_cast<Turn*>(palloc0(sizeof(Turn)));
+  turn->from_now = from_now;
   int64 began_us = now_us();
   Standing standing = Standing::kReady;
   bool done = protected_turn(turn, read_ledger, &standing);
@@ -413,6 +417,7 @@ void take_turn(bool read_ledger) {
     // A row whose commit is not on disk yet might never have existed after a crash: such a call is not sent.
     if (turn->due.committed_at != InvalidXLogRecPtr) XLogFlush(turn->due.committed_at);
     finish_pause(began_us);
+    if (read_ledger) routes_left = turn->due.routes_left;
     take_over_and_send(turn);
     // Our own commit: durable while the next requests are on the wire.
     if (XactLastCommitEnd != InvalidXLogRecPtr) XLogFlush(XactLastCommitEnd);
@@ -468,8 +473,9 @@ void work() {
   if (retry_at_us == 0 || retry_at_us <= now) {
     retry_at_us = 0;
     if (need.write || need.read || due(need.next_mark_us, now) || due(bind_at_us, now)) {
+      bool from_now = work_seen;
       work_seen = false;
-      take_turn(need.read);
+      take_turn(need.read || routes_left, from_now);
     }
   }
   if (due(harvest_at_us, now)) protected_harvest();

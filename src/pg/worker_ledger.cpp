@@ -247,16 +247,49 @@ char* next_route(const char* after) {
   return SPI_processed == 0 ? nullptr : SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
+// Once around all routes that have something open, in as many reads as it takes, from where the last one ended: so a
+// route far back has its turn however many there are, and what lies still is looked at once and not for ever.
+struct Sweep {
+  char at[core::kMaxEndpointPathBytes * 4 + 1];   // the route read last
+  char end[core::kMaxEndpointPathBytes * 4 + 1];  // where it began
+  bool wrapped;
+  bool under_way;
+};
+
+void begin_sweep(Sweep* sweep) {
+  strlcpy(sweep->end, sweep->at, sizeof(sweep->end));
+  sweep->wrapped = sweep->at[0] == '\0';
+  sweep->under_way = true;
+}
+
+// The next route of the sweep; NULL when it is complete.
+const char* advance_sweep(Sweep* sweep) {
+  char* route = next_route(sweep->at);
+  if (route == nullptr && !sweep->wrapped) {
+    sweep->wrapped = true;
+    route = next_route("");
+  }
+  if (route == nullptr || (sweep->wrapped && sweep->end[0] != '\0' && strcmp(route, sweep->end) > 0)) {
+    sweep->under_way = false;
+    if (route == nullptr) sweep->at[0] = '\0';
+    return nullptr;
+  }
+  strlcpy(sweep->at, route, sizeof(sweep->at));
+  return route;
+}
+
 void note_route(DueRows* due, const char* route, bool more, MemoryContext context) {
   due->routes[due->route_count] = MemoryContextStrdup(context, route);
   due->routes_have_more[due->route_count] = more;
   ++due->route_count;
 }
 
-int64 room_for(const delivery::Dispatcher* dispatcher, const char* route) {
+int64 room_for(const delivery::Dispatcher* dispatcher, const char* route, int already_read) {
   int64 room = 0;
   CppFailure failure;
-  if (!run_cpp(&failure, [&] { room = static_cast<int64>(dispatcher->room_for(route)); })) raise(&failure);
+  if (!run_cpp(&failure,
+               [&] { room = static_cast<int64>(dispatcher->room_for(route, static_cast<std::size_t>(already_read))); }))
+    raise(&failure);
   return room;
 }
 
@@ -312,33 +345,22 @@ void mark_sending(const delivery::OnTheWire* calls, int count) {
   execute(kept_plan(&mark_plan, kMark, 4, types), values, SPI_OK_UPDATE);
 }
 
-void read_due(delivery::Dispatcher* dispatcher, MemoryContext context, DueRows* due) {
-  // Routes that did not have their turn in the last look come first in this one.
-  static char start_after[core::kMaxEndpointPathBytes * 4 + 1] = "";
+void read_due(delivery::Dispatcher* dispatcher, bool from_now, MemoryContext context, DueRows* due) {
+  static Sweep sweep = {"", "", true, false};
   memset(due, 0, sizeof(*due));
+  due->from_now = from_now || !sweep.under_way;
+  if (due->from_now) begin_sweep(&sweep);
   due->routes = static_cast<char**>(MemoryContextAlloc(context, sizeof(char*) * kRoutesPerRead));
   due->routes_have_more = static_cast<bool*>(MemoryContextAlloc(context, sizeof(bool) * kRoutesPerRead));
   Datum known = known_ids_array(dispatcher);
-  bool wrapped = start_after[0] == '\0';
-  char* first = pstrdup(start_after);
-  const char* route = start_after;
   while (due->route_count < kRoutesPerRead) {
-    route = next_route(route);
-    if (route == nullptr && wrapped) {
-      start_after[0] = '\0';
-      return;
-    }
-    if (route == nullptr) {
-      wrapped = true;
-      route = "";
-      continue;
-    }
-    if (wrapped && first[0] != '\0' && strcmp(route, first) > 0) break;  // once around
+    const char* route = advance_sweep(&sweep);
+    if (route == nullptr) break;
     const char* utf8_route = to_utf8(pstrdup(route));
-    int64 room = room_for(dispatcher, utf8_route);
+    int64 room = room_for(dispatcher, utf8_route, due->count);
     note_route(due, utf8_route, room == 0 || read_route(route, known, room, context, due), context);
   }
-  if (route != nullptr) strlcpy(start_after, route, sizeof(start_after));
+  due->routes_left = sweep.under_way;
 }
 
 bool pg_net_calls_outstanding() {

@@ -68,6 +68,8 @@ class Dispatcher {
   // What was read of a route: its due calls, and whether more of it are in the ledger.
   void add(DueCall call);
   void set_more(std::string_view route, bool more);
+  // All routes are about to be looked at again; one that is not seen then has nothing left.
+  void forget_more() { more_.clear(); }
 
   // Sends what may go on the wire now. A call that cannot be sent for its settings becomes a result with reason
   // `config`.
@@ -81,8 +83,11 @@ class Dispatcher {
   std::size_t waiting() const noexcept { return queue_.waiting(); }
   std::size_t slots() const noexcept { return settings_.max_in_flight; }
   std::uint64_t sent() const noexcept { return sent_; }
-  // How many more calls of a route to hold ready.
-  std::size_t room_for(std::string_view route) const;
+  // How many more calls of a route to hold ready, beside `coming` ones that were read and not added yet. All of a queue
+  // is never held: a route may have as many waiting as there are slots; a few where many routes wait; none beyond that.
+  std::size_t room_for(std::string_view route, std::size_t coming = 0) const;
+  // There is room for calls of routes that have nothing here yet, and a slot to send one.
+  bool wants_more_routes() const noexcept;
   // Some route has more in the ledger and runs low here.
   bool wants_refill() const;
 
@@ -113,6 +118,7 @@ class Dispatcher {
     bool by_job = false;
   };
 
+  std::size_t limit_of_a_route(std::size_t waiting) const noexcept;
   Request make_request(const DueCall& call) const;
   void fail_config(const DueCall& call, std::string error, std::string hint);
   void collect();

@@ -33,7 +33,8 @@ struct DueRows {
   char** routes;
   bool* routes_have_more;
   int route_count;
-  int route_capacity;
+  bool from_now;     // began a new round: what was known about routes having more is void
+  bool routes_left;  // not all routes were looked at: the next read goes on from here
 };
 
 // Books results: invocation and attempt rows. Rows that are gone meanwhile are skipped.
@@ -41,8 +42,9 @@ void record_results(const delivery::Result* results, int count);
 // status = sending for calls that are on the wire for longer than a moment.
 void mark_sending(const delivery::OnTheWire* calls, int count);
 // Reads due calls route by route, each up to the room that the dispatcher has for it, leaving out what it holds.
-void read_due(delivery::Dispatcher* dispatcher, MemoryContext context, DueRows* due);
-// An attempt that a crash or a restart cut off is booked as lost before the call is sent again: done by read_due.
+// `from_now`: something new may be anywhere, so all routes are to be looked at again. An attempt that a crash or a
+// restart cut off is booked as lost on the way.
+void read_due(delivery::Dispatcher* dispatcher, bool from_now, MemoryContext context, DueRows* due);
 
 bool pg_net_calls_outstanding();
 void harvest_pg_net();
