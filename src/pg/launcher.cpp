@@ -136,6 +136,8 @@ void wait_for_change(long wait_ms) {
   int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (wait_ms >= 0 ? WL_TIMEOUT : 0);
   WaitLatch(MyLatch, events, wait_ms, wait_event("Wee5CronLauncherMain"));
   ResetLatch(MyLatch);
+  // A stop of the server is not worth a FATAL in its log.
+  if (ProcDiePending) proc_exit(1);
   CHECK_FOR_INTERRUPTS();
   if (ConfigReloadPending) {
     ConfigReloadPending = false;

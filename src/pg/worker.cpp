@@ -493,6 +493,11 @@ void serve_network() {
 }
 
 void handle_interrupts() {
+  // A stop of the server is not worth a FATAL in its log.
+  if (ProcDiePending) {
+    set_state(WorkerState::kStopping);
+    proc_exit(1);
+  }
   CHECK_FOR_INTERRUPTS();
   if (ConfigReloadPending) {
     ConfigReloadPending = false;
