@@ -94,6 +94,9 @@ Engine::State::State(const EngineOptions& options) : multi(new_multi()) {
   const long connections = static_cast<long>(std::clamp<std::size_t>(options.max_connections, 1, 100'000));
   WEE5_SET_OPTION(multi.get(), CURLMOPT_MAXCONNECTS, connections);
   WEE5_SET_OPTION(multi.get(), CURLMOPT_MAX_TOTAL_CONNECTIONS, connections);
+  // One request a connection at a time, also with HTTP/2: a connection that breaks takes one call with it, not all that
+  // travel on it, none of which may be sent again.
+  WEE5_SET_OPTION(multi.get(), CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
   WEE5_SET_OPTION(multi.get(), CURLMOPT_SOCKETFUNCTION, &State::on_socket);
   WEE5_SET_OPTION(multi.get(), CURLMOPT_SOCKETDATA, this);
   WEE5_SET_OPTION(multi.get(), CURLMOPT_TIMERFUNCTION, &State::on_timer);

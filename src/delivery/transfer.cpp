@@ -74,6 +74,10 @@ void Transfer::set_fixed_options() {
   WEE5_SET_OPTION(easy, CURLOPT_DEBUGFUNCTION, &Transfer::on_trace);
   WEE5_SET_OPTION(easy, CURLOPT_DEBUGDATA, this);
   WEE5_SET_OPTION(easy, CURLOPT_HTTPGET, 1L);
+  // CURLINFO_CONNECT_TIME_T stays 0 until TLS stands, too; this callback tells where a connection is. Not every TLS
+  // library of libcurl's has it: without it, a handshake that does not end is called a connection that does not.
+  curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, &Transfer::on_handshake);
+  curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, this);
   if (!default_ca_file().empty()) WEE5_SET_OPTION(easy, CURLOPT_CAINFO, default_ca_file().c_str());
 }
 
@@ -112,6 +116,8 @@ void Transfer::forget_answer() noexcept {
   sent_again = false;
   cut = false;
   out_of_memory = false;
+  handshaking = false;
+  headers_complete = false;
   header_bytes = 0;
   body_bytes = 0;
   body.clear();
@@ -190,10 +196,23 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
   return CURL_WRITEFUNC_ERROR;
 }
 
-std::size_t Transfer::on_header(char* /*data*/, std::size_t size, std::size_t count, void* self) noexcept {
+std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count, void* self) noexcept {
   auto* transfer = static_cast<Transfer*>(self);
-  transfer->header_bytes += size * count;
-  return transfer->header_bytes <= kMaxHeaderBytes ? size * count : CURL_WRITEFUNC_ERROR;
+  const std::string_view line(data, size * count);
+  transfer->header_bytes += line.size();
+  if (transfer->header_bytes > kMaxHeaderBytes) return CURL_WRITEFUNC_ERROR;
+  // libcurl calls it success when the connection closes in the middle of the header lines. The empty line after "100
+  // Continue" is followed by another status line.
+  if (line.starts_with("HTTP/")) transfer->headers_complete = false;
+  if (line == "\r\n" || line == "\n") transfer->headers_complete = true;
+  return line.size();
+}
+
+CURLcode Transfer::on_handshake(CURL* /*easy*/, void* /*ssl_context*/, void* self) noexcept {
+  auto* transfer = static_cast<Transfer*>(self);
+  transfer->handshaking = true;
+  transfer->handshake_begun = Clock::now();
+  return CURLE_OK;
 }
 
 // CURLOPT_PREREQFUNCTION: the connection stands, the request is about to leave. libcurl calls it again when it sends

@@ -67,6 +67,9 @@ class Transfer {
   bool sent_again = false;     // libcurl wanted to send a second time, and was stopped
   bool cut = false;            // the body is longer than what was read
   bool out_of_memory = false;  // in a callback
+  bool handshaking = false;    // TCP stands, TLS has begun
+  TimePoint handshake_begun;
+  bool headers_complete = false;
   std::size_t header_bytes = 0;
   std::size_t body_bytes = 0;
   std::string body;  // the first max_response_bytes of it
@@ -80,6 +83,7 @@ class Transfer {
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self) noexcept;
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self) noexcept;
   static int on_send(void* self, char* remote_ip, char* local_ip, int remote_port, int local_port) noexcept;
+  static CURLcode on_handshake(CURL* easy, void* ssl_context, void* self) noexcept;
   static int on_trace(CURL* easy, curl_infotype type, char* data, std::size_t size, void* self) noexcept;
 
   SendObserver* observer_;

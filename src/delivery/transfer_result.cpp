@@ -50,9 +50,8 @@ std::string words(CURLcode code, const Transfer& transfer) {
 
 // What a connection that does not stand is at. A phase's time stays 0 until it is complete.
 Reason connecting_phase(const Transfer& transfer) {
-  if (time_of(transfer, CURLINFO_NAMELOOKUP_TIME_T) == 0) return Reason::kDns;
-  if (time_of(transfer, CURLINFO_CONNECT_TIME_T) == 0 || !is_tls(transfer)) return Reason::kConnect;
-  return Reason::kTls;
+  if (transfer.handshaking) return Reason::kTls;
+  return time_of(transfer, CURLINFO_NAMELOOKUP_TIME_T) == 0 ? Reason::kDns : Reason::kConnect;
 }
 
 Ending unsent_ending(CURLcode code, const Transfer& transfer) {
@@ -79,6 +78,7 @@ Ending unsent_ending(CURLcode code, const Transfer& transfer) {
       return {Reason::kTls, words(code, transfer)};
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_LOGIN_DENIED:  // a user name in the URL
     case CURLE_NOT_BUILT_IN:
     case CURLE_BAD_FUNCTION_ARGUMENT:
     case CURLE_UNKNOWN_OPTION:
@@ -87,7 +87,7 @@ Ending unsent_ending(CURLcode code, const Transfer& transfer) {
       return ending_at_deadline(transfer);
     default: {
       // The connection broke on the way: reset within the handshake, no memory, no descriptor.
-      const bool in_handshake = is_tls(transfer) && time_of(transfer, CURLINFO_CONNECT_TIME_T) > 0;
+      const bool in_handshake = transfer.handshaking && !transfer.refused;
       return {in_handshake ? Reason::kTls : Reason::kConnect, words(code, transfer)};
     }
   }
@@ -109,7 +109,11 @@ float length_ms(curl_off_t from, curl_off_t until) { return static_cast<float>(u
 Timings timings_of(const Transfer& transfer) {
   Timings timings;
   const curl_off_t lookup = time_of(transfer, CURLINFO_NAMELOOKUP_TIME_T);
-  const curl_off_t connect = time_of(transfer, CURLINFO_CONNECT_TIME_T);
+  curl_off_t connect = time_of(transfer, CURLINFO_CONNECT_TIME_T);
+  if (connect == 0 && transfer.handshaking) {
+    connect =
+        std::chrono::duration_cast<std::chrono::microseconds>(transfer.handshake_begun - transfer.started).count();
+  }
   const curl_off_t handshake = time_of(transfer, CURLINFO_APPCONNECT_TIME_T);
   const bool reused = transfer.sendings > 0 && number_of(transfer, CURLINFO_NUM_CONNECTS) == 0;
   if (!reused) {
@@ -163,7 +167,8 @@ void explain(Request& request, Ending ending, std::string location, Result& resu
 }  // namespace
 
 Ending ending_of(CURLcode code, const Transfer& transfer) {
-  if (code == CURLE_OK) return {};
+  if (code == CURLE_OK && transfer.headers_complete) return {};
+  if (code == CURLE_OK) return {Reason::kResponse, "the connection was closed within the header lines of the answer"};
   // Too long a body, closed by us: the app has answered.
   if (transfer.cut) return {};
   if (unsent(transfer)) return unsent_ending(code, transfer);

@@ -64,6 +64,7 @@ struct EngineOptions {
 // Each request is sent once: libcurl's own silent second sending on a dead kept-alive connection is stopped and
 // becomes `response`. TLS is verified, 1.2 or newer; redirects are not followed; no proxy, cookies or .netrc.
 // Deadlines are the engine's own: what has already arrived is read before a request is judged too late.
+// The process ignores SIGPIPE, as Postgres's workers do: OpenSSL writes to connections that the app has closed.
 class Engine {
  public:
   explicit Engine(EngineOptions options);  // throws std::runtime_error with libcurl's or the system's words
