@@ -121,8 +121,9 @@ show_when_failed() {
   elif grep -q '^Dubious' "$log"; then
     # A TAP test that died: its last words.
     grep -m 5 -B 12 '^Dubious' "$log" | sed 's/^/   | /'
+  else
+    tail -n 60 "$log" | sed 's/^/   | /'
   fi
-  tail -n 40 "$log" | sed 's/^/   | /'
   return 1
 }
 
