@@ -15,6 +15,7 @@
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/json_headers.h"
 #include "wee5_cron/pg/ledger.h"
+#include "wee5_cron/pg/setting_candidates.h"
 #include "wee5_cron/pg/stored_settings.h"
 #include "wee5_cron/pg/transport.h"
 #include "wee5_cron/pg/wake.h"
@@ -45,16 +46,10 @@ struct CheckedCall {
   TextBuffer texts;
 };
 
-core::SettingCandidates candidates_of(const StoredValue& stored, const char* session, const char* command_line) {
-  auto optional = [](const char* text) {
-    return text != nullptr ? std::optional<std::string_view>(text) : std::nullopt;
-  };
-  core::SettingCandidates candidates;
-  candidates.session = optional(session);
-  candidates.role_in_database = optional(stored.role_in_database);
-  candidates.role = optional(stored.role);
-  candidates.database = optional(stored.database);
-  candidates.all = optional(stored.all != nullptr ? stored.all : command_line);
+core::SettingCandidates candidates_of_session(const StoredValue& stored, const char* session,
+                                              const char* command_line) {
+  core::SettingCandidates candidates = candidates_of(stored, command_line);
+  if (session != nullptr) candidates.session = session;
   return candidates;
 }
 
@@ -81,9 +76,9 @@ void check_call(const CallRequest* request, const HeaderList* headers) {
 
 void resolve_call(const CallRequest* request, const SettingsRead* settings, Transport transport, CheckedCall* checked) {
   core::SettingCandidates urls =
-      candidates_of(settings->stored.api_url, settings->session_api_url, settings->command_line_api_url);
-  core::SettingCandidates secrets =
-      candidates_of(settings->stored.cron_secret, settings->session_cron_secret, settings->command_line_cron_secret);
+      candidates_of_session(settings->stored.api_url, settings->session_api_url, settings->command_line_api_url);
+  core::SettingCandidates secrets = candidates_of_session(settings->stored.cron_secret, settings->session_cron_secret,
+                                                          settings->command_line_cron_secret);
   core::Setting url = core::choose_setting(urls);
   core::Setting secret = core::choose_setting(secrets);
   if (url.value.empty())
@@ -153,13 +148,6 @@ void read_settings(SettingsRead* settings) {
   settings->session_cron_secret = session_cron_secret();
   settings->command_line_api_url = command_line_api_url();
   settings->command_line_cron_secret = command_line_cron_secret();
-  StoredValue* values[2] = {&settings->stored.api_url, &settings->stored.cron_secret};
-  for (StoredValue* value : values) {
-    value->role_in_database = to_utf8(value->role_in_database);
-    value->role = to_utf8(value->role);
-    value->database = to_utf8(value->database);
-    value->all = to_utf8(value->all);
-  }
 }
 
 const char* database_identifier() { return quote_identifier(get_database_name(MyDatabaseId)); }

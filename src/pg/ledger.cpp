@@ -2,6 +2,8 @@
 
 #include "wee5_cron/pg/ledger.h"
 
+#include "wee5_cron/pg/kept_plan.h"
+
 namespace wee5::pg {
 
 namespace {
@@ -17,17 +19,6 @@ constexpr const char* kInsert =
     "  finished_at, timeout)"
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
     " RETURNING id, idempotency_key";
-
-// Prepared once a session, inside an open SPI connection. Kept plans follow a dropped and re-created table by name.
-SPIPlanPtr kept_plan(SPIPlanPtr* plan, const char* statement, int count, Oid* types) {
-  if (*plan == nullptr) {
-    SPIPlanPtr fresh = SPI_prepare(statement, count, types);
-    if (fresh == nullptr) elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-    SPI_keepplan(fresh);
-    *plan = fresh;
-  }
-  return *plan;
-}
 
 void set_text(Datum* values, char* nulls, int index, const char* text) {
   nulls[index] = text != nullptr ? ' ' : 'n';

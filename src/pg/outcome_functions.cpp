@@ -36,10 +36,6 @@ void collect_secrets(const char* role_name, StoredValue* secrets) {
   StoredSettings stored;
   read_stored_settings(get_role_oid(role_name, true), &stored);
   *secrets = stored.cron_secret;
-  secrets->role_in_database = to_utf8(secrets->role_in_database);
-  secrets->role = to_utf8(secrets->role);
-  secrets->database = to_utf8(secrets->database);
-  secrets->all = to_utf8(secrets->all);
 }
 
 }  // namespace

@@ -9,15 +9,14 @@
 #include <memory>
 #include <string>
 
-#include "wee5_cron/core/version.hpp"
 #include "wee5_cron/delivery/dispatcher.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/guc.h"
-#include "wee5_cron/pg/pg_extension_lookup.h"
+#include "wee5_cron/pg/setting_candidates.h"
 #include "wee5_cron/pg/stored_settings.h"
-#include "wee5_cron/pg/worker_ledger.h"
 #include "wee5_cron/pg/worker_registry.h"
+#include "wee5_cron/pg/worker_turn.h"
 
 namespace wee5::pg {
 
@@ -28,8 +27,6 @@ PGDLLEXPORT void wee5_cron_worker_main(Datum arg);
 namespace {
 
 constexpr std::size_t kMaxConnections = 4096;  // the upper bound of wee5_cron.max_in_flight
-constexpr std::size_t kResultsPerTurn = 512;
-constexpr int64 kMarkAfterUs = 250'000;        // a call on the wire for longer is `sending` in the ledger
 constexpr int64 kHarvestEveryUs = 1'000'000;   // while calls on pg_net are outstanding
 constexpr int64 kBindEveryUs = 1'000'000;      // while pg_cron has not committed the run of a call that has ended
 constexpr int64 kNoticeablePauseUs = 100'000;  // a turn that took longer moves the requests' deadlines
@@ -42,37 +39,15 @@ WorkerSlot* slot = nullptr;
 MemoryContext turn_context = nullptr;
 WorkerSettings process_settings;
 
-Oid extension_oid = InvalidOid;  // the one that the dispatcher's calls belong to
-bool work_seen = true;           // the ledger has to be read
-bool routes_left = false;        // the last read did not come around all routes
-int64 retry_at_us = 0;           // blocked until then; 0: not blocked
+bool work_seen = true;     // the ledger has to be read
+bool routes_left = false;  // the last read did not come around all routes
+// Times in microseconds since 2000; 0: not due.
+int64 retry_at_us = 0;  // blocked until then
 int64 retry_wait_us = 0;
-int64 harvest_at_us = 0;  // 0: nothing outstanding on pg_net
-int64 bind_at_us = 0;     // a finished call's cron run is not known yet; 0: none
-
-int64 now_us() { return static_cast<int64>(GetCurrentTimestamp()); }
-int64 unix_us(int64 postgres_us) {
-  return postgres_us + static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-}
+int64 harvest_at_us = 0;  // calls on pg_net are outstanding
+int64 bind_at_us = 0;     // a call has ended whose pg_cron run is not known yet
 
 bool due(int64 at_us, int64 now) { return at_us != 0 && at_us <= now; }
-
-// Why a worker cannot work in this database.
-enum class Standing { kReady, kAbsent, kIncompatible, kLocked };
-
-struct RoleRow {
-  const char* name;
-  StoredSettings stored;
-};
-
-// What a turn's transaction leaves for the C++ part. In turn_context.
-struct Turn {
-  bool from_now;  // read all routes anew
-  WorkerSettings settings;
-  DueRows due;
-  RoleRow* roles;
-  int role_count;
-};
 
 void run_or_exit(CppFailure* failure, bool done) {
   if (done) return;
@@ -86,167 +61,6 @@ void set_state(WorkerState state) { pg_atomic_write_u32(&slot->state, static_cas
 void publish() {
   pg_atomic_write_u32(&slot->in_flight, static_cast<uint32>(dispatcher->in_flight()));
   pg_atomic_write_u64(&slot->sent, dispatcher->sent());
-}
-
-// The transaction's own view of what it relies on, whatever ALTER DATABASE or ALTER ROLE say about sessions.
-void fix_session_settings() {
-  struct Fixed {
-    const char* name;
-    const char* value;
-  };
-  static const Fixed settings[] = {{"search_path", "pg_catalog, pg_temp"},
-                                   {"statement_timeout", "0"},
-                                   {"lock_timeout", "1s"},
-                                   {"idle_in_transaction_session_timeout", "0"},
-                                   {"default_transaction_isolation", "read committed"},
-                                   {"default_transaction_read_only", "off"},
-                                   {"default_transaction_deferrable", "off"},
-                                   // A turn flushes by itself, after the next requests are on the wire.
-                                   {"synchronous_commit", "off"},
-                                   {"row_security", "off"},
-                                   {"session_replication_role", "origin"},
-                                   // The statements are index look-ups whatever the statistics say.
-                                   {"enable_seqscan", "off"},
-                                   {"enable_hashjoin", "off"},
-                                   {"enable_mergejoin", "off"},
-                                   {"jit", "off"}};
-  for (const Fixed& setting : settings) SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
-}
-
-Standing look_at_extension(ExtensionInfo* extension) {
-  find_extension("wee5_cron", extension);
-  if (!OidIsValid(extension->oid)) return Standing::kAbsent;
-  if (strcmp(extension->version, core::kVersion) != 0) return Standing::kIncompatible;
-  // Conditionally: who waits for a lock cannot serve the network.
-  for (const char* table : {"invocation", "attempt"}) {
-    Oid relation = relation_of_extension("wee5_cron", table, extension->oid);
-    if (!OidIsValid(relation)) return Standing::kIncompatible;
-    if (!ConditionalLockRelationOid(relation, RowExclusiveLock)) return Standing::kLocked;
-  }
-  return Standing::kReady;
-}
-
-void record_and_mark() {
-  const delivery::Result* results = nullptr;
-  int result_count = 0;
-  const delivery::OnTheWire* calls = nullptr;
-  int call_count = 0;
-  CppFailure failure;
-  run_or_exit(&failure, run_cpp(&failure, [&] {
-    const std::vector<delivery::Result>& batch = dispatcher->batch(kResultsPerTurn);
-    results = batch.data();
-    result_count = static_cast<int>(batch.size());
-    const std::vector<delivery::OnTheWire>& marks = dispatcher->unmarked(unix_us(now_us()), kMarkAfterUs);
-    calls = marks.data();
-    call_count = static_cast<int>(marks.size());
-  }));
-  if (result_count > 0) record_results(results, result_count);
-  if (call_count > 0) mark_sending(calls, call_count);
-}
-
-void read_roles(Turn* turn) {
-  const std::string* waiting = nullptr;
-  int waiting_count = 0;
-  CppFailure failure;
-  run_or_exit(&failure, run_cpp(&failure, [&] {
-    const std::vector<std::string>& roles = dispatcher->waiting_roles();
-    waiting = roles.data();
-    waiting_count = static_cast<int>(roles.size());
-  }));
-  MemoryContext old = MemoryContextSwitchTo(turn_context);
-  turn->roles = static_cast<RoleRow*>(palloc(sizeof(RoleRow) * static_cast<Size>(waiting_count + turn->due.count)));
-  turn->role_count = 0;
-  for (int i = 0; i < waiting_count + turn->due.count; ++i) {
-    const char* name = i < waiting_count ? waiting[i].c_str() : turn->due.rows[i - waiting_count].requested_by;
-    bool known = false;
-    for (int j = 0; j < turn->role_count && !known; ++j) known = strcmp(turn->roles[j].name, name) == 0;
-    if (known) continue;
-    RoleRow* role = &turn->roles[turn->role_count++];
-    role->name = pstrdup(name);
-    // A role that was dropped meanwhile: what is stored for everybody.
-    read_stored_settings(get_role_oid(name, true), &role->stored);
-    for (StoredValue* value : {&role->stored.api_url, &role->stored.cron_secret}) {
-      value->role_in_database = to_utf8(value->role_in_database);
-      value->role = to_utf8(value->role);
-      value->database = to_utf8(value->database);
-      value->all = to_utf8(value->all);
-    }
-  }
-  MemoryContextSwitchTo(old);
-}
-
-// The database part of a turn.
-void work_in_transaction(Turn* turn, bool read_ledger) {
-  record_and_mark();
-  if (dispatcher->batch_has_job_calls() || due(bind_at_us, now_us()))
-    bind_at_us = bind_cron_runs() ? now_us() + kBindEveryUs : 0;
-  turn->settings = process_settings;
-  apply_stored_worker_settings(&turn->settings);
-  if (read_ledger) {
-    read_due(dispatcher, turn->from_now, turn_context, &turn->due);
-    if (harvest_at_us == 0 && pg_net_calls_outstanding()) harvest_at_us = now_us() + kHarvestEveryUs;
-  }
-  read_roles(turn);
-}
-
-Standing turn_transaction(Turn* turn, bool read_ledger) {
-  SetCurrentStatementStartTimestamp();
-  StartTransactionCommand();
-  PushActiveSnapshot(GetTransactionSnapshot());
-  ExtensionInfo extension;
-  Standing standing = look_at_extension(&extension);
-  if (OidIsValid(extension_oid) && extension.oid != extension_oid) {
-    // Dropped, perhaps made anew: what is held in memory belongs to a ledger that is gone.
-    CppFailure failure;
-    run_or_exit(&failure, run_cpp(&failure, [] { dispatcher->forget(); }));
-    extension_oid = InvalidOid;
-  }
-  if (standing == Standing::kReady) {
-    extension_oid = extension.oid;
-    Oid saved_user;
-    int saved_context;
-    GetUserIdAndSecContext(&saved_user, &saved_context);
-    // As the extension's owner, and so that nothing that stands around the tables can become more than that.
-    SetUserIdAndSecContext(extension.owner,
-                           saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-    SPI_connect();
-    work_in_transaction(turn, read_ledger);
-    SPI_finish();
-    SetUserIdAndSecContext(saved_user, saved_context);
-  }
-  PopActiveSnapshot();
-  CommitTransactionCommand();
-  return standing;
-}
-
-// pg_net's answers, in a transaction of their own: trouble with pg_net's tables is not the ledger's.
-void harvest_transaction() {
-  SetCurrentStatementStartTimestamp();
-  StartTransactionCommand();
-  PushActiveSnapshot(GetTransactionSnapshot());
-  ExtensionInfo extension;
-  bool outstanding = false;
-  if (look_at_extension(&extension) == Standing::kReady) {
-    SPI_connect();
-    harvest_pg_net();
-    outstanding = pg_net_calls_outstanding();
-    SPI_finish();
-  }
-  PopActiveSnapshot();
-  CommitTransactionCommand();
-  harvest_at_us = outstanding ? now_us() + kHarvestEveryUs : 0;
-}
-
-core::SettingCandidates candidates_of(const StoredValue& stored, const char* command_line) {
-  auto optional = [](const char* text) {
-    return text != nullptr ? std::optional<std::string_view>(text) : std::nullopt;
-  };
-  core::SettingCandidates candidates;
-  candidates.role_in_database = optional(stored.role_in_database);
-  candidates.role = optional(stored.role);
-  candidates.database = optional(stored.database);
-  candidates.all = optional(stored.all != nullptr ? stored.all : command_line);
-  return candidates;
 }
 
 delivery::DueCall due_call(const DueRow& row) {
@@ -372,11 +186,11 @@ void recover(MemoryContext context, bool in_harvest) {
   FreeErrorData(error);
 }
 
-bool protected_turn(Turn* turn, bool read_ledger, Standing* standing) {
+bool protected_turn(Turn* turn) {
   volatile bool done = false;
   PG_TRY();
   {
-    *standing = turn_transaction(turn, read_ledger);
+    run_turn_transaction(turn);
     done = true;
   }
   PG_CATCH();
@@ -387,7 +201,7 @@ bool protected_turn(Turn* turn, bool read_ledger, Standing* standing) {
 
 void protected_harvest() {
   PG_TRY();
-  { harvest_transaction(); }
+  { harvest_at_us = run_harvest_transaction() ? now_us() + kHarvestEveryUs : 0; }
   PG_CATCH();
   { recover(turn_context, true); }
   PG_END_TRY();
@@ -400,31 +214,44 @@ void finish_pause(int64 began_us) {
   run_or_exit(&failure, run_cpp(&failure, [&] { dispatcher->not_served_for(std::chrono::microseconds(pause)); }));
 }
 
-void take_turn(bool read_ledger, bool from_now) {
+Turn* new_turn(bool read_ledger) {
   MemoryContextReset(turn_context);
   MemoryContextSwitchTo(turn_context);
+  Turn* turn = static_cast<Turn*>(palloc0(sizeof(Turn)));
+  turn->dispatcher = dispatcher;
+  turn->context = turn_context;
+  turn->base = process_settings;
+  turn->read_ledger = read_ledger;
+  turn->from_now = work_seen;
+  turn->bind_runs = due(bind_at_us, now_us());
+  return turn;
+}
+
+// What follows from a turn whose transaction is committed.
+void follow_up(const Turn* turn) {
+  Tally tally = tally_batch();
+  // A row whose commit is not on disk yet might never have existed after a crash: such a call is not sent.
+  if (turn->due.committed_at != InvalidXLogRecPtr) XLogFlush(turn->due.committed_at);
+  bind_at_us = turn->runs_unbound ? now_us() + kBindEveryUs : turn->bind_runs ? 0 : bind_at_us;
+  if (turn->pg_net_outstanding && harvest_at_us == 0) harvest_at_us = now_us() + kHarvestEveryUs;
+  if (turn->read_ledger) routes_left = turn->due.routes_left;
+  take_over_and_send(turn);
+  // Our own commit: durable while the next requests are on the wire.
+  if (XactLastCommitEnd != InvalidXLogRecPtr) XLogFlush(XactLastCommitEnd);
+  note_success(&tally);
+}
+
+void take_turn(bool read_ledger) {
   set_state(WorkerState::kSending);
   pgstat_report_activity(STATE_RUNNING, "recording results and reading due calls");
-  Turn* turn = static_cast<Turn*>(palloc0(sizeof(Turn)));
-  turn->from_now = from_now;
   int64 began_us = now_us();
-  Standing standing = Standing::kReady;
-  bool done = protected_turn(turn, read_ledger, &standing);
+  Turn* turn = new_turn(read_ledger);
+  work_seen = false;
+  bool done = protected_turn(turn);
   MemoryContextSwitchTo(turn_context);
-  if (done && standing != Standing::kReady) stand_still(standing);
-  if (done && standing == Standing::kReady) {
-    Tally tally = tally_batch();
-    // A row whose commit is not on disk yet might never have existed after a crash: such a call is not sent.
-    if (turn->due.committed_at != InvalidXLogRecPtr) XLogFlush(turn->due.committed_at);
-    finish_pause(began_us);
-    if (read_ledger) routes_left = turn->due.routes_left;
-    take_over_and_send(turn);
-    // Our own commit: durable while the next requests are on the wire.
-    if (XactLastCommitEnd != InvalidXLogRecPtr) XLogFlush(XactLastCommitEnd);
-    note_success(&tally);
-  } else {
-    finish_pause(began_us);
-  }
+  finish_pause(began_us);
+  if (done && turn->standing == Standing::kReady) follow_up(turn);
+  if (done && turn->standing != Standing::kReady) stand_still(turn->standing);
   pgstat_report_stat(true);
   pgstat_report_activity(STATE_IDLE, nullptr);
 }
@@ -441,7 +268,7 @@ Need look_at_memory() {
   CppFailure failure;
   run_or_exit(&failure, run_cpp(&failure, [&] {
     need.write = dispatcher->has_results();
-    need.read = need.read || dispatcher->wants_refill();
+    need.read = need.read || dispatcher->wants_refill() || (routes_left && dispatcher->wants_more_routes());
     if (std::optional<std::int64_t> mark = dispatcher->next_mark_us(kMarkAfterUs))
       need.next_mark_us = *mark - unix_us(0);
   }));
@@ -472,11 +299,8 @@ void work() {
   int64 now = now_us();
   if (retry_at_us == 0 || retry_at_us <= now) {
     retry_at_us = 0;
-    if (need.write || need.read || due(need.next_mark_us, now) || due(bind_at_us, now)) {
-      bool from_now = work_seen;
-      work_seen = false;
-      take_turn(need.read || routes_left, from_now);
-    }
+    if (need.write || need.read || due(need.next_mark_us, now) || due(bind_at_us, now))
+      take_turn(need.read || routes_left);
   }
   if (due(harvest_at_us, now)) protected_harvest();
   publish();

@@ -3,6 +3,7 @@
 #include "wee5_cron/core/endpoint_path.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/kept_plan.h"
 #include "wee5_cron/pg/ledger.h"
 
 namespace wee5::pg {
@@ -77,16 +78,6 @@ constexpr const char* kLost =
     " SELECT i.id, $2, i.first_sent_at, pg_catalog.clock_timestamp(), 'lost',"
     "        'The server or the worker stopped while the request was on the wire.'"
     " FROM wee5_cron.invocation i WHERE i.id = $1 ON CONFLICT DO NOTHING";
-
-SPIPlanPtr kept_plan(SPIPlanPtr* plan, const char* statement, int count, Oid* types) {
-  if (*plan == nullptr) {
-    SPIPlanPtr fresh = SPI_prepare(statement, count, types);
-    if (fresh == nullptr) elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-    SPI_keepplan(fresh);
-    *plan = fresh;
-  }
-  return *plan;
-}
 
 // One parameter of a statement that takes many rows at once.
 struct Column {

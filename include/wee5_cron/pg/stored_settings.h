@@ -4,7 +4,7 @@
 
 namespace wee5::pg {
 
-// One setting as ALTER DATABASE and ALTER ROLE stored it, palloc'd; NULL where it is not stored.
+// One setting as ALTER DATABASE and ALTER ROLE stored it, palloc'd, UTF-8; NULL where it is not stored.
 struct StoredValue {
   char* role_in_database;
   char* role;

@@ -1,0 +1,56 @@
+#pragma once
+
+#include "wee5_cron/delivery/dispatcher.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/compat.h"
+#include "wee5_cron/pg/stored_settings.h"
+#include "wee5_cron/pg/worker_ledger.h"
+
+namespace wee5::pg {
+
+// Why a worker can, or cannot, work in its database.
+enum class Standing { kReady, kAbsent, kIncompatible, kLocked };
+
+// What app.settings.* are for a role.
+struct RoleRow {
+  const char* name;
+  StoredSettings stored;
+};
+
+// One short transaction of the worker: it records what has ended, marks what is on the wire for long, and reads what is
+// due, with the settings as they are now.
+struct Turn {
+  // In.
+  delivery::Dispatcher* dispatcher;
+  MemoryContext context;  // for what comes out
+  WorkerSettings base;    // the settings without what is stored for the database
+  bool read_ledger;
+  bool from_now;   // read all routes anew
+  bool bind_runs;  // look up the pg_cron runs of calls that have ended
+  // Out.
+  Standing standing;
+  WorkerSettings settings;
+  DueRows due;
+  RoleRow* roles;  // of all calls that wait or were read
+  int role_count;
+  bool runs_unbound;        // a call has ended whose pg_cron run is not known yet
+  bool pg_net_outstanding;  // known where the ledger was read
+};
+
+// Microseconds since 2000, and since 1970.
+inline int64 now_us() { return GetCurrentTimestamp(); }
+inline int64 unix_us(int64 postgres_us) {
+  return postgres_us + static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
+inline constexpr int64 kMarkAfterUs = 250'000;  // a call on the wire for longer is `sending` in the ledger
+
+// Once, after the connection: what the statements rely on, whatever ALTER DATABASE or ALTER ROLE say about sessions.
+void fix_session_settings();
+// An ERROR leaves the dispatcher as it was; the caller rolls back and tries again later.
+void run_turn_transaction(Turn* turn);
+// Books pg_net's answers, in a transaction of their own: trouble with pg_net's tables is not the ledger's. True where
+// calls are still outstanding.
+bool run_harvest_transaction();
+
+}  // namespace wee5::pg

@@ -1,0 +1,171 @@
+// The database part of the worker: its transactions.
+
+#include <string>
+#include <vector>
+
+#include "wee5_cron/core/version.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/pg_extension_lookup.h"
+#include "wee5_cron/pg/worker_turn.h"
+
+namespace wee5::pg {
+
+namespace {
+
+constexpr std::size_t kResultsPerTurn = 512;
+
+Standing look_at_extension(ExtensionInfo* extension) {
+  find_extension("wee5_cron", extension);
+  if (!OidIsValid(extension->oid)) return Standing::kAbsent;
+  if (strcmp(extension->version, core::kVersion) != 0) return Standing::kIncompatible;
+  // Conditionally: who waits for a lock cannot serve the network.
+  for (const char* table : {"invocation", "attempt"}) {
+    Oid relation = relation_of_extension("wee5_cron", table, extension->oid);
+    if (!OidIsValid(relation)) return Standing::kIncompatible;
+    if (!ConditionalLockRelationOid(relation, RowExclusiveLock)) return Standing::kLocked;
+  }
+  return Standing::kReady;
+}
+
+// Dropped, perhaps made anew: what is held in memory belongs to a ledger that is gone.
+void forget_former_ledger(delivery::Dispatcher* dispatcher, Oid extension) {
+  static Oid known_extension = InvalidOid;
+  if (OidIsValid(known_extension) && known_extension != extension) {
+    CppFailure failure;
+    if (!run_cpp(&failure, [&] { dispatcher->forget(); })) raise(&failure);
+  }
+  known_extension = extension;
+}
+
+void record_and_mark(delivery::Dispatcher* dispatcher) {
+  const delivery::Result* results = nullptr;
+  int result_count = 0;
+  const delivery::OnTheWire* calls = nullptr;
+  int call_count = 0;
+  int64 now = unix_us(now_us());
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const std::vector<delivery::Result>& batch = dispatcher->batch(kResultsPerTurn);
+        results = batch.data();
+        result_count = static_cast<int>(batch.size());
+        const std::vector<delivery::OnTheWire>& marks = dispatcher->unmarked(now, kMarkAfterUs);
+        calls = marks.data();
+        call_count = static_cast<int>(marks.size());
+      }))
+    raise(&failure);
+  if (result_count > 0) record_results(results, result_count);
+  if (call_count > 0) mark_sending(calls, call_count);
+}
+
+void read_roles(Turn* turn) {
+  const std::string* waiting = nullptr;
+  int waiting_count = 0;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const std::vector<std::string>& roles = turn->dispatcher->waiting_roles();
+        waiting = roles.data();
+        waiting_count = static_cast<int>(roles.size());
+      }))
+    raise(&failure);
+  MemoryContext old = MemoryContextSwitchTo(turn->context);
+  turn->roles = static_cast<RoleRow*>(palloc(sizeof(RoleRow) * static_cast<Size>(waiting_count + turn->due.count)));
+  turn->role_count = 0;
+  for (int i = 0; i < waiting_count + turn->due.count; ++i) {
+    const char* name = i < waiting_count ? waiting[i].c_str() : turn->due.rows[i - waiting_count].requested_by;
+    bool known = false;
+    for (int j = 0; j < turn->role_count && !known; ++j) known = strcmp(turn->roles[j].name, name) == 0;
+    if (known) continue;
+    RoleRow* role = &turn->roles[turn->role_count++];
+    role->name = pstrdup(name);
+    // A role that was dropped meanwhile: what is stored for everybody.
+    read_stored_settings(get_role_oid(name, true), &role->stored);
+  }
+  MemoryContextSwitchTo(old);
+}
+
+void work_on_ledger(Turn* turn) {
+  record_and_mark(turn->dispatcher);
+  if (turn->bind_runs || turn->dispatcher->batch_has_job_calls()) turn->runs_unbound = bind_cron_runs();
+  turn->settings = turn->base;
+  apply_stored_worker_settings(&turn->settings);
+  if (turn->read_ledger) {
+    read_due(turn->dispatcher, turn->from_now, turn->context, &turn->due);
+    turn->pg_net_outstanding = pg_net_calls_outstanding();
+  }
+  read_roles(turn);
+}
+
+// Runs `work` as the extension's owner, and so that nothing that stands around the tables can become more than that.
+template <class Work>
+void as_owner(Oid owner, Work work) {
+  Oid saved_user;
+  int saved_context;
+  GetUserIdAndSecContext(&saved_user, &saved_context);
+  SetUserIdAndSecContext(owner, saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+  SPI_connect();
+  work();
+  SPI_finish();
+  SetUserIdAndSecContext(saved_user, saved_context);
+}
+
+void begin_transaction() {
+  SetCurrentStatementStartTimestamp();
+  StartTransactionCommand();
+  PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+void commit_transaction() {
+  PopActiveSnapshot();
+  CommitTransactionCommand();
+}
+
+}  // namespace
+
+void fix_session_settings() {
+  struct Fixed {
+    const char* name;
+    const char* value;
+  };
+  static const Fixed settings[] = {{"search_path", "pg_catalog, pg_temp"},
+                                   {"statement_timeout", "0"},
+                                   {"lock_timeout", "1s"},
+                                   {"idle_in_transaction_session_timeout", "0"},
+                                   {"default_transaction_isolation", "read committed"},
+                                   {"default_transaction_read_only", "off"},
+                                   {"default_transaction_deferrable", "off"},
+                                   // A turn flushes by itself, after the next requests are on the wire.
+                                   {"synchronous_commit", "off"},
+                                   {"row_security", "off"},
+                                   {"session_replication_role", "origin"},
+                                   // The statements are index look-ups whatever the statistics say.
+                                   {"enable_seqscan", "off"},
+                                   {"enable_hashjoin", "off"},
+                                   {"enable_mergejoin", "off"},
+                                   {"jit", "off"}};
+  for (const Fixed& setting : settings) SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void run_turn_transaction(Turn* turn) {
+  begin_transaction();
+  ExtensionInfo extension;
+  turn->standing = look_at_extension(&extension);
+  forget_former_ledger(turn->dispatcher, extension.oid);
+  if (turn->standing == Standing::kReady) as_owner(extension.owner, [turn] { work_on_ledger(turn); });
+  commit_transaction();
+}
+
+bool run_harvest_transaction() {
+  begin_transaction();
+  ExtensionInfo extension;
+  bool outstanding = false;
+  if (look_at_extension(&extension) == Standing::kReady)
+    as_owner(extension.owner, [&outstanding] {
+      harvest_pg_net();
+      outstanding = pg_net_calls_outstanding();
+    });
+  commit_transaction();
+  return outstanding;
+}
+
+}  // namespace wee5::pg
