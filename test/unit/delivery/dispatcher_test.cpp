@@ -1,0 +1,321 @@
+// What the dispatcher sends, when, and what it keeps for its owner.
+
+#include "wee5_cron/delivery/dispatcher.hpp"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "engine_driver.hpp"
+#include "loopback_server.hpp"
+
+namespace wee5::delivery::test {
+namespace {
+
+DueCall call(std::int64_t id, const std::string& path, const std::string& role = "app") {
+  DueCall due;
+  due.id = id;
+  due.endpoint_path = path;
+  due.method = "GET";
+  due.requested_by = role;
+  due.idempotency_key = "00000000-0000-4000-8000-000000000001";
+  return due;
+}
+
+void set_role(Dispatcher& dispatcher, const std::string& role, const std::string& api_url, const std::string& secret) {
+  core::SettingCandidates urls;
+  core::SettingCandidates secrets;
+  urls.database = api_url;
+  secrets.database = secret;
+  dispatcher.set_role(role, urls, secrets);
+}
+
+DispatchSettings slots(std::size_t count) {
+  DispatchSettings settings;
+  settings.max_in_flight = count;
+  return settings;
+}
+
+// Serves the network until so many results wait to be recorded, 20 s at most.
+std::vector<Result> serve(Dispatcher& dispatcher, std::size_t count) {
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (dispatcher.batch(count).size() < count && std::chrono::steady_clock::now() < give_up) {
+    pollfd waiting{dispatcher.poll_fd(), POLLIN, 0};
+    const long timeout = dispatcher.timeout_ms();
+    poll(&waiting, 1, timeout < 0 ? 100 : static_cast<int>(std::min(timeout, 100L)));
+    dispatcher.perform();
+  }
+  return dispatcher.batch(count);
+}
+
+// Records what is asked, and answers when the event is set.
+class Recorder {
+ public:
+  explicit Recorder(Event& release)
+      : server_(answering([this, &release](const ReceivedRequest& request) {
+          {
+            const std::lock_guard lock(mutex_);
+            requests_.push_back(request);
+          }
+          release.wait();
+          return answer("200 OK", "{}");
+        })) {}
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(server_.port()); }
+  int most_at_once() const { return server_.most_at_once(); }
+  std::vector<std::string> targets() {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> targets;
+    for (const ReceivedRequest& request : requests_) targets.push_back(request.target());
+    return targets;
+  }
+  std::vector<ReceivedRequest> requests() {
+    const std::lock_guard lock(mutex_);
+    return requests_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<ReceivedRequest> requests_;
+  LoopbackServer server_;
+};
+
+TEST(Dispatcher, RestsWithoutCalls) {
+  Dispatcher dispatcher(16);
+  dispatcher.dispatch();
+  dispatcher.perform();
+  EXPECT_EQ(dispatcher.timeout_ms(), -1);
+  EXPECT_FALSE(dispatcher.has_results());
+  EXPECT_FALSE(dispatcher.wants_refill());
+  EXPECT_TRUE(dispatcher.known_ids().empty());
+  EXPECT_FALSE(dispatcher.next_mark_us(0).has_value());
+}
+
+TEST(Dispatcher, PutsUrlAndBearerTogetherWhenItSends) {
+  Event release;
+  release.set();
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  // Known wrongly while the call waits, rightly when it is sent.
+  set_role(dispatcher, "app", "http://127.0.0.1:1", "the old secret");
+  DueCall due = call(7, "/api/cron/a?x=1");
+  due.attempt = 2;
+  due.job_name = "a job";
+  due.headers = {{"X-Mine", "yes"}};
+  dispatcher.add(due);
+  set_role(dispatcher, "app", recorder.url() + "/base", "the new secret");
+  dispatcher.dispatch();
+  const std::vector<Result> results = serve(dispatcher, 1);
+  ASSERT_EQ(results.size(), 1U);
+  EXPECT_TRUE(results[0].outcome.succeeded) << results[0].outcome.error;
+  EXPECT_EQ(results[0].id, 7);
+  EXPECT_EQ(results[0].attempt, 2);
+  ASSERT_EQ(recorder.requests().size(), 1U);
+  const ReceivedRequest request = recorder.requests()[0];
+  EXPECT_EQ(request.target(), "/base/api/cron/a?x=1");
+  EXPECT_TRUE(request.has_line("Authorization: Bearer the new secret")) << request.head;
+  EXPECT_TRUE(request.has_line("X-Wee5-Cron-Attempt: 2")) << request.head;
+  EXPECT_TRUE(request.has_line("X-Mine: yes")) << request.head;
+  EXPECT_TRUE(dispatcher.batch_has_job_calls());
+  dispatcher.batch_recorded();
+  EXPECT_FALSE(dispatcher.batch_has_job_calls());
+}
+
+TEST(Dispatcher, ACallThatCannotBeSentIsAResultAndNoAttempt) {
+  Dispatcher dispatcher(16);
+  set_role(dispatcher, "no-url", "", "hush-hush");
+  set_role(dispatcher, "no-secret", "https://app.example.com", " ");
+  set_role(dispatcher, "bad-url", "ftp://app.example.com", "hush-hush");
+  set_role(dispatcher, "plain", "http://app.example.com", "hush-hush");
+  std::int64_t id = 0;
+  for (const char* role : {"no-url", "no-secret", "bad-url", "plain", "unknown"})
+    dispatcher.add(call(++id, "/a", role));
+  dispatcher.dispatch();
+  const std::vector<Result> results = dispatcher.batch(10);
+  ASSERT_EQ(results.size(), 5U);
+  for (const Result& result : results) {
+    EXPECT_FALSE(result.outcome.succeeded);
+    EXPECT_EQ(result.outcome.reason, core::Reason::kConfig);
+    EXPECT_FALSE(result.outcome.error.empty());
+    EXPECT_FALSE(result.outcome.hint.empty());
+    EXPECT_EQ(result.attempt, 0);
+    EXPECT_EQ(result.started_us, 0);
+    EXPECT_EQ(result.outcome.error.find("hush-hush"), std::string::npos);
+  }
+  EXPECT_EQ(dispatcher.in_flight(), 0U);
+  EXPECT_EQ(dispatcher.sent(), 0U);
+}
+
+TEST(Dispatcher, HoldsMaxInFlight) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(4096);
+  dispatcher.configure(slots(4));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  for (std::int64_t id = 1; id <= 20; ++id) dispatcher.add(call(id, "/a"));
+  dispatcher.dispatch();
+  EXPECT_EQ(dispatcher.in_flight(), 4U);
+  EXPECT_EQ(dispatcher.waiting(), 16U);
+  dispatcher.dispatch();
+  EXPECT_EQ(dispatcher.in_flight(), 4U);
+  release.set();
+  std::size_t done = 0;
+  while (done < 20) {
+    const std::size_t got = serve(dispatcher, 1).size();
+    ASSERT_GT(got, 0U);
+    done += got;
+    dispatcher.batch_recorded();
+    dispatcher.dispatch();
+    EXPECT_LE(dispatcher.in_flight(), 4U);
+  }
+  EXPECT_LE(recorder.most_at_once(), 4);
+}
+
+TEST(Dispatcher, AFastRouteDoesNotWaitBehindASlowOne) {
+  Event release;
+  LoopbackServer server(answering([&release](const ReceivedRequest& request) {
+    if (request.target() == "/slow") release.wait();
+    return answer("200 OK", "{}");
+  }));
+  Dispatcher dispatcher(4096);
+  dispatcher.configure(slots(4));
+  set_role(dispatcher, "app", "http://127.0.0.1:" + std::to_string(server.port()), "secret");
+  for (std::int64_t id = 1; id <= 100; ++id) dispatcher.add(call(id, "/slow"));
+  dispatcher.add(call(101, "/fast"));
+  dispatcher.dispatch();
+  const std::vector<Result> results = serve(dispatcher, 1);
+  ASSERT_EQ(results.size(), 1U);
+  EXPECT_EQ(results[0].id, 101);
+  release.set();
+}
+
+TEST(Dispatcher, KnowsWhatItHoldsUntilItIsRecorded) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(1));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  dispatcher.add(call(1, "/a"));
+  dispatcher.add(call(2, "/a"));
+  dispatcher.dispatch();
+  auto known = [&dispatcher] {
+    std::vector<std::int64_t> ids = dispatcher.known_ids();
+    std::sort(ids.begin(), ids.end());
+    return ids;
+  };
+  EXPECT_EQ(known(), (std::vector<std::int64_t>{1, 2}));
+  release.set();
+  ASSERT_EQ(serve(dispatcher, 1).size(), 1U);
+  EXPECT_EQ(known(), (std::vector<std::int64_t>{1, 2}));
+  // Not recorded, the database being blocked, say: the same batch again.
+  EXPECT_EQ(dispatcher.batch(10).size(), 1U);
+  EXPECT_EQ(dispatcher.batch(10)[0].id, 1);
+  dispatcher.batch_recorded();
+  EXPECT_EQ(known(), (std::vector<std::int64_t>{2}));
+}
+
+TEST(Dispatcher, TellsWhatIsOnTheWireForLong) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  dispatcher.add(call(1, "/a"));
+  dispatcher.dispatch();
+  ASSERT_TRUE(dispatcher.next_mark_us(250'000).has_value());
+  const std::int64_t due_us = *dispatcher.next_mark_us(250'000);
+  EXPECT_TRUE(dispatcher.unmarked(due_us - 1, 250'000).empty());
+  ASSERT_EQ(dispatcher.unmarked(due_us, 250'000).size(), 1U);
+  EXPECT_EQ(dispatcher.unmarked(due_us, 250'000)[0].id, 1);
+  EXPECT_EQ(dispatcher.unmarked(due_us, 250'000)[0].url, recorder.url() + "/a");
+  dispatcher.marked();
+  EXPECT_TRUE(dispatcher.unmarked(due_us, 250'000).empty());
+  EXPECT_FALSE(dispatcher.next_mark_us(250'000).has_value());
+  release.set();
+  EXPECT_EQ(serve(dispatcher, 1).size(), 1U);
+}
+
+TEST(Dispatcher, ACallThatEndsBeforeItsMarkNeedsNone) {
+  Event release;
+  release.set();
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  dispatcher.add(call(1, "/a"));
+  dispatcher.dispatch();
+  ASSERT_EQ(serve(dispatcher, 1).size(), 1U);
+  EXPECT_TRUE(dispatcher.unmarked(std::numeric_limits<std::int64_t>::max() / 2, 0).empty());
+  EXPECT_FALSE(dispatcher.next_mark_us(0).has_value());
+}
+
+TEST(Dispatcher, ForgetsEverything) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(1));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  dispatcher.add(call(1, "/a"));
+  dispatcher.add(call(2, "/b"));
+  dispatcher.set_more("/b", true);
+  dispatcher.dispatch();
+  dispatcher.forget();
+  EXPECT_EQ(dispatcher.in_flight(), 0U);
+  EXPECT_EQ(dispatcher.waiting(), 0U);
+  EXPECT_FALSE(dispatcher.wants_refill());
+  EXPECT_FALSE(dispatcher.has_results());
+  EXPECT_TRUE(dispatcher.known_ids().empty());
+  release.set();
+  dispatcher.perform();
+  EXPECT_FALSE(dispatcher.has_results());
+  // The slot is free again.
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  dispatcher.add(call(3, "/c"));
+  dispatcher.dispatch();
+  ASSERT_EQ(serve(dispatcher, 1).size(), 1U);
+  EXPECT_EQ(dispatcher.batch(1)[0].id, 3);
+}
+
+TEST(Dispatcher, NeverHoldsAWholeQueue) {
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(4));
+  EXPECT_EQ(dispatcher.room_for("/a"), 4U);
+  for (std::int64_t id = 1; id <= 4; ++id) dispatcher.add(call(id, "/a"));
+  EXPECT_EQ(dispatcher.room_for("/a"), 0U);
+  EXPECT_EQ(dispatcher.room_for("/b"), 4U);
+  EXPECT_TRUE(dispatcher.wants_more_routes());
+  // However many routes there are, a new one has its few calls, until far too many wait.
+  for (std::int64_t id = 5; id <= 40; ++id) dispatcher.add(call(id, "/" + std::to_string(id)));
+  EXPECT_GT(dispatcher.room_for("/new"), 0U);
+  EXPECT_TRUE(dispatcher.wants_more_routes());
+  EXPECT_EQ(dispatcher.room_for("/new", 24), 0U);
+  for (std::int64_t id = 41; id <= 64; ++id) dispatcher.add(call(id, "/" + std::to_string(id)));
+  EXPECT_EQ(dispatcher.room_for("/new"), 0U);
+  EXPECT_FALSE(dispatcher.wants_more_routes());
+}
+
+TEST(Dispatcher, WantsARefillOfARouteThatRunsLow) {
+  Event release;
+  release.set();
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(4));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  for (std::int64_t id = 1; id <= 4; ++id) dispatcher.add(call(id, "/a"));
+  EXPECT_FALSE(dispatcher.wants_refill());
+  dispatcher.set_more("/a", true);
+  EXPECT_FALSE(dispatcher.wants_refill());
+  dispatcher.dispatch();
+  EXPECT_TRUE(dispatcher.wants_refill());
+  dispatcher.set_more("/a", false);
+  EXPECT_FALSE(dispatcher.wants_refill());
+  dispatcher.set_more("/a", true);
+  dispatcher.forget_more();
+  EXPECT_FALSE(dispatcher.wants_refill());
+}
+
+}  // namespace
+}  // namespace wee5::delivery::test
