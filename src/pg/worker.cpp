@@ -150,7 +150,7 @@ void note_trouble(WorkerState state, const char* message) {
 void stand_still(Standing standing) {
   switch (standing) {
     case Standing::kAbsent:
-      registry_detach_worker(true);
+      registry_note_absent();
       proc_exit(0);
     case Standing::kIncompatible:
       set_state(WorkerState::kIncompatible);
@@ -385,6 +385,7 @@ void wee5_cron_worker_main(Datum arg) {
   BackgroundWorkerUnblockSignals();
   // Before the connection applies what ALTER DATABASE stored for sessions: that is read afresh at every turn.
   settings_of_process(&process_settings);
+  registry_expect_worker();
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
   pgstat_report_appname("wee5_cron worker");
   slot = registry_attach_worker();

@@ -17,6 +17,7 @@ struct Registry {
 
 Registry* registry = nullptr;
 WorkerSlot* my_slot = nullptr;  // of a worker
+bool extension_was_absent = false;
 
 shmem_startup_hook_type previous_startup_hook = nullptr;
 #if PG_VERSION_NUM >= 150000
@@ -105,11 +106,34 @@ void forget_launcher(int code, Datum arg) {
   LWLockRelease(registry->lock);
 }
 
+// A worker's end. Runs after Postgres took the process out of its process array: who waits for the worker to be gone
+// (DROP DATABASE ... WITH (FORCE), say) would otherwise still find it there.
 void detach_on_exit(int code, Datum arg) {
   (void)arg;
+  WorkerSlot* slot = my_slot;
+  if (slot == nullptr) return;
+  my_slot = nullptr;
+  if (code != 0) registry_count_failure(slot);
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  slot->pid = 0;
+  pg_atomic_write_u32(&slot->in_flight, 0);
+  pg_atomic_write_u32(&slot->state, static_cast<uint32>(WorkerState::kWanted));
+  // Somebody may have created the extension again since we looked: then a new worker looks again.
+  bool wanted_again = pg_atomic_read_u32(&slot->work_pending) != 0;
+  if (extension_was_absent && !wanted_again && slot->held_by == 0) clear_slot(slot);
+  wake_launcher_locked();
+  LWLockRelease(registry->lock);
+  ConditionVariableBroadcast(&slot->changed);
+}
+
+// Earlier than that: a latch that is no longer its owner's must not be set.
+void withdraw_latch(int code, Datum arg) {
+  (void)code;
+  (void)arg;
   if (my_slot == nullptr) return;
-  if (code != 0) registry_count_failure(my_slot);
-  registry_detach_worker(false);
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  my_slot->latch = nullptr;
+  LWLockRelease(registry->lock);
 }
 
 }  // namespace
@@ -245,6 +269,8 @@ void registry_forget(WorkerSlot* slot) {
   ConditionVariableBroadcast(&slot->changed);
 }
 
+void registry_expect_worker() { on_shmem_exit(detach_on_exit, 0); }
+
 WorkerSlot* registry_attach_worker() {
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
   WorkerSlot* slot = find_locked(MyDatabaseId);
@@ -263,26 +289,11 @@ WorkerSlot* registry_attach_worker() {
   }
   LWLockRelease(registry->lock);
   if (slot != nullptr) ConditionVariableBroadcast(&slot->changed);
-  if (my_slot != nullptr) before_shmem_exit(detach_on_exit, 0);
+  if (my_slot != nullptr) before_shmem_exit(withdraw_latch, 0);
   return my_slot;
 }
 
-void registry_detach_worker(bool extension_is_absent) {
-  WorkerSlot* slot = my_slot;
-  if (slot == nullptr) return;
-  my_slot = nullptr;
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  slot->pid = 0;
-  slot->latch = nullptr;
-  pg_atomic_write_u32(&slot->in_flight, 0);
-  pg_atomic_write_u32(&slot->state, static_cast<uint32>(WorkerState::kWanted));
-  // Somebody may have created the extension again since we looked: then a new worker looks again.
-  bool wanted_again = pg_atomic_read_u32(&slot->work_pending) != 0;
-  if (extension_is_absent && !wanted_again && slot->held_by == 0) clear_slot(slot);
-  wake_launcher_locked();
-  LWLockRelease(registry->lock);
-  ConditionVariableBroadcast(&slot->changed);
-}
+void registry_note_absent() { extension_was_absent = true; }
 
 bool registry_held(WorkerSlot* slot) {
   LWLockAcquire(registry->lock, LW_SHARED);

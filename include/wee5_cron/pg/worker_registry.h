@@ -51,9 +51,12 @@ void registry_want(Oid database);  // a worker shall look whether the database h
 void registry_forget(WorkerSlot* slot);
 void registry_count_failure(WorkerSlot* slot);  // its process ended badly, or could not be started: try again later
 
-// The worker's side. Attaching fails where another worker is there already or the database is held.
+// The worker's side. registry_expect_worker() comes before the connection to the database: exit callbacks run last
+// first, and its own has to run after the connection's. Attaching fails where another worker is there already or the
+// database is held.
+void registry_expect_worker();
 WorkerSlot* registry_attach_worker();
-void registry_detach_worker(bool extension_is_absent);
+void registry_note_absent();  // the database does not have the extension: the slot is free when the worker is gone
 bool registry_held(WorkerSlot* slot);
 void registry_set_error(WorkerSlot* slot, const char* message);
 
