@@ -105,7 +105,7 @@ BEGIN
       ), hit AS MATERIALIZED (
         SELECT c.invocation_id, max(run.runid) AS runid
         FROM wee5_cron.cron_caller c
-        JOIN wee5_cron.invocation i ON i.id = c.invocation_id
+        JOIN wee5_cron.invocation i ON i.id = c.invocation_id AND i.finished_at IS NOT NULL
         JOIN run ON run.job_pid = c.pid AND run.username = i.requested_by
           AND run.start_time <= i.requested_at + interval '1 minute'
           AND (run.end_time IS NULL OR run.end_time >= i.requested_at - interval '1 minute')
@@ -258,9 +258,11 @@ COMMENT ON FUNCTION wee5_cron.book_pg_net_answers(bigint) IS
 CREATE FUNCTION wee5_cron.harvest() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
+DECLARE
+  booked constant bigint := wee5_cron.book_pg_net_answers();
 BEGIN
   PERFORM wee5_cron.bind_cron_runs();
-  RETURN wee5_cron.book_pg_net_answers();
+  RETURN booked;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.harvest() IS

@@ -125,7 +125,7 @@ void Dispatcher::dispatch() {
       Request request = make_request(*call);
       const std::int64_t now = unix_now_us();
       unmarked_.push_back(OnTheWire{call->id, call->attempt, now, request.url});
-      on_the_wire_.emplace(call->id, Sending{route, !call->job_name.empty()});
+      on_the_wire_.emplace(call->id, route);
       ++sent_;
       engine_.start(std::move(request));
     } catch (const core::Error& error) {
@@ -144,8 +144,7 @@ void Dispatcher::collect() {
   for (Result& result : engine_.take_results()) {
     const auto sending = on_the_wire_.find(result.id);
     if (sending == on_the_wire_.end()) continue;  // forgotten
-    queue_.release(sending->second.route);
-    job_calls_ended_ = job_calls_ended_ || sending->second.by_job;
+    queue_.release(sending->second);
     on_the_wire_.erase(sending);
     results_.push_back(std::move(result));
   }
@@ -153,9 +152,9 @@ void Dispatcher::collect() {
 }
 
 void Dispatcher::forget() {
-  for (const auto& [id, sending] : on_the_wire_) {
+  for (const auto& [id, route] : on_the_wire_) {
     engine_.cancel(id);
-    queue_.release(sending.route);
+    queue_.release(route);
   }
   on_the_wire_.clear();
   engine_.take_results();
@@ -174,7 +173,7 @@ const std::vector<std::int64_t>& Dispatcher::known_ids() {
   known_ids_.clear();
   known_ids_.reserve(waiting_ids_.size() + on_the_wire_.size() + results_.size() + batch_.size());
   for (const std::int64_t id : waiting_ids_) known_ids_.push_back(id);
-  for (const auto& [id, sending] : on_the_wire_) known_ids_.push_back(id);
+  for (const auto& [id, route] : on_the_wire_) known_ids_.push_back(id);
   for (const Result& result : results_) known_ids_.push_back(result.id);
   for (const Result& result : batch_) known_ids_.push_back(result.id);
   return known_ids_;
@@ -194,10 +193,7 @@ const std::vector<Result>& Dispatcher::batch(std::size_t most) {
   return batch_;
 }
 
-void Dispatcher::batch_recorded() {
-  batch_.clear();
-  if (results_.empty()) job_calls_ended_ = false;
-}
+void Dispatcher::batch_recorded() { batch_.clear(); }
 
 const std::vector<OnTheWire>& Dispatcher::unmarked(std::int64_t now_us, std::int64_t age_us) {
   while (!unmarked_.empty() && unmarked_.front().started_us + age_us <= now_us) {

@@ -18,6 +18,9 @@ constexpr long kMaxIdleSeconds = 3;
 // How long libcurl keeps the CA store of the multi handle. A bundle that was renewed is read after that.
 constexpr long kCaCacheSeconds = 600;
 
+// Of the buffer for a body that stays with a pooled transfer.
+constexpr std::size_t kMostKeptCapacity = 65'536;
+
 // The default bundle of the libcurl in use; reading it costs an easy handle, hence once.
 const std::string& default_ca_file() {
   static const std::string path = [] {
@@ -107,7 +110,7 @@ void Transfer::release() noexcept {
   request = Request();
   body.clear();
   // One large answer must not stay with the pool.
-  if (body.capacity() > 64 * 1024) body.shrink_to_fit();
+  if (body.capacity() > kMostKeptCapacity) body.shrink_to_fit();
 }
 
 void Transfer::forget_answer() noexcept {

@@ -21,9 +21,9 @@ using EasyHandle = std::unique_ptr<CURL, EasyCleanup>;
 
 // How much of an answer is read and dropped beyond what is kept: a server that sees its connection closed early may
 // stop the route's work.
-inline constexpr std::size_t kDroppedBytes = 1024 * 1024;
+inline constexpr std::size_t kDroppedBytes = 1'048'576;
 // Of all header lines of an answer, 1xx and trailers included. libcurl limits a line, and all of them since 8.3.
-inline constexpr std::size_t kMaxHeaderBytes = 256 * 1024;
+inline constexpr std::size_t kMaxHeaderBytes = 262'144;
 
 class Transfer;
 
@@ -46,7 +46,7 @@ class Transfer {
 
   // Takes the request and prepares the handle. Throws CurlError, or std::runtime_error for a header that cannot be
   // sent; the request is kept, so that its Result can be made.
-  void begin(Request request);
+  void begin(Request next);
   // Forgets what was seen of the answer, so that the handle can begin the same request anew.
   void forget_answer() noexcept;
   // Lets go of the request and the answer, for the pool.

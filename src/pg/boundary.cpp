@@ -14,6 +14,38 @@ char* to_utf8(char* text) {
   return pg_server_to_any(text, static_cast<int>(strlen(text)), PG_UTF8);
 }
 
+char* to_utf8_lossy(char* text) {
+  if (text == nullptr) return nullptr;
+  int encoding = GetDatabaseEncoding();
+  int length = static_cast<int>(strlen(text));
+  bool ascii = true;
+  for (const char* at = text; *at != '\0'; ++at) ascii = ascii && (static_cast<unsigned char>(*at) < 0x80);
+  if (ascii || encoding == PG_UTF8) return text;
+  Oid proc = encoding == PG_SQL_ASCII ? InvalidOid : FindDefaultConversionProc(encoding, PG_UTF8);
+  char* result = static_cast<char*>(palloc(static_cast<Size>(length) * MAX_CONVERSION_GROWTH + 1));
+  int used = 0;
+  for (int at = 0; at < length;) {
+    unsigned char* from = reinterpret_cast<unsigned char*>(text + at);
+    int step = pg_encoding_mblen(encoding == PG_SQL_ASCII ? PG_UTF8 : encoding, text + at);
+    bool whole = step <= length - at;
+    if (whole && encoding == PG_SQL_ASCII && pg_utf8_islegal(from, step)) {
+      memcpy(result + used, from, static_cast<Size>(step));
+      used += step;
+    } else {
+      if (!whole || encoding == PG_SQL_ASCII) step = 1;
+      unsigned char converted[MAX_CONVERSION_GROWTH * 8 + 1];
+      bool done = OidIsValid(proc) && pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8, from, step, converted,
+                                                                    static_cast<int>(sizeof(converted)), true) == step;
+      const char* put = done ? reinterpret_cast<const char*>(converted) : "\xEF\xBF\xBD";
+      memcpy(result + used, put, strlen(put));
+      used += static_cast<int>(strlen(put));
+    }
+    at += step;
+  }
+  result[used] = '\0';
+  return result;
+}
+
 char* from_utf8(const char* text) {
   if (text == nullptr) return nullptr;
   int encoding = GetDatabaseEncoding();

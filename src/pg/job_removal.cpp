@@ -52,7 +52,7 @@ void remove_our_cron_jobs(Oid job_table) {
       "DELETE FROM cron.job WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)"
       " AND database OPERATOR(pg_catalog.=) pg_catalog.current_database()"
       // One that somebody has made into a job of another kind is no longer ours.
-      " AND command OPERATOR(pg_catalog.~) '(invoke_cron_endpoint|wee5_cron\\.(invoke|run))\\s*\\('",
+      " AND command OPERATOR(pg_catalog.~) '(invoke_cron_endpoint|wee5_cron\\.(invoke|run|harvest))\\s*\\('",
       1, types, values, nullptr, false, 0);
   if (result != SPI_OK_DELETE)
     elog(ERROR, "could not remove our jobs from cron.job: %s", SPI_result_code_string(result));

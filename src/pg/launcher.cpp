@@ -14,6 +14,7 @@ PGDLLEXPORT void wee5_cron_launcher_main(Datum arg);
 namespace {
 
 constexpr int kNoSlotRetryMs = 5'000;
+constexpr int kStartsAtOnce = 4;  // right after a start every database is looked at, and others need processes, too
 
 // The process last started for each slot, to see one that ended before it attached.
 BackgroundWorkerHandle** handles = nullptr;
@@ -36,17 +37,23 @@ void visit_databases(Visit visit) {
   CommitTransactionCommand();
 }
 
+// -2 marks what an interrupted DROP DATABASE left behind. A worker could only end with a FATAL there, again and again;
+// ALTER DATABASE ... ALLOW_CONNECTIONS asks for one anew.
+bool accepts_connections(Form_pg_database database) { return database->datallowconn && database->datconnlimit >= -1; }
+
 // Asks for a worker in every database that exists: after a start of the server nobody knows which of them have the
 // extension.
 void want_all_databases() {
   visit_databases([](Form_pg_database database) {
-    if (database->datallowconn) registry_want(database->oid);
+    if (accepts_connections(database)) registry_want(database->oid);
   });
 }
 
 bool database_exists(Oid oid) {
   bool exists = false;
-  visit_databases([oid, &exists](Form_pg_database database) { exists = exists || database->oid == oid; });
+  visit_databases([oid, &exists](Form_pg_database database) {
+    exists = exists || (database->oid == oid && accepts_connections(database));
+  });
   return exists;
 }
 
@@ -125,8 +132,11 @@ long tend_slot(int index, TimestampTz now) {
 long tend_all_slots() {
   TimestampTz now = GetCurrentTimestamp();
   long wait_ms = -1;
-  for (int i = 0; i < registry_size(); ++i) {
+  int starting = 0;
+  for (int i = 0; i < registry_size() && starting < kStartsAtOnce; ++i) {
     long slot_wait = tend_slot(i, now);
+    // Its start, or its end, wakes us.
+    if (view_slot(registry_slot(i)).launched) ++starting;
     if (slot_wait >= 0 && (wait_ms < 0 || slot_wait < wait_ms)) wait_ms = slot_wait;
   }
   return wait_ms;

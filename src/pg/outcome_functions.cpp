@@ -17,13 +17,14 @@ namespace wee5::pg {
 namespace {
 
 char* optional_text(FunctionCallInfo fcinfo, int number) {
-  return PG_ARGISNULL(number) ? nullptr : to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(number)));
+  return PG_ARGISNULL(number) ? nullptr : to_utf8_lossy(text_to_cstring(PG_GETARG_TEXT_PP(number)));
 }
 
 int interval_milliseconds(FunctionCallInfo fcinfo, int number, int fallback) {
   if (PG_ARGISNULL(number)) return fallback;
   Interval* interval = PG_GETARG_INTERVAL_P(number);
-  return static_cast<int>(interval->time / 1000 + static_cast<int64>(interval->day) * SECS_PER_DAY * 1000);
+  int64 days = static_cast<int64>(interval->month) * DAYS_PER_MONTH + interval->day;
+  return static_cast<int>(Min(interval->time / 1000 + days * SECS_PER_DAY * 1000, static_cast<int64>(INT_MAX)));
 }
 
 Datum text_or_null(const char* utf8, bool* is_null) {

@@ -41,8 +41,8 @@ struct AppTarget {
 
 void keep_app_setting(const char* name, const char* value, void* arg) {
   AppTarget* target = static_cast<AppTarget*>(arg);
-  if (pg_strcasecmp(name, "app.settings.api_url") == 0) *target->api_url = to_utf8(pstrdup(value));
-  if (pg_strcasecmp(name, "app.settings.cron_secret") == 0) *target->cron_secret = to_utf8(pstrdup(value));
+  if (pg_strcasecmp(name, "app.settings.api_url") == 0) *target->api_url = to_utf8_lossy(pstrdup(value));
+  if (pg_strcasecmp(name, "app.settings.cron_secret") == 0) *target->cron_secret = to_utf8_lossy(pstrdup(value));
 }
 
 void keep_worker_setting(const char* name, const char* value, void* arg) {

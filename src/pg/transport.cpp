@@ -66,12 +66,14 @@ bool function_has_argument(Oid function, const char* argument) {
 // The function that makes such a request, or NULL: pg_net knows no PUT, PATCH, HEAD, and older ones no body with
 // DELETE.
 const char* pg_net_function_name(const char* method, bool has_body, Oid extension) {
-  if (strcmp(method, "GET") == 0) return "http_get";
-  if (strcmp(method, "POST") == 0) return "http_post";
-  if (strcmp(method, "DELETE") != 0) return nullptr;
-  if (!has_body) return "http_delete";
-  Oid function = pg_net_function("http_delete", extension);
-  return OidIsValid(function) && function_has_argument(function, "body") ? "http_delete" : nullptr;
+  const char* name = strcmp(method, "GET") == 0      ? "http_get"
+                     : strcmp(method, "POST") == 0   ? "http_post"
+                     : strcmp(method, "DELETE") == 0 ? "http_delete"
+                                                     : nullptr;
+  if (name == nullptr) return nullptr;
+  Oid function = pg_net_function(name, extension);
+  if (!OidIsValid(function) || (has_body && !function_has_argument(function, "body"))) return nullptr;
+  return name;
 }
 
 // Also one that row security does not apply yet: switching that on needs no lock that we would notice.
@@ -157,9 +159,9 @@ int64 enqueue_with_pg_net(const PgNetRequest* request) {
   refuse_tampered_queue(extension.oid);
   bool has_body = request->body != 0;
   const char* name = pg_net_function_name(request->method, has_body, extension.oid);
-  if (name == nullptr || !OidIsValid(pg_net_function(name, extension.oid)))
+  if (name == nullptr)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("the installed pg_net has no function net.%s", name != nullptr ? name : request->method),
+                    errmsg("the installed pg_net has no function for %s", request->method),
                     errhint("ALTER EXTENSION pg_net UPDATE;")));
 
   char* statement = psprintf("SELECT net.%s(url := $1, headers := $2, timeout_milliseconds := $3%s)", name,

@@ -28,6 +28,14 @@ Oid owned_database(const char* name) {
   return OidIsValid(database) && owns_database(database, GetUserId()) ? database : InvalidOid;
 }
 
+bool is_template(Oid database) {
+  HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+  if (!HeapTupleIsValid(tuple)) return false;
+  bool is = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple))->datistemplate;
+  ReleaseSysCache(tuple);
+  return is;
+}
+
 // The database that a statement needs to itself; InvalidOid where it needs none, or the user may not do it anyway.
 Oid database_needed_alone(Node* statement) {
   if (!IsTransactionState()) return InvalidOid;
@@ -37,7 +45,9 @@ Oid database_needed_alone(Node* statement) {
     case T_CreatedbStmt: {
       if (!may_create_database(GetUserId())) return InvalidOid;
       const char* source = option_text(reinterpret_cast<CreatedbStmt*>(statement)->options, "template");
-      return get_database_oid(source != nullptr ? source : "template1", true);
+      Oid database = get_database_oid(source != nullptr ? source : "template1", true);
+      return OidIsValid(database) && (is_template(database) || owns_database(database, GetUserId())) ? database
+                                                                                                     : InvalidOid;
     }
     case T_RenameStmt: {
       RenameStmt* rename = reinterpret_cast<RenameStmt*>(statement);
@@ -87,7 +97,7 @@ void process_utility(PlannedStmt* planned, const char* query, bool read_only_tre
   bool prepared = commits_prepared(statement);
   bool changes_databases = IsA(statement, CreatedbStmt) || IsA(statement, AlterDatabaseStmt);
   if (OidIsValid(alone)) {
-    release_database_at_end(alone);
+    release_databases_at_end();
     registry_hold(alone);
   }
   call_next(planned, query, read_only_tree, context, params, environment, receiver, completion);

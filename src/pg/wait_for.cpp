@@ -17,7 +17,7 @@ constexpr long kLookAgainWithoutWorkerMs = 100;
 enum class Seen { kNothing, kOwnTransaction, kUnfinished, kFinished };
 
 HeapTuple find_row(Relation relation, Snapshot snapshot, int64 id, SysScanDesc* scan) {
-  Oid index = RelationGetPrimaryKeyIndex(relation);
+  Oid index = primary_key_index(relation);
   ScanKeyData key;
   ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
   *scan = systable_beginscan(relation, index, OidIsValid(index), snapshot, 1, &key);

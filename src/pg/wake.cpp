@@ -7,8 +7,13 @@ namespace wee5::pg {
 namespace {
 
 bool wake_wanted = false;
-Oid other_database = InvalidOid;
-Oid held_database = InvalidOid;
+List* other_databases = NIL;  // in TopTransactionContext
+bool holds_databases = false;
+
+void want_other_databases() {
+  ListCell* cell;
+  foreach (cell, other_databases) registry_want(lfirst_oid(cell));
+}
 
 // At COMMIT the rows are visible already, and it is too late for an error: nothing here can raise. A PREPARE forgets
 // the wish; COMMIT PREPARED, possibly by another session, wakes through the utility hook.
@@ -17,7 +22,7 @@ void at_transaction_end(XactEvent event, void* arg) {
   switch (event) {
     case XACT_EVENT_COMMIT:
       if (wake_wanted) registry_wake(MyDatabaseId);
-      if (OidIsValid(other_database)) registry_want(other_database);
+      want_other_databases();
       break;
     case XACT_EVENT_ABORT:
     case XACT_EVENT_PREPARE:
@@ -25,18 +30,23 @@ void at_transaction_end(XactEvent event, void* arg) {
     default:
       return;
   }
-  if (OidIsValid(held_database)) registry_release(held_database);
-  held_database = InvalidOid;
+  if (holds_databases) registry_release_mine();
+  holds_databases = false;
   wake_wanted = false;
-  other_database = InvalidOid;
+  other_databases = NIL;
 }
 
 }  // namespace
 
 void install_wake() { RegisterXactCallback(at_transaction_end, nullptr); }
 void wake_worker_at_commit() { wake_wanted = true; }
-void wake_database_at_commit(unsigned int database) { other_database = database; }
+void wake_database_at_commit(unsigned int database) {
+  if (!OidIsValid(database)) return;
+  MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+  other_databases = lappend_oid(other_databases, database);
+  MemoryContextSwitchTo(old);
+}
 
-void release_database_at_end(unsigned int database) { held_database = database; }
+void release_databases_at_end() { holds_databases = true; }
 
 }  // namespace wee5::pg

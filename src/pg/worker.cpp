@@ -27,8 +27,8 @@ PGDLLEXPORT void wee5_cron_worker_main(Datum arg);
 namespace {
 
 constexpr std::size_t kMaxConnections = 4096;  // the upper bound of wee5_cron.max_in_flight
-constexpr int64 kHarvestEveryUs = 1'000'000;   // while calls on pg_net are outstanding
-constexpr int64 kBindEveryUs = 1'000'000;      // while pg_cron has not committed the run of a call that has ended
+constexpr int64 kAgainUs = 1'000'000;          // while a chore has something left
+constexpr int64 kLastChoreUs = 60'000'000;     // between two tries of one that fails
 constexpr int64 kNoticeablePauseUs = 100'000;  // a turn that took longer moves the requests' deadlines
 constexpr int64 kFirstRetryUs = 100'000;       // after a turn that failed; doubles up to
 constexpr int64 kLastRetryUs = 5'000'000;
@@ -44,8 +44,16 @@ bool routes_left = false;  // the last read did not come around all routes
 // Times in microseconds since 2000; 0: not due.
 int64 retry_at_us = 0;  // blocked until then
 int64 retry_wait_us = 0;
-int64 harvest_at_us = 0;  // calls on pg_net are outstanding
-int64 bind_at_us = 0;     // a call has ended whose pg_cron run is not known yet
+
+// Work beside the ledger, in transactions of its own.
+struct Chore {
+  const char* name;
+  bool (*run)();  // true: something is left
+  int64 at_us;    // when it is due
+  int64 wait_us;  // after a failure
+};
+Chore harvest = {"harvest pg_net's answers", run_harvest_transaction, 0, 0};
+Chore runs = {"look up pg_cron's runs", run_bind_transaction, 0, 0};
 
 bool due(int64 at_us, int64 now) { return at_us != 0 && at_us <= now; }
 
@@ -168,22 +176,19 @@ void stand_still(Standing standing) {
   }
 }
 
-// After an ERROR of the transaction: it is rolled back, results stay in memory, and the turn is tried again later.
-void recover(MemoryContext context, bool in_harvest) {
-  MemoryContextSwitchTo(context);
+// The words of the ERROR that was caught, after its transaction was rolled back. In turn_context.
+char* roll_back() {
+  MemoryContextSwitchTo(turn_context);
   ErrorData* error = CopyErrorData();
   FlushErrorState();
   AbortCurrentTransaction();
   MemoryContextSwitchTo(turn_context);
-  if (retry_wait_us == 0)
-    ereport(LOG, (errmsg("wee5_cron worker cannot %s: %s",
-                         in_harvest ? "harvest pg_net's answers" : "work on its ledger", error->message),
-                  errdetail("Nothing is lost; it is tried again until it works.")));
-  if (in_harvest)
-    harvest_at_us = now_us() + kHarvestEveryUs;
-  else
-    note_trouble(WorkerState::kBlocked, error->message);
-  FreeErrorData(error);
+  return error->message;
+}
+
+void log_trouble(const char* what, const char* message) {
+  ereport(LOG, (errmsg("wee5_cron worker cannot %s: %s", what, message),
+                errdetail("Nothing is lost; it is tried again until it works.")));
 }
 
 bool protected_turn(Turn* turn) {
@@ -194,17 +199,13 @@ bool protected_turn(Turn* turn) {
     done = true;
   }
   PG_CATCH();
-  { recover(turn_context, false); }
+  {
+    const char* message = roll_back();
+    if (retry_wait_us == 0) log_trouble("work on its ledger", message);
+    note_trouble(WorkerState::kBlocked, message);
+  }
   PG_END_TRY();
   return done;
-}
-
-void protected_harvest() {
-  PG_TRY();
-  { harvest_at_us = run_harvest_transaction() ? now_us() + kHarvestEveryUs : 0; }
-  PG_CATCH();
-  { recover(turn_context, true); }
-  PG_END_TRY();
 }
 
 void finish_pause(int64 began_us) {
@@ -212,6 +213,31 @@ void finish_pause(int64 began_us) {
   if (pause < kNoticeablePauseUs) return;
   CppFailure failure;
   run_or_exit(&failure, run_cpp(&failure, [&] { dispatcher->not_served_for(std::chrono::microseconds(pause)); }));
+}
+
+// Does a chore that is due; after an ERROR, again later and later. Results on the wire do not wait for it.
+void do_chore(Chore* chore) {
+  int64 began_us = now_us();
+  MemoryContextReset(turn_context);
+  PG_TRY();
+  {
+    bool left = chore->run();
+    if (chore->wait_us > 0) registry_set_error(slot, "");
+    chore->wait_us = 0;
+    chore->at_us = left ? now_us() + kAgainUs : 0;
+  }
+  PG_CATCH();
+  {
+    const char* message = roll_back();
+    if (chore->wait_us == 0) log_trouble(chore->name, message);
+    registry_set_error(slot, message);
+    chore->wait_us = chore->wait_us == 0 ? kAgainUs : Min(chore->wait_us * 2, kLastChoreUs);
+    chore->at_us = now_us() + chore->wait_us;
+  }
+  PG_END_TRY();
+  MemoryContextSwitchTo(turn_context);
+  finish_pause(began_us);
+  pgstat_report_stat(true);
 }
 
 Turn* new_turn(bool read_ledger) {
@@ -223,7 +249,6 @@ Turn* new_turn(bool read_ledger) {
   turn->base = process_settings;
   turn->read_ledger = read_ledger;
   turn->from_now = work_seen;
-  turn->bind_runs = due(bind_at_us, now_us());
   return turn;
 }
 
@@ -232,8 +257,8 @@ void follow_up(const Turn* turn) {
   Tally tally = tally_batch();
   // A row whose commit is not on disk yet might never have existed after a crash: such a call is not sent.
   if (turn->due.committed_at != InvalidXLogRecPtr) XLogFlush(turn->due.committed_at);
-  bind_at_us = turn->runs_unbound ? now_us() + kBindEveryUs : turn->bind_runs ? 0 : bind_at_us;
-  if (turn->pg_net_outstanding && harvest_at_us == 0) harvest_at_us = now_us() + kHarvestEveryUs;
+  if (turn->runs_unbound && runs.at_us == 0) runs.at_us = now_us();
+  if (turn->pg_net_outstanding && harvest.at_us == 0) harvest.at_us = now_us() + kAgainUs;
   if (turn->read_ledger) routes_left = turn->due.routes_left;
   take_over_and_send(turn);
   // Our own commit: durable while the next requests are on the wire.
@@ -286,8 +311,8 @@ long wait_time(const Need* need) {
     sooner(retry_at_us);
   else
     sooner(need->next_mark_us);
-  if (retry_at_us == 0) sooner(bind_at_us);
-  sooner(harvest_at_us);
+  sooner(runs.at_us);
+  sooner(harvest.at_us);
   long wait_ms = wake_us == 0 ? -1 : wake_us <= now ? 0 : static_cast<long>((wake_us - now + 999) / 1000);
   long engine_ms = dispatcher->timeout_ms();
   if (engine_ms >= 0 && (wait_ms < 0 || engine_ms < wait_ms)) wait_ms = engine_ms;
@@ -299,10 +324,10 @@ void work() {
   int64 now = now_us();
   if (retry_at_us == 0 || retry_at_us <= now) {
     retry_at_us = 0;
-    if (need.write || need.read || due(need.next_mark_us, now) || due(bind_at_us, now))
-      take_turn(need.read || routes_left);
+    if (need.write || need.read || due(need.next_mark_us, now)) take_turn(need.read || routes_left);
   }
-  if (due(harvest_at_us, now)) protected_harvest();
+  for (Chore* chore : {&runs, &harvest})
+    if (due(chore->at_us, now)) do_chore(chore);
   publish();
 }
 
@@ -316,12 +341,22 @@ void serve_network() {
   run_or_exit(&failure, run_cpp(&failure, [] { dispatcher->perform(); }));
 }
 
-void handle_interrupts() {
-  // A stop of the server is not worth a FATAL in its log.
-  if (ProcDiePending) {
-    set_state(WorkerState::kStopping);
-    proc_exit(1);
+// The last thing before the end: what has been answered is recorded, so that it is not sent again.
+[[noreturn]] void stop(int code) {
+  set_state(WorkerState::kStopping);
+  // Or the transaction would end with a FATAL, which a stop of the server is not worth.
+  ProcDiePending = false;
+  InterruptPending = false;
+  Need need = look_at_memory();
+  if (need.write) {
+    Turn* turn = new_turn(false);
+    if (protected_turn(turn) && XactLastCommitEnd != InvalidXLogRecPtr) XLogFlush(XactLastCommitEnd);
   }
+  proc_exit(code);
+}
+
+void handle_interrupts() {
+  if (ProcDiePending) stop(1);
   CHECK_FOR_INTERRUPTS();
   if (ConfigReloadPending) {
     ConfigReloadPending = false;
@@ -330,10 +365,7 @@ void handle_interrupts() {
     work_seen = true;
   }
   if (pg_atomic_exchange_u32(&slot->work_pending, 0) != 0) {
-    if (registry_held(slot)) {
-      set_state(WorkerState::kStopping);
-      proc_exit(0);
-    }
+    if (registry_held(slot)) stop(0);
     work_seen = true;
     if (retry_at_us == PG_INT64_MAX) retry_at_us = 0;
   }
@@ -381,6 +413,8 @@ void open_dispatcher() {
 
 void wee5_cron_worker_main(Datum arg) {
   pqsignal(SIGTERM, die);
+  // A cancel outside of a statement would end the process, and what is on the wire would be sent again.
+  pqsignal(SIGINT, SIG_IGN);
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   BackgroundWorkerUnblockSignals();
   // Before the connection applies what ALTER DATABASE stored for sessions: that is read afresh at every turn.

@@ -153,7 +153,7 @@ void execute(SPIPlanPtr plan, Datum* values, int expected) {
 }
 
 char* text_at(HeapTuple tuple, TupleDesc descriptor, int column) {
-  return to_utf8(SPI_getvalue(tuple, descriptor, column));
+  return to_utf8_lossy(SPI_getvalue(tuple, descriptor, column));
 }
 
 int64 milliseconds_of(const Interval* interval) {
@@ -347,7 +347,7 @@ void read_due(delivery::Dispatcher* dispatcher, bool from_now, MemoryContext con
   while (due->route_count < kRoutesPerRead) {
     const char* route = advance_sweep(&sweep);
     if (route == nullptr) break;
-    const char* utf8_route = to_utf8(pstrdup(route));
+    const char* utf8_route = to_utf8_lossy(pstrdup(route));
     int64 room = room_for(dispatcher, utf8_route, due->count);
     note_route(due, utf8_route, room == 0 || read_route(route, known, room, context, due), context);
   }
@@ -364,8 +364,9 @@ bool pg_net_calls_outstanding() {
 
 void harvest_pg_net() { SPI_execute("SELECT wee5_cron.harvest()", false, 0); }
 
-bool bind_cron_runs() {
-  SPI_execute("SELECT wee5_cron.bind_cron_runs()", false, 0);
+void bind_cron_runs() { SPI_execute("SELECT wee5_cron.bind_cron_runs()", false, 0); }
+
+bool cron_runs_unbound() {
   execute(kept_plan(&unbound_plan,
                     "SELECT 1 FROM wee5_cron.cron_caller c JOIN wee5_cron.invocation i ON i.id = c.invocation_id"
                     " WHERE i.finished_at IS NOT NULL LIMIT 1",

@@ -4,7 +4,7 @@ namespace wee5::pg {
 
 namespace {
 
-constexpr int kMinimumSlots = 64;
+constexpr int kMinimumSlots = 512;
 constexpr long kHoldPatienceMs = 10'000;
 
 struct Registry {
@@ -83,8 +83,14 @@ void set_up_memory() {
 }
 
 WorkerSlot* find_locked(Oid database) {
+  // A backend asks for its own at every commit: it is mostly where it was.
+  static int hint = 0;
+  if (registry->slots[hint].database == database) return &registry->slots[hint];
   for (int i = 0; i < registry->size; ++i)
-    if (registry->slots[i].database == database) return &registry->slots[i];
+    if (registry->slots[i].database == database) {
+      hint = i;
+      return &registry->slots[i];
+    }
   return nullptr;
 }
 
@@ -228,11 +234,12 @@ void registry_hold(Oid database) {
   ConditionVariableCancelSleep();
 }
 
-void registry_release(Oid database) {
+void registry_release_mine() {
   if (registry == nullptr) return;
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  WorkerSlot* slot = find_locked(database);
-  if (slot != nullptr && slot->held_by == MyProcPid) {
+  for (int i = 0; i < registry->size; ++i) {
+    WorkerSlot* slot = &registry->slots[i];
+    if (slot->held_by != MyProcPid) continue;
     slot->held_by = 0;
     slot->start_after = 0;
     wake_launcher_locked();
@@ -285,6 +292,7 @@ WorkerSlot* registry_attach_worker() {
     pg_atomic_write_u64(&slot->sent, 0);
     pg_atomic_write_u64(&slot->succeeded, 0);
     pg_atomic_write_u64(&slot->failed, 0);
+    slot->last_error[0] = '\0';
     my_slot = slot;
   }
   LWLockRelease(registry->lock);

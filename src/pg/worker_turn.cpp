@@ -38,7 +38,8 @@ void forget_former_ledger(delivery::Dispatcher* dispatcher, Oid extension) {
   known_extension = extension;
 }
 
-void record_and_mark(delivery::Dispatcher* dispatcher) {
+// True where results were recorded.
+bool record_and_mark(delivery::Dispatcher* dispatcher) {
   const delivery::Result* results = nullptr;
   int result_count = 0;
   const delivery::OnTheWire* calls = nullptr;
@@ -56,6 +57,7 @@ void record_and_mark(delivery::Dispatcher* dispatcher) {
     raise(&failure);
   if (result_count > 0) record_results(results, result_count);
   if (call_count > 0) mark_sending(calls, call_count);
+  return result_count > 0;
 }
 
 void read_roles(Turn* turn) {
@@ -85,8 +87,7 @@ void read_roles(Turn* turn) {
 }
 
 void work_on_ledger(Turn* turn) {
-  record_and_mark(turn->dispatcher);
-  if (turn->bind_runs || turn->dispatcher->batch_has_job_calls()) turn->runs_unbound = bind_cron_runs();
+  if (record_and_mark(turn->dispatcher) || turn->from_now) turn->runs_unbound = cron_runs_unbound();
   turn->settings = turn->base;
   apply_stored_worker_settings(&turn->settings);
   if (turn->read_ledger) {
@@ -130,6 +131,7 @@ void fix_session_settings() {
   static const Fixed settings[] = {{"search_path", "pg_catalog, pg_temp"},
                                    {"statement_timeout", "0"},
                                    {"lock_timeout", "1s"},
+                                   {"transaction_timeout", "0"},
                                    {"idle_in_transaction_session_timeout", "0"},
                                    {"default_transaction_isolation", "read committed"},
                                    {"default_transaction_read_only", "off"},
@@ -143,7 +145,9 @@ void fix_session_settings() {
                                    {"enable_hashjoin", "off"},
                                    {"enable_mergejoin", "off"},
                                    {"jit", "off"}};
-  for (const Fixed& setting : settings) SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+  for (const Fixed& setting : settings)
+    if (GetConfigOption(setting.name, true, false) != nullptr)  // not every version has all of them
+      SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void run_turn_transaction(Turn* turn) {
@@ -155,17 +159,25 @@ void run_turn_transaction(Turn* turn) {
   commit_transaction();
 }
 
-bool run_harvest_transaction() {
+namespace {
+
+// One of our SQL functions in a transaction of its own; what `ask` says afterwards.
+bool run_apart(void (*function)(), bool (*ask)()) {
   begin_transaction();
   ExtensionInfo extension;
-  bool outstanding = false;
+  bool left = false;
   if (look_at_extension(&extension) == Standing::kReady)
-    as_owner(extension.owner, [&outstanding] {
-      harvest_pg_net();
-      outstanding = pg_net_calls_outstanding();
+    as_owner(extension.owner, [&left, function, ask] {
+      function();
+      left = ask();
     });
   commit_transaction();
-  return outstanding;
+  return left;
 }
+
+}  // namespace
+
+bool run_harvest_transaction() { return run_apart(harvest_pg_net, pg_net_calls_outstanding); }
+bool run_bind_transaction() { return run_apart(bind_cron_runs, cron_runs_unbound); }
 
 }  // namespace wee5::pg

@@ -99,7 +99,6 @@ class Dispatcher {
   // The oldest results, at most `most`, to be recorded together; they stay until batch_recorded().
   const std::vector<Result>& batch(std::size_t most);
   void batch_recorded();
-  bool batch_has_job_calls() const noexcept { return job_calls_ended_; }
   bool has_results() const noexcept { return !batch_.empty() || !results_.empty(); }
 
   // Calls that have been on the wire for longer than `age_us` and are not marked in the ledger yet.
@@ -112,10 +111,6 @@ class Dispatcher {
   struct RoleSettings {
     core::Setting api_url;
     core::Setting secret;
-  };
-  struct Sending {
-    std::string route;
-    bool by_job = false;
   };
 
   std::size_t limit_of_a_route(std::size_t waiting) const noexcept;
@@ -130,15 +125,14 @@ class Dispatcher {
   std::unordered_map<std::string, bool> more_;
   std::unordered_map<std::string, std::size_t> waiting_by_role_;
   std::unordered_set<std::int64_t> waiting_ids_;
-  std::unordered_map<std::int64_t, Sending> on_the_wire_;
-  std::deque<OnTheWire> unmarked_;  // in the order of their start
+  std::unordered_map<std::int64_t, std::string> on_the_wire_;  // with its route
+  std::deque<OnTheWire> unmarked_;                             // in the order of their start
   std::vector<OnTheWire> marking_;
   std::deque<Result> results_;
   std::vector<Result> batch_;
   std::vector<std::int64_t> known_ids_;
   std::vector<std::string> waiting_roles_;
   std::uint64_t sent_ = 0;
-  bool job_calls_ended_ = false;
 };
 
 }  // namespace wee5::delivery

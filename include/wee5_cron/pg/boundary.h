@@ -112,6 +112,8 @@ inline TextBuffer make_text_buffer(std::size_t capacity) {
 // cannot hold becomes '?': text from the network must never raise.
 char* to_utf8(char* text);
 char* from_utf8(const char* text);
+// For what is stored already and has to go on: what is no UTF-8 there becomes U+FFFD. Never raises but for memory.
+char* to_utf8_lossy(char* text);
 
 inline std::string_view view_or_empty(const char* text) noexcept {
   return text == nullptr ? std::string_view() : std::string_view(text);

@@ -153,6 +153,14 @@ inline PgBackendStatus* backend_status(int index) {
 #endif
 }
 
+inline Oid primary_key_index(Relation relation) {
+#if PG_VERSION_NUM >= 180000
+  return RelationGetPrimaryKeyIndex(relation, false);
+#else
+  return RelationGetPrimaryKeyIndex(relation);
+#endif
+}
+
 inline void materialized_srf(FunctionCallInfo fcinfo) {
 #if PG_VERSION_NUM >= 150000
   InitMaterializedSRF(fcinfo, 0);

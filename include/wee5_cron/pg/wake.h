@@ -11,6 +11,6 @@ void wake_worker_at_commit();
 void wake_database_at_commit(unsigned int database);
 // The database that this transaction holds (registry_hold) is let go when the transaction ends, however it ends. Not
 // before: the launcher would still find a database that is being dropped.
-void release_database_at_end(unsigned int database);
+void release_databases_at_end();
 
 }  // namespace wee5::pg

@@ -48,7 +48,8 @@ void read_due(delivery::Dispatcher* dispatcher, bool from_now, MemoryContext con
 
 bool pg_net_calls_outstanding();
 void harvest_pg_net();
-// Looks up the pg_cron runs of calls by jobs; true where a call has ended whose run is not known yet.
-bool bind_cron_runs();
+// Looks up the runs of calls by pg_cron that have ended; whether one is left whose run is not known yet.
+void bind_cron_runs();
+bool cron_runs_unbound();
 
 }  // namespace wee5::pg

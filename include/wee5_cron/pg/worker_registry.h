@@ -39,9 +39,9 @@ WorkerSlot* registry_slot(int index);
 LWLock* registry_lock();
 
 // A backend's side.
-void registry_wake(Oid database);     // there is work: wakes the worker, or has one started. Never raises.
-void registry_hold(Oid database);     // stops the database's worker, waits until it is gone and keeps it away
-void registry_release(Oid database);  // lets it come back, if the database is still there
+void registry_wake(Oid database);  // there is work: wakes the worker, or has one started. Never raises.
+void registry_hold(Oid database);  // stops the database's worker, waits until it is gone and keeps it away
+void registry_release_mine();      // lets the workers of all databases that this backend holds come back
 WorkerSlot* registry_find(Oid database);
 
 // The launcher's side.

@@ -25,15 +25,14 @@ struct Turn {
   MemoryContext context;  // for what comes out
   WorkerSettings base;    // the settings without what is stored for the database
   bool read_ledger;
-  bool from_now;   // read all routes anew
-  bool bind_runs;  // look up the pg_cron runs of calls that have ended
+  bool from_now;  // read all routes anew
   // Out.
   Standing standing;
   WorkerSettings settings;
   DueRows due;
   RoleRow* roles;  // of all calls that wait or were read
   int role_count;
-  bool runs_unbound;        // a call has ended whose pg_cron run is not known yet
+  bool runs_unbound;        // a call by pg_cron has ended whose run is not known yet
   bool pg_net_outstanding;  // known where the ledger was read
 };
 
@@ -52,5 +51,8 @@ void run_turn_transaction(Turn* turn);
 // Books pg_net's answers, in a transaction of their own: trouble with pg_net's tables is not the ledger's. True where
 // calls are still outstanding.
 bool run_harvest_transaction();
+// Looks up the pg_cron runs of calls that have ended, apart as well: pg_cron's table may be locked. True where one is
+// not known yet.
+bool run_bind_transaction();
 
 }  // namespace wee5::pg
