@@ -185,10 +185,11 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
   auto* transfer = static_cast<Transfer*>(self);
   const std::size_t bytes = size * count;
   const std::size_t most = transfer->request.max_response_bytes;
+  const std::size_t looked_at = most + transfer->secret_margin();
   transfer->body_bytes += bytes;
-  if (transfer->body.size() < most) {
+  if (transfer->body.size() < looked_at) {
     try {
-      transfer->body.append(data, std::min(bytes, most - transfer->body.size()));
+      transfer->body.append(data, std::min(bytes, looked_at - transfer->body.size()));
     } catch (...) {
       transfer->out_of_memory = true;
       return CURL_WRITEFUNC_ERROR;

@@ -72,7 +72,9 @@ class Transfer {
   bool headers_complete = false;
   std::size_t header_bytes = 0;
   std::size_t body_bytes = 0;
-  std::string body;  // the first max_response_bytes of it
+  std::string body;  // the first max_response_bytes of it, and secret_margin() more
+  // A secret that stands across the cut has to be found whole: no spelling of it is longer than percent-encoded.
+  std::size_t secret_margin() const noexcept { return 3 * request.secret.size(); }
   std::array<char, CURL_ERROR_SIZE> error_text;
 
  private:

@@ -142,9 +142,12 @@ void take_answer(Transfer& transfer, Result& result) {
   if (result.response_content_type.size() > kMaxContentTypeBytes) {
     result.response_content_type = core::shorten(result.response_content_type, kMaxContentTypeBytes);
   }
-  result.response_truncated = transfer.body_bytes > transfer.body.size();
+  const std::size_t most = transfer.request.max_response_bytes;
+  result.response_truncated = transfer.body_bytes > most;
+  // Cut after the secret was struck out, not before: half of it would not be found.
+  strike_secret(transfer.body, secret);
+  if (result.response_truncated && transfer.body.size() > most) transfer.body.resize(most);
   result.response_body = core::valid_utf8(transfer.body, result.response_truncated);
-  strike_secret(result.response_body, secret);
 }
 
 void explain(Request& request, Ending ending, std::string location, Result& result) {

@@ -140,6 +140,9 @@ void check_body(CallRequest* request, const CheckedCall* checked) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s carries no body", request->method),
                     errhint("Leave the body out, or call with method => 'POST'.")));
   if (request->body == 0 && checked->needs_body) request->body = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+  // It is sent as UTF-8: what cannot be that is the caller's error, not the worker's.
+  if (request->body != 0 && GetDatabaseEncoding() != PG_UTF8)
+    to_utf8(JsonbToCString(nullptr, &DatumGetJsonbP(request->body)->root, 0));
 }
 
 void read_settings(SettingsRead* settings) {

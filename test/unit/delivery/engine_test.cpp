@@ -313,5 +313,20 @@ TEST(Engine, ACookieIsNotSentBack) {
   EXPECT_EQ(head.find("Cookie"), std::string::npos);
 }
 
+// The cut must not leave the first half of the secret, which nobody would recognise.
+TEST(Engine, StrikesASecretThatStandsAcrossTheCut) {
+  const std::string secret = kSecret;
+  for (std::size_t shown = 0; shown <= secret.size(); ++shown) {
+    LoopbackServer server(always(answer("200 OK", std::string(100, 'a') + secret + std::string(5000, 'b'))));
+    Request request = request_to(server.url());
+    request.max_response_bytes = 100 + shown;
+    const Result result = fetch(request);
+    EXPECT_TRUE(result.response_truncated);
+    EXPECT_LE(result.response_body.size(), request.max_response_bytes);
+    EXPECT_EQ(result.response_body.find(secret.substr(0, 4)), std::string::npos) << result.response_body;
+    EXPECT_TRUE(result.response_body.starts_with(std::string(100, 'a')));
+  }
+}
+
 }  // namespace
 }  // namespace wee5::delivery::test
