@@ -53,7 +53,8 @@ void Transfer::set_fixed_options() {
   WEE5_SET_OPTION(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
   WEE5_SET_OPTION(easy, CURLOPT_PATH_AS_IS, 1L);
   WEE5_SET_OPTION(easy, CURLOPT_HTTP09_ALLOWED, 0L);
-  WEE5_SET_OPTION(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  // HTTP/2 over TLS where the server offers it. A libcurl that was built without it refuses the option.
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
 
   WEE5_SET_OPTION(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   WEE5_SET_OPTION(easy, CURLOPT_SSL_VERIFYPEER, 1L);
