@@ -112,8 +112,9 @@ ROLLBACK;
 BEGIN;
 CREATE EXTENSION pg_cron;
 INSERT INTO wee5_cron.invocation (id, endpoint_path, transport, requested_by, finished_at)
-SELECT id, '/x', 'builtin', 'regress_runner', CASE WHEN id = 4 THEN now() - interval '2 min' END FROM generate_series(1, 5) AS id;
-INSERT INTO wee5_cron.cron_caller (invocation_id, pid) VALUES (1, 101), (2, 102), (3, 103), (4, 104), (99, 105);
+SELECT id, '/x', 'builtin', 'regress_runner', CASE id WHEN 4 THEN now() - interval '2 min' WHEN 5 THEN NULL ELSE now() END
+FROM generate_series(1, 5) AS id;
+INSERT INTO wee5_cron.cron_caller (invocation_id, pid) VALUES (1, 101), (2, 102), (3, 103), (4, 104), (5, 101), (99, 105);
 INSERT INTO cron.job_run_details (runid, jobid, job_pid, username, status, start_time, end_time) VALUES
   (1, 1, 101, 'regress_runner', 'succeeded', now() - interval '1 day', now() - interval '1 day'),
   (2, 1, 101, 'regress_runner', 'running', now() + interval '20 ms', NULL),
@@ -122,7 +123,7 @@ INSERT INTO cron.job_run_details (runid, jobid, job_pid, username, status, start
   (5, 2, 103, 'regress_runner', 'starting', NULL, NULL);
 SELECT wee5_cron.bind_cron_runs();
 SELECT id, cron_run_id FROM wee5_cron.invocation ORDER BY id;
--- Not there yet: 2 and 3 are tried again; 4 ended long ago and 99 is gone.
+-- Not there yet: 2 and 3 are tried again, 5 when it has ended; 4 ended long ago and 99 is gone.
 SELECT * FROM wee5_cron.cron_caller ORDER BY 1;
 UPDATE cron.job_run_details SET start_time = now() WHERE runid = 5;
 SELECT wee5_cron.harvest();
