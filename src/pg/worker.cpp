@@ -357,6 +357,8 @@ void serve_network() {
 
 void handle_interrupts() {
   if (ProcDiePending) stop(1);
+  // A cancel outside of a statement would end the process, and what is on the wire would be sent again.
+  QueryCancelPending = false;
   CHECK_FOR_INTERRUPTS();
   if (ConfigReloadPending) {
     ConfigReloadPending = false;
@@ -413,8 +415,8 @@ void open_dispatcher() {
 
 void wee5_cron_worker_main(Datum arg) {
   pqsignal(SIGTERM, die);
-  // A cancel outside of a statement would end the process, and what is on the wire would be sent again.
-  pqsignal(SIGINT, SIG_IGN);
+  // Not ignored: lock_timeout and statement_timeout arrive as SIGINT.
+  pqsignal(SIGINT, StatementCancelHandler);
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   BackgroundWorkerUnblockSignals();
   // Before the connection applies what ALTER DATABASE stored for sessions: that is read afresh at every turn.
