@@ -80,6 +80,12 @@ Request Dispatcher::make_request(const DueCall& call) const {
   if (role->second.secret.value.empty()) throw missing("app.settings.cron_secret");
   core::check_secret(role->second.secret.value);
 
+  if (call.headers_unreadable) {
+    throw core::Error(
+        core::ErrorKind::kNotReady, "the row's headers are not a JSON object of strings",
+        "Make the call again with wee5_cron.invoke(), which checks them: headers => '{\"X-Name\": \"value\"}'.");
+  }
+
   core::RequestIdentity identity;
   identity.invocation_id = call.id;
   identity.attempt = call.attempt;

@@ -6,8 +6,19 @@ namespace wee5::pg {
 
 namespace {
 
-char* text_of(const JsonbValue* value) {
-  return to_utf8(pnstrdup(value->val.string.val, static_cast<Size>(value->val.string.len)));
+char* text_of(const JsonbValue* value, bool stored) {
+  char* text = pnstrdup(value->val.string.val, static_cast<Size>(value->val.string.len));
+  return stored ? to_utf8_lossy(text) : to_utf8(text);
+}
+
+bool all_values_are_strings(Jsonb* jsonb) {
+  JsonbIterator* iterator = JsonbIteratorInit(&jsonb->root);
+  JsonbValue value;
+  bool all = true;
+  for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true); token != WJB_DONE;
+       token = JsonbIteratorNext(&iterator, &value, true))
+    all = all && (token != WJB_VALUE || value.type == jbvString);
+  return all;
 }
 
 JsonbValue string_value(const char* utf8) {
@@ -19,9 +30,7 @@ JsonbValue string_value(const char* utf8) {
   return value;
 }
 
-}  // namespace
-
-void headers_from_jsonb(Jsonb* jsonb, HeaderList* headers) {
+void read_headers(Jsonb* jsonb, HeaderList* headers, bool stored) {
   memset(headers, 0, sizeof(*headers));
   if (jsonb == nullptr) return;
   if (!JB_ROOT_IS_OBJECT(jsonb))
@@ -37,16 +46,27 @@ void headers_from_jsonb(Jsonb* jsonb, HeaderList* headers) {
   char* name = nullptr;
   for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true); token != WJB_DONE;
        token = JsonbIteratorNext(&iterator, &value, true)) {
-    if (token == WJB_KEY) name = text_of(&value);
+    if (token == WJB_KEY) name = text_of(&value, stored);
     if (token != WJB_VALUE) continue;
     if (value.type != jbvString)
       ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                       errmsg("the value of header \"%s\" is not a string", from_utf8(name)),
                       errhint("Write every header's value as a JSON string: '{\"X-Count\": \"5\"}'.")));
     headers->names[headers->count] = name;
-    headers->values[headers->count] = text_of(&value);
+    headers->values[headers->count] = text_of(&value, stored);
     ++headers->count;
   }
+}
+
+}  // namespace
+
+void headers_from_jsonb(Jsonb* jsonb, HeaderList* headers) { read_headers(jsonb, headers, false); }
+
+bool headers_from_stored_jsonb(Jsonb* jsonb, HeaderList* headers) {
+  memset(headers, 0, sizeof(*headers));
+  if (jsonb != nullptr && (!JB_ROOT_IS_OBJECT(jsonb) || !all_values_are_strings(jsonb))) return false;
+  read_headers(jsonb, headers, true);
+  return true;
 }
 
 Jsonb* jsonb_from_headers(const HeaderList* headers) {

@@ -80,6 +80,7 @@ delivery::DueCall due_call(const DueRow& row) {
   call.has_body = row.body != nullptr;
   if (call.has_body) call.body = row.body;
   for (int i = 0; i < row.headers.count; ++i) call.headers.push_back({row.headers.names[i], row.headers.values[i]});
+  call.headers_unreadable = row.headers_unreadable;
   call.timeout_ms = row.timeout_ms;
   call.requested_by = row.requested_by;
   call.job_name = view_or_empty(row.job_name);

@@ -184,7 +184,7 @@ void copy_due_row(HeapTuple tuple, TupleDesc descriptor, DueRow* row) {
   row->method = text_at(tuple, descriptor, 6);
   row->body = text_at(tuple, descriptor, 7);
   Datum headers = SPI_getbinval(tuple, descriptor, 8, &is_null);
-  headers_from_jsonb(is_null ? nullptr : DatumGetJsonbP(headers), &row->headers);
+  row->headers_unreadable = !headers_from_stored_jsonb(is_null ? nullptr : DatumGetJsonbP(headers), &row->headers);
   Datum timeout = SPI_getbinval(tuple, descriptor, 9, &is_null);
   row->timeout_ms = is_null ? 0 : milliseconds_of(DatumGetIntervalP(timeout));
   row->requested_by = SPI_getvalue(tuple, descriptor, 10);

@@ -27,8 +27,9 @@ struct DueCall {
   std::string body;
   bool has_body = false;
   std::vector<core::Header> headers;
-  std::int64_t timeout_ms = 0;  // 0: the default
-  std::string requested_by;     // whose settings count
+  bool headers_unreadable = false;  // the ledger holds something else there: the call fails with reason `config`
+  std::int64_t timeout_ms = 0;      // 0: the default
+  std::string requested_by;         // whose settings count
   std::string job_name;
   std::string scheduled_at;  // RFC 3339
   std::string idempotency_key;

@@ -17,7 +17,8 @@ struct DueRow {
   char* method;
   char* body;  // NULL: none
   HeaderList headers;
-  int64 timeout_ms;  // 0: the default
+  bool headers_unreadable;  // somebody wrote them by hand, and not as an object of strings
+  int64 timeout_ms;         // 0: the default
   char* requested_by;
   char* job_name;      // NULL: none
   char* scheduled_at;  // RFC 3339; NULL: none
