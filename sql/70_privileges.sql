@@ -49,7 +49,9 @@ DECLARE
   calls constant text[] := array[
     format('EXECUTE ON FUNCTION %I.invoke_cron_endpoint(text)', call_schema),
     'EXECUTE ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval)',
-    'EXECUTE ON FUNCTION wee5_cron.wait_for(bigint, interval)'];
+    'EXECUTE ON FUNCTION wee5_cron.wait_for(bigint, interval)',
+    -- run() works with its caller's rights, so these include what it asks.
+    'EXECUTE ON PROCEDURE wee5_cron.run(text)', 'EXECUTE ON FUNCTION wee5_cron.commit_is_possible()'];
   reads constant text[] := array[
     'SELECT ON TABLE wee5_cron.invocation', 'SELECT ON TABLE wee5_cron.attempt', 'SELECT ON TABLE wee5_cron.job',
     'SELECT ON TABLE wee5_cron.job_status', 'EXECUTE ON FUNCTION wee5_cron.job_status_rows()',

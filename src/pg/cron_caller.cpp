@@ -50,12 +50,18 @@ void find_job_by_command(CronCaller* caller, MemoryContext context) {
   caller->schedule = copy_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, context);
 }
 
-// Where pg_cron is in another database: the one job that we know for the path.
+// Where pg_cron is in another database: the one job that we know for the path. What wee5_cron.job says counts more than
+// the jobs whose lines register_jobs() printed here.
 void find_job_by_path(CronCaller* caller, const char* path, MemoryContext context) {
   Oid types[1] = {TEXTOID};
   Datum values[1] = {CStringGetTextDatum(path)};
-  int result = SPI_execute_with_args("SELECT job_name FROM wee5_cron.job WHERE endpoint_path = $1 LIMIT 2", 1, types,
-                                     values, nullptr, true, 2);
+  int result = SPI_execute_with_args(
+      "SELECT j.job_name FROM wee5_cron.job j WHERE j.endpoint_path = $1"
+      " UNION ALL"
+      " SELECT r.job_name FROM wee5_cron.jobs_to_register() r WHERE r.endpoint_path = $1"
+      " AND NOT EXISTS (SELECT FROM wee5_cron.job j WHERE j.endpoint_path = $1)"
+      " LIMIT 2",
+      1, types, values, nullptr, true, 2);
   if (result == SPI_OK_SELECT && SPI_processed == 1)
     caller->job_name = copy_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, context);
 }

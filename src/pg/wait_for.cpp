@@ -1,4 +1,4 @@
-// wee5_cron.wait_for(): waits until a call has ended.
+// wee5_cron.wait_for(): waits until a call has ended. And what wee5_cron.run(), which waits by it, has to know before.
 
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/guc.h"
@@ -99,9 +99,14 @@ Relation open_ledger() {
   return table_open(table, AccessShareLock);
 }
 
+// Now plus the timeout. What lies beyond the calendar, infinity among it, is for ever: timestamptz's own + would raise.
 TimestampTz deadline_after(const Interval* timeout) {
-  return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
-                                                 IntervalPGetDatum(timeout)));
+  TimestampTz now = GetCurrentTimestamp();
+  double days = static_cast<double>(timeout->month) * DAYS_PER_MONTH + timeout->day;
+  double microseconds = days * static_cast<double>(USECS_PER_DAY) + static_cast<double>(timeout->time);
+  if (microseconds <= 0) return now;
+  if (microseconds >= static_cast<double>(END_TIMESTAMP - now)) return DT_NOEND;
+  return now + static_cast<int64>(microseconds);
 }
 
 Datum wait_until_finished(int64 id, TimestampTz deadline) {
@@ -137,6 +142,12 @@ WEE5_SQL_FUNCTION(wee5_cron_wait_for) {
                     errhint("Leave it out for one minute.")));
   int64 id = PG_GETARG_INT64(0);
   PG_RETURN_DATUM(wait_until_finished(id, deadline_after(PG_GETARG_INTERVAL_P(1))));
+}
+
+// wee5_cron.commit_is_possible() -> boolean
+WEE5_SQL_FUNCTION(wee5_cron_commit_is_possible) {
+  (void)fcinfo;
+  PG_RETURN_BOOL(commit_is_possible());
 }
 
 }  // namespace wee5::pg

@@ -153,6 +153,16 @@ inline PgBackendStatus* backend_status(int index) {
 #endif
 }
 
+// Whether the procedure that calls us may COMMIT. Version 14 got the exact answer in a minor release only; there a
+// function that calls the procedure goes unnoticed, and the COMMIT itself raises.
+inline bool commit_is_possible() {
+#if PG_VERSION_NUM >= 150000
+  return SPI_inside_nonatomic_context();
+#else
+  return !IsTransactionBlock() && !IsSubTransaction();
+#endif
+}
+
 inline Oid primary_key_index(Relation relation) {
 #if PG_VERSION_NUM >= 180000
   return RelationGetPrimaryKeyIndex(relation, false);
