@@ -1,17 +1,12 @@
 -- How the jobs are doing, with the eyes of the extension's owner: cron.job shows a user no more than his own jobs.
 
-CREATE FUNCTION wee5_cron.next_run(schedule text) RETURNS timestamptz
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_next_run';
-COMMENT ON FUNCTION wee5_cron.next_run(text) IS
-  'Internal, of the view job_status: when pg_cron will start a job of this schedule next, NULL if never';
-
 -- The jobs, each with the runs that pg_cron booked as failed, newest first. Dynamic SQL: pg_cron may come after us, and
 -- leave before. The run history has one index, on runid, so only its newest part is read. A run whose connection failed
 -- has no time at all: it gets that of the next run that has one, and where none followed it has just happened.
 -- filter: the ledger's rows of the job, as a condition on invocation i with $1 the job's name, $2 its user, $3 its jobid.
 CREATE FUNCTION wee5_cron.jobs_that_call(OUT job_name text, OUT jobid bigint, OUT schedule text, OUT active boolean,
                                          OUT endpoint_path text, OUT username text, OUT filter text,
+                                         OUT last_start timestamptz,
                                          OUT failed_runs bigint[], OUT failed_at timestamptz[], OUT failed_with text[])
   RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -30,7 +25,7 @@ BEGIN
       SELECT coalesce(j.job_name, n.name), NULL::bigint, NULL::text, NULL::boolean,
              coalesce(j.endpoint_path, (SELECT i.endpoint_path FROM wee5_cron.invocation i
                                         WHERE i.job_name = n.name ORDER BY i.id DESC LIMIT 1)),
-             NULL::text, 'i.job_name = $1', NULL::bigint[], NULL::timestamptz[], NULL::text[]
+             NULL::text, 'i.job_name = $1', NULL::timestamptz, NULL::bigint[], NULL::timestamptz[], NULL::text[]
       FROM wee5_cron.job j
       FULL JOIN (SELECT name FROM named WHERE name IS NOT NULL) n ON n.name = j.job_name
       WHERE j.job_name IS NULL OR j.endpoint_path IS NOT NULL;
@@ -52,12 +47,15 @@ BEGIN
              'AND i.cron_run_id IN (SELECT d.runid FROM cron.job_run_details d WHERE d.jobid = $3)'
            WHEN count(*) OVER (PARTITION BY j.jobname) > 1 THEN 'i.job_name = $1 AND i.requested_by = $2'
            ELSE 'i.job_name = $1' END,
-           f.runs, f.times, f.messages
+           f.last_start, f.runs, f.times, f.messages
     FROM cron.job j
     CROSS JOIN LATERAL (
-      SELECT array_agg(run.runid ORDER BY run.runid DESC) AS runs, array_agg(run.at ORDER BY run.runid DESC) AS times,
-             array_agg(btrim(run.return_message, E' \r\n') ORDER BY run.runid DESC) AS messages
-      FROM run WHERE run.jobid = j.jobid AND run.status = 'failed'
+      SELECT max(run.start_time) AS last_start,
+             array_agg(run.runid ORDER BY run.runid DESC) FILTER (WHERE run.status = 'failed') AS runs,
+             array_agg(run.at ORDER BY run.runid DESC) FILTER (WHERE run.status = 'failed') AS times,
+             array_agg(btrim(run.return_message, E' \r\n') ORDER BY run.runid DESC) FILTER (WHERE run.status = 'failed')
+               AS messages
+      FROM run WHERE run.jobid = j.jobid
     ) f
     WHERE j.database = current_database() AND wee5_cron.calls_us(j.command)
   $query$;
@@ -131,7 +129,7 @@ BEGIN
     schedule := job.schedule;
     active := job.active;
     endpoint_path := job.endpoint_path;
-    next_run := CASE WHEN job.active THEN wee5_cron.next_run(job.schedule) END;
+    next_run := CASE WHEN job.active THEN (wee5_cron.ticks(job.schedule, now(), 1, job.last_start))[1] END;
     last_invocation_id := seen.id;
     last_status := seen.status;
     last_http_status := seen.http_status;

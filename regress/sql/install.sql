@@ -26,12 +26,16 @@ SELECT jobname, schedule, command, database, username, active FROM cron.job ORDE
 SELECT j.job_name, j.endpoint_path, j.registered, c.jobname = j.job_name AS same_name
 FROM wee5_cron.job j JOIN cron.job c USING (jobid) ORDER BY jobid;
 
--- What it is made of.
+-- What it is made of. Unaligned: a new object is one new line.
+\pset format unaligned
+\pset footer off
 SELECT pg_describe_object(d.classid, d.objid, 0) AS object
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'wee5_cron'
   AND d.classid <> 'pg_type'::regclass  -- which ones are members depends on the version of Postgres
-ORDER BY 1;
+ORDER BY pg_describe_object(d.classid, d.objid, 0) COLLATE "C";
+\pset format aligned
+\pset footer on
 SELECT c.oid::regclass AS dumped_with_its_rows
 FROM pg_extension e, unnest(e.extconfig) AS t JOIN pg_class c ON c.oid = t
 WHERE e.extname = 'wee5_cron' ORDER BY c.relname;

@@ -5,27 +5,12 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/cron_caller.h"
+#include "wee5_cron/pg/cron_clock.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
 
 namespace wee5::pg {
 
 namespace {
-
-pg_tz* cron_zone = nullptr;
-
-// cron.timezone where pg_cron has it (1.5 and later); before it thinks in GMT.
-void load_cron_zone() {
-  const char* name = GetConfigOption("cron.timezone", true, false);
-  cron_zone = pg_tzset(name != nullptr && name[0] != '\0' ? name : "GMT");
-  if (cron_zone == nullptr) cron_zone = pg_tzset("GMT");
-}
-
-// The wall clock that pg_cron compares with. pg_localtime() neither allocates nor raises.
-core::LocalMinute cron_clock(std::int64_t unix_seconds) {
-  pg_time_t time = static_cast<pg_time_t>(unix_seconds);
-  const pg_tm* local = pg_localtime(&time, cron_zone);
-  return core::LocalMinute{local->tm_min, local->tm_hour, local->tm_mday, local->tm_mon + 1, local->tm_wday};
-}
 
 bool is_pg_cron_session() {
   if (MyBgworkerEntry != nullptr) return strcmp(MyBgworkerEntry->bgw_type, "pg_cron") == 0;
@@ -68,20 +53,19 @@ void find_job_by_path(CronCaller* caller, const char* path, MemoryContext contex
 
 // The newest tick of the schedule at or before the transaction's start: jobs start seconds late.
 void find_tick(CronCaller* caller) {
-  load_cron_zone();
+  load_cron_clock();
   pg_time_t now = timestamptz_to_time_t(GetCurrentTransactionStartTimestamp());
   std::int64_t tick = 0;
   bool found = false;
   CppFailure failure;
   const char* text = caller->schedule;
   if (!run_cpp(&failure, [&] {
-        // pg_cron accepted the text already, so whatever any version understands is meant.
-        std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(text, {true, true});
+        std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(text, cron_dialect());
         if (!schedule) return;
         if (schedule->interval_seconds() > 0) {
           tick = now;
           found = true;
-        } else if (std::optional<std::int64_t> newest = schedule->newest_at_or_before(now, cron_clock)) {
+        } else if (std::optional<std::int64_t> newest = schedule->newest_at_or_before(now, cron_wall_clock)) {
           tick = *newest;
           found = true;
         }
@@ -110,28 +94,6 @@ void identify_caller(CronCaller* caller, const char* path) {
     find_job_by_command(caller, context);
   SPI_finish();
   if (caller->schedule != nullptr) find_tick(caller);
-}
-
-// wee5_cron.next_run(schedule text) -> timestamptz: the first tick after now; NULL where there is none.
-WEE5_SQL_FUNCTION(wee5_cron_next_run) {
-  if (PG_ARGISNULL(0)) PG_RETURN_NULL();
-  const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
-  load_cron_zone();
-  pg_time_t now = timestamptz_to_time_t(GetCurrentTimestamp());
-  std::int64_t next = 0;
-  bool found = false;
-  CppFailure failure;
-  if (!run_cpp(&failure, [&] {
-        std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(schedule_text, {true, true});
-        if (!schedule || schedule->interval_seconds() > 0) return;
-        if (std::optional<std::int64_t> tick = schedule->next_after(now, cron_clock)) {
-          next = *tick;
-          found = true;
-        }
-      }))
-    raise(&failure);
-  if (!found) PG_RETURN_NULL();
-  PG_RETURN_TIMESTAMPTZ(time_t_to_timestamptz(static_cast<pg_time_t>(next)));
 }
 
 }  // namespace wee5::pg

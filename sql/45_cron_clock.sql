@@ -1,0 +1,14 @@
+-- When pg_cron starts a job: the schedule as the installed version reads it, in the time zone that it thinks in.
+
+CREATE FUNCTION wee5_cron.ticks(schedule text, after timestamptz, count int, last_start timestamptz DEFAULT NULL)
+  RETURNS timestamptz[]
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_ticks';
+COMMENT ON FUNCTION wee5_cron.ticks(text, timestamptz, int, timestamptz) IS
+  'Internal: the next times, at most count, at which pg_cron starts a job of this schedule. ''N seconds'' counts from last_start';
+
+CREATE FUNCTION wee5_cron.newest_tick(schedule text, at timestamptz) RETURNS timestamptz
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_newest_tick';
+COMMENT ON FUNCTION wee5_cron.newest_tick(text, timestamptz) IS
+  'Internal: the newest minute, that one included, at which pg_cron starts a job of this schedule; NULL without one';

@@ -1,0 +1,105 @@
+// When pg_cron starts a job: its schedules, read as the installed version reads them, on its clock.
+
+#include "wee5_cron/pg/cron_clock.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <vector>
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary.h"
+
+namespace wee5::pg {
+
+namespace {
+
+constexpr int kMostTicks = 100'000;
+
+pg_tz* zone = nullptr;
+core::CronDialect dialect;
+
+// The ticks after `after`, at most `count`. 'N seconds' counts from the job's last start: pg_cron starts it N seconds
+// after that, or at once where that time is over.
+std::vector<std::int64_t> find_ticks(const char* text, std::int64_t after, std::optional<std::int64_t> last_start,
+                                     int count) {
+  std::vector<std::int64_t> ticks;
+  const std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(text, dialect);
+  if (!schedule) return ticks;
+  if (const int seconds = schedule->interval_seconds(); seconds > 0) {
+    std::int64_t tick = last_start ? std::max(*last_start + seconds, after) : after + seconds;
+    for (; count > 0; --count, tick += seconds) ticks.push_back(tick);
+    return ticks;
+  }
+  std::optional<std::int64_t> tick = schedule->next_after(after, cron_wall_clock);
+  for (; tick && count > 0; --count, tick = schedule->next_after(*tick, cron_wall_clock)) ticks.push_back(*tick);
+  return ticks;
+}
+
+}  // namespace
+
+void load_cron_clock() {
+  const char* name = GetConfigOption("cron.timezone", true, false);
+  zone = pg_tzset(name != nullptr && name[0] != '\0' ? name : "GMT");
+  if (zone == nullptr) zone = pg_tzset("GMT");
+  dialect.seconds = name != nullptr;
+  // Came with the same version as '$'.
+  dialect.last_day = GetConfigOption("cron.launch_active_jobs", true, false) != nullptr;
+}
+
+core::CronDialect cron_dialect() { return dialect; }
+
+// pg_localtime() neither allocates nor raises.
+core::LocalMinute cron_wall_clock(std::int64_t unix_seconds) {
+  pg_time_t time = static_cast<pg_time_t>(unix_seconds);
+  const pg_tm* local = pg_localtime(&time, zone);
+  return core::LocalMinute{local->tm_min, local->tm_hour, local->tm_mday, local->tm_mon + 1, local->tm_wday};
+}
+
+// wee5_cron.ticks(schedule text, after timestamptz, count int, last_start timestamptz) -> timestamptz[]
+WEE5_SQL_FUNCTION(wee5_cron_ticks) {
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2)) PG_RETURN_NULL();
+  const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1))) PG_RETURN_NULL();
+  std::int64_t after = timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(1));
+  int count = Max(0, Min(PG_GETARG_INT32(2), kMostTicks));
+  bool has_last_start = !PG_ARGISNULL(3);
+  std::int64_t last_start = has_last_start ? timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(3)) : 0;
+  load_cron_clock();
+
+  std::int64_t* ticks = static_cast<std::int64_t*>(palloc(sizeof(std::int64_t) * static_cast<Size>(count)));
+  int found = 0;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const auto start = has_last_start ? std::optional(last_start) : std::nullopt;
+        for (std::int64_t tick : find_ticks(schedule_text, after, start, count)) ticks[found++] = tick;
+      }))
+    raise(&failure);
+  Datum* values = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<Size>(found)));
+  for (int i = 0; i < found; ++i)
+    values[i] = TimestampTzGetDatum(time_t_to_timestamptz(static_cast<pg_time_t>(ticks[i])));
+  PG_RETURN_ARRAYTYPE_P(
+      construct_array(values, found, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+// wee5_cron.newest_tick(schedule text, at timestamptz) -> timestamptz
+WEE5_SQL_FUNCTION(wee5_cron_newest_tick) {
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1))) PG_RETURN_NULL();
+  const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  std::int64_t at = timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(1));
+  load_cron_clock();
+  std::int64_t tick = 0;
+  bool found = false;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(schedule_text, dialect);
+        if (!schedule) return;
+        const std::optional<std::int64_t> newest = schedule->newest_at_or_before(at, cron_wall_clock);
+        found = newest.has_value();
+        tick = newest.value_or(0);
+      }))
+    raise(&failure);
+  if (!found) PG_RETURN_NULL();
+  PG_RETURN_TIMESTAMPTZ(time_t_to_timestamptz(static_cast<pg_time_t>(tick)));
+}
+
+}  // namespace wee5::pg
