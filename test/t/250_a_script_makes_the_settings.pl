@@ -1,0 +1,142 @@
+# scripts/generate-cron-config.ts, piped into psql: afterwards the app is called with its secret.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+use Cwd qw(abs_path);
+use IPC::Run ();
+use JSON::PP;
+
+my $root    = abs_path("$FindBin::RealBin/../..");
+my $modules = "$root/test/scripts/node_modules";
+plan skip_all => 'tsx is not installed: npm ci --prefix test/scripts' unless -e "$modules/tsx/dist/cli.mjs";
+
+my $app = PostgreSQL::Test::Utils::tempdir;
+
+# The script's standard output and error, run in the app's directory with these variables.
+sub generate {
+    my ($variables, @options) = @_;
+    my %environment = (PATH => $ENV{PATH}, HOME => $app, TMPDIR => $app, %$variables);
+    my ($stdout, $stderr);
+    IPC::Run::run(
+        [ 'node', "$modules/tsx/dist/cli.mjs", "$root/scripts/generate-cron-config.ts", @options ],
+        '<', \undef, '>', \$stdout, '2>', \$stderr,
+        init => sub { chdir $app; %ENV = %environment })
+      or die "generate-cron-config @options: $stderr";
+    return ($stdout, $stderr);
+}
+
+# Every character that means something to SQL, psql, dotenv or a dollar quote.
+my $secret = q{it's a \\ "secret" $$ $wee5$ %L :x :'x' \'; DROP TABLE wee5_cron.invocation; -- };
+$secret =~ s/\s+\z//;
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $node     = Wee5Cron::Node->start_new('main');
+$node->install('postgres');
+
+my %here = (APP_URL => $receiver->url . '/prefix', CRON_SECRET => $secret);
+my $calls = 0;
+
+# A call of that database reaches the app with the secret.
+sub calls_the_app {
+    my ($database, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $path = '/call-' . ++$calls;
+    my $row  = $node->finished($database, $node->call($database, $path));
+    fields_are($row, { status => 'succeeded', url => "$here{APP_URL}$path" }, $name);
+    my @requests = $receiver->requests("/prefix$path");
+    is(join(' ', map { $_->{bearer} } @requests), 'match', '... with the secret');
+    return;
+}
+
+# --to guc, in the database that it is run in, with either meaning of a backslash.
+my ($sql) = generate(\%here, '--to', 'guc', '--allow-localhost');
+for my $conforming (qw(on off)) {
+    $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
+    ok($node->error_of('postgres', q{SELECT invoke_cron_endpoint('/x')}), 'nothing is set');
+    local $ENV{PGOPTIONS} = "-c standard_conforming_strings=$conforming";
+    $node->safe_psql('postgres', $sql);
+    calls_the_app('postgres', "guc, with standard_conforming_strings = $conforming");
+}
+
+# --database, from another one.
+my $name = q{my "app"; $1 :x};
+$node->safe_psql('postgres', q{CREATE DATABASE "my ""app""; $1 :x"});
+$node->safe_psql($name, 'CREATE EXTENSION wee5_cron');
+($sql) = generate(\%here, '--to', 'guc', '--database', $name, '--allow-localhost');
+$node->safe_psql('postgres', $sql);
+calls_the_app($name, 'guc for another database');
+
+# Rotation: the app has a new secret, the database gets it by the same line; and the new one is in .env.local.
+my (undef, $note) = generate({ APP_URL => $here{APP_URL} }, '--to', 'guc', '--allow-localhost', '--generate-secret');
+my ($fresh) = $note =~ /^CRON_SECRET=([0-9a-f]{64})$/m;
+PostgreSQL::Test::Utils::append_to_file("$app/.env.local", $note);
+$receiver = Wee5Cron::Receiver->start(secret => $fresh);
+$here{APP_URL} = $receiver->url . '/prefix';
+PostgreSQL::Test::Utils::append_to_file("$app/.env.local", "SUPABASE_APP_URL='$here{APP_URL}'\n");
+($sql) = generate({}, '--to', 'guc', '--allow-localhost');
+$node->safe_psql('postgres', $sql);
+calls_the_app('postgres', 'a new secret, from .env.local');
+
+# What the script takes, the extension takes, and the other way round.
+my $ok = '0123456789abcdef';
+my @values = (
+    (map { { url => $_, secret => $ok } } qw(
+          https://app.example.com https://app.example.com/ https://app.example.com// HTTPS://App.Example.com:8443
+          https://app.example.com:443/ https://example.com/base https://example.com/base/ https://example.com/base//
+          https://example.com/a//b https://example.com/a/../b https://example.com/%2e%2e https://example.com/a%2f..
+          https://example.com/50% https://example.com/50%25 https://example.com/it's https://example.com/$a*(b)
+          https://example.com/{a}|b^c` https://example.com/~a https://user@example.com https://user:pw@example.com
+          https://example.com?x=1 https:\\\\example.com https://example.com:0 https://example.com:65535
+          https://example.com:65536 https://example.com:80x https://example.com:-1 https://:443 https:// https:///x
+          example.com //example.com ftp://example.com https:/example.com https:example.com https://exa%6dple.com
+          https://xn--bcher-kva.example https://[::1] https://[::1]:8443 https://[::1 https://[zz] https://[1:2]
+          https://93.184.216.34 http://app http://app:3000 http://app_1 http://app. http://app.internal http://app.local
+          http://APP.LOCAL. http://app.localhost http://localhost:3000 http://LOCALHOST http://example.com
+          http://local http://app.local.example.com http://127.0.0.1 http://127.1 http://0x7f.1 http://2130706433
+          http://017700000001 http://1572395042 http://93.184.216.34 http://10.0.0.1 http://10.256 http://172.15.0.1
+          http://172.16.0.1 http://172.31.255.255 http://172.32.0.1 http://192.168.0.1 http://192.169.0.1
+          http://169.254.0.1 http://0.0.0.0 http://[::1] http://[fd00::1] http://[fe80::1] http://[fe80::1%25eth0]
+          http://[fec0::1] http://[2001:db8::1] http://[::ffff:10.0.0.1] http://[::ffff:93.184.216.34] http://1.2.3.4.5
+          )),
+    (map { { url => $_, secret => $ok } } 'https://example.com/a b', "https://example.com/a\tb", "https://example.com\x7f",
+        ' https://example.com ', 'https://example.com#x', "https://example.com/gr\xf6\xdfe", "https://b\xfccher.example", "https://app\x{3002}example",
+        'https://example.com/' . 'x' x 2047, 'https://example.com/' . 'x' x 2048),
+    (map { { url => 'https://example.com', secret => $_ } } "$ok\ta", "$ok\na", "$ok\ra", "$ok\x01a", "$ok\x7fa", "$ok a",
+        "$ok\xe4", "$ok\x{3042}", "$ok'\\\"`\$"),
+);
+my $json = JSON::PP->new->ascii;
+my $verdicts;
+IPC::Run::run([ 'node', "$root/test/scripts/judge_values.js" ], '<', \$json->encode(\@values), '>', \$verdicts)
+  or die 'judge_values.js failed';
+my @script = map { $_ ? 'taken' : 'refused' } @{ $json->decode($verdicts) };
+
+# All in one transaction, which is rolled back: nothing is sent.
+my @sql = map {
+    my ($url, $bearer) = map { my $text = $_; $text =~ s/([\\'])/$1$1/g; "E'" . _escaped($text) . "'" } @$_{qw(url secret)};
+    "SELECT pg_temp.verdict($url, $bearer);"
+} @values;
+
+sub _escaped {
+    my ($text) = @_;
+    $text =~ s/([^\x20-\x7e])/sprintf '\\u%04x', ord $1/ge;
+    return $text;
+}
+my @extension = split /\n/, $node->safe_psql('postgres', join "\n", <<'SQL', @sql, 'ROLLBACK;');
+BEGIN;
+CREATE FUNCTION pg_temp.verdict(api_url text, cron_secret text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('ALTER DATABASE postgres SET app.settings.api_url = %L', api_url);
+  EXECUTE format('ALTER DATABASE postgres SET app.settings.cron_secret = %L', cron_secret);
+  PERFORM public.invoke_cron_endpoint('/x');
+  RETURN 'taken';
+EXCEPTION WHEN object_not_in_prerequisite_state THEN
+  RETURN 'refused';
+END $$;
+SQL
+is(scalar @extension, scalar @values, 'the extension has judged them all');
+my @differ = grep { $script[$_] ne ($extension[$_] // '') } 0 .. $#values;
+ok(!@differ, 'script and extension refuse the same addresses and secrets');
+diag(join "\n", map { "$script[$_] by the script, $extension[$_] by the extension: " . $json->encode($values[$_]) } @differ);
+ok(scalar(grep({ $_ eq 'taken' } @script)) > 30 && scalar(grep { $_ eq 'refused' } @script) > 30, '... and not all of one kind');
+
+done_testing();
