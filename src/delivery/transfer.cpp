@@ -30,6 +30,16 @@ const std::string& default_ca_file() {
   return path;
 }
 
+constexpr std::string_view kRetryAfter = "retry-after:";
+
+// Whether the line is of the header that `lower_name` names, its colon included.
+bool is_header(std::string_view line, std::string_view lower_name) {
+  if (line.size() < lower_name.size()) return false;
+  return std::equal(lower_name.begin(), lower_name.end(), line.begin(), [](char wanted, char byte) {
+    return wanted == (byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte);
+  });
+}
+
 bool is_blank(std::string_view text) { return text.find_first_not_of(" \t") == std::string_view::npos; }
 
 }  // namespace
@@ -123,6 +133,7 @@ void Transfer::forget_answer() noexcept {
   handshaking = false;
   headers_complete = false;
   header_bytes = 0;
+  retry_after[0] = '\0';
   body_bytes = 0;
   body.clear();
   error_text[0] = '\0';
@@ -201,6 +212,16 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
   return CURL_WRITEFUNC_ERROR;
 }
 
+void Transfer::keep_retry_after(std::string_view value) noexcept {
+  const std::size_t begin = value.find_first_not_of(" \t");
+  const std::size_t end = value.find_last_not_of(" \t\r\n");
+  if (begin == std::string_view::npos || end == std::string_view::npos) return;
+  value = value.substr(begin, end + 1 - begin);
+  if (value.size() >= retry_after.size()) return;
+  std::copy(value.begin(), value.end(), retry_after.begin());
+  retry_after[value.size()] = '\0';
+}
+
 std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count, void* self) noexcept {
   auto* transfer = static_cast<Transfer*>(self);
   const std::string_view line(data, size * count);
@@ -208,7 +229,11 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
   if (transfer->header_bytes > kMaxHeaderBytes) return CURL_WRITEFUNC_ERROR;
   // libcurl calls it success when the connection closes in the middle of the header lines. The empty line after "100
   // Continue" is followed by another status line.
-  if (line.starts_with("HTTP/")) transfer->headers_complete = false;
+  if (line.starts_with("HTTP/")) {
+    transfer->headers_complete = false;
+    transfer->retry_after[0] = '\0';
+  }
+  if (is_header(line, kRetryAfter)) transfer->keep_retry_after(line.substr(kRetryAfter.size()));
   if (line == "\r\n" || line == "\n") transfer->headers_complete = true;
   return line.size();
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "deadline_heap.hpp"
@@ -71,6 +72,7 @@ class Transfer {
   TimePoint handshake_begun;
   bool headers_complete = false;
   std::size_t header_bytes = 0;
+  std::array<char, 64> retry_after{};  // its value with a NUL behind it; a longer one is none
   std::size_t body_bytes = 0;
   std::string body;  // the first max_response_bytes of it, and secret_margin() more
   // A secret that stands across the cut has to be found whole: no spelling of it is longer than percent-encoded.
@@ -78,6 +80,7 @@ class Transfer {
   std::array<char, CURL_ERROR_SIZE> error_text;
 
  private:
+  void keep_retry_after(std::string_view value) noexcept;
   void set_fixed_options();
   void set_method();
   void set_headers();

@@ -217,6 +217,7 @@ Result make_result(Transfer& transfer, Ending ending) {
   std::string location;
   if (transfer.sendings > 0) {
     take_answer(transfer, result);
+    if (transfer.headers_complete) result.retry_after = transfer.retry_after.data();
     const bool redirect = result.http_status >= 300 && result.http_status < 400;
     if (redirect) location = text_of(transfer, CURLINFO_REDIRECT_URL);
   }

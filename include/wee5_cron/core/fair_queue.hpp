@@ -26,6 +26,9 @@ class FairQueue {
   // taken, nothing waits, or whatever waits has reached its route's share.
   std::optional<Item> take();
   void release(std::string_view route);
+  // Takes out the first waiting item that `wanted` says yes to, wherever it is; nullopt: none.
+  template <class Wanted>
+  std::optional<Item> remove(Wanted wanted);
 
   std::size_t waiting() const noexcept { return waiting_; }
   std::size_t waiting_of(std::string_view route) const;
@@ -84,6 +87,25 @@ void FairQueue<Item>::release(std::string_view route) {
   --found->second.in_flight;
   --in_flight_;
   if (found->second.in_flight == 0 && found->second.waiting.empty()) routes_.erase(found);
+}
+
+template <class Item>
+template <class Wanted>
+std::optional<Item> FairQueue<Item>::remove(Wanted wanted) {
+  for (auto route = routes_.begin(); route != routes_.end(); ++route) {
+    std::deque<Item>& items = route->second.waiting;
+    const auto found = std::find_if(items.begin(), items.end(), wanted);
+    if (found == items.end()) continue;
+    Item item = std::move(*found);
+    items.erase(found);
+    --waiting_;
+    if (items.empty()) {
+      turns_.remove(route->first);
+      if (route->second.in_flight == 0) routes_.erase(route);
+    }
+    return item;
+  }
+  return std::nullopt;
 }
 
 template <class Item>

@@ -50,6 +50,7 @@ struct Result {
   std::string response_content_type;
   std::string response_body;  // valid UTF-8 without NUL, redacted
   bool response_truncated = false;
+  std::string retry_after;  // the header of that name, as it came
   Timings timings;
 };
 

@@ -67,6 +67,35 @@ TEST(Engine, TellsTheAnswer) {
   EXPECT_GE(result.timings.total_ms, result.timings.first_byte_ms);
 }
 
+TEST(Engine, TellsARetryAfterAsItCame) {
+  const auto told = [](const std::string& headers) {
+    LoopbackServer server(always(answer("503 Service Unavailable", "", headers)));
+    return fetch(request_to(server.url())).retry_after;
+  };
+  EXPECT_EQ(told("Retry-After: 120\r\n"), "120");
+  EXPECT_EQ(told("retry-AFTER:\t Sun, 06 Nov 1994 08:49:37 GMT \r\n"), "Sun, 06 Nov 1994 08:49:37 GMT");
+  EXPECT_EQ(told("Retry-After: 1\r\nRetry-After: 2\r\n"), "2");
+  EXPECT_EQ(told("Retry-After:\r\n"), "");
+  EXPECT_EQ(told("X-Retry-After: 5\r\nRetry-Afterwards: 6\r\n"), "");
+  EXPECT_EQ(told("Retry-After: " + std::string(500, '1') + "\r\n"), "") << "longer than any that means something";
+}
+
+TEST(Engine, ARetryAfterIsOfTheAnswerAndNotOfWhatCameBefore) {
+  LoopbackServer server(
+      always("HTTP/1.1 103 Early Hints\r\nRetry-After: 7\r\n\r\n" + answer("503 Service Unavailable", "")));
+  EXPECT_EQ(fetch(request_to(server.url())).retry_after, "");
+  // A transfer that is used again has forgotten the last one's.
+  int count = 0;
+  LoopbackServer changing(answering([&count](const ReceivedRequest&) {
+    return answer("503 Service Unavailable", "", ++count == 1 ? "Retry-After: 9\r\n" : "");
+  }));
+  Engine engine({});
+  for (const char* expected : {"9", ""}) {
+    engine.start(request_to(changing.url()));
+    EXPECT_EQ(run(engine).at(0).retry_after, expected);
+  }
+}
+
 TEST(Engine, SendsExactlyTheHeadersItWasGiven) {
   std::string head;
   LoopbackServer server(answering([&](const ReceivedRequest& request) {
