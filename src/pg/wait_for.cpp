@@ -84,7 +84,8 @@ void wait_for_change(WorkerSlot* slot, long wait_ms) {
 
 [[noreturn]] void raise_unknown(int64 id) {
   ereport(ERROR, (errcode(ERRCODE_NO_DATA), errmsg("there is no call " INT64_FORMAT " in wee5_cron.invocation", id),
-                  errhint("Ids are returned by invoke_cron_endpoint(); finished calls are removed after a while.")));
+                  errhint("Ids are returned by invoke_cron_endpoint(), and are known to others when its transaction "
+                          "has committed; finished calls are removed after a while.")));
   pg_unreachable();
 }
 

@@ -13,6 +13,20 @@ my $standby = Wee5Cron::Node->new('standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->start;
 
+# One may wait on the standby for what the primary does.
+my $watched = $primary->call('postgres', '/watched/hang');
+$receiver->wait_for_requests('/watched/hang');
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
+is($standby->safe_psql('postgres', "SELECT finished_at IS NULL FROM wee5_cron.wait_for($watched, '0')"), 't', 'wait_for works on a standby');
+my $session = $standby->background_psql('postgres');
+$session->query_until(qr/asked/, "\\echo asked\nSELECT 'got ' || status || ' ' || http_status FROM wee5_cron.wait_for($watched, '1 hour');\n");
+$standby->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE state = 'active' AND wait_event_type = 'Extension' AND query LIKE '%wait_for%'");
+$receiver->release(201);
+like($session->query_until(qr/^got .*$/m, ''), qr/^got succeeded 201$/m, '... until the end of the call has been replayed');
+$session->quit;
+$standby->raises('postgres', 'SELECT wee5_cron.wait_for(987654321)', '02000', '... where an unknown id is an error, too', hint => qr/committed/);
+$standby->raises('postgres', "CALL wee5_cron.run('/on-standby')", '25006', 'run() is an error there');
+
 my $hanging = $primary->block_the_wire('postgres', $receiver);
 my $queued  = $primary->call('postgres', '/queued');
 $primary->safe_psql('postgres', 'CHECKPOINT');

@@ -44,45 +44,91 @@ for my $statement (
 is(scalar(my @none = $receiver->requests('/x')), 0, 'and nothing was sent for it');
 is($node->error_of('postgres', 'SELECT wee5_cron.harvest()', role => 'operator'), undef, 'an operator operates');
 
-# wait_for.
-$node->raises('postgres', "SELECT wee5_cron.wait_for(wee5_cron.invoke('/own'))", '55000',
-    'wait_for of the own transaction would wait for ever: an error', hint => qr/\w/);
-$node->raises('postgres', "BEGIN; SAVEPOINT a; SELECT invoke_cron_endpoint('/own') AS id \\gset\nSELECT wee5_cron.wait_for(:id)", '55000',
-    '... also from a savepoint');
-$node->raises('postgres', 'SELECT wee5_cron.wait_for(987654321)', '02000', 'an unknown id', message => qr/987654321/);
+# wait_for: what it refuses at once.
+my $own = 'wait_for of the own transaction would wait for ever: an error';
+$node->raises('postgres', "SELECT wee5_cron.wait_for(wee5_cron.invoke('/own'))", '55000', "$own, in one statement", hint => qr/\w/);
+for my $begin ('', 'ISOLATION LEVEL REPEATABLE READ', 'ISOLATION LEVEL SERIALIZABLE') {
+    $node->raises('postgres', "BEGIN $begin; SELECT invoke_cron_endpoint('/own') AS id \\gset\nSELECT wee5_cron.wait_for(:id)", '55000', "$own, in two ($begin)");
+}
+$node->raises('postgres', "BEGIN; SAVEPOINT a; SELECT invoke_cron_endpoint('/own') AS id \\gset\nSELECT wee5_cron.wait_for(:id)", '55000', "$own, in one savepoint");
+$node->raises('postgres', "BEGIN; SAVEPOINT a; SELECT invoke_cron_endpoint('/own') AS id \\gset\nRELEASE a; SAVEPOINT b; SELECT wee5_cron.wait_for(:id)",
+    '55000', "$own, in two savepoints");
+$node->raises('postgres', "BEGIN; SELECT invoke_cron_endpoint('/own') AS id \\gset\nSAVEPOINT a; SELECT wee5_cron.wait_for(:id, '0')", '55000', "$own, whatever the timeout");
+my $rolled_back = "BEGIN; SAVEPOINT a; SELECT invoke_cron_endpoint('/own') AS id \\gset\nROLLBACK TO a;";
+$node->raises('postgres', "$rolled_back SELECT wee5_cron.wait_for(:id)", '02000', 'a call whose savepoint was rolled back is unknown');
+$node->raises('postgres', "$rolled_back ROLLBACK; SELECT wee5_cron.wait_for(:id)", '02000', '... like one whose transaction was');
+$node->raises('postgres', 'SELECT wee5_cron.wait_for(987654321)', '02000', 'an unknown id', message => qr/987654321/, hint => qr/commit/);
+$node->raises('postgres', 'SELECT wee5_cron.wait_for(-1)', '02000', 'an id that cannot be');
 $node->raises('postgres', 'SELECT wee5_cron.wait_for(NULL)', '22004', 'NULL');
+$node->raises('postgres', 'SELECT wee5_cron.wait_for(1, NULL)', '22004', 'a timeout of NULL');
+is($node->safe_psql('postgres', <<'SQL'), 'unknown, then succeeded', 'after an error that was caught it waits as ever');
+DO $$ BEGIN PERFORM wee5_cron.wait_for(987654321); EXCEPTION WHEN SQLSTATE '02000' THEN PERFORM set_config('test.caught', 'unknown, then ', false); END $$;
+SELECT invoke_cron_endpoint('/after-an-error') AS id \gset
+SELECT current_setting('test.caught') || status FROM wee5_cron.wait_for(:id);
+SQL
 
+# Timeouts.
 $id = $node->call('postgres', '/hang');
-is($node->safe_psql('postgres', "SELECT id, finished_at IS NULL FROM wee5_cron.wait_for($id, '200 ms')"), "$id|t",
-    'at the timeout wait_for returns the row as it stands');
-$node->raises('postgres', "SET statement_timeout = '200 ms'; SELECT wee5_cron.wait_for($id, '1 hour')", '57014', 'it can be cancelled');
+is($node->safe_psql('postgres', "SELECT id, finished_at IS NULL FROM wee5_cron.wait_for($id, '$_')"), "$id|t", "at the timeout wait_for returns the row as it stands ($_)")
+  for '200 ms', '0', '-1 hour', '-178000000 years', '1 month -30 days';
+$node->raises('postgres', "SET statement_timeout = '200 ms'; SELECT wee5_cron.wait_for($id, '$_')", '57014', "statement_timeout ends it ($_)")
+  for '1 hour', '178000000 years', $node->safe_psql('postgres', "SELECT current_setting('server_version_num')::int") >= 170000 ? 'infinity' : '294276 years';
 
-# One that began before the row existed, at an isolation level that does not see it.
-for my $level ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE') {
-    my $path    = '/hang?' . lc($level =~ s/ /-/gr);
-    my $session = $node->background_psql('postgres');
-    $session->query_safe("BEGIN ISOLATION LEVEL $level; SELECT count(*) FROM wee5_cron.invocation");
-    my $before = () = $receiver->requests('/hang');
-    my $late = $node->call('postgres', $path);
-    my $pid  = $session->query_safe('SELECT pg_backend_pid()');
-    $session->query_until(qr/asked/, "\\echo asked\nSELECT 'got ' || status || ' ' || http_status FROM wee5_cron.wait_for($late);\n");
+# A session that waits for a call; with `begin` in a transaction that began, and took its snapshot, before there was a row.
+# Returns it with its pid when it waits.
+sub waiting_session {
+    my ($begin, $wait_for) = @_;
+    my $session = $node->background_psql('postgres', on_error_stop => 0);
+    my $pid = $session->query_safe('SELECT pg_backend_pid()');
+    $session->query_safe("BEGIN $begin; SELECT count(*) FROM wee5_cron.invocation") if defined $begin;
+    my $id = $wait_for->();
+    $session->query_until(qr/asked/, "\\echo asked\nSELECT 'got ' || status || ' ' || http_status FROM wee5_cron.wait_for($id, '178000000 years');\n\\echo :SQLSTATE ended\n");
     $node->poll_query_until('postgres',
         "SELECT state = 'active' AND wait_event IS NOT NULL FROM pg_stat_activity WHERE pid = $pid AND query LIKE '%wait_for%'")
       or die "wait_for does not wait\n";
+    return ($session, $pid);
+}
+
+my @modes = (
+    'ISOLATION LEVEL READ COMMITTED', 'READ ONLY', 'ISOLATION LEVEL REPEATABLE READ', 'ISOLATION LEVEL REPEATABLE READ READ ONLY',
+    'ISOLATION LEVEL SERIALIZABLE', 'ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE');
+for my $mode (@modes) {
+    my $before = () = $receiver->requests('/hang');
+    my ($session) = waiting_session($mode, sub { $node->call('postgres', '/hang?' . lc($mode =~ s/ /-/gr)) });
     $receiver->wait_for_requests('/hang', $before + 1);
     $receiver->release(201);
-    like($session->query_until(qr/^got .*$/m, ''), qr/^got succeeded 201$/m, "wait_for in $level returns the row when it has ended");
-    $session->query_safe('COMMIT');
+    like($session->query_until(qr/ended/, ''), qr/^got succeeded 201$/m, "wait_for returns the row when the call has ended: BEGIN $mode");
+    is($session->query_safe('COMMIT; SELECT 1'), 1, '... and the transaction commits');
     $session->quit;
 }
 is($node->finished('postgres', $id)->{status}, 'succeeded', 'the first one has ended as well');
 is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id, '0')"), 'succeeded', 'wait_for of a call that has ended returns at once');
 
-# Many waiters, and a wait that begins before the sending.
-my $waiter = $node->background_psql('postgres');
-$id = $node->safe_psql('postgres', "SELECT invoke_cron_endpoint('/quick')");
-is($waiter->query_safe("SELECT status, http_status FROM wee5_cron.wait_for($id)"), 'succeeded|200', 'the row of a quick call');
-$waiter->quit;
+# Many waiters.
+$id = $node->call('postgres', '/hang?many');
+my @waiters = map { (waiting_session(undef, sub { $id }))[0] } 1 .. 5;
+$receiver->wait_for_requests('/hang', scalar @modes + 2);
+$receiver->release;
+like($_->query_until(qr/ended/, ''), qr/^got succeeded 200$/m, 'each of many waiters gets the row') for @waiters;
+$_->quit for @waiters;
+
+# Ends of another kind.
+for my $end (
+    [ 'a cancel'                                     => 'SELECT pg_cancel_backend(%d)',                                   '57014' ],
+    [ 'the deletion of the row'                      => 'DELETE FROM wee5_cron.invocation WHERE finished_at IS NULL',    '02000' ],
+    [ 'a TRUNCATE, which does not wait for it,'      => 'TRUNCATE wee5_cron.invocation',                                 '02000' ],
+    [ 'a DROP EXTENSION, which does not wait either,' => 'DROP EXTENSION wee5_cron',                                     '42P01' ]) {
+    my ($what, $sql, $sqlstate) = @$end;
+    my ($session, $pid) = waiting_session(undef, sub { $node->call('postgres', '/hang?end') });
+    if ($sqlstate eq '57014') {
+        my ($dying, $dying_pid) = waiting_session(undef, sub { $node->safe_psql('postgres', 'SELECT max(id) FROM wee5_cron.invocation') });
+        $node->safe_psql('postgres', "SELECT pg_terminate_backend($dying_pid)");
+        ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $dying_pid"), 'a session that waits can be terminated');
+    }
+    $node->safe_psql('postgres', $sql =~ s/%d/$pid/r);
+    like($session->query_until(qr/ended/, ''), qr/^$sqlstate ended$/m, "$what ends the waiting");
+    $session->quit;
+}
 
 $node->log_is_sane;
 done_testing();
