@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <random>
 #include <utility>
 
 #include "wee5_cron/core/endpoint_path.hpp"
@@ -26,10 +27,33 @@ core::Error missing(const char* setting) {
                      std::string("ALTER DATABASE ... SET ") + setting + " = '...'; then make the call again.");
 }
 
+std::function<double()> default_random() {
+  return [generator = std::mt19937_64(std::random_device()())]() mutable {
+    return std::uniform_real_distribution<double>(0, 1)(generator);
+  };
+}
+
+core::Explanation lost(const std::string& endpoint_path) {
+  core::Observation observation;
+  observation.reason = core::Reason::kLost;
+  observation.endpoint_path = endpoint_path;
+  observation.detail = "the worker or the server stopped while the request was on the wire";
+  return core::explain(observation);
+}
+
+core::Explanation cancelled(const std::string& endpoint_path) {
+  core::Observation observation;
+  observation.reason = core::Reason::kCancelled;
+  observation.endpoint_path = endpoint_path;
+  return core::explain(observation);
+}
+
 }  // namespace
 
-Dispatcher::Dispatcher(std::size_t max_connections)
-    : engine_(EngineOptions{max_connections}), queue_(DispatchSettings{}.max_in_flight) {}
+Dispatcher::Dispatcher(std::size_t max_connections, std::function<double()> random)
+    : engine_(EngineOptions{max_connections}),
+      queue_(DispatchSettings{}.max_in_flight),
+      random_(random ? std::move(random) : default_random()) {}
 
 void Dispatcher::configure(const DispatchSettings& settings) {
   settings_ = settings;
@@ -41,7 +65,25 @@ void Dispatcher::set_role(const std::string& role, const core::SettingCandidates
   roles_[role] = RoleSettings{core::choose_setting(api_url), core::choose_setting(secret)};
 }
 
+void Dispatcher::set_policies(std::unordered_map<std::string, core::RetryPolicy> policies) {
+  policies_ = std::move(policies);
+}
+
+const core::RetryPolicy& Dispatcher::policy_of(const std::string& endpoint_path) const {
+  if (policies_.empty()) return default_policy_;
+  auto found = policies_.find(endpoint_path);
+  if (found == policies_.end()) found = policies_.find(std::string(core::route_of(endpoint_path)));
+  return found != policies_.end() ? found->second : default_policy_;
+}
+
 void Dispatcher::add(DueCall call) {
+  if (call.cut_off) {
+    const core::RetryPolicy& policy = policy_of(call.endpoint_path);
+    if (policy.retry_on == core::RetryOn::kNever || call.attempt > policy.max_attempts) {
+      end_unsent(call, lost(call.endpoint_path));
+      return;
+    }
+  }
   ++waiting_by_role_[call.requested_by];
   waiting_ids_.insert(call.id);
   const std::string route(core::route_of(call.endpoint_path));
@@ -110,35 +152,93 @@ Request Dispatcher::make_request(const DueCall& call) const {
   return request;
 }
 
-void Dispatcher::fail_config(const DueCall& call, std::string error, std::string hint) {
+void Dispatcher::end_unsent(const DueCall& call, core::Explanation outcome) {
   Result result;
   result.id = call.id;
   result.attempt = call.attempt - 1;  // this one was not begun
   result.finished_us = unix_now_us();
-  result.outcome.reason = core::Reason::kConfig;
-  result.outcome.error = std::move(error);
-  result.outcome.hint = std::move(hint);
+  result.outcome = std::move(outcome);
   results_.push_back(std::move(result));
+}
+
+void Dispatcher::fail_config(const DueCall& call, std::string error, std::string hint) {
+  end_unsent(call, {false, core::Reason::kConfig, std::move(error), std::move(hint)});
+}
+
+void Dispatcher::forget_waiting(const DueCall& call) {
+  waiting_ids_.erase(call.id);
+  const auto role = waiting_by_role_.find(call.requested_by);
+  if (--role->second == 0) waiting_by_role_.erase(role);
+}
+
+void Dispatcher::send(Request request, Sending sending) {
+  if (sending.first_begun_us == 0) sending.first_begun_us = unix_now_us();
+  on_the_wire_.emplace(request.id, std::move(sending));
+  ++sent_;
+  engine_.start(std::move(request));
 }
 
 void Dispatcher::dispatch() {
   while (std::optional<DueCall> call = queue_.take()) {
-    waiting_ids_.erase(call->id);
-    const auto role = waiting_by_role_.find(call->requested_by);
-    if (--role->second == 0) waiting_by_role_.erase(role);
-    const std::string route(core::route_of(call->endpoint_path));
+    forget_waiting(*call);
+    Sending sending{std::string(core::route_of(call->endpoint_path)), call->endpoint_path, call->first_begun_us};
     try {
       Request request = make_request(*call);
-      const std::int64_t now = unix_now_us();
-      unmarked_.push_back(OnTheWire{call->id, call->attempt, now, request.url});
-      on_the_wire_.emplace(call->id, route);
-      ++sent_;
-      engine_.start(std::move(request));
+      if (policy_of(call->endpoint_path).retry_on == core::RetryOn::kNever) {
+        claims_.push_back({std::move(request), std::move(sending)});
+        continue;
+      }
+      unmarked_.push_back(OnTheWire{call->id, call->attempt, unix_now_us(), request.url});
+      send(std::move(request), std::move(sending));
     } catch (const core::Error& error) {
-      queue_.release(route);
+      queue_.release(sending.route);
       fail_config(*call, error.message(), error.hint());
     }
   }
+}
+
+std::vector<OnTheWire> Dispatcher::claims() const {
+  std::vector<OnTheWire> calls;
+  const std::int64_t now = unix_now_us();
+  for (const Claim& claim : claims_) {
+    calls.push_back({claim.request.id, claim.request.attempt, now, claim.request.url});
+  }
+  return calls;
+}
+
+void Dispatcher::claimed(const std::vector<std::int64_t>& ids) {
+  for (Claim& claim : std::exchange(claims_, {})) {
+    if (std::find(ids.begin(), ids.end(), claim.request.id) != ids.end()) {
+      send(std::move(claim.request), std::move(claim.sending));
+    } else {
+      queue_.release(claim.sending.route);
+    }
+  }
+}
+
+bool Dispatcher::cancel(std::int64_t id) {
+  if (std::optional<DueCall> waiting = queue_.remove([id](const DueCall& call) { return call.id == id; })) {
+    forget_waiting(*waiting);
+    end_unsent(*waiting, cancelled(waiting->endpoint_path));
+    return true;
+  }
+  const auto claim =
+      std::find_if(claims_.begin(), claims_.end(), [id](const Claim& one) { return one.request.id == id; });
+  if (claim != claims_.end()) {
+    queue_.release(claim->sending.route);
+    DueCall call;
+    call.id = id;
+    call.attempt = claim->request.attempt;
+    end_unsent(call, cancelled(claim->sending.endpoint_path));
+    claims_.erase(claim);
+    return true;
+  }
+  if (engine_.cancel(id)) {
+    collect();
+    return true;
+  }
+  const auto is_its = [id](const Result& result) { return result.id == id; };
+  return std::any_of(results_.begin(), results_.end(), is_its) || std::any_of(batch_.begin(), batch_.end(), is_its);
 }
 
 void Dispatcher::perform() {
@@ -146,11 +246,25 @@ void Dispatcher::perform() {
   collect();
 }
 
+void Dispatcher::decide_retry(const Sending& sending, Result& result) {
+  if (result.outcome.succeeded) return;
+  core::FailedAttempt failed;
+  failed.attempt = result.attempt;
+  failed.reason = result.outcome.reason;
+  failed.http_status = result.http_status;
+  failed.retry_after = result.retry_after;
+  failed.first_begun_us = sending.first_begun_us;
+  failed.ended_us = result.finished_us;
+  const auto next = core::next_attempt_us(policy_of(sending.endpoint_path), failed, random_());
+  if (next) result.retry_at_us = *next;
+}
+
 void Dispatcher::collect() {
   for (Result& result : engine_.take_results()) {
     const auto sending = on_the_wire_.find(result.id);
     if (sending == on_the_wire_.end()) continue;  // forgotten
-    queue_.release(sending->second);
+    queue_.release(sending->second.route);
+    decide_retry(sending->second, result);
     on_the_wire_.erase(sending);
     results_.push_back(std::move(result));
   }
@@ -158,11 +272,14 @@ void Dispatcher::collect() {
 }
 
 void Dispatcher::forget() {
-  for (const auto& [id, route] : on_the_wire_) {
+  for (const auto& [id, sending] : on_the_wire_) {
     engine_.cancel(id);
-    queue_.release(route);
+    queue_.release(sending.route);
   }
   on_the_wire_.clear();
+  for (const Claim& claim : claims_) queue_.release(claim.sending.route);
+  claims_.clear();
+  policies_.clear();
   engine_.take_results();
   queue_.clear_waiting();
   waiting_ids_.clear();
@@ -177,9 +294,10 @@ void Dispatcher::forget() {
 
 const std::vector<std::int64_t>& Dispatcher::known_ids() {
   known_ids_.clear();
-  known_ids_.reserve(waiting_ids_.size() + on_the_wire_.size() + results_.size() + batch_.size());
+  known_ids_.reserve(waiting_ids_.size() + on_the_wire_.size() + claims_.size() + results_.size() + batch_.size());
   for (const std::int64_t id : waiting_ids_) known_ids_.push_back(id);
-  for (const auto& [id, route] : on_the_wire_) known_ids_.push_back(id);
+  for (const auto& [id, sending] : on_the_wire_) known_ids_.push_back(id);
+  for (const Claim& claim : claims_) known_ids_.push_back(claim.request.id);
   for (const Result& result : results_) known_ids_.push_back(result.id);
   for (const Result& result : batch_) known_ids_.push_back(result.id);
   return known_ids_;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "wee5_cron/core/fair_queue.hpp"
+#include "wee5_cron/core/retry_policy.hpp"
 #include "wee5_cron/core/settings.hpp"
 #include "wee5_cron/delivery/engine.hpp"
 
@@ -33,6 +35,8 @@ struct DueCall {
   std::string job_name;
   std::string scheduled_at;  // RFC 3339
   std::string idempotency_key;
+  std::int64_t first_begun_us = 0;  // its first attempt, unix time; 0: this one is the first
+  bool cut_off = false;             // the attempt before this one was on the wire when the worker or the server ended
 };
 
 struct DispatchSettings {
@@ -57,7 +61,8 @@ struct OnTheWire {
 // network (perform) and records results (batch, batch_recorded). Knows no database.
 class Dispatcher {
  public:
-  explicit Dispatcher(std::size_t max_connections);
+  // `random`: numbers from [0, 1) for the spread of retries; by default the library's generator.
+  explicit Dispatcher(std::size_t max_connections, std::function<double()> random = {});
 
   int poll_fd() const noexcept { return engine_.poll_fd(); }
   long timeout_ms() const noexcept { return engine_.timeout_ms(); }
@@ -66,6 +71,10 @@ class Dispatcher {
   // What app.settings.* are for a role now; replaces what was known.
   void set_role(const std::string& role, const core::SettingCandidates& api_url, const core::SettingCandidates& secret);
 
+  // The policies of paths, each for the whole path or for a path without its query; replaces what was known. A call
+  // without one has the defaults.
+  void set_policies(std::unordered_map<std::string, core::RetryPolicy> policies);
+
   // What was read of a route: its due calls, and whether more of it are in the ledger.
   void add(DueCall call);
   void set_more(std::string_view route, bool more);
@@ -73,14 +82,22 @@ class Dispatcher {
   void forget_more() { more_.clear(); }
 
   // Sends what may go on the wire now. A call that cannot be sent for its settings becomes a result with reason
-  // `config`.
+  // `config`. One whose policy is `never` becomes a claim first.
   void dispatch();
+  // Calls that are sent at most once: each has a slot, and is sent when the ledger says durably that it was begun.
+  bool has_claims() const noexcept { return !claims_.empty(); }
+  std::vector<OnTheWire> claims() const;
+  // Sends the claims of these ids. The others are gone from the ledger, or have ended there: they are forgotten.
+  void claimed(const std::vector<std::int64_t>& ids);
+  // Gives up a call that waits or is on the wire: its result says `cancelled`. True where it is held, also where its
+  // answer has come already and only waits to be recorded.
+  bool cancel(std::int64_t id);
   void perform();
   void not_served_for(std::chrono::microseconds pause) noexcept { engine_.not_served_for(pause); }
   // Forgets everything: the ledger that it was read from is gone.
   void forget();
 
-  std::size_t in_flight() const noexcept { return on_the_wire_.size(); }
+  std::size_t in_flight() const noexcept { return on_the_wire_.size() + claims_.size(); }
   std::size_t waiting() const noexcept { return queue_.waiting(); }
   std::size_t slots() const noexcept { return settings_.max_in_flight; }
   std::uint64_t sent() const noexcept { return sent_; }
@@ -114,20 +131,40 @@ class Dispatcher {
     core::Setting secret;
   };
 
+  struct Sending {
+    std::string route;
+    std::string endpoint_path;
+    std::int64_t first_begun_us = 0;
+  };
+  struct Claim {
+    Request request;
+    Sending sending;
+  };
+
   std::size_t limit_of_a_route(std::size_t waiting) const noexcept;
+  const core::RetryPolicy& policy_of(const std::string& endpoint_path) const;
   Request make_request(const DueCall& call) const;
+  void forget_waiting(const DueCall& call);
+  void send(Request request, Sending sending);
+  // A result of a call that is not on the wire: no attempt was begun.
+  void end_unsent(const DueCall& call, core::Explanation outcome);
   void fail_config(const DueCall& call, std::string error, std::string hint);
+  void decide_retry(const Sending& sending, Result& result);
   void collect();
 
   Engine engine_;
   DispatchSettings settings_;
   core::FairQueue<DueCall> queue_;
+  std::unordered_map<std::string, core::RetryPolicy> policies_;
+  core::RetryPolicy default_policy_;
+  std::function<double()> random_;
   std::unordered_map<std::string, RoleSettings> roles_;
   std::unordered_map<std::string, bool> more_;
   std::unordered_map<std::string, std::size_t> waiting_by_role_;
   std::unordered_set<std::int64_t> waiting_ids_;
-  std::unordered_map<std::int64_t, std::string> on_the_wire_;  // with its route
-  std::deque<OnTheWire> unmarked_;                             // in the order of their start
+  std::unordered_map<std::int64_t, Sending> on_the_wire_;
+  std::deque<OnTheWire> unmarked_;  // in the order of their start
+  std::vector<Claim> claims_;
   std::vector<OnTheWire> marking_;
   std::deque<Result> results_;
   std::vector<Result> batch_;
