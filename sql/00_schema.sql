@@ -23,3 +23,57 @@ $$;
 
 CREATE SCHEMA wee5_cron;
 COMMENT ON SCHEMA wee5_cron IS 'HTTP cron: the ledger of calls, its jobs and its functions';
+
+-- Functions, not ours, that a call with one string can reach: invoke_cron_endpoint(text) itself, other string types, more
+-- arguments with defaults. The hand-written function that this extension takes the place of would go on answering, from
+-- another schema to every job whose search_path finds it first. One that takes a number, say, is another matter.
+CREATE FUNCTION wee5_cron.other_endpoint_functions(OUT schema name, OUT name text, OUT way_out text) RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT n.nspname, f.name,
+           -- A member of an extension cannot be dropped by itself.
+           CASE WHEN EXISTS (SELECT FROM pg_depend d
+                             WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+                THEN format('ALTER ROUTINE %s RENAME TO invoke_cron_endpoint_before;', f.name)
+                ELSE format('DROP %s %s;', CASE p.prokind WHEN 'f' THEN 'FUNCTION' ELSE 'ROUTINE' END, f.name) END
+    FROM pg_proc p
+    JOIN pg_namespace n ON n.oid = p.pronamespace
+    JOIN pg_type t ON t.oid = CASE WHEN p.provariadic <> 0 AND p.pronargs = 1 THEN p.provariadic ELSE p.proargtypes[0] END
+    CROSS JOIN LATERAL format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) AS f (name)
+    WHERE p.proname = 'invoke_cron_endpoint' AND t.typcategory = 'S' AND p.pronargs - p.pronargdefaults <= 1
+      AND n.nspname !~ '^pg_temp_'  -- found by its full name only
+      AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+                      WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+                        AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'wee5_cron')
+    ORDER BY n.nspname, f.name
+  $$;
+COMMENT ON FUNCTION wee5_cron.other_endpoint_functions() IS
+  'Internal: functions of other makers that answer a call invoke_cron_endpoint(''...''), and the statement that ends it';
+
+DO $$
+DECLARE
+  target CONSTANT text := '@extschema@';  -- as an identifier, so quoted where it has to be
+  others text;
+  ways_out text;
+  elsewhere text;
+BEGIN
+  SELECT pg_catalog.string_agg(o.name, ', '), pg_catalog.string_agg(o.way_out, ' '),
+         pg_catalog.min(pg_catalog.quote_ident(o.schema)) FILTER (WHERE pg_catalog.quote_ident(o.schema) OPERATOR(pg_catalog.<>) target)
+  INTO others, ways_out, elsewhere
+  FROM wee5_cron.other_endpoint_functions() o;
+  IF others IS NULL THEN
+    RETURN;
+  END IF;
+  -- Pasted, the hint has to lead to the schema that was asked for, by name or as the first of the search_path.
+  RAISE EXCEPTION 'there is a function already that answers calls of invoke_cron_endpoint: %', others
+    USING ERRCODE = 'duplicate_function',
+          HINT = pg_catalog.concat(
+            'Replace it in one transaction, so that no job finds none: BEGIN; ', ways_out, ' CREATE EXTENSION wee5_cron',
+            CASE WHEN target OPERATOR(pg_catalog.<>) 'public' OR (SELECT s.reset_val OPERATOR(pg_catalog.<>) s.boot_val
+                   FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'search_path')
+                 THEN ' SCHEMA ' OPERATOR(pg_catalog.||) target END,
+            '; COMMIT;',
+            E'\n-- where calls say ' OPERATOR(pg_catalog.||) elsewhere OPERATOR(pg_catalog.||)
+            '.invoke_cron_endpoint(...), with SCHEMA ' OPERATOR(pg_catalog.||) elsewhere);
+END
+$$;

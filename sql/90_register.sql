@@ -13,24 +13,43 @@ $$;
 -- A restored dump brings its own jobs and fills wee5_cron.job after this script: a row of ours would collide with them
 -- and lose them all. row_security is off in a restore, and only there.
 DO $$
+DECLARE
+  owner record;
 BEGIN
+  -- The last statements of the script: Postgres puts the setting back after them.
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   -- Loads the library, which defines the settings.
   PERFORM wee5_cron.library_preloaded();
-  IF pg_catalog.current_setting('row_security') OPERATOR(pg_catalog.=) 'off'
-     OR pg_catalog.current_setting('wee5_cron.default_jobs') OPERATOR(pg_catalog.=) 'off' THEN
+  IF current_setting('row_security') = 'off' THEN
     RETURN;
   END IF;
   -- While a script of an extension runs, Postgres hides its notices; these are meant to be seen. What the session had set
   -- itself is not to be known here, only what it began with.
-  IF pg_catalog.current_setting('client_min_messages') OPERATOR(pg_catalog.=) 'warning' THEN
-    PERFORM pg_catalog.set_config('client_min_messages', reset_val, true)
-    FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'client_min_messages';
+  IF current_setting('client_min_messages') = 'warning' THEN
+    PERFORM set_config('client_min_messages', reset_val, true) FROM pg_settings WHERE name = 'client_min_messages';
   END IF;
-  IF wee5_cron.pg_cron_installed() THEN
+  IF NOT wee5_cron.pg_cron_installed() THEN
+    IF current_setting('wee5_cron.default_jobs') <> 'off' THEN
+      RAISE NOTICE 'pg_cron is not installed in database "%": no jobs are made', current_database()
+        USING HINT = 'When it is, SELECT wee5_cron.register_jobs(); which also says what to do where pg_cron is in another database.';
+    END IF;
+    RETURN;
+  END IF;
+  IF current_setting('wee5_cron.default_jobs') <> 'off' THEN
     PERFORM wee5_cron.register_jobs();
-  ELSE
-    RAISE NOTICE 'pg_cron is not installed in database "%": no jobs are made', pg_catalog.current_database()
-      USING HINT = 'When it is, SELECT wee5_cron.register_jobs(); which also says what to do where pg_cron is in another database.';
   END IF;
+
+  -- Jobs that were there before called a function that every role could execute. This one nobody can, until he may.
+  FOR owner IN EXECUTE $query$
+    SELECT j.username, string_agg(coalesce(quote_literal(j.jobname), j.jobid::text), ', ' ORDER BY j.jobid) AS jobs
+    FROM cron.job j JOIN pg_roles r ON r.rolname = j.username
+    WHERE j.database = current_database() AND j.command ~ 'invoke_cron_endpoint\s*\('
+      AND NOT (has_schema_privilege(r.oid, wee5_cron.call_schema(), 'USAGE')
+               AND has_function_privilege(r.oid, format('%I.invoke_cron_endpoint(text)', wee5_cron.call_schema()), 'EXECUTE'))
+    GROUP BY j.username ORDER BY j.username
+  $query$ LOOP
+    RAISE NOTICE '"%" may not call invoke_cron_endpoint, but has jobs that do: %', owner.username, owner.jobs
+      USING HINT = format('SELECT wee5_cron.grant_to(%L, ''call'');', quote_ident(owner.username));
+  END LOOP;
 END
 $$;

@@ -1,5 +1,6 @@
 -- What CREATE EXTENSION makes, and where it refuses.
 \set SHOW_CONTEXT never
+\set installer :USER
 CREATE ROLE regress_admin SUPERUSER LOGIN;
 SET SESSION AUTHORIZATION regress_admin;
 
@@ -80,6 +81,73 @@ SELECT jobname FROM cron.job;
 SELECT count(*) FROM wee5_cron.job;
 DROP EXTENSION wee5_cron;
 
+-- A function of this name that was written by hand would go on answering. Refused in whatever schema it stands.
+CREATE FUNCTION public.invoke_cron_endpoint(endpoint_path text) RETURNS void LANGUAGE sql AS '';
+CREATE EXTENSION wee5_cron;
+\echo :SQLSTATE
+CREATE EXTENSION wee5_cron SCHEMA "of App";
+\echo :SQLSTATE
+CREATE FUNCTION "of App".invoke_cron_endpoint(path varchar, tries int DEFAULT 3) RETURNS void LANGUAGE sql AS '';
+CREATE EXTENSION wee5_cron;
+\echo :SQLSTATE
+-- What is asked for by way of the search_path is named in the way over.
+DROP FUNCTION public.invoke_cron_endpoint(text);
+ALTER ROLE regress_admin SET search_path = "of App";
+\c - regress_admin
+\set SHOW_CONTEXT never
+CREATE EXTENSION wee5_cron;
+BEGIN; DROP FUNCTION "of App".invoke_cron_endpoint(character varying, integer); CREATE EXTENSION wee5_cron SCHEMA "of App"; COMMIT;
+SELECT oid::regprocedure FROM pg_proc WHERE proname = 'invoke_cron_endpoint';
+-- One that appears later is none of ours.
+CREATE FUNCTION public.invoke_cron_endpoint(endpoint_path text) RETURNS void LANGUAGE sql AS '';
+SELECT * FROM wee5_cron.other_endpoint_functions();
+DROP FUNCTION public.invoke_cron_endpoint(text);
+DROP EXTENSION wee5_cron;
+ALTER ROLE regress_admin RESET search_path;
+\c - regress_admin
+\set SHOW_CONTEXT never
+-- Each of these answers a call with one string.
+CREATE FUNCTION invoke_cron_endpoint(name) RETURNS void LANGUAGE sql AS '';
+CREATE FUNCTION invoke_cron_endpoint(VARIADIC text[]) RETURNS void LANGUAGE sql AS '';
+CREATE DOMAIN "of App".path AS text;
+CREATE FUNCTION invoke_cron_endpoint("of App".path) RETURNS void LANGUAGE sql AS '';
+CREATE PROCEDURE invoke_cron_endpoint(text) LANGUAGE sql AS '';
+CREATE EXTENSION wee5_cron;
+DROP FUNCTION invoke_cron_endpoint(name), invoke_cron_endpoint(text[]), invoke_cron_endpoint("of App".path);
+DROP PROCEDURE invoke_cron_endpoint(text);
+DROP DOMAIN "of App".path;
+-- A member of another extension has to step aside.
+CREATE FUNCTION "of App".invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS '';
+ALTER EXTENSION pg_cron ADD FUNCTION "of App".invoke_cron_endpoint(text);
+CREATE EXTENSION wee5_cron;
+ALTER EXTENSION pg_cron DROP FUNCTION "of App".invoke_cron_endpoint(text);
+DROP FUNCTION "of App".invoke_cron_endpoint(text);
+-- These do not, and may stay; nor is a temporary one ever found by its bare name.
+CREATE FUNCTION invoke_cron_endpoint(bigint) RETURNS void LANGUAGE sql AS '';
+CREATE FUNCTION invoke_cron_endpoint(text, int) RETURNS void LANGUAGE sql AS '';
+CREATE FUNCTION invoke_cron_endpoint() RETURNS void LANGUAGE sql AS '';
+CREATE FUNCTION pg_temp.invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS '';
+SET wee5_cron.default_jobs = off;
+CREATE EXTENSION wee5_cron;
+DROP EXTENSION wee5_cron;
+DROP FUNCTION invoke_cron_endpoint(bigint), invoke_cron_endpoint(text, int), invoke_cron_endpoint();
+
+-- Jobs that were there before are left as they are. Whose role may no longer call is told so.
+CREATE ROLE "regress App" LOGIN;
+SELECT cron.schedule_in_database(name, '0 0 1 1 *', command, current_database(), username) > 0 AS scheduled
+FROM (VALUES ('poll-activities', $$SELECT invoke_cron_endpoint('/api/cron/poll-activities')$$, 'regress App'),
+             ('other', $$SELECT public.invoke_cron_endpoint ('/x')$$, 'regress App'),
+             ('none of it', 'SELECT 1', 'regress App'),
+             ('welcome-emails', $$SELECT invoke_cron_endpoint('/api/cron/welcome-emails')$$, 'regress_admin'))
+     AS j (name, command, username);
+RESET wee5_cron.default_jobs;
+CREATE EXTENSION wee5_cron;
+SELECT jobname, username, command FROM cron.job WHERE jobname <> 'of somebody' ORDER BY jobname;
+SELECT wee5_cron.grant_to('"regress App"', 'call');
+DROP EXTENSION wee5_cron;
+SELECT jobname FROM cron.job ORDER BY jobname;
+DROP ROLE "regress App";
+
 -- In a database that pg_cron does not serve.
 CREATE DATABASE regress_elsewhere;
 \c regress_elsewhere
@@ -107,7 +175,7 @@ CREATE TABLE cron.job_run_details (jobid bigint, runid bigint);
 INSERT INTO cron.job VALUES (1, 'x', '* * * * *', $$SELECT invoke_cron_endpoint('/x')$$, current_database(), 'regress_admin', true);
 SELECT count(*) FROM wee5_cron.job_status WHERE jobid = 1;
 DROP EXTENSION wee5_cron;
-\c contrib_regression
+\c contrib_regression :installer
 DROP DATABASE regress_elsewhere;
 DROP EXTENSION pg_cron;
 DROP SCHEMA "of App";
