@@ -55,7 +55,8 @@ DECLARE
   reads constant text[] := array[
     'SELECT ON TABLE wee5_cron.invocation', 'SELECT ON TABLE wee5_cron.attempt', 'SELECT ON TABLE wee5_cron.job',
     'SELECT ON TABLE wee5_cron.job_status', 'EXECUTE ON FUNCTION wee5_cron.job_status_rows()',
-    'SELECT ON TABLE wee5_cron.worker', 'EXECUTE ON FUNCTION wee5_cron.worker_slots()'];
+    'SELECT ON TABLE wee5_cron.worker', 'EXECUTE ON FUNCTION wee5_cron.worker_slots()',
+    'SELECT ON SEQUENCE wee5_cron.invocation_id_seq'];  -- pg_dump reads it
   operates constant text[] := array[
     'EXECUTE ON FUNCTION wee5_cron.register_jobs(boolean)', 'EXECUTE ON FUNCTION wee5_cron.unregister_jobs()',
     'EXECUTE ON FUNCTION wee5_cron.run_now(text)', 'EXECUTE ON FUNCTION wee5_cron.harvest()',

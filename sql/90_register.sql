@@ -1,11 +1,17 @@
 -- The last of the script, when all objects are there.
+-- What a script of an extension grants counts as its initial privileges, which pg_dump does not carry.
+CREATE FUNCTION wee5_cron.grant_outside_script(role regrole, profile text) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_grant_outside_script';
+COMMENT ON FUNCTION wee5_cron.grant_outside_script(regrole, text) IS
+  'Internal, of this script: grant_to() as if it were called later, so that a dump has what it grants';
 SELECT wee5_cron.revoke_default_privileges();
 
 -- Where an extension is installed by somebody who is not superuser (a managed server lets him), it is his to work with.
 DO $$
 BEGIN
   IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER) THEN
-    PERFORM wee5_cron.grant_to(pg_catalog.quote_ident(SESSION_USER)::pg_catalog.regrole, 'operate');
+    PERFORM wee5_cron.grant_outside_script(pg_catalog.quote_ident(SESSION_USER)::pg_catalog.regrole, 'operate');
   END IF;
 END
 $$;
