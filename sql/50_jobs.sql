@@ -16,6 +16,15 @@ CREATE FUNCTION wee5_cron.path_of_command(command text) RETURNS text
   AS $$ SELECT replace((regexp_match(command, '''((?:[^'']|'''')*)'''))[1], '''''', '''') $$;
 COMMENT ON FUNCTION wee5_cron.path_of_command(text) IS 'Internal: the first string literal of a job''s command, NULL without one';
 
+CREATE FUNCTION wee5_cron.is_plain_call(command text) RETURNS boolean
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT wee5_cron.calls_us(command) AND wee5_cron.path_of_command(command) IS NOT NULL
+       AND command !~ 'wee5_cron\.invoke\s*\(\s*(endpoint_path\s*=>\s*)?''([^'']|'''')*''\s*,'
+  $$;
+COMMENT ON FUNCTION wee5_cron.is_plain_call(text) IS
+  'Internal: whether a job''s command makes a GET of one path, with no choices of its own';
+
 -- Where invoke_cron_endpoint is: CREATE EXTENSION chose the schema.
 CREATE FUNCTION wee5_cron.call_schema() RETURNS name
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -41,24 +50,79 @@ CREATE FUNCTION wee5_cron.jobs_to_register(OUT job_name text, OUT schedule text,
   $$;
 COMMENT ON FUNCTION wee5_cron.jobs_to_register() IS 'Internal: the jobs of register_jobs()';
 
--- pg_cron can be in one database of a server only, and makes jobs for the others.
-CREATE FUNCTION wee5_cron.raise_no_pg_cron() RETURNS void
+-- pg_cron can be in one database of a server only, and makes jobs for the others: of a job that is asked for, the line
+-- that makes it there; without one, those of register_jobs().
+CREATE FUNCTION wee5_cron.raise_no_pg_cron(job_name text DEFAULT NULL, schedule text DEFAULT NULL,
+                                           command text DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
+#variable_conflict use_column
 BEGIN
   RAISE EXCEPTION 'pg_cron is not installed in database "%"', current_database()
     USING ERRCODE = 'object_not_in_prerequisite_state',
           -- SQL to the last line, so that it can be pasted.
           HINT = (SELECT string_agg(format('SELECT cron.schedule_in_database(%L, %L, %L, %L);',
-                                           job_name || '@' || current_database(), schedule, command, current_database()),
-                                    E'\n')
+                                           w.job_name || '@' || current_database(), w.schedule, w.command,
+                                           current_database()), E'\n')
                          || E'\n-- in the database that has pg_cron'
                          || coalesce(' (cron.database_name: ' || current_setting('cron.database_name', true) || ')', '')
                          || ', or CREATE EXTENSION pg_cron here'
-                  FROM wee5_cron.jobs_to_register());
+                  FROM (SELECT $1, $2, $3 WHERE $1 IS NOT NULL
+                        UNION ALL
+                        SELECT j.job_name, j.schedule, j.command FROM wee5_cron.jobs_to_register() j
+                        WHERE $1 IS NULL) AS w (job_name, schedule, command));
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.raise_no_pg_cron() IS 'Internal: the error of the job functions in a database without pg_cron';
+COMMENT ON FUNCTION wee5_cron.raise_no_pg_cron(text, text, text) IS
+  'Internal: the error of the job functions in a database without pg_cron';
+
+CREATE FUNCTION wee5_cron.find_job(job_name text, OUT jobid bigint, OUT username text, OUT schedule text,
+                                   OUT command text, OUT active boolean)
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  owners text[];
+  names text;
+BEGIN
+  IF $1 IS NULL THEN
+    RAISE EXCEPTION 'job_name is NULL'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'SELECT job_name FROM wee5_cron.job_status;';
+  END IF;
+  IF NOT wee5_cron.pg_cron_installed() THEN
+    PERFORM wee5_cron.raise_no_pg_cron();
+  END IF;
+  EXECUTE $query$
+    SELECT array_agg(j.username ORDER BY j.username) FROM cron.job j
+    WHERE j.jobname = $1 AND j.database = current_database()
+  $query$ INTO owners USING $1;
+  IF owners IS NULL THEN
+    EXECUTE $query$
+      SELECT string_agg(format('%L', j.jobname), ', ' ORDER BY j.jobname) FROM cron.job j
+      WHERE j.database = current_database() AND wee5_cron.calls_us(j.command)
+    $query$ INTO names;
+    RAISE EXCEPTION 'there is no job "%" in database "%"', $1, current_database()
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = coalesce('The jobs that make calls: ' || names || '.',
+                            'No job here makes calls. SELECT wee5_cron.register_jobs();');
+  ELSIF cardinality(owners) > 1 THEN
+    RAISE EXCEPTION 'several users have a job "%": %', $1, array_to_string(owners, ', ')
+      USING ERRCODE = 'ambiguous_alias',
+            HINT = 'SELECT jobid, endpoint_path FROM wee5_cron.job_status; tells them apart. Call the path with '
+                   'wee5_cron.invoke(), and change the job by its jobid with pg_cron''s cron.alter_job().';
+  END IF;
+  EXECUTE $query$
+    SELECT j.jobid, j.username, j.schedule, j.command, j.active FROM cron.job j
+    WHERE j.jobname = $1 AND j.database = current_database()
+  $query$ INTO jobid, username, schedule, command, active USING $1;
+  IF NOT wee5_cron.calls_us(command) THEN
+    RAISE EXCEPTION 'job "%" does not call an endpoint', $1
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'This works with jobs that call invoke_cron_endpoint(), wee5_cron.invoke() or wee5_cron.run().';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.find_job(text) IS
+  'Internal, of the functions that take a job''s name: the one job of this database with that name, or an error that says why not';
 
 -- Hands one job to pg_cron. New jobs belong to session_user, but pg_cron looks at the current user, which in a
 -- SECURITY DEFINER function is its owner: only schedule_in_database() takes a user's name.
@@ -177,14 +241,8 @@ CREATE FUNCTION wee5_cron.run_now(job_name text) RETURNS bigint
 #variable_conflict use_column
 DECLARE
   job record;
-  owners text[];
 BEGIN
-  IF $1 IS NULL THEN
-    RAISE EXCEPTION 'job_name is NULL'
-      USING ERRCODE = 'null_value_not_allowed',
-            HINT = 'SELECT job_name FROM wee5_cron.job_status;';
-  END IF;
-  IF NOT wee5_cron.pg_cron_installed() THEN
+  IF $1 IS NOT NULL AND NOT wee5_cron.pg_cron_installed() THEN
     SELECT j.job_name, j.endpoint_path INTO job
     FROM wee5_cron.job j WHERE j.job_name = $1 AND j.endpoint_path IS NOT NULL;
     IF NOT FOUND THEN
@@ -193,36 +251,9 @@ BEGIN
     RETURN wee5_cron.invoke_for_job($1, job.endpoint_path);
   END IF;
 
-  EXECUTE $query$
-    SELECT array_agg(j.username ORDER BY j.username) FROM cron.job j
-    WHERE j.jobname = $1 AND j.database = current_database()
-  $query$ INTO owners USING $1;
-  IF owners IS NULL THEN
-    EXECUTE $query$
-      SELECT string_agg(format('%L', j.jobname), ', ' ORDER BY j.jobname) AS names FROM cron.job j
-      WHERE j.database = current_database() AND wee5_cron.calls_us(j.command)
-    $query$ INTO job;
-    RAISE EXCEPTION 'there is no job "%" in database "%"', $1, current_database()
-      USING ERRCODE = 'invalid_parameter_value',
-            HINT = coalesce('The jobs that make calls: ' || job.names || '.',
-                            'No job here makes calls. SELECT wee5_cron.register_jobs();');
-  ELSIF cardinality(owners) > 1 THEN
-    RAISE EXCEPTION 'several users have a job "%": %', $1, array_to_string(owners, ', ')
-      USING ERRCODE = 'ambiguous_alias',
-            HINT = 'Call the path itself: SELECT wee5_cron.invoke(endpoint_path) FROM wee5_cron.job_status WHERE jobid = ...;';
-  END IF;
-
-  EXECUTE $query$
-    SELECT j.jobid, wee5_cron.calls_us(j.command) AS calls_us, wee5_cron.path_of_command(j.command) AS endpoint_path,
-           j.command ~ 'wee5_cron\.invoke\s*\(\s*(endpoint_path\s*=>\s*)?''([^'']|'''')*''\s*,' AS has_choices
-    FROM cron.job j
-    WHERE j.jobname = $1 AND j.database = current_database()
-  $query$ INTO job USING $1;
-  IF NOT job.calls_us THEN
-    RAISE EXCEPTION 'job "%" does not call an endpoint', $1
-      USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'run_now() runs jobs that call invoke_cron_endpoint() or wee5_cron.invoke().';
-  ELSIF job.endpoint_path IS NULL OR job.has_choices THEN
+  SELECT f.jobid, wee5_cron.path_of_command(f.command) AS endpoint_path, wee5_cron.is_plain_call(f.command) AS is_plain
+  INTO job FROM wee5_cron.find_job($1) f;
+  IF NOT job.is_plain THEN
     -- A plain GET of the path would not be the call that the job makes. Its command is not shown: cron.job hides it
     -- from other users than the job's own.
     RAISE EXCEPTION 'job "%" makes more than a plain call of one path', $1
