@@ -3,14 +3,6 @@ use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
-# A control file that is not our stand-in's, 0.7 or newer, and the library.
-sub pg_net_available {
-    my ($sharedir, $libdir) = map { my $dir = `pg_config --$_`; chomp $dir; $dir } qw(sharedir pkglibdir);
-    my $control = "$sharedir/extension/pg_net.control";
-    return 0 unless -s $control && -e "$libdir/pg_net.so";
-    my ($major, $minor) = slurp_file($control) =~ /^\s*default_version\s*=\s*'(\d+)\.(\d+)/m;
-    return defined $major && ($major > 0 || $minor >= 7);
-}
 plan skip_all => 'pg_net not available' unless pg_net_available();
 
 my $secret   = 'canary-of-the-real-pg-net';
@@ -118,13 +110,5 @@ is($bare->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id)"), '
 is($bare->invocation('postgres', $other)->{finished_at}, undef, '... and no other');
 $bare->raises('postgres', "SELECT wee5_cron.invoke('/x', 'PUT')", '55000', 'what pg_net cannot do needs the preload', hint => qr/shared_preload_libraries/);
 $bare->raises('postgres', "SET wee5_cron.transport = 'builtin'; SELECT invoke_cron_endpoint('/x')", '55000', 'so does the builtin transport', hint => qr/shared_preload_libraries/);
-
-# pg_cron takes the worker's place.
-$bare->safe_psql('postgres', 'CREATE EXTENSION pg_cron; SELECT wee5_cron.register_jobs()');
-is($bare->safe_psql('postgres', "SELECT schedule, command FROM cron.job WHERE jobname = 'wee5-cron-harvest'"), '* * * * *|SELECT wee5_cron.harvest()',
-    'register_jobs() makes a job that harvests');
-is($bare->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.job_status WHERE job_name = 'wee5-cron-harvest'"), 0, '... which job_status leaves out');
-$bare->safe_psql('postgres', 'SELECT wee5_cron.unregister_jobs()');
-is($bare->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, '... and unregister_jobs() removes');
 
 done_testing();

@@ -28,6 +28,7 @@ sub import {
     eval "package $caller; use Test::More; use PostgreSQL::Test::Utils; 1" or die $@;
     no strict 'refs';
     *{"${caller}::fields_are"} = \&fields_are;
+    *{"${caller}::pg_net_available"} = \&pg_net_available;
     return;
 }
 
@@ -51,6 +52,15 @@ sub fields_are {
     my $good = ok(!@wrong, $name);
     diag(join "\n", @wrong) unless $good;
     return $good;
+}
+
+# Whether the server has the real pg_net: a control file that is not our stand-in's, 0.7 or newer, and the library.
+sub pg_net_available {
+    my ($sharedir, $libdir) = map { my $dir = `pg_config --$_`; chomp $dir; $dir } qw(sharedir pkglibdir);
+    my $control = "$sharedir/extension/pg_net.control";
+    return 0 unless -s $control && -e "$libdir/pg_net.so";
+    my ($major, $minor) = slurp_file($control) =~ /^\s*default_version\s*=\s*'(\d+)\.(\d+)/m;
+    return defined $major && ($major > 0 || $minor >= 7);
 }
 
 1;
