@@ -42,9 +42,40 @@ SELECT has_function_privilege('anon', 'regress_app.invoke_cron_endpoint(text)', 
 SELECT wee5_cron.grant_to('"regress Caller"', 'call');
 SELECT wee5_cron.grant_to('regress_reader', 'read');
 SELECT wee5_cron.grant_to('regress_operator', 'operate');
+-- Every object of the extension with who may do what with it: whoever adds one decides here. Internal ones are nobody's.
+CREATE VIEW regress_reach AS
+  WITH profile (role, name) AS (
+    VALUES ('anon', 'anon'), ('authenticated', 'authenticated'), ('service_role', 'service_role'), ('regress Caller', 'call'),
+           ('regress_reader', 'read'), ('regress_operator', 'operate')
+  ), member AS (
+    SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'wee5_cron'
+  ), object AS (
+    SELECT 'n' AS kind, n.oid, n.nspname::text AS name FROM pg_namespace n JOIN member m ON m.classid = 'pg_namespace'::regclass AND m.objid = n.oid
+    UNION ALL
+    SELECT CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END, c.oid, c.oid::regclass::text
+    FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid AND c.relkind <> 'i'
+    UNION ALL
+    SELECT 'f', p.oid, p.oid::regprocedure::text FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+  ), possible (kind, privilege) AS (
+    VALUES ('n', 'USAGE'), ('n', 'CREATE'), ('s', 'USAGE'), ('s', 'SELECT'), ('s', 'UPDATE'), ('f', 'EXECUTE'), ('r', 'SELECT'), ('r', 'INSERT'),
+           ('r', 'UPDATE'), ('r', 'DELETE'), ('r', 'TRUNCATE'), ('r', 'REFERENCES'), ('r', 'TRIGGER')
+  ), reach AS (
+    SELECT o.oid, o.name, p.privilege, r.name AS profile
+    FROM object o JOIN possible p USING (kind) CROSS JOIN profile r
+    WHERE CASE o.kind
+            WHEN 'n' THEN has_schema_privilege(r.role, o.oid, p.privilege)
+            WHEN 's' THEN has_sequence_privilege(r.role, o.oid, p.privilege)
+            WHEN 'f' THEN has_function_privilege(r.role, o.oid, p.privilege)
+            ELSE has_table_privilege(r.role, o.oid, p.privilege) END
+  )
+  SELECT o.name AS object, coalesce(r.privilege, '-') AS privilege, coalesce(string_agg(r.profile, ' ' ORDER BY r.profile), 'nobody') AS who
+  FROM object o LEFT JOIN reach r USING (oid)
+  GROUP BY o.name, r.privilege
+  ORDER BY o.name COLLATE "C", r.privilege;
 \pset format unaligned
 \pset footer off
-SELECT * FROM regress_grants;
+SELECT * FROM regress_reach;
 \pset format aligned
 \pset footer on
 CREATE TABLE regress_grants_before AS SELECT * FROM regress_grants;
@@ -107,6 +138,7 @@ DROP EXTENSION pg_cron;
 DROP FUNCTION pg_temp.install();
 
 DROP VIEW regress_grants;
+DROP VIEW regress_reach;
 DROP SCHEMA regress_app;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM anon, authenticated, service_role, regress_reader;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM anon, authenticated, service_role;
