@@ -1,4 +1,5 @@
 -- Making a call, and waiting for it. SECURITY DEFINER: EXECUTE on the function is the only right that a caller needs.
+-- What is left out is as wee5_cron.endpoint says: NULL, since no other default could be told from a choice.
 -- Not STRICT: a NULL path must be an error, not a call that silently does not happen.
 
 CREATE FUNCTION @extschema@.invoke_cron_endpoint(endpoint_path text) RETURNS bigint
@@ -7,12 +8,12 @@ CREATE FUNCTION @extschema@.invoke_cron_endpoint(endpoint_path text) RETURNS big
 COMMENT ON FUNCTION @extschema@.invoke_cron_endpoint(text) IS
   'Queues GET <api_url><endpoint_path> with the bearer secret and returns the id of its row in wee5_cron.invocation. Sent when the transaction commits, discarded when it rolls back';
 
-CREATE FUNCTION wee5_cron.invoke(endpoint_path text, method text DEFAULT 'GET', body jsonb DEFAULT NULL,
-                                 headers jsonb DEFAULT '{}', timeout interval DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION wee5_cron.invoke(endpoint_path text, method text DEFAULT NULL, body jsonb DEFAULT NULL,
+                                 headers jsonb DEFAULT NULL, timeout interval DEFAULT NULL) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_invoke';
 COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval) IS
-  'invoke_cron_endpoint with choices: method GET, POST, PUT, PATCH, DELETE or HEAD, a JSON body, more headers, a timeout';
+  'invoke_cron_endpoint with choices: method GET, POST, PUT, PATCH, DELETE or HEAD, a JSON body, more headers, a timeout. What is left out or NULL is as wee5_cron.endpoint says for the path, else GET, no body, no more headers, wee5_cron.request_timeout';
 
 -- For run_now(): a call by hand in the name of a job.
 CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text) RETURNS bigint

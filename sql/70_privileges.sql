@@ -54,10 +54,12 @@ DECLARE
     'EXECUTE ON PROCEDURE wee5_cron.run(text)', 'EXECUTE ON FUNCTION wee5_cron.commit_is_possible()'];
   reads constant text[] := array[
     'SELECT ON TABLE wee5_cron.invocation', 'SELECT ON TABLE wee5_cron.attempt', 'SELECT ON TABLE wee5_cron.job',
+    'SELECT ON TABLE wee5_cron.endpoint',
     'SELECT ON TABLE wee5_cron.job_status', 'EXECUTE ON FUNCTION wee5_cron.job_status_rows()',
     'SELECT ON TABLE wee5_cron.worker', 'EXECUTE ON FUNCTION wee5_cron.worker_slots()',
     'SELECT ON SEQUENCE wee5_cron.invocation_id_seq'];  -- pg_dump reads it
   operates constant text[] := array[
+    'INSERT, UPDATE, DELETE ON TABLE wee5_cron.endpoint',
     'EXECUTE ON FUNCTION wee5_cron.register_jobs(boolean)', 'EXECUTE ON FUNCTION wee5_cron.unregister_jobs()',
     'EXECUTE ON FUNCTION wee5_cron.schedule(text, text, text)', 'EXECUTE ON FUNCTION wee5_cron.unschedule(text)',
     'EXECUTE ON FUNCTION wee5_cron.pause(text, text)', 'EXECUTE ON FUNCTION wee5_cron.resume(text)',

@@ -12,6 +12,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/cron_caller.h"
+#include "wee5_cron/pg/endpoint.h"
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/json_headers.h"
 #include "wee5_cron/pg/ledger.h"
@@ -27,12 +28,12 @@ namespace {
 // What the caller asked for. Texts UTF-8, palloc'd.
 struct CallRequest {
   char* path;
-  char* method;  // upper case
-  Datum body;    // jsonb; 0: none
-  Jsonb* headers;
-  Interval* timeout;
-  int timeout_ms;  // 0: the default
-  char* job_name;  // run_now(): in the name of this job; else NULL
+  char* method;       // NULL: the policy's; upper case when the call is made
+  Datum body;         // jsonb; 0: the policy's, or none
+  Jsonb* headers;     // NULL: the policy's, or none
+  Interval* timeout;  // NULL: the policy's, or the default
+  int timeout_ms;     // 0: the default
+  char* job_name;     // run_now(): in the name of this job; else NULL
 };
 
 // What the C++ part found out. Texts stand in `texts`.
@@ -223,7 +224,20 @@ void add_schedule_header(HeaderList* headers, const CronCaller* caller) {
   ++headers->count;
 }
 
+// What the call leaves open is the policy's to say.
+void apply_policy(CallRequest* request) {
+  EndpointRow endpoint;
+  find_endpoint(from_utf8(request->path), &endpoint);
+  CallChoices choices = {request->method, request->body, request->headers, request->timeout};
+  take_over_policy(&choices, &endpoint);
+  request->method = choices.method;
+  request->body = choices.body;
+  request->headers = choices.headers;
+  request->timeout = choices.timeout;
+}
+
 int64 make_call(CallRequest* request) {
+  apply_policy(request);
   HeaderList headers;
   headers_from_jsonb(request->headers, &headers);
   CheckedCall checked;
@@ -298,7 +312,6 @@ WEE5_SQL_FUNCTION(wee5_cron_invoke_endpoint) {
   CallRequest request;
   memset(&request, 0, sizeof(request));
   request.path = to_utf8(required_text(fcinfo, 0, "endpoint_path"));
-  request.method = pstrdup("GET");
   PG_RETURN_INT64(make_call(&request));
 }
 
@@ -307,7 +320,7 @@ WEE5_SQL_FUNCTION(wee5_cron_invoke) {
   CallRequest request;
   memset(&request, 0, sizeof(request));
   request.path = to_utf8(required_text(fcinfo, 0, "endpoint_path"));
-  request.method = PG_ARGISNULL(1) ? pstrdup("GET") : to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+  request.method = PG_ARGISNULL(1) ? nullptr : to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(1)));
   request.body = PG_ARGISNULL(2) ? 0 : JsonbPGetDatum(PG_GETARG_JSONB_P(2));
   request.headers = PG_ARGISNULL(3) ? nullptr : PG_GETARG_JSONB_P(3);
   request.timeout = PG_ARGISNULL(4) ? nullptr : PG_GETARG_INTERVAL_P(4);
@@ -320,7 +333,6 @@ WEE5_SQL_FUNCTION(wee5_cron_invoke_for_job) {
   memset(&request, 0, sizeof(request));
   request.job_name = required_text(fcinfo, 0, "job_name");
   request.path = to_utf8(required_text(fcinfo, 1, "endpoint_path"));
-  request.method = pstrdup("GET");
   PG_RETURN_INT64(make_call(&request));
 }
 
