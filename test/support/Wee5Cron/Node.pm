@@ -13,10 +13,11 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-# Wee5Cron::Node->new_configured(name, preload => '...', conf => "...", init => {...}): initialised, not started.
+# Wee5Cron::Node->new_configured(name, preload => '...', conf => "...", init => {...}): initialised, not started. `new` is
+# for PostgreSQL::Test::Cluster: new => { install_path => '...' }.
 sub new_configured {
     my ($class, $name, %params) = @_;
-    my $node = $class->new($name);
+    my $node = $class->new($name, %{ $params{new} // {} });
     $node->init(extra => [qw(--encoding=UTF8 --locale=C)], %{ $params{init} // {} });
     my $preload = $params{preload} // 'pg_cron,wee5_cron';
     $node->append_conf('postgresql.conf', "shared_preload_libraries = '$preload'");
