@@ -37,6 +37,7 @@ DROP FUNCTION install();
 SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname = 'daily-analytics';
 UPDATE cron.job SET schedule = '0 0 1 1 *';
 SELECT wee5_cron.grant_to('reader', 'read');
+INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on, retry_delays) VALUES ('/status/500', 'never', '{1s,1h}');
 GRANT SET ON PARAMETER app.settings.api_url TO app_owner;
 SQL
 $old->configure('postgres', api_url => $receiver->url, secret => 'the secret');
