@@ -67,6 +67,10 @@ BEGIN
                          || E'\n-- in the database that has pg_cron'
                          || coalesce(' (cron.database_name: ' || current_setting('cron.database_name', true) || ')', '')
                          || ', or CREATE EXTENSION pg_cron here'
+                         -- The ledger cannot look the name up in cron.job.
+                         || CASE WHEN $1 IS NULL THEN '' ELSE
+                              format(E'\n-- and here, for the name in the ledger: INSERT INTO wee5_cron.job '
+                                     '(job_name, endpoint_path) VALUES (%L, %L);', $1, wee5_cron.path_of_command($3)) END
                   FROM (SELECT $1, $2, $3 WHERE $1 IS NOT NULL
                         UNION ALL
                         SELECT j.job_name, j.schedule, j.command FROM wee5_cron.jobs_to_register() j

@@ -62,8 +62,10 @@ SQL
     $node->safe_psql('postgres', <<SQL);
 UPDATE cron.job SET schedule = '* * * * *' WHERE database = '$second';
 SELECT cron.schedule_in_database('nightly\@$second', '* * * * *', \$\$CALL wee5_cron.run('/status/502')\$\$, '$second');
-SELECT cron.schedule_in_database('unnamed\@$second', '* * * * *', \$\$SELECT public.invoke_cron_endpoint('/unknown-path')\$\$, '$second');
 SQL
+    $error = $node->error_of($second, q{SELECT wee5_cron.schedule('unnamed', '* * * * *', '/unknown-path')});
+    is($node->error_of('postgres', $error->{hint}), undef, '... so does schedule(), for a job of its own');
+    like($error->{hint}, qr/INSERT INTO wee5_cron\.job .*'unnamed', '\/unknown-path'/, '... with what the ledger is to be told');
     $node->safe_psql($second, "INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES ('nightly', '/status/502')");
     is($node->safe_psql($second, 'SELECT string_agg(job_name, $$ $$) FROM wee5_cron.job_status'), 'nightly', 'before the tick its job_status knows only what it was told');
 }
