@@ -65,6 +65,7 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.pause(text, text)', 'EXECUTE ON FUNCTION wee5_cron.resume(text)',
     'EXECUTE ON FUNCTION wee5_cron.next_runs(text, integer)',
     'EXECUTE ON FUNCTION wee5_cron.run_now(text)', 'EXECUTE ON FUNCTION wee5_cron.harvest()',
+    'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text)',
     'EXECUTE ON FUNCTION wee5_cron.grant_to(regrole, text)'];
   grants text[];
   privilege text;

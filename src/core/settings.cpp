@@ -49,9 +49,19 @@ Setting choose_setting(const SettingCandidates& candidates) {
   }};
   for (const auto& [candidate, source] : strongest_first) {
     const std::string_view value = without_blanks_around(candidate.value_or(""));
-    if (!value.empty()) return {std::string(value), source};
+    if (!value.empty()) return {std::string(value), source, "", ""};
   }
-  return {};
+  return {"", SettingSource::kNone, std::string(candidates.vault_trouble), std::string(candidates.vault_hint)};
+}
+
+Error missing_setting(std::string_view name, const Setting& setting) {
+  if (!setting.vault_trouble.empty()) {
+    return Error(ErrorKind::kNotReady,
+                 std::string(name) + " is not set, and Vault cannot be read: " + setting.vault_trouble,
+                 setting.vault_hint);
+  }
+  return Error(ErrorKind::kNotReady, std::string(name) + " is not set",
+               "SELECT wee5_cron.configure('https://app.example.com', 'the secret that the app expects');");
 }
 
 void check_secret(std::string_view secret) {

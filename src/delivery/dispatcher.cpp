@@ -22,11 +22,6 @@ std::int64_t unix_now_us() {
       .count();
 }
 
-core::Error missing(const char* setting) {
-  return core::Error(core::ErrorKind::kNotReady, std::string(setting) + " is not set",
-                     std::string("ALTER DATABASE ... SET ") + setting + " = '...'; then make the call again.");
-}
-
 std::function<double()> default_random() {
   return [generator = std::mt19937_64(std::random_device()())]() mutable {
     return std::uniform_real_distribution<double>(0, 1)(generator);
@@ -118,8 +113,9 @@ bool Dispatcher::wants_more_routes() const noexcept { return in_flight() < slots
 
 Request Dispatcher::make_request(const DueCall& call) const {
   const auto role = roles_.find(call.requested_by);
-  if (role == roles_.end() || role->second.api_url.value.empty()) throw missing("app.settings.api_url");
-  if (role->second.secret.value.empty()) throw missing("app.settings.cron_secret");
+  if (role == roles_.end()) throw core::missing_setting("app.settings.api_url", {});
+  if (role->second.api_url.value.empty()) throw core::missing_setting("app.settings.api_url", role->second.api_url);
+  if (role->second.secret.value.empty()) throw core::missing_setting("app.settings.cron_secret", role->second.secret);
   core::check_secret(role->second.secret.value);
 
   if (call.headers_unreadable) {

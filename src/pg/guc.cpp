@@ -25,6 +25,10 @@ struct SourcedSetting {
 };
 SourcedSetting api_url = {nullptr, PGC_S_DEFAULT};
 SourcedSetting cron_secret = {nullptr, PGC_S_DEFAULT};
+constexpr const char* kVaultApiUrl = "api_url";
+constexpr const char* kVaultCronSecret = "cron_secret";
+SourcedSetting vault_api_url = {nullptr, PGC_S_DEFAULT};
+SourcedSetting vault_cron_secret = {nullptr, PGC_S_DEFAULT};
 
 bool remember_source(char** newval, void** extra, GucSource source) {
   (void)newval;
@@ -47,11 +51,25 @@ void assign_cron_secret(const char* newval, void* extra) {
   assign_source(&cron_secret, extra);
 }
 
+void assign_vault_api_url(const char* newval, void* extra) {
+  (void)newval;
+  assign_source(&vault_api_url, extra);
+}
+void assign_vault_cron_secret(const char* newval, void* extra) {
+  (void)newval;
+  assign_source(&vault_cron_secret, extra);
+}
+
 const char* explicit_value(const SourcedSetting* setting) {
   return setting->source >= PGC_S_CLIENT ? setting->value : nullptr;
 }
 const char* command_line_value(const SourcedSetting* setting) {
   return setting->source == PGC_S_ARGV || setting->source == PGC_S_ENV_VAR ? setting->value : nullptr;
+}
+
+// What ALTER DATABASE or ALTER ROLE stored does not count: it may be stale.
+const char* server_value(const SourcedSetting* setting, const char* fallback) {
+  return setting->source < PGC_S_GLOBAL ? setting->value : fallback;
 }
 
 const config_enum_entry transport_options[] = {{"auto", kTransportAuto, false},
@@ -75,6 +93,16 @@ void define_app_setting(const char* name, const char* description, SourcedSettin
   }
   DefineCustomStringVariable(name, description, nullptr, &setting->value, nullptr, PGC_SUSET,
                              flags | GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE, remember_source, assign, nullptr);
+}
+
+void define_vault_names() {
+  DefineCustomStringVariable("wee5_cron.vault_api_url", "Name of the secret in Supabase Vault that holds the api_url.",
+                             "Read where app.settings.api_url is not set.", &vault_api_url.value, kVaultApiUrl,
+                             PGC_SUSET, 0, remember_source, assign_vault_api_url, nullptr);
+  DefineCustomStringVariable("wee5_cron.vault_cron_secret",
+                             "Name of the secret in Supabase Vault that holds the bearer secret.",
+                             "Read where app.settings.cron_secret is not set.", &vault_cron_secret.value,
+                             kVaultCronSecret, PGC_SUSET, 0, remember_source, assign_vault_cron_secret, nullptr);
 }
 
 void define_timeouts() {
@@ -111,6 +139,7 @@ void define_settings() {
   preloaded = process_shared_preload_libraries_in_progress;
 
   define_delivery_settings();
+  define_vault_names();
   DefineCustomBoolVariable("wee5_cron.default_jobs", "CREATE EXTENSION registers the three default jobs.", nullptr,
                            &guc_default_jobs, true, PGC_SUSET, 0, nullptr, nullptr, nullptr);
   // PGC_POSTMASTER can be defined during the preload only.
@@ -134,5 +163,9 @@ const char* session_api_url() { return explicit_value(&api_url); }
 const char* session_cron_secret() { return explicit_value(&cron_secret); }
 const char* command_line_api_url() { return command_line_value(&api_url); }
 const char* command_line_cron_secret() { return command_line_value(&cron_secret); }
+const char* session_vault_api_url() { return explicit_value(&vault_api_url); }
+const char* session_vault_cron_secret() { return explicit_value(&vault_cron_secret); }
+const char* server_vault_api_url() { return server_value(&vault_api_url, kVaultApiUrl); }
+const char* server_vault_cron_secret() { return server_value(&vault_cron_secret, kVaultCronSecret); }
 
 }  // namespace wee5::pg

@@ -19,6 +19,7 @@
 #include "wee5_cron/pg/setting_candidates.h"
 #include "wee5_cron/pg/stored_settings.h"
 #include "wee5_cron/pg/transport.h"
+#include "wee5_cron/pg/vault.h"
 #include "wee5_cron/pg/wake.h"
 
 namespace wee5::pg {
@@ -41,15 +42,16 @@ struct CheckedCall {
   bool takes_body;
   bool needs_body;
   const char* url;      // NULL: api_url or secret missing
-  const char* missing;  // which setting is missing; NULL: none
+  const char* missing;  // what to say about the setting that is missing; NULL: none
+  const char* missing_hint;
   const char* secret;
   const char* session_only;  // builtin: the setting that exists in this session only; NULL: none
   TextBuffer texts;
 };
 
-core::SettingCandidates candidates_of_session(const StoredValue& stored, const char* session,
-                                              const char* command_line) {
-  core::SettingCandidates candidates = candidates_of(stored, command_line);
+core::SettingCandidates candidates_of_session(const StoredValue& stored, const char* session, const char* command_line,
+                                              const VaultValues& vault, const char* vault_value) {
+  core::SettingCandidates candidates = candidates_of(stored, command_line, vault, vault_value);
   if (session != nullptr) candidates.session = session;
   return candidates;
 }
@@ -64,6 +66,7 @@ bool only_in_session(const core::SettingCandidates& candidates, const core::Sett
 
 struct SettingsRead {
   StoredSettings stored;
+  VaultValues vault;
   const char* session_api_url;
   const char* session_cron_secret;
   const char* command_line_api_url;
@@ -77,15 +80,19 @@ void check_call(const CallRequest* request, const HeaderList* headers) {
 
 void resolve_call(const CallRequest* request, const SettingsRead* settings, Transport transport, CheckedCall* checked) {
   core::SettingCandidates urls =
-      candidates_of_session(settings->stored.api_url, settings->session_api_url, settings->command_line_api_url);
-  core::SettingCandidates secrets = candidates_of_session(settings->stored.cron_secret, settings->session_cron_secret,
-                                                          settings->command_line_cron_secret);
+      candidates_of_session(settings->stored.api_url, settings->session_api_url, settings->command_line_api_url,
+                            settings->vault, settings->vault.api_url);
+  core::SettingCandidates secrets =
+      candidates_of_session(settings->stored.cron_secret, settings->session_cron_secret,
+                            settings->command_line_cron_secret, settings->vault, settings->vault.cron_secret);
   core::Setting url = core::choose_setting(urls);
   core::Setting secret = core::choose_setting(secrets);
-  if (url.value.empty())
-    checked->missing = "app.settings.api_url";
-  else if (secret.value.empty())
-    checked->missing = "app.settings.cron_secret";
+  if (url.value.empty() || secret.value.empty()) {
+    core::Error missing = url.value.empty() ? core::missing_setting("app.settings.api_url", url)
+                                            : core::missing_setting("app.settings.cron_secret", secret);
+    checked->missing = checked->texts.put(missing.message());
+    checked->missing_hint = checked->texts.put(missing.hint());
+  }
   if (transport == kTransportBuiltin) {
     if (only_in_session(urls, url)) checked->session_only = "app.settings.api_url";
     if (only_in_session(secrets, secret)) checked->session_only = "app.settings.cron_secret";
@@ -152,6 +159,8 @@ void read_settings(SettingsRead* settings) {
   settings->session_cron_secret = session_cron_secret();
   settings->command_line_api_url = command_line_api_url();
   settings->command_line_cron_secret = command_line_cron_secret();
+  SessionSettings session = {settings->session_api_url, settings->session_cron_secret};
+  complete_from_vault(GetSessionUserId(), &session, &settings->stored, &settings->vault);
 }
 
 const char* database_identifier() { return quote_identifier(get_database_name(MyDatabaseId)); }
@@ -167,20 +176,16 @@ void refuse_session_only(const char* setting) {
                           database_identifier(), setting, example_value(setting), setting)));
 }
 
-char* missing_message(const char* setting) { return psprintf("%s is not set", setting); }
-char* missing_hint(const char* setting) {
-  return psprintf("ALTER DATABASE %s SET %s = '%s';", database_identifier(), setting, example_value(setting));
-}
-
 // A row that says that nobody was called, and why.
-int64 book_missing(NewInvocation* row, const char* setting) {
+int64 book_missing(NewInvocation* row, const CheckedCall* checked) {
+  char* message = from_utf8(checked->missing);
+  char* hint = from_utf8(checked->missing_hint);
   if (guc_missing_config == kMissingConfigError)
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", missing_message(setting)),
-                    errhint("%s", missing_hint(setting))));
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", message), errhint("%s", hint)));
   row->status = "skipped";
   row->reason = "config";
-  row->error = missing_message(setting);
-  row->hint = missing_hint(setting);
+  row->error = message;
+  row->hint = hint;
   return insert_invocation(row, nullptr);
 }
 
@@ -260,8 +265,10 @@ int64 make_call(CallRequest* request) {
   // Path percent-encoded, prefix and secret.
   Size bytes = 3 * core::kMaxEndpointPathBytes + 1024;
   const StoredValue* values[2] = {&settings.stored.api_url, &settings.stored.cron_secret};
-  const char* others[4] = {settings.session_api_url, settings.session_cron_secret, settings.command_line_api_url,
-                           settings.command_line_cron_secret};
+  const char* others[8] = {settings.session_api_url,      settings.session_cron_secret,
+                           settings.command_line_api_url, settings.command_line_cron_secret,
+                           settings.vault.api_url,        settings.vault.cron_secret,
+                           settings.vault.trouble,        settings.vault.hint};
   for (const StoredValue* value : values)
     for (const char* text : {value->role_in_database, value->role, value->database, value->all})
       bytes += text != nullptr ? 3 * strlen(text) : 0;
@@ -286,7 +293,7 @@ int64 make_call(CallRequest* request) {
   row.has_scheduled_at = caller.has_scheduled_at;
   row.scheduled_at = caller.scheduled_at;
 
-  if (checked.missing != nullptr) return book_missing(&row, checked.missing);
+  if (checked.missing != nullptr) return book_missing(&row, &checked);
   if (checked.session_only != nullptr) refuse_session_only(checked.session_only);
   if (transport == kTransportPgNet)
     send_by_pg_net(request, &checked, &caller, &row, &headers);

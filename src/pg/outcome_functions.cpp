@@ -10,6 +10,7 @@
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/stored_settings.h"
+#include "wee5_cron/pg/vault.h"
 #include "wee5_cron/pg/worker_registry.h"
 
 namespace wee5::pg {
@@ -32,12 +33,21 @@ Datum text_or_null(const char* utf8, bool* is_null) {
   return *is_null ? 0 : CStringGetTextDatum(from_utf8(utf8));
 }
 
-// Every secret that is stored for the role: what a request of its carried is one of them.
-void collect_secrets(const char* role_name, StoredValue* secrets) {
+// Every secret that a request of the role may have carried: what is stored for it, and what Vault holds.
+struct Secrets {
+  StoredValue stored;
+  VaultValues vault;
+};
+
+void collect_secrets(const char* role_name, Secrets* secrets) {
   StoredSettings stored;
   read_stored_settings(get_role_oid(role_name, true), &stored);
-  *secrets = stored.cron_secret;
+  read_vault(&stored, &secrets->vault);
+  secrets->stored = stored.cron_secret;
 }
+
+// Said in place of a text that might hold a secret which we could not read.
+constexpr const char* kWithheld = "[not kept: Vault cannot be read, so the secret could not be struck out]";
 
 }  // namespace
 
@@ -95,17 +105,20 @@ WEE5_SQL_FUNCTION(wee5_cron_explain_pg_net) {
 WEE5_SQL_FUNCTION(wee5_cron_redact_for) {
   if (PG_ARGISNULL(1)) PG_RETURN_NULL();
   const char* value = optional_text(fcinfo, 1);
-  StoredValue secrets;
+  Secrets secrets;
   collect_secrets(PG_ARGISNULL(0) ? "" : NameStr(*PG_GETARG_NAME(0)), &secrets);
+  if (secrets.vault.trouble != nullptr && !is_set(&secrets.stored)) PG_RETURN_TEXT_P(cstring_to_text(kWithheld));
   // A secret of one byte may become nine.
   TextBuffer texts = make_text_buffer(9 * strlen(value) + 1024);
   const char* redacted = value;
   CppFailure failure;
   if (!run_cpp(&failure, [&] {
         std::string text(value);
-        for (const char* stored : {secrets.role_in_database, secrets.role, secrets.database, secrets.all}) {
+        const StoredValue& stored = secrets.stored;
+        for (const char* held :
+             {stored.role_in_database, stored.role, stored.database, stored.all, secrets.vault.cron_secret}) {
           core::SettingCandidates candidate;
-          candidate.all = view_or_empty(stored);
+          candidate.all = view_or_empty(held);
           std::string secret = core::choose_setting(candidate).value;
           if (!secret.empty()) text = core::redact(text, secret);
         }

@@ -33,4 +33,22 @@ Oid relation_of_extension(const char* schema, const char* name, Oid extension) {
   return belongs_to_extension(RelationRelationId, relation, extension) ? relation : InvalidOid;
 }
 
+Oid function_of_extension(const char* schema, const char* name, Oid extension, bool* foreign) {
+  *foreign = false;
+  Oid schema_oid = get_namespace_oid(schema, true);
+  if (!OidIsValid(schema_oid)) return InvalidOid;
+  Oid found = InvalidOid;
+  CatCList* list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
+  for (int i = 0; i < list->n_members; ++i) {
+    Form_pg_proc form = reinterpret_cast<Form_pg_proc>(GETSTRUCT(&list->members[i]->tuple));
+    if (form->pronamespace != schema_oid) continue;
+    if (belongs_to_extension(ProcedureRelationId, form->oid, extension))
+      found = form->oid;
+    else
+      *foreign = true;
+  }
+  ReleaseCatCacheList(list);
+  return found;
+}
+
 }  // namespace wee5::pg

@@ -9,6 +9,19 @@ namespace {
 
 using EntryVisitor = void (*)(const char* name, const char* value, void* arg);
 
+void visit_config(Datum config, EntryVisitor visit, void* arg) {
+  Datum* entries;
+  int count;
+  deconstruct_array(DatumGetArrayTypeP(config), TEXTOID, -1, false, TYPALIGN_INT, &entries, nullptr, &count);
+  for (int i = 0; i < count; ++i) {
+    char* entry = TextDatumGetCString(entries[i]);
+    char* equals = strchr(entry, '=');
+    if (equals == nullptr) continue;
+    *equals = '\0';
+    visit(entry, equals + 1, arg);
+  }
+}
+
 // Calls `visit` for each "name=value" stored for the pair (database, role); InvalidOid: any.
 void visit_entries(Relation relation, Snapshot snapshot, Oid database, Oid role, EntryVisitor visit, void* arg) {
   ScanKeyData keys[2];
@@ -19,17 +32,7 @@ void visit_entries(Relation relation, Snapshot snapshot, Oid database, Oid role,
   for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple); tuple = systable_getnext(scan)) {
     bool is_null;
     Datum config = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig, RelationGetDescr(relation), &is_null);
-    if (is_null) continue;
-    Datum* entries;
-    int count;
-    deconstruct_array(DatumGetArrayTypeP(config), TEXTOID, -1, false, TYPALIGN_INT, &entries, nullptr, &count);
-    for (int i = 0; i < count; ++i) {
-      char* entry = TextDatumGetCString(entries[i]);
-      char* equals = strchr(entry, '=');
-      if (equals == nullptr) continue;
-      *equals = '\0';
-      visit(entry, equals + 1, arg);
-    }
+    if (!is_null) visit_config(config, visit, arg);
   }
   systable_endscan(scan);
 }
@@ -37,12 +40,16 @@ void visit_entries(Relation relation, Snapshot snapshot, Oid database, Oid role,
 struct AppTarget {
   char** api_url;
   char** cron_secret;
+  char** vault_api_url;
+  char** vault_cron_secret;
 };
 
 void keep_app_setting(const char* name, const char* value, void* arg) {
   AppTarget* target = static_cast<AppTarget*>(arg);
   if (pg_strcasecmp(name, "app.settings.api_url") == 0) *target->api_url = to_utf8_lossy(pstrdup(value));
   if (pg_strcasecmp(name, "app.settings.cron_secret") == 0) *target->cron_secret = to_utf8_lossy(pstrdup(value));
+  if (pg_strcasecmp(name, "wee5_cron.vault_api_url") == 0) *target->vault_api_url = pstrdup(value);
+  if (pg_strcasecmp(name, "wee5_cron.vault_cron_secret") == 0) *target->vault_cron_secret = pstrdup(value);
 }
 
 void keep_worker_setting(const char* name, const char* value, void* arg) {
@@ -67,23 +74,70 @@ void keep_worker_setting(const char* name, const char* value, void* arg) {
 
 }  // namespace
 
-void read_stored_settings(Oid role, StoredSettings* settings) {
+bool is_blank(const char* text) {
+  if (text == nullptr) return true;
+  while (*text == ' ' || (*text >= '\t' && *text <= '\r')) ++text;
+  return *text == '\0';
+}
+
+bool is_set(const StoredValue* value) {
+  return !is_blank(value->role_in_database) || !is_blank(value->role) || !is_blank(value->database) ||
+         !is_blank(value->all);
+}
+
+void read_stored_settings_at(Snapshot snapshot, Oid role, StoredSettings* settings) {
   memset(settings, 0, sizeof(*settings));
   Relation relation = table_open(DbRoleSettingRelationId, AccessShareLock);
+  auto visit = [relation, snapshot, settings](Oid database, Oid of_role, char* StoredValue::*level) {
+    AppTarget target = {&(settings->api_url.*level), &(settings->cron_secret.*level), &(settings->vault_api_url.*level),
+                        &(settings->vault_cron_secret.*level)};
+    visit_entries(relation, snapshot, database, of_role, keep_app_setting, &target);
+  };
+  visit(InvalidOid, InvalidOid, &StoredValue::all);
+  visit(MyDatabaseId, InvalidOid, &StoredValue::database);
+  if (OidIsValid(role)) {
+    visit(InvalidOid, role, &StoredValue::role);
+    visit(MyDatabaseId, role, &StoredValue::role_in_database);
+  }
+  table_close(relation, AccessShareLock);
+}
+
+void read_stored_settings(Oid role, StoredSettings* settings) {
   // Not the catalog snapshot: invalidations of this table have no callback, and a session may hold its lock already.
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  StoredValue* url = &settings->api_url;
-  StoredValue* secret = &settings->cron_secret;
-  AppTarget all = {&url->all, &secret->all};
-  AppTarget database = {&url->database, &secret->database};
-  AppTarget of_role = {&url->role, &secret->role};
-  AppTarget role_in_database = {&url->role_in_database, &secret->role_in_database};
-  visit_entries(relation, snapshot, InvalidOid, InvalidOid, keep_app_setting, &all);
-  visit_entries(relation, snapshot, MyDatabaseId, InvalidOid, keep_app_setting, &database);
-  if (OidIsValid(role)) {
-    visit_entries(relation, snapshot, InvalidOid, role, keep_app_setting, &of_role);
-    visit_entries(relation, snapshot, MyDatabaseId, role, keep_app_setting, &role_in_database);
+  read_stored_settings_at(snapshot, role, settings);
+  UnregisterSnapshot(snapshot);
+}
+
+namespace {
+
+struct EntryOfRow {
+  StoredEntryVisitor visit;
+  void* arg;
+  Oid database;
+  Oid role;
+};
+
+void pass_with_row(const char* name, const char* value, void* arg) {
+  EntryOfRow* row = static_cast<EntryOfRow*>(arg);
+  row->visit(row->database, row->role, name, value, row->arg);
+}
+
+}  // namespace
+
+void visit_stored_entries(StoredEntryVisitor visit, void* arg) {
+  Relation relation = table_open(DbRoleSettingRelationId, AccessShareLock);
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  SysScanDesc scan = systable_beginscan(relation, DbRoleSettingDatidRolidIndexId, true, snapshot, 0, nullptr);
+  for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple); tuple = systable_getnext(scan)) {
+    Form_pg_db_role_setting form = reinterpret_cast<Form_pg_db_role_setting>(GETSTRUCT(tuple));
+    if (OidIsValid(form->setdatabase) && form->setdatabase != MyDatabaseId) continue;
+    EntryOfRow row = {visit, arg, form->setdatabase, form->setrole};
+    bool is_null;
+    Datum config = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig, RelationGetDescr(relation), &is_null);
+    if (!is_null) visit_config(config, pass_with_row, &row);
   }
+  systable_endscan(scan);
   UnregisterSnapshot(snapshot);
   table_close(relation, AccessShareLock);
 }

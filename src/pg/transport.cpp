@@ -25,25 +25,15 @@ bool pg_net_worker_lives() {
 // Every function of that name in the schema net must be pg_net's own: an overload planted by somebody else would be
 // called with the bearer. InvalidOid: there is none, or a foreign one.
 Oid pg_net_function(const char* name, Oid extension) {
-  Oid schema = get_namespace_oid("net", true);
-  if (!OidIsValid(schema)) return InvalidOid;
-  Oid found = InvalidOid;
-  CatCList* list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
-  for (int i = 0; i < list->n_members; ++i) {
-    Form_pg_proc form = reinterpret_cast<Form_pg_proc>(GETSTRUCT(&list->members[i]->tuple));
-    if (form->pronamespace != schema) continue;
-    if (!belongs_to_extension(ProcedureRelationId, form->oid, extension)) {
-      ReleaseCatCacheList(list);
-      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                      errmsg("the function net.%s(...) does not belong to the extension pg_net", name),
-                      errdetail("It would be handed the bearer secret."),
-                      errhint("Drop the function that is not pg_net's, or: ALTER DATABASE %s SET wee5_cron.transport = "
-                              "'builtin';",
-                              quote_identifier(get_database_name(MyDatabaseId)))));
-    }
-    found = form->oid;
-  }
-  ReleaseCatCacheList(list);
+  bool foreign;
+  Oid found = function_of_extension("net", name, extension, &foreign);
+  if (foreign)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("the function net.%s(...) does not belong to the extension pg_net", name),
+                    errdetail("It would be handed the bearer secret."),
+                    errhint("Drop the function that is not pg_net's, or: ALTER DATABASE %s SET wee5_cron.transport = "
+                            "'builtin';",
+                            quote_identifier(get_database_name(MyDatabaseId)))));
   return found;
 }
 

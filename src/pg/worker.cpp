@@ -106,9 +106,11 @@ void take_over_and_send(const Turn* turn) {
     settings.allow_plain_http = turn->settings.allow_plain_http;
     settings.ca_file = turn->settings.ca_file;
     dispatcher->configure(settings);
-    for (int i = 0; i < turn->role_count; ++i)
-      dispatcher->set_role(turn->roles[i].name, candidates_of(turn->roles[i].stored.api_url, api_url),
-                           candidates_of(turn->roles[i].stored.cron_secret, secret));
+    for (int i = 0; i < turn->role_count; ++i) {
+      const RoleRow& role = turn->roles[i];
+      dispatcher->set_role(role.name, candidates_of(role.stored.api_url, api_url, role.vault, role.vault.api_url),
+                           candidates_of(role.stored.cron_secret, secret, role.vault, role.vault.cron_secret));
+    }
     for (int i = 0; i < turn->due.count; ++i) dispatcher->add(due_call(turn->due.rows[i]));
     if (turn->due.from_now) dispatcher->forget_more();
     for (int i = 0; i < turn->due.route_count; ++i)

@@ -81,7 +81,9 @@ void read_roles(Turn* turn) {
     RoleRow* role = &turn->roles[turn->role_count++];
     role->name = pstrdup(name);
     // A role that was dropped meanwhile: what is stored for everybody.
-    read_stored_settings(get_role_oid(name, true), &role->stored);
+    Oid oid = get_role_oid(name, true);
+    read_stored_settings(oid, &role->stored);
+    complete_from_vault(oid, nullptr, &role->stored, &role->vault);
   }
   MemoryContextSwitchTo(old);
 }

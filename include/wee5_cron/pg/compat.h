@@ -38,6 +38,7 @@ extern "C" {
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "nodes/pg_list.h"
 #include "pgstat.h"
 #include "pgtime.h"
 #include "postmaster/bgworker.h"
@@ -107,6 +108,30 @@ inline bool owns_database(Oid database, Oid role) {
 #else
   return pg_database_ownercheck(database, role);
 #endif
+}
+
+// Whether ALTER DATABASE ... SET of a setting that is SUSET is allowed to the role; only superusers before 15.
+inline bool may_set_parameter(const char* name, Oid role) {
+#if PG_VERSION_NUM >= 150000
+  return superuser_arg(role) || pg_parameter_aclcheck(name, role, ACL_SET) == ACLCHECK_OK;
+#else
+  (void)name;
+  return superuser_arg(role);
+#endif
+}
+
+// The parse tree of a string constant.
+inline A_Const* string_constant(char* text) {
+  A_Const* constant = makeNode(A_Const);
+#if PG_VERSION_NUM >= 150000
+  constant->val.sval.type = T_String;
+  constant->val.sval.sval = text;
+#else
+  constant->val.type = T_String;
+  constant->val.val.str = text;
+#endif
+  constant->location = -1;
+  return constant;
 }
 
 inline bool may_create_database(Oid role) {

@@ -31,5 +31,11 @@ const char* session_cron_secret();
 // A value given on the server's command line; NULL where there is none.
 const char* command_line_api_url();
 const char* command_line_cron_secret();
+// The names of the secrets in Vault: as this session was given them explicitly, NULL where it was not; and as they are
+// for the whole server.
+const char* session_vault_api_url();
+const char* session_vault_cron_secret();
+const char* server_vault_api_url();
+const char* server_vault_cron_secret();
 
 }  // namespace wee5::pg

@@ -20,4 +20,8 @@ bool belongs_to_extension(Oid catalog, Oid object, Oid extension);
 // The relation schema.name where it belongs to the extension; else InvalidOid.
 Oid relation_of_extension(const char* schema, const char* name, Oid extension);
 
+// A function schema.name of the extension; InvalidOid where there is none. *foreign: somebody else made a function of
+// that name there, which a call by name might reach.
+Oid function_of_extension(const char* schema, const char* name, Oid extension, bool* foreign);
+
 }  // namespace wee5::pg

@@ -5,7 +5,9 @@
 
 #include "wee5_cron/core/settings.hpp"
 // Postgres's headers last.
+#include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/stored_settings.h"
+#include "wee5_cron/pg/vault.h"
 
 namespace wee5::pg {
 
@@ -19,6 +21,16 @@ inline core::SettingCandidates candidates_of(const StoredValue& stored, const ch
   candidates.role = optional(stored.role);
   candidates.database = optional(stored.database);
   candidates.all = optional(stored.all != nullptr ? stored.all : command_line);
+  return candidates;
+}
+
+// With what Vault holds, weakest of all. `value`: of that setting; NULL: not there.
+inline core::SettingCandidates candidates_of(const StoredValue& stored, const char* command_line,
+                                             const VaultValues& vault, const char* value) {
+  core::SettingCandidates candidates = candidates_of(stored, command_line);
+  if (value != nullptr) candidates.vault = value;
+  candidates.vault_trouble = view_or_empty(vault.trouble);
+  candidates.vault_hint = view_or_empty(vault.hint);
   return candidates;
 }
 

@@ -4,6 +4,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/compat.h"
 #include "wee5_cron/pg/stored_settings.h"
+#include "wee5_cron/pg/vault.h"
 #include "wee5_cron/pg/worker_ledger.h"
 
 namespace wee5::pg {
@@ -15,6 +16,7 @@ enum class Standing { kReady, kAbsent, kIncompatible, kLocked };
 struct RoleRow {
   const char* name;
   StoredSettings stored;
+  VaultValues vault;
 };
 
 // One short transaction of the worker: it records what has ended, marks what is on the wire for long, and reads what is
