@@ -1,0 +1,31 @@
+# shellcheck shell=bash
+# Installs or removes a fixture of the tests: a stand-in for an extension of somebody else's.
+#
+# It is a version of its own (CREATE EXTENSION ... VERSION 'wee5fixture'), so that it can stand beside the real one,
+# whose control file it shares and leaves alone. PG_CONFIG names the server, as for the builds.
+
+# extension_fixture <extension> install|remove
+extension_fixture() {
+  local extension=$1 action=${2:-} source_dir extension_dir script control
+  source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/${extension}_fixture
+  extension_dir=$("${PG_CONFIG:-pg_config}" --sharedir)/extension
+  script=$extension--wee5fixture.sql
+  control=$extension_dir/$extension.control
+  case "$action" in
+    install)
+      mkdir -p "$extension_dir"
+      install -m 644 "$source_dir/$script" "$extension_dir/$script"
+      [[ -e $control ]] || install -m 644 "$source_dir/$extension.control" "$control"
+      ;;
+    remove)
+      rm -f "$extension_dir/$script"
+      if [[ -e $control ]] && cmp --silent "$source_dir/$extension.control" "$control"; then
+        rm -f "$control"
+      fi
+      ;;
+    *)
+      echo "usage: $0 install|remove" >&2
+      exit 2
+      ;;
+  esac
+}

@@ -1,0 +1,185 @@
+# wee5_cron.configure(): what it takes and refuses, who may, which value counts afterwards; and that the secret in its
+# arguments is in no log line, no statistics, nobody's activity and no error.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+my $canary   = 'canary-of-configure-0815';
+my $receiver = Wee5Cron::Receiver->start(secret => $canary);
+my $url      = $receiver->url;
+my $node     = Wee5Cron::Node->start_new('main', preload => 'pg_stat_statements,auto_explain,pg_cron,wee5_cron', conf => <<'CONF');
+pg_stat_statements.track = all
+pg_stat_statements.track_utility = on
+log_statement = ddl
+log_min_messages = debug1
+log_min_error_statement = debug1
+CONF
+$node->install('postgres');
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');
+
+# The server's answer to a statement, WARNINGs and hints included; with the settings of this one session.
+sub said {
+    my ($sql, %params) = @_;
+    my ($status, $stdout, $stderr) = $node->psql('postgres', $sql,
+        extra_params => [ '-v', 'VERBOSITY=verbose', ($params{role} ? ('-U', $params{role}) : ()) ]);
+    return $stdout . $stderr;
+}
+
+sub stored {
+    return $node->safe_psql('postgres', <<'SQL');
+SELECT string_agg(entry, ' ' ORDER BY entry) FROM pg_db_role_setting, unnest(setconfig) entry
+WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = 'postgres') AND setrole = 0 AND entry LIKE 'app.settings%'
+SQL
+}
+
+sub sources {
+    my ($role) = @_;
+    my $argument = $role ? "'$role'" : '';
+    return { map { $_->{name} =~ s/.*\.//r => $_ } $node->rows('postgres', "SELECT * FROM wee5_cron.setting_sources($argument)") };
+}
+
+# It stores both, and the next call has them.
+my @everything_said;
+fields_are(sources()->{cron_secret}, { source => 'none', is_set => 0, length => 0, value => undef, error => undef }, 'nothing is set');
+my $session = $node->background_psql('postgres');
+push @everything_said, $session->query_safe("SELECT wee5_cron.configure(' $url ', '$canary')");
+unlike(join('', @everything_said), qr/WARNING|\Q$canary/, 'configure() says nothing back');
+is(stored(), "app.settings.api_url=$url app.settings.cron_secret=$canary", 'both are stored for the database, without the blanks around them');
+my $id = $session->query_safe("SELECT invoke_cron_endpoint('/configured')");
+fields_are($node->finished('postgres', $id), { status => 'succeeded', url => "$url/configured" }, 'the next call of the same session has them');
+is(($receiver->requests('/configured'))[0]{bearer}, 'match', '... the secret too');
+fields_are(sources()->{cron_secret}, { source => 'database', is_set => 1, length => length $canary, value => undef, error => undef },
+    'setting_sources() tells the source and the length, not the secret');
+fields_are(sources()->{api_url}, { source => 'database', is_set => 1, length => length $url, value => $url, error => undef }, '... and the address');
+
+# Where a running or finished statement shows.
+$session->query_safe("SELECT wee5_cron.configure('$url', '$canary')");
+is($node->safe_psql('postgres', q{SELECT query FROM pg_stat_activity WHERE query LIKE 'SELECT wee5_cron.configure(%'}),
+    'SELECT wee5_cron.configure(...)', 'pg_stat_activity shows that it ran, and not with what');
+# While it runs: it waits for one that has not committed.
+my $other = $node->background_psql('postgres');
+$other->query_safe('BEGIN');
+$other->query_safe("SELECT wee5_cron.configure('$url/first', '$canary')");
+$session->query_until(qr/asked/, "\\echo asked\nSELECT wee5_cron.configure('$url', '$canary');\n");
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query = 'SELECT wee5_cron.configure(...)' AND wait_event_type = 'Lock'})
+  or die 'the second configure() does not wait';
+unlike($node->safe_psql('postgres', 'SELECT to_json(a) FROM pg_stat_activity a'), qr/\Q$canary/, '... also while it runs');
+$other->query_safe('COMMIT');
+$session->query_safe('SELECT 1');
+is(stored(), "app.settings.api_url=$url app.settings.cron_secret=$canary", 'two at once come one after the other');
+$other->quit;
+$session->quit;
+
+# Atomic.
+$node->safe_psql('postgres', "BEGIN; SELECT wee5_cron.configure('$url/never', 'another secret, never used'); ROLLBACK");
+$node->raises('postgres', "SELECT wee5_cron.configure('$url/never', E'bad\\001$canary')", '22023', 'a control character in the secret is refused',
+    message => qr/cron_secret holds a control character/);
+is(stored(), "app.settings.api_url=$url app.settings.cron_secret=$canary", 'rolled back or refused, neither is changed');
+
+# What is refused. The value is named, the secret never.
+my @refused = (
+    [ '22004', "NULL, '$canary'",                                 qr/api_url must not be NULL/ ],
+    [ '22004', "'$url', NULL",                                    qr/cron_secret must not be NULL/ ],
+    [ '22004', "'$url', '$canary', NULL",                         qr/store must not be NULL/ ],
+    [ '22023', "'$url', '$canary', 'file'",                       qr/unknown store/ ],
+    [ '22023', "'$url', 'database', '$canary'",                   qr/unknown store/ ],
+    [ '22023', "' ', '$canary'",                                  qr/api_url is blank/ ],
+    [ '22023', "'$url', E' \\n'",                                 qr/cron_secret is blank/ ],
+    [ '22023', "'ftp://app.example.com', '$canary'",              qr{"ftp://app.example.com" is neither https} ],
+    [ '22023', "'app.example.com', '$canary'",                    qr/"app.example.com" does not begin with https/ ],
+    [ '22023', "'http://app.example.com', '$canary'",             qr{"http://app.example.com" would send the bearer secret in clear text} ],
+    [ '22023', "'https://app.example.com?x=1', '$canary'",        qr/holds a query/ ],
+    [ '22023', "'https://u:$canary\@app.example.com', '$canary'", qr/holds user information/ ],
+    [ '22023', "'$url', 'caf\x{c3}\x{a9}-$canary'",               qr/cron_secret holds a character that is not ASCII/ ],
+    [ '55000', "'$url', '$canary', 'vault'",                      qr/the extension supabase_vault is not installed/ ],
+);
+for my $case (@refused) {
+    my ($sqlstate, $arguments, $message) = @$case;
+    my $error = $node->error_of('postgres', "SELECT wee5_cron.configure($arguments)");
+    fields_are($error, { sqlstate => $sqlstate, message => $message, hint => qr/\w/ }, "configure($arguments)" =~ s/\Q$canary/.../gr);
+    push @everything_said, $error->{text} =~ s/^LINE \d.*\n.*\n//mgr;
+}
+is(stored(), "app.settings.api_url=$url app.settings.cron_secret=$canary", 'nothing of it was stored');
+like(said("SET wee5_cron.allow_plain_http = on; BEGIN; SELECT wee5_cron.configure('http://app.example.com', '$canary'); ROLLBACK"), qr/^\s*$/,
+    'with allow_plain_http, http to a public host is taken');
+like(said("BEGIN; SELECT wee5_cron.configure('$url', 'fifteen letters'); ROLLBACK"), qr/WARNING.*less than 16 characters.*HINT:.*openssl rand -hex 32/s,
+    'a short secret is taken with a warning');
+
+# Callers' own code around it: errors have its statement in the context, and one that fails later in the same string is
+# logged with all of the string.
+push @everything_said, said("SELECT wee5_cron.configure('$url', '$canary')\\; SELECT 1/0");
+$node->psql('postgres', "DO \$\$ BEGIN PERFORM wee5_cron.configure('gopher://x', '$canary'); END \$\$");
+$node->psql('postgres', <<SQL);
+CREATE FUNCTION pg_temp.wrapped(secret text) RETURNS void LANGUAGE plpgsql AS \$\$
+BEGIN EXECUTE format('SELECT wee5_cron.configure(%L, %L)', 'gopher://x', secret); END \$\$;
+PREPARE wrapped AS SELECT pg_temp.wrapped(\$1);
+EXECUTE wrapped('$canary');
+SQL
+# With auto_explain in full: the caller's statement is his own, what happens inside of it is ours.
+$node->safe_psql('postgres', <<SQL);
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET auto_explain.log_verbose = on;
+SET plan_cache_mode = force_generic_plan;
+PREPARE explained AS SELECT wee5_cron.configure(\$1, \$2);
+EXECUTE explained('$url', '$canary');
+SQL
+unlike(join("\n", @everything_said), qr/\Q$canary/, 'no answer of the server holds the secret');
+my $log = slurp_file($node->logfile);
+like($log, qr/STATEMENT:  SELECT wee5_cron\.configure\(\.\.\.\)/, 'the log tells of failed statements');
+like($log, qr/division by zero/, '... of those after it');
+like($log, qr/Query Text: PREPARE explained/, '... and auto_explain writes');
+unlike($log, qr/\Q$canary/, 'the log does not have the secret: neither DDL, nor errors, nor contexts, nor plans');
+my $statistics = $node->safe_psql('postgres', 'SELECT query FROM pg_stat_statements');
+like($statistics, qr/wee5_cron\.configure\(\$1, ?\$2\)/, 'pg_stat_statements knows the statement');
+# A DO block is a utility statement, which pg_stat_statements writes down as it is: the one that we made ourselves.
+unlike(join("\n", grep { !/gopher/ } split /\n(?=SELECT|DO|BEGIN)/, $statistics), qr/\Q$canary/, '... with its constants taken out');
+
+# What is stored for a role, or set in the session, counts before it.
+$node->safe_psql('postgres', "CREATE ROLE web LOGIN; CREATE ROLE \"odd Role\"; ALTER ROLE web SET app.settings.api_url = '$url/web';"
+      . qq{ALTER ROLE "odd Role" IN DATABASE postgres SET app.settings.cron_secret = 'x'; ALTER ROLE ALL SET app.settings.api_url = 'http://10.0.0.1'});
+my $warning = said("SELECT wee5_cron.configure('$url', '$canary')");
+like($warning, qr/WARNING.*app\.settings\.api_url \(ALTER ROLE web\).*app\.settings\.cron_secret \(ALTER ROLE "odd Role" IN DATABASE postgres\)/s,
+    'it warns of what is stored for roles');
+unlike($warning, qr/ROLE ALL/, '... but not of what counts less');
+fields_are(sources('web')->{api_url}, { source => 'role', value => "$url/web" }, 'and so does setting_sources() for that role');
+my ($reset) = $warning =~ /^HINT:\s+(ALTER .*)$/m;
+$node->safe_psql('postgres', $reset);
+unlike(said("SELECT wee5_cron.configure('$url', '$canary')"), qr/WARNING/, 'the hint, pasted, ends it');
+fields_are(sources('web')->{api_url}, { source => 'database', value => $url }, '... for that role too');
+like(said("SET app.settings.api_url = '$url/mine'; SELECT wee5_cron.configure('$url', '$canary')"),
+    qr/WARNING.*this session has a value of its own for app\.settings\.api_url.*HINT:\s+RESET app\.settings\.api_url;/s,
+    'it warns of a value of the session');
+$node->safe_psql('postgres', 'ALTER ROLE ALL RESET app.settings.api_url');
+
+# Who may.
+$node->safe_psql('postgres', "CREATE ROLE caller LOGIN; CREATE ROLE reader LOGIN; CREATE ROLE operator LOGIN; CREATE ROLE app_owner LOGIN;"
+      . "SELECT wee5_cron.grant_to('caller', 'call'), wee5_cron.grant_to('reader', 'read'), wee5_cron.grant_to('operator', 'operate')");
+for my $role (qw(caller reader)) {
+    $node->raises('postgres', "SELECT wee5_cron.configure('$url', 'not for you at all')", '42501', "a $role may not configure", role => $role);
+    $node->raises('postgres', "SELECT * FROM wee5_cron.setting_sources()", '42501', '... nor look', role => $role);
+}
+is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.configure('$url/by-operator', '$canary') IS NULL"), 'f', 'an operator may');
+like(stored(), qr{/by-operator }, '... and it counts');
+$node->raises('postgres', 'SELECT * FROM wee5_cron.setting_sources()', '42501', '... without looking himself', role => 'operator');
+
+# A function whose owner is not superuser may what that owner may.
+my $configure = "SELECT wee5_cron.configure('$url', '$canary')";
+$node->safe_psql('postgres', 'ALTER FUNCTION wee5_cron.configure(text, text, text) OWNER TO app_owner');
+$node->raises('postgres', $configure, '42501', 'the owner of another database', message => qr/does not own database "postgres"/, hint => qr/ALTER DATABASE postgres OWNER TO app_owner/);
+$node->safe_psql('postgres', 'ALTER DATABASE postgres OWNER TO app_owner');
+my $denied = $node->error_of('postgres', $configure);
+fields_are($denied, { sqlstate => '42501', message => qr/permission denied to set parameter "app\.settings\.api_url"/, hint => qr/GRANT SET ON PARAMETER .* TO app_owner;/ },
+    'the owner of the database without GRANT SET ON PARAMETER');
+$node->raises('postgres', "ALTER DATABASE postgres SET app.settings.api_url = '$url/plain'", '42501', '... cannot use ALTER DATABASE either', role => 'app_owner');
+my ($grant) = $denied->{hint} =~ /(GRANT .*;)/;
+$node->safe_psql('postgres', $grant);
+$node->safe_psql('postgres', $configure);
+like(stored(), qr{api_url=\Q$url\E }, 'after the hint was pasted he may');
+$node->psql_as('app_owner', 'postgres', "ALTER DATABASE postgres SET app.settings.api_url = '$url/plain'");
+like(stored(), qr{api_url=\Q$url\E/plain }, '... and ALTER DATABASE works for him');
+
+$node->raises('postgres', "BEGIN READ ONLY; $configure", '25006', 'not in a read-only transaction');
+$node->log_is_sane;
+done_testing();
