@@ -24,6 +24,9 @@ my $row = $last->();
 fields_are($row, { status => 'failed', http_status => 401 }, 'the row is there although the statement failed');
 is($error->{message}, "call $row->{id} of /status/401 failed: $row->{error}", "the message has the row's error");
 is($error->{hint} =~ s/\s+\z//r, $row->{hint}, "... and the hint is the row's");
+$node->safe_psql('postgres', q{INSERT INTO wee5_cron.endpoint (endpoint_path, method, body) VALUES ('/posted', 'POST', '{"a": 1}')});
+is($node->error_of('postgres', "CALL wee5_cron.run('/posted')"), undef, "a path's policy counts");
+fields_are(($receiver->requests('/posted'))[0], { method => 'POST', body => qr/"a"/ }, '... for its method and body');
 $receiver->close_port;
 $node->raises('postgres', "CALL wee5_cron.run('/down')", '38000', 'an app that is down', message => qr{^call \d+ of /down failed: No connection to }, hint => qr/api_url/);
 $receiver->open_port;
@@ -39,10 +42,10 @@ $node->raises('postgres', "CALL wee5_cron.run('/x')", '42501', 'nobody else may'
 $node->raises('postgres', 'CALL wee5_cron.run(NULL)', '22004', 'a NULL path');
 $node->raises('postgres', "CALL wee5_cron.run('no-slash')", '22023', 'a bad path');
 is($calls->(), $before, '... and there is no row of any of these');
-$node->raises('unset', "CALL wee5_cron.run('/x')", '55000', 'no secret', message => qr/cron_secret/, hint => qr/ALTER DATABASE/);
+$node->raises('unset', "CALL wee5_cron.run('/x')", '55000', 'no secret', message => qr/cron_secret/, hint => qr/wee5_cron\.configure\(/);
 is($node->safe_psql('unset', 'SELECT count(*) FROM wee5_cron.invocation'), 0, '... and no row');
 $node->raises('unset', "SET wee5_cron.missing_config = 'skip'; CALL wee5_cron.run('/x')", '38000',
-    'no secret where that is to be skipped: nobody was called, so it is a failure', message => qr{^call \d+ of /x was not made: .*cron_secret}, hint => qr/ALTER DATABASE/);
+    'no secret where that is to be skipped: nobody was called, so it is a failure', message => qr{^call \d+ of /x was not made: .*cron_secret}, hint => qr/wee5_cron\.configure\(/);
 fields_are($node->one_row('unset', 'SELECT * FROM wee5_cron.invocation'), { status => 'skipped', reason => 'config' }, '... with the row that tells');
 
 # Not inside a transaction: COMMIT is what sends the call.
