@@ -1,5 +1,6 @@
 # pg_upgrade, to a newer PostgreSQL where this machine has one with the extension, else to the same: rows, ids, jobs,
 # settings and privileges are there, the rows of this server's own included, and what was queued is sent afterwards.
+use Cwd qw(getcwd);
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -81,10 +82,11 @@ $old->stop;
 
 my $new = Wee5Cron::Node->new_configured('new', conf => $no_workers, new => {@place});
 my $new_bin = $new->config_data('--bindir');
+my $here = getcwd();
 chdir PostgreSQL::Test::Utils::tempdir() or die "chdir: $!";
 command_ok([ "$new_bin/pg_upgrade", '--retain', '-b', $old_bin, '-B', $new_bin, '-d', $old->data_dir, '-D', $new->data_dir, '-p', $old->port,
         '-P', $new->port, '-s', $new->host ], 'pg_upgrade, with the library preloaded on both sides');
-chdir $FindBin::RealBin or die "chdir: $!";
+chdir $here or die "chdir: $!";
 my $upgrade_log = join '', map { slurp_file($_) } grep { -f } glob($new->data_dir . '/pg_upgrade_output.d/*/log/*'), $new->logfile;
 like($upgrade_log, qr/database system is ready/, '... whose servers log');
 unlike($upgrade_log, qr/background worker "wee5_cron|FATAL|PANIC/, '... and have no process of ours');

@@ -6,7 +6,7 @@ use warnings;
 # A tick is up to a minute away.
 BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 130 }
 
-use Cwd qw(abs_path);
+use Cwd qw(getcwd);
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Readme;
@@ -122,9 +122,10 @@ $back->safe_psql('postgres', q{UPDATE cron.job SET schedule = '0 0 1 1 *'});
 my $tmp = PostgreSQL::Test::Utils::tempdir();
 append_to_file("$tmp/old_function.sql", $old_function);
 $back->finished('postgres', $back->safe_psql('postgres', q{SELECT wee5_cron.run_now('poll-activities')}));
+my $here = getcwd();
 chdir $tmp or die "$tmp: $!";
 type($back, $readme->{back}, '... goes back');
-chdir $FindBin::RealBin or die "$FindBin::RealBin: $!";
+chdir $here or die "$here: $!";
 is($back->safe_psql('postgres', $jobs), $before, "... keeps the app's jobs, and no other");
 is($back->safe_psql('postgres', 'SELECT status, endpoint_path FROM invocation_history'), 'succeeded|/api/cron/poll-activities', '... and the ledger');
 is($back->safe_psql('postgres', q{SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron'}), 0, '... nothing else');
