@@ -121,11 +121,11 @@ void read_at(Snapshot snapshot, Oid extension, const VaultNames* names, VaultVal
   {
     MemoryContextSwitchTo(context);
     ErrorData* error = CopyErrorData();
-    if (passes(error->sqlerrcode)) PG_RE_THROW();
     FlushErrorState();
     RollbackAndReleaseCurrentSubTransaction();
     MemoryContextSwitchTo(context);
     CurrentResourceOwner = owner;
+    if (passes(error->sqlerrcode)) ReThrowError(error);
     memset(values, 0, sizeof(*values));
     values->trouble = to_utf8_lossy(error->message);
     values->hint = to_utf8_lossy(read_hint(error->sqlerrcode));
