@@ -1,29 +1,55 @@
 # shellcheck shell=bash
 # Debian packages: which versions belong to this release, and installing those that are missing.
 
-# Sets postgres_major, clang_major and pg_config for this Debian release. PG_MAJOR in the environment chooses another
-# PostgreSQL, e.g. one from apt.postgresql.org.
+# versions_of <release>: sets postgres_major and clang_major to those of that Debian; false for an unknown one.
+versions_of() {
+  case "$1" in
+    bookworm) postgres_major=15 clang_major=14 ;;
+    trixie) postgres_major=17 clang_major=19 ;;
+    *) return 1 ;;
+  esac
+}
+
+# Sets postgres_major, clang_major and pg_config for this Debian release, and release to its name. PG_MAJOR in the
+# environment chooses another PostgreSQL, e.g. one from apt.postgresql.org.
 choose_versions() {
-  local release='' id=''
+  release=''
   if [[ -r /etc/os-release ]]; then
     # shellcheck disable=SC1091
-    id=$(. /etc/os-release && echo "${ID:-}")
-    # shellcheck disable=SC1091
-    release=$(. /etc/os-release && echo "${VERSION_ID:-}")
+    release=$(. /etc/os-release && echo "${VERSION_CODENAME:-${ID:-}}")
   fi
-  case "$id-$release" in
-    debian-12) postgres_major=15 clang_major=14 ;;
-    debian-13) postgres_major=17 clang_major=19 ;;
-    *)
-      [[ -n ${PG_MAJOR:-} ]] || give_up "made for Debian 12 and 13, this is '$id $release'" \
-        "On another system with apt, name the PostgreSQL version: PG_MAJOR=16 ${0##*/}"
-      clang_major=${CLANG_MAJOR:-14}
-      ;;
-  esac
+  if ! versions_of "$release"; then
+    [[ -n ${PG_MAJOR:-} ]] || give_up "made for Debian 12 and 13, this is '$release'" \
+      "On another system with apt, name the PostgreSQL version: PG_MAJOR=16 ${0##*/}"
+    clang_major=14
+  fi
   postgres_major=${PG_MAJOR:-$postgres_major}
   clang_major=${CLANG_MAJOR:-$clang_major}
   # By its full path: sudo has a PATH of its own, and the pg_config that is found first may be another version's.
   pg_config=/usr/lib/postgresql/$postgres_major/bin/pg_config
+}
+
+# packages_for <part of the check...>: prints the Debian packages that these parts need, a line each; without node and
+# npm, which may be there from elsewhere.
+packages_for() {
+  local part
+  for part; do
+    case "$part" in
+      format) echo "clang-format-$clang_major" ;;
+      shell) echo shellcheck ;;
+      tidy | unit | sanitize)
+        printf '%s\n' g++ "clang-$clang_major" cmake ninja-build libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev \
+          openssl ca-certificates
+        if [[ $part == tidy ]]; then printf '%s\n' make "clang-tidy-$clang_major" "postgresql-server-dev-$postgres_major"; fi
+        ;;
+      build | regress | isolation | tap | readme)
+        printf '%s\n' g++ make libcurl4-openssl-dev ca-certificates "postgresql-$postgres_major" \
+          "postgresql-$postgres_major-cron" "postgresql-server-dev-$postgres_major"
+        if [[ $part == build ]]; then echo "clang-$clang_major"; fi
+        if [[ $part == tap ]]; then printf '%s\n' libipc-run-perl openssl; fi
+        ;;
+    esac
+  done | sort -u
 }
 
 # Runs a command as root, through sudo where we are not root.

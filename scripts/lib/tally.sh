@@ -109,6 +109,18 @@ count_node() {
   expect_some_tests "$name" "$(sed -n 's/^# tests //p' "$log" | grep . || echo 0)"
 }
 
+# count_check <name> <its status> <output of scripts/check>: its tally becomes part of ours.
+count_check() {
+  local name=$1 status=$2 log=$3 before=$failed line total
+  total=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -n 1)
+  while IFS= read -r line; do count_skipped "$name: $line"; done < <(sed -n 's/^skipped: //p' "$log")
+  while IFS= read -r line; do count_failed "$name: $line"; done < <(sed -n 's/^FAILED: //p' "$log")
+  if ((status != 0 && failed == before)) || [[ -z $total ]]; then count_failed "$name: the check ended with status $status"; fi
+  count_passed "${total%% *}"
+  ((failed == before)) || return 0
+  expect_some_tests "$name" "${total%% *}" || true
+}
+
 # A runner that ended badly without naming a failed test is a failure itself. Then, and when tests failed, the parts of
 # its output that matter.
 show_when_failed() {
@@ -118,6 +130,10 @@ show_when_failed() {
   # With TAP the reasons stand in the comments after a "not ok"; elsewhere at the end.
   if grep -qE '^ *not ok ' "$log"; then
     grep -E -A 25 '^ *not ok ' "$log" | grep -vE '^ *ok ' | head -n 150 | sed 's/^/   | /'
+  elif grep -qE '\*\*\*(Failed|Timeout|Exception)' "$log"; then
+    # ctest: what the failed tests said, without the long list of the others.
+    awk '/\*\*\*(Failed|Timeout|Exception)/ { shown = 1 } / Start +[0-9]+: | Passed +[0-9.]+ sec$/ { shown = 0 } shown' "$log" |
+      head -n 150 | sed 's/^/   | /'
   elif grep -q '^Dubious' "$log"; then
     # A TAP test that died: its last words.
     grep -m 5 -B 12 '^Dubious' "$log" | sed 's/^/   | /'
