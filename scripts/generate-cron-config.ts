@@ -11,7 +11,7 @@ import { readFileSync } from 'node:fs';
 import { BlockList } from 'node:net';
 import { parseArgs } from 'node:util';
 
-const usage = `usage: generate-cron-config [--to configure|guc|vault] [--generate-secret] [--allow-localhost] [--database NAME]
+const usage = `usage: generate-cron-config [--to configure|guc|vault] [--database NAME] [--generate-secret] [--allow-localhost]
 
 Prints the SQL that tells wee5_cron where the app is, and the secret that the app expects. Only SQL goes to standard
 output, so that it can be piped into psql, or pasted into an SQL editor that is connected to the app's database:
@@ -256,6 +256,10 @@ function vaultSql(url: string, secret: string): string {
   wanted record;
   present uuid;
 BEGIN
+  IF to_regclass('vault.secrets') IS NULL THEN
+    RAISE EXCEPTION 'Supabase Vault is not in the database %', current_database()
+      USING HINT = 'CREATE EXTENSION supabase_vault; or generate the SQL with --to configure.';
+  END IF;
   FOR wanted IN
     SELECT *
     FROM (VALUES ('api_url', ${literal(url)}, 'wee5_cron: the address of the app'),

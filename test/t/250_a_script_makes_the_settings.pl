@@ -77,6 +77,33 @@ PostgreSQL::Test::Utils::append_to_file("$app/.env.local", "SUPABASE_APP_URL='$h
 $node->safe_psql('postgres', $sql);
 calls_the_app('postgres', 'a new secret, from .env.local');
 
+# --to configure, the default.
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
+($sql) = generate({}, '--allow-localhost');
+$node->safe_psql('postgres', $sql);
+calls_the_app('postgres', 'configure');
+
+# --to vault. What is stored for the database would go on counting: that is said, with the statements that end it.
+my ($other) = generate({ APP_URL => 'https://elsewhere.example', CRON_SECRET => 'not the one: 0123' }, '--to', 'vault');
+like($node->error_of('postgres', $other)->{text}, qr/Vault is not in the database.*HINT:  CREATE EXTENSION supabase_vault/s,
+    'without Vault it says what is missing');
+$node->safe_psql('postgres', q{CREATE EXTENSION supabase_vault VERSION 'wee5fixture'});
+my (undef, undef, $warnings) = $node->psql('postgres', $other);
+my @resets = $warnings =~ /WARNING:.*counts more than Vault\nHINT:  (ALTER DATABASE \w+ RESET app\.settings\.\w+;)/g;
+is(scalar @resets, 2, 'what counts more than Vault is worth a warning');
+$node->safe_psql('postgres', "@resets");
+is(stored_in_vault(), 'api_url=https://elsewhere.example,cron_secret=not the one: 0123', 'the first run makes the secrets');
+$here{CRON_SECRET} = $fresh;
+($sql) = generate(\%here, '--to', 'vault', '--allow-localhost');
+$node->safe_psql('postgres', $sql);
+is(stored_in_vault(), "api_url=$here{APP_URL},cron_secret=$fresh", 'the second one updates them');
+calls_the_app('postgres', 'vault');
+
+sub stored_in_vault {
+    return $node->safe_psql('postgres',
+        q{SELECT string_agg(name || '=' || decrypted_secret, ',' ORDER BY name) FROM vault.decrypted_secrets});
+}
+
 # What the script takes, the extension takes, and the other way round.
 my $ok = '0123456789abcdef';
 my @values = (
