@@ -84,7 +84,7 @@ $node->safe_psql('postgres', $sql);
 calls_the_app('postgres', 'configure');
 
 # --to vault. What is stored for the database would go on counting: that is said, with the statements that end it.
-my ($other) = generate({ APP_URL => 'https://elsewhere.example', CRON_SECRET => 'not the one: 0123' }, '--to', 'vault');
+my ($other) = generate({ SUPABASE_APP_URL => 'https://elsewhere.example', CRON_SECRET => 'not the one: 0123' }, '--to', 'vault');
 like($node->error_of('postgres', $other)->{text}, qr/Vault is not in the database.*HINT:  CREATE EXTENSION supabase_vault/s,
     'without Vault it says what is missing');
 $node->safe_psql('postgres', q{CREATE EXTENSION supabase_vault VERSION 'wee5fixture'});
@@ -152,18 +152,17 @@ my @extension = split /\n/, $node->safe_psql('postgres', join "\n", <<'SQL', @sq
 BEGIN;
 CREATE FUNCTION pg_temp.verdict(api_url text, cron_secret text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
-  EXECUTE format('ALTER DATABASE postgres SET app.settings.api_url = %L', api_url);
-  EXECUTE format('ALTER DATABASE postgres SET app.settings.cron_secret = %L', cron_secret);
+  PERFORM wee5_cron.configure(api_url, cron_secret);
   PERFORM public.invoke_cron_endpoint('/x');
   RETURN 'taken';
-EXCEPTION WHEN object_not_in_prerequisite_state THEN
+EXCEPTION WHEN invalid_parameter_value THEN
   RETURN 'refused';
 END $$;
 SQL
 is(scalar @extension, scalar @values, 'the extension has judged them all');
 my @differ = grep { $script[$_] ne ($extension[$_] // '') } 0 .. $#values;
 ok(!@differ, 'script and extension refuse the same addresses and secrets');
-diag(join "\n", map { "$script[$_] by the script, $extension[$_] by the extension: " . $json->encode($values[$_]) } @differ);
+diag(map { "$script[$_] by the script, $extension[$_] by the extension: " . $json->encode($values[$_]) . "\n" } @differ);
 ok(scalar(grep({ $_ eq 'taken' } @script)) > 30 && scalar(grep { $_ eq 'refused' } @script) > 30, '... and not all of one kind');
 
 done_testing();
