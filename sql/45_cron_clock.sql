@@ -5,7 +5,7 @@ CREATE FUNCTION wee5_cron.ticks(schedule text, after timestamptz, count int, las
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_ticks';
 COMMENT ON FUNCTION wee5_cron.ticks(text, timestamptz, int, timestamptz) IS
-  'Internal: the next times, at most count, at which pg_cron starts a job of this schedule. ''N seconds'' counts from last_start';
+  'Internal: the next times, at most count, at which pg_cron starts a job of this schedule; NULL where it does not understand it. ''N seconds'' counts from last_start';
 
 CREATE FUNCTION wee5_cron.newest_tick(schedule text, at timestamptz) RETURNS timestamptz
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

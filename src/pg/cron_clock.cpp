@@ -20,30 +20,34 @@ core::CronDialect dialect;
 
 // The ticks after `after`, at most `count`. 'N seconds' counts from the job's last start: pg_cron starts it N seconds
 // after that, or at once where that time is over.
-std::vector<std::int64_t> find_ticks(const char* text, std::int64_t after, std::optional<std::int64_t> last_start,
-                                     int count) {
+std::vector<std::int64_t> find_ticks(const core::CronSchedule& schedule, std::int64_t after,
+                                     std::optional<std::int64_t> last_start, int count) {
   std::vector<std::int64_t> ticks;
-  const std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(text, dialect);
-  if (!schedule) return ticks;
-  if (const int seconds = schedule->interval_seconds(); seconds > 0) {
+  if (const int seconds = schedule.interval_seconds(); seconds > 0) {
     std::int64_t tick = last_start ? std::max(*last_start + seconds, after) : after + seconds;
     for (; count > 0; --count, tick += seconds) ticks.push_back(tick);
     return ticks;
   }
-  std::optional<std::int64_t> tick = schedule->next_after(after, cron_wall_clock);
-  for (; tick && count > 0; --count, tick = schedule->next_after(*tick, cron_wall_clock)) ticks.push_back(*tick);
+  std::optional<std::int64_t> tick = schedule.next_after(after, cron_wall_clock);
+  for (; tick && count > 0; --count, tick = schedule.next_after(*tick, cron_wall_clock)) ticks.push_back(*tick);
   return ticks;
+}
+
+// Defined by pg_cron itself: a name that it does not know may stand in postgresql.conf all the same.
+bool has_setting(const char* name) {
+  return GetConfigOption(name, true, false) != nullptr &&
+         (GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) == 0;
 }
 
 }  // namespace
 
 void load_cron_clock() {
-  const char* name = GetConfigOption("cron.timezone", true, false);
-  zone = pg_tzset(name != nullptr && name[0] != '\0' ? name : "GMT");
+  dialect.seconds = has_setting("cron.timezone");
+  const char* name = dialect.seconds ? GetConfigOption("cron.timezone", true, false) : "GMT";
+  zone = pg_tzset(name);
   if (zone == nullptr) zone = pg_tzset("GMT");
-  dialect.seconds = name != nullptr;
   // Came with the same version as '$'.
-  dialect.last_day = GetConfigOption("cron.launch_active_jobs", true, false) != nullptr;
+  dialect.last_day = has_setting("cron.launch_active_jobs");
 }
 
 core::CronDialect cron_dialect() { return dialect; }
@@ -68,12 +72,17 @@ WEE5_SQL_FUNCTION(wee5_cron_ticks) {
 
   std::int64_t* ticks = static_cast<std::int64_t*>(palloc(sizeof(std::int64_t) * static_cast<Size>(count)));
   int found = 0;
+  bool readable = false;
   CppFailure failure;
   if (!run_cpp(&failure, [&] {
+        const std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(schedule_text, dialect);
+        readable = schedule.has_value();
+        if (!readable) return;
         const auto start = has_last_start ? std::optional(last_start) : std::nullopt;
-        for (std::int64_t tick : find_ticks(schedule_text, after, start, count)) ticks[found++] = tick;
+        for (std::int64_t tick : find_ticks(*schedule, after, start, count)) ticks[found++] = tick;
       }))
     raise(&failure);
+  if (!readable) PG_RETURN_NULL();
   Datum* values = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<Size>(found)));
   for (int i = 0; i < found; ++i)
     values[i] = TimestampTzGetDatum(time_t_to_timestamptz(static_cast<pg_time_t>(ticks[i])));
