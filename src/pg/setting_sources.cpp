@@ -22,6 +22,7 @@ struct SourceRow {
   int length;
   const char* value;
   const char* error;
+  const char* hint;
 };
 
 // Address or secret as the rules of a call see it.
@@ -45,13 +46,15 @@ void answer(const Question* question, const VaultValues* vault, bool is_url, Sou
     if (setting.value.empty()) {
       if (!setting.vault_trouble.empty()) throw core::missing_setting(question->name, setting);
     } else if (is_url) {
-      delivery::parse_api_url(setting.value, guc_allow_plain_http);
+      delivery::parse_api_url(setting.value, true);
       row->value = texts->put(setting.value);
+      delivery::parse_api_url(setting.value, guc_allow_plain_http);
     } else {
       core::check_secret(setting.value);
     }
   } catch (const core::Error& error) {
     row->error = texts->put(error.message());
+    row->hint = texts->put(error.hint());
   }
 }
 
@@ -64,8 +67,8 @@ Size bytes_of(const Question* question) {
 }
 
 void put_row(ReturnSetInfo* result, const SourceRow* row) {
-  Datum values[6];
-  bool nulls[6] = {};
+  Datum values[7];
+  bool nulls[7] = {};
   values[0] = CStringGetTextDatum(row->name);
   values[1] = CStringGetTextDatum(row->source);
   values[2] = BoolGetDatum(row->length > 0);
@@ -74,13 +77,15 @@ void put_row(ReturnSetInfo* result, const SourceRow* row) {
   values[4] = nulls[4] ? 0 : CStringGetTextDatum(from_utf8(row->value));
   nulls[5] = row->error == nullptr;
   values[5] = nulls[5] ? 0 : CStringGetTextDatum(from_utf8(row->error));
+  nulls[6] = row->hint == nullptr;
+  values[6] = nulls[6] ? 0 : CStringGetTextDatum(from_utf8(row->hint));
   tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
 }  // namespace
 
 // wee5_cron.setting_sources(role name, OUT name text, OUT source text, OUT is_set boolean, OUT length int,
-//                           OUT value text, OUT error text) -> setof record
+//                           OUT value text, OUT error text, OUT hint text) -> setof record
 WEE5_SQL_FUNCTION(wee5_cron_setting_sources) {
   materialized_srf(fcinfo);
   Oid role = PG_ARGISNULL(0) ? GetSessionUserId() : get_role_oid(NameStr(*PG_GETARG_NAME(0)), true);
@@ -98,7 +103,8 @@ WEE5_SQL_FUNCTION(wee5_cron_setting_sources) {
   for (int i = 0; i < 2; ++i) {
     SourceRow row;
     memset(&row, 0, sizeof(row));
-    TextBuffer texts = make_text_buffer(bytes_of(&questions[i]) + bytes_of(vault.trouble) + 2048);
+    TextBuffer texts =
+        make_text_buffer(bytes_of(&questions[i]) + bytes_of(vault.trouble) + bytes_of(vault.hint) + 4096);
     CppFailure failure;
     if (!run_cpp(&failure, [&] { answer(&questions[i], &vault, i == 0, &row, &texts); })) raise(&failure);
     put_row(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo), &row);

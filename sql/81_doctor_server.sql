@@ -1,0 +1,141 @@
+-- doctor(): pg_cron, our library, and the slots for background workers that all of them share.
+
+CREATE FUNCTION wee5_cron.doctor_pg_cron() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  here constant name := current_database();
+  installed constant boolean := wee5_cron.pg_cron_installed();
+  -- Only pg_cron's library defines it, and only while the server starts.
+  loaded constant boolean := EXISTS (SELECT FROM pg_settings WHERE name = 'cron.database_name');
+  its_database constant text := current_setting('cron.database_name', true);
+  to_this_database constant text :=
+    format(E'ALTER SYSTEM SET cron.database_name = %L;\n-- then restart the server', here);
+BEGIN
+  IF loaded THEN
+    RETURN NEXT ('pg_cron_loaded', 'ok', 'pg_cron is in shared_preload_libraries', NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('pg_cron_loaded', 'error', 'pg_cron is not in shared_preload_libraries: no job runs',
+                 wee5_cron.doctor_preload('pg_cron', 'wee5_cron')
+                 || CASE WHEN here <> 'postgres' AND NOT installed
+                         THEN format(E'\n-- and, in postgresql.conf, for pg_cron to live in this database: '
+                                     'cron.database_name = %L', here) ELSE '' END)::wee5_cron.finding;
+  END IF;
+
+  IF installed THEN
+    RETURN NEXT ('pg_cron_created', 'ok',
+                 format('pg_cron %s is installed in database "%s"',
+                        (SELECT extversion FROM pg_extension WHERE extname = 'pg_cron'), here),
+                 NULL)::wee5_cron.finding;
+  ELSIF loaded AND its_database <> here THEN
+    RETURN NEXT ('pg_cron_created', 'ok',
+                 format('pg_cron is in database "%s": jobs for this one are made there', its_database),
+                 NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('pg_cron_created', 'error', format('pg_cron is not installed in database "%s"', here),
+                 E'CREATE EXTENSION pg_cron;\nSELECT wee5_cron.register_jobs();')::wee5_cron.finding;
+  END IF;
+
+  IF NOT installed THEN
+    RETURN NEXT ('pg_cron_database', 'ok', 'does not apply: pg_cron is not in this database', NULL)::wee5_cron.finding;
+  ELSIF loaded AND its_database <> here THEN
+    RETURN NEXT ('pg_cron_database', 'error',
+                 format('cron.database_name is "%s": the jobs of this database do not run', its_database),
+                 to_this_database)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('pg_cron_database', 'ok', 'cron.database_name is this database', NULL)::wee5_cron.finding;
+  END IF;
+
+  IF NOT loaded THEN
+    RETURN NEXT ('pg_cron_launcher', 'ok', 'does not apply: pg_cron is not loaded', NULL)::wee5_cron.finding;
+  ELSIF pg_is_in_recovery() THEN
+    RETURN NEXT ('pg_cron_launcher', 'ok', 'does not apply: this is a standby', NULL)::wee5_cron.finding;
+  ELSIF current_setting('cron.launch_active_jobs', true) = 'off' THEN
+    RETURN NEXT ('pg_cron_launcher', 'error', 'cron.launch_active_jobs is off: no job runs',
+                 E'ALTER SYSTEM SET cron.launch_active_jobs = on;\nSELECT pg_reload_conf();')::wee5_cron.finding;
+  ELSIF EXISTS (SELECT FROM pg_stat_activity WHERE backend_type ~ '^pg_cron (launcher|scheduler)$') THEN
+    RETURN NEXT ('pg_cron_launcher', 'ok', 'pg_cron''s launcher runs', NULL)::wee5_cron.finding;
+  ELSIF NOT EXISTS (SELECT FROM pg_database WHERE datname = its_database) THEN
+    RETURN NEXT ('pg_cron_launcher', 'error',
+                 format('pg_cron''s launcher does not run: there is no database "%s" (cron.database_name)', its_database),
+                 to_this_database)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('pg_cron_launcher', 'error', 'pg_cron''s launcher does not run: no job runs',
+                 wee5_cron.doctor_comment('The server''s log says why; perhaps max_worker_processes is used up: see '
+                                          'worker_slots.'))::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_pg_cron() IS 'Internal, of doctor(): whether pg_cron is there and runs';
+
+CREATE FUNCTION wee5_cron.library_version() RETURNS text
+  LANGUAGE c VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_library_version';
+COMMENT ON FUNCTION wee5_cron.library_version() IS 'Internal, of doctor(): the version of the library that is loaded';
+
+CREATE FUNCTION wee5_cron.doctor_library() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  library constant text := wee5_cron.library_version();
+  extension constant text := (SELECT extversion FROM pg_extension WHERE extname = 'wee5_cron');
+BEGIN
+  IF wee5_cron.library_preloaded() THEN
+    RETURN NEXT ('library_preloaded', 'ok', 'wee5_cron is in shared_preload_libraries', NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('library_preloaded', CASE WHEN wee5_cron.pg_net_worker_lives() THEN 'warning' ELSE 'error' END,
+                 'wee5_cron is not in shared_preload_libraries: there is no builtin transport, and the secret is not '
+                 'protected from SHOW', wee5_cron.doctor_preload('wee5_cron'))::wee5_cron.finding;
+  END IF;
+  IF library = extension THEN
+    RETURN NEXT ('library_version', 'ok', format('library and SQL are version %s', library), NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('library_version', 'error',
+                 format('the library is version %s, the SQL of this database %s: its calls stand still',
+                        library, extension),
+                 format(E'ALTER EXTENSION wee5_cron UPDATE TO %L;\n'
+                        '-- and restart the server where a newer library was installed since its start',
+                        library))::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_library() IS 'Internal, of doctor(): whether the library is preloaded and fits the SQL';
+
+-- pg_cron's jobs, where they are background workers, our workers and everybody else's come from one number of slots.
+CREATE FUNCTION wee5_cron.doctor_worker_slots() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  slots constant int := current_setting('max_worker_processes')::int;
+  of_jobs constant boolean := coalesce(current_setting('cron.use_background_workers', true)::boolean, false);
+  used int;
+  jobs int := 0;
+  missing int;
+  wanted int;
+BEGIN
+  -- What stays; pg_cron's running jobs are counted as jobs, parallel workers come and go.
+  SELECT count(*) INTO used FROM pg_stat_activity
+  WHERE backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'background writer',
+                             'checkpointer', 'startup', 'walwriter', 'walreceiver', 'walsender', 'walsummarizer',
+                             'archiver', 'logger', 'slotsync worker', 'io worker', 'standalone backend',
+                             'parallel worker', 'pg_cron', 'pg_cron worker');
+  IF of_jobs AND wee5_cron.pg_cron_installed() THEN
+    EXECUTE 'SELECT count(*) FROM cron.job WHERE active' INTO jobs;
+    jobs := least(jobs, current_setting('cron.max_running_jobs', true)::int);
+  END IF;
+  SELECT count(*) INTO missing FROM wee5_cron.worker_slots() WHERE pid IS NULL;
+  wanted := used + missing + jobs;
+  IF wanted <= slots THEN
+    RETURN NEXT ('worker_slots', 'ok',
+                 format('max_worker_processes is %s: %s in use, up to %s for jobs of pg_cron', slots, used, jobs),
+                 NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('worker_slots', CASE WHEN used >= slots THEN 'error' ELSE 'warning' END,
+                 format('max_worker_processes is %s: %s are in use, %s wait for one, and pg_cron may need %s at once '
+                        'for its jobs', slots, used, missing, jobs),
+                 format(E'ALTER SYSTEM SET max_worker_processes = %s;\n-- then restart the server',
+                        greatest(16, wanted + 8)))::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_worker_slots() IS 'Internal, of doctor(): whether max_worker_processes is enough';

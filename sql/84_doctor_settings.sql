@@ -1,0 +1,283 @@
+-- doctor(): where the calls go, and the secret that they carry. The secret itself never comes here: setting_sources()
+-- tells where it is, how long it is, and whether a header can hold it.
+
+CREATE FUNCTION wee5_cron.api_url_parts(api_url text, OUT url text, OUT scheme text, OUT host text, OUT rest text,
+                                        OUT private_host boolean, OUT loopback_host boolean)
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_api_url_parts';
+COMMENT ON FUNCTION wee5_cron.api_url_parts(text) IS
+  'Internal, of doctor(): an address as libcurl reads it; rest is what follows scheme://';
+
+-- Roles with the same value share a row; role is one of them.
+CREATE FUNCTION wee5_cron.doctor_api_urls(OUT roles text, OUT role name, OUT source text, OUT error text, OUT hint text,
+                                          OUT url text, OUT scheme text, OUT host text, OUT rest text,
+                                          OUT private_host boolean, OUT loopback_host boolean) RETURNS SETOF record
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT string_agg(format('"%s"', r.role), ', ' ORDER BY r.role), min(r.role::text)::name, s.source, s.error, s.hint, p.*
+    FROM wee5_cron.doctor_roles() AS r (role)
+    CROSS JOIN LATERAL wee5_cron.setting_sources(r.role) s
+    LEFT JOIN LATERAL wee5_cron.api_url_parts(s.value) p ON s.value IS NOT NULL
+    WHERE s.name = 'app.settings.api_url'
+    GROUP BY s.source, s.error, s.hint, p.url, p.scheme, p.host, p.rest, p.private_host, p.loopback_host
+    ORDER BY 1
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_api_urls() IS 'Internal, of doctor(): the addresses that count, with the users they count for';
+
+CREATE FUNCTION wee5_cron.doctor_secrets(OUT roles text, OUT role name, OUT source text, OUT length int, OUT error text,
+                                         OUT hint text) RETURNS SETOF record
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT string_agg(format('"%s"', r.role), ', ' ORDER BY r.role), min(r.role::text)::name, s.source, s.length, s.error,
+           s.hint
+    FROM wee5_cron.doctor_roles() AS r (role)
+    CROSS JOIN LATERAL wee5_cron.setting_sources(r.role) s
+    WHERE s.name = 'app.settings.cron_secret'
+    GROUP BY s.source, s.length, s.error, s.hint
+    ORDER BY 1
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_secrets() IS
+  'Internal, of doctor(): where the secrets that count are, with the users they count for; not what they are';
+
+CREATE FUNCTION wee5_cron.plain_http_allowed() RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_plain_http_allowed';
+COMMENT ON FUNCTION wee5_cron.plain_http_allowed() IS
+  'Internal, of doctor(): wee5_cron.allow_plain_http as it stands for the worker of this database';
+
+CREATE FUNCTION wee5_cron.inside_container() RETURNS text
+  LANGUAGE c VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_inside_container';
+COMMENT ON FUNCTION wee5_cron.inside_container() IS
+  'Internal, of doctor(): what says that the server runs in a container, NULL where nothing does';
+
+CREATE FUNCTION wee5_cron.resolve_host(host text, patience_ms int, OUT address text, OUT error text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_resolve_host';
+COMMENT ON FUNCTION wee5_cron.resolve_host(text, int) IS
+  'Internal, of doctor(): the first address of a host, as libcurl finds it, or why there is none';
+
+CREATE FUNCTION wee5_cron.doctor_place(source text, roles text) RETURNS text
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE source
+      WHEN 'role in database' THEN format('set for %s in database "%s"', roles, current_database())
+      WHEN 'role' THEN 'set for ' || roles
+      WHEN 'database' THEN format('set for database "%s"', current_database())
+      WHEN 'all' THEN 'set for everybody'
+      WHEN 'vault' THEN 'from Vault'
+      WHEN 'session' THEN 'set in this session'
+      ELSE 'not set' END
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_place(text, text) IS 'Internal, of doctor(): where a setting comes from, in words';
+
+CREATE FUNCTION wee5_cron.doctor_api_url() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  here constant name := current_database();
+  container constant text := wee5_cron.inside_container();
+  plain_allowed constant boolean := wee5_cron.plain_http_allowed();
+  setting record;
+  lines wee5_cron.finding[] := '{}';
+BEGIN
+  FOR setting IN SELECT * FROM wee5_cron.doctor_api_urls() LOOP
+    IF setting.source = 'session' THEN
+      lines := lines || ('api_url', 'warning',
+                         'this session has SET an app.settings.api_url of its own, which no job sees',
+                         'RESET app.settings.api_url;')::wee5_cron.finding;
+    END IF;
+    IF setting.url IS NULL THEN
+      lines := lines || ('api_url', 'error',
+                         coalesce(setting.error, 'app.settings.api_url is not set') || ' (for ' || setting.roles || ')',
+                         concat_ws(E'\n', wee5_cron.doctor_set(setting.source, setting.role, 'app.settings.api_url',
+                                                               'https://app.example.com'),
+                                   wee5_cron.doctor_comment(setting.hint)))::wee5_cron.finding;
+      CONTINUE;
+    END IF;
+    lines := lines || ('api_url', 'ok', format('%s, %s', setting.url,
+                                               wee5_cron.doctor_place(setting.source, setting.roles)),
+                       NULL)::wee5_cron.finding;
+
+    IF setting.scheme = 'http' AND NOT setting.private_host THEN
+      lines := lines || ('api_url_https', CASE WHEN plain_allowed THEN 'warning' ELSE 'error' END,
+                         format('%s sends the bearer secret in clear text over a public network%s', setting.url,
+                                CASE WHEN plain_allowed THEN ' (wee5_cron.allow_plain_http is on)'
+                                     ELSE ': calls are refused' END),
+                         wee5_cron.doctor_set(setting.source, setting.role, 'app.settings.api_url',
+                                              'https://' || setting.rest))::wee5_cron.finding;
+    ELSE
+      lines := lines || ('api_url_https', 'ok',
+                         CASE setting.scheme WHEN 'https' THEN setting.url || ' is https'
+                              ELSE setting.url || ' is plain http to a private host' END, NULL)::wee5_cron.finding;
+    END IF;
+
+    IF setting.loopback_host AND container IS NOT NULL AND NOT EXISTS (
+         -- Something answers there: then the app is in this container.
+         SELECT FROM (SELECT i.url, i.http_status FROM wee5_cron.invocation i ORDER BY i.id DESC LIMIT 1000) i
+         WHERE i.http_status IS NOT NULL AND starts_with(i.url, setting.url || '/')) THEN
+      lines := lines || ('api_url_loopback', 'warning',
+                         format('%s is this container itself (%s), and nothing there has answered so far', setting.url,
+                                container),
+                         wee5_cron.doctor_set(setting.source, setting.role, 'app.settings.api_url',
+                                              setting.scheme || '://host.docker.internal'
+                                              || substr(setting.rest, length(setting.host) + 1))
+                         || E'\n-- that is the host of a container; an app in another one has its service''s name'
+                        )::wee5_cron.finding;
+    ELSE
+      lines := lines || ('api_url_loopback', 'ok',
+                         CASE WHEN NOT setting.loopback_host THEN setting.host || ' is not this machine itself'
+                              WHEN container IS NULL THEN setting.host || ' is this machine, which is no container'
+                              ELSE setting.url || ' has answered from within this container' END,
+                         NULL)::wee5_cron.finding;
+    END IF;
+  END LOOP;
+
+  RETURN QUERY
+    SELECT l.check_name, l.status, l.detail, l.hint
+    FROM unnest('{api_url,api_url_https,api_url_loopback}'::text[]) WITH ORDINALITY AS c (name, position)
+    CROSS JOIN LATERAL (
+      SELECT f.check_name, f.status, f.detail, f.hint, f.n
+      FROM unnest(lines) WITH ORDINALITY AS f (check_name, status, detail, hint, n) WHERE f.check_name = c.name
+      UNION ALL
+      SELECT c.name, 'ok', 'does not apply: see api_url', NULL, 0
+      WHERE NOT EXISTS (SELECT FROM unnest(lines) AS f WHERE f.check_name = c.name)
+    ) l
+    ORDER BY c.position, l.n;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_api_url() IS 'Internal, of doctor(): app.settings.api_url';
+
+CREATE FUNCTION wee5_cron.doctor_api_url_resolves() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  -- For all of them together.
+  deadline constant timestamptz := clock_timestamp() + interval '3 seconds';
+  hosts text[];
+  wanted text;
+  answer record;
+BEGIN
+  SELECT array_agg(DISTINCT s.host) INTO hosts FROM wee5_cron.doctor_api_urls() s WHERE s.host IS NOT NULL;
+  IF hosts IS NULL THEN
+    RETURN NEXT ('api_url_resolves', 'ok', 'does not apply: see api_url', NULL)::wee5_cron.finding;
+    RETURN;
+  END IF;
+  FOREACH wanted IN ARRAY hosts LOOP
+    answer := wee5_cron.resolve_host(
+      wanted, greatest(100, least(2000, extract(epoch FROM deadline - clock_timestamp()) * 1000))::int);
+    IF answer.address IS NOT NULL THEN
+      RETURN NEXT ('api_url_resolves', 'ok', format('%s is %s', wanted, answer.address), NULL)::wee5_cron.finding;
+    ELSIF answer.error LIKE 'not looked up%' THEN
+      RETURN NEXT ('api_url_resolves', 'ok', format('%s is %s', wanted, answer.error), NULL)::wee5_cron.finding;
+    ELSE
+      RETURN NEXT ('api_url_resolves', 'error',
+                   format('the database server finds no address for %s: %s', wanted, answer.error),
+                   wee5_cron.doctor_comment('Check the spelling in app.settings.api_url, and that the server, or the '
+                                            'container it runs in, can look up this name.'))::wee5_cron.finding;
+    END IF;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_api_url_resolves() IS 'Internal, of doctor(): whether the app''s host name has an address';
+
+-- The statement that sets another secret where it is now. configure() keeps it out of logs and statistics.
+CREATE FUNCTION wee5_cron.doctor_set_secret(source text, role name, placeholder text) RETURNS text
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE
+      WHEN source IN ('role in database', 'role', 'all')
+      THEN wee5_cron.doctor_set(source, role, 'app.settings.cron_secret', placeholder)
+      ELSE format('SELECT wee5_cron.configure(%L, %L%s);',
+                  coalesce((SELECT p.url FROM wee5_cron.setting_sources(role) s, wee5_cron.api_url_parts(s.value) p
+                            WHERE s.name = 'app.settings.api_url' AND s.value IS NOT NULL), 'https://app.example.com'),
+                  placeholder, CASE source WHEN 'vault' THEN ', store => ''vault''' ELSE '' END)
+      END
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_set_secret(text, name, text) IS
+  'Internal, of doctor(): the statement that changes the secret where it is stored';
+
+CREATE FUNCTION wee5_cron.doctor_cron_secret() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  setting record;
+  lines bigint := 0;
+BEGIN
+  FOR setting IN SELECT * FROM wee5_cron.doctor_secrets() LOOP
+    IF setting.source = 'session' THEN
+      RETURN NEXT ('cron_secret', 'warning',
+                   'this session has SET an app.settings.cron_secret of its own, which no job sees',
+                   'RESET app.settings.cron_secret;')::wee5_cron.finding;
+    ELSIF setting.length = 0 OR setting.error IS NOT NULL THEN
+      RETURN NEXT ('cron_secret', 'error',
+                   coalesce(setting.error, 'app.settings.cron_secret is not set') || ' (for ' || setting.roles || ')',
+                   concat_ws(E'\n', wee5_cron.doctor_set_secret(setting.source, setting.role,
+                                                                'the same text as CRON_SECRET in the app'),
+                             wee5_cron.doctor_comment(setting.hint)))::wee5_cron.finding;
+    ELSE
+      RETURN NEXT ('cron_secret', 'ok',
+                   format('%s characters, %s', setting.length, wee5_cron.doctor_place(setting.source, setting.roles)),
+                   NULL)::wee5_cron.finding;
+    END IF;
+  END LOOP;
+
+  FOR setting IN SELECT * FROM wee5_cron.doctor_secrets() s WHERE s.length BETWEEN 1 AND 15 LOOP
+    lines := lines + 1;
+    RETURN NEXT ('cron_secret_length', 'warning', format('the secret has %s characters: it can be guessed', setting.length),
+                 wee5_cron.doctor_set_secret(setting.source, setting.role, 'the output of openssl rand -hex 32')
+                 || E'\n-- and the same as CRON_SECRET in the app')::wee5_cron.finding;
+  END LOOP;
+  IF lines = 0 THEN
+    RETURN NEXT ('cron_secret_length', 'ok', 'no secret is shorter than 16 characters', NULL)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_cron_secret() IS 'Internal, of doctor(): app.settings.cron_secret, never its value';
+
+CREATE FUNCTION wee5_cron.doctor_cron_secret_readers() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  stored constant boolean := EXISTS (
+    SELECT FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
+    WHERE entry ILIKE 'app.settings.cron\_secret=_%'
+      AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())));
+  -- The table is the server's, its privileges are each database's.
+  elsewhere constant text := (
+    SELECT string_agg(format('"%s"', d.datname), ', ' ORDER BY d.datname) FROM pg_database d
+    WHERE d.datallowconn AND d.datname <> current_database()
+      AND EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+                  WHERE a.grantee = 0 AND a.privilege_type = 'CONNECT'));
+  protected text;
+BEGIN
+  IF NOT stored THEN
+    RETURN NEXT ('cron_secret_readers', 'ok', 'no secret is stored with ALTER DATABASE or ALTER ROLE',
+                 NULL)::wee5_cron.finding;
+  ELSIF has_table_privilege('public', 'pg_catalog.pg_db_role_setting', 'SELECT') THEN
+    RETURN NEXT ('cron_secret_readers', 'warning',
+                 'every role may read pg_db_role_setting, where ALTER DATABASE and ALTER ROLE store the secret',
+                 'REVOKE SELECT ON pg_catalog.pg_db_role_setting FROM PUBLIC;'
+                 || coalesce(E'\n-- and the same in each other database that roles may connect to: ' || elsewhere, '')
+                )::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('cron_secret_readers', 'ok',
+                 'pg_db_role_setting is not open to every role in this database'
+                 || coalesce('; whether it is in others, only they can tell: ' || elsewhere, ''),
+                 NULL)::wee5_cron.finding;
+  END IF;
+
+  protected := current_setting('wee5_cron.protect_secret', true);
+  IF protected = 'on' THEN
+    RETURN NEXT ('protect_secret', 'ok', 'only superusers and pg_read_all_settings may SHOW the secret',
+                 NULL)::wee5_cron.finding;
+  ELSIF protected = 'off' THEN
+    RETURN NEXT ('protect_secret', 'warning', 'wee5_cron.protect_secret is off: every role may SHOW the secret',
+                 E'ALTER SYSTEM SET wee5_cron.protect_secret = on;\n-- then restart the server')::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('protect_secret', 'warning', 'wee5_cron is not preloaded: every role may SHOW the secret',
+                 wee5_cron.doctor_preload('wee5_cron'))::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_cron_secret_readers() IS 'Internal, of doctor(): who else can read the secret';

@@ -1,0 +1,128 @@
+-- doctor(): what the calls came to lately, and how much of the past is kept.
+
+-- The statement that a hint of the ledger ends with. Only where all of it is ours: a path that a caller chose stands in
+-- a hint, too, and must not become SQL that an administrator pastes.
+CREATE FUNCTION wee5_cron.doctor_outcome_hint(reason text, hint text) RETURNS text
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT coalesce(
+      (SELECT format(E'ALTER DATABASE %I SET app.settings.api_url = %L;\n', current_database(), m[1])
+       FROM regexp_match(hint, '^Call the address that the app redirects to: ALTER DATABASE \.\.\. SET '
+                               'app\.settings\.api_url = ''(https?://[[:alnum:]./:_~%-]+)''$') AS m
+       WHERE reason = 'redirect' AND m IS NOT NULL),
+      (SELECT format(E'ALTER DATABASE %I SET wee5_cron.request_timeout = %L;\n', current_database(), m[1])
+       FROM regexp_match(hint, 'ALTER DATABASE \.\.\. SET wee5_cron\.request_timeout = ''(\d+s)''\.$') AS m
+       WHERE reason = 'timeout' AND m IS NOT NULL), '')
+    || wee5_cron.doctor_comment(hint)
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_outcome_hint(text, text) IS
+  'Internal, of doctor(): the hint of a ledger row, for pasting into psql';
+
+CREATE FUNCTION wee5_cron.doctor_last_outcome() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  call record;
+  fine bigint := 0;
+  lines bigint := 0;
+BEGIN
+  -- The newest call of each job that there is, however old; and of each other path among the newest calls of the last day.
+  FOR call IN
+    WITH of_job AS MATERIALIZED (
+      SELECT newest.*
+      FROM wee5_cron.jobs_that_call() j
+      CROSS JOIN LATERAL (
+        SELECT i.id, i.job_name, i.endpoint_path, i.status, i.reason, i.error, i.hint, i.finished_at
+        FROM wee5_cron.invocation i
+        WHERE i.job_name = j.job_name AND i.finished_at IS NOT NULL AND i.status <> 'cancelled'
+        ORDER BY i.id DESC LIMIT 1) newest
+    ), recent AS MATERIALIZED (
+      SELECT i.id, i.job_name, i.endpoint_path, i.status, i.reason, i.error, i.hint, i.finished_at
+      FROM wee5_cron.invocation i ORDER BY i.id DESC LIMIT 1000
+    ), by_hand AS (
+      SELECT DISTINCT ON (r.endpoint_path) r.*
+      FROM recent r
+      WHERE r.finished_at > now() - interval '1 day' AND r.status <> 'cancelled'
+      ORDER BY r.endpoint_path, r.id DESC
+    )
+    -- A path that was tried by hand after its job says more than the job's own.
+    SELECT DISTINCT ON (c.endpoint_path, c.job_name) c.*
+    FROM (SELECT o.* FROM of_job o
+          WHERE NOT EXISTS (SELECT FROM by_hand h WHERE h.endpoint_path = o.endpoint_path AND h.id > o.id)
+          UNION ALL SELECT h.* FROM by_hand h
+          WHERE NOT EXISTS (SELECT FROM of_job o WHERE o.endpoint_path = h.endpoint_path AND o.id >= h.id)) c
+    ORDER BY c.endpoint_path, c.job_name, c.id DESC
+  LOOP
+    IF call.status = 'succeeded' AND call.hint IS NULL OR call.reason IN ('overlap', 'paused') THEN
+      fine := fine + 1;
+      CONTINUE;
+    END IF;
+    lines := lines + 1;
+    CONTINUE WHEN lines > 50;
+    RETURN NEXT ('last_outcome', CASE call.status WHEN 'succeeded' THEN 'warning' ELSE 'error' END,
+                 format('call %s of %s%s, %s: %s', call.id, left(call.endpoint_path, 200),
+                        coalesce(format(' by job "%s"', call.job_name), ''),
+                        to_char(call.finished_at, 'YYYY-MM-DD HH24:MI:SS'),
+                        coalesce(call.error, CASE call.status WHEN 'succeeded' THEN 'succeeded, and yet:'
+                                                              ELSE call.status END)
+                        || CASE call.status WHEN 'succeeded' THEN ' ' || call.hint ELSE '' END),
+                 coalesce(wee5_cron.doctor_outcome_hint(call.reason, call.hint),
+                          format('SELECT * FROM wee5_cron.invocation WHERE id = %s;', call.id)))::wee5_cron.finding;
+  END LOOP;
+  IF lines = 0 THEN
+    RETURN NEXT ('last_outcome', 'ok',
+                 CASE fine WHEN 0 THEN 'no call has ended yet'
+                           ELSE format('the newest calls of all %s paths are fine', fine) END,
+                 NULL)::wee5_cron.finding;
+  ELSIF lines > 50 THEN
+    RETURN NEXT ('last_outcome', 'error', format('%s more paths', lines - 50),
+                 'SELECT * FROM wee5_cron.invocation WHERE status = ''failed'' ORDER BY id DESC LIMIT 100;'
+                )::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_last_outcome() IS 'Internal, of doctor(): the newest outcome of each job and path';
+
+-- Nothing throws the past away by itself.
+CREATE FUNCTION wee5_cron.doctor_history(max_bytes bigint DEFAULT 1073741824, max_age interval DEFAULT '90 days')
+  RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  bytes bigint := pg_total_relation_size('wee5_cron.invocation') + pg_total_relation_size('wee5_cron.attempt');
+  oldest timestamptz := (SELECT i.requested_at FROM wee5_cron.invocation i ORDER BY i.id LIMIT 1);
+  said text := format('the ledger takes %s%s', pg_size_pretty(bytes),
+                      coalesce(to_char(oldest, '", its oldest call is of "YYYY-MM-DD'), ''));
+BEGIN
+  IF bytes <= max_bytes AND (oldest IS NULL OR oldest >= now() - max_age) THEN
+    RETURN NEXT ('ledger_history', 'ok', said, NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('ledger_history', 'warning', said,
+                 'WITH old AS (DELETE FROM wee5_cron.invocation WHERE finished_at < now() - interval ''30 days'' '
+                 E'RETURNING id)\n'
+                 E'  DELETE FROM wee5_cron.attempt a USING old WHERE a.invocation_id = old.id;\n'
+                 E'VACUUM wee5_cron.invocation, wee5_cron.attempt;\n'
+                 '-- README, "Reading the ledger", has a job that does so every night; VACUUM FULL gives the disk '
+                 'space back, while calls wait')::wee5_cron.finding;
+  END IF;
+
+  IF NOT wee5_cron.pg_cron_installed() THEN
+    RETURN NEXT ('pg_cron_history', 'ok', 'does not apply: pg_cron is not in this database', NULL)::wee5_cron.finding;
+    RETURN;
+  END IF;
+  bytes := pg_total_relation_size('cron.job_run_details');
+  EXECUTE 'SELECT coalesce(d.start_time, d.end_time) FROM cron.job_run_details d ORDER BY d.runid LIMIT 1' INTO oldest;
+  said := format('pg_cron''s history takes %s%s', pg_size_pretty(bytes),
+                 coalesce(to_char(oldest, '", its oldest run is of "YYYY-MM-DD'), ''));
+  IF bytes <= max_bytes AND (oldest IS NULL OR oldest >= now() - max_age) THEN
+    RETURN NEXT ('pg_cron_history', 'ok', said, NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('pg_cron_history', 'warning', said,
+                 E'DELETE FROM cron.job_run_details WHERE end_time < now() - interval ''30 days'';\n'
+                 E'VACUUM cron.job_run_details;\n'
+                 '-- README, "Reading the ledger", has a job that does so every night')::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_history(bigint, interval) IS
+  'Internal, of doctor(): how much the ledger and pg_cron''s history take, and how far they reach back';

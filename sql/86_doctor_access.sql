@@ -1,0 +1,73 @@
+-- doctor(): who may call, and who answers to our name.
+
+-- Everybody, and the roles in whose name a public API works (PostgREST, Supabase): a call with the secret is not theirs.
+CREATE FUNCTION wee5_cron.doctor_callers() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  found record;
+  lines bigint := 0;
+BEGIN
+  FOR found IN
+    WITH member AS (
+      SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+      WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.objsubid = 0 AND e.extname = 'wee5_cron'
+    ), granted AS (
+      SELECT format('ROUTINE %s', p.oid::regprocedure) AS what, p.oid::regprocedure::text AS name, a.grantee
+      FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+      CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+      WHERE a.grantee <> p.proowner
+      UNION ALL
+      SELECT format('TABLE %s', c.oid::regclass), c.oid::regclass::text, a.grantee
+      FROM member m
+      JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid AND c.relkind IN ('r', 'v')
+      CROSS JOIN LATERAL aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
+      WHERE a.grantee <> c.relowner
+    ), public_role AS (
+      SELECT 0::oid AS oid, 'PUBLIC' AS name
+      UNION ALL SELECT r.oid, quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated')
+    )
+    -- Straight, or as a member of a role that may.
+    SELECT p.name AS whom, CASE WHEN g.grantee = p.oid THEN NULL ELSE quote_ident(v.rolname) END AS through,
+           string_agg(DISTINCT g.name, ', ' ORDER BY g.name) AS objects,
+           string_agg(DISTINCT format('REVOKE ALL ON %s FROM %s;', g.what, p.name), E'\n') AS statements
+    FROM public_role p
+    JOIN granted g ON g.grantee = p.oid
+                   OR (p.oid <> 0 AND g.grantee <> 0 AND pg_has_role(p.oid, g.grantee, 'USAGE'))
+    LEFT JOIN pg_roles v ON v.oid = g.grantee
+    GROUP BY p.name, 2
+    ORDER BY p.name = 'PUBLIC' DESC, p.name, 2
+  LOOP
+    lines := lines + 1;
+    RETURN NEXT ('callers', 'warning',
+                 CASE WHEN found.whom = 'PUBLIC' THEN 'every role' ELSE format('role %s', found.whom) END
+                 || coalesce(format(', as a member of %s,', found.through), '') || ' may use ' || found.objects,
+                 CASE WHEN found.through IS NULL THEN found.statements
+                      ELSE format('REVOKE %s FROM %s;', found.through, found.whom) END)::wee5_cron.finding;
+  END LOOP;
+  IF lines = 0 THEN
+    RETURN NEXT ('callers', 'ok', 'neither everybody nor anon nor authenticated may call or read', NULL)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_callers() IS 'Internal, of doctor(): whether everybody, anon or authenticated may use us';
+
+CREATE FUNCTION wee5_cron.doctor_namesakes() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  namesake record;
+  lines bigint := 0;
+BEGIN
+  FOR namesake IN SELECT * FROM wee5_cron.other_endpoint_functions() LOOP
+    lines := lines + 1;
+    RETURN NEXT ('namesakes', 'error', format('%s is not ours: a job may call it instead', namesake.name),
+                 namesake.way_out)::wee5_cron.finding;
+  END LOOP;
+  IF lines = 0 THEN
+    RETURN NEXT ('namesakes', 'ok', format('invoke_cron_endpoint is in schema "%s" only', wee5_cron.call_schema()),
+                 NULL)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_namesakes() IS 'Internal, of doctor(): other functions named invoke_cron_endpoint';

@@ -1,0 +1,202 @@
+# doctor(): a database in which all is well, the settings one by one, and what a call came to. Every hint is run as it
+# stands, and has to help.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Doctor;
+use Wee5Cron::Test;
+
+# Long enough, and no part of any word that doctor() says.
+my $secret   = 'canary-of-the-doctor-4711';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $node     = Wee5Cron::Node->start_new('main');
+my $url      = $receiver->url;
+$node->install('postgres', api_url => $url, secret => $secret);
+$node->safe_psql('postgres', <<'SQL');
+SELECT wee5_cron.schedule('hello', '0 0 1 1 *', '/hello');
+REVOKE SELECT ON pg_db_role_setting FROM PUBLIC;
+CREATE ROLE reader LOGIN; SELECT wee5_cron.grant_to('reader', 'read');
+CREATE ROLE nobody LOGIN;
+SQL
+my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
+
+# All is well, once the app has answered (this may run in a container, where localhost is suspect until then).
+$node->finished('postgres', $node->call('postgres', '/hello'));
+is_deeply([ $doctor->complaints ], [], 'a healthy database: every line is ok');
+
+# The README lists the checks, in their order.
+my ($table) = slurp_file("$FindBin::RealBin/../../README.md") =~ /^\| check_name \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)/m;
+my @documented = ($table // '') =~ /^\| `(\w+)`/mg;
+my @names = map { $_->{check_name} } $doctor->lines;
+my %seen;
+is_deeply([ grep { !$seen{$_}++ } @names ], \@documented, 'every check has a line, in the order of the README');
+
+# Who may ask.
+is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.doctor()'), scalar(@names), 'a reader asks the doctor and hears all of it');
+$node->raises('postgres', 'SELECT * FROM wee5_cron.doctor()', '42501', 'nobody else does', role => 'nobody');
+is($node->safe_psql('postgres', "BEGIN READ ONLY; SELECT count(*) FROM wee5_cron.doctor(); ROLLBACK"), scalar(@names), 'it writes nothing');
+
+# api_url.
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.api_url');
+$doctor->red_then_green('api_url', 'error', qr/api_url is not set/, 'no address');
+for my $case ([ 'app.example.com', qr/does not begin with https/ ], [ 'ftp://app.example.com', qr/neither https/ ],
+    [ 'https://user:topsecret@app.example.com', qr/user information/ ], [ 'https://app.example.com/?a=1', qr/query/ ]) {
+    my ($value, $why) = @$case;
+    $node->configure('postgres', api_url => $value);
+    unlike(join("\n", map { $_->{detail} } $doctor->lines), qr/topsecret/, "$value: a password in it is not shown");
+    $doctor->red_then_green('api_url', 'error', $why, "$value as address");
+}
+# The statement changes it where it is stored.
+my $superuser = $node->safe_psql('postgres', 'SELECT quote_ident(current_user)');
+for my $where ("ALTER ROLE $superuser", "ALTER ROLE $superuser IN DATABASE postgres", 'ALTER ROLE ALL') {
+    $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.api_url');
+    $node->safe_psql('postgres', "$where SET app.settings.api_url = 'nonsense'");
+    $doctor->red_then_green('api_url', 'error', qr/nonsense/, "$where", hint => qr/^\Q$where\E SET/);
+    $node->safe_psql('postgres', "$where RESET app.settings.api_url");
+}
+# A job's user counts, not who asks.
+$node->safe_psql('postgres', q{CREATE ROLE "Job User" LOGIN; SELECT wee5_cron.grant_to('"Job User"', 'call'); GRANT USAGE ON SCHEMA cron TO "Job User"});
+$node->psql_as('Job User', 'postgres', q{SELECT cron.schedule('of-another', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$)});
+$node->configure('postgres', api_url => $url);
+$node->safe_psql('postgres', q{ALTER ROLE "Job User" SET app.settings.api_url = 'nonsense'});
+$doctor->red_then_green('api_url', 'error', qr/nonsense/, "the address of a job's user", hint => qr/^ALTER ROLE "Job User" SET/);
+is(scalar(my @two = $doctor->lines('api_url')), 2, 'each address has its line');
+$node->safe_psql('postgres', q{SELECT cron.unschedule(jobid) FROM cron.job WHERE username = 'Job User'});
+my @own = split /\n/, $node->safe_psql('postgres', <<SQL);
+SET app.settings.api_url = 'http://127.0.0.1:1';
+SELECT hint FROM wee5_cron.doctor() WHERE check_name = 'api_url' AND status = 'warning';
+SQL
+is_deeply(\@own, ['RESET app.settings.api_url;'], 'an address that only this session has');
+
+# https.
+$node->configure('postgres', api_url => 'http://app.example.com:8080/base');
+$doctor->red('api_url_https', 'error', qr/clear text.*refused/, 'http to a public host is refused');
+$node->set_server('wee5_cron.allow_plain_http', 'on');
+$doctor->red_then_green('api_url_https', 'warning', qr/clear text.*allow_plain_http is on/, 'http to a public host that is allowed');
+$doctor->green('api_url', '... keeps port and prefix', qr{^https://app\.example\.com:8080/base, });
+$node->set_server('wee5_cron.allow_plain_http', 'off');
+
+# DNS.
+$node->configure('postgres', api_url => 'https://no-such-host.invalid');
+like($doctor->red('api_url_resolves', 'error', qr/finds no address for no-such-host\.invalid: \S/, 'a name that does not exist'), qr/^-- Check the spelling/, '... with a hint in words');
+$node->configure('postgres', api_url => 'https://[2001:db8::1]:8443');
+$doctor->green('api_url_resolves', 'an address needs no lookup', qr/2001:db8::1$/);
+
+# Loopback in a container: systemd's convention says that this is one.
+$node->stop;
+{
+    local $ENV{container} = 'wee5-test';
+    $node->start;
+}
+$node->wait_for_worker('postgres');
+$node->configure('postgres', api_url => 'http://localhost:9/base');
+$doctor->red_then_green('api_url_loopback', 'warning', qr{localhost:9/base is this container itself}, 'localhost in a container', hint => qr{'http://host\.docker\.internal:9/base'});
+$node->configure('postgres', api_url => $url);
+$doctor->green('api_url_loopback', 'where the app answers, it is in the same container', qr/has answered/);
+
+# The secret.
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_secret');
+$doctor->red_then_green('cron_secret', 'error', qr/cron_secret is not set/, 'no secret');
+$node->configure('postgres', secret => "canary-with-a\nline-break");
+$doctor->red_then_green('cron_secret', 'error', qr/line break/, 'a secret that no header can carry');
+$node->configure('postgres', secret => 'canary-15-chars');
+$doctor->green('cron_secret', 'where the secret is, and how long', qr/^15 characters, set for database "postgres"$/);
+$doctor->red_then_green('cron_secret_length', 'warning', qr/has 15 characters/, 'a short secret');
+$node->configure('postgres', secret => 'canary-of-16-chr');
+$doctor->green('cron_secret_length', '16 characters are enough');
+is($node->safe_psql('postgres', "SET app.settings.cron_secret = 'canary-of-a-session'; SELECT hint FROM wee5_cron.doctor() WHERE check_name = 'cron_secret' AND status = 'warning'"),
+    'RESET app.settings.cron_secret;', 'a secret that only this session has');
+$node->configure('postgres', secret => $secret);
+
+# Who reads it.
+$node->safe_psql('postgres', 'GRANT SELECT ON pg_db_role_setting TO PUBLIC');
+my $read = q{SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text LIKE '%cron!_secret=canary%' ESCAPE '!'};
+is($node->psql_as('nobody', 'postgres', $read), 1, 'every role reads pg_db_role_setting');
+$doctor->red_then_green('cron_secret_readers', 'warning', qr/every role may read pg_db_role_setting/, '... which the doctor tells');
+$node->raises('postgres', $read, '42501', '... with its hint that is closed', role => 'nobody');
+# And breaks nothing: settings arrive in new sessions, calls are made, an unprivileged role sees its own settings.
+$node->safe_psql('postgres', "ALTER ROLE nobody IN DATABASE postgres SET work_mem = '5MB'");
+is($node->psql_as('nobody', 'postgres', 'SHOW work_mem'), '5MB', '... settings of roles still arrive in their sessions');
+is($node->finished('postgres', $node->call('postgres', '/hello'))->{status}, 'succeeded', '... and calls still find theirs');
+$node->safe_psql('postgres', 'CREATE DATABASE of_nobody OWNER nobody');
+$node->safe_psql('of_nobody', 'REVOKE SELECT ON pg_db_role_setting FROM PUBLIC');
+for my $case ([ 'a superuser', '', 'postgres' ], [ 'an owner', 'nobody', 'of_nobody' ]) {
+    my ($who, $role, $database) = @$case;
+    command_ok([ 'pg_dump', ($role ? ('-U', $role) : ()), ($role ? () : '-C'), '-f', "$PostgreSQL::Test::Utils::tmp_check/dump.sql", '-d', $node->connstr($database) ],
+        "... $who dumps a database" . ($role ? '' : ', its settings too'));
+}
+command_fails_like([ 'pg_dump', '-C', '-U', 'nobody', '-f', "$PostgreSQL::Test::Utils::tmp_check/dump.sql", '-d', $node->connstr('of_nobody') ],
+    qr/permission denied for table pg_db_role_setting/, '... what it takes away: pg_dump -C by others, as the README says');
+
+$node->safe_psql('postgres', "ALTER SYSTEM SET wee5_cron.protect_secret = off");
+$node->restart;
+$doctor->red_then_green('protect_secret', 'warning', qr/every role may SHOW/, 'a secret that everybody may SHOW', restart => 1);
+
+# What calls came to. The app's words stand in the ledger; the doctor repeats its hint.
+$node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
+my %red = (
+    '/status/401'           => [ error   => qr/answered 401/,           qr/cron_secret/ ],
+    '/status/404'           => [ error   => qr/answered 404/,           qr/api_url/ ],
+    '/redirect?status=308&to=/login' => [ error => qr/answered 308/,    qr/^-- / ],
+    '/html'                 => [ warning => qr/succeeded, and yet:.*HTML page/, qr/^-- The answer is an HTML page/ ],
+    '/drop'                 => [ error   => qr/answer/,                 qr/log/ ],
+);
+$node->finished('postgres', $node->call('postgres', $_)) for sort keys %red;
+for my $path (sort keys %red) {
+    my ($status, $detail, $hint) = @{ $red{$path} };
+    like($doctor->red('last_outcome', $status, qr/\Q$path\E.*$detail/s, "$path in the doctor's words"), $hint, '... with the hint of its row');
+}
+# A timeout's hint is SQL: it holds for the next call.
+$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.request_timeout = '300ms'");
+$node->finished('postgres', $node->call('postgres', '/slow?ms=1500'));
+$doctor->paste($doctor->red('last_outcome', 'error', qr{/slow\?ms=1500.*did not answer}, 'a timeout'), '... its hint is SQL');
+is($node->finished('postgres', $node->call('postgres', '/slow?ms=1500'))->{status}, 'succeeded', '... which gives the next call time enough');
+is(scalar(grep { $_->{detail} =~ /slow/ } $doctor->lines('last_outcome')), 0, '... and then the line is gone');
+# A redirect that only wants another scheme or www: its SQL is taken out of the ledger's sentence.
+$node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, reason, http_status, finished_at, error, hint)
+VALUES ('/a', 'builtin', 'failed', 'redirect', 308, now(), 'The app answered 308 Permanent Redirect to /a, a redirect to https://www.example.com/a.',
+        'Call the address that the app redirects to: ALTER DATABASE ... SET app.settings.api_url = ''https://www.example.com''');
+SQL
+$doctor->paste($doctor->red('last_outcome', 'error', qr/answered 308/, 'a redirect to www'), '... its hint is SQL');
+$doctor->green('api_url', '... that sets the address', qr{^https://www\.example\.com, });
+$node->configure('postgres', api_url => $url);
+# A path that a caller chose is no SQL, whatever it spells.
+$node->safe_psql('postgres', <<'SQL');
+DELETE FROM wee5_cron.invocation;
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, reason, finished_at, error, hint)
+SELECT '/' || n, 'builtin', 'failed', r, now(), 'x', h
+FROM unnest(array['redirect', 'timeout', 'redirect', 'http'],
+            array['Something sent /x: ALTER DATABASE ... SET app.settings.api_url = ''https://evil.example'' elsewhere',
+                  'ALTER DATABASE ... SET wee5_cron.request_timeout = ''1s; DROP TABLE x''.',
+                  E'Call the address that the app redirects to: ALTER DATABASE ... SET app.settings.api_url = ''https://e''\nSELECT 1/0; --''',
+                  E'one line\rSELECT 1/0;\nSELECT 2/0;']) WITH ORDINALITY AS t (r, h, n);
+SQL
+for my $line ($doctor->lines('last_outcome')) {
+    is(scalar(grep { !/^-- / } split /[\r\n]+/, $line->{hint} // ''), 0, "a hint that others wrote into stays a comment: $line->{detail}");
+    $doctor->paste($line->{hint}, '... and does nothing');
+}
+# The app is down: nothing listens.
+$node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
+$receiver->close_port;
+$node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('hello')"));
+$doctor->red('last_outcome', 'error', qr{/hello by job "hello".*No connection to}, 'a job whose app is down');
+$receiver->open_port;
+$node->finished('postgres', $node->call('postgres', '/hello'));
+$doctor->green('last_outcome', 'a call of the same path by hand that works is newer news', qr/fine/);
+
+# A job of pg_cron's that failed within the last day, or long ago: known for as long as the job is there.
+$node->safe_psql('postgres', <<'SQL');
+DELETE FROM wee5_cron.invocation;
+INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, reason, requested_at, finished_at, error)
+SELECT j, '/' || j, 'builtin', 'failed', 'http', now() - interval '40 days', now() - interval '40 days', 'old'
+FROM unnest(array['hello', 'forgotten']) j;
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, reason, requested_at, finished_at, error)
+VALUES ('/by-hand', 'builtin', 'failed', 'http', now() - interval '2 days', now() - interval '2 days', 'old');
+SQL
+is_deeply([ map { $_->{detail} =~ m{of (/\S+)} } $doctor->lines('last_outcome') ], ['/hello'], 'old news is told of jobs that there are, and of nothing else');
+$node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
+
+unlike(slurp_file($node->logfile), qr/\Q$secret\E/, 'the log does not have the secret');
+$node->log_is_sane;
+done_testing();
