@@ -16,6 +16,16 @@ namespace {
 
 constexpr std::size_t kCrowded = 8;  // so many times the slots waiting: a route may add only a few
 constexpr std::size_t kFew = 8;
+// A read of the ledger costs the same for one row as for dozens: of a route so many times the slots are held ready.
+constexpr std::size_t kAhead = 4;
+constexpr std::size_t kMostRoutes = 2048;  // remembered as having more
+constexpr std::size_t kLockedPerSlot = 4;  // results that cannot be recorded, from which on nothing more is sent
+
+std::size_t bytes_of(const DueCall& call) {
+  std::size_t bytes = sizeof(DueCall) + call.endpoint_path.size() + call.body.size();
+  for (const core::Header& header : call.headers) bytes += header.name.size() + header.value.size();
+  return bytes;
+}
 
 std::int64_t unix_now_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
@@ -72,6 +82,7 @@ const core::RetryPolicy& Dispatcher::policy_of(const std::string& endpoint_path)
 }
 
 void Dispatcher::add(DueCall call) {
+  if (!held_.insert(call.id).second) return;
   if (call.cut_off) {
     const core::RetryPolicy& policy = policy_of(call.endpoint_path);
     if (policy.retry_on == core::RetryOn::kNever || call.attempt > policy.max_attempts) {
@@ -80,21 +91,40 @@ void Dispatcher::add(DueCall call) {
     }
   }
   ++waiting_by_role_[call.requested_by];
-  waiting_ids_.insert(call.id);
+  waiting_bytes_ += bytes_of(call);
   const std::string route(core::route_of(call.endpoint_path));
   queue_.push(route, std::move(call));
 }
 
-void Dispatcher::set_more(std::string_view route, bool more) {
-  if (more)
-    more_[std::string(route)] = true;
-  else
-    more_.erase(std::string(route));
+bool Dispatcher::set_read(std::string_view route, std::int64_t from, std::int64_t next) {
+  const auto known = more_.find(std::string(route));
+  // What an earlier read left behind `from` is still there.
+  if (known != more_.end() && known->second < from) return true;
+  if (next == kNothing) {
+    if (known != more_.end()) more_.erase(known);
+    return true;
+  }
+  if (known == more_.end() && more_.size() >= kMostRoutes) return false;
+  more_[std::string(route)] = next;
+  return true;
 }
 
+const std::vector<Dispatcher::Refill>& Dispatcher::refills(std::size_t most) {
+  refills_.clear();
+  const std::size_t limit = limit_of_a_route(waiting());
+  for (const auto& [route, from] : more_) {
+    if (refills_.size() == most) break;
+    const std::size_t held = queue_.waiting_of(route);
+    if (2 * held < limit) refills_.push_back({route, from, limit - held});
+  }
+  return refills_;
+}
+
+std::size_t Dispatcher::ahead() const noexcept { return kAhead * slots(); }
+
 std::size_t Dispatcher::limit_of_a_route(std::size_t waiting) const noexcept {
-  if (waiting >= 2 * kCrowded * slots()) return 0;
-  return waiting >= kCrowded * slots() ? std::min(kFew, slots()) : slots();
+  if (waiting >= 2 * kCrowded * slots() || (waiting > 0 && bytes_left() == 0)) return 0;
+  return waiting >= kCrowded * slots() ? std::min(kFew, slots()) : ahead();
 }
 
 std::size_t Dispatcher::room_for(std::string_view route, std::size_t coming) const {
@@ -162,7 +192,7 @@ void Dispatcher::fail_config(const DueCall& call, std::string error, std::string
 }
 
 void Dispatcher::forget_waiting(const DueCall& call) {
-  waiting_ids_.erase(call.id);
+  waiting_bytes_ -= bytes_of(call);
   const auto role = waiting_by_role_.find(call.requested_by);
   if (--role->second == 0) waiting_by_role_.erase(role);
 }
@@ -174,7 +204,10 @@ void Dispatcher::send(Request request, Sending sending) {
   engine_.start(std::move(request));
 }
 
+bool Dispatcher::can_dispatch() const { return locked_.size() < kLockedPerSlot * slots() && queue_.can_take(); }
+
 void Dispatcher::dispatch() {
+  if (!can_dispatch()) return;
   while (std::optional<DueCall> call = queue_.take()) {
     forget_waiting(*call);
     Sending sending{std::string(core::route_of(call->endpoint_path)), call->endpoint_path, call->first_begun_us};
@@ -208,6 +241,7 @@ void Dispatcher::claimed(const std::vector<std::int64_t>& ids) {
       send(std::move(claim.request), std::move(claim.sending));
     } else {
       queue_.release(claim.sending.route);
+      held_.erase(claim.request.id);
     }
   }
 }
@@ -234,7 +268,8 @@ bool Dispatcher::cancel(std::int64_t id) {
     return true;
   }
   const auto is_its = [id](const Result& result) { return result.id == id; };
-  return std::any_of(results_.begin(), results_.end(), is_its) || std::any_of(batch_.begin(), batch_.end(), is_its);
+  return std::any_of(results_.begin(), results_.end(), is_its) || std::any_of(batch_.begin(), batch_.end(), is_its) ||
+         std::any_of(locked_.begin(), locked_.end(), is_its);
 }
 
 void Dispatcher::perform() {
@@ -278,7 +313,8 @@ void Dispatcher::forget() {
   policies_.clear();
   engine_.take_results();
   queue_.clear_waiting();
-  waiting_ids_.clear();
+  held_.clear();
+  waiting_bytes_ = 0;
   waiting_by_role_.clear();
   roles_.clear();
   more_.clear();
@@ -286,17 +322,7 @@ void Dispatcher::forget() {
   marking_.clear();
   results_.clear();
   batch_.clear();
-}
-
-const std::vector<std::int64_t>& Dispatcher::known_ids() {
-  known_ids_.clear();
-  known_ids_.reserve(waiting_ids_.size() + on_the_wire_.size() + claims_.size() + results_.size() + batch_.size());
-  for (const std::int64_t id : waiting_ids_) known_ids_.push_back(id);
-  for (const auto& [id, sending] : on_the_wire_) known_ids_.push_back(id);
-  for (const Claim& claim : claims_) known_ids_.push_back(claim.request.id);
-  for (const Result& result : results_) known_ids_.push_back(result.id);
-  for (const Result& result : batch_) known_ids_.push_back(result.id);
-  return known_ids_;
+  locked_.clear();
 }
 
 const std::vector<std::string>& Dispatcher::waiting_roles() {
@@ -313,7 +339,26 @@ const std::vector<Result>& Dispatcher::batch(std::size_t most) {
   return batch_;
 }
 
-void Dispatcher::batch_recorded() { batch_.clear(); }
+void Dispatcher::batch_recorded(const std::vector<std::int64_t>& locked) {
+  for (Result& result : batch_) {
+    if (std::find(locked.begin(), locked.end(), result.id) != locked.end()) {
+      locked_.push_back(std::move(result));
+    } else {
+      held_.erase(result.id);
+    }
+  }
+  batch_.clear();
+}
+
+void Dispatcher::retry_locked() {
+  for (Result& result : locked_) results_.push_back(std::move(result));
+  locked_.clear();
+}
+
+std::int64_t Dispatcher::oldest_result_us() const noexcept {
+  if (!batch_.empty()) return batch_.front().finished_us;
+  return results_.empty() ? kNothing : results_.front().finished_us;
+}
 
 const std::vector<OnTheWire>& Dispatcher::unmarked(std::int64_t now_us, std::int64_t age_us) {
   while (!unmarked_.empty() && unmarked_.front().started_us + age_us <= now_us) {

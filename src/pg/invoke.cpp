@@ -300,7 +300,7 @@ int64 make_call(CallRequest* request) {
   else
     row.id = insert_invocation(&row, nullptr);
   if (caller.by_job && caller.pg_cron_here) insert_cron_caller(row.id, MyProcPid);
-  wake_worker_at_commit();
+  announce_call_at_commit(row.id);
   return row.id;
 }
 

@@ -185,11 +185,14 @@ void wee5_cron_launcher_main(Datum arg) {
       palloc0(sizeof(BackgroundWorkerHandle*) * static_cast<Size>(registry_size())));
   registry_attach_launcher();
   want_all_databases();
+  long wait_ms = 0;
   for (;;) {
     // The context of the handles, also after a transaction left another one current.
     MemoryContextSwitchTo(context);
-    registry_take_launcher_request();
-    wait_for_change(tend_all_slots());
+    registry_flush_log();
+    // A worker that wants no more than a flush changes nothing else.
+    if (registry_take_launcher_request() || wait_ms >= 0) wait_ms = tend_all_slots();
+    wait_for_change(wait_ms);
   }
 }
 

@@ -7,6 +7,8 @@ namespace wee5::pg {
 namespace {
 
 bool wake_wanted = false;
+// The calls that this transaction made; first 0: none. One that a savepoint took back is harmless: there is no row.
+IdRange calls_made = {0, 0};
 List* other_databases = NIL;  // in TopTransactionContext
 bool holds_databases = false;
 
@@ -21,7 +23,10 @@ void at_transaction_end(XactEvent event, void* arg) {
   (void)arg;
   switch (event) {
     case XACT_EVENT_COMMIT:
-      if (wake_wanted) registry_wake(MyDatabaseId);
+      if (wake_wanted)
+        registry_wake(MyDatabaseId);
+      else if (calls_made.first > 0)
+        registry_announce(MyDatabaseId, calls_made.first, calls_made.last);
       want_other_databases();
       break;
     case XACT_EVENT_ABORT:
@@ -33,6 +38,7 @@ void at_transaction_end(XactEvent event, void* arg) {
   if (holds_databases) registry_release_mine();
   holds_databases = false;
   wake_wanted = false;
+  calls_made = {0, 0};
   other_databases = NIL;
 }
 
@@ -40,6 +46,13 @@ void at_transaction_end(XactEvent event, void* arg) {
 
 void install_wake() { RegisterXactCallback(at_transaction_end, nullptr); }
 void wake_worker_at_commit() { wake_wanted = true; }
+
+void announce_call_at_commit(long long id) {
+  if (calls_made.first == 0) calls_made = {id, id};
+  calls_made.first = Min(calls_made.first, id);
+  calls_made.last = Max(calls_made.last, id);
+}
+
 void wake_database_at_commit(unsigned int database) {
   if (!OidIsValid(database)) return;
   MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);

@@ -32,6 +32,13 @@ constexpr int64 kLastChoreUs = 60'000'000;     // between two tries of one that 
 constexpr int64 kNoticeablePauseUs = 100'000;  // a turn that took longer moves the requests' deadlines
 constexpr int64 kFirstRetryUs = 100'000;       // after a turn that failed; doubles up to
 constexpr int64 kLastRetryUs = 5'000'000;
+// Results are recorded together: when so many are there, or the first has waited so long, or nothing else is to come.
+constexpr std::size_t kResultsAtOnce = 256;
+constexpr int64 kResultDelayUs = 2'000;
+// Calls that were read go on the wire without another look at the database for so long after the settings were read.
+constexpr int64 kFreshUs = 20'000;
+constexpr int64 kLookEverywhereUs = 1'000'000;  // see look_everywhere_in_time(): the least pause,
+constexpr int64 kLookEverywhereShare = 20;      // and in relation to how long it took
 
 // Trivially destructible, freed by an exit callback: exit() runs destructors of static objects at a bad time.
 delivery::Dispatcher* dispatcher = nullptr;
@@ -39,9 +46,15 @@ WorkerSlot* slot = nullptr;
 MemoryContext turn_context = nullptr;
 WorkerSettings process_settings;
 
-bool work_seen = true;     // the ledger has to be read
-bool routes_left = false;  // the last read did not come around all routes
+Outlook outlook;                           // what of the ledger is still to be looked at
+XLogRecPtr unflushed = InvalidXLogRecPtr;  // of the last recorded batch
 // Times in microseconds since 2000; 0: not due.
+int64 settings_read_us = 0;
+int64 round_began_us = 0;
+int64 next_round_us = 0;       // not before
+int64 round_wanted_at_us = 0;  // a wake came before that
+int64 locked_at_us = 0;        // results whose rows were locked by somebody else are tried again
+int64 locked_wait_us = 0;
 int64 retry_at_us = 0;  // blocked until then
 int64 retry_wait_us = 0;
 
@@ -96,7 +109,7 @@ void take_over_and_send(const Turn* turn) {
   const char* api_url = command_line_api_url();
   const char* secret = command_line_cron_secret();
   run_or_exit(&failure, run_cpp(&failure, [&] {
-    dispatcher->batch_recorded();
+    dispatcher->batch_recorded(std::vector<std::int64_t>(turn->locked, turn->locked + turn->locked_count));
     dispatcher->marked();
     delivery::DispatchSettings settings;
     settings.request_timeout_ms = turn->settings.request_timeout_ms;
@@ -112,9 +125,11 @@ void take_over_and_send(const Turn* turn) {
                            candidates_of(role.stored.cron_secret, secret, role.vault, role.vault.cron_secret));
     }
     for (int i = 0; i < turn->due.count; ++i) dispatcher->add(due_call(turn->due.rows[i]));
-    if (turn->due.from_now) dispatcher->forget_more();
-    for (int i = 0; i < turn->due.route_count; ++i)
-      dispatcher->set_more(turn->due.routes[i], turn->due.routes_have_more[i]);
+    for (int i = 0; i < turn->due.read_count; ++i) {
+      const RouteRead& read = turn->due.reads[i];
+      // Of more routes than can be remembered, the rest is found by another round.
+      if (!dispatcher->set_read(read.route, read.from, read.next)) ask_for_round(&outlook, read.next);
+    }
     dispatcher->dispatch();
     dispatcher->perform();
   }));
@@ -152,7 +167,6 @@ void note_success(const Tally* tally) {
 void note_trouble(WorkerState state, const char* message) {
   retry_wait_us = retry_wait_us == 0 ? kFirstRetryUs : Min(retry_wait_us * 2, kLastRetryUs);
   retry_at_us = now_us() + retry_wait_us;
-  work_seen = true;
   registry_set_error(slot, message);
   set_state(state);
 }
@@ -251,8 +265,29 @@ Turn* new_turn(bool read_ledger) {
   turn->context = turn_context;
   turn->base = process_settings;
   turn->read_ledger = read_ledger;
-  turn->from_now = work_seen;
+  turn->outlook = outlook;
   return turn;
+}
+
+// Calls are announced by whoever makes them through our functions. What somebody wrote into the ledger himself is found
+// by a round, which follows each wake, soon. It costs most where an old snapshot keeps what has ended in the index.
+void look_everywhere_in_time() {
+  int64 now = now_us();
+  if (now < next_round_us) {
+    round_wanted_at_us = next_round_us;
+    return;
+  }
+  round_wanted_at_us = 0;
+  round_began_us = now;
+  next_round_us = now + kLookEverywhereUs;
+  ask_for_round(&outlook, 0);
+}
+
+void note_round(bool under_way) {
+  if (under_way || round_began_us == 0) return;
+  int64 now = now_us();
+  next_round_us = Max(next_round_us, now + Min(kLookEverywhereShare * (now - round_began_us), kLastChoreUs));
+  round_began_us = 0;
 }
 
 // What follows from a turn whose transaction is committed.
@@ -262,25 +297,42 @@ void follow_up(const Turn* turn) {
   if (turn->due.committed_at != InvalidXLogRecPtr) XLogFlush(turn->due.committed_at);
   if (turn->runs_unbound && runs.at_us == 0) runs.at_us = now_us();
   if (turn->pg_net_outstanding && harvest.at_us == 0) harvest.at_us = now_us() + kAgainUs;
-  if (turn->read_ledger) routes_left = turn->due.routes_left;
+  outlook = turn->outlook;
+  note_round(something_new(&outlook) || outlook.under_way);
+  settings_read_us = now_us();
   take_over_and_send(turn);
-  // Our own commit: durable while the next requests are on the wire.
-  if (XactLastCommitEnd != InvalidXLogRecPtr) XLogFlush(XactLastCommitEnd);
+  // Our own commit becomes durable while the next requests are on the wire; the next batch waits for it. So no more
+  // calls can be sent again after a crash than are on the wire and in two batches.
+  if (XactLastCommitEnd != unflushed) {
+    unflushed = XactLastCommitEnd;
+    if (!registry_ask_for_flush(unflushed)) XLogFlush(unflushed);
+  }
+  if (turn->locked_count > 0) {
+    locked_wait_us = locked_wait_us == 0 ? kFirstRetryUs : Min(locked_wait_us * 2, kLastRetryUs);
+    locked_at_us = now_us() + locked_wait_us;
+  }
   note_success(&tally);
+}
+
+void try_locked_again() {
+  locked_at_us = 0;
+  CppFailure failure;
+  run_or_exit(&failure, run_cpp(&failure, [] { dispatcher->retry_locked(); }));
 }
 
 void take_turn(bool read_ledger) {
   set_state(WorkerState::kSending);
   pgstat_report_activity(STATE_RUNNING, "recording results and reading due calls");
   int64 began_us = now_us();
+  if (unflushed != InvalidXLogRecPtr) XLogFlush(unflushed);
   Turn* turn = new_turn(read_ledger);
-  work_seen = false;
   bool done = protected_turn(turn);
   MemoryContextSwitchTo(turn_context);
   finish_pause(began_us);
   if (done && turn->standing == Standing::kReady) follow_up(turn);
   if (done && turn->standing != Standing::kReady) stand_still(turn->standing);
-  pgstat_report_stat(true);
+  // At most once a second, but always before a rest: autovacuum goes by it.
+  pgstat_report_stat(dispatcher->in_flight() == 0);
   pgstat_report_activity(STATE_IDLE, nullptr);
 }
 
@@ -288,15 +340,21 @@ void take_turn(bool read_ledger) {
 struct Need {
   bool write;
   bool read;
-  int64 next_mark_us;  // Postgres time; 0: none
+  int64 next_write_us;  // Postgres time; 0: none
+  int64 next_mark_us;
 };
 
 Need look_at_memory() {
-  Need need = {false, work_seen, 0};
+  Need need = {false, something_new(&outlook), 0, 0};
   CppFailure failure;
   run_or_exit(&failure, run_cpp(&failure, [&] {
-    need.write = dispatcher->has_results();
-    need.read = need.read || dispatcher->wants_refill() || (routes_left && dispatcher->wants_more_routes());
+    need.read = need.read || dispatcher->wants_refill() || (outlook.under_way && dispatcher->wants_more_routes());
+    need.write = dispatcher->can_dispatch() || dispatcher->has_claims();
+    if (dispatcher->has_results()) {
+      need.write =
+          need.write || dispatcher->results() >= kResultsAtOnce || dispatcher->in_flight() + dispatcher->waiting() == 0;
+      need.next_write_us = dispatcher->oldest_result_us() - unix_us(0) + kResultDelayUs;
+    }
     if (std::optional<std::int64_t> mark = dispatcher->next_mark_us(kMarkAfterUs))
       need.next_mark_us = *mark - unix_us(0);
   }));
@@ -312,8 +370,12 @@ long wait_time(const Need* need) {
   };
   if (retry_at_us != 0)
     sooner(retry_at_us);
-  else
+  else {
+    sooner(need->next_write_us);
     sooner(need->next_mark_us);
+    sooner(locked_at_us);
+    sooner(round_wanted_at_us);
+  }
   sooner(runs.at_us);
   sooner(harvest.at_us);
   long wait_ms = wake_us == 0 ? -1 : wake_us <= now ? 0 : static_cast<long>((wake_us - now + 999) / 1000);
@@ -327,7 +389,10 @@ void work() {
   int64 now = now_us();
   if (retry_at_us == 0 || retry_at_us <= now) {
     retry_at_us = 0;
-    if (need.write || need.read || due(need.next_mark_us, now)) take_turn(need.read || routes_left);
+    if (due(locked_at_us, now)) try_locked_again();
+    if (due(round_wanted_at_us, now)) look_everywhere_in_time();
+    if (need.write || need.read || due(need.next_write_us, now) || due(need.next_mark_us, now))
+      take_turn(need.read || outlook.under_way);
   }
   for (Chore* chore : {&runs, &harvest})
     if (due(chore->at_us, now)) do_chore(chore);
@@ -340,8 +405,13 @@ void settle_state() {
 }
 
 void serve_network() {
+  // Nothing new is sent while the ledger cannot be written.
+  bool may_send = retry_at_us == 0 && now_us() - settings_read_us < kFreshUs;
   CppFailure failure;
-  run_or_exit(&failure, run_cpp(&failure, [] { dispatcher->perform(); }));
+  run_or_exit(&failure, run_cpp(&failure, [may_send] {
+    dispatcher->perform();
+    if (may_send) dispatcher->dispatch();
+  }));
 }
 
 // The last thing before the end: what has been answered is recorded, so that it is not sent again.
@@ -350,12 +420,30 @@ void serve_network() {
   // Or the transaction would end with a FATAL, which a stop of the server is not worth.
   ProcDiePending = false;
   InterruptPending = false;
-  Need need = look_at_memory();
-  if (need.write) {
+  bool results = false;
+  CppFailure failure;
+  run_or_exit(&failure, run_cpp(&failure, [&results] {
+    dispatcher->retry_locked();
+    results = dispatcher->has_results();
+  }));
+  if (results) {
     Turn* turn = new_turn(false);
     if (protected_turn(turn) && XactLastCommitEnd != InvalidXLogRecPtr) XLogFlush(XactLastCommitEnd);
   }
   proc_exit(code);
+}
+
+void take_announcements() {
+  Announcements fresh;
+  registry_take_announcements(slot, &fresh);
+  ask_for_round(&outlook, fresh.look_from);
+  for (int i = 0; i < fresh.count; ++i) {
+    if (outlook.announced.count < kAnnouncements)
+      outlook.announced.ranges[outlook.announced.count++] = fresh.ranges[i];
+    else
+      ask_for_round(&outlook, fresh.ranges[i].first);
+  }
+  look_everywhere_in_time();
 }
 
 void handle_interrupts() {
@@ -367,11 +455,11 @@ void handle_interrupts() {
     ConfigReloadPending = false;
     ProcessConfigFile(PGC_SIGHUP);
     settings_of_process(&process_settings);
-    work_seen = true;
+    ask_for_round(&outlook, 0);
   }
   if (pg_atomic_exchange_u32(&slot->work_pending, 0) != 0) {
     if (registry_held(slot)) stop(0);
-    work_seen = true;
+    take_announcements();
     if (retry_at_us == PG_INT64_MAX) retry_at_us = 0;
   }
 }
@@ -405,7 +493,7 @@ void open_dispatcher() {
     settle_state();
     Need need = look_at_memory();
     // Something became known while we worked: no waiting.
-    bool again = retry_at_us == 0 && (need.write || need.read);
+    bool again = retry_at_us == 0 && (need.write || need.read || due(need.next_write_us, now_us()));
     WaitEvent occurred[3];
     int count = WaitEventSetWait(events, again ? 0 : wait_time(&need), occurred, 3, event_name);
     for (int i = 0; i < count; ++i)
@@ -430,6 +518,7 @@ void wee5_cron_worker_main(Datum arg) {
   slot = registry_attach_worker();
   if (slot == nullptr) proc_exit(0);
   fix_session_settings();
+  outlook.announced.look_from = 0;
   turn_context = AllocSetContextCreate(TopMemoryContext, "wee5_cron turn", ALLOCSET_DEFAULT_SIZES);
   open_dispatcher();
   run();

@@ -11,6 +11,7 @@ struct Registry {
   LWLock* lock;
   Latch* launcher_latch;
   pg_atomic_uint32 launcher_pending;
+  pg_atomic_uint64 flush_wanted;  // a log position
   int size;
   WorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
 };
@@ -40,6 +41,10 @@ void clear_slot(WorkerSlot* slot) {
   slot->start_after = 0;
   slot->started_at = 0;
   pg_atomic_write_u32(&slot->work_pending, 0);
+  SpinLockAcquire(&slot->announced_lock);
+  slot->announced.count = 0;
+  slot->announced.look_from = kNothing;
+  SpinLockRelease(&slot->announced_lock);
   pg_atomic_write_u32(&slot->state, static_cast<uint32>(WorkerState::kWanted));
   pg_atomic_write_u32(&slot->in_flight, 0);
   pg_atomic_write_u64(&slot->sent, 0);
@@ -56,6 +61,7 @@ void init_slot(WorkerSlot* slot) {
   pg_atomic_init_u64(&slot->succeeded, 0);
   pg_atomic_init_u64(&slot->failed, 0);
   ConditionVariableInit(&slot->changed);
+  SpinLockInit(&slot->announced_lock);
   clear_slot(slot);
 }
 
@@ -76,6 +82,7 @@ void set_up_memory() {
     registry->lock = &GetNamedLWLockTranche("wee5_cron")->lock;
     registry->launcher_latch = nullptr;
     pg_atomic_init_u32(&registry->launcher_pending, 0);
+    pg_atomic_init_u64(&registry->flush_wanted, 0);
     registry->size = slots_wanted();
     for (int i = 0; i < registry->size; ++i) init_slot(&registry->slots[i]);
   }
@@ -99,10 +106,23 @@ void wake_launcher_locked() {
   if (registry->launcher_latch != nullptr) SetLatch(registry->launcher_latch);
 }
 
-void wake_worker_locked(WorkerSlot* slot) {
+void announce(WorkerSlot* slot, IdRange range) {
+  Announcements* announced = &slot->announced;
+  SpinLockAcquire(&slot->announced_lock);
+  if (range.first > 0 && announced->count < kAnnouncements)
+    announced->ranges[announced->count++] = range;
+  else
+    announced->look_from = Min(announced->look_from, range.first);
+  SpinLockRelease(&slot->announced_lock);
+}
+
+void wake_worker_locked(WorkerSlot* slot, IdRange range) {
+  announce(slot, range);
   pg_atomic_write_u32(&slot->work_pending, 1);
   if (slot->latch != nullptr) SetLatch(slot->latch);
 }
+
+constexpr IdRange kAllIds = {0, kNothing};
 
 void forget_launcher(int code, Datum arg) {
   (void)code;
@@ -187,13 +207,25 @@ WorkerSlot* registry_find(Oid database) {
   return slot;
 }
 
-void registry_wake(Oid database) {
+void registry_wake(Oid database) { registry_announce(database, kAllIds.first, kAllIds.last); }
+
+void registry_announce(Oid database, int64 first, int64 last) {
   if (registry == nullptr) return;
   LWLockAcquire(registry->lock, LW_SHARED);
   WorkerSlot* slot = find_locked(database);
-  if (slot != nullptr) wake_worker_locked(slot);
+  if (slot != nullptr) wake_worker_locked(slot, {first, last});
   LWLockRelease(registry->lock);
   if (slot == nullptr) registry_want(database);
+}
+
+void registry_take_announcements(WorkerSlot* slot, Announcements* taken) {
+  SpinLockAcquire(&slot->announced_lock);
+  taken->count = slot->announced.count;
+  memcpy(taken->ranges, slot->announced.ranges, sizeof(IdRange) * static_cast<Size>(taken->count));
+  taken->look_from = slot->announced.look_from;
+  slot->announced.count = 0;
+  slot->announced.look_from = kNothing;
+  SpinLockRelease(&slot->announced_lock);
 }
 
 void registry_want(Oid database) {
@@ -207,7 +239,7 @@ void registry_want(Oid database) {
       slot->database = database;
     }
     slot->start_after = 0;
-    wake_worker_locked(slot);
+    wake_worker_locked(slot, kAllIds);
   }
   wake_launcher_locked();
   LWLockRelease(registry->lock);
@@ -218,7 +250,7 @@ void registry_hold(Oid database) {
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
   WorkerSlot* slot = find_locked(database);
   if (slot != nullptr && slot->held_by == 0) slot->held_by = MyProcPid;
-  if (slot != nullptr) wake_worker_locked(slot);
+  if (slot != nullptr) wake_worker_locked(slot, kAllIds);
   LWLockRelease(registry->lock);
   if (slot == nullptr) return;
 
@@ -257,6 +289,25 @@ void registry_attach_launcher() {
 }
 
 bool registry_take_launcher_request() { return pg_atomic_exchange_u32(&registry->launcher_pending, 0) != 0; }
+
+bool registry_ask_for_flush(XLogRecPtr position) {
+  uint64 wanted = pg_atomic_read_u64(&registry->flush_wanted);
+  while (wanted < position && !pg_atomic_compare_exchange_u64(&registry->flush_wanted, &wanted, position)) {
+  }
+  LWLockAcquire(registry->lock, LW_SHARED);
+  Latch* latch = registry->launcher_latch;
+  if (latch != nullptr) SetLatch(latch);
+  LWLockRelease(registry->lock);
+  return latch != nullptr;
+}
+
+void registry_flush_log() {
+  static XLogRecPtr flushed = InvalidXLogRecPtr;
+  XLogRecPtr wanted = pg_atomic_read_u64(&registry->flush_wanted);
+  if (wanted <= flushed) return;
+  XLogFlush(wanted);
+  flushed = wanted;
+}
 
 void registry_count_failure(WorkerSlot* slot) {
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);

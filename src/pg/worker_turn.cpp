@@ -29,17 +29,20 @@ Standing look_at_extension(ExtensionInfo* extension) {
 }
 
 // Dropped, perhaps made anew: what is held in memory belongs to a ledger that is gone.
-void forget_former_ledger(delivery::Dispatcher* dispatcher, Oid extension) {
+void forget_former_ledger(Turn* turn, Oid extension) {
   static Oid known_extension = InvalidOid;
   if (OidIsValid(known_extension) && known_extension != extension) {
     CppFailure failure;
-    if (!run_cpp(&failure, [&] { dispatcher->forget(); })) raise(&failure);
+    if (!run_cpp(&failure, [&] { turn->dispatcher->forget(); })) raise(&failure);
+    turn->outlook.under_way = false;
+    ask_for_round(&turn->outlook, 0);
   }
   known_extension = extension;
 }
 
 // True where results were recorded.
-bool record_and_mark(delivery::Dispatcher* dispatcher) {
+bool record_and_mark(Turn* turn) {
+  delivery::Dispatcher* dispatcher = turn->dispatcher;
   const delivery::Result* results = nullptr;
   int result_count = 0;
   const delivery::OnTheWire* calls = nullptr;
@@ -55,7 +58,11 @@ bool record_and_mark(delivery::Dispatcher* dispatcher) {
         call_count = static_cast<int>(marks.size());
       }))
     raise(&failure);
-  if (result_count > 0) record_results(results, result_count);
+  if (result_count > 0) {
+    turn->locked =
+        static_cast<int64*>(MemoryContextAlloc(turn->context, sizeof(int64) * static_cast<Size>(result_count)));
+    turn->locked_count = record_results(results, result_count, turn->locked);
+  }
   if (call_count > 0) mark_sending(calls, call_count);
   return result_count > 0;
 }
@@ -89,11 +96,11 @@ void read_roles(Turn* turn) {
 }
 
 void work_on_ledger(Turn* turn) {
-  if (record_and_mark(turn->dispatcher) || turn->from_now) turn->runs_unbound = cron_runs_unbound();
+  if (record_and_mark(turn) || something_new(&turn->outlook)) turn->runs_unbound = cron_runs_unbound();
   turn->settings = turn->base;
   apply_stored_worker_settings(&turn->settings);
   if (turn->read_ledger) {
-    read_due(turn->dispatcher, turn->from_now, turn->context, &turn->due);
+    read_due(turn->dispatcher, &turn->outlook, turn->context, &turn->due);
     turn->pg_net_outstanding = pg_net_calls_outstanding();
   }
   read_roles(turn);
@@ -132,7 +139,8 @@ void fix_session_settings() {
   };
   static const Fixed settings[] = {{"search_path", "pg_catalog, pg_temp"},
                                    {"statement_timeout", "0"},
-                                   {"lock_timeout", "1s"},
+                                   // Who waits for a lock cannot serve the network; what waits is tried again.
+                                   {"lock_timeout", "100ms"},
                                    {"transaction_timeout", "0"},
                                    {"idle_in_transaction_session_timeout", "0"},
                                    {"default_transaction_isolation", "read committed"},
@@ -156,7 +164,7 @@ void run_turn_transaction(Turn* turn) {
   begin_transaction();
   ExtensionInfo extension;
   turn->standing = look_at_extension(&extension);
-  forget_former_ledger(turn->dispatcher, extension.oid);
+  forget_former_ledger(turn, extension.oid);
   if (turn->standing == Standing::kReady) as_owner(extension.owner, [turn] { work_on_ledger(turn); });
   commit_transaction();
 }

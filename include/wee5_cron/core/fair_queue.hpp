@@ -26,6 +26,8 @@ class FairQueue {
   // taken, nothing waits, or whatever waits has reached its route's share.
   std::optional<Item> take();
   void release(std::string_view route);
+  // Whether take() would give one.
+  bool can_take() const;
   // Takes out the first waiting item that `wanted` says yes to, wherever it is; nullopt: none.
   template <class Wanted>
   std::optional<Item> remove(Wanted wanted);
@@ -54,6 +56,15 @@ void FairQueue<Item>::push(std::string_view route, Item item) {
   if (entry.waiting.empty()) turns_.emplace_back(route);
   entry.waiting.push_back(std::move(item));
   ++waiting_;
+}
+
+template <class Item>
+bool FairQueue<Item>::can_take() const {
+  if (in_flight_ >= slots_ || turns_.empty()) return false;
+  if (turns_.size() == 1) return true;
+  const std::size_t share = std::max<std::size_t>(1, slots_ / 2);
+  return std::any_of(turns_.begin(), turns_.end(),
+                     [&](const std::string& route) { return routes_.find(route)->second.in_flight < share; });
 }
 
 template <class Item>

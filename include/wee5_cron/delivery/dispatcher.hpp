@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -75,15 +76,26 @@ class Dispatcher {
   // without one has the defaults.
   void set_policies(std::unordered_map<std::string, core::RetryPolicy> policies);
 
-  // What was read of a route: its due calls, and whether more of it are in the ledger.
+  // A due call of the ledger. One that is held already is left out.
   void add(DueCall call);
-  void set_more(std::string_view route, bool more);
-  // All routes are about to be looked at again; one that is not seen then has nothing left.
-  void forget_more() { more_.clear(); }
+  bool holds(std::int64_t id) const noexcept { return held_.contains(id); }
+
+  // The ledger's calls of a route were read from the id `from` on, as far as `next`: what lies between is held or has
+  // ended. kNothing: to the end. False where so many routes have more that this one cannot be remembered.
+  static constexpr std::int64_t kNothing = std::numeric_limits<std::int64_t>::max();
+  bool set_read(std::string_view route, std::int64_t from, std::int64_t next);
+  // A route that has more in the ledger and runs low here: where to read on, and how many at most.
+  struct Refill {
+    std::string route;
+    std::int64_t from = 0;
+    std::size_t room = 0;
+  };
+  const std::vector<Refill>& refills(std::size_t most);
 
   // Sends what may go on the wire now. A call that cannot be sent for its settings becomes a result with reason
   // `config`. One whose policy is `never` becomes a claim first.
   void dispatch();
+  bool can_dispatch() const;
   // Calls that are sent at most once: each has a slot, and is sent when the ledger says durably that it was begun.
   bool has_claims() const noexcept { return !claims_.empty(); }
   std::vector<OnTheWire> claims() const;
@@ -102,22 +114,30 @@ class Dispatcher {
   std::size_t slots() const noexcept { return settings_.max_in_flight; }
   std::uint64_t sent() const noexcept { return sent_; }
   // How many more calls of a route to hold ready, beside `coming` ones that were read and not added yet. All of a queue
-  // is never held: a route may have as many waiting as there are slots; a few where many routes wait; none beyond that.
+  // is never held: a route may have a few times as many waiting as there are slots; fewer where many routes wait, or
+  // where the calls' bodies are large; none beyond that.
   std::size_t room_for(std::string_view route, std::size_t coming = 0) const;
+  // How many bytes of calls may still be read.
+  std::size_t bytes_left() const noexcept { return waiting_bytes_ < kMostBytes ? kMostBytes - waiting_bytes_ : 0; }
   // There is room for calls of routes that have nothing here yet, and a slot to send one.
   bool wants_more_routes() const noexcept;
   // Some route has more in the ledger and runs low here.
   bool wants_refill() const;
 
-  // Ids of all that is held: what the next read has to leave out. Valid until the next call of a non-const member.
-  const std::vector<std::int64_t>& known_ids();
   // Roles of the calls that wait.
   const std::vector<std::string>& waiting_roles();
 
   // The oldest results, at most `most`, to be recorded together; they stay until batch_recorded().
   const std::vector<Result>& batch(std::size_t most);
-  void batch_recorded();
+  // `locked`: those whose rows somebody else holds locked. They are set aside until retry_locked(); where there are
+  // many, nothing more is sent.
+  void batch_recorded(const std::vector<std::int64_t>& locked = {});
+  bool has_locked() const noexcept { return !locked_.empty(); }
+  void retry_locked();
   bool has_results() const noexcept { return !batch_.empty() || !results_.empty(); }
+  std::size_t results() const noexcept { return batch_.size() + results_.size(); }
+  // When the oldest of them ended, unix time; kNothing: there is none.
+  std::int64_t oldest_result_us() const noexcept;
 
   // Calls that have been on the wire for longer than `age_us` and are not marked in the ledger yet.
   const std::vector<OnTheWire>& unmarked(std::int64_t now_us, std::int64_t age_us);
@@ -126,6 +146,8 @@ class Dispatcher {
   std::optional<std::int64_t> next_mark_us(std::int64_t age_us) const;
 
  private:
+  static constexpr std::size_t kMostBytes = 8'388'608;
+
   struct RoleSettings {
     core::Setting api_url;
     core::Setting secret;
@@ -141,6 +163,7 @@ class Dispatcher {
     Sending sending;
   };
 
+  std::size_t ahead() const noexcept;
   std::size_t limit_of_a_route(std::size_t waiting) const noexcept;
   const core::RetryPolicy& policy_of(const std::string& endpoint_path) const;
   Request make_request(const DueCall& call) const;
@@ -159,16 +182,19 @@ class Dispatcher {
   core::RetryPolicy default_policy_;
   std::function<double()> random_;
   std::unordered_map<std::string, RoleSettings> roles_;
-  std::unordered_map<std::string, bool> more_;
+  // Where the next read of a route that has more in the ledger begins.
+  std::unordered_map<std::string, std::int64_t> more_;
+  std::vector<Refill> refills_;
   std::unordered_map<std::string, std::size_t> waiting_by_role_;
-  std::unordered_set<std::int64_t> waiting_ids_;
+  std::unordered_set<std::int64_t> held_;  // all of them, from add() until the result is recorded
+  std::size_t waiting_bytes_ = 0;
   std::unordered_map<std::int64_t, Sending> on_the_wire_;
   std::deque<OnTheWire> unmarked_;  // in the order of their start
   std::vector<Claim> claims_;
   std::vector<OnTheWire> marking_;
   std::deque<Result> results_;
   std::vector<Result> batch_;
-  std::vector<std::int64_t> known_ids_;
+  std::vector<Result> locked_;
   std::vector<std::string> waiting_roles_;
   std::uint64_t sent_ = 0;
 };

@@ -5,8 +5,10 @@ namespace wee5::pg {
 // Registers the transaction callback; once, from _PG_init (it is never deduplicated nor freed).
 void install_wake();
 
-// The worker of this database shall look at the ledger when the current transaction commits.
+// The worker of this database shall look at the whole ledger when the current transaction commits.
 void wake_worker_at_commit();
+// The same for a call that this transaction made: the worker looks at its row only.
+void announce_call_at_commit(long long id);
 // The same for another database, of which something changed (it was created, or allows connections again).
 void wake_database_at_commit(unsigned int database);
 // The database that this transaction holds (registry_hold) is let go when the transaction ends, however it ends. Not

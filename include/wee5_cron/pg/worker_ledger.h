@@ -1,9 +1,11 @@
 #pragma once
 
+#include "wee5_cron/core/endpoint_path.hpp"
 #include "wee5_cron/delivery/dispatcher.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/compat.h"
 #include "wee5_cron/pg/json_headers.h"
+#include "wee5_cron/pg/worker_registry.h"
 
 namespace wee5::pg {
 
@@ -25,27 +27,55 @@ struct DueRow {
   char* idempotency_key;
 };
 
+// How far a route was read: Dispatcher::set_read().
+struct RouteRead {
+  char* route;
+  int64 from;
+  int64 next;  // kNothing: to its end
+};
+
 struct DueRows {
   DueRow* rows;
   int count;
   int capacity;
+  Size bytes;
   XLogRecPtr committed_at;  // the log position by which all of them are committed: to be flushed before they are sent
-  // Of each route that was looked at: whether there is more of it than was read.
-  char** routes;
-  bool* routes_have_more;
-  int route_count;
-  bool from_now;     // began a new round: what was known about routes having more is void
-  bool routes_left;  // not all routes were looked at: the next read goes on from here
+  RouteRead* reads;
+  int read_count;
+  int read_capacity;
 };
 
-// Books results: invocation and attempt rows. Rows that are gone meanwhile are skipped.
-void record_results(const delivery::Result* results, int count);
+// What of the ledger is still to be looked at, beside the routes of which the dispatcher knows that they have more.
+//
+// A row that is due stands in exactly one of these places: it is held in memory; its id was announced by the commit
+// that made it; it lies in what is left of the round under way, or of the next one; or its route is known to have more,
+// and it lies behind the position from which that route is read on. So no read begins at the front of the index again,
+// where rows lie that ended long ago and cannot be removed while somebody holds an old snapshot. And since an id that
+// commits late is announced by its own commit, it does not matter that positions have moved beyond it.
+struct Outlook {
+  Announcements announced;  // its look_from: a round from this id on is wanted
+  bool under_way;           // a round through all routes
+  int64 round_from;         // it leaves out ids below this one
+  bool at_begin;            // where it goes on: at the begin of the index, or at this route and id
+  char at_route[core::kMaxEndpointPathBytes * 4 + 1];
+  int64 at_id;
+};
+void ask_for_round(Outlook* outlook, int64 from);
+bool something_new(const Outlook* outlook);
+
+// Books results: invocation and attempt rows. Rows that are gone or have ended meanwhile are skipped. Of rows that
+// somebody else holds locked the ids go into `locked`, which has room for `count`; returns how many.
+int record_results(const delivery::Result* results, int count, int64* locked);
 // status = sending for calls that are on the wire for longer than a moment.
 void mark_sending(const delivery::OnTheWire* calls, int count);
-// Reads due calls route by route, each up to the room that the dispatcher has for it, leaving out what it holds.
-// `from_now`: something new may be anywhere, so all routes are to be looked at again. An attempt that a crash or a
-// restart cut off is booked as lost on the way.
-void read_due(delivery::Dispatcher* dispatcher, bool from_now, MemoryContext context, DueRows* due);
+// Reads due calls, a limited number a time: announced ones, then routes that run low, then on with the round; each
+// route up to the room that the dispatcher has for it, leaving out what it holds. `outlook` says what is left. An
+// attempt that a crash or a restart cut off is booked as lost on the way.
+void read_due(delivery::Dispatcher* dispatcher, Outlook* outlook, MemoryContext context, DueRows* due);
+
+// Whether a call of this transport has not ended.
+bool calls_open_on(const char* transport);
+void book_lost_attempt(int64 id, int attempt);
 
 bool pg_net_calls_outstanding();
 void harvest_pg_net();

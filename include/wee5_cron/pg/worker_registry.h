@@ -10,6 +10,21 @@ const char* worker_state_name(WorkerState state);
 
 inline constexpr int kLastErrorBytes = 512;
 
+// What committed transactions tell the worker about the calls they made, so that it can look at these alone: each one
+// the range of its ids, or, where there are too many transactions, the lowest id of all of them. Commits come in any
+// order, so a range says nothing about ids below it.
+inline constexpr int kAnnouncements = 64;
+inline constexpr int64 kNothing = PG_INT64_MAX;
+struct IdRange {
+  int64 first;
+  int64 last;
+};
+struct Announcements {
+  int count;
+  IdRange ranges[kAnnouncements];
+  int64 look_from;  // any id from here on may be new; 0: all, kNothing: none beside the ranges
+};
+
 // A database that has, or may have, a worker. Plain memory shared by all processes; everything but the atomics is
 // changed and read under the registry's lock.
 struct WorkerSlot {
@@ -22,6 +37,8 @@ struct WorkerSlot {
   TimestampTz start_after;
   TimestampTz started_at;
   pg_atomic_uint32 work_pending;  // set before the latch, cleared before the ledger is read: no wake can be lost
+  slock_t announced_lock;
+  Announcements announced;  // written before work_pending
   pg_atomic_uint32 state;
   pg_atomic_uint32 in_flight;
   pg_atomic_uint64 sent;
@@ -39,7 +56,9 @@ WorkerSlot* registry_slot(int index);
 LWLock* registry_lock();
 
 // A backend's side.
-void registry_wake(Oid database);  // there is work: wakes the worker, or has one started. Never raises.
+// There is work: wakes the worker, or has one started. Never raises.
+void registry_wake(Oid database);                               // anywhere in the ledger
+void registry_announce(Oid database, int64 first, int64 last);  // calls with ids in this range
 void registry_hold(Oid database);  // stops the database's worker, waits until it is gone and keeps it away
 void registry_release_mine();      // lets the workers of all databases that this backend holds come back
 WorkerSlot* registry_find(Oid database);
@@ -47,6 +66,7 @@ WorkerSlot* registry_find(Oid database);
 // The launcher's side.
 void registry_attach_launcher();
 bool registry_take_launcher_request();
+void registry_flush_log();         // as far as the workers asked for it
 void registry_want(Oid database);  // a worker shall look whether the database has the extension
 void registry_forget(WorkerSlot* slot);
 void registry_count_failure(WorkerSlot* slot);  // its process ended badly, or could not be started: try again later
@@ -58,6 +78,10 @@ void registry_expect_worker();
 WorkerSlot* registry_attach_worker();
 void registry_note_absent();  // the database does not have the extension: the slot is free when the worker is gone
 bool registry_held(WorkerSlot* slot);
+// Has the log flushed up to this position by the launcher, so that the worker need not wait for the disk. False where
+// there is no launcher to do it.
+bool registry_ask_for_flush(XLogRecPtr position);
+void registry_take_announcements(WorkerSlot* slot, Announcements* taken);
 void registry_set_error(WorkerSlot* slot, const char* message);
 
 }  // namespace wee5::pg

@@ -27,11 +27,13 @@ struct Turn {
   MemoryContext context;  // for what comes out
   WorkerSettings base;    // the settings without what is stored for the database
   bool read_ledger;
-  bool from_now;  // read all routes anew
+  Outlook outlook;  // in, and out: what is left
   // Out.
   Standing standing;
   WorkerSettings settings;
   DueRows due;
+  int64* locked;  // results that were not recorded, since somebody holds their rows locked
+  int locked_count;
   RoleRow* roles;  // of all calls that wait or were read
   int role_count;
   bool runs_unbound;        // a call by pg_cron has ended whose run is not known yet

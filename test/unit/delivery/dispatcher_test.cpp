@@ -93,7 +93,7 @@ TEST(Dispatcher, RestsWithoutCalls) {
   EXPECT_EQ(dispatcher.timeout_ms(), -1);
   EXPECT_FALSE(dispatcher.has_results());
   EXPECT_FALSE(dispatcher.wants_refill());
-  EXPECT_TRUE(dispatcher.known_ids().empty());
+  EXPECT_FALSE(dispatcher.can_dispatch());
   EXPECT_FALSE(dispatcher.next_mark_us(0).has_value());
 }
 
@@ -202,10 +202,15 @@ TEST(Dispatcher, KnowsWhatItHoldsUntilItIsRecorded) {
   dispatcher.add(call(2, "/a"));
   dispatcher.dispatch();
   auto known = [&dispatcher] {
-    std::vector<std::int64_t> ids = dispatcher.known_ids();
-    std::sort(ids.begin(), ids.end());
+    std::vector<std::int64_t> ids;
+    for (const std::int64_t id : {1, 2, 3})
+      if (dispatcher.holds(id)) ids.push_back(id);
     return ids;
   };
+  // A second reading of the same row changes nothing.
+  dispatcher.add(call(1, "/a"));
+  dispatcher.add(call(2, "/a"));
+  EXPECT_EQ(dispatcher.waiting(), 1U);
   EXPECT_EQ(known(), (std::vector<std::int64_t>{1, 2}));
   release.set();
   ASSERT_EQ(serve(dispatcher, 1).size(), 1U);
@@ -258,14 +263,14 @@ TEST(Dispatcher, ForgetsEverything) {
   set_role(dispatcher, "app", recorder.url(), "secret");
   dispatcher.add(call(1, "/a"));
   dispatcher.add(call(2, "/b"));
-  dispatcher.set_more("/b", true);
+  dispatcher.set_read("/b", 0, 3);
   dispatcher.dispatch();
   dispatcher.forget();
   EXPECT_EQ(dispatcher.in_flight(), 0U);
   EXPECT_EQ(dispatcher.waiting(), 0U);
   EXPECT_FALSE(dispatcher.wants_refill());
   EXPECT_FALSE(dispatcher.has_results());
-  EXPECT_TRUE(dispatcher.known_ids().empty());
+  EXPECT_FALSE(dispatcher.holds(1) || dispatcher.holds(2));
   release.set();
   dispatcher.perform();
   EXPECT_FALSE(dispatcher.has_results());
@@ -280,13 +285,13 @@ TEST(Dispatcher, ForgetsEverything) {
 TEST(Dispatcher, NeverHoldsAWholeQueue) {
   Dispatcher dispatcher(16);
   dispatcher.configure(slots(4));
-  EXPECT_EQ(dispatcher.room_for("/a"), 4U);
-  for (std::int64_t id = 1; id <= 4; ++id) dispatcher.add(call(id, "/a"));
+  EXPECT_EQ(dispatcher.room_for("/a"), 16U);
+  for (std::int64_t id = 1; id <= 16; ++id) dispatcher.add(call(id, "/a"));
   EXPECT_EQ(dispatcher.room_for("/a"), 0U);
-  EXPECT_EQ(dispatcher.room_for("/b"), 4U);
+  EXPECT_EQ(dispatcher.room_for("/b"), 16U);
   EXPECT_TRUE(dispatcher.wants_more_routes());
   // However many routes there are, a new one has its few calls, until far too many wait.
-  for (std::int64_t id = 5; id <= 40; ++id) dispatcher.add(call(id, "/" + std::to_string(id)));
+  for (std::int64_t id = 17; id <= 40; ++id) dispatcher.add(call(id, "/" + std::to_string(id)));
   EXPECT_GT(dispatcher.room_for("/new"), 0U);
   EXPECT_TRUE(dispatcher.wants_more_routes());
   EXPECT_EQ(dispatcher.room_for("/new", 24), 0U);
@@ -295,24 +300,92 @@ TEST(Dispatcher, NeverHoldsAWholeQueue) {
   EXPECT_FALSE(dispatcher.wants_more_routes());
 }
 
+TEST(Dispatcher, HoldsFewLargeBodies) {
+  Dispatcher dispatcher(16);
+  const std::size_t all = dispatcher.bytes_left();
+  DueCall large = call(1, "/a");
+  large.body.assign(all, 'x');
+  dispatcher.add(large);
+  EXPECT_EQ(dispatcher.bytes_left(), 0U);
+  EXPECT_EQ(dispatcher.room_for("/b"), 0U);
+  EXPECT_FALSE(dispatcher.wants_more_routes());
+  dispatcher.dispatch();  // without settings it ends at once
+  EXPECT_EQ(dispatcher.bytes_left(), all);
+  EXPECT_GT(dispatcher.room_for("/b"), 0U);
+}
+
 TEST(Dispatcher, WantsARefillOfARouteThatRunsLow) {
-  Event release;
-  release.set();
-  Recorder recorder(release);
   Dispatcher dispatcher(16);
   dispatcher.configure(slots(4));
-  set_role(dispatcher, "app", recorder.url(), "secret");
-  for (std::int64_t id = 1; id <= 4; ++id) dispatcher.add(call(id, "/a"));
+  for (std::int64_t id = 1; id <= 12; ++id) dispatcher.add(call(id, "/a"));
   EXPECT_FALSE(dispatcher.wants_refill());
-  dispatcher.set_more("/a", true);
-  EXPECT_FALSE(dispatcher.wants_refill());
-  dispatcher.dispatch();
+  EXPECT_TRUE(dispatcher.set_read("/a", 0, 13));
+  EXPECT_TRUE(dispatcher.refills(10).empty());
+  dispatcher.dispatch();  // without settings they end at once
   EXPECT_TRUE(dispatcher.wants_refill());
-  dispatcher.set_more("/a", false);
+  ASSERT_EQ(dispatcher.refills(10).size(), 1U);
+  EXPECT_EQ(dispatcher.refills(10)[0].route, "/a");
+  EXPECT_EQ(dispatcher.refills(10)[0].from, 13);
+  EXPECT_EQ(dispatcher.refills(10)[0].room, 16U);
+  EXPECT_TRUE(dispatcher.refills(0).empty());
+  EXPECT_TRUE(dispatcher.set_read("/a", 13, Dispatcher::kNothing));
   EXPECT_FALSE(dispatcher.wants_refill());
-  dispatcher.set_more("/a", true);
-  dispatcher.forget_more();
-  EXPECT_FALSE(dispatcher.wants_refill());
+}
+
+TEST(Dispatcher, ReadsARouteOnFromTheLowestIdThatIsLeft) {
+  Dispatcher dispatcher(16);
+  const auto from = [&dispatcher] {
+    const auto& refills = dispatcher.refills(10);
+    return refills.empty() ? Dispatcher::kNothing : refills[0].from;
+  };
+  dispatcher.set_read("/a", 0, 50);
+  // Ids that committed late, found one by one: below the position, and above it.
+  dispatcher.set_read("/a", 70, 70);
+  EXPECT_EQ(from(), 50);
+  dispatcher.set_read("/a", 30, 30);
+  EXPECT_EQ(from(), 30);
+  // A read from farther on says nothing about what lies before.
+  dispatcher.set_read("/a", 60, Dispatcher::kNothing);
+  EXPECT_EQ(from(), 30);
+  dispatcher.set_read("/a", 30, 40);
+  EXPECT_EQ(from(), 40);
+  dispatcher.set_read("/a", 0, Dispatcher::kNothing);
+  EXPECT_EQ(from(), Dispatcher::kNothing);
+}
+
+TEST(Dispatcher, SaysWhenTooManyRoutesHaveMore) {
+  Dispatcher dispatcher(16);
+  int remembered = 0;
+  while (dispatcher.set_read("/" + std::to_string(remembered), 0, 1)) ++remembered;
+  EXPECT_GE(remembered, 1000);
+  EXPECT_LE(remembered, 10'000);
+  EXPECT_TRUE(dispatcher.set_read("/1", 1, 2)) << "one that is known already";
+  EXPECT_TRUE(dispatcher.set_read("/new", 0, Dispatcher::kNothing)) << "nothing to remember";
+  EXPECT_TRUE(dispatcher.set_read("/1", 2, Dispatcher::kNothing));
+  EXPECT_TRUE(dispatcher.set_read("/new", 0, 1)) << "one was forgotten";
+}
+
+TEST(Dispatcher, ResultsOfLockedRowsWaitAndHoldNewOnesBack) {
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(1));
+  for (std::int64_t id = 1; id <= 6; ++id) dispatcher.add(call(id, "/a"));
+  dispatcher.dispatch();  // without settings they end at once
+  ASSERT_EQ(dispatcher.batch(10).size(), 6U);
+  dispatcher.batch_recorded({2, 3, 4, 5});
+  EXPECT_FALSE(dispatcher.holds(1));
+  EXPECT_TRUE(dispatcher.holds(2));
+  EXPECT_FALSE(dispatcher.has_results());
+  EXPECT_TRUE(dispatcher.has_locked());
+  dispatcher.add(call(7, "/a"));
+  EXPECT_FALSE(dispatcher.can_dispatch());
+  dispatcher.dispatch();
+  EXPECT_EQ(dispatcher.waiting(), 1U);
+  dispatcher.retry_locked();
+  EXPECT_FALSE(dispatcher.has_locked());
+  ASSERT_EQ(dispatcher.batch(10).size(), 4U);
+  dispatcher.batch_recorded();
+  EXPECT_FALSE(dispatcher.holds(2));
+  EXPECT_TRUE(dispatcher.can_dispatch());
 }
 
 LoopbackServer::Script always(std::string reply) {
@@ -400,7 +473,7 @@ TEST(Dispatcher, SendsAtMostOnceWhatIsClaimed) {
   EXPECT_EQ(claims[0].url, recorder.url() + "/mail");
   EXPECT_GT(claims[0].started_us, 0);
   EXPECT_EQ(dispatcher.in_flight(), 2U);
-  EXPECT_EQ(dispatcher.known_ids().size(), 3U);
+  EXPECT_TRUE(dispatcher.holds(1) && dispatcher.holds(2) && dispatcher.holds(3));
   EXPECT_TRUE(recorder.targets().empty()) << "nothing leaves before the claim is durable";
   // The second one is gone from the ledger meanwhile.
   dispatcher.claimed({1});
