@@ -2,6 +2,7 @@
 
 #include "wee5_cron/pg/ledger.h"
 
+#include "wee5_cron/pg/direct_insert.h"
 #include "wee5_cron/pg/kept_plan.h"
 
 namespace wee5::pg {
@@ -10,9 +11,7 @@ namespace {
 
 SPIPlanPtr insert_plan = nullptr;
 
-constexpr int kInsertColumns = 14;
-// $1 job_name, $2 endpoint_path, $3 method, $4 body, $5 headers, $6 url, $7 transport, $8 status, $9 reason, $10 error,
-// $11 hint, $12 scheduled_at, $13 finished_at, $14 timeout
+// $1 ... $14: kGivenColumn, in that order.
 constexpr const char* kInsert =
     "INSERT INTO wee5_cron.invocation"
     " (job_name, endpoint_path, method, body, headers, url, transport, status, reason, error, hint, scheduled_at,"
@@ -20,32 +19,55 @@ constexpr const char* kInsert =
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
     " RETURNING id, idempotency_key";
 
-void set_text(Datum* values, char* nulls, int index, const char* text) {
-  nulls[index] = text != nullptr ? ' ' : 'n';
-  values[index] = text != nullptr ? CStringGetTextDatum(text) : 0;
+// The values of a row, in the order of kGivenColumn.
+struct RowValues {
+  Datum values[kGivenColumns];
+  bool nulls[kGivenColumns];
+};
+
+void set_datum(RowValues* row, int index, Datum value, bool present) {
+  row->nulls[index] = !present;
+  row->values[index] = present ? value : 0;
 }
 
-void set_datum(Datum* values, char* nulls, int index, Datum value, bool present) {
-  nulls[index] = present ? ' ' : 'n';
-  values[index] = present ? value : 0;
+void set_text(RowValues* row, int index, const char* text) {
+  set_datum(row, index, text != nullptr ? CStringGetTextDatum(text) : 0, text != nullptr);
 }
 
-void bind_row(const NewInvocation* row, Datum* values, char* nulls) {
-  set_text(values, nulls, 0, row->job_name);
-  set_text(values, nulls, 1, row->endpoint_path);
-  set_text(values, nulls, 2, row->method);
-  set_datum(values, nulls, 3, row->body, row->body != 0);
-  set_datum(values, nulls, 4, row->headers, true);
-  set_text(values, nulls, 5, row->url);
-  set_text(values, nulls, 6, row->transport);
-  set_text(values, nulls, 7, row->status);
-  set_text(values, nulls, 8, row->reason);
-  set_text(values, nulls, 9, row->error);
-  set_text(values, nulls, 10, row->hint);
-  set_datum(values, nulls, 11, TimestampTzGetDatum(row->scheduled_at), row->has_scheduled_at);
+void bind_row(const NewInvocation* row, RowValues* bound) {
+  set_text(bound, 0, row->job_name);
+  set_text(bound, 1, row->endpoint_path);
+  set_text(bound, 2, row->method);
+  set_datum(bound, 3, row->body, row->body != 0);
+  set_datum(bound, 4, row->headers, true);
+  set_text(bound, 5, row->url);
+  set_text(bound, 6, row->transport);
+  set_text(bound, 7, row->status);
+  set_text(bound, 8, row->reason);
+  set_text(bound, 9, row->error);
+  set_text(bound, 10, row->hint);
+  set_datum(bound, 11, TimestampTzGetDatum(row->scheduled_at), row->has_scheduled_at);
   bool finished = strcmp(row->status, "queued") != 0;
-  set_datum(values, nulls, 12, TimestampTzGetDatum(GetCurrentTimestamp()), finished);
-  set_datum(values, nulls, 13, IntervalPGetDatum(row->timeout), row->timeout != nullptr);
+  set_datum(bound, 12, finished ? TimestampTzGetDatum(GetCurrentTimestamp()) : 0, finished);
+  set_datum(bound, 13, IntervalPGetDatum(row->timeout), row->timeout != nullptr);
+}
+
+void insert_by_statement(RowValues* row, int64* id, pg_uuid_t* idempotency_key) {
+  Oid types[kGivenColumns];
+  char nulls[kGivenColumns];
+  for (int i = 0; i < kGivenColumns; ++i) {
+    types[i] = kGivenColumn[i].type;
+    nulls[i] = row->nulls[i] ? 'n' : ' ';
+  }
+  SPI_connect();
+  int result = SPI_execute_plan(kept_plan(&insert_plan, kInsert, kGivenColumns, types), row->values, nulls, false, 1);
+  if (result != SPI_OK_INSERT_RETURNING || SPI_processed != 1)
+    elog(ERROR, "could not insert into wee5_cron.invocation: %s", SPI_result_code_string(result));
+  bool is_null;
+  HeapTuple tuple = SPI_tuptable->vals[0];
+  *id = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &is_null));
+  *idempotency_key = *DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &is_null));
+  SPI_finish();
 }
 
 void execute_pair(const char* statement, Oid second_type, int64 first, Datum second) {
@@ -60,21 +82,14 @@ void execute_pair(const char* statement, Oid second_type, int64 first, Datum sec
 }  // namespace
 
 int64 insert_invocation(const NewInvocation* row, char* idempotency_key) {
-  Oid types[kInsertColumns] = {TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID,       TEXTOID,        TEXTOID,
-                               TEXTOID, TEXTOID, TEXTOID, TEXTOID,  TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID};
-  Datum values[kInsertColumns];
-  char nulls[kInsertColumns];
-  bind_row(row, values, nulls);
-  SPI_connect();
-  int result = SPI_execute_plan(kept_plan(&insert_plan, kInsert, kInsertColumns, types), values, nulls, false, 1);
-  if (result != SPI_OK_INSERT_RETURNING || SPI_processed != 1)
-    elog(ERROR, "could not insert into wee5_cron.invocation: %s", SPI_result_code_string(result));
-  bool is_null;
-  HeapTuple tuple = SPI_tuptable->vals[0];
-  int64 id = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &is_null));
+  RowValues bound;
+  bind_row(row, &bound);
+  int64 id = 0;
+  pg_uuid_t key;
+  memset(&key, 0, sizeof(key));
+  if (!insert_invocation_directly(bound.values, bound.nulls, &id, &key)) insert_by_statement(&bound, &id, &key);
   if (idempotency_key != nullptr)
-    strlcpy(idempotency_key, SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2), kUuidTextBytes);
-  SPI_finish();
+    strlcpy(idempotency_key, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&key))), kUuidTextBytes);
   return id;
 }
 
