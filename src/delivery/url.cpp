@@ -179,4 +179,14 @@ std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path) {
   return url;
 }
 
+std::string UrlJoiner::join(std::string_view api_url, bool allow_plain_http, std::string_view endpoint_path) {
+  if (text_.empty() || text_ != api_url || allow_plain_http_ != allow_plain_http) {
+    text_.clear();
+    api_url_ = parse_api_url(api_url, allow_plain_http);
+    text_ = api_url;
+    allow_plain_http_ = allow_plain_http;
+  }
+  return join_url(api_url_, endpoint_path);
+}
+
 }  // namespace wee5::delivery

@@ -99,8 +99,9 @@ void resolve_call(const CallRequest* request, const SettingsRead* settings, Tran
   }
   if (checked->missing != nullptr) return;
   core::check_secret(secret.value);
-  delivery::ApiUrl api_url = delivery::parse_api_url(url.value, guc_allow_plain_http);
-  checked->url = checked->texts.put(delivery::join_url(api_url, request->path));
+  // For the life of the session; never destroyed: a FATAL would run its destructor at any point.
+  static delivery::UrlJoiner* joiner = new delivery::UrlJoiner;
+  checked->url = checked->texts.put(joiner->join(url.value, guc_allow_plain_http, request->path));
   checked->secret = checked->texts.put(secret.value);
 }
 
@@ -154,7 +155,7 @@ void check_body(CallRequest* request, const CheckedCall* checked) {
 }
 
 void read_settings(SettingsRead* settings) {
-  read_stored_settings(GetSessionUserId(), &settings->stored);
+  current_stored_settings(GetSessionUserId(), &settings->stored);
   settings->session_api_url = session_api_url();
   settings->session_cron_secret = session_cron_secret();
   settings->command_line_api_url = command_line_api_url();
@@ -263,7 +264,7 @@ int64 make_call(CallRequest* request) {
   SettingsRead settings;
   read_settings(&settings);
   // Path percent-encoded, prefix and secret.
-  Size bytes = 3 * core::kMaxEndpointPathBytes + 1024;
+  Size bytes = 3 * strlen(request->path) + 1024;
   const StoredValue* values[2] = {&settings.stored.api_url, &settings.stored.cron_secret};
   const char* others[8] = {settings.session_api_url,      settings.session_cron_secret,
                            settings.command_line_api_url, settings.command_line_cron_secret,

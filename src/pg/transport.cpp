@@ -116,6 +116,11 @@ void refuse_tampered_queue(Oid extension) {
 }  // namespace
 
 void find_pg_net(PgNetInfo* info) {
+  info->extension = InvalidOid;
+  info->worker_lives = false;
+  // Its objects stand in a schema of that name, and no schema is found sooner than no extension: schemas are cached.
+  AcceptInvalidationMessages();
+  if (!OidIsValid(get_namespace_oid("net", true))) return;
   ExtensionInfo extension;
   find_extension("pg_net", &extension);
   info->extension = extension.oid;

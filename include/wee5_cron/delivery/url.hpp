@@ -20,4 +20,15 @@ ApiUrl parse_api_url(std::string_view api_url, bool allow_plain_http);
 // path says, scheme, host and port are still api_url's afterwards, else core::Error{kInvalidValue}.
 std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path);
 
+// Both in one, for callers that make many calls: what the text of api_url means is found out once, until it changes.
+class UrlJoiner {
+ public:
+  std::string join(std::string_view api_url, bool allow_plain_http, std::string_view endpoint_path);
+
+ private:
+  std::string text_;  // what api_url_ was made of; empty: nothing yet
+  bool allow_plain_http_ = false;
+  ApiUrl api_url_;
+};
+
 }  // namespace wee5::delivery

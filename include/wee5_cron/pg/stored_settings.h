@@ -28,7 +28,9 @@ struct StoredSettings {
 // Reads pg_db_role_setting as it is committed now, whatever the session or the transaction's snapshot saw before.
 // `role` InvalidOid: only what is stored for everybody. In a transaction; not in parallel mode.
 void read_stored_settings(Oid role, StoredSettings* settings);
-// The same as of a snapshot.
+// The same; the catalog is read only where something may have changed since this session asked last.
+void current_stored_settings(Oid role, StoredSettings* settings);
+// As of a snapshot.
 void read_stored_settings_at(Snapshot snapshot, Oid role, StoredSettings* settings);
 
 // A row of pg_db_role_setting has this entry; InvalidOid: for all databases, or all roles.
