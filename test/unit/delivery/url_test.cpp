@@ -211,5 +211,23 @@ TEST(JoinUrl, APathThatOnlyLengthensThePrefixStaysUnderTheHost) {
   EXPECT_EQ(host_of(join_url(api_url, ".evil.example/x")), "app.example.com");
 }
 
+TEST(UrlJoiner, FollowsEachChangeOfTheApiUrl) {
+  UrlJoiner joiner;
+  EXPECT_EQ(joiner.join("https://one.example/a/", false, "/x"), "https://one.example/a/x");
+  EXPECT_EQ(joiner.join("https://one.example/a/", false, "/y"), "https://one.example/a/y");
+  EXPECT_EQ(joiner.join("https://two.example", false, "/x"), "https://two.example/x");
+  EXPECT_EQ(joiner.join("https://one.example/a/", false, "/x"), "https://one.example/a/x");
+}
+
+TEST(UrlJoiner, RefusesWhatIsRefusedEachTime) {
+  UrlJoiner joiner;
+  EXPECT_EQ(joiner.join("http://one.example", true, "/x"), "http://one.example/x");
+  for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("http://one.example", false, "/x"), Error);
+  for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("ftp://one.example", true, "/x"), Error);
+  for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("", true, "/x"), Error);
+  EXPECT_EQ(joiner.join("http://one.example", true, "/x"), "http://one.example/x");
+  EXPECT_THROW(joiner.join("http://one.example", true, "@two.example/x"), Error);
+}
+
 }  // namespace
 }  // namespace wee5::delivery
