@@ -45,11 +45,20 @@ VaultNames vault_names(const StoredSettings* stored) {
 
 const char* role_identifier(Oid role) { return quote_identifier(GetUserNameFromId(role, false)); }
 
-char* read_hint(int sqlstate) {
-  if (sqlstate != ERRCODE_INSUFFICIENT_PRIVILEGE)
+// What was encrypted with another key cannot even be updated: it goes, and is stored anew.
+char* store_anew_hint(const VaultNames* names) {
+  return psprintf(
+      "DELETE FROM vault.secrets WHERE name IN (%s, %s); SELECT wee5_cron.configure('https://app.example.com', 'the "
+      "secret that the app expects', store => 'vault');",
+      quote_literal_cstr(names->api_url), quote_literal_cstr(names->cron_secret));
+}
+
+char* read_hint(int sqlstate, const VaultNames* names) {
+  if (sqlstate == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
     return pstrdup(
-        "Mend Vault, or store both without it: SELECT wee5_cron.configure('https://app.example.com', 'the "
-        "secret that the app expects');");
+        "Store both without Vault: SELECT wee5_cron.configure('https://app.example.com', 'the secret that "
+        "the app expects');");
+  if (sqlstate != ERRCODE_INSUFFICIENT_PRIVILEGE) return store_anew_hint(names);
   const char* role = role_identifier(GetUserId());
   return psprintf(
       "The owner of the extension wee5_cron reads it: GRANT USAGE ON SCHEMA vault TO %s; GRANT SELECT ON "
@@ -128,7 +137,7 @@ void read_at(Snapshot snapshot, Oid extension, const VaultNames* names, VaultVal
     if (passes(error->sqlerrcode)) ReThrowError(error);
     memset(values, 0, sizeof(*values));
     values->trouble = to_utf8_lossy(error->message);
-    values->hint = to_utf8_lossy(read_hint(error->sqlerrcode));
+    values->hint = to_utf8_lossy(read_hint(error->sqlerrcode, names));
   }
   PG_END_TRY();
 }
@@ -218,7 +227,7 @@ void create_or_update(const char* name, const char* value, const char* descripti
 }
 
 // An ERROR on the way may quote the row that could not be written.
-[[noreturn]] void rethrow_without_values(const char* secret, MemoryContext context) {
+[[noreturn]] void rethrow_without_values(const char* secret, const VaultNames* names, MemoryContext context) {
   MemoryContextSwitchTo(context);
   ErrorData* error = CopyErrorData();
   FlushErrorState();
@@ -236,6 +245,8 @@ void create_or_update(const char* name, const char* value, const char* descripti
         "ON vault.secrets TO %s; GRANT SELECT ON vault.decrypted_secrets TO %s; GRANT EXECUTE ON ALL FUNCTIONS IN "
         "SCHEMA vault TO %s;",
         role, role, role, role);
+  } else if (error->hint == nullptr && !passes(error->sqlerrcode)) {
+    error->hint = store_anew_hint(names);
   }
   ReThrowError(error);
   pg_unreachable();
@@ -272,7 +283,7 @@ void store_in_vault(const StoredSettings* names, const char* api_url, const char
     SPI_finish();
   }
   PG_CATCH();
-  { rethrow_without_values(secret, context); }
+  { rethrow_without_values(secret, &chosen, context); }
   PG_END_TRY();
   AtEOXact_GUC(true, nest_level);
 }

@@ -233,7 +233,12 @@ answer_by_pg_net($id, "you sent $secret{$one}");
 fields_are($node->finished('postgres', $id), { status => 'failed', http_status => 500, response_body => qr/^\[not kept: Vault cannot be read/ },
     '... is not kept where the secret cannot be known');
 $node->safe_psql('postgres', 'DELETE FROM net._http_response');
-configure_vault($one);
+# Nor can it be updated: the hint says how to go on.
+my $broken = configure_vault($one);
+like($broken, qr/ERROR.*invalid ciphertext.*HINT:.*DELETE FROM vault\.secrets WHERE name IN \('api_url', 'cron_secret'\); SELECT wee5_cron\.configure/s,
+    'what cannot be decrypted cannot be updated either');
+$node->safe_psql('postgres', $broken =~ /(DELETE [^;]*;)/);
+is(configure_vault($one) =~ s/\s+//r, '', '... the hint says what to do first');
 
 # Both change between the two reads, the address by ALTER DATABASE and the secret in Vault: what goes out is of one time.
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET app.settings.api_url = '@{[ $one->url ]}'");

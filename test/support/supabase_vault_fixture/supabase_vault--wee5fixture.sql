@@ -55,6 +55,9 @@ CREATE FUNCTION vault.update_secret(secret_id uuid, new_secret text DEFAULT NULL
                                     new_description text DEFAULT NULL, new_key_id uuid DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql SET search_path = ''
   AS $$
+DECLARE
+  -- As the real one does: it fails where the old value cannot be decrypted.
+  decrypted_secret text := (SELECT d.decrypted_secret FROM vault.decrypted_secrets d WHERE d.id = secret_id);
 BEGIN
   UPDATE vault.secrets s
   SET secret = CASE WHEN new_secret IS NULL THEN s.secret ELSE vault._conceal(new_secret, s.nonce) END,
