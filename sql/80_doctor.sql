@@ -103,8 +103,9 @@ COMMENT ON FUNCTION wee5_cron.doctor_redact(text) IS 'Internal, of doctor(): tex
 
 CREATE FUNCTION wee5_cron.doctor() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  -- Who locks a table for long is not waited for; and nothing here is worth being compiled.
-  SET lock_timeout = '1s' SET jit = off
+  -- Who locks a table for long is not waited for; nothing here is worth being compiled; and the backslashes of patterns
+  -- mean what they say.
+  SET lock_timeout = '250ms' SET jit = off SET standard_conforming_strings = on
   AS $$
 DECLARE
   topic record;
@@ -124,7 +125,8 @@ BEGIN
       ('doctor_cron_secret_readers', 'cron_secret_readers protect_secret'),
       ('doctor_secret_in_jobs', 'secret_in_jobs'),
       ('doctor_transport', 'transport'),
-      ('doctor_worker', 'worker queue'),
+      ('doctor_worker', 'worker'),
+      ('doctor_queue', 'queue'),
       ('doctor_pg_net', 'pg_net_worker pg_net_harvest pg_net_queue pg_net_tampering pg_net_readers'),
       ('doctor_last_outcome', 'last_outcome'),
       ('doctor_history', 'ledger_history pg_cron_history'),

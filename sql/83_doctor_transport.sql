@@ -50,7 +50,6 @@ CREATE FUNCTION wee5_cron.doctor_worker() RETURNS SETOF wee5_cron.finding
   AS $$
 DECLARE
   worker record;
-  waiting record;
 BEGIN
   SELECT s.* INTO worker FROM wee5_cron.worker_slots() s
   WHERE s.datid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
@@ -70,13 +69,22 @@ BEGIN
                  CASE WHEN worker.state = 'incompatible' THEN wee5_cron.doctor_comment('See the line library_version.')
                       ELSE 'SELECT pid, usename, state, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM '
                            'pg_locks WHERE relation IN (''wee5_cron.invocation''::regclass, '
-                           '''wee5_cron.attempt''::regclass) AND mode LIKE ''%Exclusive%'');'
+                           '''wee5_cron.attempt''::regclass) AND mode NOT IN (''AccessShareLock'', ''RowExclusiveLock''));'
                  END)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('worker', 'ok', format('the worker (pid %s) is %s, with %s requests on the wire',
                                         worker.pid, worker.state, worker.in_flight), NULL)::wee5_cron.finding;
   END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_worker() IS 'Internal, of doctor(): our worker';
 
+CREATE FUNCTION wee5_cron.doctor_queue() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  waiting record;
+BEGIN
   -- A look at some of what is open, however much that is.
   SELECT count(*) AS calls, min(o.due) AS since INTO waiting
   FROM (SELECT coalesce(i.next_attempt_at, i.requested_at) AS due, i.status
@@ -96,7 +104,7 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_worker() IS 'Internal, of doctor(): our worker, and what waits for it';
+COMMENT ON FUNCTION wee5_cron.doctor_queue() IS 'Internal, of doctor(): what waits for our worker';
 
 CREATE FUNCTION wee5_cron.doctor_pg_net() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

@@ -61,7 +61,7 @@ BEGIN
     CONTINUE WHEN lines > 50;
     RETURN NEXT ('last_outcome', CASE call.status WHEN 'succeeded' THEN 'warning' ELSE 'error' END,
                  format('call %s of %s%s, %s: %s', call.id, left(call.endpoint_path, 200),
-                        coalesce(format(' by job "%s"', call.job_name), ''),
+                        coalesce(' by job "' || call.job_name || '"', ''),
                         to_char(call.finished_at, 'YYYY-MM-DD HH24:MI:SS'),
                         coalesce(call.error, CASE call.status WHEN 'succeeded' THEN 'succeeded, and yet:'
                                                               ELSE call.status END)
@@ -98,10 +98,10 @@ BEGIN
     RETURN NEXT ('ledger_history', 'ok', said, NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('ledger_history', 'warning', said,
-                 'WITH old AS (DELETE FROM wee5_cron.invocation WHERE finished_at < now() - interval ''30 days'' '
-                 E'RETURNING id)\n'
-                 E'  DELETE FROM wee5_cron.attempt a USING old WHERE a.invocation_id = old.id;\n'
-                 E'VACUUM wee5_cron.invocation, wee5_cron.attempt;\n'
+                 E'WITH old AS (DELETE FROM wee5_cron.invocation WHERE finished_at < now() - interval ''30 days'' '
+                 'RETURNING id)\n'
+                 '  DELETE FROM wee5_cron.attempt a USING old WHERE a.invocation_id = old.id;\n'
+                 'VACUUM wee5_cron.invocation, wee5_cron.attempt;\n'
                  '-- README, "Reading the ledger", has a job that does so every night; VACUUM FULL gives the disk '
                  'space back, while calls wait')::wee5_cron.finding;
   END IF;
@@ -119,7 +119,7 @@ BEGIN
   ELSE
     RETURN NEXT ('pg_cron_history', 'warning', said,
                  E'DELETE FROM cron.job_run_details WHERE end_time < now() - interval ''30 days'';\n'
-                 E'VACUUM cron.job_run_details;\n'
+                 'VACUUM cron.job_run_details;\n'
                  '-- README, "Reading the ledger", has a job that does so every night')::wee5_cron.finding;
   END IF;
 END

@@ -13,12 +13,12 @@ BEGIN
       SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
       WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.objsubid = 0 AND e.extname = 'wee5_cron'
     ), granted AS (
-      SELECT format('ROUTINE %s', p.oid::regprocedure) AS what, p.oid::regprocedure::text AS name, a.grantee
+      SELECT 'ROUTINE' AS kind, p.oid::regprocedure::text AS name, a.grantee
       FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
       CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
       WHERE a.grantee <> p.proowner
       UNION ALL
-      SELECT format('TABLE %s', c.oid::regclass), c.oid::regclass::text, a.grantee
+      SELECT 'TABLE', c.oid::regclass::text, a.grantee
       FROM member m
       JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid AND c.relkind IN ('r', 'v')
       CROSS JOIN LATERAL aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
@@ -28,20 +28,23 @@ BEGIN
       UNION ALL SELECT r.oid, quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated')
     )
     -- Straight, or as a member of a role that may.
-    SELECT p.name AS whom, CASE WHEN g.grantee = p.oid THEN NULL ELSE quote_ident(v.rolname) END AS through,
+    SELECT p.name AS whom, CASE WHEN g.grantee <> p.oid THEN quote_ident(v.rolname) END AS through,
            string_agg(DISTINCT g.name, ', ' ORDER BY g.name) AS objects,
-           string_agg(DISTINCT format('REVOKE ALL ON %s FROM %s;', g.what, p.name), E'\n') AS statements
+           concat_ws(E'\n', 'REVOKE ALL ON ROUTINE ' || string_agg(DISTINCT g.name, ', ') FILTER (WHERE g.kind = 'ROUTINE')
+                            || format(' FROM %s;', p.name),
+                     'REVOKE ALL ON TABLE ' || string_agg(DISTINCT g.name, ', ') FILTER (WHERE g.kind = 'TABLE')
+                     || format(' FROM %s;', p.name)) AS statements
     FROM public_role p
     JOIN granted g ON g.grantee = p.oid
                    OR (p.oid <> 0 AND g.grantee <> 0 AND pg_has_role(p.oid, g.grantee, 'USAGE'))
     LEFT JOIN pg_roles v ON v.oid = g.grantee
-    GROUP BY p.name, 2
-    ORDER BY p.name = 'PUBLIC' DESC, p.name, 2
+    GROUP BY p.oid, p.name, 2
+    ORDER BY p.oid <> 0, p.name, 2
   LOOP
     lines := lines + 1;
     RETURN NEXT ('callers', 'warning',
                  CASE WHEN found.whom = 'PUBLIC' THEN 'every role' ELSE format('role %s', found.whom) END
-                 || coalesce(format(', as a member of %s,', found.through), '') || ' may use ' || found.objects,
+                 || coalesce(', as a member of ' || found.through || ',', '') || ' may use ' || found.objects,
                  CASE WHEN found.through IS NULL THEN found.statements
                       ELSE format('REVOKE %s FROM %s;', found.through, found.whom) END)::wee5_cron.finding;
   END LOOP;

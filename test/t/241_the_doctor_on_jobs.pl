@@ -1,0 +1,141 @@
+# doctor() on the jobs, who may call, other functions of our name, and the past that is kept. Every hint is run as it
+# stands, and has to help.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Doctor;
+use Wee5Cron::Test;
+
+my $secret   = 'canary-of-the-doctor-0815';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $node     = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => $receiver->url, secret => $secret);
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE web LOGIN; SELECT wee5_cron.grant_to('web', 'call'); GRANT USAGE ON SCHEMA cron TO web;
+SQL
+my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
+
+# Made.
+$doctor->red('jobs_made', 'warning', qr/no job of this database calls the app/, 'default_jobs off, and no job of another name');
+$node->set_server('wee5_cron.default_jobs', 'on');
+$doctor->red('jobs_made', 'error', qr/job "daily-analytics" was not made/, 'pg_cron never got the jobs');
+$doctor->red_then_green('jobs_made', 'error', qr/job "poll-activities" was not made/, '... each has a line');
+$doctor->green('jobs_made', '... and then they are there', qr/^3 jobs call the app: daily-analytics, poll-activities, welcome-emails$/);
+$node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails')");
+$doctor->red_then_green('jobs_made', 'warning', qr/job "welcome-emails" was made, and is gone/, 'a job of ours that was deleted');
+$node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails')");
+my ($other_way) = $doctor->red('jobs_made', 'warning', qr/welcome-emails/, 'deleted on purpose') =~ /(ALTER DATABASE.*)/;
+$doctor->paste($other_way, '... its hint has the other way, too');
+$doctor->green('jobs_made', '... which helps', qr/^2 jobs/);
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.default_jobs; SELECT wee5_cron.unregister_jobs()');
+$node->safe_psql('postgres', "SELECT wee5_cron.schedule('own', '0 0 1 1 *', '/own')");
+$doctor->green('jobs_made', 'who has jobs of his own and wants none of ours', qr/^1 jobs call the app: own$/);
+
+# Ours.
+$node->safe_psql('postgres', "SELECT cron.schedule('welcome-emails', '0 0 1 1 *', 'SELECT 1')");
+$doctor->red_then_green('job_calls_us', 'warning', qr/job "welcome-emails" has the name of one of ours/, 'a job of one of our names that does something else');
+is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'welcome-emails'"),
+    "SELECT public.invoke_cron_endpoint('/api/cron/welcome-emails')", '... now calls our path');
+$node->safe_psql('postgres', q{SELECT cron.schedule('elsewhere', '0 0 1 1 *', $$SELECT extensions.invoke_cron_endpoint('/it''s')$$)});
+$doctor->red_then_green('job_calls_us', 'error', qr/job "elsewhere" calls extensions\.invoke_cron_endpoint/, 'a job that names another schema');
+is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'elsewhere'"), "SELECT public.invoke_cron_endpoint('/it''s')", '... keeps its path');
+$node->safe_psql('postgres', q{SELECT cron.schedule('quoted', '0 0 1 1 *', $$SELECT "public" . invoke_cron_endpoint ('/x')$$)});
+$doctor->green('job_calls_us', 'a schema may be quoted');
+
+# Active.
+$node->safe_psql('postgres', "SELECT wee5_cron.pause('own', 'the app moves')");
+$doctor->red_then_green('job_active', 'warning', qr/job "own" is paused since \d{4}-.*: the app moves$/, 'a paused job');
+my $jobid = $node->psql_as('web', 'postgres', q{SELECT cron.schedule('own', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/webs')$$)});
+$node->safe_psql('postgres', "SELECT cron.alter_job($jobid, active => false)");
+$doctor->red_then_green('job_active', 'warning', qr/job "own" is paused/, 'one of two of that name', hint => qr/^SELECT cron\.alter_job\($jobid, /);
+
+# What pg_cron booked; its words in both modes are seen on the tick in another test, here each has its hint.
+my %words = (
+    'connection failed'                                                            => qr/^ALTER SYSTEM SET cron\.use_background_workers = on;\n.*^UPDATE cron\.job SET nodename = '' WHERE jobid = $jobid;\z/ms,
+    'job startup timeout'                                                          => qr/^ALTER SYSTEM SET max_worker_processes = 32;$/m,
+    "ERROR:  permission denied for schema wee5_cron\nLINE 1: ..."                   => qr/^SELECT wee5_cron\.grant_to\('web', 'call'\);$/m,
+    "permission denied for function invoke_cron_endpoint"                          => qr/^SELECT wee5_cron\.grant_to\('web', 'call'\);$/m,
+    "ERROR:  function invoke_cron_endpoint(unknown) does not exist\nLINE 1: SELECT" => qr/^SELECT cron\.alter_job\($jobid, command => 'SELECT public\.invoke_cron_endpoint\(''\/webs''\)'\);$/m,
+    'app.settings.cron_secret is not set'                                          => qr/^-- See the lines api_url and cron_secret/,
+    'call 7 of /x failed: The app answered 500 Internal Server Error to /x.'       => qr/^-- See the line last_outcome/,
+    'ERROR:  the builtin transport needs wee5_cron in shared_preload_libraries'    => qr/^-- See the line library_preloaded/,
+    'ERROR:  division by zero'                                                     => qr/^SELECT \* FROM cron\.job_run_details WHERE jobid = $jobid/,
+);
+my $run = 0;
+for my $message (sort keys %words) {
+    $run++;
+    $node->safe_psql('postgres', <<SQL);
+INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, return_message, start_time, end_time)
+VALUES ($jobid, $run, 'postgres', 'web', 'SELECT x', 'failed', \$m\$$message\$m\$, now(), now());
+SQL
+    my ($first) = split /\n/, $message;
+    my $hint = $doctor->red('job_last_run', 'error', qr/last run of job "own".* as failed: \Q$first\E/, "pg_cron says: $first");
+    like($hint, $words{$message}, '... with its hint');
+    $doctor->paste($hint, '... that can be pasted');
+}
+$node->safe_psql('postgres', "SELECT pg_reload_conf()");
+# The secret in pg_cron's message, which quotes the statement.
+$node->safe_psql('postgres', "UPDATE cron.job_run_details SET return_message = 'LINE 1: SELECT net.http_get(...Bearer $secret' WHERE runid = $run");
+my $text = join "\n", map { "$_->{detail} " . ($_->{hint} // '') } $doctor->lines;
+unlike($text, qr/\Q$secret\E/, "a secret in pg_cron's message is struck out");
+like($text, qr/Bearer \[secret\]/, '... and nothing but that');
+$run++;
+$node->safe_psql('postgres', <<SQL);
+INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, return_message, start_time, end_time)
+VALUES ($jobid, $run, 'postgres', 'web', 'SELECT x', 'succeeded', '1 row', now(), now()), ($jobid, $run + 1, 'postgres', 'web', 'SELECT x', 'running', NULL, now(), NULL);
+SQL
+$doctor->green('job_last_run', 'the newest run that has ended counts', qr/the last run of 1 jobs succeeded; not yet run: elsewhere, own, quoted, welcome-emails/);
+
+# The secret in a command.
+for my $command (
+    "SELECT net.http_get('http://app.example.com/api/cron/x?a=1', headers := '{\"Authorization\": \"Bearer $secret\"}')",
+    "SELECT net.http_get('http://app.example.com/api/cron/x', headers := '{\"x-key\": \"$secret\"}')",
+    "SELECT net.http_post(url := 'https://app.example.com/api/cron/x', headers := '{\"Authorization\": \"Bearer another-one\"}')",
+) {
+    my $id = $node->psql_as('web', 'postgres', "SELECT cron.schedule('leaky', '0 0 1 1 *', \$c\$$command\$c\$)");
+    $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, command) SELECT $id, max(runid) + 1, \$c\$$command\$c\$ FROM cron.job_run_details");
+    my $hint = $doctor->red('secret_in_jobs', 'error', qr/bearer secret stands in the command of job "leaky"/, 'a secret in a command');
+    unlike($hint, qr/\Q$secret\E|another-one/, '... which is not said again');
+    $doctor->paste($hint, '... its hint is SQL');
+    is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobid = $id"), "SELECT public.invoke_cron_endpoint('/api/cron/x')", '... and makes it our call');
+    is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job_run_details WHERE command LIKE '%ear%'"), 0, '... also in the history');
+    $doctor->green('secret_in_jobs', '... so that the line is green');
+}
+$node->safe_psql('postgres', q{SELECT cron.schedule('clean', '0 0 1 1 *', $$SELECT net.http_get('x', headers := jsonb_build_object('Authorization', 'Bearer ' || current_setting('app.settings.cron_secret')))$$)});
+$doctor->green('secret_in_jobs', 'a command that reads the setting holds no secret');
+
+# Who may call.
+$node->safe_psql('postgres', 'CREATE ROLE anon; CREATE ROLE authenticated; CREATE ROLE service_role');
+$node->safe_psql('postgres', "SELECT wee5_cron.grant_to('service_role', 'operate')");
+$doctor->green('callers', 'a service may call');
+$node->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION public.invoke_cron_endpoint(text) TO PUBLIC');
+$doctor->red_then_green('callers', 'warning', qr/^every role may use public\.invoke_cron_endpoint\(text\)$/, 'everybody may call');
+$node->safe_psql('postgres', "SELECT wee5_cron.grant_to('anon', 'read'); SELECT wee5_cron.grant_to('authenticated', 'operate')");
+$doctor->red('callers', 'warning', qr/^role anon may use .*wee5_cron\.invocation/, 'anon may read');
+$doctor->paste($doctor->red('callers', 'warning', qr/^role anon may use /, 'anon'), '... its hint is SQL');
+$doctor->red_then_green('callers', 'warning', qr/^role authenticated may use .*wee5_cron\.grant_to\(regrole,text\)/, 'authenticated may operate');
+$node->safe_psql('postgres', 'GRANT service_role TO authenticated');
+$doctor->red_then_green('callers', 'warning', qr/^role authenticated, as a member of service_role, may use /, 'authenticated is a member of a role that may');
+
+# Other functions of our name.
+$node->safe_psql('postgres', <<'SQL');
+CREATE SCHEMA "of old";
+CREATE FUNCTION "of old".invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS 'SELECT';
+SQL
+$doctor->red_then_green('namesakes', 'error', qr/"of old"\.invoke_cron_endpoint\(text\) is not ours/, 'another function of our name');
+
+# The past.
+$doctor->green('ledger_history', 'a small ledger');
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at)
+VALUES ('/old', 'builtin', 'succeeded', now() - interval '100 days', now() - interval '100 days');
+INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT id, 1 FROM wee5_cron.invocation WHERE endpoint_path = '/old';
+SQL
+$doctor->red_then_green('ledger_history', 'warning', qr/oldest call is of \d{4}-/, 'a ledger that reaches back for long');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)'), 0, '... attempts go with their calls');
+$node->safe_psql('postgres', "UPDATE cron.job_run_details SET start_time = now() - interval '100 days', end_time = now() - interval '100 days'");
+$doctor->red_then_green('pg_cron_history', 'warning', qr/oldest run is of \d{4}-/, "pg_cron's history that reaches back for long");
+is($node->safe_psql('postgres', 'SELECT string_agg(status, $$ $$) FROM wee5_cron.doctor_history(max_bytes => 1000)'), 'warning warning', 'too large, however young');
+
+unlike(slurp_file($node->logfile), qr/LOG:.*\Q$secret\E/, 'the log does not have the secret');
+$node->log_is_sane;
+done_testing();

@@ -1,0 +1,123 @@
+# doctor() on the server: libraries, pg_cron's database, slots for workers, the worker, a second database, a standby.
+# Every hint is run as it stands, and has to help.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Doctor;
+use Wee5Cron::Test;
+
+my $secret   = 'canary-of-the-doctor-1729';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+
+# Step by step, from a server that preloads nothing.
+my $node = Wee5Cron::Node->new_configured('main', preload => '', init => { allows_streaming => 1 });
+$node->append_conf('postgresql.conf', "cron.use_background_workers = on");
+$node->start;
+$node->install('postgres', api_url => $receiver->url, secret => $secret, pg_cron => 0);
+my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
+
+my $bare = $doctor->red('pg_cron_loaded', 'error', qr/no job runs/, 'nothing is preloaded: pg_cron');
+is($bare, "ALTER SYSTEM SET shared_preload_libraries = 'pg_cron', 'wee5_cron';\n-- then restart the server", '... the whole statement');
+$doctor->red('pg_cron_created', 'error', qr/not installed in database "postgres"/, '... and it is not created');
+$doctor->green('pg_cron_launcher', '... so that its launcher is no question', qr/^does not apply/);
+my $hint = $doctor->red('library_preloaded', 'error', qr/no builtin transport/, '... our library');
+$doctor->red('transport', 'error', qr/needs wee5_cron in shared_preload_libraries/, '... so that nothing carries a call');
+$doctor->red('protect_secret', 'warning', qr/not preloaded: every role may SHOW/, '... and nothing protects the secret');
+$doctor->green('worker', '... and there is no worker', qr/^does not apply/);
+
+# One after the other: the hint keeps what is there.
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'auto_explain'");
+$node->restart;
+is($doctor->red('library_preloaded', 'error', qr/./, 'beside another library'),
+    "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'wee5_cron';\n-- then restart the server", '... that one stays');
+$doctor->red_then_green('library_preloaded', 'error', qr/no builtin transport/, 'without our library', restart => 1);
+$doctor->green($_, "... $_ is well, too") for qw(transport protect_secret worker);
+is($doctor->red('pg_cron_loaded', 'error', qr/./, 'without pg_cron'), "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'wee5_cron', 'pg_cron';\n-- then restart the server", '... all stay');
+$doctor->red_then_green('pg_cron_loaded', 'error', qr/no job runs/, 'without pg_cron', restart => 1);
+$doctor->red_then_green('pg_cron_created', 'error', qr/not installed in database "postgres"/, 'pg_cron is not created');
+$doctor->green('jobs_made', '... which makes the jobs as well', qr/^3 jobs/);
+$doctor->green('pg_cron_launcher', '... and they run');
+
+# pg_cron serves another database, or none.
+$node->safe_psql('postgres', 'CREATE DATABASE "Elsewhere"');
+for my $case ([ 'Elsewhere', 'pg_cron_database', qr/cron\.database_name is "Elsewhere"/ ], [ 'nowhere', 'pg_cron_launcher', qr/there is no database "nowhere"/ ]) {
+    my ($database, $check, $why) = @$case;
+    $node->safe_psql('postgres', "ALTER SYSTEM SET cron.database_name = '$database'");
+    $node->restart;
+    # Its launcher is there for a moment before it finds out.
+    $node->poll_query_until('postgres', "SELECT status = 'error' FROM wee5_cron.doctor() WHERE check_name = '$check'");
+    $doctor->red_then_green($check, 'error', $why, "pg_cron is to live in $database", restart => 1);
+}
+SKIP: {
+    skip 'this pg_cron has no cron.launch_active_jobs', 3 unless $node->safe_psql('postgres', "SELECT 1 FROM pg_settings WHERE name = 'cron.launch_active_jobs'");
+    $node->set_server('cron.launch_active_jobs', 'off');
+    $doctor->red_then_green('pg_cron_launcher', 'error', qr/launch_active_jobs is off/, 'jobs are switched off');
+}
+
+# Slots. The logical replication launcher takes one, and so do pg_cron, our launcher and our worker.
+$node->safe_psql('postgres', 'ALTER SYSTEM SET max_worker_processes = 3');
+$node->restart;
+like($doctor->red('worker', 'error', qr/this database has no worker/, 'no slot for the worker'), qr/worker_slots/, '... and where to look');
+$doctor->red_then_green('worker_slots', 'error', qr/max_worker_processes is 3: 3 are in use, \d wait for one/, 'max_worker_processes is used up', restart => 1);
+$doctor->green('worker', '... and then the worker is there');
+$node->safe_psql('postgres', 'ALTER SYSTEM SET max_worker_processes = 6');
+$node->restart;
+$node->wait_for_worker('postgres');
+$doctor->red_then_green('worker_slots', 'warning', qr/max_worker_processes is 6: 4 are in use, \d wait for one, and pg_cron may need 3 at once/, "no slots for pg_cron's jobs", restart => 1);
+
+# The worker: SQL of another version, a table that somebody holds.
+$node->safe_psql('postgres', "UPDATE pg_extension SET extversion = '0.0.9' WHERE extname = 'wee5_cron'");
+like($doctor->red('library_version', 'error', qr/the library is version 0\.1\.0, the SQL of this database 0\.0\.9/, 'library and SQL differ'),
+    qr/^ALTER EXTENSION wee5_cron UPDATE TO '0\.1\.0';$/m, '... the hint brings the SQL up');
+$node->call('postgres', '/hello');
+$node->poll_query_until('postgres', "SELECT state = 'incompatible' FROM wee5_cron.worker WHERE datname = 'postgres'");
+like($doctor->red('worker', 'error', qr/is incompatible/, 'the worker stands still'), qr/library_version/, '... and where to look');
+# There is no older version to come from yet.
+$node->safe_psql('postgres', "UPDATE pg_extension SET extversion = '0.1.0' WHERE extname = 'wee5_cron'");
+$doctor->green('library_version', 'library and SQL fit again');
+$node->restart;
+$node->wait_until_all_finished('postgres');
+
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE wee5_cron.attempt IN SHARE MODE');
+$node->call('postgres', '/hello');
+$node->poll_query_until('postgres', "SELECT state = 'blocked' FROM wee5_cron.worker WHERE datname = 'postgres'");
+$hint = $doctor->red('worker', 'error', qr/is blocked: \S/, 'somebody holds a table of the ledger');
+like($node->safe_psql('postgres', $hint), qr/LOCK TABLE wee5_cron\.attempt/, '... its hint shows who');
+$holder->query_safe('COMMIT');
+$holder->quit;
+$node->wait_until_all_finished('postgres');
+$node->poll_query_until('postgres', "SELECT status = 'ok' FROM wee5_cron.doctor() WHERE check_name = 'worker'");
+$doctor->green('worker', '... and then it goes on');
+
+# Calls that wait.
+$node->block_the_wire('postgres', $receiver);
+$node->call('postgres', '/behind') for 1 .. 2;
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() - interval '2 minutes' WHERE endpoint_path = '/behind'");
+$doctor->paste($doctor->red('queue', 'warning', qr/^2 calls have been due for more than a minute/, 'calls that wait'), '... the hint shows the worker');
+$receiver->release_for_good;
+$node->wait_until_all_finished('postgres');
+$doctor->green('queue', '... and then they do not');
+
+# A database that pg_cron is not in: its hint is for the one that has it.
+$node->install('app', api_url => $receiver->url, secret => $secret);
+my $elsewhere = Wee5Cron::Doctor->new($node, 'app');
+$elsewhere->green('pg_cron_created', 'pg_cron is in another database', qr/pg_cron is in database "postgres"/);
+$hint = $elsewhere->red('jobs_made', 'warning', qr/no job has made a call/, 'which has no job for this one');
+$doctor->paste($hint, '... its hint is run there');
+is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job WHERE database = 'app'"), 3, '... and makes the jobs');
+my $command = $node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'poll-activities\@app'");
+$node->finished('app', $node->safe_psql('app', "SET application_name = 'pg_cron'; $command"));
+$elsewhere->green('jobs_made', '... whose calls are in the ledger here', qr/from the ledger.*: poll-activities/);
+is_deeply([ $elsewhere->complaints('cron_secret_readers') ], [], '... and all else is well');
+
+# A standby.
+$node->backup('base');
+my $standby = Wee5Cron::Node->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+my $watching = Wee5Cron::Doctor->new($standby, 'postgres');
+$watching->green($_, "on a standby: $_", qr/does not apply: this is a standby/) for qw(worker pg_cron_launcher);
+is(scalar(grep { $_->{detail} =~ /could not be looked at/ } $watching->lines), 0, 'on a standby everything can be looked at');
+
+$_->log_is_sane for $node, $standby;
+done_testing();

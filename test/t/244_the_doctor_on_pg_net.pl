@@ -1,0 +1,96 @@
+# doctor() on pg_net: a stand-in that sends nothing, then the real one where the server has it. Every hint is run as it
+# stands, and has to help.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Doctor;
+use Wee5Cron::Test;
+
+my $secret   = 'canary-of-the-doctor-6174';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $node     = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => $receiver->url, secret => $secret);
+$node->safe_psql('postgres', 'CREATE ROLE nobody LOGIN');
+my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
+my $asked  = sub { $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = '$_[0]'") };
+
+# Asked for, and not there.
+$asked->('pg_net');
+$doctor->red_then_green('transport', 'error', qr/pg_net is not installed in this database/, 'pg_net is asked for and not installed');
+$doctor->green('transport', '... builtin carries the calls', qr/carried by builtin: wee5_cron\.transport is auto, and pg_net is not installed/);
+$doctor->green($_, "... $_ does not apply", qr/^does not apply/) for qw(pg_net_worker pg_net_harvest pg_net_queue pg_net_tampering pg_net_readers);
+
+# A schema of that name is not pg_net.
+$node->safe_psql('postgres', 'CREATE SCHEMA net; CREATE TABLE net.http_request_queue (id int); CREATE TABLE net._http_response (id int)');
+$doctor->green('pg_net_readers', "somebody's schema net is not looked at", qr/not installed/);
+$node->safe_psql('postgres', 'DROP SCHEMA net CASCADE');
+
+# Installed, and its worker does not run.
+$node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
+$doctor->red_then_green('pg_net_worker', 'warning', qr/worker does not run here: calls are carried by builtin/, 'auto: pg_net without its worker');
+$asked->('pg_net');
+$doctor->green('transport', 'pg_net is asked for', qr/carried by pg_net: wee5_cron\.transport is pg_net/);
+$doctor->red_then_green('pg_net_worker', 'error', qr/worker does not run here: calls stay queued/, 'pg_net is asked for, and does not run');
+$asked->('pg_net');
+
+# A call that stays there.
+my $id = $node->call('postgres', '/slow');
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() - interval '6 minutes' WHERE id = $id");
+my $hint = $doctor->red('pg_net_queue', 'warning', qr/^1 calls have been at pg_net for more than five minutes/, 'a call that stays at pg_net');
+$node->safe_psql('postgres', <<SQL);
+BEGIN;
+INSERT INTO net._http_response (id, status_code, created) SELECT request_id, 200, now() - interval '6 minutes' FROM wee5_cron.pg_net_request WHERE invocation_id = $id;
+DELETE FROM net.http_request_queue;
+COMMIT;
+SQL
+$doctor->paste($hint, '... its hint books what pg_net has');
+$node->finished('postgres', $id);
+$doctor->green('pg_net_queue', '... and then it is gone');
+
+# What others hang onto the queue: pg_net lets every role make a trigger.
+for my $case (
+    [ 'trigger "Spy"', <<'SQL', 'nobody' ],
+CREATE TRIGGER "Spy" BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+SQL
+    [ 'rule "spy"', 'CREATE RULE spy AS ON INSERT TO net.http_request_queue DO ALSO SELECT 1' ],
+    [ 'policy "spy"', 'CREATE POLICY spy ON net.http_request_queue' ],
+    [ 'row level security', 'ALTER TABLE net.http_request_queue ENABLE ROW LEVEL SECURITY' ],
+) {
+    my ($what, $sql, $role) = @$case;
+    $role ? $node->psql_as($role, 'postgres', $sql) : $node->safe_psql('postgres', $sql);
+    $doctor->red_then_green('pg_net_tampering', 'error', qr/has \Q$what\E, which would see the bearer/, $what);
+}
+
+# Who reads.
+$doctor->red_then_green('pg_net_readers', 'warning', qr/every role may read and change net\.http_request_queue/, "pg_net's tables are open to everybody");
+$asked->('pg_net');
+my ($revoke) = $doctor->red('pg_net_readers', 'warning', qr/./, '... once more') =~ /(REVOKE .*;)/;
+$doctor->paste($revoke, '... the other way');
+$doctor->green('pg_net_readers', '... closes them');
+$node->raises('postgres', 'SELECT count(*) FROM net.http_request_queue', '42501', '... indeed', role => 'nobody');
+$node->call('postgres', '/after-the-revoke');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM net.http_request_queue'), 1, '... and calls still get there');
+$node->log_is_sane;
+$node->stop;
+
+SKIP: {
+    skip 'pg_net not available', 1 unless pg_net_available();
+
+    # Without our library it is pg_net that carries, and a job that books.
+    my $real = Wee5Cron::Node->start_new('real', preload => 'pg_cron,pg_net', conf => "pg_net.database_name = 'postgres'");
+    $real->safe_psql('postgres', 'CREATE EXTENSION pg_net');
+    $real->install('postgres', api_url => $receiver->url, secret => $secret);
+    $real->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%'");
+    my $doctor = Wee5Cron::Doctor->new($real, 'postgres');
+    $doctor->green('transport', 'the real one carries', qr/carried by pg_net: wee5_cron\.transport is auto, and pg_net is installed here and runs/);
+    $doctor->green('pg_net_worker', '... its worker runs');
+    $doctor->green('pg_net_harvest', '... a job books', qr/a job books/);
+    $real->safe_psql('postgres', "SELECT cron.unschedule('wee5-cron-harvest')");
+    $doctor->red_then_green('pg_net_harvest', 'error', qr/nobody books/, 'the job that books is gone');
+    $doctor->red_then_green('pg_net_readers', 'warning', qr/every role/, 'its tables are open to everybody');
+    my $id = $real->call('postgres', '/after-the-revoke');
+    is($real->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', '... and without that calls still arrive');
+    $doctor->red_then_green('library_preloaded', 'warning', qr/not in shared_preload_libraries/, 'without our library', restart => 1);
+    $doctor->green('pg_net_harvest', '... with it our worker books', qr/the worker books/);
+    $real->log_is_sane;
+}
+done_testing();
