@@ -1,11 +1,12 @@
 -- When pg_cron starts a job: the schedule as the installed version reads it, in the time zone that it thinks in.
 
-CREATE FUNCTION wee5_cron.ticks(schedule text, after timestamptz, count int, last_start timestamptz DEFAULT NULL)
+CREATE FUNCTION wee5_cron.ticks(schedule text, after timestamptz, count int, last_start timestamptz DEFAULT NULL,
+                                until timestamptz DEFAULT NULL)
   RETURNS timestamptz[]
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_ticks';
-COMMENT ON FUNCTION wee5_cron.ticks(text, timestamptz, int, timestamptz) IS
-  'Internal: the next times, at most count, at which pg_cron starts a job of this schedule; NULL where it does not understand it. ''N seconds'' counts from last_start';
+COMMENT ON FUNCTION wee5_cron.ticks(text, timestamptz, int, timestamptz, timestamptz) IS
+  'Internal: the next times, at most count, at which pg_cron starts a job of this schedule; NULL where it does not understand it. ''N seconds'' counts from last_start; the last one told is the first after until';
 
 CREATE FUNCTION wee5_cron.newest_tick(schedule text, at timestamptz) RETURNS timestamptz
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

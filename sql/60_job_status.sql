@@ -67,7 +67,8 @@ CREATE FUNCTION wee5_cron.job_status_rows(
     OUT job_name text, OUT jobid bigint, OUT schedule text, OUT active boolean, OUT endpoint_path text,
     OUT next_run timestamptz, OUT last_invocation_id bigint, OUT last_status text, OUT last_http_status int,
     OUT last_finished_at timestamptz, OUT last_success_at timestamptz, OUT consecutive_failures int,
-    OUT success_rate_24h numeric, OUT p50_24h interval, OUT p95_24h interval, OUT last_error text, OUT state text)
+    OUT success_rate_24h numeric, OUT p50_24h interval, OUT p95_24h interval,
+    OUT missed_runs bigint, OUT last_error text, OUT state text)
   RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
@@ -75,13 +76,15 @@ CREATE FUNCTION wee5_cron.job_status_rows(
 DECLARE
   job record;
   seen record;
+  watched wee5_cron.job_watch;
 BEGIN
   FOR job IN SELECT * FROM wee5_cron.jobs_that_call() j ORDER BY j.job_name, j.jobid LOOP
     -- All that is asked lies behind the newest success or behind the last two days: 24 hours, and a day for calls of
     -- long transactions, whose ids are younger than they are. From there on the index (job_name, id) is read once.
     EXECUTE format($query$
       WITH newest AS MATERIALIZED (
-        SELECT i.id, i.status, i.http_status FROM wee5_cron.invocation i WHERE %1$s ORDER BY i.id DESC LIMIT 1
+        SELECT i.id, i.status, i.http_status, i.requested_at
+        FROM wee5_cron.invocation i WHERE %1$s ORDER BY i.id DESC LIMIT 1
       ), ended AS MATERIALIZED (
         SELECT i.finished_at FROM wee5_cron.invocation i
         WHERE %1$s AND i.finished_at IS NOT NULL ORDER BY i.id DESC LIMIT 1
@@ -108,6 +111,7 @@ BEGIN
         WHERE NOT EXISTS (SELECT FROM recent r WHERE r.cron_run_id = f.runid AND r.status = 'failed')
       )
       SELECT (SELECT id FROM newest), (SELECT status FROM newest), (SELECT http_status FROM newest),
+             (SELECT requested_at FROM newest),
              greatest((SELECT finished_at FROM ended), (SELECT max(finished_at) FROM recent)) AS finished_at,
              (SELECT at FROM succeeded) AS success_at,
              (SELECT count(*) FROM failure f WHERE f.at > coalesce((SELECT at FROM succeeded), '-infinity')) AS failures,
@@ -124,6 +128,8 @@ BEGIN
     INTO seen
     USING job.job_name, job.username, job.jobid, job.failed_runs, job.failed_at, job.failed_with;
 
+    SELECT * INTO watched FROM wee5_cron.job_watch w WHERE w.jobid = job.jobid;
+
     job_name := job.job_name;
     jobid := job.jobid;
     schedule := job.schedule;
@@ -139,9 +145,11 @@ BEGIN
     success_rate_24h := seen.success_rate;
     p50_24h := seen.p50;
     p95_24h := seen.p95;
+    missed_runs := CASE WHEN job.jobid IS NOT NULL THEN coalesce(watched.missed_runs, 0) END;
     last_error := seen.error;
     state := CASE WHEN NOT job.active THEN 'paused'
                   WHEN seen.success_at IS NULL AND seen.failures = 0 THEN 'never_ran'
+                  WHEN watched.last_missed > greatest(job.last_start, seen.requested_at) THEN 'late'
                   WHEN seen.failures > 0 THEN 'failing'
                   ELSE 'ok' END;
     RETURN NEXT;
@@ -152,13 +160,14 @@ COMMENT ON FUNCTION wee5_cron.job_status_rows() IS 'Internal, of the view job_st
 
 CREATE VIEW wee5_cron.job_status AS
   SELECT job_name, jobid, schedule, active, endpoint_path, next_run, last_invocation_id, last_status, last_http_status,
-         last_finished_at, last_success_at, consecutive_failures, success_rate_24h, p50_24h, p95_24h, last_error, state
+         last_finished_at, last_success_at, consecutive_failures, success_rate_24h, p50_24h, p95_24h, missed_runs, last_error, state
   FROM wee5_cron.job_status_rows();
 COMMENT ON VIEW wee5_cron.job_status IS
-  'A row a pg_cron job of this database that calls us. state: paused > never_ran > failing > ok. Runs that pg_cron itself booked as failed are failures too';
+  'A row a pg_cron job of this database that calls us. state: paused > never_ran > late > failing > ok. Runs that pg_cron itself booked as failed are failures too';
 COMMENT ON COLUMN wee5_cron.job_status.endpoint_path IS 'the first string literal of the job''s command';
 COMMENT ON COLUMN wee5_cron.job_status.consecutive_failures IS 'failed calls and failed pg_cron runs since last_success_at';
 COMMENT ON COLUMN wee5_cron.job_status.success_rate_24h IS '0 to 1: succeeded / (succeeded + failed) of the last 24 hours, NULL without any';
 COMMENT ON COLUMN wee5_cron.job_status.p50_24h IS 'median duration of the calls that succeeded in the last 24 hours';
 COMMENT ON COLUMN wee5_cron.job_status.p95_24h IS '95th percentile of the duration of the calls that succeeded in the last 24 hours';
+COMMENT ON COLUMN wee5_cron.job_status.missed_runs IS 'ticks, since the job is known, that had neither a run of pg_cron''s nor a call; NULL where pg_cron is in another database';
 COMMENT ON COLUMN wee5_cron.job_status.last_error IS 'of the newest failure since the last success, or in the last two days';

@@ -64,6 +64,7 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.register_jobs(boolean)', 'EXECUTE ON FUNCTION wee5_cron.unregister_jobs()',
     'EXECUTE ON FUNCTION wee5_cron.schedule(text, text, text)', 'EXECUTE ON FUNCTION wee5_cron.unschedule(text)',
     'EXECUTE ON FUNCTION wee5_cron.pause(text, text)', 'EXECUTE ON FUNCTION wee5_cron.resume(text)',
+    'INSERT (job_name, catch_up), UPDATE (catch_up) ON TABLE wee5_cron.job',
     'EXECUTE ON FUNCTION wee5_cron.next_runs(text, integer)',
     'EXECUTE ON FUNCTION wee5_cron.run_now(text)', 'EXECUTE ON FUNCTION wee5_cron.harvest()',
     'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text)',

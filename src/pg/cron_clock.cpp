@@ -18,18 +18,24 @@ constexpr int kMostTicks = 100'000;
 pg_tz* zone = nullptr;
 core::CronDialect dialect;
 
-// The ticks after `after`, at most `count`. 'N seconds' counts from the job's last start: pg_cron starts it N seconds
-// after that, or at once where that time is over.
+// The ticks after `after`, at most `count`, the last of them the first after `until`. 'N seconds' counts from the job's
+// last start: pg_cron starts it N seconds after that, or at once where that time is over.
 std::vector<std::int64_t> find_ticks(const core::CronSchedule& schedule, std::int64_t after,
-                                     std::optional<std::int64_t> last_start, int count) {
+                                     std::optional<std::int64_t> last_start, std::int64_t until, int count) {
   std::vector<std::int64_t> ticks;
   if (const int seconds = schedule.interval_seconds(); seconds > 0) {
     std::int64_t tick = last_start ? std::max(*last_start + seconds, after) : after + seconds;
-    for (; count > 0; --count, tick += seconds) ticks.push_back(tick);
+    for (; count > 0; --count, tick += seconds) {
+      ticks.push_back(tick);
+      if (tick > until) break;
+    }
     return ticks;
   }
   std::optional<std::int64_t> tick = schedule.next_after(after, cron_wall_clock);
-  for (; tick && count > 0; --count, tick = schedule.next_after(*tick, cron_wall_clock)) ticks.push_back(*tick);
+  for (; tick && count > 0; --count, tick = schedule.next_after(*tick, cron_wall_clock)) {
+    ticks.push_back(*tick);
+    if (*tick > until) break;
+  }
   return ticks;
 }
 
@@ -59,7 +65,8 @@ core::LocalMinute cron_wall_clock(std::int64_t unix_seconds) {
   return core::LocalMinute{local->tm_min, local->tm_hour, local->tm_mday, local->tm_mon + 1, local->tm_wday};
 }
 
-// wee5_cron.ticks(schedule text, after timestamptz, count int, last_start timestamptz) -> timestamptz[]
+// wee5_cron.ticks(schedule text, after timestamptz, count int, last_start timestamptz, until timestamptz)
+// -> timestamptz[]
 WEE5_SQL_FUNCTION(wee5_cron_ticks) {
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2)) PG_RETURN_NULL();
   const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
@@ -68,6 +75,9 @@ WEE5_SQL_FUNCTION(wee5_cron_ticks) {
   int count = Max(0, Min(PG_GETARG_INT32(2), kMostTicks));
   bool has_last_start = !PG_ARGISNULL(3);
   std::int64_t last_start = has_last_start ? timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(3)) : 0;
+  std::int64_t until = PG_ARGISNULL(4) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(4))
+                           ? PG_INT64_MAX
+                           : timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(4));
   load_cron_clock();
 
   std::int64_t* ticks = static_cast<std::int64_t*>(palloc(sizeof(std::int64_t) * static_cast<Size>(count)));
@@ -79,7 +89,7 @@ WEE5_SQL_FUNCTION(wee5_cron_ticks) {
         readable = schedule.has_value();
         if (!readable) return;
         const auto start = has_last_start ? std::optional(last_start) : std::nullopt;
-        for (std::int64_t tick : find_ticks(*schedule, after, start, count)) ticks[found++] = tick;
+        for (std::int64_t tick : find_ticks(*schedule, after, start, until, count)) ticks[found++] = tick;
       }))
     raise(&failure);
   if (!readable) PG_RETURN_NULL();

@@ -35,6 +35,7 @@ struct CallRequest {
   Interval* timeout;  // NULL: the policy's, or the default
   int timeout_ms;     // 0: the default
   char* job_name;     // run_now(): in the name of this job; else NULL
+  Oid role;           // whose settings count; InvalidOid: those of session_user
 };
 
 // What the C++ part found out. Texts stand in `texts`.
@@ -154,14 +155,14 @@ void check_body(CallRequest* request, const CheckedCall* checked) {
     to_utf8(JsonbToCString(nullptr, &DatumGetJsonbP(request->body)->root, 0));
 }
 
-void read_settings(SettingsRead* settings) {
-  current_stored_settings(GetSessionUserId(), &settings->stored);
+void read_settings(Oid role, SettingsRead* settings) {
+  current_stored_settings(role, &settings->stored);
   settings->session_api_url = session_api_url();
   settings->session_cron_secret = session_cron_secret();
   settings->command_line_api_url = command_line_api_url();
   settings->command_line_cron_secret = command_line_cron_secret();
   SessionSettings session = {settings->session_api_url, settings->session_cron_secret};
-  complete_from_vault(GetSessionUserId(), &session, &settings->stored, &settings->vault);
+  complete_from_vault(role, &session, &settings->stored, &settings->vault);
 }
 
 const char* database_identifier() { return quote_identifier(get_database_name(MyDatabaseId)); }
@@ -262,7 +263,7 @@ int64 make_call(CallRequest* request) {
 
   Transport transport = choose_transport(request->method, request->body != 0);
   SettingsRead settings;
-  read_settings(&settings);
+  read_settings(OidIsValid(request->role) ? request->role : GetSessionUserId(), &settings);
   // Path percent-encoded, prefix and secret.
   Size bytes = 3 * strlen(request->path) + 1024;
   const StoredValue* values[2] = {&settings.stored.api_url, &settings.stored.cron_secret};
@@ -335,12 +336,13 @@ WEE5_SQL_FUNCTION(wee5_cron_invoke) {
   PG_RETURN_INT64(make_call(&request));
 }
 
-// wee5_cron.invoke_for_job(job_name text, endpoint_path text) -> bigint
+// wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name) -> bigint
 WEE5_SQL_FUNCTION(wee5_cron_invoke_for_job) {
   CallRequest request;
   memset(&request, 0, sizeof(request));
   request.job_name = required_text(fcinfo, 0, "job_name");
   request.path = to_utf8(required_text(fcinfo, 1, "endpoint_path"));
+  if (!PG_ARGISNULL(2)) request.role = get_role_oid(NameStr(*PG_GETARG_NAME(2)), false);
   PG_RETURN_INT64(make_call(&request));
 }
 

@@ -24,8 +24,11 @@ bool is_our_job_table(Oid relation) {
 
 void object_access(ObjectAccessType access, Oid catalog, Oid object, int sub_id, void* arg) {
   if (next_hook != nullptr) next_hook(access, catalog, object, sub_id, arg);
-  if (catalog == ExtensionRelationId && (access == OAT_POST_CREATE || access == OAT_POST_ALTER || access == OAT_DROP))
+  if (catalog == ExtensionRelationId && (access == OAT_POST_CREATE || access == OAT_POST_ALTER || access == OAT_DROP)) {
     wake_worker_at_commit();
+    // pg_cron may have come or gone.
+    note_jobs_changed();
+  }
   // At the extension's own OAT_DROP its tables are gone already.
   if (access == OAT_DROP && catalog == RelationRelationId && sub_id == 0 && is_our_job_table(object))
     remove_our_cron_jobs(object);

@@ -9,12 +9,22 @@ namespace {
 bool wake_wanted = false;
 // The calls that this transaction made; first 0: none. One that a savepoint took back is harmless: there is no row.
 IdRange calls_made = {0, 0};
+bool jobs_changed = false;
 List* other_databases = NIL;  // in TopTransactionContext
 bool holds_databases = false;
 
 void want_other_databases() {
   ListCell* cell;
   foreach (cell, other_databases) registry_want(lfirst_oid(cell));
+}
+
+// pg_cron tells its own launcher of a changed job by an invalidation of its table, which the changing session sees as
+// well: the worker, which does not look before the next run is due, hears of it at commit. Others that read the message
+// have most often not written anything.
+void note_changed_table(Datum arg, Oid relation) {
+  (void)arg;
+  if (OidIsValid(relation) && !jobs_changed && TransactionIdIsValid(GetTopTransactionIdIfAny()))
+    jobs_changed = registry_watches(relation);
 }
 
 // At COMMIT the rows are visible already, and it is too late for an error: nothing here can raise. A PREPARE forgets
@@ -27,6 +37,7 @@ void at_transaction_end(XactEvent event, void* arg) {
         registry_wake(MyDatabaseId);
       else if (calls_made.first > 0)
         registry_announce(MyDatabaseId, calls_made.first, calls_made.last);
+      if (jobs_changed) registry_note_jobs_changed();
       want_other_databases();
       break;
     case XACT_EVENT_ABORT:
@@ -39,12 +50,16 @@ void at_transaction_end(XactEvent event, void* arg) {
   holds_databases = false;
   wake_wanted = false;
   calls_made = {0, 0};
+  jobs_changed = false;
   other_databases = NIL;
 }
 
 }  // namespace
 
-void install_wake() { RegisterXactCallback(at_transaction_end, nullptr); }
+void install_wake() {
+  RegisterXactCallback(at_transaction_end, nullptr);
+  CacheRegisterRelcacheCallback(note_changed_table, 0);
+}
 void wake_worker_at_commit() { wake_wanted = true; }
 
 void announce_call_at_commit(long long id) {
@@ -53,6 +68,7 @@ void announce_call_at_commit(long long id) {
   calls_made.last = Max(calls_made.last, id);
 }
 
+void note_jobs_changed() { jobs_changed = true; }
 void wake_database_at_commit(unsigned int database) {
   if (!OidIsValid(database)) return;
   MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);

@@ -27,7 +27,6 @@ PGDLLEXPORT void wee5_cron_worker_main(Datum arg);
 namespace {
 
 constexpr std::size_t kMaxConnections = 4096;  // the upper bound of wee5_cron.max_in_flight
-constexpr int64 kAgainUs = 1'000'000;          // while a chore has something left
 constexpr int64 kLastChoreUs = 60'000'000;     // between two tries of one that fails
 constexpr int64 kNoticeablePauseUs = 100'000;  // a turn that took longer moves the requests' deadlines
 constexpr int64 kFirstRetryUs = 100'000;       // after a turn that failed; doubles up to
@@ -61,12 +60,13 @@ int64 retry_wait_us = 0;
 // Work beside the ledger, in transactions of its own.
 struct Chore {
   const char* name;
-  bool (*run)();  // true: something is left
-  int64 at_us;    // when it is due
-  int64 wait_us;  // after a failure
+  int64 (*run)();  // says when it is due again, 0: not by itself
+  int64 at_us;     // when it is due
+  int64 wait_us;   // after a failure
 };
 Chore harvest = {"harvest pg_net's answers", run_harvest_transaction, 0, 0};
 Chore runs = {"look up pg_cron's runs", run_bind_transaction, 0, 0};
+Chore watch = {"look for missed runs", run_watch_transaction, 1, 0};  // what the server missed while it was down
 
 bool due(int64 at_us, int64 now) { return at_us != 0 && at_us <= now; }
 
@@ -238,17 +238,17 @@ void do_chore(Chore* chore) {
   MemoryContextReset(turn_context);
   PG_TRY();
   {
-    bool left = chore->run();
+    int64 again_us = chore->run();
     if (chore->wait_us > 0) registry_set_error(slot, "");
     chore->wait_us = 0;
-    chore->at_us = left ? now_us() + kAgainUs : 0;
+    chore->at_us = again_us;
   }
   PG_CATCH();
   {
     const char* message = roll_back();
     if (chore->wait_us == 0) log_trouble(chore->name, message);
     registry_set_error(slot, message);
-    chore->wait_us = chore->wait_us == 0 ? kAgainUs : Min(chore->wait_us * 2, kLastChoreUs);
+    chore->wait_us = chore->wait_us == 0 ? kChoreAgainUs : Min(chore->wait_us * 2, kLastChoreUs);
     chore->at_us = now_us() + chore->wait_us;
   }
   PG_END_TRY();
@@ -296,7 +296,7 @@ void follow_up(const Turn* turn) {
   // A row whose commit is not on disk yet might never have existed after a crash: such a call is not sent.
   if (turn->due.committed_at != InvalidXLogRecPtr) XLogFlush(turn->due.committed_at);
   if (turn->runs_unbound && runs.at_us == 0) runs.at_us = now_us();
-  if (turn->pg_net_outstanding && harvest.at_us == 0) harvest.at_us = now_us() + kAgainUs;
+  if (turn->pg_net_outstanding && harvest.at_us == 0) harvest.at_us = now_us() + kChoreAgainUs;
   outlook = turn->outlook;
   note_round(something_new(&outlook) || outlook.under_way);
   settings_read_us = now_us();
@@ -376,8 +376,7 @@ long wait_time(const Need* need) {
     sooner(locked_at_us);
     sooner(round_wanted_at_us);
   }
-  sooner(runs.at_us);
-  sooner(harvest.at_us);
+  for (const Chore* chore : {&runs, &harvest, &watch}) sooner(chore->at_us);
   long wait_ms = wake_us == 0 ? -1 : wake_us <= now ? 0 : static_cast<long>((wake_us - now + 999) / 1000);
   long engine_ms = dispatcher->timeout_ms();
   if (engine_ms >= 0 && (wait_ms < 0 || engine_ms < wait_ms)) wait_ms = engine_ms;
@@ -394,7 +393,7 @@ void work() {
     if (need.write || need.read || due(need.next_write_us, now) || due(need.next_mark_us, now))
       take_turn(need.read || outlook.under_way);
   }
-  for (Chore* chore : {&runs, &harvest})
+  for (Chore* chore : {&runs, &harvest, &watch})
     if (due(chore->at_us, now)) do_chore(chore);
   publish();
 }
@@ -462,6 +461,7 @@ void handle_interrupts() {
     take_announcements();
     if (retry_at_us == PG_INT64_MAX) retry_at_us = 0;
   }
+  if (pg_atomic_exchange_u32(&slot->jobs_changed, 0) != 0) watch.at_us = now_us();
 }
 
 void close_dispatcher(int code, Datum arg) {

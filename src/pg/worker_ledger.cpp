@@ -194,6 +194,14 @@ void harvest_pg_net() { SPI_execute("SELECT wee5_cron.harvest()", false, 0); }
 
 void bind_cron_runs() { SPI_execute("SELECT wee5_cron.bind_cron_runs()", false, 0); }
 
+int64 watch_jobs() {
+  bool is_null = true;
+  Datum look_again = 0;
+  if (SPI_execute("SELECT wee5_cron.watch_jobs()", false, 0) == SPI_OK_SELECT && SPI_processed == 1)
+    look_again = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+  return is_null ? 0 : DatumGetTimestampTz(look_again);
+}
+
 bool cron_runs_unbound() {
   execute(kept_plan(&unbound_plan,
                     "SELECT 1 FROM wee5_cron.cron_caller c JOIN wee5_cron.invocation i ON i.id = c.invocation_id"

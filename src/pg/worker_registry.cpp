@@ -45,6 +45,8 @@ void clear_slot(WorkerSlot* slot) {
   slot->announced.count = 0;
   slot->announced.look_from = kNothing;
   SpinLockRelease(&slot->announced_lock);
+  pg_atomic_write_u32(&slot->cron_job_table, InvalidOid);
+  pg_atomic_write_u32(&slot->jobs_changed, 0);
   pg_atomic_write_u32(&slot->state, static_cast<uint32>(WorkerState::kWanted));
   pg_atomic_write_u32(&slot->in_flight, 0);
   pg_atomic_write_u64(&slot->sent, 0);
@@ -55,6 +57,8 @@ void clear_slot(WorkerSlot* slot) {
 
 void init_slot(WorkerSlot* slot) {
   pg_atomic_init_u32(&slot->work_pending, 0);
+  pg_atomic_init_u32(&slot->cron_job_table, InvalidOid);
+  pg_atomic_init_u32(&slot->jobs_changed, 0);
   pg_atomic_init_u32(&slot->state, 0);
   pg_atomic_init_u32(&slot->in_flight, 0);
   pg_atomic_init_u64(&slot->sent, 0);
@@ -228,6 +232,27 @@ void registry_take_announcements(WorkerSlot* slot, Announcements* taken) {
   SpinLockRelease(&slot->announced_lock);
 }
 
+// Asked while invalidation messages are read, so without the lock. What it reads changes when a worker comes or goes; a
+// wrong answer is a wake too many, or one that the worker's start makes up for.
+bool registry_watches(Oid relation) {
+  if (registry == nullptr) return false;
+  for (int i = 0; i < registry->size; ++i)
+    if (registry->slots[i].database == MyDatabaseId)
+      return pg_atomic_read_u32(&registry->slots[i].cron_job_table) == relation;
+  return false;
+}
+
+void registry_note_jobs_changed() {
+  if (registry == nullptr) return;
+  LWLockAcquire(registry->lock, LW_SHARED);
+  WorkerSlot* slot = find_locked(MyDatabaseId);
+  if (slot != nullptr) {
+    pg_atomic_write_u32(&slot->jobs_changed, 1);
+    if (slot->latch != nullptr) SetLatch(slot->latch);
+  }
+  LWLockRelease(registry->lock);
+}
+
 void registry_want(Oid database) {
   if (registry == nullptr) return;
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
@@ -360,6 +385,8 @@ bool registry_held(WorkerSlot* slot) {
   LWLockRelease(registry->lock);
   return held;
 }
+
+void registry_watch(Oid relation) { pg_atomic_write_u32(&my_slot->cron_job_table, relation); }
 
 void registry_set_error(WorkerSlot* slot, const char* message) {
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);

@@ -7,6 +7,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
+#include "wee5_cron/pg/worker_registry.h"
 #include "wee5_cron/pg/worker_turn.h"
 
 namespace wee5::pg {
@@ -171,23 +172,41 @@ void run_turn_transaction(Turn* turn) {
 
 namespace {
 
-// One of our SQL functions in a transaction of its own; what `ask` says afterwards.
-bool run_apart(void (*function)(), bool (*ask)()) {
+// Work in a transaction of its own, which says when it is due again.
+int64 run_apart(int64 (*work)()) {
   begin_transaction();
   ExtensionInfo extension;
-  bool left = false;
-  if (look_at_extension(&extension) == Standing::kReady)
-    as_owner(extension.owner, [&left, function, ask] {
-      function();
-      left = ask();
-    });
+  int64 again_us = 0;
+  Standing standing = look_at_extension(&extension);
+  if (standing == Standing::kReady) as_owner(extension.owner, [&again_us, work] { again_us = work(); });
+  if (standing == Standing::kLocked) again_us = now_us() + kChoreAgainUs;
   commit_transaction();
-  return left;
+  return again_us;
+}
+
+int64 again_if(bool left) { return left ? now_us() + kChoreAgainUs : 0; }
+
+int64 harvest_answers() {
+  harvest_pg_net();
+  return again_if(pg_net_calls_outstanding());
+}
+
+int64 look_up_runs() {
+  bind_cron_runs();
+  return again_if(cron_runs_unbound());
+}
+
+int64 look_at_jobs() {
+  ExtensionInfo pg_cron;
+  find_extension("pg_cron", &pg_cron);
+  registry_watch(relation_of_extension("cron", "job", pg_cron.oid));
+  return watch_jobs();
 }
 
 }  // namespace
 
-bool run_harvest_transaction() { return run_apart(harvest_pg_net, pg_net_calls_outstanding); }
-bool run_bind_transaction() { return run_apart(bind_cron_runs, cron_runs_unbound); }
+int64 run_harvest_transaction() { return run_apart(harvest_answers); }
+int64 run_bind_transaction() { return run_apart(look_up_runs); }
+int64 run_watch_transaction() { return run_apart(look_at_jobs); }
 
 }  // namespace wee5::pg

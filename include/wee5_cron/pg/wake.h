@@ -9,7 +9,9 @@ void install_wake();
 void wake_worker_at_commit();
 // The same for a call that this transaction made: the worker looks at its row only.
 void announce_call_at_commit(long long id);
-// The same for another database, of which something changed (it was created, or allows connections again).
+// The worker of this database shall look at pg_cron's jobs when the current transaction commits.
+void note_jobs_changed();
+// The worker of another database shall look, of which something changed (it was created, or allows connections again).
 void wake_database_at_commit(unsigned int database);
 // The database that this transaction holds (registry_hold) is let go when the transaction ends, however it ends. Not
 // before: the launcher would still find a database that is being dropped.

@@ -81,6 +81,7 @@ bool pg_net_calls_outstanding();
 void harvest_pg_net();
 // Looks up the runs of calls by pg_cron that have ended; whether one is left whose run is not known yet.
 void bind_cron_runs();
+int64 watch_jobs();  // counts and makes up for missed runs; when to look again, 0: never
 bool cron_runs_unbound();
 
 }  // namespace wee5::pg

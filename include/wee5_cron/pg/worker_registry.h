@@ -38,7 +38,9 @@ struct WorkerSlot {
   TimestampTz started_at;
   pg_atomic_uint32 work_pending;  // set before the latch, cleared before the ledger is read: no wake can be lost
   slock_t announced_lock;
-  Announcements announced;  // written before work_pending
+  Announcements announced;          // written before work_pending
+  pg_atomic_uint32 cron_job_table;  // the worker's: the oid of cron.job in its database, 0: not known
+  pg_atomic_uint32 jobs_changed;    // somebody changed that table
   pg_atomic_uint32 state;
   pg_atomic_uint32 in_flight;
   pg_atomic_uint64 sent;
@@ -62,6 +64,8 @@ void registry_announce(Oid database, int64 first, int64 last);  // calls with id
 void registry_hold(Oid database);  // stops the database's worker, waits until it is gone and keeps it away
 void registry_release_mine();      // lets the workers of all databases that this backend holds come back
 WorkerSlot* registry_find(Oid database);
+bool registry_watches(Oid relation);  // whether this database's worker wants to hear of changes of that table
+void registry_note_jobs_changed();    // there was one: wakes the worker. Never raises.
 
 // The launcher's side.
 void registry_attach_launcher();
@@ -82,6 +86,7 @@ bool registry_held(WorkerSlot* slot);
 // there is no launcher to do it.
 bool registry_ask_for_flush(XLogRecPtr position);
 void registry_take_announcements(WorkerSlot* slot, Announcements* taken);
+void registry_watch(Oid relation);  // pg_cron's table of jobs
 void registry_set_error(WorkerSlot* slot, const char* message);
 
 }  // namespace wee5::pg

@@ -52,11 +52,12 @@ inline constexpr int64 kMarkAfterUs = 250'000;  // a call on the wire for longer
 void fix_session_settings();
 // An ERROR leaves the dispatcher as it was; the caller rolls back and tries again later.
 void run_turn_transaction(Turn* turn);
-// Books pg_net's answers, in a transaction of their own: trouble with pg_net's tables is not the ledger's. True where
-// calls are still outstanding.
-bool run_harvest_transaction();
-// Looks up the pg_cron runs of calls that have ended, apart as well: pg_cron's table may be locked. True where one is
-// not known yet.
-bool run_bind_transaction();
+
+// Chores: work beside the ledger, in transactions of their own, because trouble with other extensions' tables is not
+// the ledger's. Each returns when it is due again, in Postgres's time; 0: when something happens.
+inline constexpr int64 kChoreAgainUs = 1'000'000;  // while something is left
+int64 run_harvest_transaction();                   // books pg_net's answers
+int64 run_bind_transaction();                      // looks up the pg_cron runs of calls that have ended
+int64 run_watch_transaction();                     // looks for runs that pg_cron missed
 
 }  // namespace wee5::pg

@@ -5,24 +5,11 @@ use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 use Time::Local qw(timegm);
+use Wee5Cron::StillClock;
 
 my $seed = $ENV{WEE5_SEED} // 20261123;
 srand $seed;
 note "seed $seed";
-
-# The clock of the server stands still until the test moves it.
-my $clock   = "$PostgreSQL::Test::Utils::tmp_check/clock";
-my $library = "$PostgreSQL::Test::Utils::tmp_check/still_clock.so";
-system_or_bail('cc', '-shared', '-fPIC', '-O1', '-o', $library, "$FindBin::RealBin/../support/still_clock.c");
-open my $clock_file, '+>', $clock or die "$clock: $!";
-my $now;
-
-sub set_clock {
-    ($now) = @_;
-    sysseek $clock_file, 0, 0;
-    syswrite($clock_file, pack('q', $now)) == 8 or die "$clock: $!";
-    return;
-}
 
 my $node = Wee5Cron::Node->new_configured('main', preload => 'pg_cron', conf => <<'CONF');
 cron.timezone = 'Europe/Berlin'
@@ -33,12 +20,9 @@ CONF
 # By connections: it waits for background workers a second at a time.
 $node->append_conf('postgresql.conf', "cron.use_background_workers = off\ncron.host = '@{[ $node->host ]}'\ncron.log_statement = off");
 # Only forward from here on: pg_cron waits until a clock that was put back has caught up.
-set_clock(timegm(0, 30, 12, 1, 0, 2026));
-{
-    local @ENV{qw(LD_PRELOAD STILL_CLOCK)} = ($library, $clock);
-    $node->start;
-}
-$node->safe_psql('postgres', 'CREATE EXTENSION pg_cron; CREATE EXTENSION wee5_cron');
+my $clock = Wee5Cron::StillClock->new('2026-01-01 12:30:00');
+$clock->start($node);
+$node->safe_psql('postgres', 'CREATE EXTENSION wee5_cron; CREATE EXTENSION pg_cron');
 
 # A field of an expression: lists, ranges, steps, names, and now and then what no cron understands.
 sub pick { return $_[ int rand @_ ] }
@@ -100,11 +84,11 @@ $node->safe_psql('postgres', "SELECT cron.schedule('every minute', '* * * * *', 
 # Then when it runs them: five minutes at a time, which pg_cron makes up for minute by minute.
 sub window_agrees {
     my ($from, $minutes, $name) = @_;
-    # Further away than three hours: pg_cron begins anew, with the minute that it is.
+    # Further away than three hours: pg_cron begins anew, with the minute that it is. The clock shows its thirtieth second.
     my $before = $node->safe_psql('postgres', 'SELECT coalesce(max(runid), 0) FROM cron.job_run_details');
-    set_clock($from);
+    $clock->set($from);
     my $expected = sub {
-        return "SELECT j.jobid, (SELECT count(*) FROM unnest(wee5_cron.ticks(j.schedule, to_timestamp($from - 1), 1000)) t WHERE t <= to_timestamp($now)) AS n FROM cron.job j";
+        return "SELECT j.jobid, (SELECT count(*) FROM unnest(wee5_cron.ticks(j.schedule, to_timestamp($from - 31), 1000)) t WHERE t <= to_timestamp(@{[ $clock->now ]})) AS n FROM cron.job j";
     };
     my $actual = "SELECT jobid, count(*) AS n FROM cron.job_run_details WHERE runid > $before AND status = 'succeeded' GROUP BY jobid";
     my $ended = sub {
@@ -113,7 +97,7 @@ sub window_agrees {
     };
     $ended->();
     for (my $passed = 0; $passed < $minutes; $passed += 5) {
-        set_clock($now + 300);
+        $clock->set($clock->now + 300);
         last unless $ended->();
     }
     is($node->safe_psql('postgres', <<"SQL"), '', $name);

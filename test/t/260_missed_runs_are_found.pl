@@ -1,0 +1,112 @@
+# What pg_cron forgot: ticks while the server was down, or which it jumped over. On a clock that the test moves, so that
+# hours pass at once.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+use Wee5Cron::StillClock;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'secret of the clock tower');
+my $owners   = Wee5Cron::Receiver->start(secret => 'secret of the owner');
+my $node     = Wee5Cron::Node->new_configured('main', conf => "cron.timezone = 'GMT'");
+my $clock    = Wee5Cron::StillClock->new('2026-06-01 10:05:00');
+$clock->start($node);
+$node->install('postgres', api_url => $receiver->url, secret => 'secret of the clock tower');
+$node->safe_psql('postgres', <<"SQL");
+CREATE ROLE owner LOGIN;
+SELECT wee5_cron.grant_to('owner', 'call');
+ALTER ROLE owner SET app.settings.api_url = '@{[ $owners->url ]}';
+ALTER ROLE owner SET app.settings.cron_secret = 'secret of the owner';
+SELECT wee5_cron.schedule('half', '*/30 * * * *', '/half'), wee5_cron.schedule('not again', '*/30 * * * *', '/not-again'),
+       wee5_cron.schedule('paused', '*/30 * * * *', '/paused'), wee5_cron.schedule('at one', '0 13 * * *', '/at-one'),
+       wee5_cron.schedule('with choices', '*/30 * * * *', '/replaced'),
+       cron.schedule_in_database('owned', '*/30 * * * *', \$\$SELECT invoke_cron_endpoint('/owned')\$\$, 'postgres', 'owner');
+UPDATE cron.job SET command = \$\$SELECT wee5_cron.invoke('/with-choices', 'POST')\$\$ WHERE jobname = 'with choices';
+UPDATE wee5_cron.job SET catch_up = 'none' WHERE job_name = 'not again';
+SELECT wee5_cron.pause('paused');
+SQL
+
+sub job {
+    my ($name) = @_;
+    return $node->one_row('postgres', "SELECT * FROM wee5_cron.job_status WHERE job_name = '$name'");
+}
+
+# Every job's ticks up to that time are judged. A call wakes the worker, which thinks that it has hours to sleep.
+sub judged_until {
+    my ($time) = @_;
+    $node->call('postgres', '/wake');
+    return $node->poll_query_until('postgres',
+        "SELECT min(judged_until) >= '$time+00' FROM wee5_cron.job_watch WHERE active AND schedule LIKE '*/30%'");
+}
+
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 6 FROM wee5_cron.job_watch'), 'the worker hears of new jobs when they are committed');
+
+$clock->set('2026-06-01 10:30:05');
+$receiver->wait_for_requests($_) for qw(/half /not-again /with-choices);
+$owners->wait_for_requests('/owned');
+$node->wait_until_all_finished('postgres');
+$clock->set('2026-06-01 10:34:00');
+judged_until('2026-06-01 10:30:00');
+fields_are(job($_), { missed_runs => 0, state => 'ok' }, "a tick that was run is not missed: $_") for ('half', 'not again', 'owned');
+
+# Down for two ticks.
+$node->stop;
+$clock->set('2026-06-01 11:40:00');
+$clock->start($node);
+$receiver->wait_for_requests('/half', 2);
+$owners->wait_for_requests('/owned', 2);
+judged_until('2026-06-01 11:30:00');
+$node->wait_until_all_finished('postgres');
+fields_are(job('half'), { missed_runs => 2, state => 'ok' }, 'ticks while the server was down are counted, and the newest is made up for');
+my ($made_up) = ($receiver->requests('/half'))[-1];
+fields_are($made_up->{headers}, { 'x-wee5-cron-job' => 'half', 'x-wee5-cron-scheduled-at' => '2026-06-01T11:30:00Z' }, '... with its own scheduled_at');
+is(scalar(my @half = $receiver->requests('/half')), 2, '... once');
+fields_are(
+    $node->one_row('postgres', q{SELECT requested_by, bearer, scheduled_at AT TIME ZONE 'UTC' AS tick FROM wee5_cron.invocation, (VALUES (1)) v (bearer) WHERE job_name = 'owned' ORDER BY id DESC LIMIT 1}),
+    { requested_by => 'owner', tick => '2026-06-01T11:30:00' },
+    'it is the call of the job\'s owner');
+is(($owners->requests('/owned'))[-1]{bearer}, 'match', '... with the owner\'s address and secret');
+fields_are(job('not again'), { missed_runs => 2, state => 'late' }, 'catch_up = none: counted, and late');
+is(scalar(my @not = $receiver->requests('/not-again')), 1, '... but not made up for');
+fields_are(job('with choices'), { missed_runs => 2, state => 'late' }, 'a job that does more than a plain call is not guessed at');
+fields_are(job('paused'), { missed_runs => 0, state => 'paused' }, 'a paused job misses nothing');
+
+$clock->set('2026-06-01 12:00:05');
+$receiver->wait_for_requests('/not-again', 2);
+$node->wait_until_all_finished('postgres');
+fields_are(job('not again'), { missed_runs => 2, state => 'ok' }, 'after the next run it is not late any more');
+
+# Down again, over the job that runs at one o'clock, for too long to make up for it.
+$node->stop;
+$clock->set('2026-06-01 14:20:00');
+$clock->start($node);
+judged_until('2026-06-01 14:00:00');
+fields_are(job('half'), { missed_runs => 6 }, '12:30, 13:00, 13:30 and 14:00 are missed');
+fields_are(job('at one'), { missed_runs => 0 }, 'a run once a day has more time before it counts as missed: a tenth of its period');
+$receiver->wait_for_requests('/half', 4);
+$node->wait_until_all_finished('postgres');
+
+# pg_cron itself jumps over what lies between, when the clock is put forward by more than three hours. The worker's timer
+# is set for the next tick and its grace: two seconds more.
+$clock->set('2026-06-01 14:30:05');
+$receiver->wait_for_requests('/half', 5);
+$node->wait_until_all_finished('postgres');
+$clock->set('2026-06-01 14:32:58');
+$node->call('postgres', '/wake');
+$receiver->wait_for_requests('/wake', 4);
+$clock->set('2026-06-01 18:05:00');
+ok( $node->poll_query_until('postgres', "SELECT missed_runs = 13 FROM wee5_cron.job_status WHERE job_name = 'half'"),
+    'what pg_cron jumped over is found by the worker\'s own timer, nobody calling');
+$receiver->wait_for_requests('/half', 6);
+is(($receiver->requests('/half'))[-1]{headers}{'x-wee5-cron-scheduled-at'}, '2026-06-01T18:00:00Z', '... and made up for, once');
+fields_are(job('at one'), { missed_runs => 1 }, 'by now one o\'clock is missed, too');
+is(scalar(my @one = $receiver->requests('/at-one')), 0, '... and, after more than an hour, not made up for');
+
+# Another schedule begins anew; resuming does, too.
+$node->safe_psql('postgres', "SELECT wee5_cron.resume('paused'), cron.alter_job(jobid, schedule => '*/10 * * * *') FROM cron.job WHERE jobname = 'half'");
+ok( $node->poll_query_until('postgres', "SELECT bool_and(w.active AND judged_until >= '2026-06-01 18:05:00+00') FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE jobname IN ('paused', 'half')"),
+    'a job that was changed or resumed is watched from then on');
+fields_are(job('half'), { missed_runs => 13 }, '... what it missed before stays counted');
+$node->safe_psql('postgres', "SELECT wee5_cron.unschedule('half')");
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 5 FROM wee5_cron.job_watch'), 'a job that is gone is not watched');
+$node->log_is_sane;
+done_testing();
