@@ -84,4 +84,29 @@ TEST(Secret, OnesThatNoHeaderCarriesAreRefusedUnseen) {
 }
 
 }  // namespace
+TEST(MissingSetting, SaysHowToSetIt) {
+  const Error error = missing_setting("app.settings.api_url", choose_setting({}));
+  EXPECT_EQ(error.kind(), ErrorKind::kNotReady);
+  EXPECT_EQ(error.message(), "app.settings.api_url is not set");
+  EXPECT_NE(error.hint().find("SELECT wee5_cron.configure("), std::string::npos);
+}
+
+TEST(MissingSetting, SaysWhyVaultCouldNotBeRead) {
+  SettingCandidates candidates;
+  candidates.database = " ";
+  candidates.vault_trouble = "permission denied";
+  candidates.vault_hint = "GRANT it";
+  const Error error = missing_setting("app.settings.cron_secret", choose_setting(candidates));
+  EXPECT_EQ(error.message(), "app.settings.cron_secret is not set, and Vault cannot be read: permission denied");
+  EXPECT_EQ(error.hint(), "GRANT it");
+}
+
+TEST(MissingSetting, VaultsTroubleDoesNotMatterWhereThereIsAValue) {
+  SettingCandidates candidates;
+  candidates.database = "value";
+  candidates.vault_trouble = "permission denied";
+  EXPECT_EQ(choose_setting(candidates).value, "value");
+  EXPECT_EQ(choose_setting(candidates).vault_trouble, "");
+}
+
 }  // namespace wee5::core
