@@ -195,6 +195,10 @@ DECLARE
   answer record;
   booked bigint := 0;
 BEGIN
+  -- Restored calls lie still. Here, where pg_net never had them, they would all be lost.
+  IF NOT wee5_cron.is_armed() THEN
+    RETURN 0;
+  END IF;
   SELECT min(i.requested_at) INTO oldest
   FROM wee5_cron.invocation i
   WHERE i.transport = 'pg_net' AND i.finished_at IS NULL AND (only_id IS NULL OR i.id = only_id);

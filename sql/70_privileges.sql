@@ -54,7 +54,7 @@ DECLARE
     'EXECUTE ON PROCEDURE wee5_cron.run(text)', 'EXECUTE ON FUNCTION wee5_cron.commit_is_possible()'];
   reads constant text[] := array[
     'SELECT ON TABLE wee5_cron.invocation', 'SELECT ON TABLE wee5_cron.attempt', 'SELECT ON TABLE wee5_cron.job',
-    'SELECT ON TABLE wee5_cron.endpoint',
+    'SELECT ON TABLE wee5_cron.endpoint', 'SELECT ON TABLE wee5_cron.armed',
     'SELECT ON TABLE wee5_cron.job_status', 'EXECUTE ON FUNCTION wee5_cron.job_status_rows()',
     'SELECT ON TABLE wee5_cron.worker', 'EXECUTE ON FUNCTION wee5_cron.worker_slots()',
     'EXECUTE ON FUNCTION wee5_cron.doctor()',
@@ -67,7 +67,7 @@ DECLARE
     'INSERT (job_name, catch_up), UPDATE (catch_up) ON TABLE wee5_cron.job',
     'EXECUTE ON FUNCTION wee5_cron.next_runs(text, integer)',
     'EXECUTE ON FUNCTION wee5_cron.run_now(text)', 'EXECUTE ON FUNCTION wee5_cron.harvest()',
-    'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text)',
+    'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text)', 'EXECUTE ON FUNCTION wee5_cron.arm()',
     'EXECUTE ON FUNCTION wee5_cron.grant_to(regrole, text)'];
   grants text[];
   privilege text;

@@ -116,6 +116,7 @@ BEGIN
     FROM (VALUES
       ('doctor_pg_cron', 'pg_cron_loaded pg_cron_created pg_cron_database pg_cron_launcher'),
       ('doctor_library', 'library_preloaded library_version'),
+      ('doctor_armed', 'armed'),
       ('doctor_worker_slots', 'worker_slots'),
       ('doctor_jobs', 'jobs_made job_calls_us job_active'),
       ('doctor_job_runs', 'job_last_run'),

@@ -17,7 +17,7 @@ END
 $$;
 
 -- A restored dump brings its own jobs and fills wee5_cron.job after this script: a row of ours would collide with them
--- and lose them all. row_security is off in a restore, and only there.
+-- and lose them all, and it is not to make calls by itself. row_security is off in a restore, and only there.
 DO $$
 DECLARE
   owner record;
@@ -29,6 +29,7 @@ BEGIN
   IF current_setting('row_security') = 'off' THEN
     RETURN;
   END IF;
+  PERFORM wee5_cron.arm();
   -- While a script of an extension runs, Postgres hides its notices; these are meant to be seen. What the session had set
   -- itself is not to be known here, only what it began with.
   IF current_setting('client_min_messages') = 'warning' THEN

@@ -10,6 +10,7 @@
 #include "wee5_cron/core/settings.hpp"
 #include "wee5_cron/delivery/url.hpp"
 // Postgres's headers last.
+#include "wee5_cron/pg/armed.h"
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/cron_caller.h"
 #include "wee5_cron/pg/endpoint.h"
@@ -244,6 +245,7 @@ void apply_policy(CallRequest* request) {
 }
 
 int64 make_call(CallRequest* request) {
+  require_armed();
   apply_policy(request);
   HeaderList headers;
   headers_from_jsonb(request->headers, &headers);

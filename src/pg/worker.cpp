@@ -188,6 +188,14 @@ void stand_still(Standing standing) {
     case Standing::kLocked:
       note_trouble(WorkerState::kBlocked, "the ledger is locked by somebody else");
       break;
+    case Standing::kDisarmed:
+      set_state(WorkerState::kBlocked);
+      registry_set_error(slot,
+                         "disarmed: the database was restored from a dump or copied, and makes no calls before SELECT "
+                         "wee5_cron.arm()");
+      // arm() wakes us.
+      retry_at_us = PG_INT64_MAX;
+      break;
     case Standing::kReady:
       break;
   }
@@ -459,7 +467,11 @@ void handle_interrupts() {
   if (pg_atomic_exchange_u32(&slot->work_pending, 0) != 0) {
     if (registry_held(slot)) stop(0);
     take_announcements();
-    if (retry_at_us == PG_INT64_MAX) retry_at_us = 0;
+    if (retry_at_us == PG_INT64_MAX) {
+      // What kept it from working may be over.
+      retry_at_us = 0;
+      registry_set_error(slot, "");
+    }
   }
   if (pg_atomic_exchange_u32(&slot->jobs_changed, 0) != 0) watch.at_us = now_us();
 }

@@ -5,6 +5,7 @@
 
 #include "wee5_cron/core/version.hpp"
 // Postgres's headers last.
+#include "wee5_cron/pg/armed.h"
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
 #include "wee5_cron/pg/worker_registry.h"
@@ -26,7 +27,10 @@ Standing look_at_extension(ExtensionInfo* extension) {
     if (!OidIsValid(relation)) return Standing::kIncompatible;
     if (!ConditionalLockRelationOid(relation, RowExclusiveLock)) return Standing::kLocked;
   }
-  return Standing::kReady;
+  Oid armed = relation_of_extension("wee5_cron", "armed", extension->oid);
+  if (!OidIsValid(armed)) return Standing::kIncompatible;
+  if (!ConditionalLockRelationOid(armed, AccessShareLock)) return Standing::kLocked;
+  return database_is_armed() ? Standing::kReady : Standing::kDisarmed;
 }
 
 // Dropped, perhaps made anew: what is held in memory belongs to a ledger that is gone.

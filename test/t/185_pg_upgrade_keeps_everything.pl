@@ -1,5 +1,6 @@
 # pg_upgrade, to a newer PostgreSQL where this machine has one with the extension, else to the same: rows, ids, jobs,
-# settings and privileges are there, the rows of this server's own included, and what was queued is sent afterwards.
+# settings and privileges are there, the rows of this server's own included; it stays armed, and what was queued is sent
+# afterwards.
 use Cwd qw(getcwd);
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -77,6 +78,7 @@ $old->append_conf('postgresql.conf', $no_workers);
 $old->restart;
 my $before = state_of($old);
 like($before->{'wee5_cron.cron_caller'}, qr/"invocation_id": $bound\b/, 'there is what only this server knows');
+isnt($before->{'wee5_cron.armed'}, '', '... and it is armed');
 like($before->{grants}, qr/register_jobs\(boolean\)\|app_owner/, '... and who may operate');
 $old->stop;
 

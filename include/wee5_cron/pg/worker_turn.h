@@ -10,7 +10,7 @@
 namespace wee5::pg {
 
 // Why a worker can, or cannot, work in its database.
-enum class Standing { kReady, kAbsent, kIncompatible, kLocked };
+enum class Standing { kReady, kAbsent, kIncompatible, kLocked, kDisarmed };
 
 // What app.settings.* are for a role.
 struct RoleRow {

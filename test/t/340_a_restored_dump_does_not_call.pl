@@ -1,0 +1,100 @@
+# A copy of a database, by dump and restore or as a template, makes no calls before arm(): its jobs and its queue are the
+# original's. A standby that is promoted, and a database with a new name, are the original.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $tmp      = PostgreSQL::Test::Utils::tempdir();
+my $node     = Wee5Cron::Node->start_new('main', init => { allows_streaming => 1 });
+$node->install('app', api_url => $receiver->url, secret => 'the secret');
+$node->safe_psql('app', 'CREATE ROLE operator LOGIN; CREATE ROLE caller LOGIN');
+$node->safe_psql('app', "SELECT wee5_cron.grant_to('operator', 'operate'), wee5_cron.grant_to('caller', 'call')");
+
+# One on the wire, one behind it.
+my $hanging = $node->block_the_wire('app', $receiver);
+my $queued  = $node->call('app', '/queued');
+$node->invocation_when('app', $hanging, "status = 'sending'");
+
+sub disarmed_ok {
+    my ($server, $database, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $server->raises($database, "SELECT invoke_cron_endpoint('/more')", '55000', "$name: a call raises",
+        message => qr/restored from a dump or copied/, hint => qr/SELECT wee5_cron\.arm\(\);/);
+    $server->poll_query_until('postgres',
+        "SELECT last_error LIKE 'disarmed: %SELECT wee5_cron.arm()' AND state = 'blocked' FROM wee5_cron.worker_slots() s JOIN pg_database d ON d.oid = datid WHERE datname = '$database'");
+    fields_are($server->one_row($database, "SELECT state, last_error FROM wee5_cron.worker WHERE datname = '$database'"),
+        { state => 'blocked', last_error => qr/^disarmed: .*arm\(\)$/ }, "$name: the worker says why it stands still");
+    my $line = $server->one_row($database, "SELECT * FROM wee5_cron.doctor() WHERE check_name = 'armed'");
+    fields_are($line, { status => 'error', detail => qr/2 are queued$/, hint => qr/^SELECT wee5_cron\.arm\(\);$/m }, "$name: doctor() says so");
+    is($server->safe_psql($database, 'SELECT wee5_cron.harvest()'), 0, "$name: harvest() books nothing");
+    return;
+}
+
+# worker_slots() is asked in the database postgres.
+$node->safe_psql('postgres', 'CREATE EXTENSION wee5_cron');
+
+# Restored beside the original, whose queue goes on meanwhile.
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->configure('restored', api_url => $receiver->url . '/restored', secret => 'the secret');
+command_ok([ qw(pg_dump -Fc -f), "$tmp/dump", $node->connstr('app') ], 'pg_dump');
+command_ok([ qw(pg_restore --exit-on-error -d), $node->connstr('restored'), "$tmp/dump" ], 'pg_restore');
+$node->wait_for_worker('restored');
+disarmed_ok($node, 'restored', 'restored');
+# What pg_net had would be looked for in vain, and be booked as lost.
+$node->safe_psql('restored', "UPDATE wee5_cron.invocation SET transport = 'pg_net' WHERE id = $hanging");
+is($node->safe_psql('restored', 'SELECT wee5_cron.harvest()'), 0, 'a call of pg_net stands still as well');
+$node->safe_psql('restored', "UPDATE wee5_cron.invocation SET transport = 'builtin' WHERE id = $hanging");
+
+# A copy of the files has another oid.
+$node->safe_psql('postgres', 'CREATE DATABASE copied TEMPLATE app');
+$node->configure('copied', api_url => $receiver->url . '/copied', secret => 'the secret');
+$node->wait_for_worker('copied');
+disarmed_ok($node, 'copied', 'copied');
+
+# The original is not touched by any of it.
+$receiver->release_for_good;
+is($node->finished('app', $queued)->{status}, 'succeeded', 'the original goes on');
+is(scalar(() = $receiver->requests(qr{^/(?:restored|copied)/})), 0, 'nothing came from the others');
+
+# arm() is for who operates.
+$node->raises('restored', 'SELECT wee5_cron.arm()', '42501', 'who only calls cannot arm', role => 'caller');
+$node->psql_as('operator', $_, 'SELECT wee5_cron.arm()') for qw(restored copied);
+for my $database (qw(restored copied)) {
+    is($node->finished($database, $queued)->{status}, 'succeeded', "$database, armed: what was queued is sent");
+    is($node->finished($database, $node->call($database, '/new'))->{status}, 'succeeded', '... and calls are made');
+    is($node->safe_psql($database, "SELECT status FROM wee5_cron.doctor() WHERE check_name = 'armed'"), 'ok', '... doctor() is content');
+    is($node->safe_psql($database, "SELECT coalesce(last_error, '') FROM wee5_cron.worker WHERE datname = '$database'"), '', '... so is the worker');
+    is($node->safe_psql($database, 'SELECT armed_by FROM wee5_cron.armed'), 'operator', '... one row says who did it');
+}
+$node->safe_psql('restored', 'SELECT wee5_cron.arm()');
+is($node->safe_psql('restored', 'SELECT armed_by FROM wee5_cron.armed'), 'operator', 'arm() once more changes nothing');
+
+# In the same transaction as the first call.
+$node->safe_psql('postgres', 'CREATE DATABASE copied_again TEMPLATE app');
+$node->configure('copied_again', api_url => $receiver->url, secret => 'the secret');
+like($node->safe_psql('copied_again', "BEGIN; SELECT wee5_cron.arm(); SELECT invoke_cron_endpoint('/x') > 0; ROLLBACK"), qr/^t$/m,
+    'arm() counts in its own transaction');
+$node->raises('copied_again', "SELECT invoke_cron_endpoint('/x')", '55000', '... and not after its rollback');
+
+# CREATE EXTENSION anew is no restore.
+$node->safe_psql('copied_again', "DROP EXTENSION wee5_cron; CREATE EXTENSION wee5_cron");
+is($node->finished('copied_again', $node->call('copied_again', '/anew'))->{status}, 'succeeded', 'CREATE EXTENSION arms');
+
+# A new name.
+$node->safe_psql('postgres', 'ALTER DATABASE app RENAME TO renamed');
+is($node->finished('renamed', $node->call('renamed', '/renamed'))->{status}, 'succeeded', 'a database with a new name stays armed');
+
+# Promotion.
+$node->backup('base');
+my $standby = Wee5Cron::Node->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+$node->wait_for_catchup($standby);
+$node->stop;
+$standby->promote;
+$standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
+is($standby->finished('renamed', $standby->call('renamed', '/promoted'))->{status}, 'succeeded', 'a promoted standby stays armed');
+
+$_->log_is_sane($_->name . ': the log tells of no crash') for $node, $standby;
+done_testing();
