@@ -470,6 +470,7 @@ void handle_interrupts() {
     if (retry_at_us == PG_INT64_MAX) {
       // What kept it from working may be over.
       retry_at_us = 0;
+      watch.at_us = now_us();
       registry_set_error(slot, "");
     }
   }
