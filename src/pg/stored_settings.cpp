@@ -52,6 +52,37 @@ void keep_app_setting(const char* name, const char* value, void* arg) {
   if (pg_strcasecmp(name, "wee5_cron.vault_cron_secret") == 0) *target->vault_cron_secret = pstrdup(value);
 }
 
+// What is stored for this pair goes to its level of each setting; InvalidOid: for all.
+AppTarget target_of(StoredSettings* settings, Oid database, Oid role) {
+  char* StoredValue::*for_all = OidIsValid(database) ? &StoredValue::database : &StoredValue::all;
+  char* StoredValue::*for_role = OidIsValid(database) ? &StoredValue::role_in_database : &StoredValue::role;
+  char* StoredValue::*level = OidIsValid(role) ? for_role : for_all;
+  return {&(settings->api_url.*level), &(settings->cron_secret.*level), &(settings->vault_api_url.*level),
+          &(settings->vault_cron_secret.*level)};
+}
+
+void read_by_index(Relation relation, Snapshot snapshot, Oid database, Oid role, StoredSettings* settings) {
+  AppTarget target = target_of(settings, database, role);
+  visit_entries(relation, snapshot, database, role, keep_app_setting, &target);
+}
+
+// Every call on a busy server reads them. One look at a small table costs less than four descents of its index.
+constexpr BlockNumber kFewPages = 4;
+
+void read_whole_table(Relation relation, Snapshot snapshot, Oid role, StoredSettings* settings) {
+  SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, snapshot, 0, nullptr);
+  for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple); tuple = systable_getnext(scan)) {
+    Form_pg_db_role_setting form = reinterpret_cast<Form_pg_db_role_setting>(GETSTRUCT(tuple));
+    if (OidIsValid(form->setdatabase) && form->setdatabase != MyDatabaseId) continue;
+    if (OidIsValid(form->setrole) && form->setrole != role) continue;
+    AppTarget target = target_of(settings, form->setdatabase, form->setrole);
+    bool is_null;
+    Datum config = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig, RelationGetDescr(relation), &is_null);
+    if (!is_null) visit_config(config, keep_app_setting, &target);
+  }
+  systable_endscan(scan);
+}
+
 void keep_worker_setting(const char* name, const char* value, void* arg) {
   WorkerSettings* settings = static_cast<WorkerSettings*>(arg);
   const char* hint = nullptr;
@@ -88,16 +119,15 @@ bool is_set(const StoredValue* value) {
 void read_stored_settings_at(Snapshot snapshot, Oid role, StoredSettings* settings) {
   memset(settings, 0, sizeof(*settings));
   Relation relation = table_open(DbRoleSettingRelationId, AccessShareLock);
-  auto visit = [relation, snapshot, settings](Oid database, Oid of_role, char* StoredValue::*level) {
-    AppTarget target = {&(settings->api_url.*level), &(settings->cron_secret.*level), &(settings->vault_api_url.*level),
-                        &(settings->vault_cron_secret.*level)};
-    visit_entries(relation, snapshot, database, of_role, keep_app_setting, &target);
-  };
-  visit(InvalidOid, InvalidOid, &StoredValue::all);
-  visit(MyDatabaseId, InvalidOid, &StoredValue::database);
-  if (OidIsValid(role)) {
-    visit(InvalidOid, role, &StoredValue::role);
-    visit(MyDatabaseId, role, &StoredValue::role_in_database);
+  if (RelationGetNumberOfBlocks(relation) <= kFewPages) {
+    read_whole_table(relation, snapshot, role, settings);
+  } else {
+    read_by_index(relation, snapshot, InvalidOid, InvalidOid, settings);
+    read_by_index(relation, snapshot, MyDatabaseId, InvalidOid, settings);
+    if (OidIsValid(role)) {
+      read_by_index(relation, snapshot, InvalidOid, role, settings);
+      read_by_index(relation, snapshot, MyDatabaseId, role, settings);
+    }
   }
   table_close(relation, AccessShareLock);
 }

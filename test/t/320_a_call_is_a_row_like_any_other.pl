@@ -299,9 +299,24 @@ session_raises("SELECT set_config('app.settings.api_url', 'ftp://session.example
 
 # A session that made its first call as one role goes on as another.
 other_session("CREATE ROLE web LOGIN; ALTER ROLE web SET app.settings.api_url = 'ftp://web.example'; SELECT wee5_cron.grant_to('web', 'call')");
-session_raises(q{SET SESSION AUTHORIZATION web; SELECT invoke_cron_endpoint('/status/200')}, qr/55000.*web\.example/,
-    "another session_user has that role's settings");
-like(in_session(q{RESET SESSION AUTHORIZATION; SELECT invoke_cron_endpoint('/status/200')}), qr/^\d+$/m, '... and the first one its own');
+other_session("CREATE ROLE here LOGIN; ALTER ROLE here IN DATABASE postgres SET app.settings.api_url = 'ftp://here.example'; SELECT wee5_cron.grant_to('here', 'call')");
+
+sub each_session_user_has_its_own {
+    my ($size) = @_;
+    session_raises(q{SET SESSION AUTHORIZATION web; SELECT invoke_cron_endpoint('/status/200')}, qr/55000.*web\.example/,
+        "$size: another session_user has that role's settings");
+    session_raises(q{RESET SESSION AUTHORIZATION; SET SESSION AUTHORIZATION here; SELECT invoke_cron_endpoint('/status/200')},
+        qr/55000.*here\.example/, '... or those of the role in this database');
+    like(in_session(q{RESET SESSION AUTHORIZATION; SELECT invoke_cron_endpoint('/status/200')}), qr/^\d+$/m, '... and the first one its own');
+}
+each_session_user_has_its_own('few settings');
+# A table of many pages is read by its index.
+other_session(q{DO $$BEGIN FOR i IN 1..200 LOOP
+    EXECUTE format('CREATE ROLE filler_%s', i);
+    EXECUTE format('ALTER ROLE filler_%s SET app.filler = %L', i, repeat('filler ', 100));
+END LOOP; END$$});
+cmp_ok(other_session("SELECT pg_relation_size('pg_db_role_setting') / 8192"), '>', 4, 'pg_db_role_setting has many pages now');
+each_session_user_has_its_own('many settings');
 
 # DROP EXTENSION and CREATE EXTENSION under an open session.
 other_session('DROP EXTENSION wee5_cron; CREATE EXTENSION wee5_cron');
