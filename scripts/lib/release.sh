@@ -23,10 +23,12 @@ check_in_release() {
     return
   fi
   install_missing_packages debootstrap
-  mapfile -t packages < <(. "$here/lib/packages.sh" && versions_of "$release" && packages_for "$@" && echo nodejs)
+  # One chroot for all: what single parts need is in it, too.
+  mapfile -t packages < <(versions_of "$release" && packages_for "${release_parts[@]}" "$@" && echo nodejs)
   say "$release: looking for its chroot in $release_cache; made anew it takes a minute or two"
-  if ! as_root "$release_root" ready "$release_cache" "$release" "$(debian_mirror)" "${packages[@]}" \
-    >"$directory/$release.base" 2>"$log/$release-root" </dev/null; then
+  start_as_root "$directory/$release.base" "$log/$release-root" \
+    "$release_root" ready "$release_cache" "$release" "$(debian_mirror)" "${packages[@]}"
+  if ! wait_for_root; then
     count_failed "$release: its chroot could not be made"
     tail -n 40 "$log/$release-root" | sed 's/^/   | /'
     return
@@ -57,24 +59,38 @@ bring_sources() {
   as_root chown -R 0:0 "$release_scratch/bring"
 }
 
-# Runs a command in the chroot, and shows its output while it goes into the log. In the background, as in_tree() does.
+# Runs a command in the chroot, and shows its output while it goes into the log.
 in_release() {
-  local base=$1 output status=0 sudo=()
+  local base=$1 output=$log/${release_scratch##*/} shown status=0
   shift
-  output=$log/$(basename "$release_scratch")
-  : >"$output"
-  ((EUID == 0)) || sudo=(sudo --)
-  "${sudo[@]}" "$release_root" run "$base" "$release_scratch" "$@" >"$output" 2>&1 </dev/null &
-  release_pid=$!
+  start_as_root "$output" "$output" "$release_root" run "$base" "$release_scratch" "$@"
   tail --pid="$release_pid" --lines=+1 --follow "$output" | sed -u 's/^/   | /' &
-  local shown=$!
-  wait "$release_pid" || status=$?
-  release_pid=''
+  shown=$!
+  wait_for_root || status=$?
   wait "$shown" || true
   return "$status"
 }
 
-# The processes in it end with the one that holds the namespaces, and with them the mounts.
+# start_as_root <file for its output> <file for its errors> <command...>, and the wait for it: in the background, so that
+# a signal ends it at once.
+start_as_root() {
+  local output=$1 errors=$2 sudo=()
+  shift 2
+  ((EUID == 0)) || sudo=(sudo --)
+  : >"$output"
+  : >"$errors"
+  "${sudo[@]}" "$@" >>"$output" 2>>"$errors" </dev/null &
+  release_pid=$!
+}
+
+wait_for_root() {
+  local status=0
+  wait "$release_pid" || status=$?
+  release_pid=''
+  return "$status"
+}
+
+# What runs as root takes its processes along, and with them its mounts.
 end_release() {
   if [[ -n $release_pid ]]; then
     as_root kill "$release_pid" 2>/dev/null || true
