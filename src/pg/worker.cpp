@@ -273,6 +273,7 @@ Turn* new_turn(bool read_ledger) {
   turn->context = turn_context;
   turn->base = process_settings;
   turn->read_ledger = read_ledger;
+  turn->careful = retry_wait_us > 0;
   turn->outlook = outlook;
   return turn;
 }

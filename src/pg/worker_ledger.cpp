@@ -5,6 +5,7 @@
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/kept_plan.h"
 #include "wee5_cron/pg/ledger.h"
+#include "wee5_cron/pg/result_writer.h"
 
 namespace wee5::pg {
 
@@ -19,12 +20,13 @@ SPIPlanPtr unbound_plan = nullptr;
 // unnest() of several arrays is syntax: with a schema before it, it would be a function that does not exist.
 // $1 id, $2 attempt, $3 status, $4 reason, $5 error, $6 hint, $7 http_status, $8 started_at, $9 finished_at, $10 url,
 // $11 content type, $12 body, $13 truncated, $14 dns_ms, $15 connect_ms, $16 tls_ms, $17 first_byte_ms, $18 total_ms:
-// all of them arrays. A result without started_at is of an attempt that was not begun.
+// $19 next_attempt_at: all of them arrays. A result without started_at is of an attempt that was not begun; one with
+// next_attempt_at is not the end of its call.
 constexpr const char* kRecord =
     "WITH result AS ("
-    "  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
+    "  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
     "    AS r(id, attempt, status, reason, error, hint, http_status, started_at, finished_at, url, content_type, body,"
-    "         truncated, dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms)"
+    "         truncated, dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms, next_attempt_at)"
     "), free AS MATERIALIZED ("
     "  SELECT i.id FROM result r JOIN wee5_cron.invocation i ON i.id = r.id WHERE i.finished_at IS NULL"
     "  FOR NO KEY UPDATE OF i SKIP LOCKED"
@@ -32,8 +34,10 @@ constexpr const char* kRecord =
     "  UPDATE wee5_cron.invocation i"
     "  SET status = r.status, reason = r.reason, error = r.error, hint = r.hint, http_status = r.http_status,"
     "      attempts = r.attempt, url = coalesce(r.url, i.url),"
-    "      first_sent_at = coalesce(i.first_sent_at, r.started_at), finished_at = r.finished_at,"
-    "      duration = r.finished_at - coalesce(i.first_sent_at, r.started_at),"
+    "      first_sent_at = coalesce(i.first_sent_at, r.started_at), next_attempt_at = r.next_attempt_at,"
+    "      finished_at = CASE WHEN r.next_attempt_at IS NULL THEN r.finished_at END,"
+    "      duration = CASE WHEN r.next_attempt_at IS NULL"
+    "                      THEN r.finished_at - coalesce(i.first_sent_at, r.started_at) END,"
     "      response_content_type = r.content_type, response_body = r.body, response_truncated = r.truncated"
     "  FROM result r WHERE i.id = r.id AND i.finished_at IS NULL AND i.id IN (SELECT id FROM free)"
     "  RETURNING r.*"
@@ -44,10 +48,11 @@ constexpr const char* kRecord =
     "         first_byte_ms, total_ms"
     "  FROM booked WHERE started_at IS NOT NULL"
     "  ON CONFLICT DO NOTHING";
-constexpr int kRecordColumns = 18;
+constexpr int kRecordColumns = 19;
 
 // $1 ids
-constexpr const char* kLeft = "SELECT id FROM wee5_cron.invocation WHERE id = ANY ($1) AND finished_at IS NULL";
+constexpr const char* kLeft =
+    "SELECT id FROM wee5_cron.invocation WHERE id = ANY ($1) AND finished_at IS NULL AND next_attempt_at IS NULL";
 
 // $1 ids, $2 attempts, $3 started_at, $4 urls
 constexpr const char* kMark =
@@ -111,7 +116,8 @@ void set_result(Column* columns, int row, const delivery::Result* result) {
   bool begun = result->started_us > 0;
   set(&columns[0], row, Int64GetDatum(result->id));
   set(&columns[1], row, Int32GetDatum(result->attempt));
-  set(&columns[2], row, CStringGetTextDatum(outcome->succeeded ? "succeeded" : "failed"));
+  bool again = is_made_again(result);
+  set(&columns[2], row, CStringGetTextDatum(outcome->succeeded ? "succeeded" : again ? "retrying" : "failed"));
   set(&columns[3], row, reason[0] != '\0' ? CStringGetTextDatum(reason) : 0, reason[0] == '\0');
   set_text(&columns[4], row, &outcome->error);
   set_text(&columns[5], row, &outcome->hint);
@@ -131,6 +137,7 @@ void set_result(Column* columns, int row, const delivery::Result* result) {
   set_ms(&columns[15], row, result->timings.tls_ms);
   set_ms(&columns[16], row, result->timings.first_byte_ms);
   set_ms(&columns[17], row, result->timings.total_ms);
+  set(&columns[18], row, TimestampTzGetDatum(timestamp_of_unix_us(result->retry_at_us)), !again);
 }
 
 void execute(SPIPlanPtr plan, Datum* values, int expected) {
@@ -146,13 +153,15 @@ void book_lost_attempt(int64 id, int attempt) {
   execute(kept_plan(&lost_plan, kLost, 2, types), values, SPI_OK_INSERT);
 }
 
-int record_results(const delivery::Result* results, int count, int64* locked) {
-  static const Oid types[kRecordColumns] = {INT8OID, INT4OID,        TEXTOID,        TEXTOID,   TEXTOID,   TEXTOID,
-                                            INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,   TEXTOID,   TEXTOID,
-                                            BOOLOID, FLOAT4OID,      FLOAT4OID,      FLOAT4OID, FLOAT4OID, FLOAT4OID};
+namespace {
+
+int record_by_statement(const delivery::Result* results, const int* chosen, int count, int64* locked) {
+  static const Oid types[kRecordColumns] = {
+      INT8OID, INT4OID, TEXTOID, TEXTOID,   TEXTOID,   TEXTOID,   INT4OID,   TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
+      TEXTOID, TEXTOID, BOOLOID, FLOAT4OID, FLOAT4OID, FLOAT4OID, FLOAT4OID, FLOAT4OID,      TIMESTAMPTZOID};
   Column columns[kRecordColumns];
   for (Column& column : columns) column = make_column(count);
-  for (int row = 0; row < count; ++row) set_result(columns, row, &results[row]);
+  for (int row = 0; row < count; ++row) set_result(columns, row, &results[chosen[row]]);
   Oid array_types[kRecordColumns];
   Datum values[kRecordColumns];
   for (int i = 0; i < kRecordColumns; ++i) {
@@ -169,6 +178,18 @@ int record_results(const delivery::Result* results, int count, int64* locked) {
     locked[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null));
   }
   return left;
+}
+
+}  // namespace
+
+int record_results(const delivery::Result* results, int count, bool directly, int64* locked) {
+  bool* left = static_cast<bool*>(palloc(sizeof(bool) * static_cast<Size>(count)));
+  if (!directly || !write_results(results, count, left)) memset(left, true, sizeof(bool) * static_cast<Size>(count));
+  int* chosen = static_cast<int*>(palloc(sizeof(int) * static_cast<Size>(count)));
+  int chosen_count = 0;
+  for (int i = 0; i < count; ++i)
+    if (left[i]) chosen[chosen_count++] = i;
+  return chosen_count == 0 ? 0 : record_by_statement(results, chosen, chosen_count, locked);
 }
 
 void mark_sending(const delivery::OnTheWire* calls, int count) {

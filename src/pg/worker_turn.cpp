@@ -66,7 +66,7 @@ bool record_and_mark(Turn* turn) {
   if (result_count > 0) {
     turn->locked =
         static_cast<int64*>(MemoryContextAlloc(turn->context, sizeof(int64) * static_cast<Size>(result_count)));
-    turn->locked_count = record_results(results, result_count, turn->locked);
+    turn->locked_count = record_results(results, result_count, !turn->careful, turn->locked);
   }
   if (call_count > 0) mark_sending(calls, call_count);
   return result_count > 0;

@@ -16,6 +16,7 @@ extern "C" {
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/dependency.h"
+#include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
@@ -203,6 +204,36 @@ inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot sn
   return index_beginscan(heap, index, snapshot, nullptr, keys, 0);
 #else
   return index_beginscan(heap, index, snapshot, keys, 0);
+#endif
+}
+
+// Updates a row as the snapshot sees it; false where somebody has it locked or has changed it. Never waits.
+inline bool update_unless_locked(Relation relation, ItemPointer row, TupleTableSlot* changed, Snapshot snapshot,
+                                 bool* needs_indexes) {
+  TM_FailureData failure;
+  LockTupleMode mode;
+#if PG_VERSION_NUM >= 160000
+  TU_UpdateIndexes indexes;
+#else
+  bool indexes;
+#endif
+  TM_Result result = table_tuple_update(relation, row, changed, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
+                                        false, &failure, &mode, &indexes);
+#if PG_VERSION_NUM >= 160000
+  // Entries of summarizing indexes alone would do for TU_Summarizing; nobody puts a BRIN index there.
+  *needs_indexes = indexes != TU_None;
+#else
+  *needs_indexes = indexes;
+#endif
+  return result == TM_Ok;
+}
+
+inline void finish_index_inserts(Relation index, IndexInfo* info) {
+#if PG_VERSION_NUM >= 170000
+  index_insert_cleanup(index, info);
+#else
+  (void)index;
+  (void)info;
 #endif
 }
 

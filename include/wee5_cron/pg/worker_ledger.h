@@ -64,8 +64,9 @@ void ask_for_round(Outlook* outlook, int64 from);
 bool something_new(const Outlook* outlook);
 
 // Books results: invocation and attempt rows. Rows that are gone or have ended meanwhile are skipped. Of rows that
-// somebody else holds locked the ids go into `locked`, which has room for `count`; returns how many.
-int record_results(const delivery::Result* results, int count, int64* locked);
+// somebody else holds locked the ids go into `locked`, which has room for `count`; returns how many. `directly`:
+// without a statement where that can be.
+int record_results(const delivery::Result* results, int count, bool directly, int64* locked);
 // status = sending for calls that are on the wire for longer than a moment.
 void mark_sending(const delivery::OnTheWire* calls, int count);
 // Reads due calls, a limited number a time: announced ones, then routes that run low, then on with the round; each

@@ -1,0 +1,124 @@
+# What others do with the ledger while calls are delivered: they lock rows, keep old snapshots, commit ids out of order, put
+# triggers and indexes on its tables, write rows themselves. And many calls at once, through all of it.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node     = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => $receiver->url, secret => 'the secret');
+
+my $hanging = 0;
+my $calls   = 'SELECT count(public.invoke_cron_endpoint(%s)) FROM generate_series(1, %d) AS i';
+
+sub all_succeeded {
+    my ($count, $where, $name) = @_;
+    ok($node->poll_query_until('postgres',
+            "SELECT count(*) = $count FROM wee5_cron.invocation WHERE $where AND status = 'succeeded'"),
+        "$name: succeeded");
+    is($node->safe_psql('postgres',
+            "SELECT count(*), count(DISTINCT (invocation_id, attempt)) FROM wee5_cron.attempt
+             WHERE invocation_id IN (SELECT id FROM wee5_cron.invocation WHERE $where)"),
+        "$count|$count", '... each booked once');
+    return;
+}
+
+sub sent_once {
+    my ($path, $count, $name) = @_;
+    my %keys = map { $_->{headers}{'idempotency-key'} => 1 } my @requests = $receiver->requests($path);
+    is(scalar(@requests), $count, "$name: as many requests as calls");
+    is(scalar(keys %keys), $count, '... each with a key of its own');
+    return;
+}
+
+# A call that is on the wire until the receiver is told to answer.
+sub hanging_call {
+    my ($path) = @_;
+    my $id = $node->call('postgres', $path);
+    $receiver->wait_for_requests('/hang', 1 + $hanging++);
+    return $id;
+}
+
+# A row that somebody holds locked keeps its own result waiting, and nobody else's.
+my $holder = $node->background_psql('postgres');
+my $id     = hanging_call('/hang?locked');
+$holder->query_safe("BEGIN; SELECT id FROM wee5_cron.invocation WHERE id = $id FOR UPDATE");
+$receiver->release;
+$node->safe_psql('postgres', sprintf($calls, "'/beside'", 200));
+all_succeeded(200, "endpoint_path = '/beside'", 'beside a locked row');
+is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE id = $id AND finished_at IS NULL"),
+    'queued', 'the result of the locked row waits');
+ok($node->poll_query_until('postgres', "SELECT state = 'idle' FROM wee5_cron.worker WHERE datname = 'postgres'"),
+    'the worker is not blocked');
+$holder->query_safe('COMMIT');
+all_succeeded(1, "id = $id", 'when it is let go');
+is(scalar($receiver->requests('/hang')), 1, '... without a second request');
+
+# A foreign key of somebody's table holds rows, too, but not so that they could not be booked.
+$node->safe_psql('postgres', 'CREATE TABLE refers (id bigint REFERENCES wee5_cron.invocation)');
+$id = hanging_call('/hang?referred');
+$holder->query_safe("BEGIN; INSERT INTO refers VALUES ($id)");
+$receiver->release;
+all_succeeded(1, "id = $id", 'a row that a foreign key refers to');
+$holder->query_safe('ROLLBACK');
+$node->safe_psql('postgres', 'DROP TABLE refers');
+
+# An old snapshot: nothing that ended can be removed from the index. Then ids that commit out of order.
+$holder->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+$node->safe_psql('postgres', sprintf($calls, "'/old'", 2000));
+all_succeeded(2000, "endpoint_path = '/old'", 'with an old snapshot');
+my $early = $node->background_psql('postgres');
+$early->query_safe("BEGIN; SELECT public.invoke_cron_endpoint('/old?early')");
+$node->safe_psql('postgres', sprintf($calls, "'/old?late'", 500));
+all_succeeded(500, "endpoint_path = '/old?late'", 'committed first');
+$early->query_safe('COMMIT');
+all_succeeded(1, "endpoint_path = '/old?early'", 'a lower id that commits later');
+$node->safe_psql('postgres', sprintf($calls, "'/path/' || i", 3000));
+all_succeeded(3000, "endpoint_path LIKE '/path/%'", 'as many paths as calls');
+$holder->query_safe('COMMIT');
+sent_once('/old', 2501, 'all of them');
+
+# A trigger of the user's fires for each, though the worker writes without statements where nobody looks.
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE seen (id bigint, status text);
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN INSERT INTO public.seen VALUES (NEW.id, NEW.status); RETURN NEW; END $$;
+CREATE TRIGGER see AFTER UPDATE ON wee5_cron.invocation FOR EACH ROW EXECUTE FUNCTION see();
+GRANT INSERT ON seen TO PUBLIC;
+SQL
+$node->safe_psql('postgres', sprintf($calls, "'/watched'", 300));
+all_succeeded(300, "endpoint_path = '/watched'", 'under a trigger');
+is($node->safe_psql('postgres', "SELECT count(DISTINCT id) FROM seen WHERE status = 'succeeded'"), 300, 'it fired for each');
+$node->safe_psql('postgres', 'DROP TRIGGER see ON wee5_cron.invocation');
+
+# An index of the user's is kept up, and holds what the table holds.
+$node->safe_psql('postgres', 'CREATE INDEX mine ON wee5_cron.invocation (status, lower(endpoint_path)) WHERE finished_at IS NOT NULL');
+$node->safe_psql('postgres', sprintf($calls, "'/Indexed'", 300));
+all_succeeded(300, "endpoint_path = '/Indexed'", 'with an index of the user');
+is($node->safe_psql('postgres',
+        "SET enable_seqscan = off; SET enable_bitmapscan = off;
+         SELECT count(*) FROM wee5_cron.invocation
+         WHERE status = 'succeeded' AND lower(endpoint_path) = '/indexed' AND finished_at IS NOT NULL"),
+    300, 'it finds them');
+
+# Rows that somebody wrote into the ledger himself are found without another call.
+$node->safe_psql('postgres', sprintf($calls, "'/by-function'", 1));
+$node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport) SELECT '/by-hand', 'builtin' FROM generate_series(1, 20)");
+$node->safe_psql('postgres', sprintf($calls, "'/by-function'", 1));
+all_succeeded(20, "endpoint_path = '/by-hand'", 'written by hand');
+
+# Autovacuum is told what the worker wrote.
+ok($node->poll_query_until('postgres',
+        "SELECT n_tup_upd >= 6000 FROM pg_stat_user_tables WHERE relid = 'wee5_cron.invocation'::regclass"),
+    'autovacuum is told what the worker writes');
+$node->safe_psql('postgres', 'CREATE EXTENSION amcheck');
+is($node->safe_psql('postgres', <<'SQL'), "t\n0\n0", 'tables and indexes are sound');
+SELECT count(bt_index_check(i.indexrelid, true)) > 4 FROM pg_index i
+WHERE i.indrelid IN ('wee5_cron.invocation'::regclass, 'wee5_cron.attempt'::regclass);
+SELECT count(*) FROM verify_heapam('wee5_cron.invocation');
+SELECT count(*) FROM verify_heapam('wee5_cron.attempt');
+SQL
+
+$node->log_is_sane;
+$_->quit for $holder, $early;
+done_testing();
