@@ -67,6 +67,9 @@ BEGIN
                  format('the worker (pid %s) is %s', worker.pid, worker.state)
                  || coalesce(': ' || wee5_cron.doctor_redact(worker.last_error), ''),
                  CASE WHEN worker.state = 'incompatible' THEN wee5_cron.doctor_comment('See the line library_version.')
+                      WHEN worker.last_error !~ '\mlock' THEN
+                        wee5_cron.doctor_comment('Nothing is lost: answers are kept, nothing new is sent, and it goes on '
+                                                 'by itself when that is mended. A full disk needs room.')
                       ELSE 'SELECT pid, usename, state, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM '
                            'pg_locks WHERE relation IN (''wee5_cron.invocation''::regclass, '
                            '''wee5_cron.attempt''::regclass) AND mode NOT IN (''AccessShareLock'', ''RowExclusiveLock''));'

@@ -330,7 +330,8 @@ void try_locked_again() {
 }
 
 void take_turn(bool read_ledger) {
-  set_state(WorkerState::kSending);
+  // A try after one that failed is no work yet: who looks meanwhile is told what is the matter.
+  if (retry_wait_us == 0) set_state(WorkerState::kSending);
   pgstat_report_activity(STATE_RUNNING, "recording results and reading due calls");
   int64 began_us = now_us();
   if (unflushed != InvalidXLogRecPtr) XLogFlush(unflushed);

@@ -209,6 +209,14 @@ sub block_the_wire {
     return $id;
 }
 
+# As a power cut would: nothing is written any more, and the server starts again.
+sub restart_immediately {
+    my ($self) = @_;
+    $self->stop('immediate');
+    $self->start;
+    return;
+}
+
 # What no test wants to find in the server's log.
 sub log_is_sane {
     my ($self, $name) = @_;

@@ -111,6 +111,25 @@ sub requests {
     return grep { ref $path ? $_->{path} =~ $path : $_->{path} eq $path } @requests;
 }
 
+# Every request so far in few words: url, key (its Idempotency-Key), id (of the invocation). Reads only what is new: made
+# for thousands of them.
+sub deliveries {
+    my ($self) = @_;
+    open my $file, '<', $self->{records} or die "$self->{records}: $!";
+    seek $file, $self->{read_to} // 0, 0;
+    while (my $line = <$file>) {
+        last unless $line =~ /\n\z/;
+        $self->{read_to} = tell $file;
+        next unless $line =~ /^\{"event":"request"/;
+        my ($url) = $line =~ /"url":"([^"]*)"/;
+        my ($key) = $line =~ /"idempotency-key":"([^"]*)"/;
+        my ($id)  = $line =~ /"x-wee5-cron-invocation":"(\d+)"/;
+        push @{ $self->{deliveries} }, { url => $url, key => $key, id => $id };
+    }
+    close $file;
+    return $self->{deliveries} //= [];
+}
+
 # Waits until `count` (1) requests of the path have come; returns them.
 sub wait_for_requests {
     my ($self, $path, $count) = @_;
