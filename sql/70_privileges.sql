@@ -68,6 +68,7 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.next_runs(text, integer)',
     'EXECUTE ON FUNCTION wee5_cron.run_now(text)', 'EXECUTE ON FUNCTION wee5_cron.harvest()',
     'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text)', 'EXECUTE ON FUNCTION wee5_cron.arm()',
+    'EXECUTE ON FUNCTION wee5_cron.prune()', 'EXECUTE ON FUNCTION wee5_cron.prune_cron_history(interval)',
     'EXECUTE ON FUNCTION wee5_cron.grant_to(regrole, text)'];
   grants text[];
   privilege text;

@@ -83,27 +83,40 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_last_outcome() IS 'Internal, of doctor(): the newest outcome of each job and path';
 
--- Nothing throws the past away by itself.
+-- How much of the past there is, and whether what is over goes.
 CREATE FUNCTION wee5_cron.doctor_history(max_bytes bigint DEFAULT 1073741824, max_age interval DEFAULT '90 days')
   RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   bytes bigint := pg_total_relation_size('wee5_cron.invocation') + pg_total_relation_size('wee5_cron.attempt');
-  oldest timestamptz := (SELECT i.requested_at FROM wee5_cron.invocation i ORDER BY i.id LIMIT 1);
-  said text := format('the ledger takes %s%s', pg_size_pretty(bytes),
-                      coalesce(to_char(oldest, '", its oldest call is of "YYYY-MM-DD'), ''));
+  keep_succeeded constant interval := wee5_cron.kept_for('wee5_cron.keep_succeeded');
+  keep_failed constant interval := wee5_cron.kept_for('wee5_cron.keep_failed');
+  said text := format('the ledger takes %s; calls that succeeded are kept %s, others %s', pg_size_pretty(bytes),
+                      coalesce('for ' || justify_interval(keep_succeeded), 'for ever'),
+                      coalesce('for ' || justify_interval(keep_failed), 'for ever'));
+  -- A day late is what the worker may be in trouble for; the newest calls of each route stay by right.
+  overdue constant timestamptz := (
+    SELECT min(i.finished_at)
+    FROM (SELECT * FROM wee5_cron.invocation o ORDER BY o.id LIMIT 1000) i
+    WHERE i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END < now() - interval '1 day'
+      AND NOT EXISTS (SELECT FROM wee5_cron.newest_call n
+                      WHERE n.route = split_part(i.endpoint_path, '?', 1) AND n.job_name = coalesce(i.job_name, '')
+                        AND i.id IN (n.run_id, n.success_id)));
+  oldest timestamptz;
 BEGIN
-  IF bytes <= max_bytes AND (oldest IS NULL OR oldest >= now() - max_age) THEN
-    RETURN NEXT ('ledger_history', 'ok', said, NULL)::wee5_cron.finding;
-  ELSE
+  IF overdue IS NOT NULL THEN
+    RETURN NEXT ('ledger_history', 'warning', said || to_char(overdue, '"; but there are older ones, of "YYYY-MM-DD'),
+                 E'SELECT wee5_cron.prune();\nVACUUM wee5_cron.invocation, wee5_cron.attempt;\n'
+                 '-- the worker does so by itself; where there is none, let a job do it every night')::wee5_cron.finding;
+  ELSIF bytes > max_bytes THEN
     RETURN NEXT ('ledger_history', 'warning', said,
-                 E'WITH old AS (DELETE FROM wee5_cron.invocation WHERE finished_at < now() - interval ''30 days'' '
-                 'RETURNING id)\n'
-                 '  DELETE FROM wee5_cron.attempt a USING old WHERE a.invocation_id = old.id;\n'
-                 'VACUUM wee5_cron.invocation, wee5_cron.attempt;\n'
-                 '-- README, "Reading the ledger", has a job that does so every night; VACUUM FULL gives the disk '
-                 'space back, while calls wait')::wee5_cron.finding;
+                 format(E'ALTER DATABASE %I SET wee5_cron.keep_succeeded = ''1d'';\n'
+                        E'VACUUM wee5_cron.invocation, wee5_cron.attempt;\n'
+                        '-- the worker deletes what is over then; VACUUM FULL gives the disk space back, while calls wait',
+                        current_database()))::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('ledger_history', 'ok', said, NULL)::wee5_cron.finding;
   END IF;
 
   IF NOT wee5_cron.pg_cron_installed() THEN
@@ -111,18 +124,23 @@ BEGIN
     RETURN;
   END IF;
   bytes := pg_total_relation_size('cron.job_run_details');
-  EXECUTE 'SELECT coalesce(d.start_time, d.end_time) FROM cron.job_run_details d ORDER BY d.runid LIMIT 1' INTO oldest;
+  -- The newest run of a job is its last, however old.
+  EXECUTE $query$
+    SELECT coalesce(d.start_time, d.end_time) FROM cron.job_run_details d
+    WHERE NOT EXISTS (SELECT FROM (SELECT max(n.runid) AS runid FROM cron.job_run_details n GROUP BY n.jobid) newest
+                      WHERE newest.runid = d.runid)
+    ORDER BY d.runid LIMIT 1
+  $query$ INTO oldest;
   said := format('pg_cron''s history takes %s%s', pg_size_pretty(bytes),
                  coalesce(to_char(oldest, '", its oldest run is of "YYYY-MM-DD'), ''));
   IF bytes <= max_bytes AND (oldest IS NULL OR oldest >= now() - max_age) THEN
     RETURN NEXT ('pg_cron_history', 'ok', said, NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('pg_cron_history', 'warning', said,
-                 E'DELETE FROM cron.job_run_details WHERE end_time < now() - interval ''30 days'';\n'
-                 'VACUUM cron.job_run_details;\n'
+                 E'SELECT wee5_cron.prune_cron_history(''30 days'');\nVACUUM cron.job_run_details;\n'
                  '-- README, "Reading the ledger", has a job that does so every night')::wee5_cron.finding;
   END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_history(bigint, interval) IS
-  'Internal, of doctor(): how much the ledger and pg_cron''s history take, and how far they reach back';
+  'Internal, of doctor(): how much the ledger and pg_cron''s history take, and whether what is over goes';

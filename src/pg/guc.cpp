@@ -8,6 +8,8 @@ int guc_request_timeout = 60'000;
 int guc_connect_timeout = 5'000;
 int guc_max_in_flight = 256;
 int guc_max_response_bytes = 8'192;
+int guc_keep_succeeded = 7 * 24 * 60;
+int guc_keep_failed = 30 * 24 * 60;
 char* guc_ca_file = nullptr;
 bool guc_allow_plain_http = false;
 bool guc_default_jobs = true;
@@ -113,6 +115,17 @@ void define_timeouts() {
                           nullptr);
 }
 
+// Minutes: 30 days do not fit into milliseconds.
+void define_retention() {
+  DefineCustomIntVariable("wee5_cron.keep_succeeded", "How long calls that succeeded stay in the ledger.",
+                          "-1: for ever. The newest run and the newest success of each route stay.",
+                          &guc_keep_succeeded, 7 * 24 * 60, -1, INT_MAX, PGC_SUSET, GUC_UNIT_MIN, nullptr, nullptr,
+                          nullptr);
+  DefineCustomIntVariable("wee5_cron.keep_failed", "How long all other calls that have ended stay in the ledger.",
+                          "-1: for ever. The newest run and the newest success of each route stay.", &guc_keep_failed,
+                          30 * 24 * 60, -1, INT_MAX, PGC_SUSET, GUC_UNIT_MIN, nullptr, nullptr, nullptr);
+}
+
 void define_delivery_settings() {
   DefineCustomEnumVariable("wee5_cron.transport", "What carries the calls.",
                            "auto: pg_net where it is installed in this database and its worker lives, else builtin.",
@@ -139,6 +152,7 @@ void define_settings() {
   preloaded = process_shared_preload_libraries_in_progress;
 
   define_delivery_settings();
+  define_retention();
   define_vault_names();
   DefineCustomBoolVariable("wee5_cron.default_jobs", "CREATE EXTENSION registers the three default jobs.", nullptr,
                            &guc_default_jobs, true, PGC_SUSET, 0, nullptr, nullptr, nullptr);

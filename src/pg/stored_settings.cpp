@@ -97,6 +97,10 @@ void keep_worker_setting(const char* name, const char* value, void* arg) {
     settings->max_in_flight = number;
   else if (pg_strcasecmp(name, "wee5_cron.max_response_bytes") == 0 && parse_int(value, &number, GUC_UNIT_BYTE, &hint))
     settings->max_response_bytes = number;
+  else if (pg_strcasecmp(name, "wee5_cron.keep_succeeded") == 0 && parse_int(value, &number, GUC_UNIT_MIN, &hint))
+    settings->keep_succeeded_min = number;
+  else if (pg_strcasecmp(name, "wee5_cron.keep_failed") == 0 && parse_int(value, &number, GUC_UNIT_MIN, &hint))
+    settings->keep_failed_min = number;
   else if (pg_strcasecmp(name, "wee5_cron.allow_plain_http") == 0 && parse_bool(value, &truth))
     settings->allow_plain_http = truth;
   else if (pg_strcasecmp(name, "wee5_cron.ca_file") == 0)
@@ -177,6 +181,8 @@ void settings_of_process(WorkerSettings* settings) {
   settings->connect_timeout_ms = guc_connect_timeout;
   settings->max_in_flight = guc_max_in_flight;
   settings->max_response_bytes = guc_max_response_bytes;
+  settings->keep_succeeded_min = guc_keep_succeeded;
+  settings->keep_failed_min = guc_keep_failed;
   settings->allow_plain_http = guc_allow_plain_http;
   strlcpy(settings->ca_file, guc_ca_file != nullptr ? guc_ca_file : "", sizeof(settings->ca_file));
 }

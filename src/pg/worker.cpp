@@ -13,6 +13,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/guc.h"
+#include "wee5_cron/pg/history.h"
 #include "wee5_cron/pg/setting_candidates.h"
 #include "wee5_cron/pg/stored_settings.h"
 #include "wee5_cron/pg/worker_registry.h"
@@ -67,6 +68,8 @@ struct Chore {
 Chore harvest = {"harvest pg_net's answers", run_harvest_transaction, 0, 0};
 Chore runs = {"look up pg_cron's runs", run_bind_transaction, 0, 0};
 Chore watch = {"look for missed runs", run_watch_transaction, 1, 0};  // what the server missed while it was down
+Chore history = {"delete what the ledger keeps no longer", [] { return run_history_transaction(&process_settings); }, 1,
+                 0};
 
 bool due(int64 at_us, int64 now) { return at_us != 0 && at_us <= now; }
 
@@ -306,6 +309,7 @@ void follow_up(const Turn* turn) {
   if (turn->due.committed_at != InvalidXLogRecPtr) XLogFlush(turn->due.committed_at);
   if (turn->runs_unbound && runs.at_us == 0) runs.at_us = now_us();
   if (turn->pg_net_outstanding && harvest.at_us == 0) harvest.at_us = now_us() + kChoreAgainUs;
+  history.at_us = history_due_us(&turn->settings, history.at_us);
   outlook = turn->outlook;
   note_round(something_new(&outlook) || outlook.under_way);
   settings_read_us = now_us();
@@ -386,8 +390,10 @@ long wait_time(const Need* need) {
     sooner(locked_at_us);
     sooner(round_wanted_at_us);
   }
-  for (const Chore* chore : {&runs, &harvest, &watch}) sooner(chore->at_us);
-  long wait_ms = wake_us == 0 ? -1 : wake_us <= now ? 0 : static_cast<long>((wake_us - now + 999) / 1000);
+  for (const Chore* chore : {&runs, &harvest, &watch, &history}) sooner(chore->at_us);
+  // No longer than epoll can wait: 24 days.
+  int64 wait_us = Min(wake_us - now, static_cast<int64>(INT_MAX) * 1000 - 999);
+  long wait_ms = wake_us == 0 ? -1 : wait_us <= 0 ? 0 : static_cast<long>((wait_us + 999) / 1000);
   long engine_ms = dispatcher->timeout_ms();
   if (engine_ms >= 0 && (wait_ms < 0 || engine_ms < wait_ms)) wait_ms = engine_ms;
   return wait_ms;
@@ -403,7 +409,7 @@ void work() {
     if (need.write || need.read || due(need.next_write_us, now) || due(need.next_mark_us, now))
       take_turn(need.read || outlook.under_way);
   }
-  for (Chore* chore : {&runs, &harvest, &watch})
+  for (Chore* chore : {&runs, &harvest, &watch, &history})
     if (due(chore->at_us, now)) do_chore(chore);
   publish();
 }

@@ -7,6 +7,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/armed.h"
 #include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/history.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
 #include "wee5_cron/pg/worker_registry.h"
 #include "wee5_cron/pg/worker_turn.h"
@@ -212,5 +213,10 @@ int64 look_at_jobs() {
 int64 run_harvest_transaction() { return run_apart(harvest_answers); }
 int64 run_bind_transaction() { return run_apart(look_up_runs); }
 int64 run_watch_transaction() { return run_apart(look_at_jobs); }
+int64 run_history_transaction(const WorkerSettings* base) {
+  static const WorkerSettings* settings = nullptr;
+  settings = base;
+  return run_apart([] { return prune_some_history(settings); });
+}
 
 }  // namespace wee5::pg

@@ -74,6 +74,7 @@ SQL
 }
 $node->safe_psql('postgres', "SELECT pg_reload_conf()");
 # The secret in pg_cron's message, which quotes the statement.
+$node->safe_psql('postgres', "INSERT INTO cron.job_run_details (runid, jobid, job_pid, database, username, command, status) SELECT -runid, jobid, job_pid, database, username, command, status FROM cron.job_run_details");
 $node->safe_psql('postgres', "UPDATE cron.job_run_details SET return_message = 'LINE 1: SELECT net.http_get(...Bearer $secret' WHERE runid = $run");
 my $text = join "\n", map { "$_->{detail} " . ($_->{hint} // '') } $doctor->lines;
 unlike($text, qr/\Q$secret\E/, "a secret in pg_cron's message is struck out");
@@ -127,10 +128,11 @@ $doctor->red_then_green('namesakes', 'error', qr/"of old"\.invoke_cron_endpoint\
 $doctor->green('ledger_history', 'a small ledger');
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at)
-VALUES ('/old', 'builtin', 'succeeded', now() - interval '100 days', now() - interval '100 days');
+SELECT '/old', 'builtin', 'succeeded', now() - interval '100 days', now() - interval '100 days' FROM generate_series(1, 2);
 INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT id, 1 FROM wee5_cron.invocation WHERE endpoint_path = '/old';
 SQL
-$doctor->red_then_green('ledger_history', 'warning', qr/oldest call is of \d{4}-/, 'a ledger that reaches back for long');
+$doctor->red_then_green('ledger_history', 'warning', qr/kept for 7 days, others for 1 mon; but there are older ones, of \d{4}-/, 'calls that should be gone');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/old'"), 1, '... the newest stays, and may');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)'), 0, '... attempts go with their calls');
 $node->safe_psql('postgres', "UPDATE cron.job_run_details SET start_time = now() - interval '100 days', end_time = now() - interval '100 days'");
 $doctor->red_then_green('pg_cron_history', 'warning', qr/oldest run is of \d{4}-/, "pg_cron's history that reaches back for long");

@@ -14,6 +14,8 @@ extern int guc_request_timeout;
 extern int guc_connect_timeout;
 extern int guc_max_in_flight;
 extern int guc_max_response_bytes;
+extern int guc_keep_succeeded;  // minutes; -1: for ever
+extern int guc_keep_failed;
 extern char* guc_ca_file;
 extern bool guc_allow_plain_http;
 extern bool guc_default_jobs;

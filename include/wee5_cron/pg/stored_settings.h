@@ -45,6 +45,8 @@ struct WorkerSettings {
   int connect_timeout_ms;
   int max_in_flight;
   int max_response_bytes;
+  int keep_succeeded_min;  // -1: for ever
+  int keep_failed_min;
   bool allow_plain_http;
   char ca_file[MAXPGPATH];
 };

@@ -60,5 +60,7 @@ inline constexpr int64 kChoreAgainUs = 1'000'000;  // while something is left
 int64 run_harvest_transaction();                   // books pg_net's answers
 int64 run_bind_transaction();                      // looks up the pg_cron runs of calls that have ended
 int64 run_watch_transaction();                     // looks for runs that pg_cron missed
+// Deletes a little of what the ledger keeps no longer. `base`: as in Turn.
+int64 run_history_transaction(const WorkerSettings* base);
 
 }  // namespace wee5::pg

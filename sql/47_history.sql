@@ -1,0 +1,192 @@
+-- How much of the past is kept. Calls that succeeded stay for wee5_cron.keep_succeeded, all others that have ended for
+-- wee5_cron.keep_failed; besides, of each route the newest run and the newest success, for each job and for calls by hand.
+-- The worker prunes by itself, a few hundred rows a transaction, whenever the time of the oldest row is over.
+--
+-- There is no index for it: it would cost every call. Ids ascend about as time does, so the ledger is walked from its
+-- beginning to where its rows are too young; only what stays longer is met again by the next walk.
+
+-- Which rows stay although their time is over. Up to the highest run_id this was learnt by reading each call once; one
+-- that ended after it was passed is added when its time is over. UNLOGGED: after a crash it is learnt anew.
+CREATE UNLOGGED TABLE wee5_cron.newest_call (
+  route text COLLATE "C",
+  job_name text COLLATE "C",
+  run_id bigint NOT NULL,
+  success_id bigint,
+  PRIMARY KEY (route, job_name)
+);
+COMMENT ON TABLE wee5_cron.newest_call IS 'The newest run and the newest success of each route, which prune() leaves; job_name is empty for calls by hand';
+
+-- Learns from the next page of calls; left: there are more behind it.
+CREATE FUNCTION wee5_cron.note_newest_calls(page_size int, INOUT looked_to bigint, OUT left_over boolean)
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  page record;
+BEGIN
+  looked_to := coalesce(looked_to, (SELECT max(n.run_id) FROM wee5_cron.newest_call n), 0);
+  SELECT count(*) AS calls, max(p.id) AS last INTO page
+  FROM (SELECT i.id FROM wee5_cron.invocation i WHERE i.id > looked_to ORDER BY i.id LIMIT page_size) p;
+  left_over := page.calls = page_size;
+  IF page.calls > 0 THEN
+    INSERT INTO wee5_cron.newest_call AS n (route, job_name, run_id, success_id)
+    SELECT split_part(i.endpoint_path, '?', 1), coalesce(i.job_name, ''), max(i.id),
+           max(i.id) FILTER (WHERE i.status = 'succeeded')
+    FROM wee5_cron.invocation i
+    WHERE i.id > looked_to AND i.id <= page.last AND i.finished_at IS NOT NULL
+    GROUP BY 1, 2
+    ON CONFLICT (route, job_name) DO UPDATE
+    SET run_id = greatest(n.run_id, excluded.run_id), success_id = greatest(n.success_id, excluded.success_id);
+    looked_to := page.last;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.note_newest_calls(int, bigint) IS 'Internal, of prune() and the worker: learns which rows stay';
+
+-- Deletes what is over in the next page of calls. A NULL time to keep: for ever. left_over: what follows may be over, too;
+-- next_due: when the first of the page's other rows will be.
+CREATE FUNCTION wee5_cron.prune_page(page_size int, keep_succeeded interval, keep_failed interval, INOUT walked_to bigint,
+                                     OUT left_over boolean, OUT pruned bigint, OUT next_due timestamptz)
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  shortest constant interval := least(keep_succeeded, keep_failed);
+  page record;
+BEGIN
+  pruned := 0;
+  SELECT count(*) AS calls, max(p.id) AS last, coalesce(bool_or(p.over <= now()), false) AS some_over,
+         -- A call ends after it was made: none of those that were made since can be over.
+         coalesce(bool_or(p.requested_at <= now() - shortest), false) AS some_old,
+         least(min(p.over) FILTER (WHERE p.over > now()),
+               min(p.requested_at + shortest) FILTER (WHERE p.over IS NULL AND p.requested_at > now() - shortest)) AS next_due
+  INTO page
+  FROM (SELECT i.id, i.requested_at,
+               i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END AS over
+        FROM wee5_cron.invocation i WHERE i.id > walked_to ORDER BY i.id LIMIT page_size) p;
+  left_over := page.calls = page_size AND (page.some_old OR page.some_over);
+  next_due := page.next_due;
+  IF page.some_over THEN
+    INSERT INTO wee5_cron.newest_call AS n (route, job_name, run_id, success_id)
+    SELECT split_part(i.endpoint_path, '?', 1), coalesce(i.job_name, ''), max(i.id),
+           max(i.id) FILTER (WHERE i.status = 'succeeded')
+    FROM wee5_cron.invocation i
+    WHERE i.id > walked_to AND i.id <= page.last
+      AND i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END <= now()
+    GROUP BY 1, 2
+    ON CONFLICT (route, job_name) DO UPDATE
+    SET run_id = greatest(n.run_id, excluded.run_id), success_id = greatest(n.success_id, excluded.success_id)
+    WHERE excluded.run_id > n.run_id OR excluded.success_id > coalesce(n.success_id, 0);
+
+    WITH free AS MATERIALIZED (
+      SELECT i.id FROM wee5_cron.invocation i
+      WHERE i.id > walked_to AND i.id <= page.last
+        AND i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END <= now()
+        AND NOT EXISTS (
+          SELECT FROM wee5_cron.newest_call n
+          WHERE n.route = split_part(i.endpoint_path, '?', 1) COLLATE "C" AND n.job_name = coalesce(i.job_name, '') COLLATE "C"
+            AND i.id IN (n.run_id, n.success_id))
+      FOR UPDATE SKIP LOCKED
+    ), attempts AS (
+      DELETE FROM wee5_cron.attempt a USING free WHERE a.invocation_id = free.id
+    ), calls AS (
+      DELETE FROM wee5_cron.invocation i USING free WHERE i.id = free.id RETURNING i.id
+    )
+    SELECT count(*) INTO pruned FROM calls;
+  END IF;
+  walked_to := coalesce(page.last, walked_to);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.prune_page(int, interval, interval, bigint) IS
+  'Internal, of prune() and the worker: deletes what is over in a part of the ledger';
+
+-- One at a time: two would wait for each other's rows of newest_call. The worker does not wait.
+CREATE FUNCTION wee5_cron.may_prune() RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  LOCK TABLE wee5_cron.newest_call IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+  RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+  RETURN false;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.may_prune() IS 'Internal, of the worker: whether nobody else prunes the ledger at this moment';
+
+-- -1: for ever. This session may not have loaded the library yet, which defines the settings.
+CREATE FUNCTION wee5_cron.kept_for(setting text) RETURNS interval
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  minutes int;
+BEGIN
+  PERFORM wee5_cron.library_preloaded();
+  SELECT s.setting::int INTO minutes FROM pg_settings s WHERE s.name = kept_for.setting;
+  RETURN CASE WHEN minutes >= 0 THEN make_interval(mins => minutes) END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.kept_for(text) IS 'Internal: what wee5_cron.keep_succeeded or keep_failed says, NULL for ever';
+
+CREATE FUNCTION wee5_cron.prune() RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  keep_succeeded constant interval := wee5_cron.kept_for('wee5_cron.keep_succeeded');
+  keep_failed constant interval := wee5_cron.kept_for('wee5_cron.keep_failed');
+  looked record;
+  walked record;
+  looked_to bigint;
+  walked_to bigint := 0;
+  pruned bigint := 0;
+BEGIN
+  LOCK TABLE wee5_cron.newest_call IN SHARE ROW EXCLUSIVE MODE;
+  LOOP
+    looked := wee5_cron.note_newest_calls(1000, looked_to);
+    looked_to := looked.looked_to;
+    EXIT WHEN NOT looked.left_over;
+  END LOOP;
+  LOOP
+    walked := wee5_cron.prune_page(1000, keep_succeeded, keep_failed, walked_to);
+    walked_to := walked.walked_to;
+    pruned := pruned + walked.pruned;
+    EXIT WHEN NOT walked.left_over;
+  END LOOP;
+  RETURN pruned;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.prune() IS
+  'Deletes calls whose time is over (wee5_cron.keep_succeeded, wee5_cron.keep_failed) with their attempts, and returns how many; the newest run and the newest success of each route stay. The worker does it by itself';
+
+-- pg_cron's history has one index, on runid. A run whose connection failed has no time: it is as old as what follows it.
+CREATE FUNCTION wee5_cron.prune_cron_history(older_than interval) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  pruned bigint;
+BEGIN
+  IF older_than IS NULL THEN
+    RAISE EXCEPTION 'older_than is NULL'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'SELECT wee5_cron.prune_cron_history(''30 days'');';
+  ELSIF older_than < interval '0' THEN
+    RAISE EXCEPTION 'older_than is %', older_than
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT wee5_cron.prune_cron_history(''30 days'');';
+  ELSIF NOT wee5_cron.pg_cron_installed() THEN
+    RAISE EXCEPTION 'pg_cron is not installed in database "%"', current_database()
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Its history stands in the database that cron.database_name says: run this there.';
+  END IF;
+  EXECUTE $query$
+    WITH edge AS MATERIALIZED (
+      SELECT max(d.runid) AS runid FROM cron.job_run_details d WHERE coalesce(d.end_time, d.start_time) < now() - $1
+    ), newest AS MATERIALIZED (
+      SELECT max(d.runid) AS runid FROM cron.job_run_details d JOIN cron.job j ON j.jobid = d.jobid GROUP BY d.jobid
+    )
+    DELETE FROM cron.job_run_details d
+    WHERE d.runid <= (SELECT runid FROM edge) AND d.status IN ('succeeded', 'failed')
+      AND coalesce(d.end_time, d.start_time, '-infinity') < now() - $1
+      AND NOT EXISTS (SELECT FROM newest n WHERE n.runid = d.runid)
+  $query$ USING older_than;
+  GET DIAGNOSTICS pruned = ROW_COUNT;
+  RETURN pruned;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.prune_cron_history(interval) IS
+  'Deletes from pg_cron''s own history (cron.job_run_details) the runs of all databases that ended longer ago, and returns how many; the newest run of each job stays';

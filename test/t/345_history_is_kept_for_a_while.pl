@@ -1,0 +1,149 @@
+# The ledger keeps calls as long as the settings say, and of each route the newest run and the newest success; the worker
+# sees to it by itself, prune() at once.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node     = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => $receiver->url, secret => 'the secret');
+$node->safe_psql('postgres', 'CREATE ROLE operator LOGIN; CREATE ROLE reader LOGIN');
+$node->safe_psql('postgres', "SELECT wee5_cron.grant_to('operator', 'operate'), wee5_cron.grant_to('reader', 'read')");
+
+# Rows of the past: [route, status, age, job], each with an attempt.
+sub past {
+    my ($path, $status, $age, $job) = @_;
+    my $finished = $status =~ /^(?:queued|sending|retrying)$/ ? 'NULL' : "now() - interval '$age'";
+    my $wait = $status eq 'retrying' ? "'infinity'" : 'NULL';
+    my $name = defined $job ? "'$job'" : 'NULL';
+    return $node->safe_psql('postgres', <<"SQL");
+WITH call AS (
+  INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at, next_attempt_at, job_name)
+  VALUES ('$path', 'builtin', '$status', now() - interval '$age', $finished, $wait, $name) RETURNING id)
+INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT id, 1 FROM call RETURNING invocation_id
+SQL
+}
+
+sub ids {
+    my ($table) = @_;
+    return $node->safe_psql('postgres', $table eq 'attempt'
+        ? "SELECT string_agg(invocation_id::text, ',' ORDER BY invocation_id) FROM wee5_cron.attempt"
+        : "SELECT string_agg(id::text, ',' ORDER BY id) FROM wee5_cron.invocation");
+}
+
+sub kept_are {
+    my ($expected, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $list = join ',', sort { $a <=> $b } @$expected;
+    return is(ids('invocation'), $list, $name) && is(ids('attempt'), $list, '... with their attempts, and no others');
+}
+
+# Nothing is pruned while the rows are made: the worker looks when the time of what it knew is over, in days.
+my @stay;
+push @stay, past('/never-ends', 'retrying', '300 days');
+past('/a', 'succeeded', '100 days');
+past('/a', 'failed', '90 days');
+past('/a', 'succeeded', '8 days');
+push @stay, past('/a', 'failed', '8 days');
+past('/a', 'failed', '31 days');
+past('/a', $_, '31 days') for qw(skipped cancelled);
+push @stay, past('/a', $_, '29 days') for qw(skipped cancelled);
+push @stay, past('/a', 'succeeded', '6 days');
+# Its last run failed long ago; a run with another query is one of the same route.
+past('/quiet?n=1', 'succeeded', '80 days');
+push @stay, past('/quiet?n=2', 'succeeded', '70 days');
+past('/quiet?n=3', 'failed', '60 days');
+push @stay, past('/quiet?n=4', 'failed', '50 days');
+push @stay, past('/never-worked', 'failed', '50 days');
+# Of a job, also where somebody else calls its route.
+past('/job', 'succeeded', '50 days', 'nightly');
+push @stay, past('/job', 'succeeded', '40 days', 'nightly');
+past('/job', 'succeeded', '30 days');
+push @stay, past('/job', 'succeeded', '1 hour');
+
+$node->raises('postgres', 'SELECT wee5_cron.prune()', '42501', 'who only reads cannot prune', role => 'reader');
+is($node->psql_as('operator', 'postgres', 'SELECT wee5_cron.prune()'), 10, 'prune() says how many it deleted');
+kept_are(\@stay, 'what is young stays, what has not ended, and the newest run and success of each route and job');
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 0, 'prune() again has nothing to do');
+
+# What has been the newest goes when something newer is there, as soon as its time is over.
+push @stay, past('/quiet', 'succeeded', '1 day');
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 2, 'a newer success makes the former newest ones go');
+@stay = grep { $node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id = $_") } @stay;
+kept_are(\@stay, '... and no others');
+
+# A call that ended after the walk had passed it.
+my $late = past('/late', 'retrying', '50 days');
+my $newer_but_older_success = past('/late', 'succeeded', '20 days');
+$node->safe_psql('postgres', 'SELECT wee5_cron.prune()');
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = 'failed', finished_at = now() - interval '40 days', next_attempt_at = NULL WHERE id = $late");
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 1, 'a call that ended later is pruned when its time is over');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id = $newer_but_older_success"), 1, '... and the newest of its route stays');
+
+# For ever.
+my @old = map { past('/ever', 'succeeded', "$_ years") } reverse 1 .. 5;
+is($node->safe_psql('postgres', "SET wee5_cron.keep_succeeded = -1; SET wee5_cron.keep_failed = -1; SELECT wee5_cron.prune()"), 0, '-1 keeps for ever');
+is($node->safe_psql('postgres', "SET wee5_cron.keep_succeeded = '800 d'; SELECT wee5_cron.prune()"), 3, 'a session prunes by its own setting');
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 1, '... and by the default');
+
+# Somebody who holds a row does not hold up the rest.
+@old = map { past('/held', 'succeeded', "$_ days") } reverse 11 .. 20;
+my $holder = $node->background_psql('postgres');
+$holder->query_safe("BEGIN; SELECT id FROM wee5_cron.invocation WHERE id = $old[3] FOR UPDATE");
+is($node->safe_psql('postgres', "SET lock_timeout = '5s'; SELECT wee5_cron.prune()"), 8, 'a row that somebody holds is passed over');
+$holder->query_safe('COMMIT');
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 1, '... and goes when it is free');
+
+# By itself: at its start the worker finds what is over.
+past('/by-itself', 'succeeded', "$_ days") for reverse 10 .. 19;
+my $count = q{SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '%s'};
+$node->restart;
+ok($node->poll_query_until('postgres', sprintf("$count", '/by-itself') =~ s/count\(\*\)/count(*) = 1/r), 'after its start the worker prunes');
+
+# A setting that changes is seen by the next turn.
+past('/changed', 'succeeded', "$_ days") for reverse 1 .. 5;
+$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.keep_succeeded = '60 h'");
+$node->finished('postgres', $node->call('postgres', '/turn'));
+ok($node->poll_query_until('postgres', sprintf($count, '/changed') =~ s/count\(\*\)/count(*) = 2/r), 'a shorter time to keep is seen');
+
+# The timer is when the oldest row is over: all there is becomes that, one after the other, with nobody calling.
+$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.keep_succeeded = '1 min'");
+my $seconds = 57;
+past('/timer', 'succeeded', "$_ seconds") for $seconds, $seconds - 1, $seconds - 2, 0;
+$node->finished('postgres', $node->call('postgres', '/turn'));
+ok($node->poll_query_until('postgres', sprintf($count, '/timer') =~ s/count\(\*\)/count(*) = 1/r), 'the worker wakes when the time of the oldest row is over');
+
+# Many.
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.keep_succeeded');
+$node->finished('postgres', $node->call('postgres', '/turn'));
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at)
+SELECT '/many/' || n % 7, 'builtin', 'succeeded', now() - interval '10 days', now() - interval '10 days' FROM generate_series(1, 20000) n;
+INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT id, 1 FROM wee5_cron.invocation WHERE endpoint_path LIKE '/many/%';
+SQL
+$node->restart;
+ok($node->poll_query_until('postgres', "SELECT count(*) = 7 FROM wee5_cron.invocation WHERE endpoint_path LIKE '/many/%'"), 'many are pruned page by page');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)'), 0, '... with their attempts');
+
+# pg_cron's own history.
+$node->safe_psql('postgres', <<'SQL');
+SELECT cron.schedule('one', '0 0 1 1 *', 'SELECT 1'), cron.schedule('two', '0 0 1 1 *', 'SELECT 2');
+INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, command, status, return_message, start_time, end_time)
+SELECT j.jobid, r.n * 10 + j.jobid, 1, 'postgres', 'postgres', '', r.status, '', r.at, r.at
+FROM cron.job j CROSS JOIN (VALUES (1, 'succeeded', now() - interval '40 days'), (2, 'failed', NULL), (3, 'failed', now() - interval '35 days'),
+  (4, 'running', now() - interval '34 days'), (5, 'succeeded', now() - interval '20 days')) AS r (n, status, at)
+WHERE j.jobname = 'one' OR r.n <= 3;
+INSERT INTO cron.job_run_details (jobid, runid, database, status, start_time, end_time) VALUES (4711, 1, 'gone', 'succeeded', now() - interval '50 days', now() - interval '50 days');
+SQL
+$node->raises('postgres', 'SELECT wee5_cron.prune_cron_history(NULL)', '22004', 'prune_cron_history(NULL)');
+$node->raises('postgres', "SELECT wee5_cron.prune_cron_history('-1 day')", '22023', 'prune_cron_history() of the future');
+$node->raises('postgres', "SELECT wee5_cron.prune_cron_history('1 day')", '42501', 'who only reads cannot prune that either', role => 'reader');
+is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.prune_cron_history('30 days')"), 6, 'prune_cron_history() says how many runs it deleted');
+is($node->safe_psql('postgres', "SELECT string_agg(d.status || (now() - coalesce(d.end_time, '-infinity') > '30 days')::text, ' ' ORDER BY j.jobname, d.runid) FROM cron.job_run_details d JOIN cron.job j USING (jobid) WHERE j.jobname IN ('one', 'two')"),
+    'runningtrue succeededfalse failedtrue', 'what is young or running stays, and the newest run of each job');
+$node->safe_psql('postgres', 'CREATE DATABASE without');
+$node->install('without');
+$node->raises('without', "SELECT wee5_cron.prune_cron_history('30 days')", '55000', 'without pg_cron there is no such history', hint => qr/cron\.database_name/);
+
+$node->log_is_sane;
+done_testing();
