@@ -26,7 +26,8 @@ DECLARE
   fine bigint := 0;
   lines bigint := 0;
 BEGIN
-  -- The newest call of each job that there is, however old; and of each other path among the newest calls of the last day.
+  -- The newest call of each job that there is, however old; and of each path that was called by hand within a day, as
+  -- far as that is among the newest calls.
   FOR call IN
     WITH of_job AS MATERIALIZED (
       SELECT newest.*
@@ -42,7 +43,7 @@ BEGIN
     ), by_hand AS (
       SELECT DISTINCT ON (r.endpoint_path) r.*
       FROM recent r
-      WHERE r.finished_at > now() - interval '1 day' AND r.status <> 'cancelled'
+      WHERE r.job_name IS NULL AND r.finished_at > now() - interval '1 day' AND r.status <> 'cancelled'
       ORDER BY r.endpoint_path, r.id DESC
     )
     -- A path that was tried by hand after its job says more than the job's own.
