@@ -67,8 +67,11 @@ BEGIN
     RETURN QUERY
       SELECT DISTINCT newest.requested_by
       FROM wee5_cron.jobs_that_call() j
-      CROSS JOIN LATERAL (SELECT i.requested_by FROM wee5_cron.invocation i
-                          WHERE i.job_name = j.job_name ORDER BY i.id DESC LIMIT 1) newest
+      CROSS JOIN LATERAL (
+        -- A range and not an equality: with that the planner may walk the primary key instead, through all other rows.
+        SELECT i.requested_by FROM wee5_cron.invocation i
+        WHERE i.job_name >= j.job_name AND i.job_name <= j.job_name
+        ORDER BY i.job_name DESC, i.id DESC LIMIT 1) newest
       ORDER BY 1 LIMIT 20;
   END IF;
   IF NOT FOUND THEN

@@ -33,10 +33,14 @@ BEGIN
       SELECT newest.*
       FROM wee5_cron.jobs_that_call() j
       CROSS JOIN LATERAL (
-        SELECT i.id, i.job_name, i.endpoint_path, i.status, i.reason, i.error, i.hint, i.finished_at
-        FROM wee5_cron.invocation i
-        WHERE i.job_name = j.job_name AND i.finished_at IS NOT NULL AND i.status <> 'cancelled'
-        ORDER BY i.id DESC LIMIT 1) newest
+        SELECT r.id, r.job_name, r.endpoint_path, r.status, r.reason, r.error, r.hint, r.finished_at
+        FROM (
+          -- A range and not an equality: with that the planner may walk the primary key instead, through all other rows.
+          SELECT i.* FROM wee5_cron.invocation i
+          WHERE i.job_name >= j.job_name AND i.job_name <= j.job_name
+          ORDER BY i.job_name DESC, i.id DESC LIMIT 200) r
+        WHERE r.finished_at IS NOT NULL AND r.status <> 'cancelled'
+        ORDER BY r.job_name DESC, r.id DESC LIMIT 1) newest
     ), recent AS MATERIALIZED (
       SELECT i.id, i.job_name, i.endpoint_path, i.status, i.reason, i.error, i.hint, i.finished_at
       FROM wee5_cron.invocation i ORDER BY i.id DESC LIMIT 1000

@@ -131,6 +131,21 @@ $node->safe_psql('postgres', "ALTER SYSTEM SET wee5_cron.protect_secret = off");
 $node->restart;
 $doctor->red_then_green('protect_secret', 'warning', qr/every role may SHOW/, 'a secret that everybody may SHOW', restart => 1);
 
+# Vault.
+$node->safe_psql('postgres', "CREATE EXTENSION supabase_vault VERSION 'wee5fixture'");
+$node->safe_psql('postgres', "ALTER DATABASE postgres RESET app.settings.api_url; ALTER DATABASE postgres RESET app.settings.cron_secret");
+$node->safe_psql('postgres', "SELECT wee5_cron.configure('$url', '$secret', store => 'vault')");
+$doctor->green('cron_secret', 'a secret in Vault', qr/^25 characters, from Vault$/);
+$doctor->green('cron_secret_readers', '... is stored nowhere else', qr/^no secret is stored with ALTER/);
+$node->safe_psql('postgres', "SELECT vault.update_secret(id, 'nonsense') FROM vault.secrets WHERE name = 'api_url'");
+$doctor->red_then_green('api_url', 'error', qr/nonsense/, 'an address in Vault', hint => qr/^SELECT vault\.update_secret/);
+$node->safe_psql('postgres', "SELECT vault.update_secret(id, 'canary') FROM vault.secrets WHERE name = 'cron_secret'");
+$doctor->red_then_green('cron_secret_length', 'warning', qr/has 6 characters/, 'a short secret in Vault', hint => qr/store => 'vault'/);
+$node->safe_psql('postgres', "UPDATE vault.secrets SET nonce = decode(repeat('00', 16), 'hex') WHERE name = 'cron_secret'");
+$doctor->red_then_green('cron_secret', 'error', qr/Vault cannot be read/, 'a secret that Vault cannot decrypt');
+$node->safe_psql('postgres', 'DROP EXTENSION supabase_vault');
+$node->configure('postgres', api_url => $url, secret => $secret);
+
 # What calls came to. The app's words stand in the ledger; the doctor repeats its hint.
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
 my %red = (
