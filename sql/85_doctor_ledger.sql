@@ -117,7 +117,7 @@ BEGIN
   ELSIF bytes > max_bytes THEN
     RETURN NEXT ('ledger_history', 'warning', said,
                  format(E'ALTER DATABASE %I SET wee5_cron.keep_succeeded = ''1d'';\n'
-                        E'VACUUM wee5_cron.invocation, wee5_cron.attempt;\n'
+                        'VACUUM wee5_cron.invocation, wee5_cron.attempt;\n'
                         '-- the worker deletes what is over then; VACUUM FULL gives the disk space back, while calls wait',
                         current_database()))::wee5_cron.finding;
   ELSE
