@@ -1,17 +1,22 @@
-// Whether calls are made at all: the table wee5_cron.armed names the database that may. It is looked at for every call;
-// read as it is, without a statement, its one page costs well below a microsecond, and nothing has to be kept or told.
+// Whether calls are made at all: the table wee5_cron.armed names the database that may. It is looked at for every call,
+// without a statement, and not again while nothing can have changed.
 
 #include "wee5_cron/pg/armed.h"
 
 #include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/ended_transactions.h"
 #include "wee5_cron/pg/wake.h"
 
 namespace wee5::pg {
 
-bool database_is_armed() {
+namespace {
+
+Oid armed_table() {
   Oid schema = get_namespace_oid("wee5_cron", true);
-  Oid table = OidIsValid(schema) ? get_relname_relid("armed", schema) : InvalidOid;
-  if (!OidIsValid(table)) return false;
+  return OidIsValid(schema) ? get_relname_relid("armed", schema) : InvalidOid;
+}
+
+bool names_this_database(Oid table) {
   Relation relation = table_open(table, AccessShareLock);
   bool armed = false;
   // A heap scan: there is a row, or two where the database was copied.
@@ -26,8 +31,34 @@ bool database_is_armed() {
   return armed;
 }
 
+// Where a caller has seen the mark, and how many transactions had ended before.
+struct SeenMark {
+  Oid table;
+  uint64 ended;
+};
+SeenMark seen = {InvalidOid, 0};
+
+bool still_armed() {
+  Oid table = armed_table();
+  if (!OidIsValid(table)) return false;
+  uint64 ended = ended_transactions();
+  bool changing = changed_here(MyDatabaseId, table);
+  if (ended != 0 && !changing && seen.table == table && seen.ended == ended) return true;
+  bool armed = names_this_database(table);
+  if (armed && !changing) seen = {table, ended};
+  return armed;
+}
+
+}  // namespace
+
+// Also in parallel workers, where nothing can be remembered.
+bool database_is_armed() {
+  Oid table = armed_table();
+  return OidIsValid(table) && names_this_database(table);
+}
+
 void require_armed() {
-  if (database_is_armed()) return;
+  if (still_armed()) return;
   ereport(ERROR,
           (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
            errmsg("database \"%s\" was restored from a dump or copied, and makes no calls yet",

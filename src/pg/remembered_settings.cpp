@@ -3,6 +3,7 @@
 
 #include <initializer_list>
 // Postgres's headers last.
+#include "wee5_cron/pg/ended_transactions.h"
 #include "wee5_cron/pg/stored_settings.h"
 
 namespace wee5::pg {
@@ -12,7 +13,7 @@ namespace {
 struct Remembered {
   MemoryContext context;  // of the texts; NULL: none yet
   Oid role;
-  uint64 completed;  // as of when it was read; 0: not to be used
+  uint64 ended;  // as of when it was read; 0: not to be used
   StoredSettings settings;
 };
 Remembered remembered;
@@ -28,34 +29,31 @@ void copy_settings(StoredSettings* to, const StoredSettings* from) {
       to->*value.*level = copy_text(from->*value.*level);
 }
 
-void remember(Oid role, uint64 completed, const StoredSettings* settings) {
+void remember(Oid role, uint64 ended, const StoredSettings* settings) {
   if (remembered.context == nullptr)
     remembered.context = AllocSetContextCreate(TopMemoryContext, "wee5_cron stored settings", ALLOCSET_SMALL_SIZES);
   // Out of memory halfway: nothing is remembered.
-  remembered.completed = 0;
+  remembered.ended = 0;
   MemoryContextReset(remembered.context);
   MemoryContext old = MemoryContextSwitchTo(remembered.context);
   copy_settings(&remembered.settings, settings);
   MemoryContextSwitchTo(old);
   remembered.role = role;
-  remembered.completed = completed;
+  remembered.ended = ended;
 }
 
 }  // namespace
 
 void current_stored_settings(Oid role, StoredSettings* settings) {
-  // Of what others have stored nothing is seen before their transaction has ended, and those that end are counted: the
-  // count stands in every new snapshot. It is 0 where the snapshot is not new, the transaction's first one.
-  uint64 completed = GetLatestSnapshot()->snapXactCompletionCount;
-  // What this transaction has stored itself counts at once, and it holds this lock until it ends.
-  bool changing = holds_shared_catalog_lock(DbRoleSettingRelationId, RowExclusiveLock);
-  if (completed != 0 && !changing && remembered.completed == completed && remembered.role == role) {
+  uint64 ended = ended_transactions();
+  bool changing = changed_here(InvalidOid, DbRoleSettingRelationId);
+  if (ended != 0 && !changing && remembered.ended == ended && remembered.role == role) {
     copy_settings(settings, &remembered.settings);
     return;
   }
   read_stored_settings(role, settings);
   // With the count of before it was read: who has ended in between is noticed by the next call.
-  if (!changing) remember(role, completed, settings);
+  if (!changing) remember(role, ended, settings);
 }
 
 }  // namespace wee5::pg

@@ -257,7 +257,7 @@ $path = path();
 in_session("SELECT invoke_cron_endpoint('$path')");
 is(other_session("SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '$path'"), 1, '... the old one after it came back');
 
-session_raises(<<'SQL', qr/3F000|42P01/, 'nor does it follow a schema that gets another name');
+session_raises(<<'SQL', qr/3F000|42P01|55000/, 'nor does it follow a schema that gets another name');
 BEGIN;
 SELECT invoke_cron_endpoint('/status/200');
 ALTER SCHEMA wee5_cron RENAME TO elsewhere;
@@ -317,6 +317,20 @@ other_session(q{DO $$BEGIN FOR i IN 1..200 LOOP
 END LOOP; END$$});
 cmp_ok(other_session("SELECT pg_relation_size('pg_db_role_setting') / 8192"), '>', 4, 'pg_db_role_setting has many pages now');
 each_session_user_has_its_own('many settings');
+
+# The armed mark, read afresh as well.
+in_session("BEGIN; SELECT invoke_cron_endpoint('/status/200'); SAVEPOINT one");
+other_session('DELETE FROM wee5_cron.armed');
+session_raises(q{SELECT invoke_cron_endpoint('/status/200')}, qr/55000.*makes no calls/, 'a mark that another session takes away counts for the very next call');
+in_session('ROLLBACK TO one');
+other_session('SELECT wee5_cron.arm()');
+like(in_session(q{SELECT invoke_cron_endpoint('/status/200')}), qr/^\d+$/, '... and so does its return');
+for my $disarm ('DELETE FROM', 'TRUNCATE') {
+    session_raises("$disarm wee5_cron.armed; SELECT invoke_cron_endpoint('/status/200')", qr/55000.*makes no calls/,
+        "$disarm of the transaction itself counts at once");
+    like(in_session(q{ROLLBACK TO one; SELECT invoke_cron_endpoint('/status/200')}), qr/^\d+$/, '... until it is rolled back');
+}
+in_session('COMMIT');
 
 # DROP EXTENSION and CREATE EXTENSION under an open session.
 other_session('DROP EXTENSION wee5_cron; CREATE EXTENSION wee5_cron');

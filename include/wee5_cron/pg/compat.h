@@ -264,10 +264,10 @@ inline void insert_index_tuples(ResultRelInfo* target, TupleTableSlot* slot, ESt
 #endif
 }
 
-// Whether this transaction holds such a lock on a catalog that all databases share.
-inline bool holds_shared_catalog_lock(Oid catalog, LOCKMODE mode) {
+// Whether this transaction holds just this lock. `database`: InvalidOid for a catalog that all databases share.
+inline bool holds_lock(Oid database, Oid relation, LOCKMODE mode) {
   LOCKTAG tag;
-  SET_LOCKTAG_RELATION(tag, InvalidOid, catalog);
+  SET_LOCKTAG_RELATION(tag, database, relation);
 #if PG_VERSION_NUM >= 170000
   return LockHeldByMe(&tag, mode, false);
 #else
