@@ -100,16 +100,19 @@ DECLARE
   said text := format('the ledger takes %s; calls that succeeded are kept %s, others %s', pg_size_pretty(bytes),
                       coalesce('for ' || justify_interval(keep_succeeded), 'for ever'),
                       coalesce('for ' || justify_interval(keep_failed), 'for ever'));
-  -- A day late is what the worker may be in trouble for; the newest calls of each route stay by right.
-  overdue constant timestamptz := (
-    SELECT min(i.finished_at)
+  overdue timestamptz;
+  oldest timestamptz;
+BEGIN
+  -- A standby deletes nothing itself, and may not look at an unlogged table.
+  IF NOT pg_is_in_recovery() THEN
+    -- A day late is what the worker may be in trouble for; the newest calls of each route stay by right.
+    SELECT min(i.finished_at) INTO overdue
     FROM (SELECT * FROM wee5_cron.invocation o ORDER BY o.id LIMIT 1000) i
     WHERE i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END < now() - interval '1 day'
       AND NOT EXISTS (SELECT FROM wee5_cron.newest_call n
                       WHERE n.route = split_part(i.endpoint_path, '?', 1) AND n.job_name = coalesce(i.job_name, '')
-                        AND i.id IN (n.run_id, n.success_id)));
-  oldest timestamptz;
-BEGIN
+                        AND i.id IN (n.run_id, n.success_id));
+  END IF;
   IF overdue IS NOT NULL THEN
     RETURN NEXT ('ledger_history', 'warning', said || to_char(overdue, '"; but there are older ones, of "YYYY-MM-DD'),
                  E'SELECT wee5_cron.prune();\nVACUUM wee5_cron.invocation, wee5_cron.attempt;\n'
@@ -129,11 +132,15 @@ BEGIN
     RETURN;
   END IF;
   bytes := pg_total_relation_size('cron.job_run_details');
-  -- The newest run of a job is its last, however old.
+  -- The newest run of a job is its last, however old. Of a long history both ends are looked at.
   EXECUTE $query$
-    SELECT coalesce(d.start_time, d.end_time) FROM cron.job_run_details d
-    WHERE NOT EXISTS (SELECT FROM (SELECT max(n.runid) AS runid FROM cron.job_run_details n GROUP BY n.jobid) newest
-                      WHERE newest.runid = d.runid)
+    WITH newest AS MATERIALIZED (
+      SELECT n.jobid, max(n.runid) AS runid
+      FROM (SELECT d.jobid, d.runid FROM cron.job_run_details d ORDER BY d.runid DESC LIMIT 20000) n GROUP BY n.jobid
+    )
+    SELECT coalesce(d.start_time, d.end_time)
+    FROM (SELECT * FROM cron.job_run_details o ORDER BY o.runid LIMIT 1000) d
+    JOIN newest n ON n.jobid = d.jobid AND n.runid > d.runid
     ORDER BY d.runid LIMIT 1
   $query$ INTO oldest;
   said := format('pg_cron''s history takes %s%s', pg_size_pretty(bytes),
