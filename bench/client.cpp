@@ -3,7 +3,6 @@
 //   bench_client <connection> drain <calls> <sql>...   runs the statements in one transaction, then waits until the
 //                                                      worker has recorded that many results more; prints the seconds
 //                                                      from the commit to the last one
-//   bench_client <connection> elapsed <question> <sql>...   the same until the question's answer is true
 //   bench_client <connection> calls <path> <rate> <seconds> <connections> <file>
 //                                                      makes calls, one a transaction, at that rate; writes a line a
 //                                                      call into the file: id, and when the commit came back (unix
@@ -71,22 +70,6 @@ int drain(PGconn* database, int argc, char** argv) {
   execute(database, "COMMIT");
   const auto began = Clock::now();
   wait_for(database, before + std::atol(argv[0]));
-  std::printf("%.4f\n", std::chrono::duration<double>(Clock::now() - began).count());
-  return 0;
-}
-
-// Asked every 20 ms: cheap only where an index answers it.
-int elapsed(PGconn* database, int argc, char** argv) {
-  execute(database, "BEGIN");
-  for (int i = 1; i < argc; ++i) execute(database, argv[i]);
-  execute(database, "COMMIT");
-  const auto began = Clock::now();
-  for (bool done = false; !done; usleep(20000)) {
-    PGresult* result = PQexec(database, argv[0]);
-    if (PQresultStatus(result) != PGRES_TUPLES_OK) give_up(argv[0], PQerrorMessage(database));
-    done = std::strcmp(PQgetvalue(result, 0, 0), "t") == 0;
-    PQclear(result);
-  }
   std::printf("%.4f\n", std::chrono::duration<double>(Clock::now() - began).count());
   return 0;
 }
@@ -163,7 +146,6 @@ int make_calls(const char* connection, char** argv) {
 int main(int argc, char** argv) {
   const std::string mode = argc > 2 ? argv[2] : "";
   if (mode == "drain" && argc >= 5) return drain(connect(argv[1]), argc - 3, argv + 3);
-  if (mode == "elapsed" && argc >= 5) return elapsed(connect(argv[1]), argc - 3, argv + 3);
   if (mode == "calls" && argc == 8) return make_calls(argv[1], argv + 3);
   std::fprintf(stderr, "usage: see client.cpp\n");
   return 2;

@@ -141,7 +141,7 @@ bool Dispatcher::wants_refill() const {
 
 bool Dispatcher::wants_more_routes() const noexcept { return in_flight() < slots() && limit_of_a_route(waiting()) > 0; }
 
-Request Dispatcher::make_request(const DueCall& call) const {
+Request Dispatcher::make_request(const DueCall& call) {
   const auto role = roles_.find(call.requested_by);
   if (role == roles_.end()) throw core::missing_setting("app.settings.api_url", {});
   if (role->second.api_url.value.empty()) throw core::missing_setting("app.settings.api_url", role->second.api_url);
@@ -165,7 +165,7 @@ Request Dispatcher::make_request(const DueCall& call) const {
   request.id = call.id;
   request.attempt = call.attempt;
   request.method = core::parse_method(call.method);
-  request.url = join_url(parse_api_url(role->second.api_url.value, settings_.allow_plain_http), call.endpoint_path);
+  request.url = urls_.join(role->second.api_url.value, settings_.allow_plain_http, call.endpoint_path);
   request.endpoint_path = call.endpoint_path;
   request.secret = role->second.secret.value;
   request.headers = core::request_headers(request.secret, identity, call.headers);
@@ -204,11 +204,20 @@ void Dispatcher::send(Request request, Sending sending) {
   engine_.start(std::move(request));
 }
 
-bool Dispatcher::can_dispatch() const { return locked_.size() < kLockedPerSlot * slots() && queue_.can_take(); }
+// A route of which nothing waits here at the moment has more in the ledger: the only one that is here must not take its
+// slots, for who knows how long.
+bool Dispatcher::others_wait() const {
+  const std::string* only = queue_.only_route();
+  return only != nullptr && (more_.size() > 1 || (more_.size() == 1 && more_.begin()->first != *only));
+}
+
+bool Dispatcher::can_dispatch() const {
+  return locked_.size() < kLockedPerSlot * slots() && queue_.can_take(others_wait());
+}
 
 void Dispatcher::dispatch() {
   if (!can_dispatch()) return;
-  while (std::optional<DueCall> call = queue_.take()) {
+  while (std::optional<DueCall> call = queue_.take(others_wait())) {
     forget_waiting(*call);
     Sending sending{std::string(core::route_of(call->endpoint_path)), call->endpoint_path, call->first_begun_us};
     try {

@@ -23,11 +23,14 @@ class FairQueue {
   void set_slots(std::size_t slots) noexcept { slots_ = slots; }
   void push(std::string_view route, Item item);
   // The next item that may go on the wire now, counted as its route's until release(); nullopt where all slots are
-  // taken, nothing waits, or whatever waits has reached its route's share.
-  std::optional<Item> take();
+  // taken, nothing waits, or whatever waits has reached its route's share. `others_wait`: elsewhere, of further routes,
+  // which are about to be pushed; so the only route that waits here is not alone.
+  std::optional<Item> take(bool others_wait = false);
   void release(std::string_view route);
   // Whether take() would give one.
-  bool can_take() const;
+  bool can_take(bool others_wait = false) const;
+  // The only route of which something waits; NULL where there are several, or none.
+  const std::string* only_route() const noexcept { return turns_.size() == 1 ? &turns_.front() : nullptr; }
   // Takes out the first waiting item that `wanted` says yes to, wherever it is; nullopt: none.
   template <class Wanted>
   std::optional<Item> remove(Wanted wanted);
@@ -59,18 +62,18 @@ void FairQueue<Item>::push(std::string_view route, Item item) {
 }
 
 template <class Item>
-bool FairQueue<Item>::can_take() const {
+bool FairQueue<Item>::can_take(bool others_wait) const {
   if (in_flight_ >= slots_ || turns_.empty()) return false;
-  if (turns_.size() == 1) return true;
+  if (turns_.size() == 1 && !others_wait) return true;
   const std::size_t share = std::max<std::size_t>(1, slots_ / 2);
   return std::any_of(turns_.begin(), turns_.end(),
                      [&](const std::string& route) { return routes_.find(route)->second.in_flight < share; });
 }
 
 template <class Item>
-std::optional<Item> FairQueue<Item>::take() {
+std::optional<Item> FairQueue<Item>::take(bool others_wait) {
   if (in_flight_ >= slots_) return std::nullopt;
-  const bool alone = turns_.size() == 1;
+  const bool alone = turns_.size() == 1 && !others_wait;
   const std::size_t share = std::max<std::size_t>(1, slots_ / 2);
   // Short however many routes wait: while a slot is free, at most two routes can hold their share of all.
   for (auto turn = turns_.begin(); turn != turns_.end(); ++turn) {

@@ -17,6 +17,7 @@
 #include "wee5_cron/core/retry_policy.hpp"
 #include "wee5_cron/core/settings.hpp"
 #include "wee5_cron/delivery/engine.hpp"
+#include "wee5_cron/delivery/url.hpp"
 
 namespace wee5::delivery {
 
@@ -164,9 +165,10 @@ class Dispatcher {
   };
 
   std::size_t ahead() const noexcept;
+  bool others_wait() const;
   std::size_t limit_of_a_route(std::size_t waiting) const noexcept;
   const core::RetryPolicy& policy_of(const std::string& endpoint_path) const;
-  Request make_request(const DueCall& call) const;
+  Request make_request(const DueCall& call);
   void forget_waiting(const DueCall& call);
   void send(Request request, Sending sending);
   // A result of a call that is not on the wire: no attempt was begun.
@@ -177,6 +179,7 @@ class Dispatcher {
 
   Engine engine_;
   DispatchSettings settings_;
+  UrlJoiner urls_;
   core::FairQueue<DueCall> queue_;
   std::unordered_map<std::string, core::RetryPolicy> policies_;
   core::RetryPolicy default_policy_;

@@ -353,6 +353,26 @@ TEST(Dispatcher, ReadsARouteOnFromTheLowestIdThatIsLeft) {
   EXPECT_EQ(from(), Dispatcher::kNothing);
 }
 
+TEST(Dispatcher, ARouteThatIsHereAloneDoesNotTakeTheSlotsOfOneThatWaitsInTheLedger) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(4));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  for (std::int64_t id = 1; id <= 4; ++id) dispatcher.add(call(id, "/slow"));
+  dispatcher.set_read("/slow", 0, 5);
+  dispatcher.set_read("/other", 0, 6);
+  dispatcher.dispatch();
+  EXPECT_EQ(dispatcher.in_flight(), 2U);
+  EXPECT_FALSE(dispatcher.can_dispatch());
+  dispatcher.set_read("/other", 0, Dispatcher::kNothing);
+  EXPECT_TRUE(dispatcher.can_dispatch());
+  dispatcher.dispatch();
+  EXPECT_EQ(dispatcher.in_flight(), 4U) << "alone it has all";
+  release.set();
+  EXPECT_EQ(serve(dispatcher, 4).size(), 4U);
+}
+
 TEST(Dispatcher, SaysWhenTooManyRoutesHaveMore) {
   Dispatcher dispatcher(16);
   int remembered = 0;
