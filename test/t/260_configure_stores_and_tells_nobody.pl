@@ -127,6 +127,8 @@ EXECUTE explained('$url', '$canary');
 SQL
 unlike(join("\n", @everything_said), qr/\Q$canary/, 'no answer of the server holds the secret');
 my $log = slurp_file($node->logfile);
+# From PostgreSQL 16 on it writes the parameters, too: those of the caller's own EXECUTE are not ours to hide.
+$log =~ s/(Query Text: PREPARE explained [^\n]*\n\tQuery Parameters:)[^\n]*/$1/g;
 like($log, qr/STATEMENT:  SELECT wee5_cron\.configure\(\.\.\.\)/, 'the log tells of failed statements');
 like($log, qr/division by zero/, '... of those after it');
 like($log, qr/Query Text: PREPARE explained/, '... and auto_explain writes');
