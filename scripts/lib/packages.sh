@@ -37,6 +37,7 @@ packages_for() {
     case "$part" in
       format) echo "clang-format-$clang_major" ;;
       shell) echo shellcheck ;;
+      cppcheck) echo cppcheck ;;
       tidy | unit | sanitize)
         printf '%s\n' g++ "clang-$clang_major" cmake ninja-build libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev \
           openssl ca-certificates
@@ -45,7 +46,7 @@ packages_for() {
       build | regress | isolation | tap | readme)
         printf '%s\n' g++ make libcurl4-openssl-dev ca-certificates "postgresql-$postgres_major" \
           "postgresql-$postgres_major-cron" "postgresql-server-dev-$postgres_major"
-        if [[ $part == build ]]; then echo "clang-$clang_major"; fi
+        if [[ $part == build ]]; then printf '%s\n' "clang-$clang_major" binutils; fi
         if [[ $part == tap ]]; then printf '%s\n' libipc-run-perl openssl; fi
         ;;
     esac
