@@ -71,6 +71,24 @@ SELECT wee5_cron.invoke('/a', timeout => '-1 s');
 SELECT wee5_cron.invoke('/a', timeout => '0');
 \echo :SQLSTATE
 
+-- A body that is too large: as it is sent, not as it is stored; a policy's, too, when it is written and when it is used.
+SELECT wee5_cron.invoke('/a', 'POST', jsonb_build_array(repeat('x', 1024 * 1024)));
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', 'POST', jsonb_build_array('1e131071'::jsonb, '1e131071'::jsonb, '1e131071'::jsonb, '1e131071'::jsonb,
+                                                        '1e131071'::jsonb, '1e131071'::jsonb, '1e131071'::jsonb, '1e131071'::jsonb));
+\echo :SQLSTATE
+INSERT INTO wee5_cron.endpoint (endpoint_path, method, body) VALUES ('/large', 'POST', jsonb_build_array(repeat('x', 1024 * 1024)));
+\echo :SQLSTATE
+BEGIN;
+INSERT INTO wee5_cron.endpoint (endpoint_path, method, body) VALUES ('/large', 'POST', '{"a": "1234567890"}');
+SET LOCAL wee5_cron.max_request_bytes = 18;
+SAVEPOINT a;
+SELECT invoke_cron_endpoint('/large');
+\echo :SQLSTATE
+ROLLBACK TO a;
+SELECT wee5_cron.invoke('/large', 'POST', '{"a": "123456789"}') > 0 AS small_enough;
+ROLLBACK;
+
 -- What goes through.
 BEGIN;
 SELECT wee5_cron.invoke('/a?b=c', 'POST', headers => '{"X-Team": "blue"}', timeout => '90 s') AS id \gset

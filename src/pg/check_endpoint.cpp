@@ -7,6 +7,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/endpoint.h"
+#include "wee5_cron/pg/request_body.h"
 
 namespace wee5::pg {
 
@@ -104,11 +105,12 @@ void check_request(const NewRow* row) {
       }))
     raise(&failure);
   bool no_body;
-  column(row, "body", &no_body);
+  Datum body = column(row, "body", &no_body);
   if (!no_body && !takes_body)
     ereport(ERROR,
             (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s carries no body", method != nullptr ? method : "GET"),
              errhint("Set method to 'POST', or leave body NULL.")));
+  if (!no_body) check_body_bytes(body);
 }
 
 void check_row(const NewRow* row) {

@@ -10,6 +10,7 @@ int guc_max_in_flight = 256;
 int guc_max_response_bytes = 8'192;
 int guc_keep_succeeded = 7 * 24 * 60;
 int guc_keep_failed = 30 * 24 * 60;
+int guc_max_request_bytes = 1024 * 1024;
 char* guc_ca_file = nullptr;
 bool guc_allow_plain_http = false;
 bool guc_default_jobs = true;
@@ -140,6 +141,9 @@ void define_delivery_settings() {
   DefineCustomIntVariable("wee5_cron.max_response_bytes", "How much of an answer's body is kept.", nullptr,
                           &guc_max_response_bytes, 8'192, 0, 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr, nullptr,
                           nullptr);
+  DefineCustomIntVariable("wee5_cron.max_request_bytes", "How large the body of a request may be.",
+                          "A call with a larger one is refused.", &guc_max_request_bytes, 1024 * 1024, 2,
+                          64 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr, nullptr, nullptr);
   DefineCustomStringVariable("wee5_cron.ca_file", "File with the TLS roots to trust, PEM; empty: the system's.",
                              nullptr, &guc_ca_file, "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
   DefineCustomBoolVariable("wee5_cron.allow_plain_http", "Send the secret without TLS to public hosts, too.", nullptr,

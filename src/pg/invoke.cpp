@@ -17,6 +17,7 @@
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/json_headers.h"
 #include "wee5_cron/pg/ledger.h"
+#include "wee5_cron/pg/request_body.h"
 #include "wee5_cron/pg/setting_candidates.h"
 #include "wee5_cron/pg/stored_settings.h"
 #include "wee5_cron/pg/transport.h"
@@ -151,9 +152,7 @@ void check_body(CallRequest* request, const CheckedCall* checked) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s carries no body", request->method),
                     errhint("Leave the body out, or call with method => 'POST'.")));
   if (request->body == 0 && checked->needs_body) request->body = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-  // It is sent as UTF-8: what cannot be that is the caller's error, not the worker's.
-  if (request->body != 0 && GetDatabaseEncoding() != PG_UTF8)
-    to_utf8(JsonbToCString(nullptr, &DatumGetJsonbP(request->body)->root, 0));
+  if (request->body != 0) check_body_bytes(request->body);
 }
 
 void read_settings(Oid role, SettingsRead* settings) {

@@ -16,6 +16,7 @@ extern int guc_max_in_flight;
 extern int guc_max_response_bytes;
 extern int guc_keep_succeeded;  // minutes; -1: for ever
 extern int guc_keep_failed;
+extern int guc_max_request_bytes;
 extern char* guc_ca_file;
 extern bool guc_allow_plain_http;
 extern bool guc_default_jobs;
