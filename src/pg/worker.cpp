@@ -35,6 +35,10 @@ constexpr int64 kLastRetryUs = 5'000'000;
 // Results are recorded together: when so many are there, or the first has waited so long, or nothing else is to come.
 constexpr std::size_t kResultsAtOnce = 256;
 constexpr int64 kResultDelayUs = 2'000;
+// The batch before is not on disk yet: the next one waits, and grows, but not beyond so many or so long.
+constexpr std::size_t kMostResultsHeld = 2'048;
+constexpr int64 kFlushPatienceUs = 100'000;
+constexpr int64 kFlushLookUs = 500;
 // Calls that were read go on the wire without another look at the database for so long after the settings were read.
 constexpr int64 kFreshUs = 20'000;
 constexpr int64 kLookEverywhereUs = 1'000'000;  // see look_everywhere_in_time(): the least pause,
@@ -48,6 +52,7 @@ WorkerSettings process_settings;
 
 Outlook outlook;                           // what of the ledger is still to be looked at
 XLogRecPtr unflushed = InvalidXLogRecPtr;  // of the last recorded batch
+int64 flush_asked_us = 0;
 // Times in microseconds since 2000; 0: not due.
 int64 settings_read_us = 0;
 int64 round_began_us = 0;
@@ -112,7 +117,8 @@ void take_over_and_send(const Turn* turn) {
   const char* api_url = command_line_api_url();
   const char* secret = command_line_cron_secret();
   run_or_exit(&failure, run_cpp(&failure, [&] {
-    dispatcher->batch_recorded(std::vector<std::int64_t>(turn->locked, turn->locked + turn->locked_count));
+    if (turn->record)
+      dispatcher->batch_recorded(std::vector<std::int64_t>(turn->locked, turn->locked + turn->locked_count));
     dispatcher->marked();
     delivery::DispatchSettings settings;
     settings.request_timeout_ms = turn->settings.request_timeout_ms;
@@ -304,7 +310,7 @@ void note_round(bool under_way) {
 
 // What follows from a turn whose transaction is committed.
 void follow_up(const Turn* turn) {
-  Tally tally = tally_batch();
+  Tally tally = turn->record ? tally_batch() : Tally{0, 0};
   // A row whose commit is not on disk yet might never have existed after a crash: such a call is not sent.
   if (turn->due.committed_at != InvalidXLogRecPtr) XLogFlush(turn->due.committed_at);
   if (turn->runs_unbound && runs.at_us == 0) runs.at_us = now_us();
@@ -318,13 +324,22 @@ void follow_up(const Turn* turn) {
   // calls can be sent again after a crash than are on the wire and in two batches.
   if (XactLastCommitEnd != unflushed) {
     unflushed = XactLastCommitEnd;
+    flush_asked_us = now_us();
     if (!registry_ask_for_flush(unflushed)) XLogFlush(unflushed);
   }
   if (turn->locked_count > 0) {
     locked_wait_us = locked_wait_us == 0 ? kFirstRetryUs : Min(locked_wait_us * 2, kLastRetryUs);
     locked_at_us = now_us() + locked_wait_us;
+  } else if (turn->record) {
+    locked_wait_us = 0;
   }
   note_success(&tally);
+}
+
+// The launcher is still busy with the log of the batch before, and there is time.
+bool batch_before_in_the_way() {
+  return unflushed != InvalidXLogRecPtr && log_flushed_to() < unflushed &&
+         now_us() - flush_asked_us < kFlushPatienceUs && dispatcher->results() < kMostResultsHeld;
 }
 
 void try_locked_again() {
@@ -338,8 +353,9 @@ void take_turn(bool read_ledger) {
   if (retry_wait_us == 0) set_state(WorkerState::kSending);
   pgstat_report_activity(STATE_RUNNING, "recording results and reading due calls");
   int64 began_us = now_us();
-  if (unflushed != InvalidXLogRecPtr) XLogFlush(unflushed);
   Turn* turn = new_turn(read_ledger);
+  turn->record = !batch_before_in_the_way();
+  if (turn->record && unflushed != InvalidXLogRecPtr) XLogFlush(unflushed);
   bool done = protected_turn(turn);
   MemoryContextSwitchTo(turn_context);
   finish_pause(began_us);
@@ -364,7 +380,9 @@ Need look_at_memory() {
   run_or_exit(&failure, run_cpp(&failure, [&] {
     need.read = need.read || dispatcher->wants_refill() || (outlook.under_way && dispatcher->wants_more_routes());
     need.write = dispatcher->can_dispatch() || dispatcher->has_claims();
-    if (dispatcher->has_results()) {
+    if (dispatcher->has_results() && batch_before_in_the_way()) {
+      need.next_write_us = now_us() + kFlushLookUs;
+    } else if (dispatcher->has_results()) {
       need.write =
           need.write || dispatcher->results() >= kResultsAtOnce || dispatcher->in_flight() + dispatcher->waiting() == 0;
       need.next_write_us = dispatcher->oldest_result_us() - unix_us(0) + kResultDelayUs;
@@ -443,6 +461,7 @@ void serve_network() {
   }));
   if (results) {
     Turn* turn = new_turn(false);
+    turn->record = true;
     if (protected_turn(turn) && XactLastCommitEnd != InvalidXLogRecPtr) XLogFlush(XactLastCommitEnd);
   }
   proc_exit(code);

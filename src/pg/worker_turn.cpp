@@ -16,7 +16,7 @@ namespace wee5::pg {
 
 namespace {
 
-constexpr std::size_t kResultsPerTurn = 512;
+constexpr std::size_t kResultsPerTurn = 4096;
 
 Standing look_at_extension(ExtensionInfo* extension) {
   find_extension("wee5_cron", extension);
@@ -56,9 +56,11 @@ bool record_and_mark(Turn* turn) {
   int64 now = unix_us(now_us());
   CppFailure failure;
   if (!run_cpp(&failure, [&] {
-        const std::vector<delivery::Result>& batch = dispatcher->batch(kResultsPerTurn);
-        results = batch.data();
-        result_count = static_cast<int>(batch.size());
+        if (turn->record) {
+          const std::vector<delivery::Result>& batch = dispatcher->batch(kResultsPerTurn);
+          results = batch.data();
+          result_count = static_cast<int>(batch.size());
+        }
         const std::vector<delivery::OnTheWire>& marks = dispatcher->unmarked(now, kMarkAfterUs);
         calls = marks.data();
         call_count = static_cast<int>(marks.size());

@@ -199,6 +199,14 @@ inline bool commit_is_possible() {
 #endif
 }
 
+inline XLogRecPtr log_flushed_to() {
+#if PG_VERSION_NUM >= 150000
+  return GetFlushRecPtr(nullptr);
+#else
+  return GetFlushRecPtr();
+#endif
+}
+
 inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot snapshot, int keys) {
 #if PG_VERSION_NUM >= 180000
   return index_beginscan(heap, index, snapshot, nullptr, keys, 0);

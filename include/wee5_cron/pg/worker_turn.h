@@ -27,6 +27,7 @@ struct Turn {
   MemoryContext context;  // for what comes out
   WorkerSettings base;    // the settings without what is stored for the database
   bool read_ledger;
+  bool record;      // results, too
   bool careful;     // the turn before failed: by statements only
   Outlook outlook;  // in, and out: what is left
   // Out.
