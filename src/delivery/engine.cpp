@@ -207,7 +207,7 @@ void Engine::State::finish(Transfer* transfer, Ending ending) {
   take_off(transfer);
   std::unique_ptr<Transfer> owner(transfer);
   owner->release();
-  pool.push_back(std::move(owner));
+  if (owner->may_serve_again()) pool.push_back(std::move(owner));
 }
 
 void Engine::State::take_off(Transfer* transfer) noexcept {

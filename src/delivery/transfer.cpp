@@ -124,6 +124,13 @@ void Transfer::release() noexcept {
   if (body.capacity() > kMostKeptCapacity) body.shrink_to_fit();
 }
 
+bool Transfer::may_serve_again() const noexcept {
+  constexpr unsigned int kFirstBad = 0x075300;
+  constexpr unsigned int kFirstGood = 0x080101;
+  static const unsigned int version = curl_version_info(CURLVERSION_NOW)->version_num;
+  return header_bytes == 0 || version < kFirstBad || version >= kFirstGood;
+}
+
 void Transfer::forget_answer() noexcept {
   sendings = 0;
   refused = false;

@@ -52,6 +52,10 @@ class Transfer {
   void forget_answer() noexcept;
   // Lets go of the request and the answer, for the pool.
   void release() noexcept;
+  // Whether a transfer whose handle has seen an answer may serve another request. libcurl 7.83 to 8.1.0 (Debian 12 has
+  // 7.88) keeps a pointer to the last header of the answer before, freed by then, and appends to it when an answer
+  // begins with a folded line: two answers of an app could have written into the worker's memory (curl issue 11101).
+  bool may_serve_again() const noexcept;
 
   CURL* easy() const noexcept { return easy_.get(); }
 

@@ -50,6 +50,22 @@ TEST(EngineFailures, TheServerDropsTheConnectionUnread) {
   EXPECT_EQ(server.connections(), 1);
 }
 
+// What libcurl remembers of the answer before must not become part of this one.
+TEST(EngineFailures, AnAnswerThatBeginsWithAFoldedLine) {
+  std::atomic<int> answers{0};
+  LoopbackServer server([&](Connection& connection) {
+    connection.read_request();
+    connection.write(++answers == 1 ? "HTTP/1.1 200 OK\r\nConnection: close\r\nX-Last: of the first\r\n\r\n"
+                                    : "HTTP/1.1 200 OK\r\n folded\r\nConnection: close\r\n\r\n");
+  });
+  Engine engine({});
+  engine.start(request_to(server.url()));
+  EXPECT_EQ(run(engine).front().http_status, 200);
+  engine.start(request_to(server.url()));
+  const Result second = run(engine).front();
+  EXPECT_EQ(second.outcome.reason, Reason::kResponse) << second.outcome.error;
+}
+
 TEST(EngineFailures, TheServerClosesAfterTheRequest) {
   std::atomic<int> requests{0};
   LoopbackServer server([&](Connection& connection) {
