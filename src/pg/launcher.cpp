@@ -41,12 +41,40 @@ void visit_databases(Visit visit) {
 // ALTER DATABASE ... ALLOW_CONNECTIONS asks for one anew.
 bool accepts_connections(Form_pg_database database) { return database->datallowconn && database->datconnlimit >= -1; }
 
-// Asks for a worker in every database that exists: after a start of the server nobody knows which of them have the
-// extension.
-void want_all_databases() {
-  visit_databases([](Form_pg_database database) {
-    if (accepts_connections(database)) registry_want(database->oid);
+// Has every database looked at that has no slot: after a start of the server nobody knows which of them have the
+// extension, and later a database may have found all slots taken. There may be more databases than slots, so it goes
+// through them in the order of their oids, as far as slots are free, and on from there when one has become free.
+struct Sweep {
+  bool under_way;
+  Oid next;
+};
+
+List* accepting_databases_from(Oid first) {
+  List* oids = NIL;
+  MemoryContext context = CurrentMemoryContext;
+  visit_databases([&](Form_pg_database database) {
+    if (database->oid < first || !accepts_connections(database)) return;
+    MemoryContext old = MemoryContextSwitchTo(context);
+    oids = lappend_oid(oids, database->oid);
+    MemoryContextSwitchTo(old);
   });
+  list_sort(oids, list_oid_cmp);
+  return oids;
+}
+
+void sweep_on(Sweep* sweep) {
+  if (!registry_has_free_slot()) return;
+  if (!sweep->under_way && registry_take_left_out()) *sweep = {true, InvalidOid};
+  if (!sweep->under_way) return;
+  List* oids = accepting_databases_from(sweep->next);
+  sweep->under_way = false;
+  ListCell* cell;
+  foreach (cell, oids) {
+    if (registry_offer_slot(lfirst_oid(cell))) continue;
+    *sweep = {true, lfirst_oid(cell)};
+    break;
+  }
+  list_free(oids);
 }
 
 bool database_exists(Oid oid) {
@@ -184,14 +212,19 @@ void wee5_cron_launcher_main(Datum arg) {
   handles = static_cast<BackgroundWorkerHandle**>(
       palloc0(sizeof(BackgroundWorkerHandle*) * static_cast<Size>(registry_size())));
   registry_attach_launcher();
-  want_all_databases();
+  Sweep sweep = {true, InvalidOid};
   long wait_ms = 0;
   for (;;) {
     // The context of the handles, also after a transaction left another one current.
     MemoryContextSwitchTo(context);
     registry_flush_log();
     // A worker that wants no more than a flush changes nothing else.
-    if (registry_take_launcher_request() || wait_ms >= 0) wait_ms = tend_all_slots();
+    if (registry_take_launcher_request() || wait_ms >= 0) {
+      sweep_on(&sweep);
+      wait_ms = tend_all_slots();
+      // A slot may have become free just now, of a database that is gone.
+      if (sweep.under_way && registry_has_free_slot()) wait_ms = 0;
+    }
     wait_for_change(wait_ms);
   }
 }

@@ -11,6 +11,7 @@ struct Registry {
   LWLock* lock;
   Latch* launcher_latch;
   pg_atomic_uint32 launcher_pending;
+  pg_atomic_uint32 left_out;      // a database found no free slot
   pg_atomic_uint64 flush_wanted;  // a log position
   int size;
   WorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
@@ -86,6 +87,7 @@ void set_up_memory() {
     registry->lock = &GetNamedLWLockTranche("wee5_cron")->lock;
     registry->launcher_latch = nullptr;
     pg_atomic_init_u32(&registry->launcher_pending, 0);
+    pg_atomic_init_u32(&registry->left_out, 0);
     pg_atomic_init_u64(&registry->flush_wanted, 0);
     registry->size = slots_wanted();
     for (int i = 0; i < registry->size; ++i) init_slot(&registry->slots[i]);
@@ -127,6 +129,15 @@ void wake_worker_locked(WorkerSlot* slot, IdRange range) {
 }
 
 constexpr IdRange kAllIds = {0, kNothing};
+
+// A free slot, for that database from now on; NULL: there is none.
+WorkerSlot* take_slot_locked(Oid database) {
+  WorkerSlot* slot = find_locked(InvalidOid);
+  if (slot == nullptr) return nullptr;
+  clear_slot(slot);
+  slot->database = database;
+  return slot;
+}
 
 void forget_launcher(int code, Datum arg) {
   (void)code;
@@ -257,17 +268,35 @@ void registry_want(Oid database) {
   if (registry == nullptr) return;
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
   WorkerSlot* slot = find_locked(database);
-  if (slot == nullptr) slot = find_locked(InvalidOid);
+  if (slot == nullptr) slot = take_slot_locked(database);
   if (slot != nullptr) {
-    if (!OidIsValid(slot->database)) {
-      clear_slot(slot);
-      slot->database = database;
-    }
     slot->start_after = 0;
     wake_worker_locked(slot, kAllIds);
+  } else {
+    pg_atomic_write_u32(&registry->left_out, 1);
   }
   wake_launcher_locked();
   LWLockRelease(registry->lock);
+}
+
+bool registry_take_left_out() { return pg_atomic_exchange_u32(&registry->left_out, 0) != 0; }
+
+bool registry_has_free_slot() {
+  LWLockAcquire(registry->lock, LW_SHARED);
+  bool has = find_locked(InvalidOid) != nullptr;
+  LWLockRelease(registry->lock);
+  return has;
+}
+
+bool registry_offer_slot(Oid database) {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  WorkerSlot* slot = find_locked(database);
+  if (slot == nullptr) {
+    slot = take_slot_locked(database);
+    if (slot != nullptr) wake_worker_locked(slot, kAllIds);
+  }
+  LWLockRelease(registry->lock);
+  return slot != nullptr;
 }
 
 void registry_hold(Oid database) {

@@ -70,8 +70,13 @@ void registry_note_jobs_changed();    // there was one: wakes the worker. Never 
 // The launcher's side.
 void registry_attach_launcher();
 bool registry_take_launcher_request();
-void registry_flush_log();         // as far as the workers asked for it
-void registry_want(Oid database);  // a worker shall look whether the database has the extension
+void registry_flush_log();  // as far as the workers asked for it
+// A worker shall look whether the database has the extension; anybody may ask. Where no slot is free, the launcher is
+// told that somebody was left out.
+void registry_want(Oid database);
+bool registry_take_left_out();
+bool registry_has_free_slot();
+bool registry_offer_slot(Oid database);  // as registry_want(), but nothing for one that has a slot; false: none is free
 void registry_forget(WorkerSlot* slot);
 void registry_count_failure(WorkerSlot* slot);  // its process ended badly, or could not be started: try again later
 
