@@ -2,6 +2,7 @@
 
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
+#include "wee5_cron/pg/quiet_statements.h"
 #include "wee5_cron/pg/worker_registry.h"
 
 namespace wee5::pg {
@@ -165,6 +166,9 @@ int64 enqueue_with_pg_net(const PgNetRequest* request) {
   Datum values[4] = {CStringGetTextDatum(from_utf8(request->url)),
                      JsonbPGetDatum(jsonb_from_headers(&request->headers)), Int32GetDatum(request->timeout_ms),
                      request->body};
+  // The bearer is among the values.
+  int nest_level = NewGUCNestLevel();
+  silence_auto_explain();
   SPI_connect();
   int result = SPI_execute_with_args(statement, has_body ? 4 : 3, types, values, nullptr, false, 1);
   bool is_null = true;
@@ -172,6 +176,7 @@ int64 enqueue_with_pg_net(const PgNetRequest* request) {
   if (result == SPI_OK_SELECT && SPI_processed == 1)
     request_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
   SPI_finish();
+  AtEOXact_GUC(true, nest_level);
   if (is_null)
     ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("net.%s returned no request id", name)));
   return request_id;

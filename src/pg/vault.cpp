@@ -3,6 +3,7 @@
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
+#include "wee5_cron/pg/quiet_statements.h"
 
 namespace wee5::pg {
 
@@ -250,12 +251,6 @@ void create_or_update(const char* name, const char* value, const char* descripti
   }
   ReThrowError(error);
   pg_unreachable();
-}
-
-// auto_explain writes the parameters of nested statements into the log (PostgreSQL 16 and newer).
-void silence_auto_explain() {
-  if (GetConfigOption("auto_explain.log_min_duration", true, false) != nullptr)
-    set_config_option("auto_explain.log_min_duration", "-1", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
 }  // namespace
