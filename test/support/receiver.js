@@ -17,6 +17,7 @@
 //   /binary          200 with bytes that are no text: NUL and invalid UTF-8
 //   /html            an HTML page with 200 (or ?status=N)
 //   /echo            200, method, headers (without the bearer) and body as JSON
+//   /cookie          200 with Set-Cookie and Alt-Svc to ?to=HOST:PORT
 //   /leak            the bearer as it came, in body and headers, with 200 (or ?status=N)
 // Everything else gets 200 {"ok":true}.
 //
@@ -98,6 +99,9 @@ const answers = [
   }],
   [/\/echo$/, ({ request, response, body }) => {
     json(response, 200, { method: request.method, headers: withoutBearer(request.headers), body })
+  }],
+  [/\/cookie$/, ({ response, query }) => {
+    json(response, 200, {}, { 'Set-Cookie': 'session=kept; Path=/', 'Alt-Svc': `h2="${query.get('to')}"`, 'Refresh': `0; url=http://${query.get('to')}/` })
   }],
   [/\/leak$/, ({ request, response, query }) => {
     const given = request.headers.authorization ?? ''

@@ -1,0 +1,172 @@
+# Where the secret is looked for that nobody put there on purpose: the whole data directory with its WAL, the log at its
+# loudest, statistics, notifications, the doctor; after failures, timeouts, a crash and a restart, on both transports.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+use File::Find;
+use MIME::Base64 qw(encode_base64);
+
+# Letters that no encoding changes, and some that every one does.
+my $canary   = 'canaryInTheCoalMine4711/+=& x';
+my $core     = 'canaryInTheCoalMine4711';
+my $receiver = Wee5Cron::Receiver->start(secret => $canary);
+# The bytes of base64 that do not depend on what follows.
+my @forms = ($core, encode_base64(substr($canary, 0, 21), ''), unpack('H*', $core));
+
+# Each place, with the text or bytes of it that hold the secret.
+my $label = '';
+sub holds_no_secret {
+    my ($text, $where) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my @found = grep { index($text, $_) >= 0 } @forms;
+    my $good  = ok(length($text) && !@found, "$label: not in $where");
+    unless ($good) {
+        diag(@found ? "found as $found[0]" : 'nothing to look at');
+        my $at = @found ? index($text, $found[0]) : 0;
+        diag(substr($text, $at > 300 ? $at - 300 : 0, 500) =~ s/[^\n -~]/./gr) if @found;
+    }
+    return;
+}
+
+my $common = <<'CONF';
+restart_after_crash = on
+pg_stat_statements.track = all
+pg_stat_statements.track_utility = on
+auto_explain.log_min_duration = 0
+auto_explain.log_nested_statements = on
+auto_explain.log_verbose = on
+log_min_duration_statement = 0
+log_statement = all
+log_error_verbosity = verbose
+log_temp_files = 0
+log_connections = on
+work_mem = '64kB'
+autovacuum = off
+wal_level = logical
+wal_recycle = off
+wal_keep_size = '1GB'
+debug_print_plan = on
+debug_print_rewritten = on
+CONF
+
+# What happens, and where it is looked for; at once for a transport.
+sub hunt {
+    my ($transport, $log_level) = @_;
+    $label = $transport;
+    my $pg_net = $transport eq 'pg_net';
+    my $node   = Wee5Cron::Node->new_configured($transport,
+        preload => 'pg_stat_statements,auto_explain,pg_cron,' . ($pg_net ? 'pg_net,' : '') . 'wee5_cron',
+        conf    => $common . ($pg_net ? "pg_net.database_name = 'postgres'\n" : ''));
+    $node->start;
+    # What ALTER DATABASE shows is the server's doing. The page of the catalog that has the value is written once more
+    # behind it, so that it does not go into the WAL as a whole later on.
+    $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements; CREATE EXTENSION pg_cron;' . ($pg_net ? 'CREATE EXTENSION pg_net' : ''));
+    $node->install('postgres', api_url => $receiver->url, secret => $canary);
+    $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = '$transport'; VACUUM FREEZE pg_db_role_setting; VACUUM FREEZE pg_database");
+    $node->safe_psql('postgres', 'CHECKPOINT');
+    $node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+    my $first_segment = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())');
+    $node->safe_psql('postgres', 'SELECT pg_stat_statements_reset()');
+    $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%'") if $pg_net;
+    my $log_before = -s $node->logfile;
+    $node->set_server('log_min_messages', $log_level);
+
+    my $listener = $node->background_psql('postgres');
+    $listener->query_safe("LISTEN \"$_\"") for qw(wee5_cron wee5_cron_alert wee5_cron_finished);
+
+    my $leaks = () = $receiver->requests('/leak');
+    my @paths = ('/status/200', '/status/401', '/status/500', '/leak', '/leak?status=500', '/leak?status=401', '/drop', '/garbage', '/html?status=404', '/echo');
+    $node->call('postgres', $_) for @paths;
+    $node->call('postgres', '/slow?ms=20000', "timeout => '300 ms'");
+    $node->call('postgres', '/leak', "'POST', '{\"a\": 1}', '{\"X-A\": \"b\"}'");
+    $node->safe_psql('postgres', "SELECT cron.schedule('of the canary', '0 0 1 1 *', \$\$SELECT invoke_cron_endpoint('/x')\$\$); SELECT wee5_cron.run_now('of the canary')");
+    $node->wait_until_all_finished('postgres');
+    is(scalar(grep { $_->{bearer} eq 'match' } $receiver->requests('/leak')), $leaks + 4, "$label: the secret did reach the app");
+    $node->psql('postgres', "CALL wee5_cron.run('/leak?status=500')");
+    $receiver->close_port;
+    $node->finished('postgres', $node->call('postgres', '/down'));
+    $receiver->open_port;
+    # Sorting on disk, of what our tables hold.
+    $node->safe_psql('postgres', 'SELECT count(*) FROM (SELECT DISTINCT i.*, n FROM wee5_cron.invocation i, generate_series(1, 500) n ORDER BY response_body, n) many');
+
+    my @errors;
+    for my $statement ("SELECT invoke_cron_endpoint('//x')", "SELECT wee5_cron.invoke('/x', 'BREW')", 'SHOW app.settings.cron_secret',
+        "SELECT current_setting('app.settings.cron_secret')", "SELECT 1/0 FROM wee5_cron.doctor()", "DO \$\$ BEGIN PERFORM invoke_cron_endpoint('x'); END \$\$",
+        "BEGIN READ ONLY; SELECT invoke_cron_endpoint('/x')", "SELECT invoke_cron_endpoint('/x') / 0") {
+        my $role = $statement =~ /current_setting|SHOW/ ? 'caller' : undef;
+        $node->safe_psql('postgres', "DROP ROLE IF EXISTS caller; CREATE ROLE caller LOGIN") if $role;
+        my $error = $node->error_of('postgres', $statement, role => $role) or die "no error: $statement";
+        push @errors, $error->{text};
+    }
+    holds_no_secret("@errors", 'errors and their contexts');
+
+    # A crash while one hangs, then a restart.
+    $node->call('postgres', '/hang');
+    $receiver->wait_for_requests('/hang', $pg_net ? 2 : 1);
+    holds_no_secret($node->safe_psql('postgres', 'SELECT to_json(a) FROM pg_stat_activity a'), 'pg_stat_activity');
+    my $notified = $listener->query_safe('SELECT 1');
+    $listener->quit;
+    holds_no_secret("notified: $notified", 'notifications');
+    my $statistics = $node->safe_psql('postgres', 'SELECT query FROM pg_stat_statements');
+    my $worker = $node->wait_for_worker('postgres');
+    kill 'KILL', $worker;
+    $node->poll_query_until('postgres', "SELECT NOT pg_is_in_recovery() AND pg_postmaster_start_time() IS NOT NULL") or die "the server did not come back\n";
+    $node->wait_for_worker('postgres', $worker);
+    $receiver->release_for_good;
+    $node->wait_until_all_finished('postgres');
+    $receiver->hold;
+    $node->restart;
+    $node->finished('postgres', $node->call('postgres', '/status/200'));
+    $node->wait_until_all_finished('postgres');
+
+    holds_no_secret($statistics, 'pg_stat_statements');
+    holds_no_secret($node->safe_psql('postgres', 'SELECT to_json(d) FROM wee5_cron.doctor() d'), 'doctor()');
+    my @tables = split /\n/, $node->safe_psql('postgres', <<'SQL');
+SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'v', 'p', 'm') AND relnamespace IN ('wee5_cron'::regnamespace, 'cron'::regnamespace) ORDER BY 1
+SQL
+    holds_no_secret(join("\n", map { "$_: " . $node->safe_psql('postgres', "SELECT to_json(t) FROM $_ t") } @tables), 'tables and views of wee5_cron and pg_cron');
+    my ($dump, $problems);
+    IPC::Run::run([ 'pg_dump', '-d', $node->connstr('postgres') ], '>', \$dump, '2>', \$problems) or die "pg_dump: $problems";
+    holds_no_secret($dump, 'pg_dump');
+
+    # Files. Buffers go to disk; the segment that is written to is ended, so that all before is complete.
+    $node->safe_psql('postgres', 'CHECKPOINT');
+    my $last_segment = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
+    my @segments = grep { $_ ge $first_segment && $_ le $last_segment } map { /([0-9A-F]{24})$/ ? $1 : () } glob($node->data_dir . '/pg_wal/*');
+    my $wal = join '', map { slurp_file($node->data_dir . "/pg_wal/$_") } @segments;
+    like($wal, qr{/leak}, "$label: the WAL has our rows");
+    holds_no_secret($wal, 'the WAL (' . scalar(@segments) . ' segments)');
+    my %relation = map { $_->{path} => $_->{name} }
+      $node->rows('postgres', "SELECT pg_relation_filepath(oid) AS path, oid::regclass AS name FROM pg_class WHERE pg_relation_filepath(oid) IS NOT NULL");
+    $node->stop;
+    my $log = substr slurp_file($node->logfile), $log_before;
+    like($log, qr/invoke_cron_endpoint/, "$label: the log is loud");
+    like($log, qr/Query Text:/,          "$label: ... with plans");
+    like($log, qr/temporary file: path/, "$label: ... and temporary files were written");
+    # pg_net's worker writes an answer into its table as it came, by a statement that auto_explain shows.
+    $log = join "\n", grep { !/net\._http_response\(id/ } split /\n(?!\t)/, $log if $pg_net;
+    holds_no_secret($log, "the server's log");
+    # Every other file: only the catalog that ALTER DATABASE wrote has it, and what pg_net keeps.
+    my @with;
+    find({ no_chdir => 1, wanted => sub {
+        return unless -f && -s _;
+        my $file = $File::Find::name =~ s/^\Q@{[ $node->data_dir ]}\E\///r;
+        return if $file =~ m{^pg_wal/};
+        my $bytes = slurp_file($File::Find::name);
+        push @with, $relation{ $file =~ s/(?:_\w+)?(?:\.\d+)?$//r } // $file if grep { index($bytes, $_) >= 0 } @forms;
+    } }, $node->data_dir);
+    my $expected = $pg_net ? qr/^(?:pg_db_role_setting|net\.http_request_queue|net\._http_response|pg_toast\.\w+)$/ : qr/^pg_db_role_setting$/;
+    is(join(' ', grep { $_ !~ $expected } @with), '', "$label: in no other file of the data directory");
+    ok((grep { $_ eq 'pg_db_role_setting' } @with), "$label: ... and it would have been found");
+    $node->log_is_sane("$label: the log tells of no crash");
+    return;
+}
+
+hunt('builtin', 'debug5');
+SKIP: {
+    skip 'pg_net not available', 1 unless pg_net_available();
+    # pg_net itself writes the headers of its requests at debug.
+    hunt('pg_net', 'info');
+}
+done_testing();
