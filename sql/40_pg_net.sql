@@ -177,6 +177,7 @@ BEGIN
   INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, finished_at, http_status, reason, error)
   VALUES (call_id, 1, call.requested_at, booked_at, status_code, said.reason, said.error);
   DELETE FROM wee5_cron.pg_net_request b WHERE b.invocation_id = call_id;
+  PERFORM wee5_cron.note_outcomes(array[call_id]);
   RETURN true;
 END
 $$;
@@ -266,6 +267,10 @@ DECLARE
   booked constant bigint := wee5_cron.book_pg_net_answers();
 BEGIN
   PERFORM wee5_cron.bind_cron_runs();
+  -- Where there is a worker it tells, and calls the webhook.
+  IF wee5_cron.is_armed() AND NOT wee5_cron.library_preloaded() THEN
+    PERFORM wee5_cron.tell_alerts(by_webhook => false);
+  END IF;
   RETURN booked;
 END
 $$;

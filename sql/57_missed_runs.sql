@@ -127,6 +127,8 @@ BEGIN
     SET judged_until = judged.judged_until, missed_runs = w.missed_runs + judged.missed,
         last_missed = coalesce(judged.last_missed, w.last_missed)
     WHERE w.jobid = job.jobid;
+    PERFORM wee5_cron.note_lateness(coalesce(job.job_name, job.jobid::text), wee5_cron.path_of_command(job.command),
+                                    CASE WHEN NOT judged.run_since THEN judged.last_missed END);
     IF judged.missed > 0 AND NOT judged.run_since THEN
       PERFORM wee5_cron.catch_up(job.job_name, job.command, job.username, judged.last_missed);
     END IF;

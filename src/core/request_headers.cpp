@@ -129,4 +129,10 @@ std::vector<Header> request_headers(std::string_view secret, const RequestIdenti
   return headers;
 }
 
+std::vector<Header> alert_headers(std::string_view idempotency_key) {
+  return {{"Content-Type", "application/json"},
+          {"User-Agent", std::string("wee5_cron/") + kVersion},
+          {"Idempotency-Key", std::string(idempotency_key)}};
+}
+
 }  // namespace wee5::core

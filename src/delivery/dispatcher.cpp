@@ -53,6 +53,17 @@ core::Explanation cancelled(const std::string& endpoint_path) {
   return core::explain(observation);
 }
 
+const std::string& shown_url(const Request& request) {
+  return request.shown_url.empty() ? request.url : request.shown_url;
+}
+
+// What is said of the app and its settings is not true of a webhook.
+void explain_alert(Result& result) {
+  result.outcome.hint = result.outcome.succeeded ? ""
+                                                 : "It went to the webhook that wee5_cron.alert_url names: check that "
+                                                   "setting, and the webhook.";
+}
+
 }  // namespace
 
 Dispatcher::Dispatcher(std::size_t max_connections, std::function<double()> random)
@@ -141,7 +152,29 @@ bool Dispatcher::wants_refill() const {
 
 bool Dispatcher::wants_more_routes() const noexcept { return in_flight() < slots() && limit_of_a_route(waiting()) > 0; }
 
+// To a stranger: without the bearer, and without the address that it goes to in what is recorded.
+Request Dispatcher::make_alert(const DueCall& call) const {
+  Webhook webhook = parse_webhook(settings_.alert_url, settings_.allow_plain_http);
+  Request request;
+  request.id = call.id;
+  request.attempt = call.attempt;
+  request.method = core::parse_method(call.method);
+  request.url = std::move(webhook.url);
+  request.shown_url = std::move(webhook.origin);
+  request.secret = std::move(webhook.secret);
+  request.endpoint_path = call.endpoint_path;
+  request.headers = core::alert_headers(call.idempotency_key);
+  request.body = call.body;
+  request.has_body = call.has_body;
+  request.timeout_ms = settings_.request_timeout_ms;
+  request.connect_timeout_ms = settings_.connect_timeout_ms;
+  request.max_response_bytes = settings_.max_response_bytes;
+  request.ca_file = settings_.ca_file;
+  return request;
+}
+
 Request Dispatcher::make_request(const DueCall& call) {
+  if (call.endpoint_path == core::kAlertPath) return make_alert(call);
   const auto role = roles_.find(call.requested_by);
   if (role == roles_.end()) throw core::missing_setting("app.settings.api_url", {});
   if (role->second.api_url.value.empty()) throw core::missing_setting("app.settings.api_url", role->second.api_url);
@@ -226,7 +259,7 @@ void Dispatcher::dispatch() {
         claims_.push_back({std::move(request), std::move(sending)});
         continue;
       }
-      unmarked_.push_back(OnTheWire{call->id, call->attempt, unix_now_us(), request.url});
+      unmarked_.push_back(OnTheWire{call->id, call->attempt, unix_now_us(), shown_url(request)});
       send(std::move(request), std::move(sending));
     } catch (const core::Error& error) {
       queue_.release(sending.route);
@@ -239,7 +272,7 @@ std::vector<OnTheWire> Dispatcher::claims() const {
   std::vector<OnTheWire> calls;
   const std::int64_t now = unix_now_us();
   for (const Claim& claim : claims_) {
-    calls.push_back({claim.request.id, claim.request.attempt, now, claim.request.url});
+    calls.push_back({claim.request.id, claim.request.attempt, now, shown_url(claim.request)});
   }
   return calls;
 }
@@ -304,6 +337,7 @@ void Dispatcher::collect() {
     const auto sending = on_the_wire_.find(result.id);
     if (sending == on_the_wire_.end()) continue;  // forgotten
     queue_.release(sending->second.route);
+    if (sending->second.endpoint_path == core::kAlertPath) explain_alert(result);
     decide_retry(sending->second, result);
     on_the_wire_.erase(sending);
     results_.push_back(std::move(result));

@@ -154,7 +154,7 @@ void explain(Request& request, Ending ending, std::string location, Result& resu
   core::Observation observation;
   observation.reason = ending.reason;
   observation.http_status = result.http_status;
-  observation.url = std::move(request.url);
+  observation.url = std::move(request.shown_url.empty() ? request.url : request.shown_url);
   observation.endpoint_path = std::move(request.endpoint_path);
   observation.content_type = result.response_content_type;
   observation.location = std::move(location);

@@ -189,4 +189,42 @@ std::string UrlJoiner::join(std::string_view api_url, bool allow_plain_http, std
   return join_url(api_url_, endpoint_path);
 }
 
+Webhook parse_webhook(std::string_view url, bool allow_plain_http) {
+  constexpr std::size_t kLeastSecret = 8;
+  constexpr std::string_view kHint =
+      "Give the webhook's whole address: ALTER SYSTEM SET wee5_cron.alert_url = 'https://hooks.example.com/...'; "
+      "SELECT pg_reload_conf();";
+  const auto refuse_webhook = [&](const std::string& rule) {
+    throw core::Error(core::ErrorKind::kNotReady, "wee5_cron.alert_url " + rule, std::string(kHint));
+  };
+  while (!url.empty() && url.front() == ' ') url.remove_prefix(1);
+  while (!url.empty() && url.back() == ' ') url.remove_suffix(1);
+  if (url.empty()) refuse_webhook("is not set");
+  const std::size_t slashes = url.find("://");
+  const std::size_t path = slashes == std::string_view::npos ? slashes : url.find_first_of("/?#", slashes + 3);
+  const std::string_view behind = path == std::string_view::npos ? std::string_view() : url.substr(path);
+  if (std::any_of(behind.begin(), behind.end(),
+                  [](char byte) { return is_control_or_space(byte) || is_non_ascii(byte); })) {
+    refuse_webhook("holds a blank, a control character or one that is not ASCII");
+  }
+  if (behind.find_first_of("#\\") != std::string_view::npos) refuse_webhook("holds a '#' or a backslash");
+  if (!behind.empty() && behind.front() == '?') refuse_webhook("has no path before its query");
+  ApiUrl origin;
+  try {
+    origin = parse_api_url(url.substr(0, path), allow_plain_http);
+  } catch (const core::Error& error) {
+    // The rule alone: in a text that is no URL nobody knows which part is the secret.
+    const std::size_t quoted = error.message().rfind("\" ");
+    refuse_webhook(quoted == std::string::npos ? "is no address" : error.message().substr(quoted + 2));
+  }
+  Webhook webhook{origin.text + std::string(behind.empty() ? "/" : behind), origin.text, ""};
+  const UrlParts parts = parse(webhook.url);
+  if (parts.error != CURLUE_OK || parts.get(CURLUPART_SCHEME) != origin.scheme ||
+      parts.get(CURLUPART_HOST) != origin.host || parts.port() != origin.port || !parts.get(CURLUPART_USER).empty()) {
+    refuse_webhook("is no URL that libcurl accepts");
+  }
+  if (behind.size() > kLeastSecret) webhook.secret = behind.substr(1);
+  return webhook;
+}
+
 }  // namespace wee5::delivery

@@ -1,5 +1,10 @@
 #include "wee5_cron/pg/guc.h"
 
+#include "wee5_cron/delivery/url.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/stored_settings.h"
+
 namespace wee5::pg {
 
 int guc_transport = kTransportAuto;
@@ -12,6 +17,7 @@ int guc_keep_succeeded = 7 * 24 * 60;
 int guc_keep_failed = 30 * 24 * 60;
 int guc_max_request_bytes = 1024 * 1024;
 char* guc_ca_file = nullptr;
+char* guc_alert_url = nullptr;
 bool guc_allow_plain_http = false;
 bool guc_default_jobs = true;
 
@@ -116,6 +122,29 @@ void define_timeouts() {
                           nullptr);
 }
 
+// A webhook's URL is a secret itself. Whether plain http may be is asked when it is called: that setting may come
+// later.
+bool check_alert_url(char** newval, void** extra, GucSource source) {
+  (void)extra;
+  (void)source;
+  if (is_blank(*newval)) return true;
+  if (strlen(*newval) >= sizeof(WorkerSettings::alert_url)) {
+    GUC_check_errdetail("It is too long.");
+    return false;
+  }
+  CppFailure failure;
+  if (run_cpp(&failure, [newval] { delivery::parse_webhook(*newval, true); })) return true;
+  GUC_check_errdetail("%s", failure.message);
+  GUC_check_errhint("%s", failure.hint);
+  return false;
+}
+
+void define_alerts() {
+  DefineCustomStringVariable("wee5_cron.alert_url", "Webhook to which alerts are posted, as JSON.",
+                             "Without it alerts are told by NOTIFY wee5_cron only.", &guc_alert_url, "", PGC_SUSET,
+                             GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, check_alert_url, nullptr, nullptr);
+}
+
 // Minutes: 30 days do not fit into milliseconds.
 void define_retention() {
   DefineCustomIntVariable("wee5_cron.keep_succeeded", "How long calls that succeeded stay in the ledger.",
@@ -157,6 +186,7 @@ void define_settings() {
 
   define_delivery_settings();
   define_retention();
+  define_alerts();
   define_vault_names();
   DefineCustomBoolVariable("wee5_cron.default_jobs", "CREATE EXTENSION registers the three default jobs.", nullptr,
                            &guc_default_jobs, true, PGC_SUSET, 0, nullptr, nullptr, nullptr);

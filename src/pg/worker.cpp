@@ -73,6 +73,7 @@ struct Chore {
 Chore harvest = {"harvest pg_net's answers", run_harvest_transaction, 0, 0};
 Chore runs = {"look up pg_cron's runs", run_bind_transaction, 0, 0};
 Chore watch = {"look for missed runs", run_watch_transaction, 1, 0};  // what the server missed while it was down
+Chore alerts = {"tell of failures", [] { return run_alerts_transaction(&process_settings); }, 1, 0};
 Chore history = {"delete what the ledger keeps no longer", [] { return run_history_transaction(&process_settings); }, 1,
                  0};
 
@@ -127,6 +128,7 @@ void take_over_and_send(const Turn* turn) {
     settings.max_response_bytes = static_cast<std::size_t>(turn->settings.max_response_bytes);
     settings.allow_plain_http = turn->settings.allow_plain_http;
     settings.ca_file = turn->settings.ca_file;
+    settings.alert_url = turn->settings.alert_url;
     dispatcher->configure(settings);
     for (int i = 0; i < turn->role_count; ++i) {
       const RoleRow& role = turn->roles[i];
@@ -315,6 +317,7 @@ void follow_up(const Turn* turn) {
   if (turn->due.committed_at != InvalidXLogRecPtr) XLogFlush(turn->due.committed_at);
   if (turn->runs_unbound && runs.at_us == 0) runs.at_us = now_us();
   if (turn->pg_net_outstanding && harvest.at_us == 0) harvest.at_us = now_us() + kChoreAgainUs;
+  if (turn->alerts_pending && alerts.wait_us == 0) alerts.at_us = now_us();
   history.at_us = history_due_us(&turn->settings, history.at_us);
   outlook = turn->outlook;
   note_round(something_new(&outlook) || outlook.under_way);
@@ -408,7 +411,7 @@ long wait_time(const Need* need) {
     sooner(locked_at_us);
     sooner(round_wanted_at_us);
   }
-  for (const Chore* chore : {&runs, &harvest, &watch, &history}) sooner(chore->at_us);
+  for (const Chore* chore : {&runs, &harvest, &watch, &history, &alerts}) sooner(chore->at_us);
   // No longer than epoll can wait: 24 days.
   int64 wait_us = Min(wake_us - now, static_cast<int64>(INT_MAX) * 1000 - 999);
   long wait_ms = wake_us == 0 ? -1 : wait_us <= 0 ? 0 : static_cast<long>((wait_us + 999) / 1000);
@@ -427,8 +430,12 @@ void work() {
     if (need.write || need.read || due(need.next_write_us, now) || due(need.next_mark_us, now))
       take_turn(need.read || outlook.under_way);
   }
-  for (Chore* chore : {&runs, &harvest, &watch, &history})
-    if (due(chore->at_us, now)) do_chore(chore);
+  for (Chore* chore : {&runs, &harvest, &watch, &history, &alerts})
+    if (due(chore->at_us, chore == &alerts ? now_us() : now)) {
+      do_chore(chore);
+      // They may have found something to tell.
+      if ((chore == &harvest || chore == &watch) && alerts.at_us == 0) alerts.at_us = now_us();
+    }
   publish();
 }
 

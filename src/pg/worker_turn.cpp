@@ -5,6 +5,7 @@
 
 #include "wee5_cron/core/version.hpp"
 // Postgres's headers last.
+#include "wee5_cron/pg/alerts.h"
 #include "wee5_cron/pg/armed.h"
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/history.h"
@@ -70,6 +71,7 @@ bool record_and_mark(Turn* turn) {
     turn->locked =
         static_cast<int64*>(MemoryContextAlloc(turn->context, sizeof(int64) * static_cast<Size>(result_count)));
     turn->locked_count = record_results(results, result_count, !turn->careful, turn->locked);
+    turn->alerts_pending = note_outcomes(results, result_count);
   }
   if (call_count > 0) mark_sending(calls, call_count);
   return result_count > 0;
@@ -215,6 +217,11 @@ int64 look_at_jobs() {
 int64 run_harvest_transaction() { return run_apart(harvest_answers); }
 int64 run_bind_transaction() { return run_apart(look_up_runs); }
 int64 run_watch_transaction() { return run_apart(look_at_jobs); }
+int64 run_alerts_transaction(const WorkerSettings* base) {
+  static const WorkerSettings* settings = nullptr;
+  settings = base;
+  return run_apart([] { return tell_alerts(settings); });
+}
 int64 run_history_transaction(const WorkerSettings* base) {
   static const WorkerSettings* settings = nullptr;
   settings = base;

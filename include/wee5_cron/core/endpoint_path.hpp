@@ -21,4 +21,7 @@ std::string encode_endpoint_path(std::string_view path);
 // The path without its query: what takes turns on the wire, and what a policy is looked up by after the whole path.
 std::string_view route_of(std::string_view path) noexcept;
 
+// What stands in place of a path in the ledger's row of an alert. No path is like it: they start with a slash.
+inline constexpr std::string_view kAlertPath = "wee5_cron.alert";
+
 }  // namespace wee5::core

@@ -42,4 +42,7 @@ struct RequestIdentity {
 std::vector<Header> request_headers(std::string_view secret, const RequestIdentity& identity,
                                     const std::vector<Header>& custom);
 
+// The headers of an alert: it goes to somebody else than the app, and carries no bearer.
+std::vector<Header> alert_headers(std::string_view idempotency_key);
+
 }  // namespace wee5::core

@@ -48,6 +48,7 @@ struct DispatchSettings {
   std::size_t max_response_bytes = 8'192;
   bool allow_plain_http = false;
   std::string ca_file;
+  std::string alert_url;
 };
 
 // A call that is on the wire, for the ledger's `sending`.
@@ -169,6 +170,7 @@ class Dispatcher {
   std::size_t limit_of_a_route(std::size_t waiting) const noexcept;
   const core::RetryPolicy& policy_of(const std::string& endpoint_path) const;
   Request make_request(const DueCall& call);
+  Request make_alert(const DueCall& call) const;
   void forget_waiting(const DueCall& call);
   void send(Request request, Sending sending);
   // A result of a call that is not on the wire: no attempt was begun.

@@ -18,6 +18,7 @@ struct Request {
   int attempt = 1;
   core::Method method = core::Method::kGet;
   std::string url;
+  std::string shown_url;              // what the ledger is told, where the URL is a secret; empty: the URL
   std::string endpoint_path;          // for the explanation of the outcome
   std::vector<core::Header> headers;  // all of them, the bearer included
   std::string body;                   // sent where core::takes_body(method) and has_body

@@ -31,4 +31,13 @@ class UrlJoiner {
   ApiUrl api_url_;
 };
 
+// The webhook that alerts are posted to, checked by the same rules, with a path and a query. Whoever knows the URL may
+// post there: no message shows more of it than the origin.
+struct Webhook {
+  std::string url;
+  std::string origin;
+  std::string secret;  // what stands behind the origin; empty where that is too little to be one
+};
+Webhook parse_webhook(std::string_view url, bool allow_plain_http);
+
 }  // namespace wee5::delivery

@@ -18,6 +18,7 @@ extern int guc_keep_succeeded;  // minutes; -1: for ever
 extern int guc_keep_failed;
 extern int guc_max_request_bytes;
 extern char* guc_ca_file;
+extern char* guc_alert_url;
 extern bool guc_allow_plain_http;
 extern bool guc_default_jobs;
 

@@ -49,6 +49,7 @@ struct WorkerSettings {
   int keep_failed_min;
   bool allow_plain_http;
   char ca_file[MAXPGPATH];
+  char alert_url[2048];  // a secret
 };
 void settings_of_process(WorkerSettings* settings);
 void apply_stored_worker_settings(WorkerSettings* settings);

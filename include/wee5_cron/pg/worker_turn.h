@@ -38,6 +38,7 @@ struct Turn {
   int locked_count;
   RoleRow* roles;  // of all calls that wait or were read
   int role_count;
+  bool alerts_pending;      // somebody is to be told of what was recorded
   bool runs_unbound;        // a call by pg_cron has ended whose run is not known yet
   bool pg_net_outstanding;  // known where the ledger was read
 };
@@ -63,5 +64,7 @@ int64 run_bind_transaction();                      // looks up the pg_cron runs 
 int64 run_watch_transaction();                     // looks for runs that pg_cron missed
 // Deletes a little of what the ledger keeps no longer. `base`: as in Turn.
 int64 run_history_transaction(const WorkerSettings* base);
+// Tells of failures. `base`: as in Turn.
+int64 run_alerts_transaction(const WorkerSettings* base);
 
 }  // namespace wee5::pg

@@ -229,5 +229,33 @@ TEST(UrlJoiner, RefusesWhatIsRefusedEachTime) {
   EXPECT_THROW(joiner.join("http://one.example", true, "@two.example/x"), Error);
 }
 
+TEST(Webhook, IsTheWholeAddressOfWhichTheOriginIsShown) {
+  const Webhook slack = parse_webhook(" https://hooks.slack.com/services/T0/B0/x-y_z?wait=1&a=%20 ", false);
+  EXPECT_EQ(slack.url, "https://hooks.slack.com/services/T0/B0/x-y_z?wait=1&a=%20");
+  EXPECT_EQ(slack.origin, "https://hooks.slack.com");
+  EXPECT_EQ(slack.secret, "services/T0/B0/x-y_z?wait=1&a=%20");
+  EXPECT_EQ(parse_webhook("http://127.0.0.1:8080", false).url, "http://127.0.0.1:8080/");
+  // Too little to be a secret: striking it out would mangle what is said.
+  EXPECT_EQ(parse_webhook("https://alerts.example.com/x", false).secret, "");
+}
+
+TEST(Webhook, IsRefusedByTheRulesOfTheApiUrlWithoutBeingShown) {
+  for (const char* const url : {"", "hooks.example.com/canary", "ftp://h.example/canary", "http://h.example/canary",
+                                "https:///canary", "https://u:canary@h.example/x", "https://h.example/can ary",
+                                "https://h.example/canary#x", "https://h.example?canary", "https://h.example\\canary/",
+                                "https://h.example/\xC3\xA4/canary", "https://h.example:0/canary", "canary"}) {
+    try {
+      parse_webhook(url, false);
+      ADD_FAILURE() << "accepted: " << url;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kNotReady);
+      EXPECT_TRUE(error.message().starts_with("wee5_cron.alert_url ")) << error.message();
+      EXPECT_EQ((error.message() + error.hint()).find("canary"), std::string::npos) << error.message() << error.hint();
+      EXPECT_EQ((error.message() + error.hint()).find("api_url"), std::string::npos) << error.message() << error.hint();
+    }
+  }
+  EXPECT_EQ(parse_webhook("http://h.example/x", true).origin, "http://h.example");
+}
+
 }  // namespace
 }  // namespace wee5::delivery

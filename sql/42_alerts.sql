@@ -1,0 +1,173 @@
+-- Telling somebody: when calls of a path fail in a row, when a job is late, and when that is over; once each. What was
+-- told is remembered in the transaction that books a result. The telling is a transaction of its own, so that trouble
+-- with it (a full NOTIFY queue, say) keeps no result from being booked.
+
+-- What is amiss now. For a path whose calls succeed there is nothing here, and nothing to be done.
+CREATE TABLE wee5_cron.trouble (
+  kind text CHECK (kind IN ('failing', 'late')),
+  name text COLLATE "C",
+  failures int NOT NULL DEFAULT 0,
+  since timestamptz NOT NULL,
+  told boolean NOT NULL DEFAULT false,
+  PRIMARY KEY (kind, name)
+);
+COMMENT ON TABLE wee5_cron.trouble IS 'Paths whose last calls failed, jobs that are late, and whether somebody was told';
+COMMENT ON COLUMN wee5_cron.trouble.name IS 'failing: the path as in wee5_cron.endpoint, else without its query; late: the job';
+COMMENT ON COLUMN wee5_cron.trouble.failures IS 'in a row';
+
+CREATE TABLE wee5_cron.pending_alert (
+  id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+  at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  content jsonb NOT NULL
+);
+COMMENT ON TABLE wee5_cron.pending_alert IS 'Alerts that are to be told yet';
+
+-- NOTIFY takes less than 8000 bytes.
+CREATE FUNCTION wee5_cron.add_alert(event text, job_name text, endpoint_path text, invocation_id bigint, status text,
+                                    reason text, http_status int, error text, failures int, text text) RETURNS void
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH short AS (
+      SELECT jsonb_build_object(
+        'event', event, 'job_name', left(job_name, 255), 'endpoint_path', left(endpoint_path, 2048 / c.width),
+        'invocation_id', invocation_id, 'status', status, 'reason', reason, 'http_status', http_status,
+        'error', left(error, 1200 / c.width), 'failures', failures, 'at', clock_timestamp(), 'database', current_database(),
+        'text', left(text, 1600 / c.width)) AS content
+      FROM (VALUES (1), (4), (16)) AS c (width)
+    )
+    INSERT INTO wee5_cron.pending_alert (content)
+    SELECT s.content FROM short s WHERE octet_length(s.content::text) < 7900 ORDER BY octet_length(s.content::text) DESC LIMIT 1
+  $$;
+COMMENT ON FUNCTION wee5_cron.add_alert(text, text, text, bigint, text, text, int, text, int, text) IS
+  'Internal: has somebody told of an event: failing, late or recovered';
+
+-- Of these calls, which have just ended. True where somebody is to be told.
+CREATE FUNCTION wee5_cron.note_outcomes(ids bigint[]) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+#variable_conflict use_column
+DECLARE
+  call record;
+  path text;
+  known wee5_cron.trouble;
+  was_known boolean;
+  alerts boolean := false;
+BEGIN
+  FOR call IN
+    SELECT * FROM (
+      SELECT i.id, i.job_name, i.endpoint_path, i.status, i.reason, i.http_status, i.error, i.finished_at,
+             coalesce(whole.endpoint_path, split_part(i.endpoint_path, '?', 1)) AS path,
+             coalesce(CASE WHEN whole.endpoint_path IS NULL THEN route.alert_after ELSE whole.alert_after END, 3) AS alert_after
+      FROM wee5_cron.invocation i
+      LEFT JOIN wee5_cron.endpoint whole ON whole.endpoint_path = i.endpoint_path
+      LEFT JOIN wee5_cron.endpoint route ON route.endpoint_path = split_part(i.endpoint_path, '?', 1)
+      -- An alert's own call has no path; it alerts nobody.
+      WHERE i.id = ANY (ids) AND i.status IN ('succeeded', 'failed') AND i.finished_at IS NOT NULL
+        AND starts_with(i.endpoint_path, '/')) c
+    UNION ALL
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL  -- the end
+    ORDER BY path NULLS LAST, finished_at, id
+  LOOP
+    IF call.path IS DISTINCT FROM path THEN
+      IF path IS NOT NULL THEN
+        IF known.failures > 0 THEN
+          INSERT INTO wee5_cron.trouble AS t (kind, name, failures, since, told)
+          VALUES ('failing', path, known.failures, known.since, known.told)
+          ON CONFLICT (kind, name) DO UPDATE SET failures = excluded.failures, since = excluded.since, told = excluded.told;
+        ELSIF was_known THEN
+          DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path;
+        END IF;
+      END IF;
+      EXIT WHEN call.path IS NULL;
+      path := call.path;
+      SELECT * INTO known FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path FOR UPDATE;
+      was_known := FOUND;
+      known.failures := coalesce(known.failures, 0);
+      known.told := coalesce(known.told, false);
+    END IF;
+    IF call.status = 'failed' THEN
+      known.since := CASE WHEN known.failures = 0 THEN call.finished_at ELSE known.since END;
+      known.failures := known.failures + 1;
+      IF NOT known.told AND known.failures >= call.alert_after THEN
+        known.told := true;
+        alerts := true;
+        PERFORM wee5_cron.add_alert('failing', call.job_name, call.endpoint_path, call.id, call.status, call.reason,
+          call.http_status, call.error, known.failures,
+          format('%s in database "%s" %s: %s', wee5_cron.whom(call.job_name, call.endpoint_path), current_database(),
+                 CASE known.failures WHEN 1 THEN 'failed' ELSE format('failed %s times in a row', known.failures) END,
+                 call.error));
+      END IF;
+    ELSE
+      IF known.told THEN
+        alerts := true;
+        PERFORM wee5_cron.add_alert('recovered', call.job_name, call.endpoint_path, call.id, call.status, NULL,
+          call.http_status, NULL, known.failures,
+          format('%s in database "%s" works again, after %s failed since %s', wee5_cron.whom(call.job_name, call.endpoint_path),
+                 current_database(), CASE known.failures WHEN 1 THEN 'a call' ELSE known.failures || ' calls' END,
+                 to_char(known.since, 'YYYY-MM-DD HH24:MI:SS TZ')));
+      END IF;
+      known.failures := 0;
+      known.told := false;
+    END IF;
+  END LOOP;
+  RETURN alerts;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.note_outcomes(bigint[]) IS
+  'Internal, of the worker and harvest(): counts failures in a row, and says whether somebody is to be told';
+
+CREATE FUNCTION wee5_cron.whom(job_name text, endpoint_path text) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT CASE WHEN job_name IS NULL THEN coalesce(left(endpoint_path, 200), 'a job')
+                    ELSE format('job "%s"%s', job_name, coalesce(' (' || left(endpoint_path, 200) || ')', '')) END $$;
+COMMENT ON FUNCTION wee5_cron.whom(text, text) IS 'Internal: what an alert is about, in words';
+
+-- missed: a tick that nobody ran, and no later one either; NULL: the job's newest tick was run.
+CREATE FUNCTION wee5_cron.note_lateness(job_name text, endpoint_path text, missed timestamptz) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  late_since timestamptz;
+BEGIN
+  IF missed IS NOT NULL THEN
+    INSERT INTO wee5_cron.trouble (kind, name, since, told) VALUES ('late', job_name, missed, true) ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+      PERFORM wee5_cron.add_alert('late', job_name, endpoint_path, NULL, NULL, NULL, NULL, NULL, NULL,
+        format('%s in database "%s" is late: its run of %s did not begin', wee5_cron.whom(job_name, endpoint_path),
+               current_database(), to_char(missed, 'YYYY-MM-DD HH24:MI TZ')));
+    END IF;
+  ELSE
+    DELETE FROM wee5_cron.trouble t WHERE t.kind = 'late' AND t.name = job_name RETURNING t.since INTO late_since;
+    IF FOUND THEN
+      PERFORM wee5_cron.add_alert('recovered', job_name, endpoint_path, NULL, NULL, NULL, NULL, NULL, NULL,
+        format('%s in database "%s" runs again, after it missed %s', wee5_cron.whom(job_name, endpoint_path),
+               current_database(), to_char(late_since, 'YYYY-MM-DD HH24:MI TZ')));
+    END IF;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.note_lateness(text, text, timestamptz) IS
+  'Internal, of watch_jobs(): whether a job is late, and whether somebody is to be told';
+
+-- by_webhook: also with a call to wee5_cron.alert_url. Its row in the ledger has a word in place of a path, which no
+-- caller can choose: the worker knows by it where to go, and that the bearer is not for there. The URL is a secret itself.
+CREATE FUNCTION wee5_cron.tell_alerts(by_webhook boolean) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  alert record;
+  told bigint := 0;
+BEGIN
+  FOR alert IN SELECT * FROM wee5_cron.pending_alert p ORDER BY p.at FOR UPDATE SKIP LOCKED LOOP
+    PERFORM pg_notify('wee5_cron', alert.content::text);
+    IF by_webhook THEN
+      INSERT INTO wee5_cron.invocation (endpoint_path, method, body, transport) VALUES ('wee5_cron.alert', 'POST', alert.content, 'builtin');
+      PERFORM wee5_cron.wake_worker();
+    END IF;
+    DELETE FROM wee5_cron.pending_alert p WHERE p.id = alert.id;
+    told := told + 1;
+  END LOOP;
+  RETURN told;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.tell_alerts(boolean) IS 'Internal, of the worker and harvest(): NOTIFY wee5_cron, and the webhook';

@@ -1,0 +1,63 @@
+// The worker's part of alerts; sql/42_alerts.sql has the rules.
+
+#include "wee5_cron/pg/alerts.h"
+
+#include "wee5_cron/pg/kept_plan.h"
+
+namespace wee5::pg {
+
+namespace {
+
+SPIPlanPtr trouble_plan = nullptr;
+SPIPlanPtr note_plan = nullptr;
+SPIPlanPtr tell_plan = nullptr;
+
+bool something_fails() {
+  SPIPlanPtr plan =
+      kept_plan(&trouble_plan, "SELECT 1 FROM wee5_cron.trouble WHERE kind = 'failing' LIMIT 1", 0, nullptr);
+  int result = SPI_execute_plan(plan, nullptr, nullptr, false, 1);
+  if (result != SPI_OK_SELECT) elog(ERROR, "could not look for failures: %s", SPI_result_code_string(result));
+  return SPI_processed > 0;
+}
+
+void select(SPIPlanPtr plan, Datum* values) {
+  int result = SPI_execute_plan(plan, values, nullptr, false, 1);
+  if (result != SPI_OK_SELECT || SPI_processed != 1)
+    elog(ERROR, "unexpected result of an alert's statement: %s", SPI_result_code_string(result));
+}
+
+}  // namespace
+
+bool note_outcomes(const delivery::Result* results, int count) {
+  Datum* ids = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<Size>(count)));
+  int failed = 0;
+  bool succeeded = false;
+  for (int i = 0; i < count; ++i) {
+    if (results[i].outcome.succeeded)
+      succeeded = true;
+    else if (results[i].retry_at_us == 0)
+      ids[failed++] = Int64GetDatum(results[i].id);
+  }
+  int noted = failed;
+  // A success matters to what has failed before it, perhaps in this very batch.
+  if (succeeded && (failed > 0 || something_fails()))
+    for (int i = 0; i < count; ++i)
+      if (results[i].outcome.succeeded) ids[noted++] = Int64GetDatum(results[i].id);
+  if (noted == 0) return false;
+  Oid types[1] = {INT8ARRAYOID};
+  Datum values[1] = {PointerGetDatum(construct_array(ids, noted, INT8OID, 8, true, TYPALIGN_DOUBLE))};
+  select(kept_plan(&note_plan, "SELECT wee5_cron.note_outcomes($1)", 1, types), values);
+  bool is_null;
+  return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+}
+
+int64 tell_alerts(const WorkerSettings* base) {
+  WorkerSettings settings = *base;
+  apply_stored_worker_settings(&settings);
+  Oid types[1] = {BOOLOID};
+  Datum values[1] = {BoolGetDatum(!is_blank(settings.alert_url))};
+  select(kept_plan(&tell_plan, "SELECT wee5_cron.tell_alerts($1)", 1, types), values);
+  return 0;
+}
+
+}  // namespace wee5::pg

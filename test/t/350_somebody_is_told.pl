@@ -1,0 +1,165 @@
+# Alerts: after failures in a row, when a job is late, and when that is over; once each, by NOTIFY and by a webhook that
+# never sees the bearer, and whose address nobody sees in the ledger.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use JSON::PP;
+use Wee5Cron::Test;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $canary   = 'T0000-canary-B1111';
+my $webhook  = $receiver->url . "/services/$canary?sig=also-$canary";
+my $node     = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => $receiver->url, secret => 'the secret');
+
+my $listener = $node->background_psql('postgres');
+$listener->query_safe('LISTEN wee5_cron');
+
+# What came by NOTIFY since the last time. Waits until all that is to be told was told.
+sub told {
+    $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.pending_alert') or die 'alerts are not told';
+    my $said = $listener->query(q{SELECT 'heard'});
+    my @heard = map { decode_json($_) } $said =~ /^Asynchronous notification "wee5_cron" with payload "(.*)" received from/mg;
+    return @heard;
+}
+
+sub call_and_wait {
+    my (@paths) = @_;
+    my $id;
+    for my $path (@paths) {
+        $id = $node->call('postgres', $path);
+        $node->finished('postgres', $id);
+    }
+    return $id;
+}
+
+# Two failures and a success are nothing to tell of.
+call_and_wait('/a/html?status=500', '/a/html?status=500', '/a/html');
+is(scalar told(), 0, 'nobody is told of two failures and a success');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.trouble'), 0, '... and nothing is left of them');
+
+# Three.
+my $third = call_and_wait(('/a/html?status=500') x 2, '/a/html?status=404');
+my @heard = told();
+is(scalar @heard, 1, 'after three failures in a row somebody is told, once');
+is_deeply({ %{ $heard[0] }, at => undef, text => undef, error => undef },
+    { event => 'failing', job_name => undef, endpoint_path => '/a/html?status=404', invocation_id => $third, status => 'failed', reason => 'http',
+      http_status => 404, failures => 3, database => 'postgres', at => undef, text => undef, error => undef }, '... what and where');
+like($heard[0]{text}, qr{^/a/html\?status=404 in database "postgres" failed 3 times in a row: The app answered 404}, '... in words');
+like($heard[0]{error}, qr/404/, '... with the last error');
+call_and_wait(('/a/html?status=500') x 4);
+is(scalar told(), 0, '... and not again while it goes on');
+$node->restart;
+$listener->quit;
+$listener = $node->background_psql('postgres');
+$listener->query_safe('LISTEN wee5_cron');
+call_and_wait('/a/html?status=500');
+is(scalar told(), 0, '... also not after a restart');
+my $well = call_and_wait('/a/html?status=201');
+@heard = told();
+is(scalar @heard, 1, 'when it works again somebody is told, once');
+fields_are($heard[0], { event => 'recovered', invocation_id => $well, status => 'succeeded', reason => undef, http_status => 201, failures => 8,
+        text => qr/works again, after 8 calls failed since/ }, '... of that');
+call_and_wait('/a/html');
+is(scalar told(), 0, '... and not again');
+
+# All in one batch.
+my $batch = 'SELECT count(invoke_cron_endpoint(format($$/b/html?status=%s$$, s))) FROM unnest(array[500, 500, 500, 500]) s';
+$node->safe_psql('postgres', $batch);
+$node->wait_until_all_finished('postgres');
+is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['failing 3'], 'failures that are booked together are counted one by one');
+
+# Each path for itself, by its policy.
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO wee5_cron.endpoint (endpoint_path, alert_after) VALUES ('/c/html', 1), ('/c/html?status=501', 2);
+SQL
+call_and_wait('/c/html?status=501');
+is(scalar told(), 0, 'a path with a policy of its own has its own number');
+call_and_wait('/c/html?status=500');
+@heard = told();
+is_deeply([ map { "$_->{endpoint_path} $_->{failures}" } @heard ], ['/c/html?status=500 1'], '... and the path without its query has another');
+like($heard[0]{text}, qr/ failed: The app/, '... in words');
+
+# By a webhook. Nobody may read where it is.
+$node->raises('postgres', "SET wee5_cron.alert_url = '$_'", '22023', "alert_url '$_'") for 'ftp://x.example/y', 'hooks.example.com/x', 'https://u:p@x.example/', 'https://x.example/a b';
+$node->safe_psql('postgres', 'CREATE ROLE reader LOGIN');
+$node->safe_psql('postgres', "SELECT wee5_cron.grant_to('reader', 'read')");
+$node->safe_psql('postgres', "ALTER SYSTEM SET wee5_cron.alert_url = '$webhook'");
+$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+$node->poll_query_until('postgres', "SELECT current_setting('wee5_cron.alert_url') <> ''");
+$node->raises('postgres', 'SHOW wee5_cron.alert_url', '42501', 'not everybody may SHOW it', role => 'reader');
+call_and_wait('/c/html?status=501');
+my ($post) = $receiver->wait_for_requests(qr{^/services/});
+is($post->{url}, "/services/$canary?sig=also-$canary", 'the webhook is called at its whole address');
+fields_are($post, { method => 'POST', bearer => 'none' }, '... by POST and without the bearer');
+is($post->{headers}{'content-type'}, 'application/json', '... as JSON');
+ok(!grep { /^(?:x-wee5|x-vercel)/ } keys %{ $post->{headers} }, '... with nothing else of ours') or diag(join ' ', keys %{ $post->{headers} });
+@heard = told();
+is_deeply(decode_json($post->{body}), $heard[0], '... with the same that NOTIFY tells');
+like($heard[0]{text}, qr/failed 2 times in a row/, '... text is what Slack shows');
+my $row = $node->one_row('postgres', "SELECT * FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert'");
+$row = $node->finished('postgres', $row->{id});
+fields_are($row, { status => 'succeeded', http_status => 200, method => 'POST', transport => 'builtin', job_name => undef, url => $receiver->url },
+    '... and a row of its own, which says the origin alone');
+
+# A webhook that is down: retried, and no alert about itself. It answers with what it was sent.
+$node->set_server('wee5_cron.alert_url', $receiver->url . "/hooks/$canary/leak?status=500");
+my $late = call_and_wait(('/d/html?status=500') x 3);
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND status = 'failed'");
+fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND status = 'failed'"),
+    { reason => 'http', http_status => 500, hint => qr/wee5_cron\.alert_url/ }, 'a webhook that fails is a failed call');
+is(scalar told(), 1, '... of which nobody is told');
+$node->set_server('wee5_cron.alert_url', $receiver->url . "/hooks/$canary/redirect?to=/x/$canary");
+call_and_wait('/d/html');
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND reason = 'redirect'");
+is_deeply([ map { $_->{event} } told() ], ['recovered'], '... the next alert goes on its way');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.trouble WHERE name !~ '^/'"), 0, '... and it never counts as trouble');
+
+is($node->safe_psql('postgres', "SELECT count(*) FROM (SELECT i::text AS t FROM wee5_cron.invocation i UNION ALL SELECT a::text FROM wee5_cron.attempt a) r WHERE t LIKE '%$canary?%' OR t LIKE '%$canary/%'"), 0,
+    'the address of the webhook is nowhere in the ledger');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET wee5_cron.alert_url');
+$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+
+# What pg_net loses counts as well.
+$node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport) SELECT '/by-pg-net', 'pg_net' FROM generate_series(1, 3)");
+$node->safe_psql('postgres', 'SELECT wee5_cron.harvest()');
+call_and_wait('/turn');
+ok($node->poll_query_until('postgres', "SELECT told FROM wee5_cron.trouble WHERE name = '/by-pg-net'"), 'calls of pg_net are counted');
+$node->restart;
+$listener->quit;
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.pending_alert"), 0, '... and told by the worker, at its start at the latest')
+  if $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.pending_alert');
+
+# A job that is late, and runs again.
+$node->safe_psql('postgres', <<'SQL');
+SELECT wee5_cron.schedule('late one', '*/7 * * * *', '/late');
+UPDATE wee5_cron.job SET catch_up = 'none' WHERE job_name = 'late one';
+SQL
+$node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM wee5_cron.job_watch');
+$listener = $node->background_psql('postgres');
+$listener->query_safe('LISTEN wee5_cron');
+my $look_back = "UPDATE wee5_cron.job_watch SET judged_until = now() - interval '30 minutes'";
+my $look = 'SELECT wee5_cron.watch_jobs()';
+$node->safe_psql('postgres', "$look_back; $look") for 1 .. 2;
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pending_alert'), 1, 'of a late job somebody is to be told, once');
+$node->safe_psql('postgres', "SELECT wee5_cron.tell_alerts(false)");
+@heard = told();
+fields_are($heard[0], { event => 'late', job_name => 'late one', endpoint_path => '/late', invocation_id => undef,
+        text => qr{^job "late one" \(/late\) in database "postgres" is late: its run of 20\d\d-.* did not begin$} }, '... what and when');
+$node->safe_psql('postgres', <<"SQL");
+INSERT INTO cron.job_run_details (runid, jobid, database, username, command, status, start_time) SELECT 4711, jobid, database, username, command, 'succeeded', now() FROM cron.job WHERE jobname = 'late one';
+$look_back;
+SELECT wee5_cron.watch_jobs();
+SELECT wee5_cron.tell_alerts(false);
+SQL
+fields_are((told())[0], { event => 'recovered', job_name => 'late one', text => qr/runs again, after it missed/ }, '... and when it runs again');
+
+# However long the texts are.
+$node->safe_psql('postgres', <<'SQL');
+SELECT wee5_cron.add_alert('failing', repeat(chr(228), 255), '/' || repeat('"\', 1000), 1, 'failed', 'http', 500, repeat(chr(128512) || '"\', 2000), 3, repeat(chr(1), 4000));
+SELECT wee5_cron.tell_alerts(false);
+SQL
+is(scalar told(), 1, 'texts of any length fit into a NOTIFY');
+
+$listener->quit;
+$node->log_is_sane;
+done_testing();
