@@ -73,7 +73,8 @@ sub hunt {
     $node->set_server('log_min_messages', $log_level);
 
     my $listener = $node->background_psql('postgres');
-    $listener->query_safe("LISTEN \"$_\"") for qw(wee5_cron wee5_cron_alert wee5_cron_finished);
+    $listener->query_safe('LISTEN wee5_cron');
+    $node->safe_psql('postgres', "INSERT INTO wee5_cron.endpoint (endpoint_path, alert_after) VALUES ('/leak', 1)");
 
     my $leaks = () = $receiver->requests('/leak');
     my @paths = ('/status/200', '/status/401', '/status/500', '/leak', '/leak?status=500', '/leak?status=401', '/drop', '/garbage', '/html?status=404', '/echo');
@@ -107,7 +108,8 @@ sub hunt {
     holds_no_secret($node->safe_psql('postgres', 'SELECT to_json(a) FROM pg_stat_activity a'), 'pg_stat_activity');
     my $notified = $listener->query_safe('SELECT 1');
     $listener->quit;
-    holds_no_secret("notified: $notified", 'notifications');
+    like($notified, qr/"event": "failing"/, "$label: somebody is told of the app that gives the secret back");
+    holds_no_secret($notified, 'what he is told');
     my $statistics = $node->safe_psql('postgres', 'SELECT query FROM pg_stat_statements');
     my $worker = $node->wait_for_worker('postgres');
     kill 'KILL', $worker;
