@@ -68,6 +68,12 @@ $node->safe_psql('postgres', $batch);
 $node->wait_until_all_finished('postgres');
 is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['failing 3'], 'failures that are booked together are counted one by one');
 
+# Somebody who counts the same path and does not commit does not hold up the results.
+my $counting = $node->background_psql('postgres');
+$counting->query_safe("BEGIN; UPDATE wee5_cron.trouble SET failures = failures WHERE name = '/b/html'");
+is($node->finished('postgres', $node->call('postgres', '/b/html?status=500'))->{status}, 'failed', 'a result is booked while somebody else counts the failures');
+$counting->quit;
+
 # Each path for itself, by its policy.
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO wee5_cron.endpoint (endpoint_path, alert_after) VALUES ('/c/html', 1), ('/c/html?status=501', 2);
