@@ -39,7 +39,8 @@ constexpr int64 kResultDelayUs = 2'000;
 constexpr std::size_t kMostResultsHeld = 2'048;
 constexpr int64 kFlushPatienceUs = 100'000;
 constexpr int64 kFlushLookUs = 500;
-// Calls that were read go on the wire without another look at the database for so long after the settings were read.
+// Calls that were read go on the wire without another look at the database for so long after the settings were read,
+// and only while nobody can have changed these.
 constexpr int64 kFreshUs = 20'000;
 constexpr int64 kLookEverywhereUs = 1'000'000;  // see look_everywhere_in_time(): the least pause,
 constexpr int64 kLookEverywhereShare = 20;      // and in relation to how long it took
@@ -55,6 +56,7 @@ XLogRecPtr unflushed = InvalidXLogRecPtr;  // of the last recorded batch
 int64 flush_asked_us = 0;
 // Times in microseconds since 2000; 0: not due.
 int64 settings_read_us = 0;
+uint64 settings_current_until = 0;  // transactions ended
 int64 round_began_us = 0;
 int64 next_round_us = 0;       // not before
 int64 round_wanted_at_us = 0;  // a wake came before that
@@ -322,6 +324,7 @@ void follow_up(const Turn* turn) {
   outlook = turn->outlook;
   note_round(something_new(&outlook) || outlook.under_way);
   settings_read_us = now_us();
+  settings_current_until = turn->current_until;
   take_over_and_send(turn);
   // Our own commit becomes durable while the next requests are on the wire; the next batch waits for it. So no more
   // calls can be sent again after a crash than are on the wire and in two batches.
@@ -445,8 +448,9 @@ void settle_state() {
 }
 
 void serve_network() {
-  // Nothing new is sent while the ledger cannot be written.
-  bool may_send = retry_at_us == 0 && now_us() - settings_read_us < kFreshUs;
+  // Nothing new is sent while the ledger cannot be written, nor with an address and a secret that may be others by now.
+  bool may_send =
+      retry_at_us == 0 && now_us() - settings_read_us < kFreshUs && transactions_ended() == settings_current_until;
   CppFailure failure;
   run_or_exit(&failure, run_cpp(&failure, [may_send] {
     dispatcher->perform();

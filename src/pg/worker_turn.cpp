@@ -172,10 +172,13 @@ void fix_session_settings() {
 
 void run_turn_transaction(Turn* turn) {
   begin_transaction();
+  // Before anything is read: who ends meanwhile counts as later.
+  turn->current_until = transactions_ended();
   ExtensionInfo extension;
   turn->standing = look_at_extension(&extension);
   forget_former_ledger(turn, extension.oid);
   if (turn->standing == Standing::kReady) as_owner(extension.owner, [turn] { work_on_ledger(turn); });
+  if (TransactionIdIsValid(GetTopTransactionIdIfAny())) ++turn->current_until;  // this one
   commit_transaction();
 }
 

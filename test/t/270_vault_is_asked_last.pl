@@ -150,6 +150,8 @@ $node->block_the_wire('postgres', $one);
 $queued = $node->call('postgres', '/while-locked');
 $locker->query_safe('BEGIN');
 $locker->query_safe('LOCK TABLE vault.secrets');
+# What the worker has read may be of yesterday from here on: it has to look again.
+$node->safe_psql('postgres', 'CREATE TABLE somebody_wrote_something ()');
 $one->release;
 $node->poll_query_until('postgres', "SELECT state = 'blocked' AND last_error LIKE '%lock timeout%' FROM wee5_cron.worker") or die 'the worker is not blocked';
 fields_are($node->invocation('postgres', $queued), { finished_at => undef }, 'while Vault is locked, a call waits');

@@ -180,6 +180,16 @@ inline TransactionId oldest_clog_xid() {
 #endif
 }
 
+// How many transactions that wrote something have ended since the server's start: it stands in every new snapshot, and
+// here without one. Read without a lock: what ends at this very moment is counted a moment later.
+inline uint64 transactions_ended() {
+#if PG_VERSION_NUM >= 170000
+  return TransamVariables->xactCompletionCount;
+#else
+  return ShmemVariableCache->xactCompletionCount;
+#endif
+}
+
 inline PgBackendStatus* backend_status(int index) {
 #if PG_VERSION_NUM >= 160000
   LocalPgBackendStatus* local = pgstat_get_local_beentry_by_index(index);

@@ -38,6 +38,7 @@ struct Turn {
   int locked_count;
   RoleRow* roles;  // of all calls that wait or were read
   int role_count;
+  uint64 current_until;     // while no more transactions than these have ended, the settings are those of now
   bool alerts_pending;      // somebody is to be told of what was recorded
   bool runs_unbound;        // a call by pg_cron has ended whose run is not known yet
   bool pg_net_outstanding;  // known where the ledger was read
