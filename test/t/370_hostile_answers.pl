@@ -22,12 +22,19 @@ sub openssl {
 my @new_key = ('-newkey', 'rsa:2048', '-nodes');
 openssl('req', '-x509', @new_key, '-days', 2, '-subj', '/CN=authority', '-keyout', "$directory/ca.key", '-out', "$directory/ca.pem");
 
+# OpenSSL 3.4 and newer take dates, and no longer an end before the beginning, which was the way before.
+sub lifetime {
+    my ($days) = @_;
+    my $help = `openssl x509 -help 2>&1`;
+    return $days < 0 && $help =~ /-not_after/ ? qw(-not_before 20200101000000Z -not_after 20200102000000Z) : ('-days', $days);
+}
+
 sub certificate {
     my ($name, $days, $subject) = @_;
     my ($request, $cert) = ("$directory/$name.csr", "$directory/$name.pem");
     openssl('req', @new_key, '-subj', "/CN=$name", '-addext', "subjectAltName=$subject", '-keyout', "$directory/$name.key", '-out', $request);
     openssl('x509', '-req', '-in', $request, '-CA', "$directory/ca.pem", '-CAkey', "$directory/ca.key", '-CAcreateserial',
-        '-days', $days, '-copy_extensions', 'copyall', '-out', $cert);
+        lifetime($days), '-copy_extensions', 'copyall', '-out', $cert);
     return "$name=$cert,$directory/$name.key";
 }
 
