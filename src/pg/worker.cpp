@@ -35,9 +35,9 @@ constexpr int64 kLastRetryUs = 5'000'000;
 // Results are recorded together: when so many are there, or the first has waited so long, or nothing else is to come.
 constexpr std::size_t kResultsAtOnce = 256;
 constexpr int64 kResultDelayUs = 2'000;
-// The batch before is not on disk yet: the next one waits, and grows, but not beyond so many or so long.
+// The batch before is not on disk yet: the next one waits, and grows, but not beyond so many.
 constexpr std::size_t kMostResultsHeld = 2'048;
-constexpr int64 kFlushPatienceUs = 100'000;
+constexpr int64 kAskAgainUs = 100'000;
 constexpr int64 kFlushLookUs = 500;
 // Calls that were read go on the wire without another look at the database for so long after the settings were read,
 // and only while nobody can have changed these.
@@ -342,10 +342,15 @@ void follow_up(const Turn* turn) {
   note_success(&tally);
 }
 
-// The launcher is still busy with the log of the batch before, and there is time.
+// The launcher is still busy with the log of the batch before, and there is room. However long the disk takes: who
+// waited for it here could not serve the network.
 bool batch_before_in_the_way() {
-  return unflushed != InvalidXLogRecPtr && log_flushed_to() < unflushed &&
-         now_us() - flush_asked_us < kFlushPatienceUs && dispatcher->results() < kMostResultsHeld;
+  if (unflushed == InvalidXLogRecPtr || log_flushed_to() >= unflushed || dispatcher->results() >= kMostResultsHeld)
+    return false;
+  if (now_us() - flush_asked_us < kAskAgainUs) return true;
+  // The launcher that was asked may have ended.
+  flush_asked_us = now_us();
+  return registry_ask_for_flush(unflushed);
 }
 
 void try_locked_again() {
@@ -382,12 +387,14 @@ struct Need {
 
 Need look_at_memory() {
   Need need = {false, something_new(&outlook), 0, 0};
+  bool must_wait = batch_before_in_the_way();
+  int64 look_again_us = now_us() + kFlushLookUs;
   CppFailure failure;
   run_or_exit(&failure, run_cpp(&failure, [&] {
     need.read = need.read || dispatcher->wants_refill() || (outlook.under_way && dispatcher->wants_more_routes());
     need.write = dispatcher->can_dispatch() || dispatcher->has_claims();
-    if (dispatcher->has_results() && batch_before_in_the_way()) {
-      need.next_write_us = now_us() + kFlushLookUs;
+    if (dispatcher->has_results() && must_wait) {
+      need.next_write_us = look_again_us;
     } else if (dispatcher->has_results()) {
       need.write =
           need.write || dispatcher->results() >= kResultsAtOnce || dispatcher->in_flight() + dispatcher->waiting() == 0;
