@@ -140,7 +140,7 @@ std::int64_t seconds_of(const Date& date) noexcept {
   const std::chrono::year_month_day day{std::chrono::year(date.year), std::chrono::month(date.month),
                                         std::chrono::day(date.day)};
   const std::int64_t days = std::chrono::sys_days(day).time_since_epoch().count();
-  return days * 86'400 + date.hour * 3'600 + date.minute * 60 + date.second;
+  return ((days * 24 + date.hour) * 60 + date.minute) * 60 + date.second;
 }
 
 std::optional<std::int64_t> read_seconds(std::string_view text) noexcept {
