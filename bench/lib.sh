@@ -35,6 +35,17 @@ bench_prepare() {
   install_missing_packages "postgresql-$postgres_major" \
     "postgresql-server-dev-$postgres_major" libcurl4-openssl-dev libpq-dev g++ make cmake ninja-build nginx \
     libnginx-mod-http-echo openssl >&2
+  bench_install_extension
+  bench_tools=${BENCH_TOOLS:-$bench_build/tools}
+  say 'building the programs of bench/' >&2
+  { cmake -S "$bench_root" -B "$bench_tools" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF -DWEE5_BENCH=ON &&
+    cmake --build "$bench_tools" --target wee5_bench; } >"$bench_build/tools.log" 2>&1 ||
+    { tail -n 40 "$bench_build/tools.log" >&2; give_up 'the programs of bench/ could not be built'; }
+  bench_directory=$(owners_directory wee5_cron_bench)
+}
+
+# Builds the extension in a directory of its own and installs it, unless BENCH_INSTALLED says that it is there already.
+bench_install_extension() {
   bench_build=$(mktemp --directory /tmp/wee5_cron_bench_build.XXXXXX)
   if [[ -z ${BENCH_INSTALLED:-} ]]; then
     copy_sources "$bench_build"
@@ -44,12 +55,6 @@ bench_prepare() {
     as_root make -C "$bench_build" -f Makefile.pgxs PG_CONFIG="$pg_config" install >"$bench_build/install.log" 2>&1 ||
       { tail -n 40 "$bench_build/install.log" >&2; give_up 'make install failed'; }
   fi
-  bench_tools=${BENCH_TOOLS:-$bench_build/tools}
-  say 'building the programs of bench/' >&2
-  { cmake -S "$bench_root" -B "$bench_tools" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF -DWEE5_BENCH=ON &&
-    cmake --build "$bench_tools" --target wee5_bench; } >"$bench_build/tools.log" 2>&1 ||
-    { tail -n 40 "$bench_build/tools.log" >&2; give_up 'the programs of bench/ could not be built'; }
-  bench_directory=$(owners_directory wee5_cron_bench)
 }
 
 # The server as its owner would set it up for some traffic. Everything durable: fsync is on.

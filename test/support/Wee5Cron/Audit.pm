@@ -33,6 +33,7 @@ sub new {
         from       => $already,    # what the receiver saw earlier is not ours
         committed  => {},
         may_repeat => {},
+        deaths     => [],
     }, $class;
 }
 
@@ -100,6 +101,20 @@ sub may_repeat {
     return;
 }
 
+# Now, in the middle of its work, something ends the worker: what it has sent in the last moments may be sent again.
+sub worker_dies {
+    my ($self) = @_;
+    push @{ $self->{deaths} }, 1000 * Time::HiRes::time();
+    return;
+}
+
+# Whether a call may come twice, at these two times: something died between them, or just before the first was written
+# down by the receiver.
+sub _died_between {
+    my ($self, $first, $second) = @_;
+    return scalar grep { $first < $_ + 3000 && $_ <= $second } @{ $self->{deaths} };
+}
+
 # How many calls came more than once.
 sub repeats {
     my ($self) = @_;
@@ -120,9 +135,12 @@ SELECT i.id, i.idempotency_key, i.status, count(a.invocation_id) FILTER (WHERE a
 FROM wee5_cron.invocation i LEFT JOIN wee5_cron.attempt a ON a.invocation_id = i.id GROUP BY i.id
 SQL
     my @ours = $self->deliveries;
-    my (%times, %keys_of_id, %ids_of_key);
+    my (%times, %keys_of_id, %ids_of_key, %last, @repeated);
     for my $delivery (@ours) {
-        $times{ $delivery->{key} }++;
+        my ($key, $time) = @$delivery{qw(key time)};
+        push @repeated, $key
+          if $times{$key}++ && !$self->{may_repeat}{$key} && !$self->_died_between($last{$key}, $time);
+        $last{$key} = $time;
         $keys_of_id{ $delivery->{id} }{ $delivery->{key} }  = 1;
         $ids_of_key{ $delivery->{key} }{ $delivery->{id} }  = 1;
     }
@@ -134,8 +152,7 @@ SQL
     _none('... no call that was rolled back was sent', grep { /rolled-back/ } map { $_->{url} } @ours);
     _none('... nothing was sent that is not in the ledger',
         grep { my $r = $row{ $_->{id} }; !$r || $r->{key} ne $_->{key} } @ours);
-    _none('... only what was on the wire was sent again',
-        grep { $times{$_} > 1 && !$self->{may_repeat}{$_} } keys %times);
+    _none('... only what was on the wire was sent again', @repeated);
     return _none('... no id was given twice',
         (grep { keys %{ $keys_of_id{$_} } > 1 } keys %keys_of_id),
         (grep { keys %{ $ids_of_key{$_} } > 1 } keys %ids_of_key));

@@ -111,8 +111,8 @@ sub requests {
     return grep { ref $path ? $_->{path} =~ $path : $_->{path} eq $path } @requests;
 }
 
-# Every request so far in few words: url, key (its Idempotency-Key), id (of the invocation). Reads only what is new: made
-# for thousands of them.
+# Every request so far in few words: url, key (its Idempotency-Key), id (of the invocation), time (in ms). Reads only what
+# is new: made for thousands of them.
 sub deliveries {
     my ($self) = @_;
     open my $file, '<', $self->{records} or die "$self->{records}: $!";
@@ -124,7 +124,8 @@ sub deliveries {
         my ($url) = $line =~ /"url":"([^"]*)"/;
         my ($key) = $line =~ /"idempotency-key":"([^"]*)"/;
         my ($id)  = $line =~ /"x-wee5-cron-invocation":"(\d+)"/;
-        push @{ $self->{deliveries} }, { url => $url, key => $key, id => $id };
+        my ($time) = $line =~ /"time":(\d+)\}/;
+        push @{ $self->{deliveries} }, { url => $url, key => $key, id => $id, time => $time };
     }
     close $file;
     return $self->{deliveries} //= [];
