@@ -9,8 +9,9 @@ valgrind_bindir() {
   mkdir -p "$directory" "$reports"
   for program in "$server"/*; do ln -s "$program" "$directory/"; done
   rm "$directory/postgres"
-  cat >"$directory/postgres" <<WRAPPER
-#!/bin/sh
+  {
+    echo '#!/bin/sh'
+    cat <<WRAPPER
 case " \$* " in
   *' -D '*)
     case " \$* " in *' --single '* | *' --boot '* | *' --check '*) ;;
@@ -21,5 +22,6 @@ case " \$* " in
 esac
 exec "$server/postgres" "\$@"
 WRAPPER
+  } >"$directory/postgres"
   chmod +x "$directory/postgres"
 }
