@@ -33,19 +33,24 @@ CREATE TABLE wee5_cron.invocation (
   response_content_type text,
   response_body text,
   response_truncated boolean NOT NULL DEFAULT false,
-  timeout interval
+  timeout interval,
+  exclusive text CHECK (exclusive IN ('path', 'route'))
 );
 ALTER SEQUENCE wee5_cron.invocation_id_seq OWNED BY wee5_cron.invocation.id;
 
--- What is not finished, a route's calls in the order of their ids. In the predicate stands finished_at and not status,
--- so that queued -> sending stays a heap-only update.
+-- What is to be sent now, or is on the wire: a route's calls in the order of their ids. In the predicate stands
+-- finished_at and not status, so that queued -> sending stays a heap-only update.
 CREATE INDEX invocation_open ON wee5_cron.invocation (transport, (pg_catalog.split_part(endpoint_path, '?', 1)) COLLATE "C", id)
-  WHERE finished_at IS NULL;
+  WHERE finished_at IS NULL AND next_attempt_at IS NULL;
+-- What waits for its time. When that has come, next_attempt_at becomes NULL, and the call takes its turn above.
+CREATE INDEX invocation_retry ON wee5_cron.invocation (next_attempt_at) WHERE finished_at IS NULL AND next_attempt_at IS NOT NULL;
+-- Whether a call of a path has not ended yet: overlap.
+CREATE INDEX invocation_unfinished ON wee5_cron.invocation (endpoint_path COLLATE "C") WHERE finished_at IS NULL;
 -- A job's runs, newest last: job_status.
 CREATE INDEX invocation_job ON wee5_cron.invocation (job_name, id) WHERE job_name IS NOT NULL;
 
 COMMENT ON TABLE wee5_cron.invocation IS
-  'One row a call. status: queued -> sending -> succeeded | failed; besides skipped, cancelled. succeeded means that the app answered 2xx, nothing else does';
+  'One row a call. status: queued -> sending -> (retrying -> sending)* -> succeeded | failed; besides skipped, cancelled. succeeded means that the app answered 2xx, nothing else does';
 COMMENT ON COLUMN wee5_cron.invocation.job_name IS 'cron.job.jobname of the job that made the call, NULL for a call by hand';
 COMMENT ON COLUMN wee5_cron.invocation.endpoint_path IS 'as the caller gave it';
 COMMENT ON COLUMN wee5_cron.invocation.headers IS 'beyond the ones that every call has; for a job also x-vercel-cron-schedule';
@@ -59,12 +64,15 @@ COMMENT ON COLUMN wee5_cron.invocation.attempts IS 'attempts begun';
 COMMENT ON COLUMN wee5_cron.invocation.requested_by IS 'session_user of the caller; app.settings.* are looked up for this role';
 COMMENT ON COLUMN wee5_cron.invocation.scheduled_at IS 'the tick that a job''s call is for';
 COMMENT ON COLUMN wee5_cron.invocation.first_sent_at IS 'NULL on pg_net, which does not tell';
+COMMENT ON COLUMN wee5_cron.invocation.next_attempt_at IS 'when a call that failed is made again; NULL as soon as that time has come';
 COMMENT ON COLUMN wee5_cron.invocation.duration IS 'finished_at - first_sent_at; NULL on pg_net';
 COMMENT ON COLUMN wee5_cron.invocation.cron_run_id IS 'cron.job_run_details.runid of the run that made the call';
 COMMENT ON COLUMN wee5_cron.invocation.idempotency_key IS 'sent as Idempotency-Key, the same on every attempt';
 COMMENT ON COLUMN wee5_cron.invocation.response_body IS
   'the first wee5_cron.max_response_bytes of the answer, as text: bad bytes and NUL replaced';
 COMMENT ON COLUMN wee5_cron.invocation.timeout IS 'of this call; NULL: wee5_cron.request_timeout when it is sent';
+COMMENT ON COLUMN wee5_cron.invocation.exclusive IS
+  'the call is skipped while another one of its path (path), or of its path with whatever query (route), has not ended; NULL: it may overlap';
 
 -- No foreign key: it would cost every call a row lock.
 CREATE TABLE wee5_cron.attempt (
@@ -103,7 +111,8 @@ COMMENT ON COLUMN wee5_cron.job.registered IS 'made by register_jobs(), which do
 -- their ids empties this one too, so a stranger's answer is never taken for ours.
 CREATE UNLOGGED TABLE wee5_cron.pg_net_request (
   invocation_id bigint PRIMARY KEY,
-  request_id bigint NOT NULL
+  request_id bigint NOT NULL,
+  handed_over_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE wee5_cron.pg_net_request IS 'Calls handed to pg_net whose answer is not booked yet';
 

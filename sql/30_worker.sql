@@ -12,7 +12,7 @@ CREATE VIEW wee5_cron.worker AS
          CASE WHEN d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
               THEN (SELECT pg_catalog.count(*) FROM wee5_cron.invocation i
                     WHERE i.transport OPERATOR(pg_catalog.=) 'builtin' AND i.finished_at IS NULL
-                      AND i.status OPERATOR(pg_catalog.<>) 'sending') END AS queued,
+                      AND i.next_attempt_at IS NULL AND i.status OPERATOR(pg_catalog.<>) 'sending') END AS queued,
          s.sent, s.succeeded, s.failed, s.started_at, s.last_error
   FROM wee5_cron.worker_slots() s
   JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.datid;

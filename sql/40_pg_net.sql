@@ -38,6 +38,20 @@ CREATE FUNCTION wee5_cron.explain_pg_net(endpoint_path text, url text, http_stat
 COMMENT ON FUNCTION wee5_cron.explain_pg_net(text, text, int, text, text, boolean, boolean, interval) IS
   'Internal, of harvest(): status, reason, error and hint for an answer that pg_net got';
 
+-- When the policy of the path makes such a call again; NULL: the failure is final.
+CREATE FUNCTION wee5_cron.next_attempt(endpoint_path text, attempt int, reason text, http_status int, retry_after text,
+                                       first_begun timestamptz, ended timestamptz, random float8) RETURNS timestamptz
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_next_attempt';
+COMMENT ON FUNCTION wee5_cron.next_attempt(text, int, text, int, text, timestamptz, timestamptz, float8) IS
+  'Internal, of harvest(): when a call that failed so is made again by its path''s policy, NULL if it is not; random from 0 to 1 spreads the delay';
+
+CREATE FUNCTION wee5_cron.send_by_pg_net(call_id bigint) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_send_by_pg_net';
+COMMENT ON FUNCTION wee5_cron.send_by_pg_net(bigint) IS
+  'Internal, of harvest(): hands a call to pg_net again, with the address and the secret that its role has now';
+
 CREATE FUNCTION wee5_cron.redact_for(role name, value text) RETURNS text
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_redact_for';
@@ -139,7 +153,8 @@ COMMENT ON FUNCTION wee5_cron.bind_cron_runs() IS
 
 -- Books one call. The caller holds the row's lock.
 CREATE FUNCTION wee5_cron.record_pg_net_answer(call_id bigint, is_lost boolean, status_code int, media_type text,
-                                               content text, has_timed_out boolean, error_msg text) RETURNS boolean
+                                               content text, has_timed_out boolean, error_msg text,
+                                               answer_headers jsonb, may_retry boolean DEFAULT true) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
@@ -150,6 +165,9 @@ DECLARE
   said record;
   max_bytes int;
   answer text;
+  this_attempt int;
+  begun_at timestamptz;
+  next_at timestamptz;
 BEGIN
   SELECT * INTO call FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL;
   IF NOT FOUND THEN
@@ -167,29 +185,41 @@ BEGIN
     call.endpoint_path, call.url, status_code, media_type, error_msg, has_timed_out, is_lost,
     coalesce(call.timeout, current_setting('wee5_cron.request_timeout')::interval));
 
+  this_attempt := call.attempts + 1;
+  begun_at := CASE WHEN this_attempt = 1 THEN call.requested_at
+                   ELSE (SELECT b.handed_over_at FROM wee5_cron.pg_net_request b WHERE b.invocation_id = call_id) END;
+  IF NOT said.succeeded AND may_retry THEN
+    next_at := wee5_cron.next_attempt(
+      call.endpoint_path, this_attempt, said.reason, status_code,
+      (SELECT h.value FROM jsonb_each_text(CASE jsonb_typeof(answer_headers) WHEN 'object' THEN answer_headers END) h
+       WHERE lower(h.key) = 'retry-after' LIMIT 1),
+      call.requested_at, booked_at, random());
+  END IF;
+
   UPDATE wee5_cron.invocation i
-  SET status = CASE WHEN said.succeeded THEN 'succeeded' ELSE 'failed' END,
-      reason = said.reason, error = said.error, hint = said.hint, http_status = status_code, attempts = 1,
-      next_attempt_at = NULL, finished_at = booked_at, response_content_type = media_type,
+  SET status = CASE WHEN said.succeeded THEN 'succeeded' WHEN next_at IS NULL THEN 'failed' ELSE 'retrying' END,
+      reason = said.reason, error = said.error, hint = said.hint, http_status = status_code, attempts = this_attempt,
+      next_attempt_at = next_at, finished_at = CASE WHEN next_at IS NULL THEN booked_at END,
+      response_content_type = media_type,
       response_body = wee5_cron.valid_text(answer, max_bytes),
       response_truncated = coalesce(octet_length(answer) > max_bytes OR octet_length(content) > max_bytes + margin, false)
   WHERE i.id = call_id;
   INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, finished_at, http_status, reason, error)
-  VALUES (call_id, 1, call.requested_at, booked_at, status_code, said.reason, said.error);
+  VALUES (call_id, this_attempt, begun_at, booked_at, status_code, said.reason, said.error);
   DELETE FROM wee5_cron.pg_net_request b WHERE b.invocation_id = call_id;
   PERFORM wee5_cron.note_outcomes(array[call_id]);
-  RETURN true;
+  RETURN next_at IS NULL;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.record_pg_net_answer(bigint, boolean, int, text, text, boolean, text) IS
-  'Internal, of harvest(): writes what became of one call into the ledger';
+COMMENT ON FUNCTION wee5_cron.record_pg_net_answer(bigint, boolean, int, text, text, boolean, text, jsonb, boolean) IS
+  'Internal, of harvest(): writes what became of one attempt into the ledger; true where the call has ended with it';
 
 -- only_id: that call alone, for wait_for() where no worker harvests; NULL for all.
 CREATE FUNCTION wee5_cron.book_pg_net_answers(only_id bigint DEFAULT NULL) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  outstanding constant text := 'i.transport = ''pg_net'' AND i.finished_at IS NULL'
+  outstanding constant text := 'i.transport = ''pg_net'' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL'
     || CASE WHEN only_id IS NULL THEN '' ELSE ' AND i.id = $2' END;
   oldest timestamptz;
   suspects boolean;
@@ -202,7 +232,8 @@ BEGIN
   END IF;
   SELECT min(i.requested_at) INTO oldest
   FROM wee5_cron.invocation i
-  WHERE i.transport = 'pg_net' AND i.finished_at IS NULL AND (only_id IS NULL OR i.id = only_id);
+  WHERE i.transport = 'pg_net' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL
+    AND (only_id IS NULL OR i.id = only_id);
   IF oldest IS NULL THEN
     RETURN 0;
   END IF;
@@ -212,7 +243,7 @@ BEGIN
       SELECT i.id, $1 FROM wee5_cron.invocation i WHERE %s FOR UPDATE SKIP LOCKED
     $query$, outstanding) USING oldest, only_id
     LOOP
-      booked := booked + wee5_cron.record_pg_net_answer(answer.id, true, NULL, NULL, NULL, NULL, NULL)::int;
+      booked := booked + wee5_cron.record_pg_net_answer(answer.id, true, NULL, NULL, NULL, NULL, NULL, NULL, false)::int;
     END LOOP;
     RETURN booked;
   END IF;
@@ -220,7 +251,7 @@ BEGIN
   -- net._http_response has an index on `created` only. That is the start of pg_net's transaction, which can be older
   -- than the request: an answer dated earlier than a minute before is found further down.
   FOR answer IN EXECUTE format($query$
-    SELECT i.id, r.status_code, r.content_type, r.content, r.timed_out, r.error_msg
+    SELECT i.id, r.status_code, r.content_type, r.content, r.timed_out, r.error_msg, r.headers
     FROM wee5_cron.invocation i
     JOIN wee5_cron.pg_net_request b ON b.invocation_id = i.id
     JOIN net._http_response r ON r.id = b.request_id
@@ -229,7 +260,8 @@ BEGIN
   $query$, outstanding) USING oldest, only_id
   LOOP
     booked := booked + wee5_cron.record_pg_net_answer(answer.id, false, answer.status_code, answer.content_type,
-                                                      answer.content, answer.timed_out, answer.error_msg)::int;
+                                                      answer.content, answer.timed_out, answer.error_msg,
+                                                      answer.headers)::int;
   END LOOP;
 
   -- Lost is what in one snapshot, so in one statement, is in neither of pg_net's tables: it moves a request from the
@@ -242,7 +274,8 @@ BEGIN
   $query$, outstanding) INTO suspects USING oldest, only_id;
   IF suspects THEN
     FOR answer IN EXECUTE format($query$
-      SELECT i.id, r.id IS NULL AS lost, r.status_code, r.content_type, r.content, r.timed_out, r.error_msg, $1
+      SELECT i.id, r.id IS NULL AS lost, r.status_code, r.content_type, r.content, r.timed_out, r.error_msg,
+             r.headers, $1
       FROM wee5_cron.invocation i
       LEFT JOIN wee5_cron.pg_net_request b ON b.invocation_id = i.id
       LEFT JOIN net._http_response r ON r.id = b.request_id
@@ -251,7 +284,8 @@ BEGIN
     $query$, outstanding) USING oldest, only_id
     LOOP
       booked := booked + wee5_cron.record_pg_net_answer(answer.id, answer.lost, answer.status_code, answer.content_type,
-                                                        answer.content, answer.timed_out, answer.error_msg)::int;
+                                                        answer.content, answer.timed_out, answer.error_msg,
+                                                        answer.headers)::int;
     END LOOP;
   END IF;
   RETURN booked;
@@ -260,12 +294,68 @@ $$;
 COMMENT ON FUNCTION wee5_cron.book_pg_net_answers(bigint) IS
   'Internal, of harvest() and wait_for(): books the answers of all outstanding calls, or of one';
 
+-- Hands over what waits: calls whose next attempt is due, and calls of which it could not be said when they were made
+-- whether they overlap with another one. only_id: that call alone; NULL for all.
+CREATE FUNCTION wee5_cron.send_due_by_pg_net(only_id bigint DEFAULT NULL) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  call record;
+  beside bigint;
+  message text;
+  advice text;
+BEGIN
+  IF NOT wee5_cron.is_armed() THEN
+    RETURN;
+  END IF;
+  FOR call IN
+    SELECT i.id, i.endpoint_path, i.exclusive, i.attempts, i.requested_by
+    FROM wee5_cron.invocation i
+    WHERE i.finished_at IS NULL AND i.next_attempt_at <= clock_timestamp() AND i.transport = 'pg_net'
+      AND (only_id IS NULL OR i.id = only_id)
+    ORDER BY i.id
+    FOR UPDATE SKIP LOCKED
+  LOOP
+    IF call.exclusive IS NOT NULL AND call.attempts = 0 THEN
+      CONTINUE WHEN NOT wee5_cron.lock_path(call.endpoint_path);
+      beside := wee5_cron.call_beside(call.id, call.endpoint_path, call.exclusive, call.requested_by);
+      IF beside IS NOT NULL THEN
+        UPDATE wee5_cron.invocation i
+        SET status = 'skipped', reason = 'overlap', error = said.error, hint = said.hint, next_attempt_at = NULL,
+            finished_at = clock_timestamp()
+        FROM wee5_cron.explain_overlap(call.endpoint_path, beside) said
+        WHERE i.id = call.id;
+        CONTINUE;
+      END IF;
+    END IF;
+    BEGIN
+      IF NOT wee5_cron.pg_net_installed() THEN
+        RAISE EXCEPTION 'pg_net is not installed any more'
+          USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = format('Make the call again by the builtin transport: SELECT wee5_cron.retry(%s);', call.id);
+      END IF;
+      PERFORM wee5_cron.send_by_pg_net(call.id);
+    EXCEPTION WHEN object_not_in_prerequisite_state OR invalid_parameter_value THEN
+      -- What the caller would be told; nobody is there to be told now.
+      GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+      UPDATE wee5_cron.invocation i
+      SET status = 'failed', reason = 'config', error = message, hint = nullif(advice, ''), next_attempt_at = NULL,
+          finished_at = clock_timestamp()
+      WHERE i.id = call.id;
+    END;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.send_due_by_pg_net(bigint) IS
+  'Internal, of harvest() and wait_for(): hands calls to pg_net whose next attempt is due';
+
 CREATE FUNCTION wee5_cron.harvest() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   booked constant bigint := wee5_cron.book_pg_net_answers();
 BEGIN
+  PERFORM wee5_cron.send_due_by_pg_net();
   PERFORM wee5_cron.bind_cron_runs();
   -- Where there is a worker it tells, and calls the webhook.
   IF wee5_cron.is_armed() AND NOT wee5_cron.library_preloaded() THEN
@@ -275,4 +365,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.harvest() IS
-  'Books the answers that pg_net got into the ledger and returns how many calls ended so; a call that pg_net lost is failed with reason lost';
+  'Books the answers that pg_net got into the ledger and returns how many calls ended so; what failed, or was lost, is handed to pg_net again by its path''s policy';

@@ -10,6 +10,10 @@ ALTER DATABASE contrib_regression SET app.settings.api_url = 'https://app.exampl
 ALTER DATABASE contrib_regression SET app.settings.cron_secret = 'secret of the regression tests';
 SET wee5_cron.transport = 'pg_net';
 
+-- What fails here is final.
+INSERT INTO wee5_cron.endpoint (endpoint_path, max_attempts)
+SELECT path, 1 FROM unnest(array['/refused', '/nowhere', '/forgotten', '/crashed']) AS path;
+
 -- Nothing is outstanding.
 SELECT wee5_cron.harvest();
 

@@ -107,7 +107,7 @@ SELECT wee5_cron.register_jobs();
 SET SESSION AUTHORIZATION regress_operator;
 SELECT wee5_cron.harvest();
 SELECT wee5_cron.redact_for('postgres', 'secret of the regression tests');
-SELECT wee5_cron.record_pg_net_answer(1, false, 200, NULL, NULL, NULL, NULL);
+SELECT wee5_cron.record_pg_net_answer(1, false, 200, NULL, NULL, NULL, NULL, NULL);
 SELECT wee5_cron.invoke_for_job('x', '/x');
 -- A caller chooses neither transport nor how a call is made.
 SET wee5_cron.transport = 'builtin';

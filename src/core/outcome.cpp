@@ -13,6 +13,10 @@ namespace wee5::core {
 namespace {
 
 constexpr std::size_t kShownDetail = 200;
+// In the order of Reason.
+constexpr std::array<const char*, 13> kReasonNames = {"",        "config", "dns",      "connect",  "tls",
+                                                      "timeout", "http",   "redirect", "response", "lost",
+                                                      "overlap", "paused", "cancelled"};
 constexpr std::string_view kHtmlHint =
     "The answer is an HTML page, where a cron route usually answers JSON: check that the path reaches the route and "
     "not "
@@ -178,11 +182,11 @@ Reason reason_of(const Observation& observation) {
 
 }  // namespace
 
-const char* reason_name(Reason reason) noexcept {
-  constexpr std::array<const char*, 13> kNames = {"",        "config", "dns",      "connect",  "tls",
-                                                  "timeout", "http",   "redirect", "response", "lost",
-                                                  "overlap", "paused", "cancelled"};
-  return kNames[static_cast<std::size_t>(reason)];
+const char* reason_name(Reason reason) noexcept { return kReasonNames[static_cast<std::size_t>(reason)]; }
+
+Reason parse_reason(std::string_view name) noexcept {
+  const auto* found = std::find(kReasonNames.begin(), kReasonNames.end(), name);
+  return found == kReasonNames.end() ? Reason::kNone : static_cast<Reason>(found - kReasonNames.begin());
 }
 
 Explanation explain(const Observation& observation) {

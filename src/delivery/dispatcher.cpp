@@ -268,13 +268,13 @@ void Dispatcher::dispatch() {
   }
 }
 
-std::vector<OnTheWire> Dispatcher::claims() const {
-  std::vector<OnTheWire> calls;
+const std::vector<OnTheWire>& Dispatcher::claims() {
+  claiming_.clear();
   const std::int64_t now = unix_now_us();
   for (const Claim& claim : claims_) {
-    calls.push_back({claim.request.id, claim.request.attempt, now, shown_url(claim.request)});
+    claiming_.push_back({claim.request.id, claim.request.attempt, now, shown_url(claim.request)});
   }
-  return calls;
+  return claiming_;
 }
 
 void Dispatcher::claimed(const std::vector<std::int64_t>& ids) {

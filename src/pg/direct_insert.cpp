@@ -23,7 +23,9 @@ const GivenColumn kGivenColumn[kGivenColumns] = {{"job_name", TEXTOID},
                                                  {"hint", TEXTOID},
                                                  {"scheduled_at", TIMESTAMPTZOID},
                                                  {"finished_at", TIMESTAMPTZOID},
-                                                 {"timeout", INTERVALOID}};
+                                                 {"timeout", INTERVALOID},
+                                                 {"exclusive", TEXTOID},
+                                                 {"next_attempt_at", TIMESTAMPTZOID}};
 
 namespace {
 

@@ -8,6 +8,7 @@
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/ledger.h"
 #include "wee5_cron/pg/ledger_table.h"
+#include "wee5_cron/pg/overlap.h"
 #include "wee5_cron/pg/worker_ledger.h"
 
 namespace wee5::pg {
@@ -20,6 +21,8 @@ constexpr int kEntriesPerRead = 16'384;
 constexpr int kRefillsPerRead = 64;
 // A transaction's ids lie together unless others made calls at the same time.
 constexpr int64 kWidestRange = 256;
+// From microseconds since 2000 to those since 1970.
+constexpr int64 kUnixEpochUs = static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 
 struct Reader {
   delivery::Dispatcher* dispatcher;
@@ -133,6 +136,8 @@ void copy_row(const Reader* reader, DueRow* row) {
   row->job_name = text_of(reader, kInvocationJobName);
   Datum scheduled_at = value_of(reader, kInvocationScheduledAt, &is_null);
   row->scheduled_at = is_null ? nullptr : rfc3339(DatumGetTimestampTz(scheduled_at));
+  Datum first_sent_at = value_of(reader, kInvocationFirstSentAt, &is_null);
+  row->first_begun_us = is_null ? 0 : DatumGetTimestampTz(first_sent_at) + kUnixEpochUs;
   row->idempotency_key =
       DatumGetCString(DirectFunctionCall1(uuid_out, value_of(reader, kInvocationIdempotencyKey, &is_null)));
 }
@@ -158,7 +163,8 @@ void take(Reader* reader, int64 id) {
   char* status = TextDatumGetCString(value_of(reader, kInvocationStatus, &is_null));
   int begun = DatumGetInt32(value_of(reader, kInvocationAttempts, &is_null));
   row->attempt = begun + 1;
-  if (strcmp(status, "sending") == 0) book_lost_attempt(id, begun);
+  row->cut_off = strcmp(status, "sending") == 0;
+  if (row->cut_off) book_lost_attempt(id, begun);
   pfree(status);
 }
 
@@ -169,6 +175,32 @@ bool is_due(const Reader* reader, int64 id) {
   if (!is_null || reader->dispatcher->holds(id)) return false;
   Datum next = value_of(reader, kInvocationNextAttemptAt, &is_null);
   return is_null || DatumGetTimestampTz(next) <= reader->now;
+}
+
+bool is_held(int64 id, const void* context) {
+  const Reader* reader = static_cast<const Reader*>(context);
+  if (reader->dispatcher->holds(id)) return true;
+  for (int i = 0; i < reader->due->count; ++i)
+    if (reader->due->rows[i].id == id) return true;
+  return false;
+}
+
+// Whether the row, about to be sent for the first time, is of a call that gives way to others, and one is in its way:
+// what could not be seen when it was made is seen now.
+bool gives_way(Reader* reader, int64 id) {
+  bool is_null;
+  Datum exclusive = value_of(reader, kInvocationExclusive, &is_null);
+  if (is_null || strcmp(TextDatumGetCString(value_of(reader, kInvocationStatus, &is_null)), "queued") != 0)
+    return false;
+  const char* path = TextDatumGetCString(value_of(reader, kInvocationEndpointPath, &is_null));
+  const char* role = NameStr(*DatumGetName(value_of(reader, kInvocationRequestedBy, &is_null)));
+  int64 beside = find_unfinished_beside(path, TextDatumGetCString(exclusive), role, id, is_held, reader);
+  if (beside == 0) return false;
+  if (skip_for_overlap(id, path, beside))
+    ++reader->due->skipped;
+  else
+    reader->due->held_back = true;
+  return true;
 }
 
 // --- by id ---------------------------------------------------------------------------------------------------------
@@ -193,11 +225,11 @@ void read_range(Reader* reader, IndexScanDesc scan, Outlook* outlook, IdRange ra
     if (strcmp(transport, "builtin") != 0 || !is_due(reader, id)) continue;
     char* route = route_of_row(reader);
     if (reader->route == nullptr || strcmp(reader->route, route) != 0) begin_route(reader, route);
-    if (reader->room > 0) {
+    if (reader->room <= 0) {
+      note_read(reader, outlook, id, id);
+    } else if (!gives_way(reader, id)) {
       --reader->room;
       take(reader, id);
-    } else {
-      note_read(reader, outlook, id, id);
     }
   }
 }
@@ -305,7 +337,7 @@ bool next_entry(Reader* reader, OpenScan* open) {
 }
 
 void consider_entry(Reader* reader, OpenScan* open, int64 id) {
-  if (!index_fetch_heap(open->scan, reader->row) || !is_due(reader, id)) return;
+  if (!index_fetch_heap(open->scan, reader->row) || !is_due(reader, id) || gives_way(reader, id)) return;
   --reader->room;
   take(reader, id);
 }
@@ -408,6 +440,13 @@ void read_by_route(Reader* reader, Outlook* outlook) {
 
 void ask_for_round(Outlook* outlook, int64 from) {
   outlook->announced.look_from = Min(outlook->announced.look_from, from);
+}
+
+void announce(Outlook* outlook, IdRange range) {
+  if (outlook->announced.count < kAnnouncements)
+    outlook->announced.ranges[outlook->announced.count++] = range;
+  else
+    ask_for_round(outlook, range.first);
 }
 
 bool something_new(const Outlook* outlook) {

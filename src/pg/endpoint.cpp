@@ -123,6 +123,16 @@ int64 interval_milliseconds(const Interval* interval) {
   return ms >= 0 && ms <= kCentury ? static_cast<int64>(ms) : -1;
 }
 
+core::RetryPolicy retry_policy_of(const EndpointRow* row) {
+  core::RetryPolicy policy;
+  if (row->max_attempts > 0) policy.max_attempts = row->max_attempts;
+  if (row->retry_on != nullptr) policy.retry_on = core::parse_retry_on(row->retry_on).value_or(policy.retry_on);
+  if (row->retry_delays != nullptr)
+    policy.delays_ms.assign(row->retry_delays, row->retry_delays + row->retry_delay_count);
+  if (row->retry_window > 0) policy.window_ms = row->retry_window;
+  return policy;
+}
+
 void find_endpoint(const char* path, EndpointRow* row) {
   memset(row, 0, sizeof(*row));
   // A change that was committed before this call shall count for it.

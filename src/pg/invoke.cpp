@@ -17,12 +17,15 @@
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/json_headers.h"
 #include "wee5_cron/pg/ledger.h"
+#include "wee5_cron/pg/overlap.h"
+#include "wee5_cron/pg/pg_net_handover.h"
 #include "wee5_cron/pg/request_body.h"
 #include "wee5_cron/pg/setting_candidates.h"
 #include "wee5_cron/pg/stored_settings.h"
 #include "wee5_cron/pg/transport.h"
 #include "wee5_cron/pg/vault.h"
 #include "wee5_cron/pg/wake.h"
+#include "wee5_cron/pg/worker_registry.h"
 
 namespace wee5::pg {
 
@@ -38,6 +41,7 @@ struct CallRequest {
   int timeout_ms;     // 0: the default
   char* job_name;     // run_now(): in the name of this job; else NULL
   Oid role;           // whose settings count; InvalidOid: those of session_user
+  EndpointRow policy;
 };
 
 // What the C++ part found out. Texts stand in `texts`.
@@ -108,26 +112,6 @@ void resolve_call(const CallRequest* request, const SettingsRead* settings, Tran
   checked->secret = checked->texts.put(secret.value);
 }
 
-// All headers of a request that pg_net will send.
-void write_headers(const CallRequest* request, const CheckedCall* checked, const CronCaller* caller, int64 id,
-                   const char* idempotency_key, const char* scheduled_at, const HeaderList* custom, HeaderList* out,
-                   TextBuffer* texts) {
-  core::RequestIdentity identity;
-  identity.invocation_id = id;
-  identity.idempotency_key = idempotency_key;
-  identity.job_name = view_or_empty(request->job_name != nullptr ? request->job_name : caller->job_name);
-  identity.scheduled_at = view_or_empty(scheduled_at);
-  std::vector<core::Header> list;
-  list.reserve(static_cast<std::size_t>(custom->count));
-  for (int i = 0; i < custom->count; ++i) list.push_back({custom->names[i], custom->values[i]});
-  out->count = 0;
-  for (const core::Header& header : core::request_headers(checked->secret, identity, list)) {
-    out->names[out->count] = texts->put(header.name);
-    out->values[out->count] = texts->put(header.value);
-    ++out->count;
-  }
-}
-
 char* upper_method(const char* text) {
   // The C++ part has accepted it: ASCII letters.
   char* method = pstrdup(text);
@@ -196,27 +180,20 @@ void send_by_pg_net(const CallRequest* request, const CheckedCall* checked, cons
   char idempotency_key[kUuidTextBytes];
   row->url = from_utf8(checked->url);
   row->id = insert_invocation(row, idempotency_key);
-
-  int count = custom->count + 16;
-  Size text_size = strlen(checked->secret) + 4096;
-  for (int i = 0; i < custom->count; ++i) text_size += strlen(custom->names[i]) + strlen(custom->values[i]) + 2;
-  if (row->job_name != nullptr) text_size += 3 * strlen(row->job_name);
-  TextBuffer texts = make_text_buffer(text_size);
-  PgNetRequest out;
-  memset(&out, 0, sizeof(out));
-  out.headers.names = static_cast<char**>(palloc(sizeof(char*) * static_cast<Size>(count)));
-  out.headers.values = static_cast<char**>(palloc(sizeof(char*) * static_cast<Size>(count)));
-  const char* scheduled_at = caller->has_scheduled_at ? rfc3339(caller->scheduled_at) : nullptr;
-  CppFailure failure;
-  if (!run_cpp(&failure, [&] {
-        write_headers(request, checked, caller, row->id, idempotency_key, scheduled_at, custom, &out.headers, &texts);
-      }))
-    raise(&failure);
-  out.method = request->method;
-  out.url = checked->url;
-  out.body = request->body;
-  out.timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : guc_request_timeout;
-  insert_pg_net_request(row->id, enqueue_with_pg_net(&out));
+  PgNetCall call;
+  memset(&call, 0, sizeof(call));
+  call.id = row->id;
+  call.attempt = 1;
+  call.idempotency_key = idempotency_key;
+  call.job_name = request->job_name != nullptr ? request->job_name : caller->job_name;
+  call.scheduled_at = row->has_scheduled_at ? rfc3339(row->scheduled_at) : nullptr;
+  call.url = checked->url;
+  call.secret = checked->secret;
+  call.method = request->method;
+  call.body = request->body;
+  call.custom = custom;
+  call.timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : guc_request_timeout;
+  hand_to_pg_net(&call);
 }
 
 // The schedule goes along as a header, so that a route written for Vercel Cron moves over unchanged. It is kept in the
@@ -233,14 +210,50 @@ void add_schedule_header(HeaderList* headers, const CronCaller* caller) {
 
 // What the call leaves open is the policy's to say.
 void apply_policy(CallRequest* request) {
-  EndpointRow endpoint;
-  find_endpoint(from_utf8(request->path), &endpoint);
+  find_endpoint(from_utf8(request->path), &request->policy);
   CallChoices choices = {request->method, request->body, request->headers, request->timeout};
-  take_over_policy(&choices, &endpoint);
+  take_over_policy(&choices, &request->policy);
   request->method = choices.method;
   request->body = choices.body;
   request->headers = choices.headers;
   request->timeout = choices.timeout;
+}
+
+// Which unfinished calls this one gives way to. A row for a path without query that says `skip` covers all of its
+// calls.
+const char* exclusive_of(const EndpointRow* policy, const CronCaller* caller) {
+  switch (policy->overlap) {
+    case Overlap::kAllow:
+      return nullptr;
+    case Overlap::kSkip:
+      return strchr(policy->endpoint_path, '?') == nullptr ? kExclusiveRoute : kExclusivePath;
+    case Overlap::kDefault:
+      break;
+  }
+  return caller->by_job ? kExclusivePath : nullptr;
+}
+
+// A call that has not ended and that the new one gives way to; 0: none is seen.
+int64 find_call_in_the_way(const NewInvocation* row) {
+  const char* role = GetUserNameFromId(GetSessionUserId(), false);
+  int64 beside = find_unfinished_beside(row->endpoint_path, row->exclusive, role, 0, nullptr, nullptr);
+  // Its answer may be there, and not booked yet.
+  if (beside == 0 || !book_on_pg_net(beside)) return beside;
+  return find_unfinished_beside(row->endpoint_path, row->exclusive, role, 0, nullptr, nullptr);
+}
+
+// Books that nobody is called, since call `beside` has not ended.
+int64 book_overlap(NewInvocation* row, const CronCaller* caller, int64 beside) {
+  row->status = "skipped";
+  row->reason = "overlap";
+  row->error = overlap_error(row->endpoint_path, beside);
+  row->hint = overlap_hint(row->endpoint_path);
+  int64 id = insert_invocation(row, nullptr);
+  if (!caller->by_job)
+    ereport(NOTICE, (errmsg("the call is skipped: call " INT64_FORMAT " of %s has not ended yet", beside,
+                            quote_literal_cstr(row->endpoint_path)),
+                     errhint("SELECT wee5_cron.wait_for(" INT64_FORMAT ");", beside)));
+  return id;
 }
 
 int64 make_call(CallRequest* request) {
@@ -298,10 +311,21 @@ int64 make_call(CallRequest* request) {
 
   if (checked.missing != nullptr) return book_missing(&row, &checked);
   if (checked.session_only != nullptr) refuse_session_only(checked.session_only);
-  if (transport == kTransportPgNet)
+  row.exclusive = exclusive_of(&request->policy, &caller);
+  // The lock first: what was queued under it is seen then. Of a call that somebody else is just queueing it is not
+  // known what will become of it; harvest() will see. On builtin the worker does.
+  bool undecided = row.exclusive != nullptr && transport == kTransportPgNet && !lock_path(row.endpoint_path);
+  int64 beside = row.exclusive != nullptr ? find_call_in_the_way(&row) : 0;
+  if (beside != 0) {
+    row.id = book_overlap(&row, &caller, beside);
+  } else if (transport == kTransportPgNet && !undecided) {
     send_by_pg_net(request, &checked, &caller, &row, &headers);
-  else
+  } else {
+    row.has_next_attempt_at = undecided;
+    row.next_attempt_at = GetCurrentTimestamp();
     row.id = insert_invocation(&row, nullptr);
+    if (undecided) wake_worker_at_commit();
+  }
   if (caller.by_job && caller.pg_cron_here) insert_cron_caller(row.id, MyProcPid);
   announce_call_at_commit(row.id);
   return row.id;

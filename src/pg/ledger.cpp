@@ -4,6 +4,7 @@
 
 #include "wee5_cron/pg/direct_insert.h"
 #include "wee5_cron/pg/kept_plan.h"
+#include "wee5_cron/pg/worker_registry.h"
 
 namespace wee5::pg {
 
@@ -11,12 +12,12 @@ namespace {
 
 SPIPlanPtr insert_plan = nullptr;
 
-// $1 ... $14: kGivenColumn, in that order.
+// $1 ... $16: kGivenColumn, in that order.
 constexpr const char* kInsert =
     "INSERT INTO wee5_cron.invocation"
     " (job_name, endpoint_path, method, body, headers, url, transport, status, reason, error, hint, scheduled_at,"
-    "  finished_at, timeout)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+    "  finished_at, timeout, exclusive, next_attempt_at)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
     " RETURNING id, idempotency_key";
 
 // The values of a row, in the order of kGivenColumn.
@@ -50,6 +51,8 @@ void bind_row(const NewInvocation* row, RowValues* bound) {
   bool finished = strcmp(row->status, "queued") != 0;
   set_datum(bound, 12, finished ? TimestampTzGetDatum(GetCurrentTimestamp()) : 0, finished);
   set_datum(bound, 13, IntervalPGetDatum(row->timeout), row->timeout != nullptr);
+  set_text(bound, 14, row->exclusive);
+  set_datum(bound, 15, TimestampTzGetDatum(row->next_attempt_at), row->has_next_attempt_at);
 }
 
 void insert_by_statement(RowValues* row, int64* id, pg_uuid_t* idempotency_key) {
@@ -96,6 +99,18 @@ int64 insert_invocation(const NewInvocation* row, char* idempotency_key) {
 void insert_pg_net_request(int64 invocation_id, int64 request_id) {
   execute_pair("INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) VALUES ($1, $2)", INT8OID,
                invocation_id, Int64GetDatum(request_id));
+}
+
+bool book_on_pg_net(int64 invocation_id) {
+  if (registry_exists() || XactReadOnly || IsolationUsesXactSnapshot()) return false;
+  SPI_connect();
+  Oid types[1] = {INT8OID};
+  Datum values[1] = {Int64GetDatum(invocation_id)};
+  SPI_execute_with_args("SELECT wee5_cron.book_pg_net_answers($1), wee5_cron.send_due_by_pg_net($1)", 1, types, values,
+                        nullptr, false, 0);
+  SPI_finish();
+  CommandCounterIncrement();
+  return true;
 }
 
 void insert_cron_caller(int64 invocation_id, int pid) {

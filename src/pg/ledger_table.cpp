@@ -29,7 +29,8 @@ const char* const kInvocationNames[kInvocationColumns] = {"id",
                                                           "response_content_type",
                                                           "response_body",
                                                           "response_truncated",
-                                                          "timeout"};
+                                                          "timeout",
+                                                          "exclusive"};
 
 void missing(const char* what, const char* name) {
   ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("wee5_cron's %s \"%s\" is missing", what, name),

@@ -8,6 +8,7 @@
 #include "wee5_cron/core/text.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/endpoint.h"
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/stored_settings.h"
 #include "wee5_cron/pg/vault.h"
@@ -26,6 +27,10 @@ int interval_milliseconds(FunctionCallInfo fcinfo, int number, int fallback) {
   Interval* interval = PG_GETARG_INTERVAL_P(number);
   int64 days = static_cast<int64>(interval->month) * DAYS_PER_MONTH + interval->day;
   return static_cast<int>(Min(interval->time / 1000 + days * SECS_PER_DAY * 1000, static_cast<int64>(INT_MAX)));
+}
+
+int64 unix_us_of(TimestampTz time) {
+  return time + static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 }
 
 Datum text_or_null(const char* utf8, bool* is_null) {
@@ -99,6 +104,38 @@ WEE5_SQL_FUNCTION(wee5_cron_explain_pg_net) {
   values[2] = text_or_null(error, &nulls[2]);
   values[3] = text_or_null(hint, &nulls[3]);
   PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+}
+
+// wee5_cron.next_attempt(endpoint_path text, attempt int, reason text, http_status int, retry_after text,
+//                        first_begun timestamptz, ended timestamptz, random float8) -> timestamptz: NULL where the
+// failure is final
+WEE5_SQL_FUNCTION(wee5_cron_next_attempt) {
+  for (int required : {0, 1, 2, 5, 6, 7})
+    if (PG_ARGISNULL(required)) PG_RETURN_NULL();
+  EndpointRow policy;
+  find_endpoint(text_to_cstring(PG_GETARG_TEXT_PP(0)), &policy);
+  const char* reason = text_to_cstring(PG_GETARG_TEXT_PP(2));
+  const char* retry_after = optional_text(fcinfo, 4);
+  int attempt = PG_GETARG_INT32(1);
+  int http_status = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT32(3);
+  int64 first_begun_us = unix_us_of(PG_GETARG_TIMESTAMPTZ(5));
+  int64 ended_us = unix_us_of(PG_GETARG_TIMESTAMPTZ(6));
+  double random = PG_GETARG_FLOAT8(7);
+  int64 next_us = 0;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        core::FailedAttempt failed;
+        failed.attempt = attempt;
+        failed.reason = core::parse_reason(reason);
+        failed.http_status = http_status;
+        failed.retry_after = view_or_empty(retry_after);
+        failed.first_begun_us = first_begun_us;
+        failed.ended_us = ended_us;
+        next_us = core::next_attempt_us(retry_policy_of(&policy), failed, random).value_or(0);
+      }))
+    raise(&failure);
+  if (next_us == 0) PG_RETURN_NULL();
+  PG_RETURN_TIMESTAMPTZ(next_us - unix_us_of(0));
 }
 
 // wee5_cron.redact_for(role name, value text) -> text

@@ -2,6 +2,7 @@
 
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/guc.h"
+#include "wee5_cron/pg/ledger.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
 #include "wee5_cron/pg/worker_registry.h"
 
@@ -50,17 +51,6 @@ Seen look(Relation relation, int64 id, Datum* row) {
   // An unfinished row of our own will not be sent before we commit: waiting would be for ever.
   if (seen != Seen::kFinished && written_by_own_transaction(relation, id)) return Seen::kOwnTransaction;
   return seen;
-}
-
-// Where no worker of ours harvests, a call on pg_net is booked by whoever waits for it.
-void book_on_pg_net(int64 id) {
-  if (registry_exists() || XactReadOnly || IsolationUsesXactSnapshot()) return;
-  SPI_connect();
-  Oid types[1] = {INT8OID};
-  Datum values[1] = {Int64GetDatum(id)};
-  SPI_execute_with_args("SELECT wee5_cron.book_pg_net_answers($1)", 1, types, values, nullptr, false, 0);
-  SPI_finish();
-  CommandCounterIncrement();
 }
 
 void wait_for_change(WorkerSlot* slot, long wait_ms) {

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "wee5_cron/delivery/dispatcher.hpp"
 // Postgres's headers last.
@@ -62,8 +64,17 @@ int64 next_round_us = 0;       // not before
 int64 round_wanted_at_us = 0;  // a wake came before that
 int64 locked_at_us = 0;        // results whose rows were locked by somebody else are tried again
 int64 locked_wait_us = 0;
-int64 retry_at_us = 0;  // blocked until then
+bool retries_due = true;    // calls whose next attempt may be due
+int64 next_attempt_us = 0;  // when one is
+int64 retry_at_us = 0;      // blocked until then
 int64 retry_wait_us = 0;
+
+int64 run_harvest() {
+  int64 next = 0;
+  int64 again_us = run_harvest_transaction(&next);
+  if (next != 0 && (next_attempt_us == 0 || next < next_attempt_us)) next_attempt_us = next;
+  return again_us;
+}
 
 // Work beside the ledger, in transactions of its own.
 struct Chore {
@@ -72,7 +83,7 @@ struct Chore {
   int64 at_us;     // when it is due
   int64 wait_us;   // after a failure
 };
-Chore harvest = {"harvest pg_net's answers", run_harvest_transaction, 0, 0};
+Chore harvest = {"harvest pg_net's answers", run_harvest, 0, 0};
 Chore runs = {"look up pg_cron's runs", run_bind_transaction, 0, 0};
 Chore watch = {"look for missed runs", run_watch_transaction, 1, 0};  // what the server missed while it was down
 Chore alerts = {"tell of failures", [] { return run_alerts_transaction(&process_settings); }, 1, 0};
@@ -110,7 +121,16 @@ delivery::DueCall due_call(const DueRow& row) {
   call.job_name = view_or_empty(row.job_name);
   call.scheduled_at = view_or_empty(row.scheduled_at);
   call.idempotency_key = row.idempotency_key;
+  call.first_begun_us = row.first_begun_us;
+  call.cut_off = row.cut_off;
   return call;
+}
+
+std::unordered_map<std::string, core::RetryPolicy> retry_policies(const Turn* turn) {
+  std::unordered_map<std::string, core::RetryPolicy> policies;
+  for (int i = 0; i < turn->endpoint_count; ++i)
+    policies.emplace(turn->endpoints[i].endpoint_path, retry_policy_of(&turn->endpoints[i]));
+  return policies;
 }
 
 // Takes over what the transaction read, and sends. The results of the batch are durable or will be before anything else
@@ -132,6 +152,8 @@ void take_over_and_send(const Turn* turn) {
     settings.ca_file = turn->settings.ca_file;
     settings.alert_url = turn->settings.alert_url;
     dispatcher->configure(settings);
+    if (turn->endpoints_changed) dispatcher->set_policies(retry_policies(turn));
+    dispatcher->claimed(std::vector<std::int64_t>(turn->claimed, turn->claimed + turn->claimed_count));
     for (int i = 0; i < turn->role_count; ++i) {
       const RoleRow& role = turn->roles[i];
       dispatcher->set_role(role.name, candidates_of(role.stored.api_url, api_url, role.vault, role.vault.api_url),
@@ -160,7 +182,7 @@ Tally tally_batch() {
     for (const delivery::Result& result : dispatcher->batch(0)) {
       if (result.outcome.succeeded)
         ++tally.succeeded;
-      else
+      else if (result.retry_at_us == 0)
         ++tally.failed;
     }
   }));
@@ -239,6 +261,7 @@ bool protected_turn(Turn* turn) {
   PG_CATCH();
   {
     const char* message = roll_back();
+    forget_endpoints();
     if (retry_wait_us == 0) log_trouble("work on its ledger", message);
     note_trouble(WorkerState::kBlocked, message);
   }
@@ -287,6 +310,7 @@ Turn* new_turn(bool read_ledger) {
   turn->base = process_settings;
   turn->read_ledger = read_ledger;
   turn->careful = retry_wait_us > 0;
+  turn->retries_due = read_ledger && retries_due;
   turn->outlook = outlook;
   return turn;
 }
@@ -317,11 +341,16 @@ void follow_up(const Turn* turn) {
   Tally tally = turn->record ? tally_batch() : Tally{0, 0};
   // A row whose commit is not on disk yet might never have existed after a crash: such a call is not sent.
   if (turn->due.committed_at != InvalidXLogRecPtr) XLogFlush(turn->due.committed_at);
+  // Nor one that is sent at most once, before it is on disk that it was begun.
+  if (turn->claimed_count > 0) XLogFlush(XactLastCommitEnd);
   if (turn->runs_unbound && runs.at_us == 0) runs.at_us = now_us();
   if (turn->pg_net_outstanding && harvest.at_us == 0) harvest.at_us = now_us() + kChoreAgainUs;
   if (turn->alerts_pending && alerts.wait_us == 0) alerts.at_us = now_us();
   history.at_us = history_due_us(&turn->settings, history.at_us);
   outlook = turn->outlook;
+  if (turn->retries_due) retries_due = false;
+  if (turn->next_attempt_known) next_attempt_us = turn->next_attempt_us;
+  if (turn->held_back) round_wanted_at_us = Max(next_round_us, now_us() + kFirstRetryUs);
   note_round(something_new(&outlook) || outlook.under_way);
   settings_read_us = now_us();
   settings_current_until = turn->current_until;
@@ -340,6 +369,7 @@ void follow_up(const Turn* turn) {
     locked_wait_us = 0;
   }
   note_success(&tally);
+  if (turn->due.skipped > 0) ConditionVariableBroadcast(&slot->changed);
 }
 
 // The launcher is still busy with the log of the batch before, and there is room. However long the disk takes: who
@@ -386,7 +416,7 @@ struct Need {
 };
 
 Need look_at_memory() {
-  Need need = {false, something_new(&outlook), 0, 0};
+  Need need = {false, something_new(&outlook) || retries_due, 0, 0};
   bool must_wait = batch_before_in_the_way();
   int64 look_again_us = now_us() + kFlushLookUs;
   CppFailure failure;
@@ -420,6 +450,7 @@ long wait_time(const Need* need) {
     sooner(need->next_mark_us);
     sooner(locked_at_us);
     sooner(round_wanted_at_us);
+    sooner(next_attempt_us);
   }
   for (const Chore* chore : {&runs, &harvest, &watch, &history, &alerts}) sooner(chore->at_us);
   // No longer than epoll can wait: 24 days.
@@ -431,8 +462,12 @@ long wait_time(const Need* need) {
 }
 
 void work() {
-  Need need = look_at_memory();
   int64 now = now_us();
+  if (due(next_attempt_us, now)) {
+    next_attempt_us = 0;
+    retries_due = true;
+  }
+  Need need = look_at_memory();
   if (retry_at_us == 0 || retry_at_us <= now) {
     retry_at_us = 0;
     if (due(locked_at_us, now)) try_locked_again();
@@ -474,6 +509,8 @@ void serve_network() {
   bool results = false;
   CppFailure failure;
   run_or_exit(&failure, run_cpp(&failure, [&results] {
+    // What waits to be claimed is not sent any more, so it must not be claimed either.
+    dispatcher->claimed({});
     dispatcher->retry_locked();
     results = dispatcher->has_results();
   }));
@@ -489,12 +526,8 @@ void take_announcements() {
   Announcements fresh;
   registry_take_announcements(slot, &fresh);
   ask_for_round(&outlook, fresh.look_from);
-  for (int i = 0; i < fresh.count; ++i) {
-    if (outlook.announced.count < kAnnouncements)
-      outlook.announced.ranges[outlook.announced.count++] = fresh.ranges[i];
-    else
-      ask_for_round(&outlook, fresh.ranges[i].first);
-  }
+  if (fresh.look_from != kNothing) retries_due = true;
+  for (int i = 0; i < fresh.count; ++i) announce(&outlook, fresh.ranges[i]);
   look_everywhere_in_time();
 }
 

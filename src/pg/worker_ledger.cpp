@@ -5,15 +5,23 @@
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/kept_plan.h"
 #include "wee5_cron/pg/ledger.h"
+#include "wee5_cron/pg/overlap.h"
 #include "wee5_cron/pg/result_writer.h"
 
 namespace wee5::pg {
 
 namespace {
 
+constexpr uint64 kRetriesPerRead = 1000;
+
 SPIPlanPtr record_plan = nullptr;
 SPIPlanPtr left_plan = nullptr;
 SPIPlanPtr mark_plan = nullptr;
+SPIPlanPtr claim_plan = nullptr;
+SPIPlanPtr skip_plan = nullptr;
+SPIPlanPtr turn_due_plan = nullptr;
+SPIPlanPtr next_attempt_plan = nullptr;
+SPIPlanPtr pg_net_due_plan = nullptr;
 SPIPlanPtr lost_plan = nullptr;
 SPIPlanPtr unbound_plan = nullptr;
 
@@ -63,10 +71,43 @@ constexpr const char* kMark =
     // Whoever holds a row's lock keeps it from being marked, and no more.
     "   AND i.id IN (SELECT f.id FROM wee5_cron.invocation f WHERE f.id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)";
 
+// Those of $1, $2, $3, $4 as above that are there to be claimed.
+constexpr const char* kClaim =
+    "UPDATE wee5_cron.invocation i SET status = 'sending', attempts = c.attempt, url = c.url,"
+    "  first_sent_at = coalesce(i.first_sent_at, c.started_at)"
+    " FROM unnest($1, $2, $3, $4) AS c(id, attempt, started_at, url)"
+    " WHERE i.id = c.id AND i.finished_at IS NULL"
+    "   AND i.id IN (SELECT f.id FROM wee5_cron.invocation f WHERE f.id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)"
+    " RETURNING i.id";
+
+// $1 id, $2 error, $3 hint
+constexpr const char* kSkip =
+    "UPDATE wee5_cron.invocation SET status = 'skipped', reason = 'overlap', error = $2, hint = $3,"
+    "  finished_at = pg_catalog.clock_timestamp()"
+    " WHERE id IN (SELECT f.id FROM wee5_cron.invocation f WHERE f.id = $1 AND f.finished_at IS NULL"
+    "              FOR NO KEY UPDATE SKIP LOCKED)";
+
+// Whose time has come: they take their turn with the others. $1 how many
+constexpr const char* kTurnDue =
+    "UPDATE wee5_cron.invocation SET next_attempt_at = NULL WHERE id IN ("
+    "  SELECT id FROM wee5_cron.invocation"
+    "  WHERE finished_at IS NULL AND next_attempt_at <= pg_catalog.now() AND transport = 'builtin'"
+    "  ORDER BY next_attempt_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING id";
+
+// What harvest() cannot send for the moment is not waited for here.
+constexpr const char* kNextAttempt =
+    "SELECT pg_catalog.min(next_attempt_at) FROM wee5_cron.invocation"
+    " WHERE finished_at IS NULL AND next_attempt_at IS NOT NULL"
+    "   AND (transport = 'builtin' OR next_attempt_at > pg_catalog.now())";
+
+constexpr const char* kPgNetDue =
+    "SELECT 1 FROM wee5_cron.invocation"
+    " WHERE finished_at IS NULL AND next_attempt_at <= pg_catalog.now() AND transport = 'pg_net' LIMIT 1";
+
 // $1 id, $2 attempt
 constexpr const char* kLost =
     "INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, finished_at, reason, error)"
-    " SELECT i.id, $2, i.first_sent_at, pg_catalog.clock_timestamp(), 'lost',"
+    " SELECT i.id, $2, CASE WHEN $2 = 1 THEN i.first_sent_at END, pg_catalog.clock_timestamp(), 'lost',"
     "        'The server or the worker stopped while the request was on the wire.'"
     " FROM wee5_cron.invocation i WHERE i.id = $1 ON CONFLICT DO NOTHING";
 
@@ -170,8 +211,7 @@ int record_by_statement(const delivery::Result* results, const int* chosen, int 
   }
   execute(kept_plan(&record_plan, kRecord, kRecordColumns, array_types), values, SPI_OK_INSERT);
   // What is open still was locked.
-  Oid types_of_left[1] = {INT8ARRAYOID};
-  execute(kept_plan(&left_plan, kLeft, 1, types_of_left), values, SPI_OK_SELECT);
+  execute(kept_plan(&left_plan, kLeft, 1, array_types), values, SPI_OK_SELECT);
   int left = static_cast<int>(SPI_processed);
   for (int i = 0; i < left; ++i) {
     bool is_null;
@@ -192,7 +232,11 @@ int record_results(const delivery::Result* results, int count, bool directly, in
   return chosen_count == 0 ? 0 : record_by_statement(results, chosen, chosen_count, locked);
 }
 
-void mark_sending(const delivery::OnTheWire* calls, int count) {
+namespace {
+
+// Runs one of the statements that take $1 ids, $2 attempts, $3 started_at, $4 urls.
+void execute_for_calls(SPIPlanPtr* plan, const char* statement, const delivery::OnTheWire* calls, int count,
+                       int expected) {
   Column ids = make_column(count);
   Column attempts = make_column(count);
   Column started = make_column(count);
@@ -206,7 +250,56 @@ void mark_sending(const delivery::OnTheWire* calls, int count) {
   Oid types[4] = {INT8ARRAYOID, INT4ARRAYOID, get_array_type(TIMESTAMPTZOID), TEXTARRAYOID};
   Datum values[4] = {array_of(&ids, INT8OID), array_of(&attempts, INT4OID), array_of(&started, TIMESTAMPTZOID),
                      array_of(&urls, TEXTOID)};
-  execute(kept_plan(&mark_plan, kMark, 4, types), values, SPI_OK_UPDATE);
+  execute(kept_plan(plan, statement, 4, types), values, expected);
+}
+
+// Of the row that a statement returned, its first column.
+int64 returned_id(uint64 row) {
+  bool is_null;
+  return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &is_null));
+}
+
+}  // namespace
+
+void mark_sending(const delivery::OnTheWire* calls, int count) {
+  execute_for_calls(&mark_plan, kMark, calls, count, SPI_OK_UPDATE);
+}
+
+void claim(const delivery::OnTheWire* calls, int count, MemoryContext context, int64** claimed, int* claimed_count) {
+  execute_for_calls(&claim_plan, kClaim, calls, count, SPI_OK_UPDATE_RETURNING);
+  *claimed = static_cast<int64*>(MemoryContextAlloc(context, sizeof(int64) * static_cast<Size>(count)));
+  *claimed_count = 0;
+  for (uint64 row = 0; row < SPI_processed; ++row) (*claimed)[(*claimed_count)++] = returned_id(row);
+}
+
+bool let_due_retries_take_their_turn(Outlook* outlook) {
+  Oid types[1] = {INT8OID};
+  Datum values[1] = {Int64GetDatum(kRetriesPerRead)};
+  execute(kept_plan(&turn_due_plan, kTurnDue, 1, types), values, SPI_OK_UPDATE_RETURNING);
+  for (uint64 row = 0; row < SPI_processed; ++row) announce(outlook, {returned_id(row), returned_id(row)});
+  // The reads that follow go by the transaction's snapshot: what was just changed is to be seen in it.
+  if (SPI_processed > 0) UpdateActiveSnapshotCommandId();
+  return SPI_processed == kRetriesPerRead;
+}
+
+TimestampTz next_attempt_at() {
+  execute(kept_plan(&next_attempt_plan, kNextAttempt, 0, nullptr), nullptr, SPI_OK_SELECT);
+  bool is_null;
+  Datum at = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+  return is_null ? 0 : DatumGetTimestampTz(at);
+}
+
+bool skip_for_overlap(int64 id, const char* path, int64 beside) {
+  Oid types[3] = {INT8OID, TEXTOID, TEXTOID};
+  Datum values[3] = {Int64GetDatum(id), CStringGetTextDatum(overlap_error(path, beside)),
+                     CStringGetTextDatum(overlap_hint(path))};
+  execute(kept_plan(&skip_plan, kSkip, 3, types), values, SPI_OK_UPDATE);
+  return SPI_processed > 0;
+}
+
+bool pg_net_calls_due() {
+  execute(kept_plan(&pg_net_due_plan, kPgNetDue, 0, nullptr), nullptr, SPI_OK_SELECT);
+  return SPI_processed > 0;
 }
 
 bool pg_net_calls_outstanding() { return calls_open_on("pg_net"); }

@@ -18,6 +18,7 @@ namespace wee5::pg {
 namespace {
 
 constexpr std::size_t kResultsPerTurn = 4096;
+constexpr int64 kHeldRowAgainUs = 100'000;
 
 Standing look_at_extension(ExtensionInfo* extension) {
   find_extension("wee5_cron", extension);
@@ -47,9 +48,16 @@ void forget_former_ledger(Turn* turn, Oid extension) {
   known_extension = extension;
 }
 
-// True where results were recorded.
-bool record_and_mark(Turn* turn) {
+struct Recorded {
+  bool results;
+  bool retries;  // among them are calls that will be made again
+};
+
+Recorded record_and_mark(Turn* turn) {
   delivery::Dispatcher* dispatcher = turn->dispatcher;
+  Recorded recorded = {false, false};
+  const delivery::OnTheWire* claims = nullptr;
+  int claim_count = 0;
   const delivery::Result* results = nullptr;
   int result_count = 0;
   const delivery::OnTheWire* calls = nullptr;
@@ -61,10 +69,14 @@ bool record_and_mark(Turn* turn) {
           const std::vector<delivery::Result>& batch = dispatcher->batch(kResultsPerTurn);
           results = batch.data();
           result_count = static_cast<int>(batch.size());
+          for (const delivery::Result& result : batch) recorded.retries = recorded.retries || result.retry_at_us > 0;
         }
         const std::vector<delivery::OnTheWire>& marks = dispatcher->unmarked(now, kMarkAfterUs);
         calls = marks.data();
         call_count = static_cast<int>(marks.size());
+        const std::vector<delivery::OnTheWire>& waiting = dispatcher->claims();
+        claims = waiting.data();
+        claim_count = static_cast<int>(waiting.size());
       }))
     raise(&failure);
   if (result_count > 0) {
@@ -74,7 +86,28 @@ bool record_and_mark(Turn* turn) {
     turn->alerts_pending = note_outcomes(results, result_count);
   }
   if (call_count > 0) mark_sending(calls, call_count);
-  return result_count > 0;
+  if (claim_count > 0) claim(claims, claim_count, turn->context, &turn->claimed, &turn->claimed_count);
+  turn->held_back = turn->claimed_count < claim_count;
+  recorded.results = result_count > 0;
+  return recorded;
+}
+
+// After what is due was read: a policy that was committed before a call counts for it.
+void read_policies(Turn* turn) {
+  MemoryContext old = MemoryContextSwitchTo(turn->context);
+  turn->endpoints_changed = read_changed_endpoints(&turn->endpoints, &turn->endpoint_count);
+  for (int i = 0; i < turn->endpoint_count; ++i)
+    turn->endpoints[i].endpoint_path = to_utf8_lossy(turn->endpoints[i].endpoint_path);
+  MemoryContextSwitchTo(old);
+}
+
+void look_ahead(Turn* turn, bool more_are_due) {
+  turn->next_attempt_known = true;
+  turn->next_attempt_us = next_attempt_at();
+  int64 now = now_us();
+  // What is due and could not take its turn: somebody holds the row.
+  if (turn->next_attempt_us != 0 && turn->next_attempt_us <= now)
+    turn->next_attempt_us = more_are_due ? now : now + kHeldRowAgainUs;
 }
 
 void read_roles(Turn* turn) {
@@ -106,13 +139,19 @@ void read_roles(Turn* turn) {
 }
 
 void work_on_ledger(Turn* turn) {
-  if (record_and_mark(turn) || something_new(&turn->outlook)) turn->runs_unbound = cron_runs_unbound();
+  Recorded recorded = record_and_mark(turn);
+  bool more_are_due = turn->retries_due && let_due_retries_take_their_turn(&turn->outlook);
+  if (recorded.results || something_new(&turn->outlook)) turn->runs_unbound = cron_runs_unbound();
   turn->settings = turn->base;
   apply_stored_worker_settings(&turn->settings);
   if (turn->read_ledger) {
     read_due(turn->dispatcher, &turn->outlook, turn->context, &turn->due);
-    turn->pg_net_outstanding = pg_net_calls_outstanding();
+    turn->pg_net_outstanding = pg_net_calls_outstanding() || (turn->retries_due && pg_net_calls_due());
+    turn->held_back = turn->held_back || turn->due.held_back;
+    if (turn->due.skipped > 0) turn->runs_unbound = cron_runs_unbound();
   }
+  if (turn->retries_due || recorded.retries) look_ahead(turn, more_are_due);
+  read_policies(turn);
   read_roles(turn);
 }
 
@@ -198,9 +237,12 @@ int64 run_apart(int64 (*work)()) {
 
 int64 again_if(bool left) { return left ? now_us() + kChoreAgainUs : 0; }
 
+int64 next_attempt_after_harvest = 0;
+
 int64 harvest_answers() {
   harvest_pg_net();
-  return again_if(pg_net_calls_outstanding());
+  next_attempt_after_harvest = next_attempt_at();
+  return again_if(pg_net_calls_outstanding() || pg_net_calls_due());
 }
 
 int64 look_up_runs() {
@@ -217,7 +259,12 @@ int64 look_at_jobs() {
 
 }  // namespace
 
-int64 run_harvest_transaction() { return run_apart(harvest_answers); }
+int64 run_harvest_transaction(int64* next_attempt_us) {
+  next_attempt_after_harvest = 0;
+  int64 again_us = run_apart(harvest_answers);
+  *next_attempt_us = next_attempt_after_harvest;
+  return again_us;
+}
 int64 run_bind_transaction() { return run_apart(look_up_runs); }
 int64 run_watch_transaction() { return run_apart(look_at_jobs); }
 int64 run_alerts_transaction(const WorkerSettings* base) {

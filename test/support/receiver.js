@@ -7,6 +7,8 @@
 //
 // What it answers, by path (a prefix before it is ignored):
 //   /status/N        status N, a small JSON body; ?retry_after=S adds that header
+//   /statuses/A,B,C  status A to the first request of that path, B to the second ..., the last to all that follow;
+//                    ?retry_after=S as above, ?date=S the same as the date S seconds from now, in the format of ?as=
 //   /slow?ms=N       200 after N milliseconds
 //   /hang            nothing, until the control port is told to release
 //   /redirect?to=U   308 (or ?status=N) with Location: U
@@ -43,6 +45,7 @@ let requests = 0
 let connections = 0
 let released = null // status for those who come to /hang, once /release?keep=1 was called
 const hanging = new Map()
+const turns = new Map() // of /statuses, by path
 
 function record(entry) {
   appendFileSync(options.records, JSON.stringify({ ...entry, time: Date.now() }) + '\n')
@@ -63,10 +66,30 @@ function json(response, status, body, headers = {}) {
   response.end(JSON.stringify(body))
 }
 
+// The three formats that a date in HTTP may have.
+function dateIn(seconds, format) {
+  const date = new Date(Date.now() + seconds * 1000)
+  const [, weekday, day, month, year, time] = /^(\w+), (\d+) (\w+) (\d+) ([\d:]+) GMT$/.exec(date.toUTCString())
+  if (format === 'asctime') return `${weekday} ${month} ${String(Number(day)).padStart(2)} ${time} ${year}`
+  const long = date.toLocaleDateString('en-US', { weekday: 'long', timeZone: 'UTC' })
+  if (format === 'rfc850') return `${long}, ${day}-${month}-${year.slice(2)} ${time} GMT`
+  return date.toUTCString()
+}
+
 const answers = [
   [/\/status\/(\d{3})$/, ({ response, query, match }) => {
     const headers = query.has('retry_after') ? { 'Retry-After': query.get('retry_after') } : {}
     json(response, Number(match[1]), { status: Number(match[1]) }, headers)
+  }],
+  [/\/statuses\/([\d,]+)$/, ({ response, path, query, match }) => {
+    const statuses = match[1].split(',')
+    const turn = turns.get(path) ?? 0
+    turns.set(path, turn + 1)
+    const status = Number(statuses[Math.min(turn, statuses.length - 1)])
+    const headers = {}
+    if (query.has('retry_after')) headers['Retry-After'] = query.get('retry_after')
+    if (query.has('date')) headers['Retry-After'] = dateIn(Number(query.get('date')), query.get('as'))
+    json(response, status, { status }, headers)
   }],
   [/\/slow$/, ({ response, query }) => {
     setTimeout(() => json(response, 200, { slow: true }), Number(query.get('ms') ?? 1000))
@@ -134,7 +157,7 @@ function serve(request, response) {
     })
     for (const [pattern, answer] of answers) {
       const match = pattern.exec(path)
-      if (match) return answer({ request, response, query, match, body, number })
+      if (match) return answer({ request, response, path, query, match, body, number })
     }
     json(response, 200, { ok: true })
   })

@@ -10,6 +10,8 @@ my $receiver = Wee5Cron::Receiver->start(secret => $secret);
 my $node     = Wee5Cron::Node->start_new('main');
 $node->install('postgres', api_url => $receiver->url, secret => $secret);
 
+$node->no_retries('postgres', '/down', '/dns', '/tls');
+
 my @attempt_of_failure = qw(http_status reason error);
 
 # One call, and what its row and its attempt say.

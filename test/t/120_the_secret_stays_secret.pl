@@ -29,6 +29,7 @@ $node->call('postgres', '/slow?ms=5000', "timeout => '100 ms'");
 $node->wait_until_all_finished('postgres');
 is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'the secret did reach the app');
 is(scalar(my @requests = $receiver->requests), @paths + 2, '... with every call');
+$node->no_retries('postgres', '/down');
 $receiver->close_port;
 $node->finished('postgres', $node->call('postgres', '/down'));
 $receiver->open_port;

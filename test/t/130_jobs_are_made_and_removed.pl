@@ -68,6 +68,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.job_status WHERE
 my $missing = $node->error_of('postgres', "SELECT wee5_cron.run_now('no-such-job')");
 ok($missing && $missing->{message} =~ /no-such-job/, 'run_now() of an unknown job is an error that names it');
 
+$node->no_retries('postgres', '/api/cron/poll-activities');
 $receiver->close_port;
 $node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('poll-activities')")) for 1 .. 2;
 fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.job_status WHERE job_name = 'poll-activities'"),

@@ -53,6 +53,8 @@ ALTER ROLE web500 SET app.settings.api_url = '$url'; ALTER ROLE web500 SET app.s
 ALTER ROLE denied SET app.settings.api_url = '$url'; ALTER ROLE denied SET app.settings.cron_secret = '$secret';
 ALTER ROLE web SET app.settings.api_url = '@{[ $app->url ]}'; ALTER ROLE web SET app.settings.cron_secret = 'the app''s secret';
 SQL
+    # The twins call at the same moment.
+    $node->policy('postgres', '/twin', overlap => 'allow');
     for my $job (@jobs) {
         my ($name, $role, $path) = @$job;
         my $sql = "SELECT cron.schedule('$name', '* * * * *', \$\$SELECT invoke_cron_endpoint('$path')\$\$)";

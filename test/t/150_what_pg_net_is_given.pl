@@ -118,6 +118,7 @@ COMMIT;
 SQL
     return $node->finished('postgres', $id);
 }
+$node->no_retries('postgres', '/away', '/nowhere', '/lost');
 my %common = (transport => 'pg_net', attempts => 1, first_sent_at => undef, duration => undef);
 fields_are(answered('/ok', 'status_code, content_type, content', q{200, 'application/json', '{"ok":true}'}),
     { %common, status => 'succeeded', http_status => 200, reason => undef, error => undef, response_content_type => 'application/json', response_body => '{"ok":true}' },

@@ -16,6 +16,8 @@ $node->install('postgres', api_url => $receiver->url, secret => $secret);
 # A role whose app is down.
 $node->safe_psql('postgres', "CREATE ROLE down LOGIN; ALTER ROLE down SET app.settings.api_url = '@{[ $down->url ]}'; SELECT wee5_cron.grant_to('down', 'call')");
 
+$node->no_retries('postgres', '/x');
+
 # All at once: pg_net works in batches with a second between them.
 my %call;
 $call{ok}       = $node->call('postgres', '/status/200?q=1');
@@ -77,13 +79,24 @@ is($node->safe_psql('postgres', "SELECT status, http_status FROM wee5_cron.wait_
 
 # A crash empties pg_net's tables: its calls are lost, and say so. A call made afterwards is not taken for one of them.
 # pg_net takes the next batch when the last request of this one has ended.
+$node->no_retries('postgres', '/hang', map { "/behind/$_" } 1 .. 3);
+$node->policy('postgres', '/again', retry_delays => '{0}');
 my @lost = $node->call('postgres', '/hang');
 $receiver->wait_for_requests('/hang');
 push @lost, map { $node->call('postgres', "/behind/$_") } 1 .. 3;
+my $again = $node->call('postgres', '/again');
 $node->stop('immediate');
 $receiver->release_for_good;
 $node->start;
 fields_are($node->finished('postgres', $_), { status => 'failed', reason => 'lost', http_status => undef, hint => qr/\w/ }, 'a call that pg_net lost in a crash') for @lost;
+fields_are($node->finished('postgres', $again), { status => 'succeeded', attempts => 2, transport => 'pg_net', reason => undef },
+    'one whose policy allows it is made again');
+is_deeply([ map { "$_->{attempt} " . ($_->{reason} // 'ok') } $node->attempts('postgres', $again) ], [ '1 lost', '2 ok' ], '... each attempt has its row');
+my ($second) = $receiver->requests('/again');
+fields_are($second->{headers},
+    { 'x-wee5-cron-attempt' => 2, 'x-wee5-cron-invocation' => $again, 'idempotency-key' => $node->invocation('postgres', $again)->{idempotency_key} },
+    '... with its number, and the same idempotency key');
+fields_are($second, { bearer => 'match' }, '... and the bearer');
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%'");
 fields_are($node->finished('postgres', $node->call('postgres', '/status/200')), { status => 'succeeded', transport => 'pg_net' }, 'after the crash calls go on');
 $node->log_is_sane;

@@ -10,6 +10,7 @@ $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE caller LOGIN; SELECT wee5_cron.grant_to('caller', 'call');
 CREATE ROLE nobody LOGIN;
 SQL
+$node->no_retries('postgres', '/down', '/status/503');
 $node->install('unset', api_url => $receiver->url);
 my $last = sub { $node->one_row('postgres', 'SELECT * FROM wee5_cron.invocation ORDER BY id DESC LIMIT 1') };
 my $calls = sub { $node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.invocation') };

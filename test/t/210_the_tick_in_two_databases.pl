@@ -45,6 +45,7 @@ for my $mode (sort keys %node) {
 CREATE ROLE web LOGIN; CREATE ROLE denied LOGIN;
 SELECT wee5_cron.grant_to('web', 'call'); GRANT USAGE ON SCHEMA cron TO web, denied;
 SQL
+    $node->no_retries('postgres', '/status/503');
     for my $job (@jobs) {
         my ($name, $role, $command) = @$job;
         my $sql = "SELECT cron.schedule('$name', '* * * * *', \$\$$command\$\$)";

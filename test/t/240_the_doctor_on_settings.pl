@@ -193,6 +193,7 @@ for my $line ($doctor->lines('last_outcome')) {
 }
 # The app is down: nothing listens.
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
+$node->no_retries('postgres', '/hello');
 $receiver->close_port;
 $node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('hello')"));
 $doctor->red('last_outcome', 'error', qr{/hello by job "hello".*No connection to}, 'a job whose app is down');

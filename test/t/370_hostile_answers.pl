@@ -130,6 +130,7 @@ my %refused = (
     stranger => [ "another host's certificate",     qr/127\.0\.0\.1/ ],
     self     => [ 'a certificate that nobody made', qr/self.signed/ ],
 );
+$node->no_retries('postgres', '/tls');
 for my $listener (sort keys %refused) {
     my ($name, $error) = @{ $refused{$listener} };
     fields_are(over_tls($listener), { status => 'failed', reason => 'tls', http_status => undef, attempts => 1, error => $error, hint => qr/\w/ },

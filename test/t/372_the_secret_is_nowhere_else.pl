@@ -85,6 +85,7 @@ sub hunt {
     $node->wait_until_all_finished('postgres');
     is(scalar(grep { $_->{bearer} eq 'match' } $receiver->requests('/leak')), $leaks + 4, "$label: the secret did reach the app");
     $node->psql('postgres', "CALL wee5_cron.run('/leak?status=500')");
+    $node->no_retries('postgres', '/down');
     $receiver->close_port;
     $node->finished('postgres', $node->call('postgres', '/down'));
     $receiver->open_port;

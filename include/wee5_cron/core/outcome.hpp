@@ -22,7 +22,8 @@ enum class Reason {
   kPaused,
   kCancelled
 };
-const char* reason_name(Reason reason) noexcept;  // "" for kNone
+const char* reason_name(Reason reason) noexcept;      // "" for kNone
+Reason parse_reason(std::string_view name) noexcept;  // kNone for what is no such word
 
 // What a transport saw of one attempt. `reason` is what the transport itself can tell: kNone where an answer came
 // (then http_status counts), else kDns, kConnect, kTls, kTimeout, kResponse, kLost, kConfig, kCancelled.

@@ -100,8 +100,8 @@ class Dispatcher {
   bool can_dispatch() const;
   // Calls that are sent at most once: each has a slot, and is sent when the ledger says durably that it was begun.
   bool has_claims() const noexcept { return !claims_.empty(); }
-  std::vector<OnTheWire> claims() const;
-  // Sends the claims of these ids. The others are gone from the ledger, or have ended there: they are forgotten.
+  const std::vector<OnTheWire>& claims();
+  // Sends the claims of these ids. The others could not be claimed: they are forgotten.
   void claimed(const std::vector<std::int64_t>& ids);
   // Gives up a call that waits or is on the wire: its result says `cancelled`. True where it is held, also where its
   // answer has come already and only waits to be recorded.
@@ -196,6 +196,7 @@ class Dispatcher {
   std::unordered_map<std::int64_t, Sending> on_the_wire_;
   std::deque<OnTheWire> unmarked_;  // in the order of their start
   std::vector<Claim> claims_;
+  std::vector<OnTheWire> claiming_;
   std::vector<OnTheWire> marking_;
   std::deque<Result> results_;
   std::vector<Result> batch_;

@@ -9,7 +9,7 @@ struct GivenColumn {
   const char* name;
   Oid type;
 };
-inline constexpr int kGivenColumns = 14;
+inline constexpr int kGivenColumns = 16;
 extern const GivenColumn kGivenColumn[kGivenColumns];
 
 // Writes a row of the ledger as INSERT does, without a statement: with its defaults, constraints and indexes, in half

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "wee5_cron/core/retry_policy.hpp"
+// Postgres's headers last.
 #include "wee5_cron/pg/compat.h"
 #include "wee5_cron/pg/json_headers.h"
 
@@ -21,6 +23,9 @@ struct EndpointRow {
   int64 retry_window;     // milliseconds; 0: the default
   Overlap overlap;
 };
+
+// C++: what the row says of retries, the defaults for the rest.
+core::RetryPolicy retry_policy_of(const EndpointRow* row);
 
 // The policy of a call's path, looked up whole, then without its query. As it is committed now, whatever the snapshot
 // of the transaction shows. Costs nothing while the table is empty, else an index look-up or two.

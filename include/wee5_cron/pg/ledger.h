@@ -23,11 +23,17 @@ struct NewInvocation {
   const Interval* timeout;
   bool has_scheduled_at;
   TimestampTz scheduled_at;
+  const char* exclusive;  // overlap.h
+  bool has_next_attempt_at;
+  TimestampTz next_attempt_at;
 };
 
 // Writes the row; returns its id and, where asked for, its idempotency key as text (kUuidTextBytes).
 int64 insert_invocation(const NewInvocation* row, char* idempotency_key);
 void insert_pg_net_request(int64 invocation_id, int64 request_id);
+// Where no worker of ours harvests, a call on pg_net is booked by whoever wants to know of it: true where that was
+// tried.
+bool book_on_pg_net(int64 invocation_id);
 void insert_cron_caller(int64 invocation_id, int pid);
 
 // A time as RFC 3339 in UTC, palloc'd: 2026-01-31T12:30:00Z.

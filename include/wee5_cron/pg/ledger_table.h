@@ -32,6 +32,7 @@ enum InvocationColumn {
   kInvocationResponseBody,
   kInvocationResponseTruncated,
   kInvocationTimeout,
+  kInvocationExclusive,
   kInvocationColumns
 };
 

@@ -6,11 +6,8 @@
 
 namespace wee5::pg {
 
-// Whether a result is not the end of its call. No retries are made yet: result->retry_at_us > 0 when they are.
-inline bool is_made_again(const delivery::Result* result) {
-  (void)result;
-  return false;
-}
+// Whether a result is not the end of its call.
+inline bool is_made_again(const delivery::Result* result) { return result->retry_at_us > 0; }
 
 // Books results row by row, without a statement. Sets left[i] for those that the statement has to book: somebody has
 // the row locked or changed it meanwhile. False where the tables are not as the extension made them, a user's trigger

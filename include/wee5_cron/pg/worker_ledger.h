@@ -25,6 +25,8 @@ struct DueRow {
   char* job_name;      // NULL: none
   char* scheduled_at;  // RFC 3339; NULL: none
   char* idempotency_key;
+  int64 first_begun_us;  // unix time; 0: no attempt was begun yet
+  bool cut_off;          // the attempt before was on the wire when the worker or the server ended
 };
 
 // How far a route was read: Dispatcher::set_read().
@@ -40,6 +42,8 @@ struct DueRows {
   int capacity;
   Size bytes;
   XLogRecPtr committed_at;  // the log position by which all of them are committed: to be flushed before they are sent
+  int skipped;              // ended instead, since they would have overlapped with others
+  bool held_back;           // or should have, and somebody holds their rows locked
   RouteRead* reads;
   int read_count;
   int read_capacity;
@@ -61,6 +65,7 @@ struct Outlook {
   int64 at_id;
 };
 void ask_for_round(Outlook* outlook, int64 from);
+void announce(Outlook* outlook, IdRange range);
 bool something_new(const Outlook* outlook);
 
 // Books results: invocation and attempt rows. Rows that are gone or have ended meanwhile are skipped. Of rows that
@@ -69,6 +74,16 @@ bool something_new(const Outlook* outlook);
 int record_results(const delivery::Result* results, int count, bool directly, int64* locked);
 // status = sending for calls that are on the wire for longer than a moment.
 void mark_sending(const delivery::OnTheWire* calls, int count);
+// The same, before the call is sent, and only for those that are there and have not ended; *claimed: their ids, in
+// `context`.
+void claim(const delivery::OnTheWire* calls, int count, MemoryContext context, int64** claimed, int* claimed_count);
+// Calls that wait for their next attempt and whose time has come join the others, and are announced to `outlook`. True
+// where there may be more.
+bool let_due_retries_take_their_turn(Outlook* outlook);
+// When the next of those that wait is due; 0: none waits.
+TimestampTz next_attempt_at();
+// Ends a call that gives way to call `beside`. False where somebody holds its row locked.
+bool skip_for_overlap(int64 id, const char* path, int64 beside);
 // Reads due calls, a limited number a time: announced ones, then routes that run low, then on with the round; each
 // route up to the room that the dispatcher has for it, leaving out what it holds. `outlook` says what is left. An
 // attempt that a crash or a restart cut off is booked as lost on the way.
@@ -78,7 +93,9 @@ void read_due(delivery::Dispatcher* dispatcher, Outlook* outlook, MemoryContext 
 bool calls_open_on(const char* transport);
 void book_lost_attempt(int64 id, int attempt);
 
+// Calls that pg_net carries; and calls that are to be handed to it again by now.
 bool pg_net_calls_outstanding();
+bool pg_net_calls_due();
 void harvest_pg_net();
 // Looks up the runs of calls by pg_cron that have ended; whether one is left whose run is not known yet.
 void bind_cron_runs();

@@ -3,6 +3,7 @@
 #include "wee5_cron/delivery/dispatcher.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/compat.h"
+#include "wee5_cron/pg/endpoint.h"
 #include "wee5_cron/pg/stored_settings.h"
 #include "wee5_cron/pg/vault.h"
 #include "wee5_cron/pg/worker_ledger.h"
@@ -27,16 +28,25 @@ struct Turn {
   MemoryContext context;  // for what comes out
   WorkerSettings base;    // the settings without what is stored for the database
   bool read_ledger;
-  bool record;      // results, too
-  bool careful;     // the turn before failed: by statements only
-  Outlook outlook;  // in, and out: what is left
+  bool record;       // results, too
+  bool retries_due;  // a call's next attempt is due, or may be
+  bool careful;      // the turn before failed: by statements only
+  Outlook outlook;   // in, and out: what is left
   // Out.
   Standing standing;
   WorkerSettings settings;
   DueRows due;
   int64* locked;  // results that were not recorded, since somebody holds their rows locked
   int locked_count;
-  RoleRow* roles;  // of all calls that wait or were read
+  int64* claimed;  // ids of calls that may be sent once this transaction is durable
+  int claimed_count;
+  bool held_back;          // calls that somebody holds locked could not be claimed, or skipped
+  bool endpoints_changed;  // then all rows of wee5_cron.endpoint, paths in UTF-8
+  EndpointRow* endpoints;
+  int endpoint_count;
+  bool next_attempt_known;
+  int64 next_attempt_us;  // Postgres time; 0: nothing waits for its next attempt
+  RoleRow* roles;         // of all calls that wait or were read
   int role_count;
   uint64 current_until;     // while no more transactions than these have ended, the settings are those of now
   bool alerts_pending;      // somebody is to be told of what was recorded
@@ -60,9 +70,10 @@ void run_turn_transaction(Turn* turn);
 // Chores: work beside the ledger, in transactions of their own, because trouble with other extensions' tables is not
 // the ledger's. Each returns when it is due again, in Postgres's time; 0: when something happens.
 inline constexpr int64 kChoreAgainUs = 1'000'000;  // while something is left
-int64 run_harvest_transaction();                   // books pg_net's answers
-int64 run_bind_transaction();                      // looks up the pg_cron runs of calls that have ended
-int64 run_watch_transaction();                     // looks for runs that pg_cron missed
+// Books pg_net's answers, and hands over what is to be made again. *next_attempt_us: as in Turn.
+int64 run_harvest_transaction(int64* next_attempt_us);
+int64 run_bind_transaction();   // looks up the pg_cron runs of calls that have ended
+int64 run_watch_transaction();  // looks for runs that pg_cron missed
 // Deletes a little of what the ledger keeps no longer. `base`: as in Turn.
 int64 run_history_transaction(const WorkerSettings* base);
 // Tells of failures. `base`: as in Turn.

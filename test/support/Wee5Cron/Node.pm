@@ -82,6 +82,31 @@ sub call {
     return $self->safe_psql($database, "SELECT wee5_cron.invoke('$path', $more)");
 }
 
+# Sets the delivery policy of a path: policy($db, '/x', max_attempts => 1, retry_delays => '{100ms}').
+sub policy {
+    my ($self, $database, $path, %policy) = @_;
+    my @columns = sort keys %policy;
+    my $names   = join ', ', 'endpoint_path', @columns;
+    my $values  = join ', ', map { defined $_ ? "'" . s/'/''/gr . "'" : 'NULL' } $path, @policy{@columns};
+    my $set     = join ', ', map { "$_ = excluded.$_" } 'endpoint_path', @columns;
+    $self->safe_psql($database,
+        "INSERT INTO wee5_cron.endpoint ($names) VALUES ($values) ON CONFLICT (endpoint_path) DO UPDATE SET $set");
+    return;
+}
+
+# A failure of this path is final: what its row says does not wait for another attempt.
+sub no_retries {
+    my ($self, $database, @paths) = @_;
+    $self->policy($database, $_, max_attempts => 1) for @paths;
+    return;
+}
+
+# The attempts of a call, oldest first.
+sub attempts {
+    my ($self, $database, $id) = @_;
+    return $self->rows($database, "SELECT * FROM wee5_cron.attempt WHERE invocation_id = $id ORDER BY attempt");
+}
+
 # The rows of a query, each a hash.
 sub rows {
     my ($self, $database, $query) = @_;

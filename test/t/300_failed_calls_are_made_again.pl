@@ -1,0 +1,146 @@
+# A call that failed is made again by its path's policy: when, how often, and what its rows say meanwhile.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+my $secret   = 'canary-of-retries-815';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $node     = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => $receiver->url, secret => $secret);
+my $worker = $node->wait_for_worker('postgres');
+
+# Requests that a call made, by their attempt.
+sub arrivals {
+    my ($path) = @_;
+    return map { $_->{headers}{'x-wee5-cron-attempt'} } $receiver->requests($path);
+}
+
+# By default: 503 is tried again after ten seconds, and the row says so.
+my $id  = $node->call('postgres', '/statuses/503,200');
+my $row = $node->invocation_when('postgres', $id, "status = 'retrying'");
+fields_are(
+    $row,
+    {
+        attempts    => 1,
+        reason      => 'http',
+        http_status => 503,
+        error       => qr/503/,
+        finished_at => undef,
+        duration    => undef,
+        first_sent_at   => qr/^2/,
+        next_attempt_at => qr/^2/,
+    },
+    'a call that is made again says why, and when');
+my $wait = 'extract(epoch FROM i.next_attempt_at - a.finished_at)';
+is($node->safe_psql('postgres', "SELECT $wait BETWEEN 8 AND 12 FROM wee5_cron.invocation i JOIN wee5_cron.attempt a ON a.invocation_id = i.id WHERE i.id = $id"),
+    't', 'the first wait is ten seconds, give or take a fifth');
+fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.wait_for($id, '10 ms')"), { status => 'retrying' }, 'wait_for does not take it for the end');
+
+# Nothing but the first attempt's delay is waited for: an endpoint row makes it short.
+my @unprocessed = ('/statuses/503,429,200', '/statuses/429,503,503,200');
+for my $path (@unprocessed) {
+    $node->policy('postgres', $path, retry_delays => '{100ms}');
+    $id = $node->call('postgres', $path);
+    my $failures = () = $path =~ /503|429/g;
+    fields_are(
+        $node->finished('postgres', $id),
+        { status => 'succeeded', attempts => $failures + 1, http_status => 200, reason => undef, error => undef, hint => undef, next_attempt_at => undef },
+        "$path: succeeded in the end");
+    my @attempts = $node->attempts('postgres', $id);
+    is_deeply([ map { $_->{attempt} } @attempts ], [ 1 .. $failures + 1 ], '... each attempt has its row');
+    is_deeply([ map { $_->{reason} } @attempts ], [ ('http') x $failures, undef ], '... with its reason');
+    my @requests = $receiver->requests($path);
+    is_deeply([ arrivals($path) ], [ 1 .. $failures + 1 ], '... and its number in the request');
+    my %keys = map { $_->{headers}{'idempotency-key'} => 1 } @requests;
+    is_deeply([ keys %keys ], [ $node->invocation('postgres', $id)->{idempotency_key} ], '... all with the same idempotency key');
+    is($node->safe_psql('postgres', "SELECT duration >= interval '70 ms' * $failures AND duration = finished_at - first_sent_at FROM wee5_cron.invocation WHERE id = $id"),
+        't', '... its duration is from the first attempt to the end');
+}
+
+# After the last one: failed, with the reason of the last.
+$node->policy('postgres', '/statuses/503,503,429', max_attempts => 3, retry_delays => '{50ms,100ms}');
+$id = $node->call('postgres', '/statuses/503,503,429');
+fields_are($node->finished('postgres', $id),
+    { status => 'failed', reason => 'http', attempts => 3, http_status => 429, error => qr/429/, hint => qr/\w/, next_attempt_at => undef },
+    'after the last attempt a call has failed as that one did');
+is(scalar(my @three = $receiver->requests('/statuses/503,503,429')), 3, '... and is not made again');
+
+# Down, and up again.
+$node->policy('postgres', '/late', retry_delays => '{200ms}', max_attempts => 100);
+$receiver->close_port;
+$id = $node->call('postgres', '/late');
+fields_are($node->invocation_when('postgres', $id, 'attempts >= 2'), { status => qr/retrying|sending/, reason => 'connect' }, 'an app that is down is called again and again');
+$receiver->open_port;
+fields_are($node->finished('postgres', $id), { status => 'succeeded', reason => undef }, '... until it is up');
+
+# What the app may have worked on is not repeated, unless the policy says so.
+for my $path ('/statuses/500,200', '/statuses/408,200', '/drop', '/statuses/302,200', '/statuses/401,200') {
+    $node->policy('postgres', $path, retry_delays => '{0}');
+    fields_are($node->finished('postgres', $node->call('postgres', $path)), { status => 'failed', attempts => 1 }, "unprocessed: $path is called once");
+}
+for my $path ('/statuses/500,200', '/statuses/408,200', '/drop', '/statuses/302,200', '/statuses/401,200') {
+    my $again = $path =~ m{/x|500|408|drop};
+    $node->policy('postgres', "/x$path", retry_delays => '{0}', retry_on => 'transient', max_attempts => 2);
+    fields_are($node->finished('postgres', $node->call('postgres', "/x$path")), { attempts => $again ? 2 : 1 }, 'transient: ' . ($again ? "$path is called again" : "$path is called once"));
+}
+$node->policy('postgres', '/slow', retry_delays => '{0}', retry_on => 'transient', max_attempts => 2, timeout => '100 ms');
+fields_are($node->finished('postgres', $node->call('postgres', '/slow?ms=20000')), { status => 'failed', reason => 'timeout', attempts => 2 },
+    'transient: a timeout is tried again');
+$node->policy('postgres', '/statuses/503,201', retry_delays => '{0}', retry_on => 'never');
+fields_are($node->finished('postgres', $node->call('postgres', '/statuses/503,201')), { status => 'failed', attempts => 1, http_status => 503 }, 'never: 503 is final');
+
+# A change of the policy counts for what comes after it.
+$node->policy('postgres', '/statuses/503,202', retry_delays => '{100ms}', retry_on => undef);
+is($node->finished('postgres', $node->call('postgres', '/statuses/503,202'))->{attempts}, 2, 'a policy applies at once ...');
+$node->no_retries('postgres', '/statuses/503,503,503,203');
+is($node->finished('postgres', $node->call('postgres', '/statuses/503,503,503,203'))->{attempts}, 1, '... another one, too ...');
+$node->policy('postgres', '/statuses/503,503,503,203', max_attempts => undef, retry_delays => '{0}');
+is($node->finished('postgres', $node->call('postgres', '/statuses/503,503,503,203'))->{attempts}, 3, '... and its change');
+
+# Retry-After: not before, in seconds and as a date.
+my %told;
+for my $say ('retry_after=2', 'date=2', 'date=2&as=rfc850', 'date=2&as=asctime') {
+    my $path = '/r' . ($say =~ s/\W/-/gr) . "/statuses/503,200";
+    $node->policy('postgres', $path, retry_delays => '{10min}');
+    $told{$say} = $node->call('postgres', "$path?$say");
+}
+for my $say (sort keys %told) {
+    fields_are($node->finished('postgres', $told{$say}), { status => 'succeeded', attempts => 2 }, "Retry-After with $say is honoured");
+    my $waited = $node->safe_psql('postgres',
+        "SELECT extract(epoch FROM b.started_at - a.finished_at) >= 0.5 FROM wee5_cron.attempt a JOIN wee5_cron.attempt b USING (invocation_id) WHERE invocation_id = $told{$say} AND a.attempt = 1 AND b.attempt = 2");
+    is($waited, 't', '... and not forestalled');
+}
+$node->policy('postgres', '/capped/statuses/503', retry_window => '1 s');
+$id = $node->call('postgres', '/capped/statuses/503?retry_after=86400');
+fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 2 }, 'beyond the window Retry-After is cut to its end');
+is($node->safe_psql('postgres', "SELECT max(started_at) - min(started_at) >= '1 s' FROM wee5_cron.attempt WHERE invocation_id = $id"), 't',
+    '... where the last attempt is made');
+$node->policy('postgres', '/window/statuses/503', retry_window => '1 s', retry_delays => '{10s}');
+fields_are($node->finished('postgres', $node->call('postgres', '/window/statuses/503')), { status => 'failed', attempts => 1 },
+    'no attempt begins after the window');
+
+# The app's address and the secret are looked up afresh for each attempt.
+my $other = Wee5Cron::Receiver->start(secret => 'the new secret');
+$node->policy('postgres', '/moved/statuses/503,200', retry_delays => '{5s}');
+$id = $node->call('postgres', '/moved/statuses/503,200');
+$node->invocation_when('postgres', $id, "status = 'retrying'");
+$node->configure('postgres', api_url => $other->url, secret => 'the new secret');
+my ($second) = $other->wait_for_requests('/moved/statuses/503,200');
+fields_are($second, { bearer => 'match' }, 'a retry follows a change of address and secret');
+fields_are($second->{headers}, { 'x-wee5-cron-attempt' => 2 }, '... as the second attempt');
+$node->configure('postgres', api_url => $receiver->url, secret => $secret);
+
+# Many of one path that is down do not keep others from being called; all are delivered in the end.
+$receiver->close_port;
+$node->policy('postgres', '/crowd', retry_delays => '{1s}', max_attempts => 1000);
+$node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/crowd?n=' || n)) FROM generate_series(1, 2000) n");
+$node->poll_query_until('postgres', "SELECT count(*) = 2000 FROM wee5_cron.invocation WHERE endpoint_path LIKE '/crowd%' AND attempts > 0") or die 'not all were tried';
+$receiver->open_port;
+$node->wait_until_all_finished('postgres');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path LIKE '/crowd%' AND status = 'succeeded'"), 2000,
+    'two thousand calls of an app that was down are delivered when it is up');
+
+is($node->worker_pid('postgres'), $worker, 'one worker did it all');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'no secret in the rows');
+$node->log_is_sane;
+done_testing();

@@ -1,0 +1,155 @@
+# overlap: a call is skipped while an earlier one of its path has not ended. By default for calls by a job, by an endpoint
+# row for all; decided by the worker where the caller could not see the other one.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => $receiver->url, secret => 'the secret');
+
+# Like a session of pg_cron: by a job, says application_name.
+sub by_job {
+    my ($path, $role) = @_;
+    my $as = $role ? " user=$role" : '';
+    return $node->safe_psql('postgres', "SELECT invoke_cron_endpoint('$path')", connstr => $node->connstr('postgres') . " application_name=pg_cron$as");
+}
+
+sub statuses_of {
+    my ($pattern) = @_;
+    return $node->safe_psql('postgres',
+        "SELECT string_agg(concat_ws('/', status, reason), ' ' ORDER BY id) FROM wee5_cron.invocation WHERE endpoint_path LIKE '$pattern'");
+}
+
+# The defaults.
+my $first = $node->call('postgres', '/hang');
+$receiver->wait_for_requests('/hang');
+my $skipped = by_job('/hang');
+fields_are(
+    $node->invocation('postgres', $skipped),
+    {
+        status      => 'skipped',
+        reason      => 'overlap',
+        attempts    => 0,
+        finished_at => qr/^2/,
+        error       => qr{\b$first\b.*/hang},
+        hint        => qr/INSERT INTO wee5_cron\.endpoint .*'allow'/,
+    },
+    'a call by a job is skipped while an earlier one of its path has not ended');
+fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.wait_for($skipped)"), { status => 'skipped' }, '... which is its end');
+fields_are($node->invocation('postgres', by_job('/hang?of=other')), { status => 'queued' }, 'another query is another path');
+my $by_hand = $node->call('postgres', '/hang');
+fields_are($node->invocation('postgres', $by_hand), { status => 'queued' }, 'a call by hand is made all the same');
+$receiver->wait_for_requests('/hang', 3);
+my $hint = $node->invocation('postgres', $skipped)->{hint};
+my ($sql) = $hint =~ /(INSERT .*;)/;
+$node->safe_psql('postgres', $sql);
+$node->invocation_when('postgres', by_job('/hang'), "status IN ('queued', 'sending')");
+pass('the hint lets calls of jobs overlap');
+$receiver->wait_for_requests('/hang', 4);
+$receiver->release;
+$node->wait_until_all_finished('postgres');
+$node->safe_psql('postgres', 'DELETE FROM wee5_cron.endpoint');
+is($node->finished('postgres', by_job('/done'))->{status}, 'succeeded', "when the earlier one has ended, a job's call is made");
+is($node->finished('postgres', by_job('/done'))->{status}, 'succeeded', '... again');
+
+# A role may have an app of its own: the same path there is another route.
+my $other = Wee5Cron::Receiver->start(secret => 'the secret');
+$node->safe_psql('postgres', "CREATE ROLE tenant LOGIN; CREATE ROLE colleague LOGIN; SELECT wee5_cron.grant_to(r, 'call') FROM unnest('{tenant,colleague}'::regrole[]) r; ALTER ROLE tenant SET app.settings.api_url = '@{[ $other->url ]}'");
+$first = by_job('/tenants/hang');
+$receiver->wait_for_requests('/tenants/hang');
+by_job('/tenants/hang', 'tenant');
+$other->wait_for_requests('/tenants/hang');
+pass("a call of another role's app does not stand in the way");
+is($node->invocation('postgres', by_job('/tenants/hang', 'tenant'))->{reason}, 'overlap', '... one of its own does');
+is($node->invocation('postgres', by_job('/tenants/hang', 'colleague'))->{reason}, 'overlap', '... as does one by another role of the same app');
+$_->release for $receiver, $other;
+$node->wait_until_all_finished('postgres');
+
+# An endpoint row: also by hand, with a notice; whatever the query.
+$node->policy('postgres', '/one/hang', overlap => 'skip');
+$first = $node->call('postgres', '/one/hang?n=1');
+my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT invoke_cron_endpoint('/one/hang?n=2')");
+like($stderr, qr{NOTICE:.*call $first of '/one/hang\?n=2'|NOTICE:.*call $first}, 'a call by hand that is skipped is told so');
+is($node->invocation('postgres', $stdout)->{reason}, 'overlap', '... a row without query covers calls with any');
+$node->policy('postgres', '/one/hang?n=3', overlap => 'allow');
+is($node->invocation('postgres', $node->call('postgres', '/one/hang?n=3'))->{reason}, undef, '... but those with a row of their own');
+$receiver->wait_for_requests('/one/hang', 2);
+$receiver->release;
+$node->wait_until_all_finished('postgres');
+
+# One that waits for its next attempt has not ended either.
+$node->policy('postgres', '/statuses/503,200', overlap => 'skip', retry_delays => '{2s}');
+$first = $node->call('postgres', '/statuses/503,200');
+$node->invocation_when('postgres', $first, "status = 'retrying'");
+is($node->invocation('postgres', $node->call('postgres', '/statuses/503,200'))->{reason}, 'overlap', 'a call that is to be made again is not overlapped');
+is($node->finished('postgres', $first)->{status}, 'succeeded', '... and ends as it should');
+
+# At the same time: the caller cannot see the other one, the worker can.
+$node->policy('postgres', '/race/hang', overlap => 'skip');
+my @sessions = map { $node->background_psql('postgres') } 1 .. 4;
+$_->query_safe("BEGIN; SELECT invoke_cron_endpoint('/race/hang')") for @sessions;
+$_->query_safe('COMMIT') for @sessions;
+$node->poll_query_until('postgres', "SELECT count(*) = 3 FROM wee5_cron.invocation WHERE endpoint_path = '/race/hang' AND status = 'skipped'");
+$receiver->wait_for_requests('/race/hang');
+is(join(' ', sort split / /, statuses_of('/race/hang') =~ s/queued|sending/runs/r), 'runs skipped/overlap skipped/overlap skipped/overlap', 'of four at the same time one runs');
+$receiver->release;
+$node->wait_until_all_finished('postgres');
+is(scalar(my @ran = $receiver->requests('/race/hang')), 1, '... and reaches the app');
+
+# Nothing is skipped for a call that never was.
+$sessions[0]->query_safe("BEGIN; SELECT invoke_cron_endpoint('/race/undone')");
+$node->policy('postgres', '/race/undone', overlap => 'skip');
+$sessions[0]->query_safe("ROLLBACK; BEGIN; SELECT invoke_cron_endpoint('/race/undone')");
+my $second = $node->call('postgres', '/race/undone');
+$sessions[0]->query_safe('ROLLBACK');
+is($node->finished('postgres', $second)->{status}, 'succeeded', 'a call beside one that is rolled back is made');
+
+# Two paths, two sessions, crosswise: nobody waits.
+$node->policy('postgres', "/cross/$_", overlap => 'skip') for qw(a b);
+$sessions[0]->query_safe("BEGIN; SELECT invoke_cron_endpoint('/cross/a')");
+$sessions[1]->query_safe("BEGIN; SELECT invoke_cron_endpoint('/cross/b'); SELECT invoke_cron_endpoint('/cross/a')");
+$sessions[0]->query_safe("SELECT invoke_cron_endpoint('/cross/b')");
+$_->query_safe('COMMIT') for @sessions[ 0, 1 ];
+$node->wait_until_all_finished('postgres');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path LIKE '/cross/%' AND status NOT IN ('succeeded', 'skipped')"), 0,
+    'two transactions that call two paths crosswise both end');
+$_->quit for @sessions;
+
+# Many in one transaction: all but the first are skipped, and it does not grow with the square of their number.
+$node->policy('postgres', '/many', overlap => 'skip');
+$node->policy('postgres', '/others', overlap => undef);
+my $work = sub {
+    my ($count, $path) = @_;
+    # Not time, which a busy machine spends as it likes: what was read.
+    return $node->safe_psql('postgres', <<SQL, connstr => $node->connstr('postgres') . ' application_name=pg_cron');
+SET client_min_messages = warning;
+BEGIN;
+CREATE TEMP TABLE b AS SELECT pg_stat_get_xact_blocks_fetched('wee5_cron.invocation'::regclass) + pg_stat_get_xact_blocks_fetched('wee5_cron.invocation_unfinished'::regclass) AS n;
+DO \$\$ BEGIN PERFORM invoke_cron_endpoint($path) FROM generate_series(1, $count) n; END \$\$;
+SELECT pg_stat_get_xact_blocks_fetched('wee5_cron.invocation'::regclass) + pg_stat_get_xact_blocks_fetched('wee5_cron.invocation_unfinished'::regclass) - n FROM b;
+ROLLBACK;
+SQL
+};
+for my $path (q{'/many'}, q{'/many?n=' || n}, q{'/others?n=' || n}) {
+    my ($few, $many) = map { $work->($_, $path) } 200, 2000;
+    cmp_ok($many, '<', 25 * $few, "ten times the calls of $path read about ten times as much ($few, $many)");
+}
+$node->safe_psql('postgres', "SET client_min_messages = warning; SELECT count(invoke_cron_endpoint('/many')) FROM generate_series(1, 1000) n");
+$node->wait_until_all_finished('postgres');
+is($node->safe_psql('postgres', "SELECT string_agg(status || ' ' || n, ', ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM wee5_cron.invocation WHERE endpoint_path = '/many' GROUP BY status) s"),
+    'skipped 999, succeeded 1', 'of a thousand calls in one transaction one runs');
+
+# After a crash the queue is looked at anew, and the first of it runs.
+$node->set_server('wee5_cron.max_in_flight', 1);
+$receiver->hold;
+my $blocker = $node->block_the_wire('postgres', $receiver);
+$node->policy('postgres', '/queue', overlap => 'skip');
+$first = $node->call('postgres', '/queue');
+$node->stop('immediate');
+$node->start;
+$receiver->release_for_good;
+is($node->finished('postgres', $first)->{status}, 'succeeded', 'a call that was queued before a crash is made after it');
+
+$node->log_is_sane;
+done_testing();
