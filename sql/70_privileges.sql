@@ -61,6 +61,7 @@ DECLARE
     'SELECT ON SEQUENCE wee5_cron.invocation_id_seq'];  -- pg_dump reads it
   operates constant text[] := array[
     'INSERT, UPDATE, DELETE ON TABLE wee5_cron.endpoint',
+    'EXECUTE ON FUNCTION wee5_cron.retry(bigint)', 'EXECUTE ON FUNCTION wee5_cron.cancel(bigint)',
     'EXECUTE ON FUNCTION wee5_cron.register_jobs(boolean)', 'EXECUTE ON FUNCTION wee5_cron.unregister_jobs()',
     'EXECUTE ON FUNCTION wee5_cron.schedule(text, text, text)', 'EXECUTE ON FUNCTION wee5_cron.unschedule(text)',
     'EXECUTE ON FUNCTION wee5_cron.pause(text, text)', 'EXECUTE ON FUNCTION wee5_cron.resume(text)',

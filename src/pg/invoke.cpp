@@ -42,6 +42,10 @@ struct CallRequest {
   char* job_name;     // run_now(): in the name of this job; else NULL
   Oid role;           // whose settings count; InvalidOid: those of session_user
   EndpointRow policy;
+  bool as_it_was;  // retry(): nothing is left open
+  char* idempotency_key;
+  TimestampTz scheduled_at;
+  bool has_scheduled_at;
 };
 
 // What the C++ part found out. Texts stand in `texts`.
@@ -184,7 +188,7 @@ void send_by_pg_net(const CallRequest* request, const CheckedCall* checked, cons
   memset(&call, 0, sizeof(call));
   call.id = row->id;
   call.attempt = 1;
-  call.idempotency_key = idempotency_key;
+  call.idempotency_key = request->idempotency_key != nullptr ? request->idempotency_key : idempotency_key;
   call.job_name = request->job_name != nullptr ? request->job_name : caller->job_name;
   call.scheduled_at = row->has_scheduled_at ? rfc3339(row->scheduled_at) : nullptr;
   call.url = checked->url;
@@ -211,6 +215,7 @@ void add_schedule_header(HeaderList* headers, const CronCaller* caller) {
 // What the call leaves open is the policy's to say.
 void apply_policy(CallRequest* request) {
   find_endpoint(from_utf8(request->path), &request->policy);
+  if (request->as_it_was) return;
   CallChoices choices = {request->method, request->body, request->headers, request->timeout};
   take_over_policy(&choices, &request->policy);
   request->method = choices.method;
@@ -294,7 +299,8 @@ int64 make_call(CallRequest* request) {
 
   CronCaller caller;
   identify_caller(&caller, from_utf8(request->path));
-  add_schedule_header(&headers, &caller);
+  // retry() has it in its headers.
+  if (!request->as_it_was) add_schedule_header(&headers, &caller);
 
   NewInvocation row;
   memset(&row, 0, sizeof(row));
@@ -306,8 +312,8 @@ int64 make_call(CallRequest* request) {
   row.transport = transport == kTransportPgNet ? "pg_net" : "builtin";
   row.status = "queued";
   row.timeout = request->timeout;
-  row.has_scheduled_at = caller.has_scheduled_at;
-  row.scheduled_at = caller.scheduled_at;
+  row.has_scheduled_at = request->as_it_was ? request->has_scheduled_at : caller.has_scheduled_at;
+  row.scheduled_at = request->as_it_was ? request->scheduled_at : caller.scheduled_at;
 
   if (checked.missing != nullptr) return book_missing(&row, &checked);
   if (checked.session_only != nullptr) refuse_session_only(checked.session_only);
@@ -326,6 +332,7 @@ int64 make_call(CallRequest* request) {
     row.id = insert_invocation(&row, nullptr);
     if (undecided) wake_worker_at_commit();
   }
+  if (request->idempotency_key != nullptr) set_idempotency_key(row.id, request->idempotency_key);
   if (caller.by_job && caller.pg_cron_here) insert_cron_caller(row.id, MyProcPid);
   announce_call_at_commit(row.id);
   return row.id;
@@ -368,6 +375,76 @@ WEE5_SQL_FUNCTION(wee5_cron_invoke_for_job) {
   request.job_name = required_text(fcinfo, 0, "job_name");
   request.path = to_utf8(required_text(fcinfo, 1, "endpoint_path"));
   if (!PG_ARGISNULL(2)) request.role = get_role_oid(NameStr(*PG_GETARG_NAME(2)), false);
+  PG_RETURN_INT64(make_call(&request));
+}
+
+namespace {
+
+[[noreturn]] void raise_unknown(int64 id) {
+  ereport(ERROR,
+          (errcode(ERRCODE_NO_DATA), errmsg("there is no call " INT64_FORMAT " in wee5_cron.invocation", id),
+           errhint("SELECT id, endpoint_path, status FROM wee5_cron.invocation WHERE finished_at IS NOT NULL;")));
+  pg_unreachable();
+}
+
+[[noreturn]] void raise_unfinished(int64 id) {
+  ereport(ERROR,
+          (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("call " INT64_FORMAT " has not ended yet", id),
+           errhint("Wait for it: SELECT wee5_cron.wait_for(" INT64_FORMAT
+                   "); or give it up: SELECT wee5_cron.cancel(" INT64_FORMAT ");",
+                   id, id)));
+  pg_unreachable();
+}
+
+// The request of a call that has ended, as it was.
+void read_request(int64 id, CallRequest* request) {
+  Oid types[1] = {INT8OID};
+  Datum values[1] = {Int64GetDatum(id)};
+  MemoryContext context = CurrentMemoryContext;
+  SPI_connect();
+  int result = SPI_execute_with_args(
+      "SELECT endpoint_path, method, body, headers, timeout, job_name, scheduled_at, idempotency_key::text,"
+      "       finished_at IS NOT NULL"
+      " FROM wee5_cron.invocation WHERE id = $1",
+      1, types, values, nullptr, false, 1);
+  if (result != SPI_OK_SELECT || SPI_processed != 1) raise_unknown(id);
+  HeapTuple tuple = SPI_tuptable->vals[0];
+  TupleDesc descriptor = SPI_tuptable->tupdesc;
+  MemoryContext old = MemoryContextSwitchTo(context);
+  bool is_null;
+  if (!DatumGetBool(SPI_getbinval(tuple, descriptor, 9, &is_null))) raise_unfinished(id);
+  request->path = to_utf8(SPI_getvalue(tuple, descriptor, 1));
+  request->method = SPI_getvalue(tuple, descriptor, 2);
+  Datum body = SPI_getbinval(tuple, descriptor, 3, &is_null);
+  if (!is_null) request->body = JsonbPGetDatum(DatumGetJsonbPCopy(body));
+  Datum headers = SPI_getbinval(tuple, descriptor, 4, &is_null);
+  if (!is_null) request->headers = DatumGetJsonbPCopy(headers);
+  Datum timeout = SPI_getbinval(tuple, descriptor, 5, &is_null);
+  if (!is_null) {
+    request->timeout = static_cast<Interval*>(palloc(sizeof(Interval)));
+    memcpy(request->timeout, DatumGetIntervalP(timeout), sizeof(Interval));
+  }
+  request->job_name = SPI_getvalue(tuple, descriptor, 6);
+  Datum scheduled_at = SPI_getbinval(tuple, descriptor, 7, &is_null);
+  request->has_scheduled_at = !is_null;
+  if (!is_null) request->scheduled_at = DatumGetTimestampTz(scheduled_at);
+  request->idempotency_key = SPI_getvalue(tuple, descriptor, 8);
+  request->as_it_was = true;
+  MemoryContextSwitchTo(old);
+  SPI_finish();
+}
+
+}  // namespace
+
+// wee5_cron.retry(id bigint) -> bigint
+WEE5_SQL_FUNCTION(wee5_cron_retry) {
+  if (PG_ARGISNULL(0))
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("id must not be NULL"),
+                    errhint("Give the id of a call that has ended: SELECT id, endpoint_path, error FROM "
+                            "wee5_cron.invocation WHERE status = 'failed';")));
+  CallRequest request;
+  memset(&request, 0, sizeof(request));
+  read_request(PG_GETARG_INT64(0), &request);
   PG_RETURN_INT64(make_call(&request));
 }
 

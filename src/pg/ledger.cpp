@@ -96,6 +96,19 @@ int64 insert_invocation(const NewInvocation* row, char* idempotency_key) {
   return id;
 }
 
+void set_idempotency_key(int64 invocation_id, const char* idempotency_key) {
+  // The row may have been written without a statement, by this very command.
+  CommandCounterIncrement();
+  Oid types[2] = {INT8OID, TEXTOID};
+  Datum values[2] = {Int64GetDatum(invocation_id), CStringGetTextDatum(idempotency_key)};
+  SPI_connect();
+  int result =
+      SPI_execute_with_args("UPDATE wee5_cron.invocation SET idempotency_key = $2::pg_catalog.uuid WHERE id = $1", 2,
+                            types, values, nullptr, false, 0);
+  if (result != SPI_OK_UPDATE || SPI_processed != 1) elog(ERROR, "could not set the idempotency key of a call");
+  SPI_finish();
+}
+
 void insert_pg_net_request(int64 invocation_id, int64 request_id) {
   execute_pair("INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) VALUES ($1, $2)", INT8OID,
                invocation_id, Int64GetDatum(request_id));

@@ -93,11 +93,7 @@ void set_invocation(Writer* writer, const delivery::Result* result, Values* row)
   if (never_sent && begun) first_sent = TimestampTzGetDatum(timestamp_of_unix_us(result->started_us));
   bool sent = !never_sent || begun;
   TimestampTz finished = timestamp_of_unix_us(result->finished_us);
-  put(row, column[kInvocationStatus],
-      CStringGetTextDatum(outcome->succeeded ? "succeeded"
-                          : again            ? "retrying"
-                                             : "failed"),
-      true);
+  put(row, column[kInvocationStatus], CStringGetTextDatum(status_of(result)), true);
   put(row, column[kInvocationReason], reason[0] != '\0' ? CStringGetTextDatum(reason) : 0, reason[0] != '\0');
   put_text(row, column[kInvocationError], &outcome->error);
   put_text(row, column[kInvocationHint], &outcome->hint);

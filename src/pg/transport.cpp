@@ -182,4 +182,13 @@ int64 enqueue_with_pg_net(const PgNetRequest* request) {
   return request_id;
 }
 
+// wee5_cron.refuse_tampered_queue() -> void
+WEE5_SQL_FUNCTION(wee5_cron_refuse_tampered_queue) {
+  (void)fcinfo;
+  ExtensionInfo extension;
+  find_extension("pg_net", &extension);
+  refuse_tampered_queue(extension.oid);
+  PG_RETURN_VOID();
+}
+
 }  // namespace wee5::pg

@@ -65,6 +65,7 @@ int64 round_wanted_at_us = 0;  // a wake came before that
 int64 locked_at_us = 0;        // results whose rows were locked by somebody else are tried again
 int64 locked_wait_us = 0;
 bool retries_due = true;    // calls whose next attempt may be due
+bool cancels_due = true;    // calls that may have to be given up
 int64 next_attempt_us = 0;  // when one is
 int64 retry_at_us = 0;      // blocked until then
 int64 retry_wait_us = 0;
@@ -153,6 +154,7 @@ void take_over_and_send(const Turn* turn) {
     settings.alert_url = turn->settings.alert_url;
     dispatcher->configure(settings);
     if (turn->endpoints_changed) dispatcher->set_policies(retry_policies(turn));
+    for (int i = 0; i < turn->given_up_count; ++i) dispatcher->cancel(turn->given_up[i]);
     dispatcher->claimed(std::vector<std::int64_t>(turn->claimed, turn->claimed + turn->claimed_count));
     for (int i = 0; i < turn->role_count; ++i) {
       const RoleRow& role = turn->roles[i];
@@ -182,7 +184,7 @@ Tally tally_batch() {
     for (const delivery::Result& result : dispatcher->batch(0)) {
       if (result.outcome.succeeded)
         ++tally.succeeded;
-      else if (result.retry_at_us == 0)
+      else if (result.retry_at_us == 0 && result.outcome.reason != core::Reason::kCancelled)
         ++tally.failed;
     }
   }));
@@ -311,6 +313,7 @@ Turn* new_turn(bool read_ledger) {
   turn->read_ledger = read_ledger;
   turn->careful = retry_wait_us > 0;
   turn->retries_due = read_ledger && retries_due;
+  turn->cancels_due = cancels_due;
   turn->outlook = outlook;
   return turn;
 }
@@ -349,6 +352,7 @@ void follow_up(const Turn* turn) {
   history.at_us = history_due_us(&turn->settings, history.at_us);
   outlook = turn->outlook;
   if (turn->retries_due) retries_due = false;
+  if (turn->cancels_due) cancels_due = turn->cancels_left;
   if (turn->next_attempt_known) next_attempt_us = turn->next_attempt_us;
   if (turn->held_back) round_wanted_at_us = Max(next_round_us, now_us() + kFirstRetryUs);
   note_round(something_new(&outlook) || outlook.under_way);
@@ -526,7 +530,7 @@ void take_announcements() {
   Announcements fresh;
   registry_take_announcements(slot, &fresh);
   ask_for_round(&outlook, fresh.look_from);
-  if (fresh.look_from != kNothing) retries_due = true;
+  if (fresh.look_from != kNothing) retries_due = cancels_due = true;
   for (int i = 0; i < fresh.count; ++i) announce(&outlook, fresh.ranges[i]);
   look_everywhere_in_time();
 }

@@ -13,6 +13,7 @@ namespace wee5::pg {
 namespace {
 
 constexpr uint64 kRetriesPerRead = 1000;
+constexpr int64 kCancelsPerRead = 1000;
 
 SPIPlanPtr record_plan = nullptr;
 SPIPlanPtr left_plan = nullptr;
@@ -22,6 +23,9 @@ SPIPlanPtr skip_plan = nullptr;
 SPIPlanPtr turn_due_plan = nullptr;
 SPIPlanPtr next_attempt_plan = nullptr;
 SPIPlanPtr pg_net_due_plan = nullptr;
+SPIPlanPtr asked_plan = nullptr;
+SPIPlanPtr cancel_plan = nullptr;
+SPIPlanPtr settled_plan = nullptr;
 SPIPlanPtr lost_plan = nullptr;
 SPIPlanPtr unbound_plan = nullptr;
 
@@ -86,6 +90,22 @@ constexpr const char* kSkip =
     "  finished_at = pg_catalog.clock_timestamp()"
     " WHERE id IN (SELECT f.id FROM wee5_cron.invocation f WHERE f.id = $1 AND f.finished_at IS NULL"
     "              FOR NO KEY UPDATE SKIP LOCKED)";
+
+constexpr const char* kAsked = "SELECT DISTINCT invocation_id FROM wee5_cron.cancellation LIMIT $1";
+
+// $1 id
+constexpr const char* kCancel =
+    "UPDATE wee5_cron.invocation SET status = 'cancelled', reason = 'cancelled', hint = NULL, next_attempt_at = NULL,"
+    "  error = pg_catalog.format('The call of %L was cancelled.', endpoint_path),"
+    "  finished_at = pg_catalog.clock_timestamp(),"
+    "  duration = pg_catalog.clock_timestamp() - first_sent_at"
+    " WHERE id IN (SELECT f.id FROM wee5_cron.invocation f WHERE f.id = $1 AND f.finished_at IS NULL"
+    "              FOR NO KEY UPDATE SKIP LOCKED)";
+
+// Calls that have ended, however, are not to be given up any more.
+constexpr const char* kSettled =
+    "DELETE FROM wee5_cron.cancellation c WHERE NOT EXISTS ("
+    "  SELECT FROM wee5_cron.invocation i WHERE i.id = c.invocation_id AND i.finished_at IS NULL)";
 
 // Whose time has come: they take their turn with the others. $1 how many
 constexpr const char* kTurnDue =
@@ -158,7 +178,7 @@ void set_result(Column* columns, int row, const delivery::Result* result) {
   set(&columns[0], row, Int64GetDatum(result->id));
   set(&columns[1], row, Int32GetDatum(result->attempt));
   bool again = is_made_again(result);
-  set(&columns[2], row, CStringGetTextDatum(outcome->succeeded ? "succeeded" : again ? "retrying" : "failed"));
+  set(&columns[2], row, CStringGetTextDatum(status_of(result)));
   set(&columns[3], row, reason[0] != '\0' ? CStringGetTextDatum(reason) : 0, reason[0] == '\0');
   set_text(&columns[4], row, &outcome->error);
   set_text(&columns[5], row, &outcome->hint);
@@ -294,6 +314,32 @@ bool skip_for_overlap(int64 id, const char* path, int64 beside) {
   Datum values[3] = {Int64GetDatum(id), CStringGetTextDatum(overlap_error(path, beside)),
                      CStringGetTextDatum(overlap_hint(path))};
   execute(kept_plan(&skip_plan, kSkip, 3, types), values, SPI_OK_UPDATE);
+  return SPI_processed > 0;
+}
+
+bool give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held, int* held_count) {
+  *held_count = 0;
+  Oid types[1] = {INT8OID};
+  Datum values[1] = {Int64GetDatum(kCancelsPerRead)};
+  execute(kept_plan(&asked_plan, kAsked, 1, types), values, SPI_OK_SELECT);
+  int count = static_cast<int>(SPI_processed);
+  if (count == 0) return false;
+  SPITupleTable* asked = SPI_tuptable;
+  *held = static_cast<int64*>(MemoryContextAlloc(context, sizeof(int64) * static_cast<Size>(count)));
+  for (int i = 0; i < count; ++i) {
+    bool is_null;
+    int64 id = DatumGetInt64(SPI_getbinval(asked->vals[i], asked->tupdesc, 1, &is_null));
+    if (dispatcher->holds(id)) {
+      (*held)[(*held_count)++] = id;
+    } else {
+      values[0] = Int64GetDatum(id);
+      execute(kept_plan(&cancel_plan, kCancel, 1, types), values, SPI_OK_UPDATE);
+    }
+  }
+  execute(kept_plan(&settled_plan, kSettled, 0, nullptr), nullptr, SPI_OK_DELETE);
+  UpdateActiveSnapshotCommandId();
+  values[0] = Int64GetDatum(1);
+  execute(kept_plan(&asked_plan, kAsked, 1, types), values, SPI_OK_SELECT);
   return SPI_processed > 0;
 }
 

@@ -140,6 +140,8 @@ void read_roles(Turn* turn) {
 
 void work_on_ledger(Turn* turn) {
   Recorded recorded = record_and_mark(turn);
+  if (turn->cancels_due)
+    turn->cancels_left = give_up_calls(turn->dispatcher, turn->context, &turn->given_up, &turn->given_up_count);
   bool more_are_due = turn->retries_due && let_due_retries_take_their_turn(&turn->outlook);
   if (recorded.results || something_new(&turn->outlook)) turn->runs_unbound = cron_runs_unbound();
   turn->settings = turn->base;

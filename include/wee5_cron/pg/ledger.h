@@ -30,6 +30,8 @@ struct NewInvocation {
 
 // Writes the row; returns its id and, where asked for, its idempotency key as text (kUuidTextBytes).
 int64 insert_invocation(const NewInvocation* row, char* idempotency_key);
+// For a call that is made once more: the new row, of this transaction, has the key of the old one.
+void set_idempotency_key(int64 invocation_id, const char* idempotency_key);
 void insert_pg_net_request(int64 invocation_id, int64 request_id);
 // Where no worker of ours harvests, a call on pg_net is booked by whoever wants to know of it: true where that was
 // tried.

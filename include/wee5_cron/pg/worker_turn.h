@@ -30,6 +30,7 @@ struct Turn {
   bool read_ledger;
   bool record;       // results, too
   bool retries_due;  // a call's next attempt is due, or may be
+  bool cancels_due;  // cancel() may have been called
   bool careful;      // the turn before failed: by statements only
   Outlook outlook;   // in, and out: what is left
   // Out.
@@ -38,7 +39,10 @@ struct Turn {
   DueRows due;
   int64* locked;  // results that were not recorded, since somebody holds their rows locked
   int locked_count;
-  int64* claimed;  // ids of calls that may be sent once this transaction is durable
+  int64* given_up;  // ids of calls that the dispatcher holds and shall give up
+  int given_up_count;
+  bool cancels_left;  // calls that are to be given up have not ended yet
+  int64* claimed;     // ids of calls that may be sent once this transaction is durable
   int claimed_count;
   bool held_back;          // calls that somebody holds locked could not be claimed, or skipped
   bool endpoints_changed;  // then all rows of wee5_cron.endpoint, paths in UTF-8

@@ -1,0 +1,152 @@
+# What pg_net carries is made again, and given up, as what the worker sends. pg_net's place is taken by the fixture in
+# test/support: its answers are put beside its queue by hand.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+my $secret = 'canary-of-the-second-try';
+my $node   = Wee5Cron::Node->start_new('main');
+$node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
+$node->install('postgres', api_url => 'https://app.example.com', secret => $secret);
+$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'");
+
+# The request that pg_net has in its queue for a call; waits for it.
+sub request_of {
+    my ($id) = @_;
+    my $from = "FROM net.http_request_queue q JOIN wee5_cron.pg_net_request r ON r.request_id = q.id WHERE r.invocation_id = $id";
+    $node->poll_query_until('postgres', "SELECT count(*) = 1 $from") or die "call $id is not in pg_net's queue\n";
+    return $node->one_row('postgres', "SELECT q.id, q.url, q.headers, r.handed_over_at $from");
+}
+
+# pg_net's answer to it.
+sub answer {
+    my ($id, $columns, $values) = @_;
+    my $request = request_of($id);
+    $node->safe_psql('postgres', <<SQL);
+BEGIN;
+INSERT INTO net._http_response (id, $columns) VALUES ($request->{id}, $values);
+DELETE FROM net.http_request_queue WHERE id = $request->{id};
+COMMIT;
+SQL
+    return $request;
+}
+my @refused = ('error_msg', q{'Couldn''t connect to server'});
+my @good    = ('status_code', 200);
+
+# Again and again, by the same policy as on builtin.
+$node->policy('postgres', '/down', retry_delays => '{100ms}', max_attempts => 3);
+my $id    = $node->call('postgres', '/down');
+my $first = answer($id, @refused);
+my $row   = $node->invocation_when('postgres', $id, 'attempts = 1');
+fields_are($row, { status => 'retrying', reason => 'connect', finished_at => undef, transport => 'pg_net' }, 'a call that pg_net could not connect is made again');
+my $second = request_of($id);
+isnt($second->{id}, $first->{id}, '... as a request of its own');
+fields_are($second->{headers}, { 'X-Wee5-Cron-Attempt' => 2, 'X-Wee5-Cron-Invocation' => $id, 'Idempotency-Key' => $row->{idempotency_key}, Authorization => "Bearer $secret" },
+    '... with its number, the same idempotency key and the bearer');
+is($first->{headers}{'Idempotency-Key'}, $row->{idempotency_key}, '... which the first one had');
+fields_are($node->invocation('postgres', $id), { status => 'retrying', next_attempt_at => undef }, '... and waits for its answer');
+answer($id, @good);
+fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2, http_status => 200, reason => undef, error => undef }, '... which ends the call');
+my @attempts = $node->attempts('postgres', $id);
+is_deeply([ map { "$_->{attempt} " . ($_->{reason} // 'ok') } @attempts ], [ '1 connect', '2 ok' ], 'each attempt has its row');
+is($attempts[0]{started_at}, $row->{requested_at}, '... the first one since it was asked for');
+is($attempts[1]{started_at}, $second->{handed_over_at}, '... a later one since it was handed over');
+
+$id = $node->call('postgres', '/down');
+answer($id, @refused) for 1 .. 3;
+fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 3, reason => 'connect' }, 'after the last attempt a call has failed');
+
+# What the app may have worked on is final, unless the policy says more; never is never.
+$id = $node->call('postgres', '/worked');
+answer($id, 'status_code', 500);
+fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1 }, 'unprocessed: 500 is final');
+$node->policy('postgres', '/transient', retry_delays => '{0}', retry_on => 'transient');
+$id = $node->call('postgres', '/transient');
+answer($id, 'timed_out, error_msg', q{true, 'Timeout of 5000 ms reached'});
+answer($id, @good);
+fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'transient: a timeout is tried again');
+$node->policy('postgres', '/never', retry_delays => '{0}', retry_on => 'never');
+$id = $node->call('postgres', '/never');
+$node->safe_psql('postgres', 'DELETE FROM net.http_request_queue');
+fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost', attempts => 1 }, 'never: what pg_net lost is lost');
+
+# Lost by pg_net: its queue is not crash-safe, ours is.
+$node->policy('postgres', '/lost', retry_delays => '{0}');
+$id = $node->call('postgres', '/lost');
+$node->safe_psql('postgres', 'DELETE FROM net.http_request_queue');
+answer($id, @good);
+fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'what pg_net lost is made again');
+
+# Retry-After, whatever the header's case.
+for my $name ('Retry-After', 'retry-after') {
+    $node->policy('postgres', '/busy', retry_delays => '{10min}');
+    $id = $node->call('postgres', '/busy');
+    answer($id, 'status_code, headers', qq{503, '{"content-type": "text/plain", "$name": "3600"}'});
+    $node->invocation_when('postgres', $id, "status = 'retrying'");
+    is($node->safe_psql('postgres', "SELECT i.next_attempt_at BETWEEN a.finished_at + '50 min' AND i.requested_at + '1 h' FROM wee5_cron.invocation i JOIN wee5_cron.attempt a ON a.invocation_id = i.id WHERE i.id = $id"),
+        't', "$name is honoured, up to the window's end");
+    is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($id)"), 't', '... and the call can be given up meanwhile');
+    fields_are($node->invocation('postgres', $id), { status => 'cancelled', reason => 'cancelled', next_attempt_at => undef, attempts => 1 }, '... at once');
+}
+
+# Address and secret of the next attempt are those of its moment.
+$node->policy('postgres', '/moves', retry_delays => '{2s}');
+$id = $node->call('postgres', '/moves');
+answer($id, @refused);
+$node->invocation_when('postgres', $id, "status = 'retrying'");
+$node->configure('postgres', api_url => 'https://www.example.com/base', secret => "$secret-2");
+$second = request_of($id);
+fields_are({ %$second, bearer => $second->{headers}{Authorization} }, { url => 'https://www.example.com/base/moves', bearer => "Bearer $secret-2" }, 'the next attempt follows a change of address and secret');
+answer($id, @refused);
+$node->invocation_when('postgres', $id, 'attempts = 2');
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_secret');
+fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', attempts => 2, error => qr/cron_secret/, hint => qr/\w/ }, 'without a secret it fails, and says so');
+$node->configure('postgres', secret => $secret);
+
+# Nobody gets between: a trigger on pg_net's queue would see the bearer.
+$node->policy('postgres', '/trapped', retry_delays => '{0}');
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE seen (who text);
+CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.seen VALUES (current_user); RETURN coalesce(NEW, OLD); END$$;
+SQL
+$id = $node->call('postgres', '/trapped');
+my $kept = $node->call('postgres', '/kept');
+$first = request_of($id);
+$node->safe_psql('postgres', <<SQL);
+BEGIN;
+DELETE FROM net.http_request_queue WHERE id = $first->{id};
+INSERT INTO net._http_response (id, status_code) VALUES ($first->{id}, 503);
+CREATE TRIGGER trap BEFORE INSERT OR DELETE ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION take();
+COMMIT;
+SQL
+fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', error => qr/trigger/, hint => qr/\w/ }, "with a trigger on pg_net's queue nothing is handed over again");
+$node->raises('postgres', "SELECT wee5_cron.cancel($kept)", '55000', '... nor taken back', message => qr/trigger/);
+$node->safe_psql('postgres', 'DROP TRIGGER trap ON net.http_request_queue');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM seen'), 0, '... and the trigger saw nothing');
+
+# cancel(): what is in the queue is taken back; what pg_net has taken up is not.
+is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($kept)"), 't', 'a request that waits in the queue is taken back');
+fields_are($node->invocation('postgres', $kept), { status => 'cancelled', reason => 'cancelled', attempts => 0 }, '... at once');
+is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM net.http_request_queue) + (SELECT count(*) FROM wee5_cron.pg_net_request)'), 0, '... and nothing of it is left');
+$id    = $node->call('postgres', '/taken');
+$first = request_of($id);
+my $pg_net = $node->background_psql('postgres');
+$pg_net->query_safe("BEGIN; DELETE FROM net.http_request_queue WHERE id = $first->{id}");
+my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT wee5_cron.cancel($id)");
+is($stdout, 'f', 'a request that pg_net is sending cannot be taken back');
+like($stderr, qr/NOTICE:.*\b$id\b.*sending/, '... and that is said');
+$pg_net->query_safe("INSERT INTO net._http_response (id, status_code) VALUES ($first->{id}, 200); COMMIT");
+$pg_net->quit;
+is($node->finished('postgres', $id)->{status}, 'succeeded', '... its answer is booked');
+is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($id)"), 'f', 'a call that has ended cannot be given up');
+
+# retry(): the same once more.
+my $again = $node->safe_psql('postgres', "SELECT wee5_cron.retry($id)");
+$second = request_of($again);
+fields_are($second->{headers}, { 'Idempotency-Key' => $node->invocation('postgres', $id)->{idempotency_key}, 'X-Wee5-Cron-Invocation' => $again, 'X-Wee5-Cron-Attempt' => 1 },
+    'retry() hands it over once more, with the same idempotency key');
+is($node->invocation('postgres', $again)->{idempotency_key}, $second->{headers}{'Idempotency-Key'}, '... which the new row has, too');
+
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'no secret in the rows');
+$node->log_is_sane;
+done_testing();
