@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <memory>
 #include <random>
@@ -183,10 +182,9 @@ TEST(FairQueue, KeepsItsRulesWhateverHappens) {
   }
 }
 
-// 100,000 routes: a scan of all of them at each step would take minutes.
-TEST(FairQueue, StaysQuickWithManyRoutes) {
+// 100,000 routes: with a scan of all of them at each step this would take longer than ctest lets a test run.
+TEST(FairQueue, DoesNotLookAtAllRoutesForEachStep) {
   FairQueue<int> queue(257);
-  const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < 2000; ++i) queue.push("slow-a", i);
   for (int i = 0; i < 2000; ++i) queue.push("slow-b", i);
   for (int i = 0; i < 256; ++i) queue.take();
@@ -197,7 +195,7 @@ TEST(FairQueue, StaysQuickWithManyRoutes) {
     ASSERT_TRUE(item);
     queue.release("/r/" + std::to_string(*item));
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  EXPECT_EQ(taken, 100'000);
 }
 
 }  // namespace
