@@ -65,7 +65,8 @@ int64 round_wanted_at_us = 0;  // a wake came before that
 int64 locked_at_us = 0;        // results whose rows were locked by somebody else are tried again
 int64 locked_wait_us = 0;
 bool retries_due = true;    // calls whose next attempt may be due
-bool cancels_due = true;    // calls that may have to be given up
+bool cancels_due = true;    // calls that may have to be given up; looked at with the next turn,
+bool more_cancels = false;  // which is now
 int64 next_attempt_us = 0;  // when one is
 int64 retry_at_us = 0;      // blocked until then
 int64 retry_wait_us = 0;
@@ -352,7 +353,10 @@ void follow_up(const Turn* turn) {
   history.at_us = history_due_us(&turn->settings, history.at_us);
   outlook = turn->outlook;
   if (turn->retries_due) retries_due = false;
-  if (turn->cancels_due) cancels_due = turn->cancels_left;
+  if (turn->cancels_due) {
+    cancels_due = turn->cancels_left != CancelsLeft::kNone;
+    more_cancels = turn->cancels_left == CancelsLeft::kMore;
+  }
   if (turn->next_attempt_known) next_attempt_us = turn->next_attempt_us;
   if (turn->held_back) round_wanted_at_us = Max(next_round_us, now_us() + kFirstRetryUs);
   note_round(something_new(&outlook) || outlook.under_way);
@@ -420,7 +424,7 @@ struct Need {
 };
 
 Need look_at_memory() {
-  Need need = {false, something_new(&outlook) || retries_due, 0, 0};
+  Need need = {false, something_new(&outlook) || retries_due || more_cancels, 0, 0};
   bool must_wait = batch_before_in_the_way();
   int64 look_again_us = now_us() + kFlushLookUs;
   CppFailure failure;

@@ -317,13 +317,14 @@ bool skip_for_overlap(int64 id, const char* path, int64 beside) {
   return SPI_processed > 0;
 }
 
-bool give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held, int* held_count) {
+CancelsLeft give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held,
+                          int* held_count) {
   *held_count = 0;
   Oid types[1] = {INT8OID};
   Datum values[1] = {Int64GetDatum(kCancelsPerRead)};
   execute(kept_plan(&asked_plan, kAsked, 1, types), values, SPI_OK_SELECT);
   int count = static_cast<int>(SPI_processed);
-  if (count == 0) return false;
+  if (count == 0) return CancelsLeft::kNone;
   SPITupleTable* asked = SPI_tuptable;
   *held = static_cast<int64*>(MemoryContextAlloc(context, sizeof(int64) * static_cast<Size>(count)));
   for (int i = 0; i < count; ++i) {
@@ -337,10 +338,10 @@ bool give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext context
     }
   }
   execute(kept_plan(&settled_plan, kSettled, 0, nullptr), nullptr, SPI_OK_DELETE);
+  uint64 settled = SPI_processed;
   UpdateActiveSnapshotCommandId();
-  values[0] = Int64GetDatum(1);
-  execute(kept_plan(&asked_plan, kAsked, 1, types), values, SPI_OK_SELECT);
-  return SPI_processed > 0;
+  if (count == kCancelsPerRead && settled > 0) return CancelsLeft::kMore;
+  return settled < static_cast<uint64>(count) ? CancelsLeft::kUnsettled : CancelsLeft::kNone;
 }
 
 bool pg_net_calls_due() {

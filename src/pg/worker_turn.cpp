@@ -142,6 +142,8 @@ void work_on_ledger(Turn* turn) {
   Recorded recorded = record_and_mark(turn);
   if (turn->cancels_due)
     turn->cancels_left = give_up_calls(turn->dispatcher, turn->context, &turn->given_up, &turn->given_up_count);
+  // What is not held here and has not ended either, somebody holds locked.
+  if (turn->cancels_left == CancelsLeft::kUnsettled && turn->given_up_count == 0) turn->held_back = true;
   bool more_are_due = turn->retries_due && let_due_retries_take_their_turn(&turn->outlook);
   if (recorded.results || something_new(&turn->outlook)) turn->runs_unbound = cron_runs_unbound();
   turn->settings = turn->base;
@@ -244,7 +246,11 @@ int64 next_attempt_after_harvest = 0;
 int64 harvest_answers() {
   harvest_pg_net();
   next_attempt_after_harvest = next_attempt_at();
-  return again_if(pg_net_calls_outstanding() || pg_net_calls_due());
+  // With what was just handed over, here or by somebody else's harvest().
+  PushActiveSnapshot(GetLatestSnapshot());
+  bool left = pg_net_calls_outstanding() || pg_net_calls_due();
+  PopActiveSnapshot();
+  return again_if(left);
 }
 
 int64 look_up_runs() {

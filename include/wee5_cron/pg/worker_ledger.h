@@ -81,8 +81,9 @@ void claim(const delivery::OnTheWire* calls, int count, MemoryContext context, i
 // where there may be more.
 bool let_due_retries_take_their_turn(Outlook* outlook);
 // Ends the calls that cancel() was asked for and nobody holds; *held: those that the dispatcher holds, which has to
-// give them up itself, in `context`. True while some have not ended.
-bool give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held, int* held_count);
+// give them up itself, in `context`. kUnsettled: some have not ended yet; kMore: and there may be others to look at.
+enum class CancelsLeft { kNone, kUnsettled, kMore };
+CancelsLeft give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held, int* held_count);
 // When the next of those that wait is due; 0: none waits.
 TimestampTz next_attempt_at();
 // Ends a call that gives way to call `beside`. False where somebody holds its row locked.

@@ -41,8 +41,8 @@ struct Turn {
   int locked_count;
   int64* given_up;  // ids of calls that the dispatcher holds and shall give up
   int given_up_count;
-  bool cancels_left;  // calls that are to be given up have not ended yet
-  int64* claimed;     // ids of calls that may be sent once this transaction is durable
+  CancelsLeft cancels_left;  // calls that are to be given up and have not ended yet
+  int64* claimed;            // ids of calls that may be sent once this transaction is durable
   int claimed_count;
   bool held_back;          // calls that somebody holds locked could not be claimed, or skipped
   bool endpoints_changed;  // then all rows of wee5_cron.endpoint, paths in UTF-8
