@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 constexpr std::string_view kEllipsis = "...";
-constexpr std::string_view kRedacted = "[secret]";
 
 unsigned char byte_at(std::string_view text, std::size_t at) { return static_cast<unsigned char>(text[at]); }
 
@@ -104,13 +103,19 @@ std::size_t spelled_length(std::string_view text, std::size_t at, std::string_vi
   return at - begin;
 }
 
-std::string replace_spelled(std::string_view text, std::string_view wanted) {
+// What stands for the secret. No character of it may be one of the secret's own at its ends: with the text around it, it
+// would spell the secret again ("...r3t" and "[secret]", of a secret that ends in "r3t[sec").
+std::string_view mark_for(std::string_view secret) {
+  return secret.find_first_of("[]") == std::string_view::npos ? "[secret]" : kReplacement;
+}
+
+std::string replace_spelled(std::string_view text, std::string_view wanted, std::string_view mark) {
   std::string out;
   out.reserve(text.size());
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t length = spelled_length(text, at, wanted);
     if (length > 0) {
-      out += kRedacted;
+      out += mark;
       at += length;
     } else {
       out += text[at++];
@@ -139,7 +144,7 @@ std::string base64_of(std::string_view secret, std::size_t offset, std::string_v
 // Shorter pieces would strike ordinary text.
 constexpr std::size_t kShortestBase64 = 6;
 
-std::string replace_base64(std::string text, std::string_view secret) {
+std::string replace_base64(std::string text, std::string_view secret, std::string_view mark) {
   constexpr std::string_view kCommon = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
   for (const std::string_view special : {"+/", "-_"}) {
     const std::string alphabet = std::string(kCommon) + std::string(special);
@@ -149,12 +154,12 @@ std::string replace_base64(std::string text, std::string_view secret) {
     if (rest != 0) {
       const std::string zeros = base64_of(std::string(secret).append(3 - rest, '\0'), 0, alphabet);
       whole = zeros.substr(0, whole.size() + 1);
-      text = replace_spelled(text, std::string(whole).append(3 - rest, '='));
+      text = replace_spelled(text, std::string(whole).append(3 - rest, '='), mark);
     }
-    text = replace_spelled(text, whole);
+    text = replace_spelled(text, whole, mark);
     for (const std::size_t offset : {std::size_t{0}, std::size_t{1}, std::size_t{2}}) {
       const std::string piece = base64_of(secret, offset, alphabet);
-      if (piece.size() >= kShortestBase64) text = replace_spelled(text, piece);
+      if (piece.size() >= kShortestBase64) text = replace_spelled(text, piece, mark);
     }
   }
   return text;
@@ -179,7 +184,8 @@ std::string valid_utf8(std::string_view bytes, bool cut) {
 
 std::string redact(std::string_view text, std::string_view secret) {
   if (secret.empty()) return std::string(text);
-  return replace_base64(replace_spelled(text, secret), secret);
+  const std::string_view mark = mark_for(secret);
+  return replace_base64(replace_spelled(text, secret, mark), secret, mark);
 }
 
 std::string shorten(std::string_view utf8, std::size_t max_bytes) {

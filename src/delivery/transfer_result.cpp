@@ -132,8 +132,9 @@ Timings timings_of(const Transfer& transfer) {
 // The answer, as far as it came.
 void take_answer(Transfer& transfer, Result& result) {
   result.http_status = static_cast<int>(number_of(transfer, CURLINFO_RESPONSE_CODE));
-  // 1xx announces an answer and is none.
-  if (result.http_status < 200 && result.http_status != 101) result.http_status = 0;
+  // 1xx announces an answer and is none. Of "HTTP/20212021" libcurl 7.88 makes a status of seven digits.
+  const bool is_answer = (result.http_status >= 200 && result.http_status <= 999) || result.http_status == 101;
+  if (!is_answer) result.http_status = 0;
   if (transfer.header_bytes == 0) return;
   const std::string& secret = transfer.request.secret;
   const std::string content_type = text_of(transfer, CURLINFO_CONTENT_TYPE);

@@ -9,7 +9,8 @@ namespace wee5::core {
 // cut off at a limit: then an incomplete character at the end is dropped instead.
 std::string valid_utf8(std::string_view bytes, bool cut = false);
 
-// `text` with every occurrence of the secret, also percent-encoded and as base64, replaced by "[secret]".
+// `text` with every occurrence of the secret, also percent-encoded and as base64, replaced by "[secret]", or by U+FFFD
+// where the secret itself holds such brackets.
 std::string redact(std::string_view text, std::string_view secret);
 
 // At most `max_bytes` bytes of valid UTF-8, cut between characters, "..." at the end where it was cut.

@@ -89,6 +89,12 @@ TEST(Redact, StrikesItInsideOfALongerBase64) {
   EXPECT_EQ(redact("dXNlOnRvcC1zZWNyZXQh", "top-secret").find("RvcC1zZWNyZX"), std::string::npos);  // "use:..."
 }
 
+TEST(Redact, WhatStandsForItNeverSpellsItAgain) {
+  // With "[secret]" the first would be "r3t[secret]", which begins with the secret.
+  EXPECT_EQ(redact("r3tr3t[sec", "r3t[sec"), "r3t\xEF\xBF\xBD");
+  EXPECT_EQ(redact("t]abt]abab", "t]ab"), "\xEF\xBF\xBD\xEF\xBF\xBD" "ab");
+}
+
 TEST(Redact, LeavesTextWithoutItAlone) {
   EXPECT_EQ(redact("anything", ""), "anything");
   EXPECT_EQ(redact("", "secret"), "");

@@ -182,6 +182,8 @@ INSTANTIATE_TEST_SUITE_P(
         Nonsense{"ssh", "SSH-2.0-OpenSSH_9.2\r\n", 0},
         Nonsense{"only 100 Continue", "HTTP/1.1 100 Continue\r\n\r\n", 0},
         Nonsense{"half a status line", "HTTP/1.1 20", 0},
+        Nonsense{"a status of seven digits", "HTTP/20212021\r\nl", 0},
+        Nonsense{"the same with an end", "HTTP/20212021\r\n\r\n", 0},
         Nonsense{"half of the headers", "HTTP/1.1 200 OK\r\nA: b", 200},
         Nonsense{"half of the body", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", 200},
         Nonsense{"no body", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", 200},
