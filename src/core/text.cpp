@@ -103,8 +103,8 @@ std::size_t spelled_length(std::string_view text, std::size_t at, std::string_vi
   return at - begin;
 }
 
-// What stands for the secret. No character of it may be one of the secret's own at its ends: with the text around it, it
-// would spell the secret again ("...r3t" and "[secret]", of a secret that ends in "r3t[sec").
+// What stands for the secret. No character of it may be one of the secret's own at its ends: with the text around it,
+// it would spell the secret again ("...r3t" and "[secret]", of a secret that ends in "r3t[sec").
 std::string_view mark_for(std::string_view secret) {
   return secret.find_first_of("[]") == std::string_view::npos ? "[secret]" : kReplacement;
 }

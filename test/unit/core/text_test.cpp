@@ -92,7 +92,9 @@ TEST(Redact, StrikesItInsideOfALongerBase64) {
 TEST(Redact, WhatStandsForItNeverSpellsItAgain) {
   // With "[secret]" the first would be "r3t[secret]", which begins with the secret.
   EXPECT_EQ(redact("r3tr3t[sec", "r3t[sec"), "r3t\xEF\xBF\xBD");
-  EXPECT_EQ(redact("t]abt]abab", "t]ab"), "\xEF\xBF\xBD\xEF\xBF\xBD" "ab");
+  EXPECT_EQ(redact("t]abt]abab", "t]ab"),
+            "\xEF\xBF\xBD\xEF\xBF\xBD"
+            "ab");
 }
 
 TEST(Redact, LeavesTextWithoutItAlone) {
