@@ -14,6 +14,7 @@ nginx_pid=''
 bench_clean_up() {
   local status=$?
   trap '' INT TERM HUP
+  worker_goes_on
   nginx_stop
   if [[ -n $bench_directory ]]; then
     cluster_stop "$bench_directory"
@@ -23,7 +24,7 @@ bench_clean_up() {
   exit "$status"
 }
 
-# bench_prepare: installs packages, builds and installs the extension and builds the programs of bench/, unless
+# bench_prepare [package...]: installs packages, these too, builds and installs the extension and builds the programs of bench/, unless
 # BENCH_INSTALLED says that the extension is installed already; BENCH_TOOLS names a directory with built programs.
 bench_prepare() {
   forget_postgres_environment
@@ -34,7 +35,7 @@ bench_prepare() {
   choose_owner
   install_missing_packages "postgresql-$postgres_major" \
     "postgresql-server-dev-$postgres_major" libcurl4-openssl-dev libpq-dev g++ make cmake ninja-build nginx \
-    libnginx-mod-http-echo openssl >&2
+    libnginx-mod-http-echo openssl "$@" >&2
   bench_install_extension
   bench_tools=${BENCH_TOOLS:-$bench_build/tools}
   say 'building the programs of bench/' >&2
@@ -59,8 +60,10 @@ bench_install_extension() {
 
 # The server as its owner would set it up for some traffic. Everything durable: fsync is on.
 bench_start_server() {
+  local peer=''
+  if pg_net_there; then peer=,pg_net; fi
   cluster_create "$bench_directory" <<CONF
-shared_preload_libraries = 'pg_stat_statements,wee5_cron'
+shared_preload_libraries = 'pg_stat_statements,wee5_cron$peer'
 max_worker_processes = 16
 shared_buffers = 512MB
 max_wal_size = 4GB
@@ -72,8 +75,11 @@ CONF
   # Programs of bench/ connect as root: the socket lies in a directory of the owner's alone.
   echo "local all all trust" | as_owner tee "$bench_directory/data/pg_hba.conf" >/dev/null
   as_owner "$cluster_bin/pg_ctl" --pgdata="$bench_directory/data" --silent reload
-  bench_connection="host=$bench_directory port=$cluster_port user=$owner dbname=postgres"
+  bench_set_connection
 }
+
+# For the programs of bench/, after each start: the port is another one.
+bench_set_connection() { bench_connection="host=$bench_directory port=$cluster_port user=$owner dbname=postgres"; }
 
 bench_create_extension() {
   sql "CREATE EXTENSION IF NOT EXISTS pg_stat_statements" >/dev/null
@@ -146,6 +152,20 @@ nginx_stop() {
 worker_pid() { sql "SELECT pid FROM wee5_cron.worker WHERE datname = current_database()"; }
 launcher_pid() { sql "SELECT pid FROM pg_stat_activity WHERE backend_type = 'wee5_cron launcher'"; }
 
+# So that only the callers are measured.
+stopped_worker=''
+worker_stands_still() {
+  until stopped_worker=$(sql "SELECT pid FROM wee5_cron.worker WHERE pid IS NOT NULL AND state = 'idle'") &&
+    [[ -n $stopped_worker ]]; do
+    sleep 0.1
+  done
+  as_owner kill -STOP "$stopped_worker"
+}
+worker_goes_on() {
+  if [[ -n $stopped_worker ]]; then as_owner kill -CONT "$stopped_worker" 2>/dev/null || true; fi
+  stopped_worker=''
+}
+
 # --- arithmetic and printing -------------------------------------------------------------------------------------
 
 calculate() { awk "BEGIN { printf \"${2:-%.2f}\", $1 }"; }
@@ -157,11 +177,12 @@ load_now() { cut -d' ' -f1 /proc/loadavg; }
 
 declare -i rows_missed=0
 row_header() {
-  printf '%-44s %18s %8s %14s  %-6s %9s %6s\n' what figure ratio target verdict 'fsync ms' load
+  printf '%-52s %18s %8s %14s  %-6s %9s %6s\n' what figure ratio target verdict 'fsync ms' load
 }
-# row <what> <figure> <ratio or -> <target> <condition that awk can judge>
+# row <what> <figure> <ratio or -> <target, or - for a figure of somebody else's> <condition that awk can judge>
 row() {
   local verdict=met
   holds "$5" || { verdict=MISSED; rows_missed+=1; }
-  printf '%-44s %18s %8s %14s  %-6s %9s %6s\n' "$1" "$2" "$3" "$4" "$verdict" "$(fsync_ms)" "$(load_now)"
+  if [[ $4 == - ]]; then verdict=-; fi
+  printf '%-52s %18s %8s %14s  %-6s %9s %6s\n' "$1" "$2" "$3" "$4" "$verdict" "$(fsync_ms)" "$(load_now)"
 }
