@@ -9,40 +9,54 @@ release_cache=/var/cache/wee5_cron_check
 release_pid=''
 release_scratch=''
 
-# check_in_release <release> [part...]: counts what the check in it counts. Where there can be none, that is a skip.
-check_in_release() {
-  local release=$1 why base status=0 packages only=() part
+# begin_in_release <release> [part...]: starts the check in it, in the background. False where there can be none, which is
+# a skip, or where its chroot could not be made.
+release_name=''
+begin_in_release() {
+  local why base packages=() only=() part
+  release_name=$1
   release_root=$tree/scripts/lib/release_root
   shift
   if ! can_be_root; then
-    count_skipped "$release: no chroot, because nobody here may be root"
-    return
+    count_skipped "$release_name: no chroot, because nobody here may be root"
+    return 1
   fi
   if ! why=$(as_root "$release_root" possible 2>&1); then
-    count_skipped "$release: no chroot, because ${why##*$'\n'}"
-    return
+    count_skipped "$release_name: no chroot, because ${why##*$'\n'}"
+    return 1
   fi
   install_missing_packages debootstrap
   # One chroot for all: what single parts need is in it, too.
-  mapfile -t packages < <(versions_of "$release" && packages_for "${release_parts[@]}" "$@" && echo nodejs)
-  say "$release: looking for its chroot in $release_cache; made anew it takes a minute or two"
-  start_as_root "$directory/$release.base" "$log/$release-root" \
-    "$release_root" ready "$release_cache" "$release" "$(debian_mirror)" "${packages[@]}"
+  mapfile -t packages < <(versions_of "$release_name" && packages_for "${release_parts[@]}" "$@" && echo nodejs)
+  say "$release_name: looking for its chroot in $release_cache; made anew it takes a minute or two"
+  start_as_root "$directory/$release_name.base" "$log/$release_name-root" \
+    "$release_root" ready "$release_cache" "$release_name" "$(debian_mirror)" "${packages[@]}"
   if ! wait_for_root; then
-    count_failed "$release: its chroot could not be made"
-    tail -n 40 "$log/$release-root" | sed 's/^/   | /'
-    return
+    count_failed "$release_name: its chroot could not be made"
+    tail -n 40 "$log/$release_name-root" | sed 's/^/   | /'
+    return 1
   fi
-  base=$(tail -n 1 "$directory/$release.base")
+  base=$(tail -n 1 "$directory/$release_name.base")
 
-  bring_sources "$directory/$release" "$@"
+  bring_sources "$directory/$release_name" "$@"
   for part in "$@"; do only+=(--only "$part"); done
-  say "$release: scripts/check ${only[*]}, as a user with sudo"
+  say "$release_name: scripts/check ${only[*]}, as a user with sudo"
   # shellcheck disable=SC2016  # expanded by the inner bash
-  in_release "$base" chroot --userspec=checker / env HOME=/home/checker USER=checker \
-    bash -c 'cd /var/tmp && exec /srv/wee5_cron/scripts/check "$@"' check ${keep:+--keep} "${only[@]}" || status=$?
-  count_check "$release" "$status" "$log/$release"
-  say "$release: done"
+  start_as_root "$log/$release_name" "$log/$release_name" "$release_root" run "$base" "$release_scratch" \
+    chroot --userspec=checker / env HOME=/home/checker USER=checker \
+    bash -c 'cd /var/tmp && exec /srv/wee5_cron/scripts/check "$@"' check ${keep:+--keep} "${only[@]}"
+}
+
+# end_in_release: shows its output from the beginning, waits for its end, and counts what it counted.
+end_in_release() {
+  local shown status=0
+  say "$release_name: what its check says"
+  tail --pid="$release_pid" --lines=+1 --follow "$log/$release_name" | sed -u 's/^/   | /' &
+  shown=$!
+  wait_for_root || status=$?
+  wait "$shown" || true
+  count_check "$release_name" "$status" "$log/$release_name"
+  say "$release_name: done"
 }
 
 # Lays the sources, and the packages from npm for the tests that want them, where the chroot has its /srv.
@@ -57,18 +71,6 @@ bring_sources() {
   fi
   chmod -R go=rX "$release_scratch/bring"
   as_root chown -R 0:0 "$release_scratch/bring"
-}
-
-# Runs a command in the chroot, and shows its output while it goes into the log.
-in_release() {
-  local base=$1 output=$log/${release_scratch##*/} shown status=0
-  shift
-  start_as_root "$output" "$output" "$release_root" run "$base" "$release_scratch" "$@"
-  tail --pid="$release_pid" --lines=+1 --follow "$output" | sed -u 's/^/   | /' &
-  shown=$!
-  wait_for_root || status=$?
-  wait "$shown" || true
-  return "$status"
 }
 
 # start_as_root <file for its output> <file for its errors> <command...>, and the wait for it: in the background, so that
