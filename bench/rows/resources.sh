@@ -18,6 +18,7 @@ row_idle() {
   row "wake-ups of worker and launcher in $seconds s" "$((after - before))" - 0 "$after == $before"
   statements=$(sql "SELECT count(*) FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'")
   row '  statements in pg_stat_statements' "$statements" - 0 "$statements == 0"
+  sql "SELECT query FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'" >&2
 }
 
 # What is the process's own. Not smaps_rollup's Private_*: that counts a page of shared_buffers as private as long as no
