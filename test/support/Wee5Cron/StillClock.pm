@@ -5,7 +5,7 @@ use strict;
 use warnings;
 
 use Cwd qw(abs_path);
-use File::Basename qw(dirname);
+use File::Basename qw(basename dirname);
 use PostgreSQL::Test::Utils;
 use Time::Local qw(timegm);
 
@@ -14,7 +14,8 @@ my $source = abs_path(dirname(__FILE__) . '/../still_clock.c');
 # Wee5Cron::StillClock->new('2026-06-01 10:05:00'), in UTC.
 sub new {
     my ($class, $time) = @_;
-    my $base = "$PostgreSQL::Test::Utils::tmp_check/still_clock";
+    # Of this test alone: others may run beside it.
+    my $base = "$PostgreSQL::Test::Utils::tmp_check/still_clock_" . basename($0, '.pl');
     PostgreSQL::Test::Utils::system_or_bail('cc', '-shared', '-fPIC', '-O1', '-o', "$base.so", $source);
     open my $file, '+>', $base or die "$base: $!";
     my $self = bless { base => $base, file => $file }, $class;
