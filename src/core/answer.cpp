@@ -63,7 +63,7 @@ std::string hint_401(const Observation& observation) {
   const std::string secret =
       "the app's CRON_SECRET and app.settings.cron_secret have to be the same text, and on Vercel a changed variable "
       "counts from the next deployment on: ALTER DATABASE ... SET app.settings.cron_secret = '...'";
-  if (is_html(observation)) {
+  if (is_html(observation.content_type)) {
     return "The answer is an HTML page, so something in front of the route refused the call, such as Vercel's "
            "Deployment "
            "Protection or a login middleware: use the production domain in app.settings.api_url, or let the route "
@@ -152,9 +152,11 @@ std::string_view host_of(std::string_view authority) {
   return authority.substr(0, authority.find(':'));
 }
 
-bool is_html(const Observation& observation) {
-  const std::string type = lower_case(observation.content_type);
-  return type.starts_with("text/html") || type.starts_with("application/xhtml");
+bool is_html(std::string_view content_type) noexcept {
+  const auto begins = [content_type](std::string_view type) {
+    return equals_ignoring_case(content_type.substr(0, type.size()), type);
+  };
+  return begins("text/html") || begins("application/xhtml");
 }
 
 Advice explain_status(const Observation& observation) {

@@ -17,6 +17,10 @@ constexpr std::size_t kShownDetail = 200;
 constexpr std::array<const char*, 13> kReasonNames = {"",        "config", "dns",      "connect",  "tls",
                                                       "timeout", "http",   "redirect", "response", "lost",
                                                       "overlap", "paused", "cancelled"};
+constexpr std::string_view kCacheAdvice =
+    ", so the route probably did not run: keep it out of every cache. In Next.js put export const dynamic = "
+    "'force-dynamic' into the route's file; elsewhere let the route answer Cache-Control: no-store, and exempt cron "
+    "routes from what a CDN or proxy in front of the app keeps.";
 constexpr std::string_view kHtmlHint =
     "The answer is an HTML page, where a cron route usually answers JSON: check that the path reaches the route and "
     "not "
@@ -169,6 +173,16 @@ Advice explain_reason(const Observation& observation) {
   return explain_response(observation);
 }
 
+// Of a success that may be none.
+std::string explain_success(const Observation& observation) {
+  std::string hint;
+  if (observation.cache_signs.any()) {
+    hint = "The answer came from a cache (" + observation.cache_signs.text() + ")" + std::string(kCacheAdvice);
+  }
+  if (is_html(observation.content_type)) hint += (hint.empty() ? "" : " ") + std::string(kHtmlHint);
+  return hint;
+}
+
 // What an observation amounts to: where the transport names no failure of its own, the status decides.
 Reason reason_of(const Observation& observation) {
   const bool by_status = observation.reason == Reason::kNone || observation.reason == Reason::kHttp ||
@@ -191,7 +205,7 @@ Reason parse_reason(std::string_view name) noexcept {
 
 Explanation explain(const Observation& observation) {
   const Reason reason = reason_of(observation);
-  if (reason == Reason::kNone) return {true, reason, "", is_html(observation) ? std::string(kHtmlHint) : ""};
+  if (reason == Reason::kNone) return {true, reason, "", explain_success(observation)};
   Advice advice;
   if (reason == Reason::kRedirect) {
     advice = explain_redirect(observation);

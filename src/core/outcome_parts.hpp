@@ -23,9 +23,6 @@ std::string shown_path(const Observation& observation);
 std::string_view authority_of(std::string_view url);
 std::string_view host_of(std::string_view authority);
 
-// An HTML page, where a cron route answers JSON.
-bool is_html(const Observation& observation);
-
 Advice explain_status(const Observation& observation);
 Advice explain_redirect(const Observation& observation);
 

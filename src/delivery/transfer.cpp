@@ -141,6 +141,7 @@ void Transfer::forget_answer() noexcept {
   headers_complete = false;
   header_bytes = 0;
   retry_after[0] = '\0';
+  cache_signs = {};
   body_bytes = 0;
   body.clear();
   error_text[0] = '\0';
@@ -239,8 +240,11 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
   if (line.starts_with("HTTP/")) {
     transfer->headers_complete = false;
     transfer->retry_after[0] = '\0';
+    transfer->cache_signs = {};
   }
   if (is_header(line, kRetryAfter)) transfer->keep_retry_after(line.substr(kRetryAfter.size()));
+  // A trailer comes after the empty line: it is the route's, whatever it says.
+  if (!transfer->headers_complete) transfer->cache_signs.read_line(line);
   if (line == "\r\n" || line == "\n") transfer->headers_complete = true;
   return line.size();
 }

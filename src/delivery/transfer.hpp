@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "deadline_heap.hpp"
+#include "wee5_cron/core/cache_signs.hpp"
 #include "wee5_cron/delivery/engine.hpp"
 
 namespace wee5::delivery {
@@ -77,6 +78,7 @@ class Transfer {
   bool headers_complete = false;
   std::size_t header_bytes = 0;
   std::array<char, 64> retry_after{};  // its value with a NUL behind it; a longer one is none
+  core::CacheSigns cache_signs;
   std::size_t body_bytes = 0;
   std::string body;  // the first max_response_bytes of it, and secret_margin() more
   // A secret that stands across the cut has to be found whole: no spelling of it is longer than percent-encoded.

@@ -151,14 +151,21 @@ void take_answer(Transfer& transfer, Result& result) {
   result.response_body = core::valid_utf8(transfer.body, result.response_truncated);
 }
 
-void explain(Request& request, Ending ending, std::string location, Result& result) {
+// What only the explanation needs of the header lines.
+struct HeaderFindings {
+  std::string location;  // of a redirect
+  core::CacheSigns cache_signs;
+};
+
+void explain(Request& request, Ending ending, HeaderFindings found, Result& result) {
   core::Observation observation;
   observation.reason = ending.reason;
   observation.http_status = result.http_status;
   observation.url = std::move(request.shown_url.empty() ? request.url : request.shown_url);
   observation.endpoint_path = std::move(request.endpoint_path);
   observation.content_type = result.response_content_type;
-  observation.location = std::move(location);
+  observation.location = std::move(found.location);
+  observation.cache_signs = found.cache_signs;
   observation.detail = std::move(ending.detail);
   observation.timeout_ms = request.timeout_ms;
   strike_secret(observation.location, request.secret);
@@ -215,14 +222,17 @@ Result make_result(Transfer& transfer, Ending ending) {
   result.started_us = transfer.started_us;
   result.finished_us = std::max(unix_now_us(), transfer.started_us);
   result.timings = timings_of(transfer);
-  std::string location;
+  HeaderFindings found;
   if (transfer.sendings > 0) {
     take_answer(transfer, result);
-    if (transfer.headers_complete) result.retry_after = transfer.retry_after.data();
+    if (transfer.headers_complete) {
+      result.retry_after = transfer.retry_after.data();
+      found.cache_signs = transfer.cache_signs;
+    }
     const bool redirect = result.http_status >= 300 && result.http_status < 400;
-    if (redirect) location = text_of(transfer, CURLINFO_REDIRECT_URL);
+    if (redirect) found.location = text_of(transfer, CURLINFO_REDIRECT_URL);
   }
-  explain(transfer.request, std::move(ending), std::move(location), result);
+  explain(transfer.request, std::move(ending), std::move(found), result);
   return result;
 }
 
@@ -232,7 +242,7 @@ Result make_unsent_result(Request& request, Ending ending) {
   result.attempt = request.attempt;
   result.started_us = unix_now_us();
   result.finished_us = result.started_us;
-  explain(request, std::move(ending), "", result);
+  explain(request, std::move(ending), {}, result);
   return result;
 }
 

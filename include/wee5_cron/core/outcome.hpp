@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "wee5_cron/core/cache_signs.hpp"
+
 namespace wee5::core {
 
 // Why a call did not succeed; the words of the ledger's column `reason`.
@@ -36,11 +38,12 @@ struct Observation {
   std::string location;  // of a 3xx
   std::string detail;    // the transport's own words ("Connection refused"), may be empty
   std::int64_t timeout_ms = 0;
+  CacheSigns cache_signs;  // of the answer
 };
 
 // What the ledger says about it. `error` is one plain sentence, empty on success; `hint` what to do, in SQL where
 // SQL helps. Text from the network never enters SQL unquoted; a new api_url is proposed only for the same host with or
-// without "www.", or for https.
+// without "www.", or for https. A success has a hint where it looks wrong: a cache answered, or an HTML page came.
 struct Explanation {
   bool succeeded = false;  // 2xx, nothing else
   Reason reason = Reason::kNone;
@@ -48,6 +51,9 @@ struct Explanation {
   std::string hint;
 };
 Explanation explain(const Observation& observation);
+
+// An HTML page by its content type, where a cron route answers JSON.
+bool is_html(std::string_view content_type) noexcept;
 
 // pg_net tells a failure only in words (libcurl's, or "Timeout of 5000 ms reached ..."), and whether it timed out
 // only in some versions: the reason that those words stand for.

@@ -96,6 +96,58 @@ TEST(Engine, ARetryAfterIsOfTheAnswerAndNotOfWhatCameBefore) {
   }
 }
 
+// The signs of a cache that the hint names.
+std::string cache_of(const Result& result) {
+  const std::string begin = "The answer came from a cache (";
+  if (!result.outcome.hint.starts_with(begin)) return result.outcome.hint;
+  return result.outcome.hint.substr(begin.size(), result.outcome.hint.find(')') - begin.size());
+}
+
+TEST(Engine, TellsOfAnAnswerFromACache) {
+  const auto told = [](const std::string& headers, const std::string& status = "200 OK") {
+    LoopbackServer server(always(answer(status, "", headers)));
+    const Result result = fetch(request_to(server.url()));
+    EXPECT_EQ(result.outcome.succeeded, status.starts_with('2'));
+    return cache_of(result);
+  };
+  EXPECT_EQ(told(""), "");
+  EXPECT_EQ(told("X-Vercel-Cache: HIT\r\nAge: 37\r\n"), "x-vercel-cache: HIT, Age above 0");
+  EXPECT_EQ(told("x-NEXTJS-cache:\t hit \r\n"), "x-nextjs-cache: HIT");
+  EXPECT_EQ(told("Age: 0\r\nX-Vercel-Cache: MISS\r\n"), "");
+  EXPECT_EQ(told("Age: " + std::string(500, '9') + "\r\n", "204 No Content"), "Age above 0");
+  EXPECT_EQ(told("Age: 5\r\n", "404 Not Found"), told("", "404 Not Found"));
+}
+
+TEST(Engine, TheCacheIsThatOfTheAnswerItself) {
+  // Not what was announced before it, and not what follows its body.
+  LoopbackServer announcing(always("HTTP/1.1 103 Early Hints\r\nAge: 7\r\n\r\n" + answer("200 OK", "")));
+  EXPECT_EQ(cache_of(fetch(request_to(announcing.url()))), "");
+  LoopbackServer announced(always("HTTP/1.1 103 Early Hints\r\nAge: 0\r\n\r\n" + answer("200 OK", "", "Age: 7\r\n")));
+  EXPECT_EQ(cache_of(fetch(request_to(announced.url()))), "Age above 0");
+  LoopbackServer trailing(
+      always("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Age\r\n\r\n2\r\nok\r\n0\r\nAge: 7\r\n\r\n"));
+  const Result trailed = fetch(request_to(trailing.url()));
+  EXPECT_EQ(trailed.response_body, "ok");
+  EXPECT_EQ(cache_of(trailed), "");
+  // A transfer that is used again has forgotten the last one's.
+  int count = 0;
+  LoopbackServer changing(answering([&count](const ReceivedRequest&) {
+    return answer("200 OK", "", ++count == 1 ? "x-vercel-cache: STALE\r\n" : "");
+  }));
+  Engine engine({});
+  for (const char* expected : {"x-vercel-cache: STALE", ""}) {
+    engine.start(request_to(changing.url()));
+    EXPECT_EQ(cache_of(run(engine).at(0)), expected);
+  }
+}
+
+TEST(Engine, WhatACacheSaysIsNotRepeated) {
+  LoopbackServer server(always(answer("200 OK", "", "Age: 31415926535\r\n")));
+  Request request = request_to(server.url());
+  request.secret = "31415926535";
+  EXPECT_EQ(fetch(request).outcome.hint.find("31415926535"), std::string::npos);
+}
+
 TEST(Engine, SendsExactlyTheHeadersItWasGiven) {
   std::string head;
   LoopbackServer server(answering([&](const ReceivedRequest& request) {
