@@ -31,11 +31,11 @@ COMMENT ON FUNCTION wee5_cron.pg_cron_installed() IS 'Internal: whether the tabl
 
 -- The ledger's words for what pg_net tells; reason, error and hint are NULL where there is nothing to say.
 CREATE FUNCTION wee5_cron.explain_pg_net(endpoint_path text, url text, http_status int, content_type text, error_msg text,
-                                         timed_out boolean, lost boolean, timeout interval, OUT succeeded boolean,
-                                         OUT reason text, OUT error text, OUT hint text)
+                                         timed_out boolean, lost boolean, timeout interval, header_lines text,
+                                         OUT succeeded boolean, OUT reason text, OUT error text, OUT hint text)
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_explain_pg_net';
-COMMENT ON FUNCTION wee5_cron.explain_pg_net(text, text, int, text, text, boolean, boolean, interval) IS
+COMMENT ON FUNCTION wee5_cron.explain_pg_net(text, text, int, text, text, boolean, boolean, interval, text) IS
   'Internal, of harvest(): status, reason, error and hint for an answer that pg_net got';
 
 -- When the policy of the path makes such a call again; NULL: the failure is final.
@@ -161,6 +161,7 @@ DECLARE
   -- More than the secret that might stand across the cut.
   margin constant int := 8192;
   booked_at constant timestamptz := clock_timestamp();
+  headers constant jsonb := CASE jsonb_typeof(answer_headers) WHEN 'object' THEN answer_headers END;
   call wee5_cron.invocation;
   said record;
   max_bytes int;
@@ -183,7 +184,8 @@ BEGIN
   answer := wee5_cron.redact_for(call.requested_by, wee5_cron.valid_text(content, max_bytes + margin));
   SELECT * INTO said FROM wee5_cron.explain_pg_net(
     call.endpoint_path, call.url, status_code, media_type, error_msg, has_timed_out, is_lost,
-    coalesce(call.timeout, current_setting('wee5_cron.request_timeout')::interval));
+    coalesce(call.timeout, current_setting('wee5_cron.request_timeout')::interval),
+    (SELECT string_agg(h.key || ': ' || h.value, E'\n') FROM jsonb_each_text(headers) h));
 
   this_attempt := call.attempts + 1;
   begun_at := CASE WHEN this_attempt = 1 THEN call.requested_at
@@ -191,8 +193,8 @@ BEGIN
   IF NOT said.succeeded AND may_retry THEN
     next_at := wee5_cron.next_attempt(
       call.endpoint_path, this_attempt, said.reason, status_code,
-      (SELECT h.value FROM jsonb_each_text(CASE jsonb_typeof(answer_headers) WHEN 'object' THEN answer_headers END) h
-       WHERE lower(h.key) = 'retry-after' LIMIT 1),
+      -- Not by the database's locale, which raises an error at a name that is no text in its encoding.
+      (SELECT h.value FROM jsonb_each_text(headers) h WHERE lower(h.key COLLATE "C") = 'retry-after' LIMIT 1),
       call.requested_at, booked_at, random());
   END IF;
 
@@ -224,6 +226,7 @@ DECLARE
   oldest timestamptz;
   suspects boolean;
   answer record;
+  pages bigint[] := '{}';
   booked bigint := 0;
 BEGIN
   -- Restored calls lie still. Here, where pg_net never had them, they would all be lost.
@@ -262,6 +265,9 @@ BEGIN
     booked := booked + wee5_cron.record_pg_net_answer(answer.id, false, answer.status_code, answer.content_type,
                                                       answer.content, answer.timed_out, answer.error_msg,
                                                       answer.headers)::int;
+    IF answer.status_code BETWEEN 200 AND 299 AND wee5_cron.is_html(answer.content_type) THEN
+      pages := pages || answer.id;
+    END IF;
   END LOOP;
 
   -- Lost is what in one snapshot, so in one statement, is in neither of pg_net's tables: it moves a request from the
@@ -286,7 +292,13 @@ BEGIN
       booked := booked + wee5_cron.record_pg_net_answer(answer.id, answer.lost, answer.status_code, answer.content_type,
                                                         answer.content, answer.timed_out, answer.error_msg,
                                                         answer.headers)::int;
+      IF answer.status_code BETWEEN 200 AND 299 AND wee5_cron.is_html(answer.content_type) THEN
+        pages := pages || answer.id;
+      END IF;
     END LOOP;
+  END IF;
+  IF pages <> '{}' THEN
+    PERFORM wee5_cron.note_html_pages(pages);
   END IF;
   RETURN booked;
 END

@@ -25,6 +25,7 @@ DECLARE
   call record;
   fine bigint := 0;
   lines bigint := 0;
+  errors_left_out boolean := false;
 BEGIN
   -- The newest call of each job that there is, however old; and of each path that was called by hand within a day, as
   -- far as that is among the newest calls.
@@ -63,7 +64,10 @@ BEGIN
       CONTINUE;
     END IF;
     lines := lines + 1;
-    CONTINUE WHEN lines > 50;
+    IF lines > 50 THEN
+      errors_left_out := errors_left_out OR call.status <> 'succeeded';
+      CONTINUE;
+    END IF;
     RETURN NEXT ('last_outcome', CASE call.status WHEN 'succeeded' THEN 'warning' ELSE 'error' END,
                  format('call %s of %s%s, %s: %s', call.id, left(call.endpoint_path, 200),
                         coalesce(' by job "' || call.job_name || '"', ''),
@@ -80,9 +84,9 @@ BEGIN
                            ELSE format('the newest calls of all %s paths are fine', fine) END,
                  NULL)::wee5_cron.finding;
   ELSIF lines > 50 THEN
-    RETURN NEXT ('last_outcome', 'error', format('%s more paths', lines - 50),
-                 'SELECT * FROM wee5_cron.invocation WHERE status = ''failed'' ORDER BY id DESC LIMIT 100;'
-                )::wee5_cron.finding;
+    RETURN NEXT ('last_outcome', CASE WHEN errors_left_out THEN 'error' ELSE 'warning' END, format('%s more paths', lines - 50),
+                 'SELECT * FROM wee5_cron.invocation WHERE status = ''failed'' OR status = ''succeeded'' AND hint IS NOT NULL'
+                 ' ORDER BY id DESC LIMIT 100;')::wee5_cron.finding;
   END IF;
 END
 $$;

@@ -85,6 +85,76 @@ SELECT wee5_cron.harvest();
 SELECT response_body, response_truncated FROM wee5_cron.invocation WHERE id = :id;
 ROLLBACK;
 
+-- A success that looks wrong: from a cache, or an HTML page where the route spoke JSON before.
+CREATE FUNCTION pg_temp.answered(call bigint, headers jsonb, content_type text DEFAULT 'application/json', status_code int DEFAULT 200)
+  RETURNS void LANGUAGE sql AS $$
+    INSERT INTO net._http_response (id, status_code, content_type, headers, content)
+    SELECT request_id, $4, $3, $2, '' FROM wee5_cron.pg_net_request WHERE invocation_id = call
+  $$;
+CREATE FUNCTION pg_temp.said() RETURNS TABLE (path text, status text, http int, cache text, page text, before text) LANGUAGE sql AS $$
+    SELECT endpoint_path, status, http_status, substring(hint FROM '^The answer came from a cache \((.*?)\).*force-dynamic'),
+           substring(hint FROM 'an HTML page'),
+           (SELECT 'JSON from ' || b.endpoint_path FROM wee5_cron.invocation b
+            WHERE b.id = substring(i.hint FROM 'The last success of this route that was no page, call (\d+) of \d.*, spoke JSON: ')::bigint)
+    FROM wee5_cron.invocation i ORDER BY id
+  $$;
+BEGIN;
+DO $$
+DECLARE
+  cases constant jsonb[] := array[
+    '{"x-vercel-cache": "HIT"}', '{"X-Vercel-Cache": " stale "}', '{"X-NEXTJS-CACHE": "Hit"}', '{"age": "1"}',
+    '{"Age": "99999999999999999999"}', '{"date": "now", "age": "9", "X-Vercel-Cache": "HIT", "x-nextjs-cache": "HIT"}',
+    '{"x-vercel-cache": "MISS", "x-nextjs-cache": "STALE", "Age": "0"}', '{"x-vercel-cache": "PRERENDER", "age": "-5"}',
+    '{"age": ""}', '{"x-age": "5", "agee": "5", "x-cache": "HIT"}', '{"age": 5}', '{"age": null}', '{"age": ["5"]}', '{}', '[]',
+    '"age: 5"', 'null', NULL];
+BEGIN
+  FOR n IN 1 .. cardinality(cases) LOOP
+    PERFORM pg_temp.answered(invoke_cron_endpoint('/' || n), cases[n]);
+  END LOOP;
+  PERFORM pg_temp.answered(invoke_cron_endpoint('/status'), '{"x-vercel-cache": "HIT", "age": "5"}', status_code => s)
+  FROM unnest(array[204, 299, 304, 404, 500]) s;
+  PERFORM pg_temp.answered(invoke_cron_endpoint('/page'), '{"age": "5"}', 'text/html');
+END
+$$;
+SELECT wee5_cron.harvest();
+SELECT * FROM pg_temp.said();
+ROLLBACK;
+-- What spoke JSON, by content type; and what did not.
+BEGIN;
+CREATE FUNCTION pg_temp.answers(variadic type text[]) RETURNS void LANGUAGE sql AS $$
+    SELECT pg_temp.answered(invoke_cron_endpoint(format('/%s?%s', n, $1[n])), NULL, $1[n]) FROM generate_subscripts($1, 1) n
+  $$;
+SELECT pg_temp.answers('application/json', 'application/vnd.api+JSON; charset=utf-8', 'text/json', 'text/plain', 'application/jsonp', NULL, 'text/html');
+SELECT wee5_cron.harvest();
+SELECT pg_temp.answers('text/html', 'Text/HTML; charset=utf-8', 'application/xhtml+xml', 'text/html', 'text/html', 'text/html', 'text/html');
+SELECT wee5_cron.harvest();
+-- A page after a page: what came before is remembered, though the call itself lies too far back, or is gone. Until the
+-- route says something else.
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at) SELECT '/other', 'builtin', 'failed', now() FROM generate_series(1, 450);
+SELECT pg_temp.answers('text/html', 'text/plain', 'text/html');
+SELECT wee5_cron.harvest();
+DELETE FROM wee5_cron.invocation WHERE endpoint_path = '/1?application/json';
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at) SELECT '/other', 'builtin', 'failed', now() FROM generate_series(1, 450);
+SELECT pg_temp.answers('text/html', 'text/html', 'text/html');
+SELECT wee5_cron.harvest();
+SELECT * FROM pg_temp.said() WHERE path <> '/other';
+SELECT right(hint, 40) FROM wee5_cron.invocation WHERE endpoint_path = '/1?text/html';
+ROLLBACK;
+-- Far back: the job's own calls, and what prune() knows of.
+BEGIN;
+INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, http_status, response_content_type, finished_at)
+SELECT job, path, 'builtin', 'succeeded', 200, 'application/json', now()
+FROM (VALUES ('job', '/job'), (NULL, '/known'), (NULL, '/unknown')) AS c (job, path);
+INSERT INTO wee5_cron.newest_call SELECT endpoint_path, '', id, id FROM wee5_cron.invocation WHERE endpoint_path = '/known';
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at) SELECT '/other', 'builtin', 'failed', now() FROM generate_series(1, 600);
+SELECT pg_temp.answered(invoke_cron_endpoint(path), NULL, 'text/html') FROM unnest(array['/job', '/known', '/unknown']) path;
+UPDATE wee5_cron.invocation SET job_name = 'job' WHERE endpoint_path = '/job';
+-- And what was booked together with the page.
+SELECT pg_temp.answered(invoke_cron_endpoint('/beside'), NULL, type) FROM unnest(array['application/json', 'text/html']) type;
+SELECT wee5_cron.harvest();
+SELECT * FROM pg_temp.said() WHERE path <> '/other';
+ROLLBACK;
+
 -- Lost: in neither of pg_net's tables, without its binding row after a crash, or with pg_net gone.
 BEGIN;
 SELECT invoke_cron_endpoint('/forgotten') AS forgotten, invoke_cron_endpoint('/crashed') AS crashed,

@@ -2,6 +2,7 @@
 // the workers' state.
 
 #include <string>
+#include <string_view>
 
 #include "wee5_cron/core/outcome.hpp"
 #include "wee5_cron/core/settings.hpp"
@@ -57,7 +58,7 @@ constexpr const char* kWithheld = "[not kept: Vault cannot be read, so the secre
 }  // namespace
 
 // wee5_cron.explain_pg_net(endpoint_path, url, http_status, content_type, error_msg, timed_out, lost, timeout,
-//                          OUT succeeded, OUT reason, OUT error, OUT hint)
+//                          header_lines, OUT succeeded, OUT reason, OUT error, OUT hint)
 WEE5_SQL_FUNCTION(wee5_cron_explain_pg_net) {
   const char* path = optional_text(fcinfo, 0);
   const char* url = optional_text(fcinfo, 1);
@@ -67,6 +68,7 @@ WEE5_SQL_FUNCTION(wee5_cron_explain_pg_net) {
   bool timed_out = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
   bool lost = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6);
   int timeout_ms = interval_milliseconds(fcinfo, 7, guc_request_timeout);
+  const char* header_lines = optional_text(fcinfo, 8);
 
   bool succeeded = false;
   const char* reason = nullptr;
@@ -82,6 +84,11 @@ WEE5_SQL_FUNCTION(wee5_cron_explain_pg_net) {
         seen.content_type = view_or_empty(content_type);
         seen.detail = core::shorten(view_or_empty(error_msg), 512);
         seen.timeout_ms = timeout_ms;
+        for (std::string_view left = view_or_empty(header_lines); !left.empty();) {
+          const std::size_t end = left.find('\n');
+          seen.cache_signs.read_line(left.substr(0, end));
+          left = end == std::string_view::npos ? std::string_view() : left.substr(end + 1);
+        }
         if (lost)
           seen.reason = core::Reason::kLost;
         else if (http_status == 0 || error_msg != nullptr)

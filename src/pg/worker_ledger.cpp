@@ -1,6 +1,7 @@
 #include "wee5_cron/pg/worker_ledger.h"
 
 #include "wee5_cron/core/endpoint_path.hpp"
+#include "wee5_cron/core/outcome.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/kept_plan.h"
@@ -28,6 +29,7 @@ SPIPlanPtr cancel_plan = nullptr;
 SPIPlanPtr settled_plan = nullptr;
 SPIPlanPtr lost_plan = nullptr;
 SPIPlanPtr unbound_plan = nullptr;
+SPIPlanPtr pages_plan = nullptr;
 
 // unnest() of several arrays is syntax: with a schema before it, it would be a function that does not exist.
 // $1 id, $2 attempt, $3 status, $4 reason, $5 error, $6 hint, $7 http_status, $8 started_at, $9 finished_at, $10 url,
@@ -250,6 +252,18 @@ int record_results(const delivery::Result* results, int count, bool directly, in
   for (int i = 0; i < count; ++i)
     if (left[i]) chosen[chosen_count++] = i;
   return chosen_count == 0 ? 0 : record_by_statement(results, chosen, chosen_count, locked);
+}
+
+void note_html_pages(const delivery::Result* results, int count) {
+  Datum* ids = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<Size>(count)));
+  int pages = 0;
+  for (int i = 0; i < count; ++i)
+    if (results[i].outcome.succeeded && core::is_html(results[i].response_content_type))
+      ids[pages++] = Int64GetDatum(results[i].id);
+  if (pages == 0) return;
+  Oid types[1] = {INT8ARRAYOID};
+  Datum values[1] = {PointerGetDatum(construct_array(ids, pages, INT8OID, 8, true, TYPALIGN_DOUBLE))};
+  execute(kept_plan(&pages_plan, "SELECT wee5_cron.note_html_pages($1)", 1, types), values, SPI_OK_SELECT);
 }
 
 namespace {

@@ -83,6 +83,7 @@ Recorded record_and_mark(Turn* turn) {
     turn->locked =
         static_cast<int64*>(MemoryContextAlloc(turn->context, sizeof(int64) * static_cast<Size>(result_count)));
     turn->locked_count = record_results(results, result_count, !turn->careful, turn->locked);
+    note_html_pages(results, result_count);
     turn->alerts_pending = note_outcomes(results, result_count);
   }
   if (call_count > 0) mark_sending(calls, call_count);

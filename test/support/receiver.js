@@ -28,7 +28,9 @@
 //
 // The control port (plain HTTP, POST): /release lets go who hangs, ?keep=1 also everybody who comes later, ?status=N
 // answers them with N; /hold ends keep; /close closes the listening port and every connection, /open listens again on
-// the same port; /finish?n=N answers one hanging request by its number.
+// the same port; /finish?n=N answers one hanging request by its number; /answer?path=P: from now on that path answers so,
+// with ?status=N (200), ?type=T (application/json), ?body=B, a ?header=NAME:VALUE for each further header line; or with
+// ?raw=BYTES and nothing else, a %XX for each byte that is no text.
 'use strict'
 
 const { appendFileSync, readFileSync } = require('node:fs')
@@ -46,6 +48,7 @@ let connections = 0
 let released = null // status for those who come to /hang, once /release?keep=1 was called
 const hanging = new Map()
 const turns = new Map() // of /statuses, by path
+const told = new Map() // what a path answers since /answer
 
 function record(entry) {
   appendFileSync(options.records, JSON.stringify({ ...entry, time: Date.now() }) + '\n')
@@ -138,6 +141,13 @@ const answers = [
   }],
 ]
 
+function answerAsTold(request, response, query) {
+  if (query.has('raw')) return request.socket.end(unescape(query.get('raw')), 'latin1')
+  const lines = query.getAll('header').map((line) => line.split(/:(.*)/s).slice(0, 2))
+  response.writeHead(Number(query.get('status') ?? 200), [['Content-Type', query.get('type') ?? 'application/json'], ...lines].flat())
+  response.end(query.get('body') ?? '{"ok":true}')
+}
+
 function serve(request, response) {
   const chunks = []
   request.on('data', (chunk) => chunks.push(chunk))
@@ -155,6 +165,7 @@ function serve(request, response) {
       hanging.delete(number)
       if (!response.writableFinished) record({ event: 'gone', number, url: request.url, path })
     })
+    if (told.has(path)) return answerAsTold(request, response, told.get(path))
     for (const [pattern, answer] of answers) {
       const match = pattern.exec(path)
       if (match) return answer({ request, response, path, query, match, body, number })
@@ -191,6 +202,9 @@ const commands = {
   '/finish': (query) => {
     const response = hanging.get(Number(query.get('n')))
     if (response) json(response, Number(query.get('status') ?? 200), { released: true })
+  },
+  '/answer': (query) => {
+    told.set(query.get('path'), query)
   },
   '/hold': () => {
     released = null

@@ -72,6 +72,9 @@ bool something_new(const Outlook* outlook);
 // somebody else holds locked the ids go into `locked`, which has room for `count`; returns how many. `directly`:
 // without a statement where that can be.
 int record_results(const delivery::Result* results, int count, bool directly, int64* locked);
+// Of results that are booked: an HTML page's hint says so where its route spoke JSON before. No statement where no page
+// came.
+void note_html_pages(const delivery::Result* results, int count);
 // status = sending for calls that are on the wire for longer than a moment.
 void mark_sending(const delivery::OnTheWire* calls, int count);
 // The same, before the call is sent, and only for those that are there and have not ended; *claimed: their ids, in

@@ -83,6 +83,17 @@ sub hold {
     return $self->_control('/hold');
 }
 
+# From now on the path answers so: answers('/x', status => 200, type => 'text/html', body => '...',
+# headers => [ 'Age: 5' ]), or raw => "HTTP/1.1 ..." with the bytes as they are.
+sub answers {
+    my ($self, $path, %answer) = @_;
+    my @headers = map { s/: /:/r } @{ delete $answer{headers} // [] };
+    $answer{raw} =~ s/([^ -~]|%)/sprintf '%%%02X', ord $1/ge if defined $answer{raw};
+    my @pairs = ([ path => $path ], (map { [ $_ => $answer{$_} ] } sort keys %answer), map { [ header => $_ ] } @headers);
+    my $query = join '&', map { my ($name, $value) = @$_; $value =~ s/([^A-Za-z0-9_.\/-])/sprintf '%%%02X', ord $1/ge; "$name=$value" } @pairs;
+    return $self->_control("/answer?$query");
+}
+
 # The app is down: connections are refused on its port.
 sub close_port {
     my ($self) = @_;

@@ -1,0 +1,137 @@
+# A 2xx that a cache answered, or an HTML page where the route spoke JSON before, is a success with a hint, which the
+# doctor repeats as a warning until the route answers itself: on both transports.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Doctor;
+use Wee5Cron::Test;
+
+# A number of seconds, so that an app could say it in its Age.
+my $secret     = '31415926535897932384626433832795';
+my $receiver   = Wee5Cron::Receiver->start(secret => $secret);
+my @transports = ('builtin', pg_net_available() ? 'pg_net' : ());
+my $node       = Wee5Cron::Node->start_new('main',
+    (@transports > 1 ? (preload => 'pg_cron,pg_net,wee5_cron', conf => "pg_net.database_name = 'postgres'") : ()));
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_net') if @transports > 1;
+$node->install('postgres', api_url => $receiver->url, secret => $secret);
+my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
+
+my $from_a_cache = qr/^The answer came from a cache \((.*?)\), so the route probably did not run: .*export const dynamic = 'force-dynamic'.*no-store/;
+my $html         = qr/The answer is an HTML page/;
+my $json_before  = qr/The last success of this route that was no page, call (\d+) of \d{4}-\d\d-\d\d [^,]*, spoke JSON: something else answers/;
+
+my %headers = (
+    vercel       => [ 'X-Vercel-Cache: HIT', 'x-vercel-cache: HIT' ],
+    'vercel-old' => [ 'x-vercel-cache: stale', 'x-vercel-cache: STALE' ],
+    next         => [ 'X-NEXTJS-CACHE: Hit', 'x-nextjs-cache: HIT' ],
+    age          => [ "age: $secret", 'Age above 0' ],
+    miss         => [ 'x-vercel-cache: MISS', undef ],
+    fresh        => [ 'Age: 0', undef ],
+    nonsense     => [ 'Age: -5', undef ],
+);
+
+for my $transport (@transports) {
+    $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = '$transport'");
+    my $call = sub { my ($path, @more) = @_; return $node->call('postgres', "/$transport$path", @more) };
+    my $says = sub { my ($path, %answer) = @_; return $receiver->answers("/$transport$path", %answer) };
+    my $ends = sub {
+        my ($id, $expected, $name) = @_;
+        local $Test::Builder::Level = $Test::Builder::Level + 1;
+        return fields_are($node->finished('postgres', $id), { transport => $transport, %$expected }, "$transport: $name");
+    };
+    my $success = { status => 'succeeded', http_status => 200, reason => undef, error => undef };
+
+    # From a cache. All at once: pg_net works in batches with a second between them.
+    my %id;
+    for my $case (sort keys %headers) {
+        $says->("/cache/$case", headers => [ $headers{$case}[0] ]);
+        $id{$case} = $call->("/cache/$case");
+    }
+    $says->('/cache/all', status => 204, headers => [ 'Age: 1', 'X-Nextjs-Cache: HIT', 'X-Vercel-Cache: STALE' ]);
+    $id{all} = $call->('/cache/all');
+    $says->('/cache/gone', status => 404, headers => ['X-Vercel-Cache: HIT']);
+    $id{gone} = $call->('/cache/gone');
+    for my $case (sort keys %headers) {
+        my $row = $node->finished('postgres', $id{$case});
+        my ($header, $signs) = @{ $headers{$case} };
+        $ends->($id{$case}, { %$success, hint => $signs && $from_a_cache }, $header);
+        is(($row->{hint} // '') =~ $from_a_cache ? $1 : undef, $signs, '... the hint names what says so');
+    }
+    $ends->($id{all}, { status => 'succeeded', http_status => 204, hint => qr/\(x-vercel-cache: STALE, x-nextjs-cache: HIT, Age above 0\)/ }, 'all of them');
+    $ends->($id{gone}, { status => 'failed', http_status => 404, hint => qr/^No route answers/ }, 'a failure from a cache has the hint of a failure');
+
+    # The doctor: red for the newest call, green when the route answers itself.
+    my $line = qr{/$transport/cache/vercel, .*succeeded, and yet: The answer came from a cache \(x-vercel-cache: HIT\)};
+    like($doctor->red('last_outcome', 'warning', $line, "$transport: the doctor warns"), qr/^-- The answer came from a cache.*force-dynamic/, '... and says what to do');
+    is(scalar(grep { $_->{detail} =~ m{/cache/(miss|fresh|nonsense)} } $doctor->lines('last_outcome')), 0, '... of no call that was fresh');
+    $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
+    $says->('/cache/vercel', headers => [ 'X-Vercel-Cache: HIT' ]);
+    $node->finished('postgres', $call->('/cache/vercel'));
+    $doctor->red('last_outcome', 'warning', $line, "$transport: the doctor warns of the newest call");
+    $says->('/cache/vercel', headers => [ 'X-Vercel-Cache: MISS', 'Age: 0' ]);
+    $node->finished('postgres', $call->('/cache/vercel'));
+    $doctor->green('last_outcome', "$transport: the route answers itself: the doctor is content");
+
+    # Of a job, too.
+    $node->safe_psql('postgres', "SELECT wee5_cron.schedule('of-$transport', '0 0 1 1 *', '/$transport/job')");
+    my $run = sub { return $node->safe_psql('postgres', "SELECT wee5_cron.run_now('of-$transport')") };
+    $says->('/job', headers => [ 'Age: 60' ]);
+    $ends->($run->(), { %$success, hint => $from_a_cache }, 'a job from a cache');
+    $doctor->red('last_outcome', 'warning', qr{/$transport/job by job "of-$transport", .*from a cache}, "$transport: the doctor warns of the job");
+    $says->('/job');
+    my $spoke_json = $run->();
+    $ends->($spoke_json, { %$success, hint => undef }, 'the job itself');
+    $doctor->green('last_outcome', "$transport: the doctor is content with the job");
+
+    # A page where the job's route spoke JSON; with whatever query; and on and on.
+    $says->('/job', type => 'text/html; charset=utf-8', body => '<html>Log in</html>');
+    for my $more ('at first', 'and again') {
+        my $page = $run->();
+        $ends->($page, { %$success, hint => qr/^$html.*$json_before/ }, "a page in place of JSON, $more");
+        is($node->invocation('postgres', $page)->{hint} =~ $json_before ? $1 : undef, $spoke_json, '... the hint names the call that had JSON');
+    }
+    $ends->($call->('/job?page=2'), { %$success, hint => $json_before }, 'the same by hand');
+    $doctor->red('last_outcome', 'warning', qr{/$transport/job by job.*succeeded, and yet: $html.*$json_before}, "$transport: the doctor warns of the page");
+    $says->('/job');
+    $ends->($call->('/job?page=2'), { %$success, hint => undef }, 'JSON again');
+    $ends->($run->(), { %$success, hint => undef }, 'JSON again by the job');
+    $doctor->green('last_outcome', "$transport: ... until there is JSON again");
+
+    # What never spoke JSON, or spoke something else since, has the plain hint.
+    $says->('/pages', type => 'text/html');
+    $says->('/texts', type => 'text/plain');
+    $node->finished('postgres', $call->('/texts'));
+    $says->('/texts', type => 'text/html');
+    for my $path ('/pages', '/texts') {
+        my $id  = $call->($path);
+        $ends->($id, { %$success, hint => $html }, "a page of $path");
+        unlike($node->invocation('postgres', $id)->{hint}, qr/spoke JSON/, '... where no JSON was');
+    }
+    # From a cache, where there was JSON, and of another status.
+    $says->('/both', status => 201);
+    $node->finished('postgres', $call->('/both'));
+    $says->('/both', status => 202, type => 'TEXT/HTML', headers => ['Age: 5']);
+    $ends->($call->('/both'), { status => 'succeeded', http_status => 202, hint => qr/$from_a_cache.*$html.*$json_before/ }, 'a page from a cache says it all');
+    $says->('/both', status => 500, type => 'text/html', headers => ['Age: 5']);
+    $ends->($call->('/both'), { status => 'failed', http_status => 500, hint => qr/^The route failed/ }, 'a page of an error has the hint of an error');
+    is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0,
+        "$transport: what the app says in its header lines is not repeated");
+    $node->safe_psql('postgres', "SELECT wee5_cron.unschedule('of-$transport'); DELETE FROM wee5_cron.invocation");
+}
+
+# Pages and JSON by the thousand, booked in batches: each page says where there was JSON, none is said to have been JSON.
+$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'builtin'");
+$receiver->answers("/many/$_", type => 'text/html') for 1 .. 3;
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, http_status, response_content_type, finished_at)
+SELECT '/many/' || n, 'builtin', 'succeeded', 200, CASE WHEN n < 3 THEN 'application/json' ELSE 'text/plain' END, now() FROM generate_series(1, 3) n;
+SELECT count(invoke_cron_endpoint('/many/' || n % 4)) FROM generate_series(1, 4000) n;
+SQL
+$node->wait_until_all_finished('postgres');
+is($node->safe_psql('postgres', <<'SQL'), "/many/0||1000\n/many/1|t|1000\n/many/2|t|1000\n/many/3|f|1000", 'thousands of pages have their hint');
+SELECT endpoint_path, hint ~ 'spoke JSON', count(*) FROM wee5_cron.invocation WHERE attempts > 0 GROUP BY 1, 2 ORDER BY 1;
+SQL
+
+unlike(slurp_file($node->logfile), qr/\Q$secret\E/, 'the log does not have the secret');
+unlike(slurp_file($node->logfile), qr/ERROR:/, '... and no error');
+$node->log_is_sane;
+done_testing();
