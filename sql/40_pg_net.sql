@@ -226,7 +226,7 @@ DECLARE
   oldest timestamptz;
   suspects boolean;
   answer record;
-  pages bigint[] := '{}';
+  perhaps_pages bigint[] := '{}';
   booked bigint := 0;
 BEGIN
   -- Restored calls lie still. Here, where pg_net never had them, they would all be lost.
@@ -265,8 +265,8 @@ BEGIN
     booked := booked + wee5_cron.record_pg_net_answer(answer.id, false, answer.status_code, answer.content_type,
                                                       answer.content, answer.timed_out, answer.error_msg,
                                                       answer.headers)::int;
-    IF answer.status_code BETWEEN 200 AND 299 AND wee5_cron.is_html(answer.content_type) THEN
-      pages := pages || answer.id;
+    IF answer.status_code BETWEEN 200 AND 299 THEN
+      perhaps_pages := perhaps_pages || answer.id;
     END IF;
   END LOOP;
 
@@ -292,13 +292,14 @@ BEGIN
       booked := booked + wee5_cron.record_pg_net_answer(answer.id, answer.lost, answer.status_code, answer.content_type,
                                                         answer.content, answer.timed_out, answer.error_msg,
                                                         answer.headers)::int;
-      IF answer.status_code BETWEEN 200 AND 299 AND wee5_cron.is_html(answer.content_type) THEN
-        pages := pages || answer.id;
+      IF answer.status_code BETWEEN 200 AND 299 THEN
+        perhaps_pages := perhaps_pages || answer.id;
       END IF;
     END LOOP;
   END IF;
-  IF pages <> '{}' THEN
-    PERFORM wee5_cron.note_html_pages(pages);
+  -- What an answer's content type is, its row tells: before that it need not be text in this database.
+  IF perhaps_pages <> '{}' THEN
+    PERFORM wee5_cron.note_html_pages(perhaps_pages);
   END IF;
   RETURN booked;
 END

@@ -3,10 +3,10 @@
 
 CREATE FUNCTION wee5_cron.is_html(content_type text) RETURNS boolean
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT lower(content_type COLLATE "C") ^@ ANY (array['text/html', 'application/xhtml']) $$;
+  AS $$ SELECT lower(content_type COLLATE "C") LIKE ANY (array['text/html%', 'application/xhtml%']) $$;
 COMMENT ON FUNCTION wee5_cron.is_html(text) IS 'Internal: whether an answer of this content type is an HTML page';
 
--- Of these calls, which have just been booked. There is no index by route and time, since it would cost every call:
+-- Of these calls, which have just been booked, the pages. There is no index by route and time, since it would cost every call:
 -- looked at are the calls made shortly before, the newest ones of the same job, and the newest success that prune()
 -- knows of. A page passes on what was found for it, so that a route that goes on answering pages is not forgotten.
 CREATE FUNCTION wee5_cron.note_html_pages(ids bigint[]) RETURNS void
