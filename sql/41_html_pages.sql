@@ -1,23 +1,21 @@
 -- An HTML page where the route spoke JSON before. Every page that comes with 2xx has a hint already; here it says more
 -- where more is known. Only pages are looked at: a call that answers JSON costs nothing.
 
-CREATE FUNCTION wee5_cron.is_html(content_type text) RETURNS boolean
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT lower(content_type COLLATE "C") LIKE ANY (array['text/html%', 'application/xhtml%']) $$;
-COMMENT ON FUNCTION wee5_cron.is_html(text) IS 'Internal: whether an answer of this content type is an HTML page';
-
--- Of these calls, which have just been booked, the pages. There is no index by route and time, since it would cost every call:
--- looked at are the calls made shortly before, the newest ones of the same job, and the newest success that prune()
--- knows of. A page passes on what was found for it, so that a route that goes on answering pages is not forgotten.
+-- Of these calls, which have just been booked, the pages. There is no index by route and time, since it would cost
+-- every call: looked at are the calls made shortly before, the newest ones of the same job, and the newest success that
+-- prune() knows of. A page passes on what was found for it, so that a route that goes on answering pages is not forgotten.
 CREATE FUNCTION wee5_cron.note_html_pages(ids bigint[]) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = on
   AS $$
+DECLARE
+  -- As core::is_html() has it.
+  html constant text[] := array['text/html%', 'application/xhtml%'];
 BEGIN
   WITH page AS MATERIALIZED (
     SELECT i.id, i.job_name, split_part(i.endpoint_path, '?', 1) COLLATE "C" AS route
     FROM wee5_cron.invocation i
     -- An alert's own call has no path.
-    WHERE i.id = ANY (ids) AND i.status = 'succeeded' AND wee5_cron.is_html(i.response_content_type)
+    WHERE i.id = ANY (ids) AND i.status = 'succeeded' AND lower(i.response_content_type COLLATE "C") LIKE ANY (html)
       AND starts_with(i.endpoint_path, '/') AND i.hint !~ 'spoke JSON'
     FOR NO KEY UPDATE SKIP LOCKED
   ), span AS MATERIALIZED (
@@ -37,29 +35,32 @@ BEGIN
       WHERE i.job_name >= job.job_name AND i.job_name <= job.job_name AND i.id < job.last
       ORDER BY i.job_name DESC, i.id DESC LIMIT 100) b
     UNION ALL
-    SELECT n.success_id FROM (SELECT DISTINCT p.route FROM page p) r JOIN wee5_cron.newest_call n ON n.route = r.route
-  ), known AS (
-    SELECT DISTINCT ON (k.route) k.route, k.words
-    FROM (
-      SELECT split_part(i.endpoint_path, '?', 1) COLLATE "C" AS route, i.id,
-             CASE WHEN wee5_cron.is_html(i.response_content_type)
-                  THEN substring(i.hint FROM ' The last success of this route that was no page, .* spoke JSON: .*$')
-                  WHEN lower(i.response_content_type COLLATE "C") ~ '^(application|text)/([^;,]+\+)?json\s*([;,]|$)'
-                  THEN format(' The last success of this route that was no page, call %s of %s, spoke JSON: something '
-                              'else answers in its place since.',
-                              i.id, to_char(i.finished_at, 'YYYY-MM-DD HH24:MI:SS TZ'))
-                  ELSE '' END AS words
-      FROM looked_at l
-      JOIN wee5_cron.invocation i ON i.id = l.id
-      WHERE i.status = 'succeeded') k
-    WHERE k.words IS NOT NULL
-    ORDER BY k.route, k.id DESC
+    SELECT n.success_id FROM wee5_cron.newest_call n WHERE n.route IN (SELECT p.route FROM page p)
+  ), success AS MATERIALIZED (
+    SELECT i.id, i.finished_at, i.hint, split_part(i.endpoint_path, '?', 1) COLLATE "C" AS route,
+           lower(coalesce(i.response_content_type, '') COLLATE "C") AS content_type
+    FROM looked_at l
+    JOIN wee5_cron.invocation i ON i.id = l.id
+    WHERE i.status = 'succeeded'
+  ), newest AS (
+    SELECT DISTINCT ON (s.route) s.* FROM success s
+    WHERE s.content_type NOT LIKE ALL (html) OR s.hint ~ 'spoke JSON'
+    ORDER BY s.route, s.id DESC
+  ), known AS MATERIALIZED (
+    SELECT n.route,
+           CASE WHEN n.content_type LIKE ANY (html)
+                THEN substring(n.hint FROM ' The last success of this route that was no page, .* spoke JSON: .*$')
+                WHEN n.content_type ~ '^(application|text)/([^;,]+\+)?json\s*([;,]|$)'
+                THEN format(' The last success of this route that was no page, call %s of %s, spoke JSON: something else '
+                            'answers in its place since.', n.id, to_char(n.finished_at, 'YYYY-MM-DD HH24:MI:SS TZ'))
+                END AS words
+    FROM newest n
   )
   UPDATE wee5_cron.invocation i
   SET hint = i.hint || known.words
   FROM page p
   JOIN known ON known.route = p.route
-  WHERE i.id = p.id AND known.words <> '';
+  WHERE i.id = p.id AND known.words IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.note_html_pages(bigint[]) IS
