@@ -59,7 +59,7 @@ COMMENT ON COLUMN wee5_cron.invocation.transport IS 'builtin: our own worker; pg
 COMMENT ON COLUMN wee5_cron.invocation.reason IS
   'why it did not succeed: config, dns, connect, tls, timeout, http, redirect, response, lost, overlap, paused, cancelled';
 COMMENT ON COLUMN wee5_cron.invocation.error IS 'what happened, one plain sentence';
-COMMENT ON COLUMN wee5_cron.invocation.hint IS 'what to do about it';
+COMMENT ON COLUMN wee5_cron.invocation.hint IS 'what to do about it; of a success: why it may be none';
 COMMENT ON COLUMN wee5_cron.invocation.attempts IS 'attempts begun';
 COMMENT ON COLUMN wee5_cron.invocation.requested_by IS 'session_user of the caller; app.settings.* are looked up for this role';
 COMMENT ON COLUMN wee5_cron.invocation.scheduled_at IS 'the tick that a job''s call is for';

@@ -3,7 +3,8 @@
 
 -- Of these calls, which have just been booked, the pages. There is no index by route and time, since it would cost
 -- every call: looked at are the calls made shortly before, the newest ones of the same job, and the newest success that
--- prune() knows of. A page passes on what was found for it, so that a route that goes on answering pages is not forgotten.
+-- prune() knows of. A page passes on what was found for it, so that a route that goes on answering pages is not
+-- forgotten.
 CREATE FUNCTION wee5_cron.note_html_pages(ids bigint[]) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = on
   AS $$
@@ -25,7 +26,8 @@ BEGIN
       SELECT i.id FROM wee5_cron.invocation i WHERE i.id < span.first ORDER BY i.id DESC LIMIT 500) b
     UNION ALL
     SELECT b.id FROM span CROSS JOIN LATERAL (
-      SELECT i.id FROM wee5_cron.invocation i WHERE i.id > span.first AND i.id < span.last ORDER BY i.id DESC LIMIT 500) b
+      SELECT i.id FROM wee5_cron.invocation i WHERE i.id > span.first AND i.id < span.last
+      ORDER BY i.id DESC LIMIT 500) b
     UNION ALL
     SELECT b.id
     FROM (SELECT p.job_name, max(p.id) AS last FROM page p WHERE p.job_name IS NOT NULL GROUP BY p.job_name) job
@@ -51,8 +53,8 @@ BEGIN
            CASE WHEN n.content_type LIKE ANY (html)
                 THEN substring(n.hint FROM ' The last success of this route that was no page, .* spoke JSON: .*$')
                 WHEN n.content_type ~ '^(application|text)/([^;,]+\+)?json\s*([;,]|$)'
-                THEN format(' The last success of this route that was no page, call %s of %s, spoke JSON: something else '
-                            'answers in its place since.', n.id, to_char(n.finished_at, 'YYYY-MM-DD HH24:MI:SS TZ'))
+                THEN format(' The last success of this route that was no page, call %s of %s, spoke JSON: something '
+                            'else answers in its place since.', n.id, to_char(n.finished_at, 'YYYY-MM-DD HH24:MI:SS TZ'))
                 END AS words
     FROM newest n
   )
