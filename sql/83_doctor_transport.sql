@@ -70,9 +70,11 @@ BEGIN
                       WHEN worker.last_error !~ '\mlock' THEN
                         wee5_cron.doctor_comment('Nothing is lost: answers are kept, nothing new is sent, and it goes on '
                                                  'by itself when that is mended. A full disk needs room.')
-                      ELSE 'SELECT pid, usename, state, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM '
-                           'pg_locks WHERE relation IN (''wee5_cron.invocation''::regclass, '
-                           '''wee5_cron.attempt''::regclass) AND mode NOT IN (''AccessShareLock'', ''RowExclusiveLock''));'
+                      ELSE 'SELECT pid, usename, state, query FROM pg_stat_activity WHERE pid IN (SELECT l.pid FROM '
+                           'pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relnamespace = '
+                           '''wee5_cron''::regnamespace AND l.granted AND l.mode NOT IN (''AccessShareLock'', '
+                           '''RowExclusiveLock'') AND l.database = (SELECT d.oid FROM pg_database d '
+                           'WHERE d.datname = current_database()));'
                  END)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('worker', 'ok', format('the worker (pid %s) is %s, with %s requests on the wire',
