@@ -1,0 +1,68 @@
+# 5,000 calls are queued and 200 are on the wire when the app goes away, and stays away while every one of them is tried
+# more than once. When it is back all of them are delivered, and booked once; what was on the wire is called again only
+# where the policy says so.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+use Wee5Cron::Audit;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $other    = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node = Wee5Cron::Node->start_new('main', conf => 'wee5_cron.max_in_flight = 200');
+$node->install('postgres', api_url => $receiver->url, secret => 'the secret');
+$node->install('beside',   api_url => $other->url,    secret => 'the secret');
+
+# A minute by the default policy would be a minute of this test: here the app is away for more attempts than that instead.
+$node->policy('postgres', '/hang', retry_on => 'transient', retry_delays => '{1s}', max_attempts => 1000);
+my $audit = Wee5Cron::Audit->new($node, 'postgres', $receiver);
+$audit->commit_calls(5_200);
+$audit->roll_back_calls(100);
+$audit->wait_for_wire(200);
+my $pid = $node->worker_pid('postgres');
+
+$receiver->close_port;
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 5200 FROM wee5_cron.invocation WHERE attempts >= 2'),
+    'the app is away: every call is tried, and tried again');
+is_deeply(
+    [ map { "$_->{reason} $_->{n}" } $node->rows('postgres', <<'SQL') ], [ 'connect 5000', 'response 200' ],
+SELECT reason, count(*)::int AS n FROM wee5_cron.attempt WHERE attempt = 1 GROUP BY reason ORDER BY reason
+SQL
+    '... those on the wire have lost their connection, the others found none');
+fields_are($node->finished('beside', $node->call('beside', '/beside')), { status => 'succeeded' }, '... another database goes on');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.invocation WHERE finished_at IS NOT NULL'), 0, '... none is given up');
+$receiver->release_for_good;
+$receiver->open_port;
+$audit->nothing_is_lost('the app is back');
+is($audit->repeats, 200, '... which is done, since the policy of this path is so');
+is($node->worker_pid('postgres'), $pid, '... the worker has not changed');
+is($node->safe_psql('postgres', <<'SQL'), 0, '... attempts are numbered without a gap, up to the number in the ledger');
+SELECT count(*) FROM wee5_cron.invocation i
+WHERE (SELECT array_agg(a.attempt ORDER BY a.attempt) FROM wee5_cron.attempt a WHERE a.invocation_id = i.id)
+      IS DISTINCT FROM (SELECT array_agg(n) FROM generate_series(1, i.attempts) n)
+SQL
+
+# By default the app may have done the work of what was on the wire: that is not done again, and says so.
+$receiver->hold;
+$node->policy('postgres', '/careful/hang', retry_delays => '{1s}', max_attempts => 1000);
+my $seen = () = $receiver->requests('/careful/hang');
+$node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/careful/hang')) FROM generate_series(1, 300)");
+$receiver->wait_for_requests('/careful/hang', $seen + 200);
+$receiver->close_port;
+ok($node->poll_query_until('postgres', "SELECT count(*) = 300 FROM wee5_cron.invocation WHERE endpoint_path = '/careful/hang' AND (attempts >= 2 OR finished_at IS NOT NULL)"),
+    'away again, with the default policy');
+$receiver->release_for_good;
+$receiver->open_port;
+$node->wait_until_all_finished('postgres');
+is_deeply(
+    [ map { "$_->{status} $_->{reason} $_->{n}" } $node->rows('postgres', <<'SQL') ], [ 'failed response 200', 'succeeded - 100' ],
+SELECT status, coalesce(reason, '-') AS reason, count(*)::int AS n
+FROM wee5_cron.invocation WHERE endpoint_path = '/careful/hang' GROUP BY 1, 2 ORDER BY 1, 2
+SQL
+    '... what was on the wire has failed, the others are delivered');
+my @careful = $receiver->requests('/careful/hang');
+my %keys = map { $_->{headers}{'idempotency-key'} => 1 } @careful;
+is(scalar(@careful), 300, '... nobody was called twice');
+is(scalar(keys %keys), 300, '... nor left out');
+
+$node->log_is_sane;
+done_testing();
