@@ -280,12 +280,29 @@ const std::vector<OnTheWire>& Dispatcher::claims() {
 void Dispatcher::claimed(const std::vector<std::int64_t>& ids) {
   for (Claim& claim : std::exchange(claims_, {})) {
     if (std::find(ids.begin(), ids.end(), claim.request.id) != ids.end()) {
-      send(std::move(claim.request), std::move(claim.sending));
+      claimed_.push_back(std::move(claim));
     } else {
       queue_.release(claim.sending.route);
       held_.erase(claim.request.id);
     }
   }
+}
+
+void Dispatcher::send_claimed() {
+  for (Claim& claim : std::exchange(claimed_, {})) send(std::move(claim.request), std::move(claim.sending));
+}
+
+bool Dispatcher::cancel_claim(std::vector<Claim>& claims, std::int64_t id) {
+  const auto claim =
+      std::find_if(claims.begin(), claims.end(), [id](const Claim& one) { return one.request.id == id; });
+  if (claim == claims.end()) return false;
+  queue_.release(claim->sending.route);
+  DueCall call;
+  call.id = id;
+  call.attempt = claim->request.attempt;
+  end_unsent(call, cancelled(claim->sending.endpoint_path));
+  claims.erase(claim);
+  return true;
 }
 
 bool Dispatcher::cancel(std::int64_t id) {
@@ -294,17 +311,7 @@ bool Dispatcher::cancel(std::int64_t id) {
     end_unsent(*waiting, cancelled(waiting->endpoint_path));
     return true;
   }
-  const auto claim =
-      std::find_if(claims_.begin(), claims_.end(), [id](const Claim& one) { return one.request.id == id; });
-  if (claim != claims_.end()) {
-    queue_.release(claim->sending.route);
-    DueCall call;
-    call.id = id;
-    call.attempt = claim->request.attempt;
-    end_unsent(call, cancelled(claim->sending.endpoint_path));
-    claims_.erase(claim);
-    return true;
-  }
+  if (cancel_claim(claims_, id) || cancel_claim(claimed_, id)) return true;
   if (engine_.cancel(id)) {
     collect();
     return true;
@@ -351,8 +358,10 @@ void Dispatcher::forget() {
     queue_.release(sending.route);
   }
   on_the_wire_.clear();
-  for (const Claim& claim : claims_) queue_.release(claim.sending.route);
+  for (const std::vector<Claim>* claims : {&claims_, &claimed_})
+    for (const Claim& claim : *claims) queue_.release(claim.sending.route);
   claims_.clear();
+  claimed_.clear();
   policies_.clear();
   engine_.take_results();
   queue_.clear_waiting();

@@ -18,6 +18,7 @@
 #include "wee5_cron/pg/history.h"
 #include "wee5_cron/pg/setting_candidates.h"
 #include "wee5_cron/pg/stored_settings.h"
+#include "wee5_cron/pg/synchronous_standby.h"
 #include "wee5_cron/pg/worker_registry.h"
 #include "wee5_cron/pg/worker_turn.h"
 
@@ -40,7 +41,8 @@ constexpr int64 kResultDelayUs = 2'000;
 // The batch before is not on disk yet: the next one waits, and grows, but not beyond so many.
 constexpr std::size_t kMostResultsHeld = 2'048;
 constexpr int64 kAskAgainUs = 100'000;
-constexpr int64 kFlushLookUs = 500;
+constexpr int64 kFlushLookUs = 500;  // the least pause between two looks, and in relation to how long it takes
+constexpr int64 kFlushLookShare = 8;
 // Calls that were read go on the wire without another look at the database for so long after the settings were read,
 // and only while nobody can have changed these.
 constexpr int64 kFreshUs = 20'000;
@@ -53,8 +55,9 @@ WorkerSlot* slot = nullptr;
 MemoryContext turn_context = nullptr;
 WorkerSettings process_settings;
 
-Outlook outlook;                           // what of the ledger is still to be looked at
-XLogRecPtr unflushed = InvalidXLogRecPtr;  // of the last recorded batch
+Outlook outlook;                            // what of the ledger is still to be looked at
+XLogRecPtr unflushed = InvalidXLogRecPtr;   // of the last recorded batch
+XLogRecPtr claimed_at = InvalidXLogRecPtr;  // of the calls that were claimed and are not sent yet
 int64 flush_asked_us = 0;
 // Times in microseconds since 2000; 0: not due.
 int64 settings_read_us = 0;
@@ -156,7 +159,8 @@ void take_over_and_send(const Turn* turn) {
     dispatcher->configure(settings);
     if (turn->endpoints_changed) dispatcher->set_policies(retry_policies(turn));
     for (int i = 0; i < turn->given_up_count; ++i) dispatcher->cancel(turn->given_up[i]);
-    dispatcher->claimed(std::vector<std::int64_t>(turn->claimed, turn->claimed + turn->claimed_count));
+    if (turn->claims_written)
+      dispatcher->claimed(std::vector<std::int64_t>(turn->claimed, turn->claimed + turn->claimed_count));
     for (int i = 0; i < turn->role_count; ++i) {
       const RoleRow& role = turn->roles[i];
       dispatcher->set_role(role.name, candidates_of(role.stored.api_url, api_url, role.vault, role.vault.api_url),
@@ -340,13 +344,26 @@ void note_round(bool under_way) {
   round_began_us = 0;
 }
 
+// A call that is sent at most once leaves when a synchronous standby, too, has it that it was begun.
+void send_claimed_calls() {
+  if (!dispatcher->has_claimed() || standby_lacks(claimed_at)) return;
+  CppFailure failure;
+  run_or_exit(&failure, run_cpp(&failure, [] {
+    dispatcher->send_claimed();
+    dispatcher->perform();
+  }));
+}
+
 // What follows from a turn whose transaction is committed.
 void follow_up(const Turn* turn) {
   Tally tally = turn->record ? tally_batch() : Tally{0, 0};
   // A row whose commit is not on disk yet might never have existed after a crash: such a call is not sent.
   if (turn->due.committed_at != InvalidXLogRecPtr) XLogFlush(turn->due.committed_at);
   // Nor one that is sent at most once, before it is on disk that it was begun.
-  if (turn->claimed_count > 0) XLogFlush(XactLastCommitEnd);
+  if (turn->claimed_count > 0) {
+    claimed_at = XactLastCommitEnd;
+    XLogFlush(claimed_at);
+  }
   if (turn->runs_unbound && runs.at_us == 0) runs.at_us = now_us();
   if (turn->pg_net_outstanding && harvest.at_us == 0) harvest.at_us = now_us() + kChoreAgainUs;
   if (turn->alerts_pending && alerts.wait_us == 0) alerts.at_us = now_us();
@@ -363,9 +380,10 @@ void follow_up(const Turn* turn) {
   settings_read_us = now_us();
   settings_current_until = turn->current_until;
   take_over_and_send(turn);
+  send_claimed_calls();
   // Our own commit becomes durable while the next requests are on the wire; the next batch waits for it. So no more
   // calls can be sent again after a crash than are on the wire and in two batches.
-  if (XactLastCommitEnd != unflushed) {
+  if (turn->record && XactLastCommitEnd != unflushed) {
     unflushed = XactLastCommitEnd;
     flush_asked_us = now_us();
     if (!registry_ask_for_flush(unflushed)) XLogFlush(unflushed);
@@ -380,11 +398,11 @@ void follow_up(const Turn* turn) {
   if (turn->due.skipped > 0) ConditionVariableBroadcast(&slot->changed);
 }
 
-// The launcher is still busy with the log of the batch before, and there is room. However long the disk takes: who
-// waited for it here could not serve the network.
+// The launcher is still busy with the log of the batch before, or a synchronous standby is, and there is room. However
+// long the disk or the standby takes: who waited for it here could not serve the network.
 bool batch_before_in_the_way() {
-  if (unflushed == InvalidXLogRecPtr || log_flushed_to() >= unflushed || dispatcher->results() >= kMostResultsHeld)
-    return false;
+  if (unflushed == InvalidXLogRecPtr || dispatcher->results() >= kMostResultsHeld) return false;
+  if (log_flushed_to() >= unflushed) return standby_lacks(unflushed);
   if (now_us() - flush_asked_us < kAskAgainUs) return true;
   // The launcher that was asked may have ended.
   flush_asked_us = now_us();
@@ -421,18 +439,21 @@ struct Need {
   bool read;
   int64 next_write_us;  // Postgres time; 0: none
   int64 next_mark_us;
+  int64 next_look_us;  // whether disk and standby have what was written
 };
 
 Need look_at_memory() {
-  Need need = {false, something_new(&outlook) || retries_due || more_cancels, 0, 0};
+  Need need = {false, something_new(&outlook) || retries_due || more_cancels, 0, 0, 0};
   bool must_wait = batch_before_in_the_way();
-  int64 look_again_us = now_us() + kFlushLookUs;
+  int64 now = now_us();
+  int64 look_again_us = now + Min(Max((now - flush_asked_us) / kFlushLookShare, kFlushLookUs), kAskAgainUs);
   CppFailure failure;
   run_or_exit(&failure, run_cpp(&failure, [&] {
     need.read = need.read || dispatcher->wants_refill() || (outlook.under_way && dispatcher->wants_more_routes());
-    need.write = dispatcher->can_dispatch() || dispatcher->has_claims();
+    need.write = dispatcher->can_dispatch() || (dispatcher->has_claims() && !dispatcher->has_claimed());
+    if (dispatcher->has_claimed()) need.next_look_us = look_again_us;
     if (dispatcher->has_results() && must_wait) {
-      need.next_write_us = look_again_us;
+      need.next_look_us = look_again_us;
     } else if (dispatcher->has_results()) {
       need.write =
           need.write || dispatcher->results() >= kResultsAtOnce || dispatcher->in_flight() + dispatcher->waiting() == 0;
@@ -456,6 +477,7 @@ long wait_time(const Need* need) {
   else {
     sooner(need->next_write_us);
     sooner(need->next_mark_us);
+    sooner(need->next_look_us);
     sooner(locked_at_us);
     sooner(round_wanted_at_us);
     sooner(next_attempt_us);
@@ -478,6 +500,7 @@ void work() {
   Need need = look_at_memory();
   if (retry_at_us == 0 || retry_at_us <= now) {
     retry_at_us = 0;
+    send_claimed_calls();
     if (due(locked_at_us, now)) try_locked_again();
     if (due(round_wanted_at_us, now)) look_everywhere_in_time();
     if (need.write || need.read || due(need.next_write_us, now) || due(need.next_mark_us, now))

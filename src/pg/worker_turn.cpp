@@ -74,9 +74,13 @@ Recorded record_and_mark(Turn* turn) {
         const std::vector<delivery::OnTheWire>& marks = dispatcher->unmarked(now, kMarkAfterUs);
         calls = marks.data();
         call_count = static_cast<int>(marks.size());
-        const std::vector<delivery::OnTheWire>& waiting = dispatcher->claims();
-        claims = waiting.data();
-        claim_count = static_cast<int>(waiting.size());
+        // One after the other: those before may have to wait for a standby.
+        turn->claims_written = !dispatcher->has_claimed();
+        if (turn->claims_written) {
+          const std::vector<delivery::OnTheWire>& waiting = dispatcher->claims();
+          claims = waiting.data();
+          claim_count = static_cast<int>(waiting.size());
+        }
       }))
     raise(&failure);
   if (result_count > 0) {
@@ -176,6 +180,9 @@ void as_owner(Oid owner, Work work) {
 void begin_transaction() {
   SetCurrentStatementStartTimestamp();
   StartTransactionCommand();
+  // Nobody is waited for at the commit, neither the disk nor a standby: who waits cannot serve the network. A turn
+  // flushes by itself, after the next requests are on the wire.
+  set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
   PushActiveSnapshot(GetTransactionSnapshot());
 }
 
@@ -200,8 +207,6 @@ void fix_session_settings() {
                                    {"default_transaction_isolation", "read committed"},
                                    {"default_transaction_read_only", "off"},
                                    {"default_transaction_deferrable", "off"},
-                                   // A turn flushes by itself, after the next requests are on the wire.
-                                   {"synchronous_commit", "off"},
                                    {"row_security", "off"},
                                    {"session_replication_role", "origin"},
                                    // The statements are index look-ups whatever the statistics say.

@@ -1,27 +1,85 @@
-# 5,000 calls are queued and 200 are on the wire when the primary is killed, and its synchronous standby is promoted.
+# 5,000 calls are queued and 200 are on the wire when the primary is killed, and its synchronous standby is promoted. What a
+# call came to is on the standby, too, before more is written down; so that only what was on the wire, or answered in the
+# last moment, is sent again. A standby that is gone is not waited for.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 use Wee5Cron::Audit;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
-my $primary = Wee5Cron::Node->new_configured('primary', init => { allows_streaming => 1 }, conf => 'wee5_cron.max_in_flight = 200');
+my $primary = Wee5Cron::Node->new_configured('primary', init => { allows_streaming => 1 },
+    conf => "wee5_cron.max_in_flight = 200\nwal_sender_timeout = 0");
 $primary->start;
 $primary->install('postgres', api_url => $receiver->url, secret => 'the secret');
+# Sent at most once, whatever happens.
+$primary->policy('postgres', '/once/hang', retry_on => 'never');
 $primary->backup('base');
 my $standby = Wee5Cron::Node->new('standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->append_conf('postgresql.conf', "primary_conninfo = '" . $primary->connstr . " application_name=standby'");
 $standby->start;
 $primary->set_server('synchronous_standby_names', 'standby');
-$primary->poll_query_until('postgres', "SELECT sync_state = 'sync' FROM pg_stat_replication") or die "the standby is not synchronous\n";
 
-# Some that were answered and booked long before, some on the wire, the rest behind them.
-my $audit = Wee5Cron::Audit->new($primary, 'postgres', $receiver);
+sub standby_is_synchronous {
+    $primary->poll_query_until('postgres', "SELECT sync_state = 'sync' FROM pg_stat_replication") or die "the standby is not synchronous\n";
+    return;
+}
+
+sub booked {
+    my ($path) = @_;
+    return $primary->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path LIKE '$path' AND finished_at IS NOT NULL");
+}
+
+# Without waiting for the standby, as a session may that wants to.
+sub calls_unconfirmed {
+    my ($path, $count) = @_;
+    return $primary->safe_psql('postgres',
+        "SET synchronous_commit = local; SELECT count(invoke_cron_endpoint('$path')) FROM generate_series(1, $count)");
+}
+standby_is_synchronous();
+
+# The standby is there, and stops listening: its server does not know yet what became of it.
+$receiver->hold;
+my $stalled = Wee5Cron::Audit->new($primary, 'postgres', $receiver);
+$stalled->commit_calls(1_000);
+$stalled->wait_for_wire(200);
+my $walsender = $primary->safe_psql('postgres', 'SELECT pid FROM pg_stat_replication');
+kill 'STOP', $walsender;
 $receiver->release_for_good;
+$primary->poll_query_until('postgres', "SELECT in_flight = 0 AND sent = 1000 FROM wee5_cron.worker WHERE datname = 'postgres'")
+  or die "it does not go on\n";
+is(scalar($stalled->deliveries), 1_000, 'a standby that does not listen: all calls are delivered');
+calls_unconfirmed('/once/hang', 20);
+ok($primary->poll_query_until('postgres', "SELECT count(*) = 20 FROM wee5_cron.invocation WHERE endpoint_path = '/once/hang' AND status = 'sending'"),
+    '... calls that are sent at most once are claimed');
+fields_are($primary->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'"), { in_flight => 20, sent => 1_000 },
+    '... and wait for the standby, each with its slot');
+is(scalar(() = $receiver->requests('/once/hang')), 0, '... unsent');
+cmp_ok(booked('/hang?%'), '<', 1_000, '... nor are all answers booked, since the first ones are not on the standby');
+
+# It listens again.
+kill 'CONT', $walsender;
+$receiver->wait_for_requests('/once/hang', 20);
+$stalled->nothing_is_lost('the standby listens again');
+is($stalled->repeats, 0, '... nobody was called twice');
+is(scalar(() = $receiver->requests('/once/hang')), 20, '... nor what is sent at most once');
+
+# The standby is gone.
+$standby->stop('immediate');
+$primary->poll_query_until('postgres', 'SELECT count(*) = 0 FROM pg_stat_replication') or die "it is still there\n";
+calls_unconfirmed('/without/' . $_, 500) for 1 .. 3;
+calls_unconfirmed('/once/hang', 20);
+$primary->wait_until_all_finished('postgres');
+is_deeply($primary->statuses('postgres'), { succeeded => 2_540 }, 'a standby that is gone stops nothing: all is delivered and booked');
+$standby->start;
+standby_is_synchronous();
+
+# Some that were answered and booked before, some on the wire, the rest behind them.
+my $audit = Wee5Cron::Audit->new($primary, 'postgres', $receiver);
 $audit->commit_calls(500, 'early');
 $primary->wait_until_all_finished('postgres');
-$primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
+my $booked_on = $primary->safe_psql('postgres', 'SELECT pg_current_wal_flush_lsn()');
+$primary->poll_query_until('postgres', "SELECT flush_lsn >= '$booked_on' FROM pg_stat_replication") or die "the standby does not follow\n";
 $receiver->hold;
 my $early = $audit->deliveries;
 $audit->roll_back_calls(100);
@@ -29,15 +87,30 @@ my $session = $primary->background_psql('postgres');
 $session->query_safe('BEGIN; ' . $audit->calls(500, 'rolled-back') =~ s/^SELECT (.*) FROM/SELECT count($1) FROM/r);
 $audit->commit_calls(5_200);
 $audit->wait_for_wire(200, $early);
+$primary->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/once/hang')) FROM generate_series(1, 20)");
+# From here on the standby hears nothing. Those on the wire are answered, and what is sent in their places is on the wire, too;
+# the others that had a turn are claimed, and wait.
+$walsender = $primary->safe_psql('postgres', 'SELECT pid FROM pg_stat_replication');
+kill 'STOP', $walsender;
+$receiver->release;
+$audit->wait_for_wire(380, $early);
+$primary->poll_query_until('postgres', "SELECT count(*) = 20 FROM wee5_cron.invocation WHERE endpoint_path = '/once/hang' AND status = 'sending'")
+  or die "they are not claimed\n";
 
 $primary->kill9;
+kill 'KILL', $walsender;
 $standby->promote;
 eval { $session->quit };
 $standby->wait_for_worker('postgres');
 $receiver->release_for_good;
 $audit->asks($standby);
 $audit->nothing_is_lost('the synchronous standby is promoted');
-is($audit->repeats, 200, '... which is done, because nobody knows what became of it');
+is($audit->repeats, 380, '... which is done, because nobody knows what became of it');
+my %once;
+$once{ $_->{headers}{'idempotency-key'} }++ for $receiver->requests('/once/hang');
+is(scalar(grep { $_ > 1 } values %once), 0, '... but nothing of what is sent at most once');
+is($standby->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/once/hang' AND status = 'succeeded'"), 60,
+    '... which the standby did not know to be claimed, and sends');
 
 # What the new primary gives out is new.
 my $after = Wee5Cron::Audit->new($standby, 'postgres', $receiver);

@@ -101,8 +101,11 @@ class Dispatcher {
   // Calls that are sent at most once: each has a slot, and is sent when the ledger says durably that it was begun.
   bool has_claims() const noexcept { return !claims_.empty(); }
   const std::vector<OnTheWire>& claims();
-  // Sends the claims of these ids. The others could not be claimed: they are forgotten.
+  // The claims of these ids stand in the ledger, and wait for send_claimed(). The others could not be claimed: they are
+  // forgotten.
   void claimed(const std::vector<std::int64_t>& ids);
+  bool has_claimed() const noexcept { return !claimed_.empty(); }
+  void send_claimed();
   // Gives up a call that waits or is on the wire: its result says `cancelled`. True where it is held, also where its
   // answer has come already and only waits to be recorded.
   bool cancel(std::int64_t id);
@@ -111,7 +114,7 @@ class Dispatcher {
   // Forgets everything: the ledger that it was read from is gone.
   void forget();
 
-  std::size_t in_flight() const noexcept { return on_the_wire_.size() + claims_.size(); }
+  std::size_t in_flight() const noexcept { return on_the_wire_.size() + claims_.size() + claimed_.size(); }
   std::size_t waiting() const noexcept { return queue_.waiting(); }
   std::size_t slots() const noexcept { return settings_.max_in_flight; }
   std::uint64_t sent() const noexcept { return sent_; }
@@ -175,6 +178,8 @@ class Dispatcher {
   void send(Request request, Sending sending);
   // A result of a call that is not on the wire: no attempt was begun.
   void end_unsent(const DueCall& call, core::Explanation outcome);
+  // Gives up a call that has a slot and is not on the wire.
+  bool cancel_claim(std::vector<Claim>& claims, std::int64_t id);
   void fail_config(const DueCall& call, std::string error, std::string hint);
   void decide_retry(const Sending& sending, Result& result);
   void collect();
@@ -196,6 +201,7 @@ class Dispatcher {
   std::unordered_map<std::int64_t, Sending> on_the_wire_;
   std::deque<OnTheWire> unmarked_;  // in the order of their start
   std::vector<Claim> claims_;
+  std::vector<Claim> claimed_;
   std::vector<OnTheWire> claiming_;
   std::vector<OnTheWire> marking_;
   std::deque<Result> results_;

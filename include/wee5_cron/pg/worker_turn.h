@@ -42,6 +42,7 @@ struct Turn {
   int64* given_up;  // ids of calls that the dispatcher holds and shall give up
   int given_up_count;
   CancelsLeft cancels_left;  // calls that are to be given up and have not ended yet
+  bool claims_written;       // what was to be claimed
   int64* claimed;            // ids of calls that may be sent once this transaction is durable
   int claimed_count;
   bool held_back;          // calls that somebody holds locked could not be claimed, or skipped

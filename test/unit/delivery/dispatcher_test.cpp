@@ -498,6 +498,11 @@ TEST(Dispatcher, SendsAtMostOnceWhatIsClaimed) {
   // The second one is gone from the ledger meanwhile.
   dispatcher.claimed({1});
   EXPECT_FALSE(dispatcher.has_claims());
+  EXPECT_EQ(dispatcher.in_flight(), 1U);
+  dispatcher.perform();
+  EXPECT_TRUE(recorder.targets().empty()) << "nor before everybody who has to has it";
+  dispatcher.send_claimed();
+  EXPECT_FALSE(dispatcher.has_claimed());
   ASSERT_EQ(serve(dispatcher, 1).size(), 1U);
   EXPECT_EQ(dispatcher.batch(0)[0].id, 1);
   dispatcher.batch_recorded();
@@ -556,13 +561,18 @@ TEST(Dispatcher, CancelsWhereverACallIs) {
   EXPECT_EQ(dispatcher.in_flight(), 0U);
   dispatcher.dispatch();
   ASSERT_TRUE(dispatcher.has_claims());
-  EXPECT_TRUE(dispatcher.cancel(3)) << "it is claimed";
+  EXPECT_TRUE(dispatcher.cancel(3)) << "it is to be claimed";
   EXPECT_FALSE(dispatcher.has_claims());
+  dispatcher.add(call(4, "/mail"));
+  dispatcher.dispatch();
+  dispatcher.claimed({4});
+  EXPECT_TRUE(dispatcher.cancel(4)) << "it is claimed";
+  EXPECT_FALSE(dispatcher.has_claimed());
   EXPECT_EQ(dispatcher.in_flight(), 0U);
   EXPECT_EQ(dispatcher.waiting(), 0U);
   EXPECT_TRUE(dispatcher.waiting_roles().empty());
   const std::vector<Result> results = dispatcher.batch(10);
-  ASSERT_EQ(results.size(), 3U);
+  ASSERT_EQ(results.size(), 4U);
   for (const Result& result : results) {
     EXPECT_EQ(result.outcome.reason, core::Reason::kCancelled) << result.id;
     EXPECT_FALSE(result.outcome.succeeded);
