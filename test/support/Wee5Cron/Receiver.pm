@@ -77,6 +77,12 @@ sub release_for_good {
     return $self->_control('/release?keep=1');
 }
 
+# Answers one who hangs, by the number of the request.
+sub finish {
+    my ($self, $number) = @_;
+    return $self->_control("/finish?n=$number");
+}
+
 # After release_for_good(): /hang hangs again.
 sub hold {
     my ($self) = @_;
