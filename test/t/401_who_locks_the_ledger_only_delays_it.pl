@@ -80,10 +80,10 @@ for my $table (qw(invocation attempt armed)) {
     $doctor->green('worker', '... and doctor() is content');
 }
 
-# Tables that some turns need.
-for my $table (qw(endpoint cancellation cron_caller trouble)) {
+# Tables that some turns need, and a catalog that all do.
+for my $table (qw(wee5_cron.endpoint wee5_cron.cancellation wee5_cron.cron_caller wee5_cron.trouble pg_catalog.pg_extension)) {
     my $ids = calls_on_the_wire(20);
-    $holder->query_safe("BEGIN; LOCK TABLE wee5_cron.$table IN ACCESS EXCLUSIVE MODE");
+    $holder->query_safe("BEGIN; LOCK TABLE $table IN ACCESS EXCLUSIVE MODE");
     $receiver->release_for_good;
     wait_for_answers();
     let_the_deadline_pass();

@@ -1,0 +1,54 @@
+# The name of one role's app is looked up for ever: the calls of others are delivered meanwhile, in this database and in
+# others, its own can be given up, and the server stops without waiting for the lookup.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+# The server's own patience with a connection is longer than this test.
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node = Wee5Cron::Node->new_configured('main', conf => "wee5_cron.connect_timeout = '1h'\nwee5_cron.request_timeout = '6h'");
+my $hanging_names = "$PostgreSQL::Test::Utils::tmp_check/hanging_names.so";
+system_or_bail('cc', '-shared', '-fPIC', '-O1', '-o', $hanging_names, "$FindBin::RealBin/../support/hanging_names.c", '-ldl');
+
+sub start {
+    local $ENV{LD_PRELOAD} = $hanging_names;
+    $node->start;
+    return;
+}
+start();
+$node->install($_, api_url => $receiver->url, secret => 'the secret') for qw(postgres another);
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE stuck LOGIN;
+SELECT wee5_cron.grant_to('stuck', 'operate');
+ALTER ROLE stuck SET app.settings.api_url = 'http://app.hangs.internal';
+SQL
+
+my $stuck = $node->psql_as('stuck', 'postgres',
+    "SELECT string_agg(invoke_cron_endpoint('/stuck')::text, ',') FROM generate_series(1, 20)");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 20 FROM wee5_cron.invocation WHERE id IN ($stuck) AND status = 'sending'"),
+    'calls whose address is looked up for ever are on their way');
+$node->safe_psql($_, "SELECT count(invoke_cron_endpoint('/fast')) FROM generate_series(1, 200)") for qw(postgres another);
+$node->wait_until_all_finished('another');
+is_deeply($node->statuses('another'), { succeeded => 200 }, 'another database goes on');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 200 FROM wee5_cron.invocation WHERE endpoint_path = '/fast' AND status = 'succeeded'"),
+    'so do calls beside them');
+fields_are($node->finished('postgres', $node->call('postgres', '/stuck')), { status => 'succeeded' }, '... also one of the same path by somebody else');
+is($node->safe_psql('postgres', "SELECT in_flight FROM wee5_cron.worker WHERE datname = 'postgres'"), 20, '... while they are looked up still');
+
+my ($given_up) = $stuck =~ /^(\d+)/;
+is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($given_up)"), 't', 'one of them is cancelled');
+fields_are($node->finished('postgres', $given_up), { status => 'cancelled' }, '... and ends');
+
+# The address is mended while the lookups hang; a restart waits for none of them.
+$node->safe_psql('postgres', 'ALTER ROLE stuck SET app.settings.api_url = ' . "'" . $receiver->url . "'");
+$ENV{PGCTLTIMEOUT} = $PostgreSQL::Test::Utils::timeout_default;
+$node->stop('fast');
+pass('the server stops while lookups hang');
+start();
+$node->wait_until_all_finished('postgres');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id IN ($stuck) AND status = 'succeeded'"), 19,
+    '... and after a start, with an address that answers, they are delivered');
+is(scalar(() = $receiver->requests('/stuck')), 20, '... each once');
+
+$node->log_is_sane;
+done_testing();
