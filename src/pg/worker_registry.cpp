@@ -318,6 +318,11 @@ void registry_hold(Oid database) {
     ConditionVariableTimedSleep(&slot->changed, 1000, wait_event("Wee5CronWorkerStop"));
   }
   ConditionVariableCancelSleep();
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  if (slot->database == database && slot->held_by == MyProcPid)
+    snprintf(slot->last_error, sizeof(slot->last_error),
+             "stopped for a statement that needs the database to itself, of process %d", MyProcPid);
+  LWLockRelease(registry->lock);
 }
 
 void registry_release_mine() {

@@ -139,6 +139,20 @@ SQL
     is($node->worker_pid('postgres'), $pid, '... the worker is the same');
 }
 
+# Somebody needs the database beside it for himself, for as long as he likes.
+{
+    my $process = $holder->query_safe('SELECT pg_backend_pid()');
+    $holder->query_safe('BEGIN; ALTER DATABASE beside RENAME TO elsewhere');
+    fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'beside'"),
+        { pid => undef, last_error => qr/needs the database to itself, of process $process$/ },
+        'RENAME of a database: wee5_cron.worker says why it has no worker');
+    fields_are($node->finished('postgres', $node->call('postgres', '/meanwhile')), { status => 'succeeded' }, '... the others have theirs');
+    $holder->query_safe('ROLLBACK');
+    beside_goes_on();
+    fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'beside'"), { pid => qr/^\d+$/, last_error => undef },
+        '... and has nothing to complain of any more');
+}
+
 # The whole server becomes read-only for its sessions; the worker is none of them.
 {
     my $ids = calls_on_the_wire(20);
