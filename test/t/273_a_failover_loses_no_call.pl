@@ -16,7 +16,7 @@ $primary->policy('postgres', '/once/hang', retry_on => 'never');
 $primary->backup('base');
 my $standby = Wee5Cron::Node->new('standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
-$standby->append_conf('postgresql.conf', "primary_conninfo = '" . $primary->connstr . " application_name=standby'");
+$standby->append_conf('postgresql.conf', "primary_conninfo = '" . $primary->connstr . " application_name=standby'\nwal_receiver_timeout = 0");
 $standby->start;
 $primary->set_server('synchronous_standby_names', 'standby');
 
