@@ -79,6 +79,26 @@ void wait_for_change(WorkerSlot* slot, long wait_ms) {
   pg_unreachable();
 }
 
+// EXECUTE lets a role wait for its own calls; rows of others are for who may read the ledger. Own are those of
+// session_user, as whom calls are made; who reads is the session, also where it has set another role.
+bool may_see(Relation relation, HeapTupleHeader row) {
+  bool is_null;
+  Datum maker = GetAttributeByName(row, "requested_by", &is_null);
+  if (!is_null && strcmp(NameStr(*DatumGetName(maker)), GetUserNameFromId(GetSessionUserId(), false)) == 0) return true;
+  Oid table = RelationGetRelid(relation);
+  return pg_class_aclcheck(table, GetSessionUserId(), ACL_SELECT) == ACLCHECK_OK ||
+         pg_class_aclcheck(table, GetOuterUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+[[noreturn]] void raise_of_another(int64 id) {
+  const char* role = GetUserNameFromId(GetSessionUserId(), false);
+  ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                  errmsg("call " INT64_FORMAT " was made by another role than \"%s\", which may not read the ledger",
+                         id, role),
+                  errhint("SELECT wee5_cron.grant_to(%s, 'read');", quote_literal_cstr(quote_identifier(role)))));
+  pg_unreachable();
+}
+
 Relation open_ledger() {
   ExtensionInfo extension;
   find_extension("wee5_cron", &extension);
@@ -107,9 +127,11 @@ Datum wait_until_finished(int64 id, TimestampTz deadline) {
     Relation relation = open_ledger();
     Datum row = 0;
     Seen seen = look(relation, id, &row);
+    bool seeable = row == 0 || may_see(relation, DatumGetHeapTupleHeader(row));
     // Not kept while waiting: DROP EXTENSION and TRUNCATE shall not wait for us longer than a look takes.
     table_close(relation, AccessShareLock);
     if (seen == Seen::kNothing) raise_unknown(id);
+    if (!seeable) raise_of_another(id);
     if (seen == Seen::kOwnTransaction) raise_own_transaction(id);
     TimestampTz now = GetCurrentTimestamp();
     if (seen == Seen::kFinished || now >= deadline) {

@@ -18,12 +18,21 @@ is(($receiver->requests('/by-caller'))[0]{bearer}, 'match', '... with the secret
 $id = $node->psql_as('caller', 'postgres', "SELECT wee5_cron.invoke('/posted', 'POST', '{\"a\": 1}')");
 is($node->psql_as('caller', 'postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', '... with invoke() and wait_for() too');
 $node->raises('postgres', 'SELECT * FROM wee5_cron.invocation', '42501', '... but does not read the ledger', role => 'caller');
+my $of_another = $node->call('postgres', '/of-another', q{method => 'POST', body => '{"private": true}'});
+for my $when ('while it may be queued', 'when it has ended') {
+    my $error = $node->error_of('postgres', "SELECT wee5_cron.wait_for($of_another, '0')", role => 'caller');
+    fields_are($error, { sqlstate => '42501', message => qr/another role/, hint => qr/grant_to\('caller', 'read'\)/ },
+        "... nor waits for another role's call, $when, which would tell all of it");
+    unlike($error->{text}, qr/private|of-another/, '... and is told nothing of it');
+    $node->finished('postgres', $of_another);
+}
+is($node->psql_as('reader', 'postgres', "SELECT status FROM wee5_cron.wait_for($of_another)"), 'succeeded', '... whereas a reader does');
 $node->raises('postgres', 'SELECT * FROM wee5_cron.worker', '42501', '... nor the worker', role => 'caller');
 $node->raises('postgres', 'SELECT wee5_cron.register_jobs()', '42501', '... nor makes jobs', role => 'caller');
 
 # A reader reads.
 is($node->psql_as('reader', 'postgres', "SELECT status FROM wee5_cron.invocation WHERE id = $id"), 'succeeded', 'a reader reads the ledger');
-is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.attempt'), 2, '... the attempts');
+is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.attempt'), 3, '... the attempts');
 is($node->psql_as('reader', 'postgres', 'SELECT datname FROM wee5_cron.worker'), 'postgres', '... the worker');
 is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.job_status'), 0, '... and the jobs');
 $node->raises('postgres', 'DELETE FROM wee5_cron.invocation', '42501', '... and changes nothing', role => 'reader');
