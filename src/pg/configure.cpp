@@ -167,18 +167,79 @@ void warn_of_overrides(Store store) {
   }
 }
 
+struct Mixture {
+  Store store;
+  VaultNames chosen;  // where the store is Vault
+  StringInfoData found;
+};
+
+// Whether something of the role's own, or with Vault anything stored, counts before what is stored now.
+bool counts_before(const StoredValue* value, const char* command_line, Store store) {
+  if (!is_blank(value->role_in_database) || !is_blank(value->role)) return true;
+  return store == kStoreVault && (!is_blank(value->database) || !is_blank(value->all) || !is_blank(command_line));
+}
+
+// A role (InvalidOid: one that has nothing of its own) whose calls would go to the address that is stored now with a
+// secret that was stored elsewhere.
+void note_mixture(Oid role, Mixture* mixture) {
+  StoredSettings stored;
+  read_stored_settings(role, &stored);
+  Store store = mixture->store;
+  bool other_url = counts_before(&stored.api_url, command_line_api_url(), store);
+  bool other_secret = counts_before(&stored.cron_secret, command_line_cron_secret(), store);
+  if (store == kStoreVault) {
+    VaultNames names = stored_vault_names(&stored);
+    other_url = other_url || strcmp(names.api_url, mixture->chosen.api_url) != 0;
+    other_secret = other_secret || strcmp(names.cron_secret, mixture->chosen.cron_secret) != 0;
+  }
+  if (other_url || !other_secret) return;
+  const char* name = OidIsValid(role) ? GetUserNameFromId(role, true) : "every role";
+  if (name == nullptr || strstr(mixture->found.data, name) != nullptr) return;
+  appendStringInfo(&mixture->found, "%s%s", mixture->found.len > 0 ? ", " : "",
+                   OidIsValid(role) ? quote_identifier(name) : name);
+}
+
+void note_mixture_of_entry(Oid database, Oid role, const char* name, const char* value, void* arg) {
+  (void)database;
+  (void)value;
+  bool of_secret = pg_strcasecmp(name, kCronSecret) == 0 || pg_strcasecmp(name, "wee5_cron.vault_cron_secret") == 0;
+  if (of_secret && OidIsValid(role)) note_mixture(role, static_cast<Mixture*>(arg));
+}
+
+// Who may not read a secret does not send it to an address of his choice either: that is what it comes to where he
+// replaces the address alone, for calls whose secret is stored elsewhere and counts more.
+void refuse_mixture(Store store, const VaultNames* chosen) {
+  if (has_privs_of_role(GetSessionUserId(), ROLE_PG_READ_ALL_SETTINGS)) return;
+  Mixture mixture;
+  mixture.store = store;
+  mixture.chosen = *chosen;
+  initStringInfo(&mixture.found);
+  note_mixture(InvalidOid, &mixture);
+  visit_stored_entries(note_mixture_of_entry, &mixture);
+  if (mixture.found.len == 0) return;
+  ereport(ERROR,
+          (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+           errmsg("the secret of calls by %s is stored elsewhere, and would go to the address that is stored now",
+                  mixture.found.data),
+           errhint("Only superusers and pg_read_all_settings may do that. doctor() says where what is stored; ALTER "
+                   "ROLE ... RESET %s takes a secret away that is stored for a role.",
+                   kCronSecret)));
+}
+
 void configure(const Values* values, Store store) {
   PreventCommandIfReadOnly("wee5_cron.configure()");
   if (store == kStoreDatabase) check_rights();
   // One after the other: two that update the same row, or create the same name in Vault, at once would fail.
   LockSharedObject(DatabaseRelationId, MyDatabaseId, 0, ShareUpdateExclusiveLock);
+  StoredSettings names;
+  read_stored_settings(GetSessionUserId(), &names);
+  VaultNames chosen = vault_names(&names);
+  refuse_mixture(store, &chosen);
   if (store == kStoreDatabase) {
     alter_database(kApiUrl, values->api_url);
     alter_database(kCronSecret, values->cron_secret);
   } else {
-    StoredSettings names;
-    read_stored_settings(GetSessionUserId(), &names);
-    store_in_vault(&names, values->api_url, values->cron_secret);
+    store_in_vault(&chosen, values->api_url, values->cron_secret);
   }
   if (values->secret_is_short)
     ereport(WARNING,

@@ -23,25 +23,12 @@ constexpr const char* kCreate = "SELECT vault.create_secret(new_secret => $2, ne
 // $1 id, $2 value
 constexpr const char* kUpdate = "SELECT vault.update_secret(secret_id => $1, new_secret => $2)";
 
-// Names of secrets, in the server's encoding.
-struct VaultNames {
-  const char* api_url;
-  const char* cron_secret;
-};
-
 const char* choose_name(const char* session, const StoredValue* stored, const char* server) {
   for (const char* name :
        {session, static_cast<const char*>(stored->role_in_database), static_cast<const char*>(stored->role),
         static_cast<const char*>(stored->database), static_cast<const char*>(stored->all)})
     if (!is_blank(name)) return name;
   return server;
-}
-
-VaultNames vault_names(const StoredSettings* stored) {
-  VaultNames names;
-  names.api_url = choose_name(session_vault_api_url(), &stored->vault_api_url, server_vault_api_url());
-  names.cron_secret = choose_name(session_vault_cron_secret(), &stored->vault_cron_secret, server_vault_cron_secret());
-  return names;
 }
 
 const char* role_identifier(Oid role) { return quote_identifier(GetUserNameFromId(role, false)); }
@@ -151,6 +138,20 @@ Oid vault_extension() {
 
 }  // namespace
 
+VaultNames vault_names(const StoredSettings* stored) {
+  VaultNames names;
+  names.api_url = choose_name(session_vault_api_url(), &stored->vault_api_url, server_vault_api_url());
+  names.cron_secret = choose_name(session_vault_cron_secret(), &stored->vault_cron_secret, server_vault_cron_secret());
+  return names;
+}
+
+VaultNames stored_vault_names(const StoredSettings* stored) {
+  VaultNames names;
+  names.api_url = choose_name(nullptr, &stored->vault_api_url, server_vault_api_url());
+  names.cron_secret = choose_name(nullptr, &stored->vault_cron_secret, server_vault_cron_secret());
+  return names;
+}
+
 void complete_from_vault(Oid role, const SessionSettings* session, StoredSettings* stored, VaultValues* vault) {
   memset(vault, 0, sizeof(*vault));
   bool has_url = is_set(&stored->api_url) || !is_blank(command_line_api_url()) ||
@@ -255,7 +256,7 @@ void create_or_update(const char* name, const char* value, const char* descripti
 
 }  // namespace
 
-void store_in_vault(const StoredSettings* names, const char* api_url, const char* cron_secret) {
+void store_in_vault(const VaultNames* names, const char* api_url, const char* cron_secret) {
   Oid extension = vault_extension();
   if (!OidIsValid(extension))
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -264,7 +265,6 @@ void store_in_vault(const StoredSettings* names, const char* api_url, const char
   refuse_foreign_triggers(locked_relation("secrets", extension, RowExclusiveLock), extension);
   need_function("create_secret", extension);
   need_function("update_secret", extension);
-  VaultNames chosen = vault_names(names);
   const char* url = from_utf8(api_url);
   const char* secret = from_utf8(cron_secret);
   MemoryContext context = CurrentMemoryContext;
@@ -273,12 +273,12 @@ void store_in_vault(const StoredSettings* names, const char* api_url, const char
   PG_TRY();
   {
     SPI_connect();
-    create_or_update(chosen.api_url, url, "wee5_cron: where the app is");
-    create_or_update(chosen.cron_secret, secret, "wee5_cron: the bearer secret that the app expects");
+    create_or_update(names->api_url, url, "wee5_cron: where the app is");
+    create_or_update(names->cron_secret, secret, "wee5_cron: the bearer secret that the app expects");
     SPI_finish();
   }
   PG_CATCH();
-  { rethrow_without_values(secret, &chosen, context); }
+  { rethrow_without_values(secret, names, context); }
   PG_END_TRY();
   AtEOXact_GUC(true, nest_level);
 }

@@ -166,6 +166,35 @@ is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.configure('$url/by-o
 like(stored(), qr{/by-operator }, '... and it counts');
 $node->raises('postgres', 'SELECT * FROM wee5_cron.setting_sources()', '42501', '... without looking himself', role => 'operator');
 
+# An operator, who may not read the secret, does not get it sent to an address of his own either: where the secret of some
+# calls is stored elsewhere than their address, and would stay while that is replaced.
+sub evil_address_is_refused {
+    my ($name, $whose, $store) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $before = stored();
+    $node->raises('postgres', "SELECT wee5_cron.configure('http://evil.internal', 'a secret of the operator', '$store')", '42501', $name,
+        role => 'operator', message => qr/secret of calls by $whose is stored elsewhere/, hint => qr/pg_read_all_settings/);
+    return is(stored(), $before, '... and nothing is stored');
+}
+my $theirs = "app.settings.cron_secret = 'a secret of the role'";
+for my $place ('ROLE web', 'ROLE web IN DATABASE postgres') {
+    $node->safe_psql('postgres', "ALTER $place SET $theirs");
+    evil_address_is_refused("a secret that is stored for $place", 'web', 'database');
+    like(said("SELECT wee5_cron.configure('$url', '$canary')"), qr/WARNING.*ALTER $place/, '... a superuser may, and is warned');
+    $node->safe_psql('postgres', "ALTER $place SET app.settings.api_url = '$url/web'");
+    is($node->error_of('postgres', "SELECT wee5_cron.configure('$url', '$canary')", role => 'operator'), undef, '... and who has an address of his own as well does not matter');
+    $node->safe_psql('postgres', "ALTER $place RESET app.settings.cron_secret; ALTER $place RESET app.settings.api_url");
+}
+# With Vault, of which all of it counts more.
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.api_url');
+evil_address_is_refused('a secret of the database, and the address in Vault', 'every role', 'vault');
+$node->safe_psql('postgres', "ALTER DATABASE postgres RESET app.settings.cron_secret; ALTER ROLE ALL SET $theirs");
+evil_address_is_refused('a secret for all, and the address in Vault', 'every role', 'vault');
+$node->safe_psql('postgres', "ALTER ROLE ALL RESET app.settings.cron_secret; ALTER ROLE web SET wee5_cron.vault_cron_secret = 'secret_of_web'");
+evil_address_is_refused("a role's secret by another name in Vault", 'web', 'vault');
+$node->safe_psql('postgres', "ALTER ROLE web RESET wee5_cron.vault_cron_secret; SELECT wee5_cron.configure('$url', '$canary')");
+is($node->error_of('postgres', "SELECT wee5_cron.configure('$url', '$canary')", role => 'operator'), undef, 'without any of it an operator may');
+
 # A function whose owner is not superuser may what that owner may.
 my $configure = "SELECT wee5_cron.configure('$url', '$canary')";
 $node->safe_psql('postgres', 'ALTER FUNCTION wee5_cron.configure(text, text, text) OWNER TO app_owner');

@@ -29,7 +29,17 @@ void complete_from_vault(Oid role, const SessionSettings* session, StoredSetting
 // Reads Vault whatever else is set; `stored` says the names.
 void read_vault(const StoredSettings* stored, VaultValues* vault);
 
+// Names of secrets, in the server's encoding.
+struct VaultNames {
+  const char* api_url;
+  const char* cron_secret;
+};
+
+// As this session has them, and without what it was given explicitly.
+VaultNames vault_names(const StoredSettings* stored);
+VaultNames stored_vault_names(const StoredSettings* stored);
+
 // Creates or updates both secrets, as the current user. Raises 55000 where the extension is not there. UTF-8.
-void store_in_vault(const StoredSettings* names, const char* api_url, const char* cron_secret);
+void store_in_vault(const VaultNames* names, const char* api_url, const char* cron_secret);
 
 }  // namespace wee5::pg
