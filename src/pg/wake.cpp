@@ -32,6 +32,11 @@ void note_changed_table(Datum arg, Oid relation) {
 void at_transaction_end(XactEvent event, void* arg) {
   (void)arg;
   switch (event) {
+    case XACT_EVENT_PRE_COMMIT:
+      // What the last statement made invalid, note_changed_table() would hear of behind XACT_EVENT_COMMIT: where a
+      // transaction is one cron.schedule(), that is all.
+      if (TransactionIdIsValid(GetTopTransactionIdIfAny())) CommandCounterIncrement();
+      return;
     case XACT_EVENT_COMMIT:
       if (wake_wanted)
         registry_wake(MyDatabaseId);

@@ -39,6 +39,10 @@ sub judged_until {
 }
 
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 6 FROM wee5_cron.job_watch'), 'the worker hears of new jobs when they are committed');
+$node->safe_psql('postgres', "SELECT cron.schedule('plain', '0 0 1 1 *', 'SELECT invoke_cron_endpoint(''/plain'')')");
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 7 FROM wee5_cron.job_watch'), '... of one that is all that its transaction does, too');
+$node->safe_psql('postgres', "SELECT cron.unschedule('plain')");
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 6 FROM wee5_cron.job_watch'), '... and of its end');
 
 $clock->set('2026-06-01 10:30:05');
 $receiver->wait_for_requests($_) for qw(/half /not-again /with-choices);
