@@ -69,7 +69,8 @@ COMMENT ON FUNCTION wee5_cron.judge_ticks(wee5_cron.job_watch, text) IS
   'Internal, of watch_jobs(): how many ticks of a job were missed since the last look';
 
 -- What is made up for: the newest of the ticks that were missed, once, as the call of the job's owner, unless more than an
--- hour has passed, a later tick was run already, or the job does more than a plain call.
+-- hour has passed, a later tick was run already, or the job does more than a plain call. An owner who may not call gets no
+-- call this way either: pg_cron lets him write what he likes into a command, and delete the runs that it had.
 CREATE FUNCTION wee5_cron.catch_up(job_name text, command text, owner text, tick timestamptz) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -77,7 +78,12 @@ DECLARE
   call_id bigint;
 BEGIN
   IF job_name IS NULL OR tick < now() - interval '1 hour' OR NOT wee5_cron.is_plain_call(command)
-     OR (SELECT j.catch_up FROM wee5_cron.job j WHERE j.job_name = $1) = 'none' THEN
+     OR (SELECT j.catch_up FROM wee5_cron.job j WHERE j.job_name = $1) = 'none'
+     OR NOT EXISTS (SELECT FROM pg_proc p
+                    WHERE p.proname IN ('invoke_cron_endpoint', 'invoke')
+                      AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
+                      AND has_schema_privilege(owner::name, p.pronamespace, 'USAGE')
+                      AND has_function_privilege(owner::name, p.oid, 'EXECUTE')) THEN
     RETURN;
   END IF;
   call_id := wee5_cron.invoke_for_job($1, wee5_cron.path_of_command(command), owner::name);
