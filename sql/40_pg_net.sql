@@ -61,7 +61,7 @@ COMMENT ON FUNCTION wee5_cron.redact_for(name, text) IS
 -- pg_net stores the bytes of an answer as they came, so its column may hold what is no text in this database and would
 -- break a later dump. Where all of it is text, left() and convert_to() say so; else it is looked at as bytes.
 CREATE FUNCTION wee5_cron.valid_text(value text, max_bytes int) RETURNS text
-  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
   AS $$
 DECLARE
   result text;
@@ -155,7 +155,7 @@ COMMENT ON FUNCTION wee5_cron.bind_cron_runs() IS
 CREATE FUNCTION wee5_cron.record_pg_net_answer(call_id bigint, is_lost boolean, status_code int, media_type text,
                                                content text, has_timed_out boolean, error_msg text,
                                                answer_headers jsonb, may_retry boolean DEFAULT true) RETURNS boolean
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
   AS $$
 DECLARE
   -- More than the secret that might stand across the cut.

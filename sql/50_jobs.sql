@@ -6,9 +6,10 @@ CREATE FUNCTION wee5_cron.library_preloaded() RETURNS boolean
 COMMENT ON FUNCTION wee5_cron.library_preloaded() IS
   'Internal: whether wee5_cron is in shared_preload_libraries. After this call the settings wee5_cron.* can be read';
 
+-- No backslash in these patterns: the session that makes the plan may have standard_conforming_strings off.
 CREATE FUNCTION wee5_cron.calls_us(command text) RETURNS boolean
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT command ~ '(invoke_cron_endpoint|wee5_cron\.(invoke|run))\s*\(' $$;
+  AS $$ SELECT command ~ '(invoke_cron_endpoint|wee5_cron[.](invoke|run))[[:space:]]*[(]' $$;
 COMMENT ON FUNCTION wee5_cron.calls_us(text) IS 'Internal: whether a job with this command makes a call through this extension';
 
 CREATE FUNCTION wee5_cron.path_of_command(command text) RETURNS text
@@ -20,7 +21,7 @@ CREATE FUNCTION wee5_cron.is_plain_call(command text) RETURNS boolean
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT wee5_cron.calls_us(command) AND wee5_cron.path_of_command(command) IS NOT NULL
-       AND command !~ 'wee5_cron\.invoke\s*\(\s*(endpoint_path\s*=>\s*)?''([^'']|'''')*''\s*,'
+       AND command !~ 'wee5_cron[.]invoke[[:space:]]*[(][[:space:]]*(endpoint_path[[:space:]]*=>[[:space:]]*)?''([^'']|'''')*''[[:space:]]*,'
   $$;
 COMMENT ON FUNCTION wee5_cron.is_plain_call(text) IS
   'Internal: whether a job''s command makes a GET of one path, with no choices of its own';
@@ -229,7 +230,7 @@ BEGIN
     DELETE FROM cron.job c
     WHERE c.jobid IN (SELECT j.jobid FROM wee5_cron.job j WHERE j.registered)
       AND c.database = current_database()
-      AND (wee5_cron.calls_us(c.command) OR c.command ~ 'wee5_cron\.harvest\s*\(')
+      AND (wee5_cron.calls_us(c.command) OR c.command ~ 'wee5_cron[.]harvest[[:space:]]*[(]')
   $query$;
   GET DIAGNOSTICS removed = ROW_COUNT;
   DELETE FROM wee5_cron.job j WHERE j.registered;

@@ -51,8 +51,9 @@ void remove_our_cron_jobs(Oid job_table) {
   int result = SPI_execute_with_args(
       "DELETE FROM cron.job WHERE jobid OPERATOR(pg_catalog.=) ANY ($1)"
       " AND database OPERATOR(pg_catalog.=) pg_catalog.current_database()"
-      // One that somebody has made into a job of another kind is no longer ours.
-      " AND command OPERATOR(pg_catalog.~) '(invoke_cron_endpoint|wee5_cron\\.(invoke|run|harvest))\\s*\\('",
+      // One that somebody has made into a job of another kind is no longer ours. No backslashes: the session may have
+      // standard_conforming_strings off.
+      " AND command OPERATOR(pg_catalog.~) '(invoke_cron_endpoint|wee5_cron[.](invoke|run|harvest))[[:space:]]*[(]'",
       1, types, values, nullptr, false, 0);
   if (result != SPI_OK_DELETE)
     elog(ERROR, "could not remove our jobs from cron.job: %s", SPI_result_code_string(result));

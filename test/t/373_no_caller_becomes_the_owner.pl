@@ -146,6 +146,55 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_class WHERE relname = 'there'"), 1, '... and dropped nothing');
 is($node->error_of('postgres', "SELECT wee5_cron.unschedule('$q_name')", role => 'operator'), undef, '... and can be taken away');
 
+# pg_cron lets whoever may use it name a job and write its command as he likes, and delete his runs. That looks like a run
+# that was missed, and is made up for only where the job's owner may call himself.
+$node->safe_psql('postgres', "GRANT USAGE ON SCHEMA cron TO mallory, caller");
+for my $role (qw(mallory caller)) {
+    $node->psql_as($role, 'postgres', "SELECT cron.schedule('missed by $role', to_char(now() - interval '10 min', 'MI') || ' * * * *', '/* invoke_cron_endpoint( */ SELECT ''/missed-by-$role''')");
+}
+ok($node->poll_query_until('postgres', "SELECT count(*) = 2 FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE j.jobname LIKE 'missed by %'"), 'jobs that look as if they called are watched');
+$node->safe_psql('postgres', <<'SQL');
+UPDATE wee5_cron.job_watch w SET judged_until = now() - interval '20 min' FROM cron.job j WHERE j.jobid = w.jobid AND j.jobname LIKE 'missed by %';
+SELECT wee5_cron.watch_jobs();
+SQL
+is($node->safe_psql('postgres', "SELECT string_agg(w.missed_runs::text, ' ') FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE j.jobname LIKE 'missed by %'"), '1 1', '... a run of each is missed');
+is($node->safe_psql('postgres', "SELECT string_agg(endpoint_path || ' ' || requested_by, ', ') FROM wee5_cron.invocation WHERE endpoint_path LIKE '/missed-by-%'"),
+    '/missed-by-caller caller', '... and made up for where its owner may call, and there alone');
+$node->safe_psql('postgres', "DELETE FROM cron.job WHERE jobname LIKE 'missed by %'");
+
+# Settings that any session may choose, and that change what SQL means: the same jobs, calls and answers are seen.
+my $odd = join ' ', map { "SET $_;" } 'client_min_messages = error', 'backslash_quote = on', 'standard_conforming_strings = off', 'quote_all_identifiers = on', "DateStyle = 'SQL, DMY'",
+  'IntervalStyle = sql_standard', 'row_security = off', 'transform_null_equals = on', 'array_nulls = off', "plpgsql.extra_errors = 'none'", 'bytea_output = escape', 'extra_float_digits = -15', "TimeZone = 'Pacific/Kiritimati'";
+my $seen = "SELECT string_agg(concat_ws(' ', job_name, endpoint_path, state, active, schedule), ',' ORDER BY job_name) FROM wee5_cron.job_status";
+my @odd_steps = ("SELECT wee5_cron.schedule('odd', '0 0 1 1 *', '/odd?a=''b''')", "SELECT wee5_cron.pause('odd', 'a note')", "SELECT wee5_cron.resume('odd')",
+    "CALL wee5_cron.run('/odd')", "SELECT wee5_cron.invoke('/odd', 'POST', '{\"a\": 1}', '{\"X-A\": \"b\"}', interval '10 s')", "SELECT wee5_cron.harvest()", 'SELECT wee5_cron.prune()');
+$node->psql_as('operator', 'postgres', $odd_steps[0]);
+my $plainly = $node->psql_as('operator', 'postgres', $seen);
+like($plainly, qr{^odd /odd\?a='b' never_ran t 0 0 1 1 \*$}, 'a job that calls us is seen');
+$node->psql_as('operator', 'postgres', "SELECT wee5_cron.unschedule('odd')");
+for my $step (@odd_steps) {
+    is($node->error_of('postgres', "$odd $step", role => 'operator'), undef, "under odd settings of the session: $step");
+}
+is($node->psql_as('operator', 'postgres', "$odd $seen"), $plainly, '... and it is seen as ever');
+is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT r.valid, ',') FROM (SELECT wee5_cron.valid_text(t, 100) FROM unnest(array[E'a\\\\b', 'c']) t) r (valid)"), 'a\\b,c', 'valid_text() reads backslashes');
+is($node->safe_psql('postgres', "$odd SELECT string_agg(DISTINCT r.valid, ',') FROM (SELECT wee5_cron.valid_text(t, 100) FROM unnest(array[E'a\\\\b', 'c']) t) r (valid)"), 'a\\b,c', '... there, too');
+is($node->error_of('postgres', "$odd SELECT wee5_cron.run_now('odd')", role => 'operator'), undef, '... is run by hand');
+is($node->error_of('postgres', "$odd SELECT wee5_cron.unschedule('odd')", role => 'operator'), undef, '... and taken away');
+# And those that ALTER DATABASE has for the worker: it still sees the jobs, and misses no run.
+$node->safe_psql('postgres', join ' ', map { "ALTER DATABASE postgres SET $_;" } 'standard_conforming_strings = off', 'quote_all_identifiers = on', "plpgsql.extra_errors = 'all'",
+    "plpgsql.variable_conflict = 'use_variable'", "IntervalStyle = 'sql_standard'");
+{
+    local $ENV{PGOPTIONS} = "$looking -c standard_conforming_strings=on -c quote_all_identifiers=off -c plpgsql.extra_errors=none -c plpgsql.variable_conflict=error -c IntervalStyle=postgres";
+    my $worker = $node->wait_for_worker('postgres');
+    $node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
+    $node->wait_for_worker('postgres', $worker);
+    $node->safe_psql('postgres', "SELECT wee5_cron.schedule('watched', '0 0 1 1 *', '/watched')");
+    ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE j.jobname = 'watched'"), 'a worker under odd settings of its database watches jobs');
+    fields_are($node->finished('postgres', $node->call('postgres', '/odd-worker')), { status => 'succeeded' }, '... and makes calls');
+    is($node->safe_psql('postgres', "SELECT coalesce(last_error, '') FROM wee5_cron.worker WHERE datname = 'postgres'"), '', '... without an error');
+    $node->safe_psql('postgres', join ' ', "SELECT wee5_cron.unschedule('watched');", map { "ALTER DATABASE postgres RESET $_;" } qw(standard_conforming_strings quote_all_identifiers plpgsql.extra_errors plpgsql.variable_conflict IntervalStyle));
+}
+
 # Every setting of ours is out of a caller's reach.
 my @settings = $node->rows('postgres', "SELECT name, context, vartype FROM pg_show_all_settings() WHERE name LIKE 'wee5\\_cron.%' OR name LIKE 'app.settings.%'");
 cmp_ok(scalar @settings, '>=', 12, 'settings of ours are there');
