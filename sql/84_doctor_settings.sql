@@ -157,6 +157,7 @@ DECLARE
   hosts text[];
   wanted text;
   answer record;
+  plain record;
 BEGIN
   SELECT array_agg(DISTINCT s.host) INTO hosts FROM wee5_cron.doctor_api_urls() s WHERE s.host IS NOT NULL;
   IF hosts IS NULL THEN
@@ -166,7 +167,16 @@ BEGIN
   FOREACH wanted IN ARRAY hosts LOOP
     answer := wee5_cron.resolve_host(
       wanted, greatest(100, least(2000, extract(epoch FROM deadline - clock_timestamp()) * 1000))::int);
-    IF answer.address IS NOT NULL THEN
+    -- Plain http is for private names; what they lead to is for the network's own DNS to say, and worth a word.
+    SELECT s.source, s.role, s.rest INTO plain FROM wee5_cron.doctor_api_urls() s
+    WHERE s.host = wanted AND s.scheme = 'http' AND s.private_host AND answer.address IS NOT NULL LIMIT 1;
+    IF FOUND AND NOT (wee5_cron.api_url_parts(
+         format(CASE WHEN answer.address LIKE '%:%' THEN 'http://[%s]' ELSE 'http://%s' END, answer.address))).private_host THEN
+      RETURN NEXT ('api_url_resolves', 'warning',
+                   format('%s is %s, a public address: the bearer secret goes there in clear text', wanted, answer.address),
+                   wee5_cron.doctor_set(plain.source, plain.role, 'app.settings.api_url', 'https://' || plain.rest)
+                   || E'\n-- or, where only private networks lead there, leave it as it is')::wee5_cron.finding;
+    ELSIF answer.address IS NOT NULL THEN
       RETURN NEXT ('api_url_resolves', 'ok', format('%s is %s', wanted, answer.address), NULL)::wee5_cron.finding;
     ELSIF answer.error LIKE 'not looked up%' THEN
       RETURN NEXT ('api_url_resolves', 'ok', format('%s is %s', wanted, answer.error), NULL)::wee5_cron.finding;

@@ -15,6 +15,9 @@ namespace {
 // be closed by the app just while the next request travels: libcurl would send again, which we forbid, and the call
 // would fail. Old ones are therefore not used again. (libcurl compares whole seconds: up to 3.99 s.)
 constexpr long kMaxIdleSeconds = 3;
+// How long libcurl keeps an address, instead of a minute. An app that moves is found again by the first retry of a call
+// (after 8 s at the least), which would go to the old address otherwise.
+constexpr long kAddressSeconds = 5;
 // How long libcurl keeps the CA store of the multi handle. A bundle that was renewed is read after that.
 constexpr long kCaCacheSeconds = 600;
 
@@ -74,6 +77,7 @@ void Transfer::set_fixed_options() {
   WEE5_SET_OPTION(easy, CURLOPT_CAPATH, static_cast<char*>(nullptr));
   WEE5_SET_OPTION(easy, CURLOPT_CA_CACHE_TIMEOUT, kCaCacheSeconds);
 
+  WEE5_SET_OPTION(easy, CURLOPT_DNS_CACHE_TIMEOUT, kAddressSeconds);
   WEE5_SET_OPTION(easy, CURLOPT_MAXAGE_CONN, kMaxIdleSeconds);
   WEE5_SET_OPTION(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   // Without it, removing a transfer joins its resolver thread: one stuck DNS lookup froze the whole loop for seconds.

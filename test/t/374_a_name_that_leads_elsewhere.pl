@@ -1,0 +1,93 @@
+# DNS answers that change between two calls. Over https the name has to be proved at the new address, and whoever cannot
+# hears nothing; an app that has moved is found by the first retry. On plain http, which is for private names, DNS is
+# trusted, and the doctor warns of one that leads to a public address.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+use Wee5Cron::Doctor;
+use Wee5Cron::MovingNames;
+
+my $secret    = 'canary-that-follows-no-stranger';
+my $directory = PostgreSQL::Test::Utils::tempdir();
+
+sub openssl {
+    my @command = @_;
+    my ($out, $err);
+    IPC::Run::run([ 'openssl', @command ], '>', \$out, '2>', \$err) or die "openssl @command: $err";
+    return;
+}
+
+my @new_key = ('-newkey', 'rsa:2048', '-nodes');
+openssl('req', '-x509', @new_key, '-days', 2, '-subj', '/CN=authority', '-keyout', "$directory/ca.key", '-out', "$directory/ca.pem");
+
+# A server with a certificate for that name, by the authority that is trusted.
+sub server_of {
+    my ($name) = @_;
+    my ($request, $cert, $key) = map { "$directory/$name.$_" } qw(csr pem key);
+    openssl('req', @new_key, '-subj', "/CN=$name", '-addext', "subjectAltName=DNS:$name", '-keyout', $key, '-out', $request);
+    openssl('x509', '-req', '-in', $request, '-CA', "$directory/ca.pem", '-CAkey', "$directory/ca.key", '-CAcreateserial',
+        '-days', 2, '-copy_extensions', 'copyall', '-out', $cert);
+    return Wee5Cron::Receiver->start(secret => $secret, tls => { cert => $cert, key => $key });
+}
+
+my $app      = server_of('app.example.test');
+my $stranger = server_of('stranger.example.test');
+my $plain    = Wee5Cron::Receiver->start(secret => $secret);
+my $moved    = Wee5Cron::Receiver->start(secret => $secret);
+my $names    = Wee5Cron::MovingNames->new;
+my $node     = Wee5Cron::Node->new_configured('main');
+$names->lead('app.example.test', '127.0.0.1', $app->port);
+$names->start($node);
+$node->install('postgres', api_url => 'https://app.example.test', secret => $secret);
+$node->set_server('wee5_cron.ca_file', "$directory/ca.pem");
+$node->no_retries('postgres', '/call');
+
+# The worker starts anew, and knows no address and has no connection: what it would forget by itself within seconds.
+sub call_of_a_new_worker {
+    my ($path) = @_;
+    my $worker = $node->wait_for_worker('postgres');
+    $node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
+    $node->wait_for_worker('postgres', $worker);
+    return $node->finished('postgres', $node->call('postgres', $path));
+}
+
+# https
+my $fine = { status => 'succeeded', http_status => 200 };
+fields_are(call_of_a_new_worker('/call'), $fine, 'the app at its name is called');
+$names->lead('app.example.test', '127.0.0.1', $stranger->port);
+fields_are(call_of_a_new_worker('/call'), { status => 'failed', reason => 'tls', http_status => undef, error => qr/app\.example\.test/ },
+    'the name leads to a server of another name: refused');
+$names->lead('app.example.test', '127.0.0.1', $plain->port);
+fields_are(call_of_a_new_worker('/call'), { status => 'failed', reason => 'tls', http_status => undef },
+    '... to one that speaks no TLS: refused, too');
+is(scalar(my @heard = ($stranger->requests, $plain->requests)), 0, '... and neither heard anything');
+$names->lead('app.example.test', '127.0.0.1', $app->port);
+fields_are(call_of_a_new_worker('/call'), $fine, 'back at the app, calls go on');
+is(join(' ', map { $_->{bearer} } $app->requests), 'match match', '... which has heard all that was said');
+
+# An app that moves while the worker runs: the old address refuses, and the first retry asks for a new one.
+my $worker = $node->wait_for_worker('postgres');
+$node->configure('postgres', api_url => 'http://app.internal');
+$names->lead('app.internal', '127.0.0.1', $plain->port);
+fields_are($node->finished('postgres', $node->call('postgres', '/plain')), $fine, 'plain http to a private name');
+$plain->close_port;
+$node->policy('postgres', '/moves', max_attempts => 2, retry_delays => '{8s}');
+my $id = $node->call('postgres', '/moves');
+ok($node->poll_query_until('postgres', "SELECT status = 'retrying' FROM wee5_cron.invocation WHERE id = $id"), 'an app is not where it was');
+$names->lead('app.internal', '127.0.0.1', $moved->port);
+fields_are($node->finished('postgres', $id), { %$fine, attempts => 2 }, '... and found where it has moved to by the first retry');
+is(join(' ', map { $_->{bearer} } $moved->requests), 'match', '... with the secret: on plain http DNS is trusted');
+is($node->worker_pid('postgres'), $worker, '... by one and the same worker');
+
+# What the doctor says of plain http to where DNS should not lead.
+my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
+$doctor->green('api_url_resolves', 'a private name at a private address', qr/app\.internal is 127\.0\.0\.1/);
+for my $public ('203.0.113.7', '2001:db8::7') {
+    $names->lead('app.internal', $public, $moved->port);
+    like($doctor->red('api_url_resolves', 'warning', qr/app\.internal is \Q$public\E, a public address.*clear text/, "a private name at $public"),
+        qr{SET app\.settings\.api_url = 'https://app\.internal';}, '... with the statement that ends it');
+}
+$node->configure('postgres', api_url => 'https://app.internal');
+$doctor->green('api_url_resolves', 'https may lead anywhere', qr/app\.internal is 2001:db8::7/);
+$node->log_is_sane;
+done_testing();
