@@ -155,12 +155,15 @@ WEE5_SQL_FUNCTION(wee5_cron_redact_for) {
   // A secret of one byte may become nine.
   TextBuffer texts = make_text_buffer(9 * strlen(value) + 1024);
   const char* redacted = value;
+  const char* command_line = command_line_cron_secret();
   CppFailure failure;
   if (!run_cpp(&failure, [&] {
         std::string text(value);
         const StoredValue& stored = secrets.stored;
         for (const char* held :
-             {stored.role_in_database, stored.role, stored.database, stored.all, secrets.vault.cron_secret}) {
+             {static_cast<const char*>(stored.role_in_database), static_cast<const char*>(stored.role),
+              static_cast<const char*>(stored.database), static_cast<const char*>(stored.all), command_line,
+              static_cast<const char*>(secrets.vault.cron_secret)}) {
           core::SettingCandidates candidate;
           candidate.all = view_or_empty(held);
           std::string secret = core::choose_setting(candidate).value;

@@ -85,4 +85,13 @@ my $log = substr slurp_file($node->logfile), $log_before;
 like($log, qr/invoke_cron_endpoint/, 'the log is loud');
 holds_no_secret($log, "the server's log");
 
+# A secret that the server was started with is known to what strikes it out of pg_net's answers as well.
+my $on_command_line = 'canary-of-the-command-line';
+PostgreSQL::Test::Utils::system_or_bail('pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile, '-o', "-c app.settings.cron_secret=$on_command_line", 'start');
+$node->_update_pid(1);
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_secret');
+is($node->safe_psql('postgres', "SELECT wee5_cron.redact_for('postgres', 'it is $on_command_line, they say')"), 'it is [secret], they say',
+    'the secret of the command line is struck out');
+$node->stop;
+
 done_testing();
