@@ -11,6 +11,7 @@
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/endpoint.h"
 #include "wee5_cron/pg/guc.h"
+#include "wee5_cron/pg/quiet_statements.h"
 #include "wee5_cron/pg/stored_settings.h"
 #include "wee5_cron/pg/vault.h"
 #include "wee5_cron/pg/worker_registry.h"
@@ -173,6 +174,13 @@ WEE5_SQL_FUNCTION(wee5_cron_redact_for) {
       }))
     raise(&failure);
   PG_RETURN_TEXT_P(cstring_to_text(from_utf8(redacted)));
+}
+
+// wee5_cron.silence_auto_explain() -> void: until the function ends that calls it
+WEE5_SQL_FUNCTION(wee5_cron_silence_auto_explain) {
+  (void)fcinfo;
+  silence_auto_explain();
+  PG_RETURN_VOID();
 }
 
 // wee5_cron.library_preloaded() -> boolean
