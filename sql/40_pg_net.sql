@@ -59,11 +59,11 @@ COMMENT ON FUNCTION wee5_cron.redact_for(name, text) IS
   'Internal, of harvest(): text from the network without the secret that this role''s calls carry';
 
 -- Without a SET of its own: what it sets is put back when the function ends that calls it.
-CREATE FUNCTION wee5_cron.silence_auto_explain() RETURNS void
+CREATE FUNCTION wee5_cron.silence_statements() RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'wee5_cron_silence_auto_explain';
-COMMENT ON FUNCTION wee5_cron.silence_auto_explain() IS
-  'Internal, of harvest(): from PostgreSQL 16 on auto_explain writes parameters of nested statements, answers as they came among them';
+  AS 'MODULE_PATHNAME', 'wee5_cron_silence_statements';
+COMMENT ON FUNCTION wee5_cron.silence_statements() IS
+  'Internal, of harvest(): answers as they came would be in the plans that auto_explain and debug_print_plan show';
 
 -- pg_net stores the bytes of an answer as they came, so its column may hold what is no text in this database and would
 -- break a later dump. Where all of it is text, left() and convert_to() say so; else it is looked at as bytes.
@@ -177,7 +177,7 @@ DECLARE
   begun_at timestamptz;
   next_at timestamptz;
 BEGIN
-  PERFORM wee5_cron.silence_auto_explain();
+  PERFORM wee5_cron.silence_statements();
   SELECT * INTO call FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL;
   IF NOT FOUND THEN
     RETURN false;

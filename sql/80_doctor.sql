@@ -106,9 +106,10 @@ COMMENT ON FUNCTION wee5_cron.doctor_redact(text) IS 'Internal, of doctor(): tex
 
 CREATE FUNCTION wee5_cron.doctor() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  -- Who locks a table for long is not waited for; nothing here is worth being compiled; and the backslashes of patterns
-  -- mean what they say.
+  -- Who locks a table for long is not waited for; nothing here is worth being compiled; the backslashes of patterns mean
+  -- what they say; and no plan shows whoever asks what is struck out of texts before they are told.
   SET lock_timeout = '250ms' SET jit = off SET standard_conforming_strings = on
+  SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
   AS $$
 DECLARE
   topic record;

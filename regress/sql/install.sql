@@ -46,7 +46,7 @@ WHERE e.extname = 'wee5_cron' ORDER BY c.relname;
 SELECT p.oid::regprocedure
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_proc p ON p.oid = d.objid
 WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'wee5_cron'
-  AND (p.prokind <> 'p' AND p.proname <> 'silence_auto_explain'
+  AND (p.prokind <> 'p' AND p.proname <> 'silence_statements'
        AND (p.proconfig IS NULL OR NOT p.proconfig @> '{"search_path=pg_catalog, pg_temp"}')
        OR obj_description(p.oid, 'pg_proc') IS NULL);
 

@@ -176,10 +176,10 @@ WEE5_SQL_FUNCTION(wee5_cron_redact_for) {
   PG_RETURN_TEXT_P(cstring_to_text(from_utf8(redacted)));
 }
 
-// wee5_cron.silence_auto_explain() -> void: until the function ends that calls it
-WEE5_SQL_FUNCTION(wee5_cron_silence_auto_explain) {
+// wee5_cron.silence_statements() -> void: until the function ends that calls it
+WEE5_SQL_FUNCTION(wee5_cron_silence_statements) {
   (void)fcinfo;
-  silence_auto_explain();
+  silence_statements();
   PG_RETURN_VOID();
 }
 

@@ -168,7 +168,7 @@ int64 enqueue_with_pg_net(const PgNetRequest* request) {
                      request->body};
   // The bearer is among the values.
   int nest_level = NewGUCNestLevel();
-  silence_auto_explain();
+  silence_statements();
   SPI_connect();
   int result = SPI_execute_with_args(statement, has_body ? 4 : 3, types, values, nullptr, false, 1);
   bool is_null = true;

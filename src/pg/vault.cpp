@@ -269,7 +269,7 @@ void store_in_vault(const VaultNames* names, const char* api_url, const char* cr
   const char* secret = from_utf8(cron_secret);
   MemoryContext context = CurrentMemoryContext;
   int nest_level = NewGUCNestLevel();
-  silence_auto_explain();
+  silence_statements();
   PG_TRY();
   {
     SPI_connect();

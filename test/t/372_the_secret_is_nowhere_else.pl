@@ -13,6 +13,8 @@ my $core     = 'canaryInTheCoalMine4711';
 my $receiver = Wee5Cron::Receiver->start(secret => $canary);
 # The bytes of base64 that do not depend on what follows.
 my @forms = ($core, encode_base64(substr($canary, 0, 21), ''), unpack('H*', $core));
+my $as_plans_are_printed = join '\s+', unpack 'C*', $core;
+$as_plans_are_printed = qr/($as_plans_are_printed)/;
 
 # Each place, with the text or bytes of it that hold the secret.
 my $label = '';
@@ -20,6 +22,7 @@ sub holds_no_secret {
     my ($text, $where) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my @found = grep { index($text, $_) >= 0 } @forms;
+    push @found, $1 if $text =~ $as_plans_are_printed;
     my $good  = ok(length($text) && !@found, "$label: not in $where");
     unless ($good) {
         diag(@found ? "found as $found[0]" : 'nothing to look at');
@@ -103,6 +106,18 @@ sub hunt {
     }
     holds_no_secret("@errors", 'errors and their contexts');
 
+    # Any role may have plans shown to itself, and those of nested statements as well.
+    $node->safe_psql('postgres', "CREATE ROLE curious LOGIN; SELECT wee5_cron.grant_to('curious', 'operate')");
+    my $curious = join ' ', map { "SET $_;" } 'client_min_messages = log', map { "debug_print_$_ = on" } qw(parse rewritten plan);
+    for my $statement ("SELECT invoke_cron_endpoint('/status/200')", "SELECT wee5_cron.invoke('/status/200', 'POST', '{\"a\": 1}')", "SELECT wee5_cron.retry(1)",
+        'SELECT wee5_cron.harvest()', 'SELECT count(*) FROM wee5_cron.doctor()', 'SELECT count(*) FROM wee5_cron.job_status') {
+        my (undef, undef, $shown) = $node->psql('postgres', "$curious $statement", extra_params => [ '-U', 'curious' ]);
+        like($shown, qr/PLANNEDSTMT/, "$label: plans are shown to who runs $statement");
+        unlike($shown, qr/ERROR/, '... which is run');
+        holds_no_secret($shown, 'them');
+    }
+    $node->wait_until_all_finished('postgres');
+
     # A crash while one hangs, then a restart.
     $node->call('postgres', '/hang');
     $receiver->wait_for_requests('/hang', $pg_net ? 2 : 1);
@@ -149,8 +164,13 @@ SQL
     like($log, qr/temporary file: path/, "$label: ... and temporary files were written");
     # Answers as they came would be among the parameters, which auto_explain writes from PostgreSQL 16 on.
     unlike($log, qr/Query Text: [^\n]*(?:convert_to\(result|jsonb_each_text\(CASE)/, "$label: ... but no statement that books an answer");
-    # pg_net's worker writes an answer into its table as it came, by a statement that auto_explain shows.
-    $log = join "\n", grep { !/net\._http_response\(id/ } split /\n(?!\t)/, $log if $pg_net;
+    # pg_net's worker writes an answer into its table as it came, by a statement whose plan is shown.
+    if ($pg_net) {
+        my $of = qr/^\S+ \S+ \S+ \[(\d+)\]/;
+        my @lines = split /\n(?!\t)/, $log;
+        my %pg_nets = map { /net\._http_response\(id/ && /$of/ ? ($1 => 1) : () } @lines;
+        $log = join "\n", grep { !(/$of/ && $pg_nets{$1}) } @lines;
+    }
     holds_no_secret($log, "the server's log");
     # Every other file: only the catalog that ALTER DATABASE wrote has it, and what pg_net keeps.
     my @with;
