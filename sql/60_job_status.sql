@@ -146,7 +146,8 @@ BEGIN
     p50_24h := seen.p50;
     p95_24h := seen.p95;
     missed_runs := CASE WHEN job.jobid IS NOT NULL THEN coalesce(watched.missed_runs, 0) END;
-    last_error := seen.error;
+    -- pg_cron's messages quote what a job's command says.
+    last_error := CASE WHEN seen.error IS NOT NULL THEN wee5_cron.doctor_redact(seen.error) END;
     state := CASE WHEN NOT job.active THEN 'paused'
                   WHEN seen.success_at IS NULL AND seen.failures = 0 THEN 'never_ran'
                   WHEN watched.last_missed > greatest(job.last_start, seen.requested_at) THEN 'late'

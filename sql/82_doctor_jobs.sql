@@ -228,7 +228,7 @@ BEGIN
     RETURN NEXT ('secret_in_jobs', 'error',
                  format('a bearer secret stands in the command of job "%s", and so in pg_cron''s history and the '
                         'server''s log', job.name),
-                 CASE WHEN job.path LIKE '/%' THEN
+                 CASE WHEN job.path LIKE '/%' AND wee5_cron.doctor_redact(job.path) = job.path THEN
                    format('SELECT cron.alter_job(%s, command => %L);', job.jobid,
                           format('SELECT %I.invoke_cron_endpoint(%L)', wee5_cron.call_schema(), job.path))
                  ELSE

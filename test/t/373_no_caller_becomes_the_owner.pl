@@ -219,6 +219,17 @@ for my $role (qw(caller reader operator mallory)) {
 }
 is($node->psql_as('inspector', 'postgres', $_), $secret, "pg_read_all_settings: $_") for @looks;
 
+# Nor in pg_cron's message about a run of a command that has it, which a reader sees of other people's jobs, too.
+$node->safe_psql('postgres', <<SQL);
+SELECT cron.schedule('telling', '0 0 1 1 *', \$\$SELECT wee5_cron.invoke('//$secret')\$\$);
+INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, command, status, return_message, start_time, end_time)
+SELECT jobid, 4711, 4711, database, username, command, 'failed', 'ERROR:  invalid endpoint path "//$secret"', now(), now() FROM cron.job WHERE jobname = 'telling';
+SQL
+is($node->psql_as('reader', 'postgres', "SELECT state || ': ' || last_error FROM wee5_cron.job_status WHERE job_name = 'telling'"),
+    'failing: ERROR:  invalid endpoint path "//[secret]"', 'a reader sees what went wrong, and not the secret in it');
+unlike($node->psql_as('reader', 'postgres', "SELECT d FROM wee5_cron.doctor() d"), qr/\Q$secret/, '... nor from the doctor');
+$node->safe_psql('postgres', "DELETE FROM cron.job WHERE jobname = 'telling'; DELETE FROM cron.job_run_details WHERE runid = 4711");
+
 # Schemas that a stranger named like other extensions'.
 $node->safe_psql('postgres', 'CREATE DATABASE planted');
 set_traps('planted');
