@@ -71,6 +71,8 @@ CREATE FUNCTION wee5_cron.job_status_rows(
     OUT missed_runs bigint, OUT last_error text, OUT state text)
   RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  -- pg_cron's messages as they came are in the plans.
+  SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
   AS $$
 #variable_conflict use_column
 DECLARE

@@ -13,8 +13,7 @@ my $core     = 'canaryInTheCoalMine4711';
 my $receiver = Wee5Cron::Receiver->start(secret => $canary);
 # The bytes of base64 that do not depend on what follows.
 my @forms = ($core, encode_base64(substr($canary, 0, 21), ''), unpack('H*', $core));
-my $as_plans_are_printed = join '\s+', unpack 'C*', $core;
-$as_plans_are_printed = qr/($as_plans_are_printed)/;
+my $as_plans_are_printed = join '', unpack 'C*', $core;  # whose lines are broken anywhere
 
 # Each place, with the text or bytes of it that hold the secret.
 my $label = '';
@@ -22,7 +21,7 @@ sub holds_no_secret {
     my ($text, $where) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my @found = grep { index($text, $_) >= 0 } @forms;
-    push @found, $1 if $text =~ $as_plans_are_printed;
+    push @found, $as_plans_are_printed if index($text =~ s/\s//gr, $as_plans_are_printed) >= 0;
     my $good  = ok(length($text) && !@found, "$label: not in $where");
     unless ($good) {
         diag(@found ? "found as $found[0]" : 'nothing to look at');

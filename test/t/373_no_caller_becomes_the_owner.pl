@@ -228,6 +228,12 @@ SQL
 is($node->psql_as('reader', 'postgres', "SELECT state || ': ' || last_error FROM wee5_cron.job_status WHERE job_name = 'telling'"),
     'failing: ERROR:  invalid endpoint path "//[secret]"', 'a reader sees what went wrong, and not the secret in it');
 unlike($node->psql_as('reader', 'postgres', "SELECT d FROM wee5_cron.doctor() d"), qr/\Q$secret/, '... nor from the doctor');
+my $as_plans_are_printed = join '', unpack 'C*', $secret;  # whose lines are broken anywhere
+for my $look ('job_status', 'doctor()') {
+    my (undef, undef, $plans) = $node->psql('postgres', "SET client_min_messages = log; SET debug_print_plan = on; SELECT count(*) FROM wee5_cron.$look", extra_params => [ '-U', 'reader' ]);
+    like($plans, qr/PLANNEDSTMT/, "who looks at $look may have plans shown");
+    unlike($plans =~ s/\s//gr, qr/\Q$secret\E|$as_plans_are_printed/, '... which do not have it either');
+}
 $node->safe_psql('postgres', "DELETE FROM cron.job WHERE jobname = 'telling'; DELETE FROM cron.job_run_details WHERE runid = 4711");
 
 # Schemas that a stranger named like other extensions'.
