@@ -69,8 +69,7 @@ COMMENT ON FUNCTION wee5_cron.judge_ticks(wee5_cron.job_watch, text) IS
   'Internal, of watch_jobs(): how many ticks of a job were missed since the last look';
 
 -- What is made up for: the newest of the ticks that were missed, once, as the call of the job's owner, unless more than an
--- hour has passed, a later tick was run already, or the job does more than a plain call. An owner who may not call gets no
--- call this way either: pg_cron lets him write what he likes into a command, and delete the runs that it had.
+-- hour has passed, a later tick was run already, or the job does more than a plain call.
 CREATE FUNCTION wee5_cron.catch_up(job_name text, command text, owner text, tick timestamptz) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -78,12 +77,7 @@ DECLARE
   call_id bigint;
 BEGIN
   IF job_name IS NULL OR tick < now() - interval '1 hour' OR NOT wee5_cron.is_plain_call(command)
-     OR (SELECT j.catch_up FROM wee5_cron.job j WHERE j.job_name = $1) = 'none'
-     OR NOT EXISTS (SELECT FROM pg_proc p
-                    WHERE p.proname IN ('invoke_cron_endpoint', 'invoke')
-                      AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
-                      AND has_schema_privilege(owner::name, p.pronamespace, 'USAGE')
-                      AND has_function_privilege(owner::name, p.oid, 'EXECUTE')) THEN
+     OR (SELECT j.catch_up FROM wee5_cron.job j WHERE j.job_name = $1) = 'none' THEN
     RETURN;
   END IF;
   call_id := wee5_cron.invoke_for_job($1, wee5_cron.path_of_command(command), owner::name);
@@ -96,6 +90,18 @@ $$;
 COMMENT ON FUNCTION wee5_cron.catch_up(text, text, text, timestamptz) IS
   'Internal, of watch_jobs(): makes the call of a run that was missed';
 
+CREATE FUNCTION wee5_cron.may_call(role name) RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT EXISTS (
+      SELECT FROM pg_roles r
+      JOIN pg_proc p ON p.proname IN ('invoke_cron_endpoint', 'invoke') AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
+      WHERE r.rolname = role AND has_schema_privilege(r.oid, p.pronamespace, 'USAGE') AND has_function_privilege(r.oid, p.oid, 'EXECUTE'))
+  $$;
+COMMENT ON FUNCTION wee5_cron.may_call(name) IS 'Internal, of watch_jobs(): whether a role may make calls';
+
+-- Jobs of who may not call are not watched: pg_cron lets whoever may use it write what he likes into a command, and delete
+-- the runs that it had. Making up for those would be a call, and an alert, of his.
 -- Called by the worker: at its start, when a job''s time and grace are over, and when the jobs have changed.
 CREATE FUNCTION wee5_cron.watch_jobs() RETURNS timestamptz
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -113,7 +119,8 @@ BEGIN
   END IF;
   FOR job IN EXECUTE $query$
     SELECT j.jobid, j.jobname::text AS job_name, j.schedule, j.active, j.username, j.command FROM cron.job j
-    WHERE j.database = current_database() AND wee5_cron.calls_us(j.command) ORDER BY j.jobid
+    WHERE j.database = current_database() AND wee5_cron.calls_us(j.command) AND wee5_cron.may_call(j.username::name)
+    ORDER BY j.jobid
   $query$ LOOP
     SELECT * INTO watched FROM wee5_cron.job_watch w WHERE w.jobid = job.jobid FOR UPDATE;
     IF NOT FOUND OR NOT watched.active OR NOT job.active OR watched.schedule <> job.schedule THEN
@@ -139,7 +146,8 @@ BEGIN
       PERFORM wee5_cron.catch_up(job.job_name, job.command, job.username, judged.last_missed);
     END IF;
   END LOOP;
-  EXECUTE 'DELETE FROM wee5_cron.job_watch w WHERE NOT EXISTS (SELECT FROM cron.job j WHERE j.jobid = w.jobid)';
+  EXECUTE 'DELETE FROM wee5_cron.job_watch w WHERE NOT EXISTS ('
+          'SELECT FROM cron.job j WHERE j.jobid = w.jobid AND wee5_cron.may_call(j.username::name))';
   RETURN look_again;
 END
 $$;

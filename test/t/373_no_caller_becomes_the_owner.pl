@@ -147,19 +147,26 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM pg_class WHERE relname = '
 is($node->error_of('postgres', "SELECT wee5_cron.unschedule('$q_name')", role => 'operator'), undef, '... and can be taken away');
 
 # pg_cron lets whoever may use it name a job and write its command as he likes, and delete his runs. That looks like a run
-# that was missed, and is made up for only where the job's owner may call himself.
+# that was missed, which matters only where the job's owner may call himself.
 $node->safe_psql('postgres', "GRANT USAGE ON SCHEMA cron TO mallory, caller");
 for my $role (qw(mallory caller)) {
     $node->psql_as($role, 'postgres', "SELECT cron.schedule('missed by $role', to_char(now() - interval '10 min', 'MI') || ' * * * *', '/* invoke_cron_endpoint( */ SELECT ''/missed-by-$role''')");
 }
-ok($node->poll_query_until('postgres', "SELECT count(*) = 2 FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE j.jobname LIKE 'missed by %'"), 'jobs that look as if they called are watched');
-$node->safe_psql('postgres', <<'SQL');
+my $watched = "SELECT string_agg(j.username || w.missed_runs, ' ' ORDER BY j.username) FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE j.jobname LIKE 'missed by %'";
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE j.jobname LIKE 'missed by %'"), 'a job that looks as if it called is watched');
+my $time_passes = <<'SQL';
 UPDATE wee5_cron.job_watch w SET judged_until = now() - interval '20 min' FROM cron.job j WHERE j.jobid = w.jobid AND j.jobname LIKE 'missed by %';
 SELECT wee5_cron.watch_jobs();
 SQL
-is($node->safe_psql('postgres', "SELECT string_agg(w.missed_runs::text, ' ') FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE j.jobname LIKE 'missed by %'"), '1 1', '... a run of each is missed');
-is($node->safe_psql('postgres', "SELECT string_agg(endpoint_path || ' ' || requested_by, ', ') FROM wee5_cron.invocation WHERE endpoint_path LIKE '/missed-by-%'"),
-    '/missed-by-caller caller', '... and made up for where its owner may call, and there alone');
+$node->safe_psql('postgres', $time_passes);
+is($node->safe_psql('postgres', $watched), 'caller1', '... and its run missed, where its owner may call, and there alone');
+my $made_up = "SELECT string_agg(endpoint_path || ' ' || requested_by, ', ') FROM wee5_cron.invocation WHERE endpoint_path LIKE '/missed-by-%'";
+is($node->safe_psql('postgres', $made_up), '/missed-by-caller caller', '... and made up for');
+is($node->safe_psql('postgres', "SELECT string_agg(name, ' ') FROM wee5_cron.trouble WHERE kind = 'late' AND name LIKE 'missed by %'"), 'missed by caller', '... and told of');
+$node->safe_psql('postgres', "REVOKE ALL ON FUNCTION public.invoke_cron_endpoint(text), wee5_cron.invoke(text, text, jsonb, jsonb, interval) FROM caller; $time_passes");
+is($node->safe_psql('postgres', "SELECT count(*) FROM ($watched) w (missed) WHERE missed IS NOT NULL"), 0, '... until he may no more');
+is($node->safe_psql('postgres', $made_up), '/missed-by-caller caller', '... so that nothing is made up for');
+$node->safe_psql('postgres', "SELECT wee5_cron.grant_to('caller', 'call')");
 $node->safe_psql('postgres', "DELETE FROM cron.job WHERE jobname LIKE 'missed by %'");
 
 # Settings that any session may choose, and that change what SQL means: the same jobs, calls and answers are seen.
