@@ -54,15 +54,15 @@ SKIP: {
     $node->install('postgres', api_url => $receiver->url, secret => $secret, pg_cron => 0);
     $node->safe_psql('postgres', "@profiles");
     my $answered = sub {
-        my ($path) = @_;
-        my $id = $node->call('postgres', $path);
+        my ($path, $role) = @_;
+        my $id = $role ? $node->psql_as($role, 'postgres', "SELECT invoke_cron_endpoint('$path')") : $node->call('postgres', $path);
         $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.pg_net_request b JOIN net._http_response r ON r.id = b.request_id WHERE b.invocation_id = $id")
           or die "pg_net did not answer $path";
         return $id;
     };
 
     # wait_for books its own call where it may write and sees what is new; elsewhere it waits for a harvest.
-    my $id = $answered->('/status/201');
+    my $id = $answered->('/status/201', 'caller');
     for my $mode ('READ ONLY', 'ISOLATION LEVEL REPEATABLE READ', 'ISOLATION LEVEL SERIALIZABLE') {
         is($node->safe_psql('postgres', "BEGIN $mode; SELECT id, status, finished_at IS NULL FROM wee5_cron.wait_for($id, '300 ms'); COMMIT"), "$id|queued|t",
             "BEGIN $mode: wait_for books nothing and ends at its timeout");
