@@ -66,6 +66,11 @@ SELECT wee5_cron.invoke('/a', headers => '{"X A": "1"}');
 \echo :SQLSTATE
 SELECT wee5_cron.invoke('/a', headers => '["X-A"]');
 \echo :SQLSTATE
+-- As large as no server takes them, together; in a policy too.
+SELECT wee5_cron.invoke('/a', headers => jsonb_build_object('X-A', repeat('a', 40000), 'X-B', repeat('b', 40000)));
+\echo :SQLSTATE
+INSERT INTO wee5_cron.endpoint (endpoint_path, headers) VALUES ('/a', jsonb_build_object(repeat('X', 65535), 'yes and no'));
+\echo :SQLSTATE
 SELECT wee5_cron.invoke('/a', timeout => '-1 s');
 \echo :SQLSTATE
 SELECT wee5_cron.invoke('/a', timeout => '0');

@@ -6,6 +6,9 @@ namespace wee5::pg {
 
 namespace {
 
+// Of names and values. Servers take 8 to 16 kB, all of a request's together; and the worker holds those of many calls.
+constexpr int kMostBytes = 65'536;
+
 char* text_of(const JsonbValue* value, bool stored) {
   char* text = pnstrdup(value->val.string.val, static_cast<Size>(value->val.string.len));
   return stored ? to_utf8_lossy(text) : to_utf8(text);
@@ -44,8 +47,16 @@ void read_headers(Jsonb* jsonb, HeaderList* headers, bool stored) {
   JsonbIterator* iterator = JsonbIteratorInit(&jsonb->root);
   JsonbValue value;
   char* name = nullptr;
+  int64 bytes = 0;
   for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true); token != WJB_DONE;
        token = JsonbIteratorNext(&iterator, &value, true)) {
+    if (!stored && (token == WJB_KEY || (token == WJB_VALUE && value.type == jbvString))) {
+      bytes += value.val.string.len;
+      if (bytes > kMostBytes)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("the headers have more than %d bytes, which no server takes", kMostBytes),
+                        errhint("Send what is large in the body.")));
+    }
     if (token == WJB_KEY) name = text_of(&value, stored);
     if (token != WJB_VALUE) continue;
     if (value.type != jbvString)
