@@ -221,7 +221,10 @@ for my $switch ("SET ROLE $owner", "SET SESSION AUTHORIZATION $owner") {
 # The secret: whom PostgreSQL lets look at settings, and nobody else.
 my @looks = ('SHOW app.settings.cron_secret', "SELECT current_setting('app.settings.cron_secret')", "SELECT current_setting('app.settings.cron_secret', true)");
 for my $role (qw(caller reader operator mallory)) {
-    $node->raises('postgres', $_, '42501', "$role: $_", role => $role) for @looks;
+    # ... also by way of an object of his own that would keep the value where he reads it.
+    $node->raises('postgres', $_, '42501', "$role: $_", role => $role)
+      for @looks, "ALTER ROLE $role SET app.settings.cron_secret FROM CURRENT",
+      "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql SET app.settings.cron_secret FROM CURRENT AS 'SELECT 1'";
     unlike($node->psql_as($role, 'postgres', 'SELECT s FROM pg_settings s') . $node->psql_as($role, 'postgres', 'SHOW ALL'), qr/\Q$secret/, '... and it is in no list');
 }
 is($node->psql_as('inspector', 'postgres', $_), $secret, "pg_read_all_settings: $_") for @looks;
