@@ -91,6 +91,9 @@ my $planted = $node->safe_psql('postgres', "SELECT count(*) FILTER (WHERE kind =
 my ($functions, $operators) = split /\|/, $planted;
 ok($functions > 1500 && $operators > 500, "there are traps: $functions functions, $operators operators");
 nobody_was_trapped('setting them springs none');
+# What would be run by DDL of others is not for everybody to make.
+$node->psql_as('mallory', 'postgres', q{CREATE FUNCTION trap.event() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM trap.spring('an event'); END $$});
+$node->raises('postgres', 'CREATE EVENT TRIGGER trap ON ddl_command_end EXECUTE FUNCTION trap.event()', '42501', 'an event trigger cannot be set as a trap', role => 'mallory');
 $node->psql('postgres', "SET search_path = trap, pg_catalog; SELECT lower('A'::pg_catalog.text), 1 = 1");
 like(substr(slurp_file($node->logfile), $log_seen), qr/trapped in lower\(text\), run as \Q$owner\E.*trapped in int4eq/s, 'whoever looks for names in the wrong place is trapped');
 $log_seen = -s $node->logfile;
