@@ -256,8 +256,15 @@ BEGIN
     RETURN wee5_cron.invoke_for_job($1, job.endpoint_path);
   END IF;
 
-  SELECT f.jobid, wee5_cron.path_of_command(f.command) AS endpoint_path, wee5_cron.is_plain_call(f.command) AS is_plain
+  SELECT f.jobid, f.username, wee5_cron.path_of_command(f.command) AS endpoint_path,
+         wee5_cron.is_plain_call(f.command) AS is_plain
   INTO job FROM wee5_cron.find_job($1) f;
+  -- Whoever may use pg_cron chooses name and path; whoever runs a job by its name lends it his right to call.
+  IF NOT wee5_cron.may_call(job.username) THEN
+    RAISE EXCEPTION 'job "%" belongs to "%", who may not call', $1, job.username
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = format('If it is to call: SELECT wee5_cron.grant_to(%L, ''call'');', quote_ident(job.username));
+  END IF;
   IF NOT job.is_plain THEN
     -- A plain GET of the path would not be the call that the job makes. Its command is not shown: cron.job hides it
     -- from other users than the job's own.

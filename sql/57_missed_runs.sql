@@ -98,7 +98,7 @@ CREATE FUNCTION wee5_cron.may_call(role name) RETURNS boolean
       JOIN pg_proc p ON p.proname IN ('invoke_cron_endpoint', 'invoke') AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
       WHERE r.rolname = role AND has_schema_privilege(r.oid, p.pronamespace, 'USAGE') AND has_function_privilege(r.oid, p.oid, 'EXECUTE'))
   $$;
-COMMENT ON FUNCTION wee5_cron.may_call(name) IS 'Internal, of watch_jobs(): whether a role may make calls';
+COMMENT ON FUNCTION wee5_cron.may_call(name) IS 'Internal, of watch_jobs() and run_now(): whether a role may make calls';
 
 -- Jobs of who may not call are not watched: pg_cron lets whoever may use it write what he likes into a command, and delete
 -- the runs that it had. Making up for those would be a call, and an alert, of his.

@@ -166,6 +166,7 @@ is($node->safe_psql('postgres', $watched), 'caller1', '... and its run missed, w
 my $made_up = "SELECT string_agg(endpoint_path || ' ' || requested_by, ', ') FROM wee5_cron.invocation WHERE endpoint_path LIKE '/missed-by-%'";
 is($node->safe_psql('postgres', $made_up), '/missed-by-caller caller', '... and made up for');
 is($node->safe_psql('postgres', "SELECT string_agg(name, ' ') FROM wee5_cron.trouble WHERE kind = 'late' AND name LIKE 'missed by %'"), 'missed by caller', '... and told of');
+$node->raises('postgres', "SELECT wee5_cron.run_now('missed by mallory')", '42501', 'nobody lends such a job his own right to call', role => 'operator', hint => qr/grant_to\('mallory', 'call'\)/);
 $node->safe_psql('postgres', "REVOKE ALL ON FUNCTION public.invoke_cron_endpoint(text), wee5_cron.invoke(text, text, jsonb, jsonb, interval) FROM caller; $time_passes");
 is($node->safe_psql('postgres', "SELECT count(*) FROM ($watched) w (missed) WHERE missed IS NOT NULL"), 0, '... until he may no more');
 is($node->safe_psql('postgres', $made_up), '/missed-by-caller caller', '... so that nothing is made up for');
