@@ -26,4 +26,4 @@ CREATE FUNCTION wee5_cron.wait_for(id bigint, timeout interval DEFAULT '1 minute
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_wait_for';
 COMMENT ON FUNCTION wee5_cron.wait_for(bigint, interval) IS
-  'Waits until the call has ended and returns its row; at the timeout the row as it stands. 55000 for a call of the current transaction, which is not sent before that commits; 02000 for an unknown id; 42501 for a call of another login role, unless the ledger may be read';
+  'Waits until the call has ended and returns its row; at the timeout the row as it stands. 55000 for a call of the current transaction, which is not sent before that commits; 02000 for an unknown id. Of a call of another login role headers, body and response_body are NULL, unless the ledger may be read';
