@@ -45,9 +45,8 @@ cluster_create() {
   local directory=$1 data=$1/data
   cluster_bin=$("$pg_config" --bindir)
   (cd "$directory" && as_owner "$cluster_bin/initdb" --pgdata="$data" --username="$owner" --auth=trust --encoding=UTF8 \
-    --locale=C.UTF-8 --no-sync --no-instructions) >"$directory.initdb" 2>&1 ||
-    { cat "$directory.initdb" >&2; rm -f "$directory.initdb"; give_up 'initdb failed'; }
-  rm -f "$directory.initdb"
+    --locale=C.UTF-8 --no-sync --no-instructions) >"$directory/initdb.log" 2>&1 ||
+    { cat "$directory/initdb.log" >&2; give_up 'initdb failed'; }
   as_owner tee "$data/pg_hba.conf" >/dev/null <<-'HBA'
 	local   all             postgres                                peer
 	local   all             all                                     peer
