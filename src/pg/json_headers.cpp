@@ -81,9 +81,6 @@ bool headers_from_stored_jsonb(Jsonb* jsonb, HeaderList* headers) {
 }
 
 Jsonb* jsonb_from_headers(const HeaderList* headers) {
-#if PG_VERSION_NUM >= 190000
-#error "pushJsonbValue has another signature from PostgreSQL 19 on"
-#endif
   JsonbParseState* state = nullptr;
   pushJsonbValue(&state, WJB_BEGIN_OBJECT, nullptr);
   for (int i = 0; i < headers->count; ++i) {

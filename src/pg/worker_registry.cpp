@@ -22,9 +22,7 @@ WorkerSlot* my_slot = nullptr;  // of a worker
 bool extension_was_absent = false;
 
 shmem_startup_hook_type previous_startup_hook = nullptr;
-#if PG_VERSION_NUM >= 150000
-shmem_request_hook_type previous_request_hook = nullptr;
-#endif
+SharedMemoryRequestHook previous_request_hook = nullptr;
 
 int slots_wanted() { return Max(kMinimumSlots, max_worker_processes); }
 
@@ -71,9 +69,7 @@ void init_slot(WorkerSlot* slot) {
 }
 
 void request_memory() {
-#if PG_VERSION_NUM >= 150000
   if (previous_request_hook != nullptr) previous_request_hook();
-#endif
   RequestAddinShmemSpace(registry_bytes());
   RequestNamedLWLockTranche("wee5_cron", 1);
 }
@@ -201,12 +197,7 @@ const char* worker_state_name(WorkerState state) {
 void install_registry() {
   previous_startup_hook = shmem_startup_hook;
   shmem_startup_hook = set_up_memory;
-#if PG_VERSION_NUM >= 150000
-  previous_request_hook = shmem_request_hook;
-  shmem_request_hook = request_memory;
-#else
-  request_memory();
-#endif
+  previous_request_hook = on_shared_memory_request(request_memory);
 }
 
 bool registry_exists() { return registry != nullptr; }

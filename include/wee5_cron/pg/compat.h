@@ -93,7 +93,26 @@ extern "C" {
 #endif
 }
 
+#if PG_VERSION_NUM < 140000 || PG_VERSION_NUM >= 190000
+#error "wee5_cron is made for PostgreSQL 14 to 18; in 19, for one, pushJsonbValue() has another signature"
+#endif
+
 namespace wee5::pg {
+
+// Shared memory is asked for in a hook of its own from 15 on, before that in _PG_init().
+using SharedMemoryRequestHook = void (*)();
+
+// Lets `request` do so, and returns the hook that it has to call first, if any.
+inline SharedMemoryRequestHook on_shared_memory_request(SharedMemoryRequestHook request) {
+#if PG_VERSION_NUM >= 150000
+  SharedMemoryRequestHook previous = shmem_request_hook;
+  shmem_request_hook = request;
+  return previous;
+#else
+  request();
+  return nullptr;
+#endif
+}
 
 // CreateWaitEventSet took a memory context up to 16; from 17 on a resource owner, where NULL means: for the life of
 // the process. Both of ours live that long.
