@@ -92,7 +92,8 @@ BEGIN
                    'operate (and work with jobs and privileges).';
   END IF;
   IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
-    RAISE EXCEPTION 'role % does not exist', role USING ERRCODE = 'undefined_object';
+    RAISE EXCEPTION 'role % does not exist', role
+      USING ERRCODE = 'undefined_object', HINT = 'SELECT rolname FROM pg_roles;';
   END IF;
 
   EXECUTE format('GRANT USAGE ON SCHEMA wee5_cron TO %s', role);

@@ -42,6 +42,10 @@ SELECT invoke_cron_endpoint('/a/../b');
 \echo :SQLSTATE
 SELECT invoke_cron_endpoint('/a/%2e%2E/b');
 \echo :SQLSTATE
+SELECT invoke_cron_endpoint('/..%2fb');
+\echo :SQLSTATE
+SELECT invoke_cron_endpoint('/100%');
+\echo :SQLSTATE
 SELECT invoke_cron_endpoint('/a#b');
 \echo :SQLSTATE
 SELECT invoke_cron_endpoint(E'/a\r\nX-Evil: 1');
@@ -70,6 +74,10 @@ SELECT wee5_cron.invoke('/a', headers => '["X-A"]');
 SELECT wee5_cron.invoke('/a', headers => jsonb_build_object('X-A', repeat('a', 40000), 'X-B', repeat('b', 40000)));
 \echo :SQLSTATE
 INSERT INTO wee5_cron.endpoint (endpoint_path, headers) VALUES ('/a', jsonb_build_object(repeat('X', 65535), 'yes and no'));
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', headers => '{"X-A": 1}');
+\echo :SQLSTATE
+SELECT wee5_cron.invoke('/a', headers => '{"X-Wee5-Cron-Job": "mine"}');
 \echo :SQLSTATE
 SELECT wee5_cron.invoke('/a', timeout => '-1 s');
 \echo :SQLSTATE
@@ -105,7 +113,80 @@ SELECT wee5_cron.wait_for(:id);
 ROLLBACK;
 SELECT wee5_cron.wait_for(NULL);
 \echo :SQLSTATE
+SELECT wee5_cron.wait_for(4711, NULL);
+\echo :SQLSTATE
 SELECT wee5_cron.wait_for(4711);
+\echo :SQLSTATE
+
+-- run(), retry() and cancel().
+CALL wee5_cron.run(NULL);
+\echo :SQLSTATE
+CALL wee5_cron.run('api/cron/poll-activities');
+\echo :SQLSTATE
+BEGIN;
+CALL wee5_cron.run('/it''s');
+\echo :SQLSTATE
+ROLLBACK;
+SELECT wee5_cron.retry(NULL);
+\echo :SQLSTATE
+SELECT wee5_cron.retry(4711);
+\echo :SQLSTATE
+BEGIN;
+SELECT invoke_cron_endpoint('/a') AS id \gset
+SELECT wee5_cron.retry(:id);
+\echo :SQLSTATE
+ROLLBACK;
+SELECT wee5_cron.cancel(NULL);
+\echo :SQLSTATE
+SELECT wee5_cron.cancel(4711);
+\echo :SQLSTATE
+
+-- A secret or an address that only this session has cannot reach the worker.
+BEGIN;
+SET LOCAL app.settings.cron_secret = 'secret of this session';
+SELECT invoke_cron_endpoint('/a');
+\echo :SQLSTATE
+ROLLBACK;
+BEGIN;
+SET LOCAL app.settings.api_url = 'http://127.0.0.1:10';
+SELECT invoke_cron_endpoint('/a');
+\echo :SQLSTATE
+ROLLBACK;
+
+-- configure(); more in the TAP tests, which look at logs as well.
+SELECT wee5_cron.configure(NULL, 'secret of the regression tests');
+\echo :SQLSTATE
+SELECT wee5_cron.configure('https://app.example', ' ');
+\echo :SQLSTATE
+SELECT wee5_cron.configure('http://app.example', 'secret of the regression tests');
+\echo :SQLSTATE
+SELECT wee5_cron.configure('https://app.example', 'secret of the regression tests', 'file');
+\echo :SQLSTATE
+SELECT wee5_cron.configure('https://app.example', 'secret of the regression tests', 'vault');
+\echo :SQLSTATE
+
+-- What works with jobs and with their history, without pg_cron.
+SELECT wee5_cron.register_jobs();
+\echo :SQLSTATE
+SELECT wee5_cron.unregister_jobs();
+\echo :SQLSTATE
+SELECT wee5_cron.schedule('x', '* * * * *', '/x');
+\echo :SQLSTATE
+SELECT wee5_cron.unschedule('x');
+\echo :SQLSTATE
+SELECT wee5_cron.run_now('x');
+\echo :SQLSTATE
+SELECT wee5_cron.pause('x');
+\echo :SQLSTATE
+SELECT wee5_cron.resume('x');
+\echo :SQLSTATE
+SELECT wee5_cron.next_runs('x', 1);
+\echo :SQLSTATE
+SELECT wee5_cron.prune_cron_history('30 days');
+\echo :SQLSTATE
+SELECT wee5_cron.prune_cron_history(NULL);
+\echo :SQLSTATE
+SELECT wee5_cron.prune_cron_history('-1 day');
 \echo :SQLSTATE
 
 -- api_url.

@@ -174,6 +174,18 @@ SELECT wee5_cron.harvest();
 SELECT endpoint_path, status, reason, http_status FROM wee5_cron.invocation ORDER BY id;
 ROLLBACK;
 
+-- What may be made again cannot be, where pg_net has gone meanwhile.
+BEGIN;
+SELECT invoke_cron_endpoint('/again') AS id \gset
+INSERT INTO net._http_response (id, status_code) SELECT request_id, 503 FROM wee5_cron.pg_net_request WHERE invocation_id = :id;
+SELECT wee5_cron.harvest();
+SELECT status, reason, attempts, next_attempt_at > now() AS later FROM wee5_cron.invocation WHERE id = :id;
+DROP EXTENSION pg_net;
+UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = :id;
+SELECT wee5_cron.harvest();
+SELECT status, reason, error, regexp_replace(hint, '\d+\)', 'ID)') AS hint, attempts, next_attempt_at FROM wee5_cron.invocation WHERE id = :id;
+ROLLBACK;
+
 -- Calls of the builtin transport are none of its business.
 BEGIN;
 SET LOCAL wee5_cron.transport = 'builtin';
