@@ -6,7 +6,7 @@ use Wee5Cron::Test;
 use Time::HiRes ();
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
-my $node = Wee5Cron::Node->start_new('main');
+my $node = Wee5Cron::Node->start_new('main', conf => 'max_prepared_transactions = 5');
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 
 for my $how ('fast', 'immediate', 'kill -9') {
@@ -62,6 +62,23 @@ $node->start;
 $node->wait_until_all_finished('postgres');
 my %just = map { $_->{path} => 1 } $receiver->requests(qr{^/just/});
 is(scalar(keys %just), 50, 'calls committed right before a crash are all sent');
+
+# Prepared before a crash, decided after it.
+$node->safe_psql('postgres', "BEGIN; SELECT invoke_cron_endpoint('/prepared/$_'); PREPARE TRANSACTION '$_'") for qw(kept discarded);
+for my $how (qw(immediate fast)) {
+    $node->stop($how);
+    $node->start;
+    # What is sent for this one shows that the worker has looked.
+    is($node->finished('postgres', $node->call('postgres', "/fence/$how"))->{status}, 'succeeded', "$how: calls go on beside prepared transactions");
+    is(scalar(my @early = $receiver->requests(qr{^/prepared/})), 0, '... whose calls wait for their decision');
+}
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'discarded'");
+$node->safe_psql('postgres', "COMMIT PREPARED 'kept'");
+my ($kept) = $receiver->wait_for_requests('/prepared/kept');
+is($kept->{bearer}, 'match', 'COMMIT PREPARED after a crash sends');
+is($node->finished('postgres', $kept->{headers}{'x-wee5-cron-invocation'})->{status}, 'succeeded', '... and the row says so');
+is($node->finished('postgres', $node->call('postgres', '/fence/last'))->{status}, 'succeeded', 'a call after it');
+is(scalar(my @discarded = $receiver->requests('/prepared/discarded')), 0, '... before which ROLLBACK PREPARED has sent nothing');
 
 $node->log_is_sane;
 done_testing();

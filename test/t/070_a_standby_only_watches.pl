@@ -4,7 +4,7 @@ use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
-my $primary = Wee5Cron::Node->new_configured('primary', init => { allows_streaming => 1 });
+my $primary = Wee5Cron::Node->new_configured('primary', conf => 'max_prepared_transactions = 5', init => { allows_streaming => 1 });
 $primary->start;
 $primary->install('postgres', api_url => $receiver->url, secret => 'the secret');
 $primary->backup('base');
@@ -29,6 +29,7 @@ $standby->raises('postgres', "CALL wee5_cron.run('/on-standby')", '25006', 'run(
 
 my $hanging = $primary->block_the_wire('postgres', $receiver);
 my $queued  = $primary->call('postgres', '/queued');
+$primary->safe_psql('postgres', "BEGIN; SELECT invoke_cron_endpoint('/prepared'); PREPARE TRANSACTION 'on the primary'");
 $primary->safe_psql('postgres', 'CHECKPOINT');
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
 
@@ -50,6 +51,10 @@ my %keys = map { $_->{headers}{'idempotency-key'} => 1 } $receiver->requests('/h
 is(scalar(keys %keys), 1, '... with the same idempotency key');
 ok($standby->wait_for_worker('postgres'), 'it has a worker now');
 fields_are($standby->finished('postgres', $standby->call('postgres', '/new')), { status => 'succeeded' }, 'and delivers new calls');
+is(scalar(my @undecided = $receiver->requests('/prepared')), 0, 'a call that was prepared on the primary waits for its decision');
+$standby->safe_psql('postgres', "COMMIT PREPARED 'on the primary'");
+$receiver->wait_for_requests('/prepared');
+pass('... which is made here');
 
 $standby->log_is_sane;
 done_testing();
