@@ -105,6 +105,14 @@ SQL
         "$of a job calls the app with the bearer, bound to its run");
     is($web->{cron_run_id}, $web->{runid}, "$of ... cron_run_id is the run's id");
 
+    # What the app's people look at, word for word.
+    my @seen = $node->rows('postgres', 'select * from cron.job');
+    is(join(' ', sort map { $_->{jobname} } @seen), join(' ', sort 'next_year', map { $_->[0] } @jobs), "$of select * from cron.job");
+    @seen = $node->rows('postgres', 'select * from cron.job_run_details order by start_time desc limit 10');
+    is(scalar(grep { $_->{runid} eq $web->{runid} && $_->{status} eq 'succeeded' } $node->rows('postgres', 'select * from cron.job_run_details')), 1,
+        "$of select * from cron.job_run_details");
+    cmp_ok(scalar(@seen), '>=', 8, "$of ... order by start_time desc limit 10");
+
     # The headers.
     my $row = $run->('via_app');
     fields_are($row, { status => 'succeeded', job_name => 'via_app', at_the_minute => 1, scheduled_at => qr/:00(?:[+.-]|$)/ }, "$of the row of a job");

@@ -58,9 +58,14 @@ is($request->{headers}{'X-Team'}, 'blue', '... and header');
 is(request_of($node->call('postgres', '/post', q{'POST'}))->{body}, '{}', 'a POST without a body sends {}');
 is(request_of($node->call('postgres', '/gone', q{'DELETE'}))->{method}, 'DELETE', 'a DELETE');
 for my $method (qw(PUT PATCH HEAD)) {
-    my $error = $node->error_of('postgres', "SELECT wee5_cron.invoke('/x', '$method')");
-    ok($error && $error->{text} =~ /$method/, "$method, which pg_net does not know, is an error that says so");
+    $node->raises('postgres', "SELECT wee5_cron.invoke('/x', '$method')", '22023', "$method, which pg_net does not know, is an error",
+        message => qr/^pg_net cannot send $method(?: with a body)?$/, hint => qr/wee5_cron\.transport = 'auto'/);
 }
+fields_are(request_of($node->call('postgres', '/gone', q{'DELETE', '{"a": 1}'})), { method => 'DELETE', body => qr/^\{"a": ?1\}$/ }, 'a DELETE with a body');
+
+# What the app's people look at, word for word.
+my @seen = $node->rows('postgres', 'select * from net.http_request_queue order by id desc limit 10');
+is($seen[-1]{url}, 'https://app.example/prefix/api/cron/poll-activities?x=1', 'select * from net.http_request_queue order by id desc limit 10');
 
 # The caller's transaction.
 my $count = 'SELECT (SELECT count(*) FROM net.http_request_queue), (SELECT count(*) FROM wee5_cron.invocation), (SELECT count(*) FROM wee5_cron.pg_net_request)';
