@@ -69,7 +69,9 @@ is_deeply(\@own, ['RESET app.settings.api_url;'], 'an address that only this ses
 
 # https.
 $node->configure('postgres', api_url => 'http://app.example.com:8080/base');
-$doctor->red('api_url_https', 'error', qr/clear text.*refused/, 'http to a public host is refused');
+$doctor->red_then_green('api_url_https', 'error', qr/clear text.*refused/, 'http to a public host is refused');
+$doctor->green('api_url', '... keeps port and prefix', qr{^https://app\.example\.com:8080/base, });
+$node->configure('postgres', api_url => 'http://app.example.com:8080/base');
 $node->set_server('wee5_cron.allow_plain_http', 'on');
 $doctor->red_then_green('api_url_https', 'warning', qr/clear text.*allow_plain_http is on/, 'http to a public host that is allowed');
 $doctor->green('api_url', '... keeps port and prefix', qr{^https://app\.example\.com:8080/base, });

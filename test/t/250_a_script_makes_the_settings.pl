@@ -58,13 +58,36 @@ for my $conforming (qw(on off)) {
     calls_the_app('postgres', "guc, with standard_conforming_strings = $conforming");
 }
 
+# The default, and into Vault, the same: the extension reads what was meant.
+($sql) = generate(\%here, '--allow-localhost');
+for my $conforming (qw(on off)) {
+    $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
+    local $ENV{PGOPTIONS} = "-c standard_conforming_strings=$conforming";
+    $node->safe_psql('postgres', $sql);
+    calls_the_app('postgres', "configure, with standard_conforming_strings = $conforming");
+}
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
+$node->safe_psql('postgres', q{CREATE EXTENSION supabase_vault VERSION 'wee5fixture'});
+($sql) = generate(\%here, '--to', 'vault', '--allow-localhost');
+for my $conforming (qw(on off)) {
+    $node->safe_psql('postgres', 'DELETE FROM vault.secrets');
+    local $ENV{PGOPTIONS} = "-c standard_conforming_strings=$conforming";
+    $node->safe_psql('postgres', $sql) for 1 .. 2;
+    calls_the_app('postgres', "vault, twice, with standard_conforming_strings = $conforming");
+}
+$node->safe_psql('postgres', 'DROP EXTENSION supabase_vault');
+
 # --database, from another one.
 my $name = q{my "app"; $1 :x};
 $node->safe_psql('postgres', q{CREATE DATABASE "my ""app""; $1 :x"});
 $node->safe_psql($name, 'CREATE EXTENSION wee5_cron');
 ($sql) = generate(\%here, '--to', 'guc', '--database', $name, '--allow-localhost');
-$node->safe_psql('postgres', $sql);
-calls_the_app($name, 'guc for another database');
+for my $conforming (qw(on off)) {
+    $node->safe_psql($name, 'ALTER DATABASE "my ""app""; $1 :x" RESET ALL');
+    local $ENV{PGOPTIONS} = "-c standard_conforming_strings=$conforming";
+    $node->safe_psql('postgres', $sql);
+    calls_the_app($name, "guc for another database, with standard_conforming_strings = $conforming");
+}
 
 # Rotation: the app has a new secret, the database gets it by the same line; and the new one is in .env.local.
 my (undef, $note) = generate({ APP_URL => $here{APP_URL} }, '--to', 'guc', '--allow-localhost', '--generate-secret');
