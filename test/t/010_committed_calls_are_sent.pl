@@ -100,7 +100,7 @@ is(arrivals('/kept'), 0, 'PREPARE TRANSACTION does not send');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'discarded'");
 $node->safe_psql('postgres', "COMMIT PREPARED 'kept'");
 $receiver->wait_for_requests('/kept');
-pass('COMMIT PREPARED sends, without another commit to wake the worker');
+pass('COMMIT PREPARED sends');
 fence();
 is(arrivals('/discarded'), 0, 'ROLLBACK PREPARED does not send');
 

@@ -6,7 +6,7 @@ use Wee5Cron::Test;
 plan skip_all => 'no /proc here' unless -r '/proc/self/status';
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
-my $node = Wee5Cron::Node->start_new('main', conf => "autovacuum = off\ncheckpoint_timeout = '1h'");
+my $node = Wee5Cron::Node->start_new('main', conf => "autovacuum = off\ncheckpoint_timeout = '1h'\nmax_prepared_transactions = 5");
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 
 my %pid = map { $_->{backend_type} => $_->{pid} }
@@ -32,19 +32,27 @@ sub asleep_for {
     return !@awake;
 }
 
-for my $work ('nothing', 'a call', 'many calls') {
+for my $work ('nothing', 'a call', 'many calls', 'a call that was prepared') {
     $node->finished('postgres', $node->call('postgres', '/one')) if $work eq 'a call';
     $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/many/' || n)) FROM generate_series(1, 500) n")
       if $work eq 'many calls';
+    $node->safe_psql('postgres', "BEGIN; SELECT invoke_cron_endpoint('/prepared'); PREPARE TRANSACTION 'later'") if $work =~ /prepared/;
     $node->wait_until_all_finished('postgres');
     fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'"),
         { state => 'idle', in_flight => 0, queued => 0 }, "after $work: the worker says idle")
       if $node->poll_query_until('postgres', "SELECT state = 'idle' FROM wee5_cron.worker WHERE datname = 'postgres'");
-    # What follows the work (statistics, say) may take a moment; then there is quiet.
+    # What follows the work may take a moment: statistics, and within a second one more look at the ledger. Then there is
+    # quiet.
     my $rounds = 10;
-    until (asleep_for(0.5) || !$rounds--) { }
+    until (asleep_for(1.5) || !$rounds--) { }
     ok(asleep_for(3), "after $work: no wake-up in three seconds");
 }
+
+# Now nothing but the statement itself can wake it.
+is(scalar(my @early = $receiver->requests('/prepared')), 0, 'a call that was prepared is not sent');
+$node->safe_psql('postgres', "COMMIT PREPARED 'later'");
+$receiver->wait_for_requests('/prepared');
+pass('COMMIT PREPARED wakes the worker out of its sleep');
 
 my $quick = $node->call('postgres', '/after-sleep');
 is($node->finished('postgres', $quick)->{status}, 'succeeded', 'a call after the sleep is sent');
