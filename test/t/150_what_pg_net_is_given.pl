@@ -153,6 +153,13 @@ is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE e
 
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'the ledger holds no secret');
 
+# A crash empties its queue, and with it what binds our calls to it.
+$node->no_retries('postgres', '/crashed');
+$id = $node->call('postgres', '/crashed');
+$node->restart_immediately;
+fields_are($node->finished('postgres', $id), { %common, status => 'failed', reason => 'lost', http_status => undef, hint => qr/\w/ },
+    'a call that was in its queue at a crash is found, and lost');
+
 # auto: the stand-in has no worker, so calls go builtin; and a schema net that somebody else made is not pg_net.
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'auto'");
 $node->configure('postgres', api_url => $receiver->url, secret => 'the secret');
