@@ -145,6 +145,24 @@ for my $status (200, 308, 500) {
         { http_status => $status, status => $status == 200 ? 'succeeded' : 'failed', reason => $status == 200 ? undef : qr/./ });
 }
 
+# Databases that are not in UTF-8: what goes out is, what comes back is kept in theirs.
+for my $encoding (qw(LATIN1 SQL_ASCII)) {
+    local $ENV{PGCLIENTENCODING} = $encoding eq 'LATIN1' ? 'UTF8' : 'SQL_ASCII';
+    my $database = lc $encoding;
+    $node->safe_psql('postgres', "CREATE DATABASE $database ENCODING '$encoding' TEMPLATE template0 LOCALE 'C'");
+    $node->install($database, api_url => $receiver->url, secret => $secret);
+    my $path = "/gr\xc3\xb6\xc3\x9fe-$database/echo?of=\xc3\xbc";
+    my $id   = $node->call($database, $path, qq{method => 'POST', body => '{"who": "Zo\xc3\xab"}', headers => '{"X-Who": "Zo\xc3\xab"}'});
+    my $row  = $node->finished($database, $id);
+    fields_are($row, { status => 'succeeded', url => $receiver->url . "/gr%C3%B6%C3%9Fe-$database/echo?of=%C3%BC", response_body => qr/Zo\x{eb}/ },
+        "$encoding: a path that is not ASCII is encoded as UTF-8; an answer is kept in the database's encoding");
+    is($row->{endpoint_path}, "/gr\xf6\xdfe-$database/echo?of=\xfc", '... and the path as it was given');
+    my ($request) = $receiver->requests(qr{^/gr%C3%B6%C3%9Fe-$database/echo$});
+    is(JSON::PP->new->decode($request->{body})->{who}, "Zo\x{eb}", '... its body is UTF-8');
+    $row = $node->finished($database, $node->call($database, '/binary'));
+    like($row->{response_body}, qr/^a[^\0]*b[^\0]*c$/s, '... bad bytes are replaced');
+}
+
 # Down.
 $receiver->close_port;
 outcome_is('an app that is down', '/down', undef,
