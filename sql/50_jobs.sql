@@ -145,8 +145,8 @@ BEGIN
         AND wee5_cron.belongs_to_extension('pg_proc', to_regprocedure('cron.schedule(text,text,text)'), 'pg_cron') THEN
     EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO jobid USING $1, $2, $3;
   ELSE
-    RAISE EXCEPTION 'this version of pg_cron cannot make a job for another user'
-      USING ERRCODE = 'feature_not_supported';
+    RAISE EXCEPTION 'pg_cron in this database is older than its cron.schedule_in_database(), which makes a job for a user'
+      USING ERRCODE = 'feature_not_supported', HINT = 'ALTER EXTENSION pg_cron UPDATE;';
   END IF;
   RETURN jobid;
 END

@@ -121,6 +121,20 @@ SELECT jobname FROM cron.job ORDER BY jobid;
 
 DELETE FROM cron.job;
 DROP EXTENSION pg_cron;
+
+-- The SQL of a pg_cron before 1.4. A newer library reads the name in a call of its cron.schedule() wrongly, so that must
+-- not be tried.
+CREATE EXTENSION pg_cron VERSION '1.3';
+CREATE EXTENSION wee5_cron;
+SELECT wee5_cron.schedule('nightly', '1 1 1 1 *', '/x');
+\echo :SQLSTATE
+SELECT wee5_cron.register_jobs();
+SELECT count(*) FROM cron.job;
+ALTER EXTENSION pg_cron UPDATE;
+SELECT wee5_cron.schedule('nightly', '1 1 1 1 *', '/x') > 0 AS made;
+SELECT jobname, username FROM cron.job ORDER BY jobid;
+DROP EXTENSION wee5_cron;
+DROP EXTENSION pg_cron;
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_operator;
 DROP ROLE regress_operator;
