@@ -103,7 +103,10 @@ void process_utility(PlannedStmt* planned, const char* query, bool read_only_tre
   call_next(planned, query, read_only_tree, context, params, environment, receiver, completion);
   if (changes_databases) wake_database_at_commit(database_that_appeared(statement));
   // Committed already, and no transaction callback will run.
-  if (prepared) registry_wake(MyDatabaseId);
+  if (prepared) {
+    registry_wake(MyDatabaseId);
+    registry_note_jobs_changed();
+  }
 }
 
 }  // namespace

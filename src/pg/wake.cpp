@@ -10,6 +10,10 @@ bool wake_wanted = false;
 // The calls that this transaction made; first 0: none. One that a savepoint took back is harmless: there is no row.
 IdRange calls_made = {0, 0};
 bool jobs_changed = false;
+// Tables of which this transaction has heard a change. Beyond so many: one of them may well have been cron.job.
+constexpr int kChangedTables = 8;
+Oid changed_tables[kChangedTables];
+int changed_table_count = 0;
 List* other_databases = NIL;  // in TopTransactionContext
 bool holds_databases = false;
 
@@ -20,11 +24,22 @@ void want_other_databases() {
 
 // pg_cron tells its own launcher of a changed job by an invalidation of its table, which the changing session sees as
 // well: the worker, which does not look before the next run is due, hears of it at commit. Others that read the message
-// have most often not written anything.
+// have most often not written anything. Only at commit it is known whether the worker watches the table: one that has
+// just been started, and looked at the jobs before they were committed, said so after the change.
 void note_changed_table(Datum arg, Oid relation) {
   (void)arg;
-  if (OidIsValid(relation) && !jobs_changed && TransactionIdIsValid(GetTopTransactionIdIfAny()))
-    jobs_changed = registry_watches(relation);
+  if (!OidIsValid(relation) || jobs_changed || !TransactionIdIsValid(GetTopTransactionIdIfAny())) return;
+  for (int i = 0; i < changed_table_count; ++i)
+    if (changed_tables[i] == relation) return;
+  if (changed_table_count == kChangedTables)
+    jobs_changed = true;
+  else
+    changed_tables[changed_table_count++] = relation;
+}
+
+bool jobs_may_have_changed() {
+  for (int i = 0; i < changed_table_count; ++i) jobs_changed = jobs_changed || registry_watches(changed_tables[i]);
+  return jobs_changed;
 }
 
 // At COMMIT the rows are visible already, and it is too late for an error: nothing here can raise. A PREPARE forgets
@@ -42,7 +57,7 @@ void at_transaction_end(XactEvent event, void* arg) {
         registry_wake(MyDatabaseId);
       else if (calls_made.first > 0)
         registry_announce(MyDatabaseId, calls_made.first, calls_made.last);
-      if (jobs_changed) registry_note_jobs_changed();
+      if (jobs_may_have_changed()) registry_note_jobs_changed();
       want_other_databases();
       break;
     case XACT_EVENT_ABORT:
@@ -56,6 +71,7 @@ void at_transaction_end(XactEvent event, void* arg) {
   wake_wanted = false;
   calls_made = {0, 0};
   jobs_changed = false;
+  changed_table_count = 0;
   other_databases = NIL;
 }
 
