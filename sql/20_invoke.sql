@@ -16,11 +16,12 @@ COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval) IS
   'invoke_cron_endpoint with choices: method GET, POST, PUT, PATCH, DELETE or HEAD, a JSON body, more headers, a timeout. What is left out or NULL is as wee5_cron.endpoint says for the path, else GET, no body, no more headers, wee5_cron.request_timeout';
 
 -- For run_now(), and for runs that are made up for, which are their owner's calls.
-CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name DEFAULT NULL,
+                                         schedule text DEFAULT NULL, tick timestamptz DEFAULT NULL) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_invoke_for_job';
-COMMENT ON FUNCTION wee5_cron.invoke_for_job(text, text, name) IS
-  'Internal: a call by hand in the name of a job, with the settings of a role, NULL: of session_user';
+COMMENT ON FUNCTION wee5_cron.invoke_for_job(text, text, name, text, timestamptz) IS
+  'Internal: a call in the name of a job, with the settings of a role, NULL: of session_user; by hand, or, with a tick, as the job would have made it then';
 
 CREATE FUNCTION wee5_cron.wait_for(id bigint, timeout interval DEFAULT '1 minute') RETURNS wee5_cron.invocation
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -20,11 +20,14 @@ COMMENT ON FUNCTION wee5_cron.path_of_command(text) IS 'Internal: the first stri
 CREATE FUNCTION wee5_cron.is_plain_call(command text) RETURNS boolean
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT wee5_cron.calls_us(command) AND wee5_cron.path_of_command(command) IS NOT NULL
-       AND command !~ 'wee5_cron[.]invoke[[:space:]]*[(][[:space:]]*(endpoint_path[[:space:]]*=>[[:space:]]*)?''([^'']|'''')*''[[:space:]]*,'
+    SELECT wee5_cron.calls_us(command)
+       AND command ~* ('^[[:space:]]*(select|select[[:space:]]+[*][[:space:]]+from|call)[[:space:]]+'
+                       '(([[:alnum:]_]+|"([^"]|"")+")[.])?(invoke_cron_endpoint|invoke|run)[[:space:]]*[(][[:space:]]*'
+                       '(endpoint_path[[:space:]]*(=>|:=)[[:space:]]*)?''([^'']|'''')*''(::text)?[[:space:]]*[)]'
+                       '([[:space:]]+as[[:space:]]+[[:alnum:]_]+)?[[:space:]]*;?[[:space:]]*$')
   $$;
 COMMENT ON FUNCTION wee5_cron.is_plain_call(text) IS
-  'Internal: whether a job''s command makes a GET of one path, with no choices of its own';
+  'Internal: whether a job''s command makes the call of one path, with no choices of its own, and nothing else';
 
 -- Where invoke_cron_endpoint is: CREATE EXTENSION chose the schema.
 CREATE FUNCTION wee5_cron.call_schema() RETURNS name
@@ -256,11 +259,11 @@ BEGIN
     RETURN wee5_cron.invoke_for_job($1, job.endpoint_path);
   END IF;
 
-  SELECT f.jobid, f.username, wee5_cron.path_of_command(f.command) AS endpoint_path,
+  SELECT f.jobid, f.username, f.command, wee5_cron.path_of_command(f.command) AS endpoint_path,
          wee5_cron.is_plain_call(f.command) AS is_plain
   INTO job FROM wee5_cron.find_job($1) f;
   -- Whoever may use pg_cron chooses name and path; whoever runs a job by its name lends it his right to call.
-  IF NOT wee5_cron.may_call(job.username) THEN
+  IF wee5_cron.may_run(job.username, job.command) IS NOT TRUE THEN
     RAISE EXCEPTION 'job "%" belongs to "%", who may not call', $1, job.username
       USING ERRCODE = 'insufficient_privilege',
             HINT = format('If it is to call: SELECT wee5_cron.grant_to(%L, ''call'');', quote_ident(job.username));

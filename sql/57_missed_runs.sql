@@ -36,8 +36,19 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.runs_since(bigint, timestamptz) IS 'Internal: when pg_cron began the runs of a job since that time';
 
+-- Since when pg_cron keeps the time: its launcher's start, or that of all processes where the launcher is not to be seen
+-- (yet). What was due before, and has no run, it has forgotten.
+CREATE FUNCTION wee5_cron.pg_cron_began_at() RETURNS timestamptz
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT greatest(pg_postmaster_start_time(), max(a.backend_start))
+    FROM pg_stat_activity a WHERE a.backend_type IN ('pg_cron launcher', 'checkpointer')
+  $$;
+COMMENT ON FUNCTION wee5_cron.pg_cron_began_at() IS 'Internal: since when pg_cron keeps the time without a gap';
+
 -- Whether a run of pg_cron's or a call was there for each tick of a job since the last look, as far as the tick's grace is
--- over: jobs start seconds late, and minutes late where pg_cron is busy. look_again: when the next one's is.
+-- over: jobs start seconds late, and minutes late where pg_cron is busy. What pg_cron forgot has none. look_again: when the
+-- next one's is.
 CREATE FUNCTION wee5_cron.judge_ticks(watched wee5_cron.job_watch, job_name text, OUT judged_until timestamptz,
                                       OUT missed bigint, OUT last_missed timestamptz, OUT run_since boolean,
                                       OUT look_again timestamptz)
@@ -46,8 +57,8 @@ CREATE FUNCTION wee5_cron.judge_ticks(watched wee5_cron.job_watch, job_name text
     WITH tick AS MATERIALIZED (
       SELECT t AS at, coalesce(lead(t) OVER (ORDER BY t), (wee5_cron.ticks(watched.schedule, t, 1))[1]) AS next_at
       FROM unnest(wee5_cron.ticks(watched.schedule, watched.judged_until, 100000, NULL, now())) t
-    ), judged AS MATERIALIZED (
-      SELECT tick.at, tick.next_at, tick.at + greatest(interval '1 minute', (tick.next_at - tick.at) / 10) AS over FROM tick
+    ), began AS MATERIALIZED (
+      SELECT wee5_cron.pg_cron_began_at() AS at
     ), begun AS MATERIALIZED (
       -- pg_cron's clock can show the full minute a moment before the transaction's does.
       SELECT r + interval '2 seconds' AS at FROM unnest(wee5_cron.runs_since(watched.jobid, watched.judged_until)) r
@@ -55,9 +66,18 @@ CREATE FUNCTION wee5_cron.judge_ticks(watched wee5_cron.job_watch, job_name text
       SELECT c.scheduled_at
       FROM (SELECT i.scheduled_at FROM wee5_cron.invocation i WHERE i.job_name = $2 ORDER BY i.id DESC LIMIT 20000) c
       WHERE c.scheduled_at >= watched.judged_until
+    ), judged AS MATERIALIZED (
+      -- In the order of time a tick that was run is followed by its run. Weeks have many of both: no joining.
+      SELECT e.at, e.was_run,
+             e.at + CASE WHEN e.at <= (SELECT b.at FROM began b) THEN interval '0'
+                         ELSE greatest(interval '1 minute', (e.next_at - e.at) / 10) END AS over
+      FROM (SELECT o.at, o.next_at, o.is_run, coalesce(lead(o.is_run) OVER (ORDER BY o.at, o.is_run), false) AS was_run
+            FROM (SELECT tick.at, tick.next_at, false AS is_run FROM tick
+                  UNION ALL
+                  SELECT begun.at, NULL, true FROM begun) o) e
+      WHERE NOT e.is_run
     ), due AS MATERIALIZED (
-      SELECT j.at, EXISTS (SELECT FROM begun b WHERE b.at >= j.at AND (j.next_at IS NULL OR b.at < j.next_at)) AS was_run
-      FROM judged j WHERE j.over <= now()
+      SELECT j.at, j.was_run FROM judged j WHERE j.over <= now()
     )
     SELECT coalesce((SELECT max(due.at) FROM due), watched.judged_until),
            (SELECT count(*) FROM due WHERE NOT due.was_run), m.at,
@@ -68,9 +88,25 @@ CREATE FUNCTION wee5_cron.judge_ticks(watched wee5_cron.job_watch, job_name text
 COMMENT ON FUNCTION wee5_cron.judge_ticks(wee5_cron.job_watch, text) IS
   'Internal, of watch_jobs(): how many ticks of a job were missed since the last look';
 
+-- A run that pg_cron could not have made, since its user may not, is not made up for either: pg_cron lets whoever may use
+-- it write what he likes into a command, and delete the runs that it had.
+CREATE FUNCTION wee5_cron.may_run(owner name, command text) RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT r.rolcanlogin AND has_database_privilege(r.oid, current_database(), 'CONNECT')
+       AND bool_and(has_schema_privilege(r.oid, p.pronamespace, 'USAGE') AND has_function_privilege(r.oid, p.oid, 'EXECUTE'))
+    FROM pg_roles r CROSS JOIN pg_proc p
+    WHERE r.rolname = owner AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
+      AND p.proname = ANY (CASE WHEN command ~* 'invoke_cron_endpoint[[:space:]]*[(]' THEN array['invoke_cron_endpoint']
+                                WHEN command ~* 'wee5_cron[.]run[[:space:]]*[(]' THEN array['run', 'invoke', 'wait_for']
+                                ELSE array['invoke'] END)
+    GROUP BY r.oid, r.rolcanlogin
+  $$;
+COMMENT ON FUNCTION wee5_cron.may_run(name, text) IS 'Internal, of catch_up() and run_now(): whether a job''s user may do what the job does';
+
 -- What is made up for: the newest of the ticks that were missed, once, as the call of the job's owner, unless more than an
 -- hour has passed, a later tick was run already, or the job does more than a plain call.
-CREATE FUNCTION wee5_cron.catch_up(job_name text, command text, owner text, tick timestamptz) RETURNS void
+CREATE FUNCTION wee5_cron.catch_up(job_name text, command text, owner text, schedule text, tick timestamptz) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
@@ -80,28 +116,19 @@ BEGIN
      OR (SELECT j.catch_up FROM wee5_cron.job j WHERE j.job_name = $1) = 'none' THEN
     RETURN;
   END IF;
-  call_id := wee5_cron.invoke_for_job($1, wee5_cron.path_of_command(command), owner::name);
-  UPDATE wee5_cron.invocation i SET requested_by = owner, scheduled_at = tick WHERE i.id = call_id;
+  IF wee5_cron.may_run(owner, command) IS NOT TRUE THEN
+    RAISE EXCEPTION 'role "%" may not make its call', owner USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  call_id := wee5_cron.invoke_for_job($1, wee5_cron.path_of_command(command), owner::name, schedule, tick);
+  UPDATE wee5_cron.invocation i SET requested_by = owner WHERE i.id = call_id;
 EXCEPTION WHEN OTHERS THEN
   -- As the run would have failed: no address, no secret. The next tick says so in pg_cron's history.
   RAISE LOG 'wee5_cron: the missed run of job "%" cannot be made up for: %', $1, SQLERRM;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.catch_up(text, text, text, timestamptz) IS
+COMMENT ON FUNCTION wee5_cron.catch_up(text, text, text, text, timestamptz) IS
   'Internal, of watch_jobs(): makes the call of a run that was missed';
 
-CREATE FUNCTION wee5_cron.may_call(role name) RETURNS boolean
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT EXISTS (
-      SELECT FROM pg_roles r
-      JOIN pg_proc p ON p.proname IN ('invoke_cron_endpoint', 'invoke') AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
-      WHERE r.rolname = role AND has_schema_privilege(r.oid, p.pronamespace, 'USAGE') AND has_function_privilege(r.oid, p.oid, 'EXECUTE'))
-  $$;
-COMMENT ON FUNCTION wee5_cron.may_call(name) IS 'Internal, of watch_jobs() and run_now(): whether a role may make calls';
-
--- Jobs of who may not call are not watched: pg_cron lets whoever may use it write what he likes into a command, and delete
--- the runs that it had. Making up for those would be a call, and an alert, of his.
 -- Called by the worker: at its start, when a job''s time and grace are over, and when the jobs have changed.
 CREATE FUNCTION wee5_cron.watch_jobs() RETURNS timestamptz
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -115,12 +142,12 @@ DECLARE
 BEGIN
   IF NOT wee5_cron.pg_cron_installed() THEN
     DELETE FROM wee5_cron.job_watch;
+    DELETE FROM wee5_cron.trouble t WHERE t.kind = 'late';
     RETURN NULL;
   END IF;
   FOR job IN EXECUTE $query$
     SELECT j.jobid, j.jobname::text AS job_name, j.schedule, j.active, j.username, j.command FROM cron.job j
-    WHERE j.database = current_database() AND wee5_cron.calls_us(j.command) AND wee5_cron.may_call(j.username::name)
-    ORDER BY j.jobid
+    WHERE j.database = current_database() AND wee5_cron.calls_us(j.command) ORDER BY j.jobid
   $query$ LOOP
     SELECT * INTO watched FROM wee5_cron.job_watch w WHERE w.jobid = job.jobid FOR UPDATE;
     IF NOT FOUND OR NOT watched.active OR NOT job.active OR watched.schedule <> job.schedule THEN
@@ -131,6 +158,8 @@ BEGIN
       SET schedule = excluded.schedule, active = excluded.active, judged_until = excluded.judged_until
       WHERE (w.schedule, w.active) IS DISTINCT FROM (excluded.schedule, excluded.active) OR excluded.active
       RETURNING * INTO watched;
+      -- Nor is it late any more, by whatever schedule it was.
+      DELETE FROM wee5_cron.trouble t WHERE t.kind = 'late' AND t.name = coalesce(job.job_name, job.jobid::text);
       CONTINUE WHEN NOT job.active;
     END IF;
     SELECT * INTO judged FROM wee5_cron.judge_ticks(watched, job.job_name);
@@ -143,11 +172,14 @@ BEGIN
     PERFORM wee5_cron.note_lateness(coalesce(job.job_name, job.jobid::text), wee5_cron.path_of_command(job.command),
                                     CASE WHEN NOT judged.run_since THEN judged.last_missed END);
     IF judged.missed > 0 AND NOT judged.run_since THEN
-      PERFORM wee5_cron.catch_up(job.job_name, job.command, job.username, judged.last_missed);
+      PERFORM wee5_cron.catch_up(job.job_name, job.command, job.username, job.schedule, judged.last_missed);
     END IF;
   END LOOP;
-  EXECUTE 'DELETE FROM wee5_cron.job_watch w WHERE NOT EXISTS ('
-          'SELECT FROM cron.job j WHERE j.jobid = w.jobid AND wee5_cron.may_call(j.username::name))';
+  EXECUTE 'DELETE FROM wee5_cron.job_watch w WHERE NOT EXISTS (SELECT FROM cron.job j WHERE j.jobid = w.jobid)';
+  EXECUTE $query$
+    DELETE FROM wee5_cron.trouble t WHERE t.kind = 'late' AND NOT EXISTS (
+      SELECT FROM cron.job j WHERE j.database = current_database() AND coalesce(j.jobname::text, j.jobid::text) = t.name)
+  $query$;
   RETURN look_again;
 END
 $$;

@@ -41,6 +41,7 @@ struct CallRequest {
   int timeout_ms;     // 0: the default
   char* job_name;     // run_now(): in the name of this job; else NULL
   Oid role;           // whose settings count; InvalidOid: those of session_user
+  char* schedule;     // of the job whose run is made up for, in the server's encoding; NULL: it is not
   EndpointRow policy;
   bool as_it_was;  // retry(): nothing is left open
   char* idempotency_key;
@@ -239,8 +240,8 @@ const char* exclusive_of(const EndpointRow* policy, const CronCaller* caller) {
 }
 
 // A call that has not ended and that the new one gives way to; 0: none is seen.
-int64 find_call_in_the_way(const NewInvocation* row) {
-  const char* role = GetUserNameFromId(GetSessionUserId(), false);
+int64 find_call_in_the_way(const NewInvocation* row, Oid role_oid) {
+  const char* role = GetUserNameFromId(role_oid, false);
   int64 beside = find_unfinished_beside(row->endpoint_path, row->exclusive, role, 0, nullptr, nullptr);
   // Its answer may be there, and not booked yet.
   if (beside == 0 || !book_on_pg_net(beside)) return beside;
@@ -259,6 +260,15 @@ int64 book_overlap(NewInvocation* row, const CronCaller* caller, int64 beside) {
                             quote_literal_cstr(row->endpoint_path)),
                      errhint("SELECT wee5_cron.wait_for(" INT64_FORMAT ");", beside)));
   return id;
+}
+
+// The run that is made up for is the job's, not that of whoever makes up for it.
+void stand_in_for_job(const CallRequest* request, CronCaller* caller) {
+  caller->by_job = true;
+  caller->pg_cron_here = false;  // there is no run of pg_cron's
+  caller->schedule = request->schedule;
+  caller->has_scheduled_at = request->has_scheduled_at;
+  caller->scheduled_at = request->scheduled_at;
 }
 
 int64 make_call(CallRequest* request) {
@@ -282,7 +292,8 @@ int64 make_call(CallRequest* request) {
 
   Transport transport = choose_transport(request->method, request->body != 0);
   SettingsRead settings;
-  read_settings(OidIsValid(request->role) ? request->role : GetSessionUserId(), &settings);
+  Oid role = OidIsValid(request->role) ? request->role : GetSessionUserId();
+  read_settings(role, &settings);
   // Path percent-encoded, prefix and secret.
   Size bytes = 3 * strlen(request->path) + 1024;
   const StoredValue* values[2] = {&settings.stored.api_url, &settings.stored.cron_secret};
@@ -299,6 +310,7 @@ int64 make_call(CallRequest* request) {
 
   CronCaller caller;
   identify_caller(&caller, from_utf8(request->path));
+  if (request->schedule != nullptr) stand_in_for_job(request, &caller);
   // retry() has it in its headers.
   if (!request->as_it_was) add_schedule_header(&headers, &caller);
 
@@ -321,7 +333,7 @@ int64 make_call(CallRequest* request) {
   // The lock first: what was queued under it is seen then. Of a call that somebody else is just queueing it is not
   // known what will become of it; harvest() will see. On builtin the worker does.
   bool undecided = row.exclusive != nullptr && transport == kTransportPgNet && !lock_path(row.endpoint_path);
-  int64 beside = row.exclusive != nullptr ? find_call_in_the_way(&row) : 0;
+  int64 beside = row.exclusive != nullptr ? find_call_in_the_way(&row, role) : 0;
   if (beside != 0) {
     row.id = book_overlap(&row, &caller, beside);
   } else if (transport == kTransportPgNet && !undecided) {
@@ -368,13 +380,16 @@ WEE5_SQL_FUNCTION(wee5_cron_invoke) {
   PG_RETURN_INT64(make_call(&request));
 }
 
-// wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name) -> bigint
+// wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name, schedule text, tick timestamptz) -> bigint
 WEE5_SQL_FUNCTION(wee5_cron_invoke_for_job) {
   CallRequest request;
   memset(&request, 0, sizeof(request));
   request.job_name = required_text(fcinfo, 0, "job_name");
   request.path = to_utf8(required_text(fcinfo, 1, "endpoint_path"));
   if (!PG_ARGISNULL(2)) request.role = get_role_oid(NameStr(*PG_GETARG_NAME(2)), false);
+  if (!PG_ARGISNULL(3)) request.schedule = text_to_cstring(PG_GETARG_TEXT_PP(3));
+  request.has_scheduled_at = !PG_ARGISNULL(4);
+  if (request.has_scheduled_at) request.scheduled_at = PG_GETARG_TIMESTAMPTZ(4);
   PG_RETURN_INT64(make_call(&request));
 }
 

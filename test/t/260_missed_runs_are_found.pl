@@ -7,19 +7,39 @@ use Wee5Cron::StillClock;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'secret of the clock tower');
 my $owners   = Wee5Cron::Receiver->start(secret => 'secret of the owner');
-my $node     = Wee5Cron::Node->new_configured('main', conf => "cron.timezone = 'GMT'");
+my $node     = Wee5Cron::Node->new_configured('main', conf => "cron.timezone = 'GMT'\nmax_prepared_transactions = 1");
 my $clock    = Wee5Cron::StillClock->new('2026-06-01 10:05:00');
 $clock->start($node);
+
+# A job is made while there is no worker yet, and committed when that has looked already. So is one that is prepared.
+$node->safe_psql('postgres', q{CREATE EXTENSION pg_cron; SELECT cron.schedule('first', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$)});
+my $early = $node->background_psql('postgres');
+$early->query_safe(q{BEGIN; SELECT cron.schedule('early', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$)});
 $node->install('postgres', api_url => $receiver->url, secret => 'secret of the clock tower');
+my $watched = q{SELECT string_agg(jobname, ',' ORDER BY jobname) FROM wee5_cron.job_watch JOIN cron.job USING (jobid)};
+ok($node->poll_query_until('postgres', $watched, 'first'), 'the worker looks at the jobs when it starts');
+$early->query_safe('COMMIT');
+ok($node->poll_query_until('postgres', $watched, 'early,first'), '... and hears of one that was made before and is committed after');
+$early->query_safe(q{BEGIN; SELECT cron.schedule('prepared', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$); PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p'});
+ok($node->poll_query_until('postgres', $watched, 'early,first,prepared'), '... and of one that was prepared');
+$early->quit;
+$node->safe_psql('postgres', 'SELECT cron.unschedule(jobid) FROM cron.job');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.job_watch'), '... and of their end');
+
 $node->safe_psql('postgres', <<"SQL");
 CREATE ROLE owner LOGIN;
+CREATE ROLE mallory LOGIN;
 SELECT wee5_cron.grant_to('owner', 'call');
 ALTER ROLE owner SET app.settings.api_url = '@{[ $owners->url ]}';
 ALTER ROLE owner SET app.settings.cron_secret = 'secret of the owner';
 SELECT wee5_cron.schedule('half', '*/30 * * * *', '/half'), wee5_cron.schedule('not again', '*/30 * * * *', '/not-again'),
        wee5_cron.schedule('paused', '*/30 * * * *', '/paused'), wee5_cron.schedule('at one', '0 13 * * *', '/at-one'),
+       wee5_cron.schedule('at two', '0 14 * * *', '/at-two'), wee5_cron.schedule('at five', '0 17 * * *', '/at-five'),
        wee5_cron.schedule('with choices', '*/30 * * * *', '/replaced'),
-       cron.schedule_in_database('owned', '*/30 * * * *', \$\$SELECT invoke_cron_endpoint('/owned')\$\$, 'postgres', 'owner');
+       cron.schedule_in_database('owned', '*/30 * * * *', \$\$SELECT invoke_cron_endpoint('/owned')\$\$, 'postgres', 'owner'),
+       cron.schedule_in_database('forbidden', '*/30 * * * *', \$\$SELECT invoke_cron_endpoint('/forbidden')\$\$, 'postgres', 'mallory'),
+       wee5_cron.schedule('if', '*/30 * * * *', '/if');
+UPDATE cron.job SET command = command || ' WHERE now() < ''2026-06-01 11:00+00''' WHERE jobname = 'if';
 UPDATE cron.job SET command = \$\$SELECT wee5_cron.invoke('/with-choices', 'POST')\$\$ WHERE jobname = 'with choices';
 UPDATE wee5_cron.job SET catch_up = 'none' WHERE job_name = 'not again';
 SELECT wee5_cron.pause('paused');
@@ -38,14 +58,14 @@ sub judged_until {
         "SELECT min(judged_until) >= '$time+00' FROM wee5_cron.job_watch WHERE active AND schedule LIKE '*/30%'");
 }
 
-ok($node->poll_query_until('postgres', 'SELECT count(*) = 6 FROM wee5_cron.job_watch'), 'the worker hears of new jobs when they are committed');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 10 FROM wee5_cron.job_watch'), 'the worker hears of new jobs when they are committed');
 $node->safe_psql('postgres', "SELECT cron.schedule('plain', '0 0 1 1 *', 'SELECT invoke_cron_endpoint(''/plain'')')");
-ok($node->poll_query_until('postgres', 'SELECT count(*) = 7 FROM wee5_cron.job_watch'), '... of one that is all that its transaction does, too');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 11 FROM wee5_cron.job_watch'), '... of one that is all that its transaction does, too');
 $node->safe_psql('postgres', "SELECT cron.unschedule('plain')");
-ok($node->poll_query_until('postgres', 'SELECT count(*) = 6 FROM wee5_cron.job_watch'), '... and of its end');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 10 FROM wee5_cron.job_watch'), '... and of its end');
 
 $clock->set('2026-06-01 10:30:05');
-$receiver->wait_for_requests($_) for qw(/half /not-again /with-choices);
+$receiver->wait_for_requests($_) for qw(/half /not-again /with-choices /if);
 $owners->wait_for_requests('/owned');
 $node->wait_until_all_finished('postgres');
 $clock->set('2026-06-01 10:34:00');
@@ -73,6 +93,16 @@ fields_are(job('not again'), { missed_runs => 2, state => 'late' }, 'catch_up = 
 is(scalar(my @not = $receiver->requests('/not-again')), 1, '... but not made up for');
 fields_are(job('with choices'), { missed_runs => 2, state => 'late' }, 'a job that does more than a plain call is not guessed at');
 fields_are(job('paused'), { missed_runs => 0, state => 'paused' }, 'a paused job misses nothing');
+fields_are(job('if'), { missed_runs => 2, state => 'late' }, 'nor is one that calls on a condition');
+is(scalar(my @if = $receiver->requests('/if')), 1, '... which may not hold any more');
+fields_are(job('forbidden'), { missed_runs => 2, state => 'late' }, 'a job of a user who may not call is counted');
+is(scalar(my @forbidden = $receiver->requests('/forbidden')), 0, '... and his call is not made, by nobody else either');
+like(slurp_file($node->logfile), qr/the missed run of job "forbidden" cannot be made up for: role "mallory" may not/, '... which the log says');
+is($node->safe_psql('postgres', "SELECT string_agg(name, ',' ORDER BY name) FROM wee5_cron.trouble WHERE kind = 'late'"),
+    'forbidden,half,if,not again,owned,with choices', 'of each job that is late somebody is told');
+$node->safe_psql('postgres', "SELECT wee5_cron.pause('if'), wee5_cron.unschedule('forbidden')");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM wee5_cron.trouble WHERE name IN ('forbidden', 'if')"),
+    '... and of the next one that is called so, or of the same when it is resumed, again');
 
 $clock->set('2026-06-01 12:00:05');
 $receiver->wait_for_requests('/not-again', 2);
@@ -85,7 +115,8 @@ $clock->set('2026-06-01 14:20:00');
 $clock->start($node);
 judged_until('2026-06-01 14:00:00');
 fields_are(job('half'), { missed_runs => 6 }, '12:30, 13:00, 13:30 and 14:00 are missed');
-fields_are(job('at one'), { missed_runs => 0 }, 'a run once a day has more time before it counts as missed: a tenth of its period');
+fields_are(job('at one'), { missed_runs => 1 }, 'what was due while the server was down is found at its start, however long the period');
+fields_are(($receiver->wait_for_requests('/at-two'))[0]{headers}, { 'x-wee5-cron-scheduled-at' => '2026-06-01T14:00:00Z' }, '... and made up for within an hour');
 $receiver->wait_for_requests('/half', 4);
 $node->wait_until_all_finished('postgres');
 
@@ -102,7 +133,7 @@ ok( $node->poll_query_until('postgres', "SELECT missed_runs = 13 FROM wee5_cron.
     'what pg_cron jumped over is found by the worker\'s own timer, nobody calling');
 $receiver->wait_for_requests('/half', 6);
 is(($receiver->requests('/half'))[-1]{headers}{'x-wee5-cron-scheduled-at'}, '2026-06-01T18:00:00Z', '... and made up for, once');
-fields_are(job('at one'), { missed_runs => 1 }, 'by now one o\'clock is missed, too');
+fields_are(job('at five'), { missed_runs => 0 }, 'while pg_cron runs, a run once a day has more time before it counts as missed: a tenth of its period');
 is(scalar(my @one = $receiver->requests('/at-one')), 0, '... and, after more than an hour, not made up for');
 
 # Another schedule begins anew; resuming does, too.
@@ -111,6 +142,22 @@ ok( $node->poll_query_until('postgres', "SELECT bool_and(w.active AND judged_unt
     'a job that was changed or resumed is watched from then on');
 fields_are(job('half'), { missed_runs => 13 }, '... what it missed before stays counted');
 $node->safe_psql('postgres', "SELECT wee5_cron.unschedule('half')");
-ok($node->poll_query_until('postgres', 'SELECT count(*) = 5 FROM wee5_cron.job_watch'), 'a job that is gone is not watched');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 8 FROM wee5_cron.job_watch'), 'a job that is gone is not watched');
+
+# A call that is not answered yet is not overlapped by the one that is made up for.
+$node->safe_psql('postgres', "SELECT wee5_cron.schedule('hangs', '*/30 * * * *', '/hang')");
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 9 FROM wee5_cron.job_watch'), 'one more job');
+$clock->set('2026-06-01 18:30:05');
+$receiver->wait_for_requests('/hang');
+$node->stop('immediate');
+$clock->set('2026-06-01 19:10:00');
+$clock->start($node);
+$receiver->wait_for_requests('/hang', 2);
+ok($node->poll_query_until('postgres', "SELECT count(*) = 2 FROM wee5_cron.invocation WHERE job_name = 'hangs'"), 'a run that was missed while a call of its path hung');
+fields_are($node->one_row('postgres', q{SELECT status, reason, requested_at > scheduled_at AS later, scheduled_at AT TIME ZONE 'UTC' AS tick FROM wee5_cron.invocation WHERE job_name = 'hangs' ORDER BY id DESC LIMIT 1}),
+    { status => 'skipped', reason => 'overlap', tick => '2026-06-01T19:00:00' }, '... is skipped, as it would have been');
+$receiver->release_for_good;
+$node->wait_until_all_finished('postgres');
+is(scalar(my @hung = $receiver->requests('/hang')), 2, '... and not made');
 $node->log_is_sane;
 done_testing();
