@@ -48,6 +48,9 @@ CREATE INDEX invocation_retry ON wee5_cron.invocation (next_attempt_at) WHERE fi
 CREATE INDEX invocation_unfinished ON wee5_cron.invocation (endpoint_path COLLATE "C") WHERE finished_at IS NULL;
 -- A job's runs, newest last: job_status.
 CREATE INDEX invocation_job ON wee5_cron.invocation (job_name, id) WHERE job_name IS NOT NULL;
+-- Those that succeeded, which have no reason: a job that fails has its last success far behind. Again without status.
+CREATE INDEX invocation_job_success ON wee5_cron.invocation (job_name, id)
+  WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NULL;
 
 COMMENT ON TABLE wee5_cron.invocation IS
   'One row a call. status: queued -> sending -> (retrying -> sending)* -> succeeded | failed; besides skipped, cancelled. succeeded means that the app answered 2xx, nothing else does';

@@ -22,9 +22,10 @@ CREATE FUNCTION wee5_cron.is_plain_call(command text) RETURNS boolean
   AS $$
     SELECT wee5_cron.calls_us(command)
        AND command ~* ('^[[:space:]]*(select|select[[:space:]]+[*][[:space:]]+from|call)[[:space:]]+'
-                       '(([[:alnum:]_]+|"([^"]|"")+")[.])?(invoke_cron_endpoint|invoke|run)[[:space:]]*[(][[:space:]]*'
-                       '(endpoint_path[[:space:]]*(=>|:=)[[:space:]]*)?''([^'']|'''')*''(::text)?[[:space:]]*[)]'
-                       '([[:space:]]+as[[:space:]]+[[:alnum:]_]+)?[[:space:]]*;?[[:space:]]*$')
+                       '(([[:alnum:]_]+|"([^"]|"")+")[[:space:]]*[.][[:space:]]*)?(invoke_cron_endpoint|invoke|run)'
+                       '[[:space:]]*[(][[:space:]]*(endpoint_path[[:space:]]*(=>|:=)[[:space:]]*)?''([^'']|'''')*'''
+                       '([[:space:]]*::[[:space:]]*text)?[[:space:]]*[)]([[:space:]]+as[[:space:]]+[[:alnum:]_]+)?'
+                       '[[:space:]]*;?[[:space:]]*$')
   $$;
 COMMENT ON FUNCTION wee5_cron.is_plain_call(text) IS
   'Internal: whether a job''s command makes the call of one path, with no choices of its own, and nothing else';

@@ -73,6 +73,7 @@ CREATE FUNCTION wee5_cron.job_status_rows(
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   -- pg_cron's messages as they came are in the plans.
   SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
+  SET jit = off
   AS $$
 #variable_conflict use_column
 DECLARE
@@ -81,8 +82,8 @@ DECLARE
   watched wee5_cron.job_watch;
 BEGIN
   FOR job IN SELECT * FROM wee5_cron.jobs_that_call() j ORDER BY j.job_name, j.jobid LOOP
-    -- All that is asked lies behind the newest success or behind the last two days: 24 hours, and a day for calls of
-    -- long transactions, whose ids are younger than they are. From there on the index (job_name, id) is read once.
+    -- What is asked lies in the last two days: 24 hours, and a day for calls of long transactions, whose ids are younger
+    -- than they are. Of what failed before, since the newest success, only the number.
     EXECUTE format($query$
       WITH newest AS MATERIALIZED (
         SELECT i.id, i.status, i.http_status, i.requested_at
@@ -92,37 +93,47 @@ BEGIN
         WHERE %1$s AND i.finished_at IS NOT NULL ORDER BY i.id DESC LIMIT 1
       ), success AS MATERIALIZED (
         SELECT i.id, i.finished_at FROM wee5_cron.invocation i
-        WHERE %1$s AND i.status = 'succeeded' ORDER BY i.id DESC LIMIT 1
+        WHERE %1$s AND i.status = 'succeeded' AND i.finished_at IS NOT NULL AND i.reason IS NULL ORDER BY i.id DESC LIMIT 1
       ), edge AS MATERIALIZED (
         SELECT i.id FROM wee5_cron.invocation i
         WHERE %1$s AND i.requested_at < now() - interval '48 hours' ORDER BY i.id DESC LIMIT 1
       ), recent AS MATERIALIZED (
-        SELECT i.status, i.finished_at, i.requested_at, i.duration, i.error, i.cron_run_id
+        SELECT i.status, i.finished_at, i.requested_at, i.duration, i.error
         FROM wee5_cron.invocation i
-        WHERE %1$s AND i.id > least(coalesce((SELECT id FROM success), 0), coalesce((SELECT id FROM edge), 0))
-          AND i.finished_at IS NOT NULL
+        WHERE %1$s AND i.id > coalesce((SELECT id FROM edge), 0) AND i.finished_at IS NOT NULL
       ), succeeded AS MATERIALIZED (
         SELECT greatest((SELECT finished_at FROM success),
                         (SELECT max(r.finished_at) FROM recent r WHERE r.status = 'succeeded')) AS at
+      ), booked AS MATERIALIZED (
+        SELECT i.cron_run_id FROM wee5_cron.invocation i
+        WHERE %1$s AND i.id > least(coalesce((SELECT id FROM success), 0), coalesce((SELECT id FROM edge), 0))
+          AND i.cron_run_id = ANY ($4) AND i.status = 'failed'
       ), failure AS MATERIALIZED (
         SELECT r.finished_at AS at, r.requested_at AS begun, r.error FROM recent r WHERE r.status = 'failed'
         UNION ALL
         -- A call that failed may have made its run fail as well: it counts once.
         SELECT f.at, f.at, f.message
         FROM unnest($4, $5, $6) AS f (runid, at, message)
-        WHERE NOT EXISTS (SELECT FROM recent r WHERE r.cron_run_id = f.runid AND r.status = 'failed')
+        WHERE NOT EXISTS (SELECT FROM booked b WHERE b.cron_run_id = f.runid)
+      ), newest_before AS MATERIALIZED (
+        SELECT i.finished_at AS at, i.error FROM wee5_cron.invocation i
+        WHERE %1$s AND i.id > coalesce((SELECT id FROM success), 0) AND i.id <= (SELECT id FROM edge) AND i.status = 'failed'
+        ORDER BY i.id DESC LIMIT 1
       )
       SELECT (SELECT id FROM newest), (SELECT status FROM newest), (SELECT http_status FROM newest),
              (SELECT requested_at FROM newest),
              greatest((SELECT finished_at FROM ended), (SELECT max(finished_at) FROM recent)) AS finished_at,
              (SELECT at FROM succeeded) AS success_at,
-             (SELECT count(*) FROM failure f WHERE f.at > coalesce((SELECT at FROM succeeded), '-infinity')) AS failures,
+             (SELECT count(*) FROM failure f WHERE f.at > coalesce((SELECT at FROM succeeded), '-infinity'))
+             + (SELECT count(*) FROM wee5_cron.invocation i
+                WHERE %1$s AND i.id > coalesce((SELECT id FROM success), 0) AND i.id <= (SELECT id FROM edge)
+                  AND i.status = 'failed' AND i.finished_at > coalesce((SELECT at FROM succeeded), '-infinity')) AS failures,
              (SELECT round(avg(o.outcome), 4)
               FROM (SELECT 1 FROM recent r WHERE r.status = 'succeeded' AND r.requested_at >= now() - interval '24 hours'
                     UNION ALL
                     SELECT 0 FROM failure f WHERE f.begun >= now() - interval '24 hours') AS o (outcome)) AS success_rate,
              p.percentiles[1] AS p50, p.percentiles[2] AS p95,
-             (SELECT f.error FROM failure f ORDER BY f.at DESC LIMIT 1) AS error
+             (SELECT f.error FROM (SELECT at, error FROM failure UNION ALL TABLE newest_before) f ORDER BY f.at DESC LIMIT 1) AS error
       FROM (SELECT percentile_cont(array[0.5, 0.95]) WITHIN GROUP (ORDER BY r.duration) AS percentiles
             FROM recent r
             WHERE r.status = 'succeeded' AND r.requested_at >= now() - interval '24 hours') p

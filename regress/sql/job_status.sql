@@ -91,6 +91,21 @@ DELETE FROM cron.job;
 DELETE FROM cron.job_run_details;
 DELETE FROM wee5_cron.invocation;
 
+-- What failed for days, by calls and by runs, before and after the last success.
+SELECT pg_temp.job('for-days', $$SELECT invoke_cron_endpoint('/x')$$);
+SELECT pg_temp.call('for-days', 'failed', '10 d', 'before it worked'), pg_temp.call('for-days', 'succeeded', '9 d'),
+       pg_temp.call('for-days', 'failed', '8 d', 'then not'), pg_temp.call('for-days', 'skipped', '7 d'),
+       pg_temp.call('for-days', 'failed', '6 d', 'the app', run => 30), pg_temp.run(30, 'for-days', 'failed', '6 d', 'ERROR:  the call failed'),
+       pg_temp.call('for-days', 'failed', '5 d', 'the last of them');
+SELECT last_error, consecutive_failures, success_rate_24h, now() - last_success_at AS success FROM wee5_cron.job_status;
+SELECT pg_temp.run(31, 'for-days', 'failed', '4 d', 'ERROR:  raised');
+SELECT last_error, consecutive_failures FROM wee5_cron.job_status;
+SELECT pg_temp.call('for-days', 'failed', '1 h', 'today');
+SELECT last_error, consecutive_failures, success_rate_24h FROM wee5_cron.job_status;
+DELETE FROM cron.job;
+DELETE FROM cron.job_run_details;
+DELETE FROM wee5_cron.invocation;
+
 -- Two owners with a job of one name have each his own calls.
 SELECT pg_temp.job('shared', $$SELECT invoke_cron_endpoint('/one')$$),
        pg_temp.job('shared', $$SELECT invoke_cron_endpoint('/two')$$, 'regress_two');

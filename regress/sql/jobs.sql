@@ -84,6 +84,15 @@ SELECT wee5_cron.run_now('posts');
 SELECT cron.schedule_in_database('computed', '1 1 1 1 *', 'SELECT wee5_cron.invoke(path) FROM paths', current_database()) AS jobid \gset
 SELECT wee5_cron.run_now('computed');
 \echo :SQLSTATE
+-- Which commands are: one call, of one path, without a condition.
+SELECT command, wee5_cron.is_plain_call(command) AS plain
+FROM unnest(array[
+  $$SELECT invoke_cron_endpoint('/a')$$, $$ select * from "My Schema" . invoke_cron_endpoint ( '/it''s' :: text ) ; $$,
+  $$SELECT public.invoke_cron_endpoint(endpoint_path => '/a') AS id;$$, $$CALL wee5_cron.run('/a')$$, $$SELECT wee5_cron.invoke('/a')$$,
+  $$SELECT invoke_cron_endpoint('/a') WHERE now() < '2026-01-01'$$, $$SELECT invoke_cron_endpoint('/a'), invoke_cron_endpoint('/b')$$,
+  $$SELECT invoke_cron_endpoint('/a'); SELECT invoke_cron_endpoint('/b')$$, $$SELECT invoke_cron_endpoint('/a' || n) FROM t$$,
+  $$SELECT invoke_cron_endpoint(E'/a\'') $$, $$SELECT wee5_cron.invoke('/a', timeout => '1 s')$$, $$DELETE FROM t; CALL wee5_cron.run('/a')$$,
+  $$DO 'BEGIN PERFORM invoke_cron_endpoint(''/a''); END'$$, $$SELECT my.invoke('/a')$$]) AS command;
 SELECT cron.schedule_in_database('quoted', '1 1 1 1 *', $$SELECT wee5_cron.invoke('/it''s')$$, current_database()) AS jobid \gset
 BEGIN;
 SELECT wee5_cron.run_now('quoted') AS id \gset
