@@ -115,8 +115,10 @@ COMMENT ON COLUMN wee5_cron.job.registered IS 'made by register_jobs(), which do
 CREATE UNLOGGED TABLE wee5_cron.pg_net_request (
   invocation_id bigint PRIMARY KEY,
   request_id bigint NOT NULL,
-  handed_over_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+  handed_over_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  queue oid DEFAULT pg_catalog.to_regclass('net.http_request_queue')
 );
+COMMENT ON COLUMN wee5_cron.pg_net_request.queue IS 'pg_net''s queue table: one that was dropped and made again counts anew';
 COMMENT ON TABLE wee5_cron.pg_net_request IS 'Calls handed to pg_net whose answer is not booked yet';
 
 -- The backend of a pg_cron run that made a call: pg_cron may commit its own row later than the call, so the run's id is

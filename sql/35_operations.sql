@@ -51,7 +51,7 @@ BEGIN
     EXECUTE $query$
       DELETE FROM net.http_request_queue d WHERE d.id IN (
         SELECT q.id FROM net.http_request_queue q JOIN wee5_cron.pg_net_request b ON b.request_id = q.id
-        WHERE b.invocation_id = $1 FOR UPDATE OF q SKIP LOCKED)
+        WHERE b.invocation_id = $1 AND b.queue = 'net.http_request_queue'::regclass FOR UPDATE OF q SKIP LOCKED)
     $query$ USING call_id;
     GET DIAGNOSTICS taken_back = ROW_COUNT;
     IF taken_back = 0 THEN
@@ -92,6 +92,14 @@ BEGIN
   END IF;
   IF call.transport = 'pg_net' THEN
     RETURN wee5_cron.cancel_on_pg_net($1);
+  END IF;
+  IF NOT wee5_cron.library_preloaded() THEN
+    -- No worker sends it, nor would give it up.
+    UPDATE wee5_cron.invocation i
+    SET status = 'cancelled', reason = 'cancelled', error = format('The call of %L was cancelled.', i.endpoint_path),
+        hint = NULL, next_attempt_at = NULL, finished_at = clock_timestamp(), duration = clock_timestamp() - i.first_sent_at
+    WHERE i.id = $1 AND i.finished_at IS NULL;
+    RETURN FOUND;
   END IF;
   INSERT INTO wee5_cron.cancellation (invocation_id) VALUES ($1);
   PERFORM wee5_cron.wake_worker();

@@ -46,6 +46,12 @@ CREATE FUNCTION wee5_cron.next_attempt(endpoint_path text, attempt int, reason t
 COMMENT ON FUNCTION wee5_cron.next_attempt(text, int, text, int, text, timestamptz, timestamptz, float8) IS
   'Internal, of harvest(): when a call that failed so is made again by its path''s policy, NULL if it is not; random from 0 to 1 spreads the delay';
 
+CREATE FUNCTION wee5_cron.may_still_begin(endpoint_path text, attempt int, first_begun timestamptz) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_may_still_begin';
+COMMENT ON FUNCTION wee5_cron.may_still_begin(text, int, timestamptz) IS
+  'Internal, of harvest(): whether the policy that the path has by now still allows an attempt that is due';
+
 CREATE FUNCTION wee5_cron.send_by_pg_net(call_id bigint) RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_send_by_pg_net';
@@ -224,6 +230,15 @@ $$;
 COMMENT ON FUNCTION wee5_cron.record_pg_net_answer(bigint, boolean, int, text, text, boolean, text, jsonb, boolean) IS
   'Internal, of harvest(): writes what became of one attempt into the ledger; true where the call has ended with it';
 
+-- Of a call that is outstanding the request that pg_net has; NULL: none that is known.
+CREATE FUNCTION wee5_cron.pg_net_request_of(call_id bigint) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT b.request_id FROM wee5_cron.pg_net_request b
+    WHERE b.invocation_id = call_id AND b.queue = to_regclass('net.http_request_queue')
+  $$;
+COMMENT ON FUNCTION wee5_cron.pg_net_request_of(bigint) IS 'Internal, of harvest(): the request of a call at this moment';
+
 -- only_id: that call alone, for wait_for() where no worker harvests; NULL for all.
 CREATE FUNCTION wee5_cron.book_pg_net_answers(only_id bigint DEFAULT NULL) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -262,14 +277,16 @@ BEGIN
   -- net._http_response has an index on `created` only. That is the start of pg_net's transaction, which can be older
   -- than the request: an answer dated earlier than a minute before is found further down.
   FOR answer IN EXECUTE format($query$
-    SELECT i.id, r.status_code, r.content_type, r.content, r.timed_out, r.error_msg, r.headers
+    SELECT i.id, b.request_id, r.status_code, r.content_type, r.content, r.timed_out, r.error_msg, r.headers
     FROM wee5_cron.invocation i
-    JOIN wee5_cron.pg_net_request b ON b.invocation_id = i.id
+    JOIN wee5_cron.pg_net_request b ON b.invocation_id = i.id AND b.queue = 'net.http_request_queue'::regclass
     JOIN net._http_response r ON r.id = b.request_id
     WHERE %s AND r.created >= $1 - interval '1 minute'
     FOR UPDATE OF i SKIP LOCKED
   $query$, outstanding) USING oldest, only_id
   LOOP
+    -- Somebody may have booked it, and handed the call over again, since this query began.
+    CONTINUE WHEN answer.request_id IS DISTINCT FROM wee5_cron.pg_net_request_of(answer.id);
     booked := booked + wee5_cron.record_pg_net_answer(answer.id, false, answer.status_code, answer.content_type,
                                                       answer.content, answer.timed_out, answer.error_msg,
                                                       answer.headers)::int;
@@ -283,20 +300,21 @@ BEGIN
   EXECUTE format($query$
     SELECT EXISTS (
       SELECT $1 FROM wee5_cron.invocation i
-      LEFT JOIN wee5_cron.pg_net_request b ON b.invocation_id = i.id
+      LEFT JOIN wee5_cron.pg_net_request b ON b.invocation_id = i.id AND b.queue = 'net.http_request_queue'::regclass
       WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id))
   $query$, outstanding) INTO suspects USING oldest, only_id;
   IF suspects THEN
     FOR answer IN EXECUTE format($query$
-      SELECT i.id, r.id IS NULL AS lost, r.status_code, r.content_type, r.content, r.timed_out, r.error_msg,
+      SELECT i.id, b.request_id, r.id IS NULL AS lost, r.status_code, r.content_type, r.content, r.timed_out, r.error_msg,
              r.headers, $1
       FROM wee5_cron.invocation i
-      LEFT JOIN wee5_cron.pg_net_request b ON b.invocation_id = i.id
+      LEFT JOIN wee5_cron.pg_net_request b ON b.invocation_id = i.id AND b.queue = 'net.http_request_queue'::regclass
       LEFT JOIN net._http_response r ON r.id = b.request_id
       WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id)
       FOR UPDATE OF i SKIP LOCKED
     $query$, outstanding) USING oldest, only_id
     LOOP
+      CONTINUE WHEN answer.request_id IS DISTINCT FROM wee5_cron.pg_net_request_of(answer.id);
       booked := booked + wee5_cron.record_pg_net_answer(answer.id, answer.lost, answer.status_code, answer.content_type,
                                                         answer.content, answer.timed_out, answer.error_msg,
                                                         answer.headers)::int;
@@ -330,13 +348,20 @@ BEGIN
     RETURN;
   END IF;
   FOR call IN
-    SELECT i.id, i.endpoint_path, i.exclusive, i.attempts, i.requested_by
+    SELECT i.id, i.endpoint_path, i.exclusive, i.attempts, i.requested_by, i.requested_at
     FROM wee5_cron.invocation i
     WHERE i.finished_at IS NULL AND i.next_attempt_at <= clock_timestamp() AND i.transport = 'pg_net'
       AND (only_id IS NULL OR i.id = only_id)
     ORDER BY i.id
     FOR UPDATE SKIP LOCKED
   LOOP
+    IF call.attempts > 0 AND NOT wee5_cron.may_still_begin(call.endpoint_path, call.attempts + 1, call.requested_at) THEN
+      -- It ends with what its last attempt came to.
+      UPDATE wee5_cron.invocation i SET status = 'failed', next_attempt_at = NULL, finished_at = clock_timestamp()
+      WHERE i.id = call.id;
+      PERFORM wee5_cron.note_outcomes(array[call.id]);
+      CONTINUE;
+    END IF;
     IF call.exclusive IS NOT NULL AND call.attempts = 0 THEN
       CONTINUE WHEN NOT wee5_cron.lock_path(call.endpoint_path);
       beside := wee5_cron.call_beside(call.id, call.endpoint_path, call.exclusive, call.requested_by);
@@ -363,6 +388,7 @@ BEGIN
       SET status = 'failed', reason = 'config', error = message, hint = nullif(advice, ''), next_attempt_at = NULL,
           finished_at = clock_timestamp()
       WHERE i.id = call.id;
+      PERFORM wee5_cron.note_outcomes(array[call.id]);
     END;
   END LOOP;
 END

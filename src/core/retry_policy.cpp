@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::int64_t kUsPerMs = 1'000;
 constexpr double kSpread = 0.2;
+constexpr std::int64_t kLeastLatenessUs = 60'000'000;
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
 std::int64_t add_capped(std::int64_t a, std::int64_t b) noexcept {
@@ -75,6 +76,14 @@ std::optional<std::int64_t> next_attempt_us(const RetryPolicy& policy, const Fai
   const std::int64_t at = add_capped(failed.ended_us, spread_delay_us(policy, failed.attempt, random));
   if (at > window_end) return std::nullopt;
   return at;
+}
+
+bool may_still_begin(const RetryPolicy& policy, int attempt, std::int64_t first_begun_us,
+                     std::int64_t now_us) noexcept {
+  if (policy.retry_on == RetryOn::kNever || attempt > policy.max_attempts) return false;
+  const std::int64_t window_us = us_of_ms(policy.window_ms);
+  const std::int64_t window_end = add_capped(first_begun_us, window_us);
+  return now_us <= add_capped(window_end, std::max(kLeastLatenessUs, window_us / 10));
 }
 
 }  // namespace wee5::core

@@ -100,6 +100,11 @@ void Dispatcher::add(DueCall call) {
       end_unsent(call, lost(call.endpoint_path));
       return;
     }
+  } else if (call.attempt > 1 && call.first_begun_us > 0 &&
+             !core::may_still_begin(policy_of(call.endpoint_path), call.attempt, call.first_begun_us, unix_now_us())) {
+    end_unsent(call, {});
+    results_.back().as_before = true;
+    return;
   }
   ++waiting_by_role_[call.requested_by];
   waiting_bytes_ += bytes_of(call);

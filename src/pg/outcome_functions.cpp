@@ -146,6 +146,23 @@ WEE5_SQL_FUNCTION(wee5_cron_next_attempt) {
   PG_RETURN_TIMESTAMPTZ(next_us - unix_us_of(0));
 }
 
+// wee5_cron.may_still_begin(endpoint_path text, attempt int, first_begun timestamptz) -> boolean
+WEE5_SQL_FUNCTION(wee5_cron_may_still_begin) {
+  for (int i = 0; i < 3; ++i)
+    if (PG_ARGISNULL(i)) PG_RETURN_NULL();
+  EndpointRow policy;
+  find_endpoint(text_to_cstring(PG_GETARG_TEXT_PP(0)), &policy);
+  int attempt = PG_GETARG_INT32(1);
+  int64 first_begun_us = unix_us_of(PG_GETARG_TIMESTAMPTZ(2));
+  int64 now_us = unix_us_of(GetCurrentTimestamp());
+  bool may = false;
+  CppFailure failure;
+  if (!run_cpp(&failure,
+               [&] { may = core::may_still_begin(retry_policy_of(&policy), attempt, first_begun_us, now_us); }))
+    raise(&failure);
+  PG_RETURN_BOOL(may);
+}
+
 // wee5_cron.redact_for(role name, value text) -> text
 WEE5_SQL_FUNCTION(wee5_cron_redact_for) {
   if (PG_ARGISNULL(1)) PG_RETURN_NULL();

@@ -94,17 +94,18 @@ void set_invocation(Writer* writer, const delivery::Result* result, Values* row)
   bool sent = !never_sent || begun;
   TimestampTz finished = timestamp_of_unix_us(result->finished_us);
   put(row, column[kInvocationStatus], CStringGetTextDatum(status_of(result)), true);
-  put(row, column[kInvocationReason], reason[0] != '\0' ? CStringGetTextDatum(reason) : 0, reason[0] != '\0');
-  put_text(row, column[kInvocationError], &outcome->error);
-  put_text(row, column[kInvocationHint], &outcome->hint);
-  put(row, column[kInvocationHttpStatus], Int32GetDatum(result->http_status), result->http_status != 0);
   put(row, column[kInvocationAttempts], Int32GetDatum(result->attempt), true);
-  if (!result->url.empty()) put_text(row, column[kInvocationUrl], &result->url);
-  put(row, column[kInvocationFirstSentAt], first_sent, sent);
   put(row, column[kInvocationNextAttemptAt], TimestampTzGetDatum(timestamp_of_unix_us(result->retry_at_us)), again);
   put(row, column[kInvocationFinishedAt], TimestampTzGetDatum(finished), !again);
   put(row, column[kInvocationDuration], sent && !again ? duration_of(DatumGetTimestampTz(first_sent), finished) : 0,
       sent && !again);
+  if (result->as_before) return;
+  put(row, column[kInvocationReason], reason[0] != '\0' ? CStringGetTextDatum(reason) : 0, reason[0] != '\0');
+  put_text(row, column[kInvocationError], &outcome->error);
+  put_text(row, column[kInvocationHint], &outcome->hint);
+  put(row, column[kInvocationHttpStatus], Int32GetDatum(result->http_status), result->http_status != 0);
+  if (!result->url.empty()) put_text(row, column[kInvocationUrl], &result->url);
+  put(row, column[kInvocationFirstSentAt], first_sent, sent);
   put_text(row, column[kInvocationResponseContentType], &result->response_content_type);
   // An answer without a body has an empty one; without an answer there is none.
   put(row, column[kInvocationResponseBody],

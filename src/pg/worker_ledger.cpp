@@ -34,25 +34,30 @@ SPIPlanPtr pages_plan = nullptr;
 // unnest() of several arrays is syntax: with a schema before it, it would be a function that does not exist.
 // $1 id, $2 attempt, $3 status, $4 reason, $5 error, $6 hint, $7 http_status, $8 started_at, $9 finished_at, $10 url,
 // $11 content type, $12 body, $13 truncated, $14 dns_ms, $15 connect_ms, $16 tls_ms, $17 first_byte_ms, $18 total_ms:
-// $19 next_attempt_at: all of them arrays. A result without started_at is of an attempt that was not begun; one with
-// next_attempt_at is not the end of its call.
+// $19 next_attempt_at, $20 as_before: all of them arrays. A result without started_at is of an attempt that was not
+// begun; one with next_attempt_at is not the end of its call; one as_before leaves what its last attempt came to.
 constexpr const char* kRecord =
     "WITH result AS ("
-    "  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
+    "  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
     "    AS r(id, attempt, status, reason, error, hint, http_status, started_at, finished_at, url, content_type, body,"
-    "         truncated, dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms, next_attempt_at)"
+    "         truncated, dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms, next_attempt_at, as_before)"
     "), free AS MATERIALIZED ("
     "  SELECT i.id FROM result r JOIN wee5_cron.invocation i ON i.id = r.id WHERE i.finished_at IS NULL"
     "  FOR NO KEY UPDATE OF i SKIP LOCKED"
     "), booked AS ("
     "  UPDATE wee5_cron.invocation i"
-    "  SET status = r.status, reason = r.reason, error = r.error, hint = r.hint, http_status = r.http_status,"
+    "  SET status = r.status, reason = CASE WHEN r.as_before THEN i.reason ELSE r.reason END,"
+    "      error = CASE WHEN r.as_before THEN i.error ELSE r.error END,"
+    "      hint = CASE WHEN r.as_before THEN i.hint ELSE r.hint END,"
+    "      http_status = CASE WHEN r.as_before THEN i.http_status ELSE r.http_status END,"
     "      attempts = r.attempt, url = coalesce(r.url, i.url),"
     "      first_sent_at = coalesce(i.first_sent_at, r.started_at), next_attempt_at = r.next_attempt_at,"
     "      finished_at = CASE WHEN r.next_attempt_at IS NULL THEN r.finished_at END,"
     "      duration = CASE WHEN r.next_attempt_at IS NULL"
     "                      THEN r.finished_at - coalesce(i.first_sent_at, r.started_at) END,"
-    "      response_content_type = r.content_type, response_body = r.body, response_truncated = r.truncated"
+    "      response_content_type = CASE WHEN r.as_before THEN i.response_content_type ELSE r.content_type END,"
+    "      response_body = CASE WHEN r.as_before THEN i.response_body ELSE r.body END,"
+    "      response_truncated = CASE WHEN r.as_before THEN i.response_truncated ELSE r.truncated END"
     "  FROM result r WHERE i.id = r.id AND i.finished_at IS NULL AND i.id IN (SELECT id FROM free)"
     "  RETURNING r.*"
     ") INSERT INTO wee5_cron.attempt"
@@ -62,7 +67,7 @@ constexpr const char* kRecord =
     "         first_byte_ms, total_ms"
     "  FROM booked WHERE started_at IS NOT NULL"
     "  ON CONFLICT DO NOTHING";
-constexpr int kRecordColumns = 19;
+constexpr int kRecordColumns = 20;
 
 // $1 ids
 constexpr const char* kLeft =
@@ -201,6 +206,7 @@ void set_result(Column* columns, int row, const delivery::Result* result) {
   set_ms(&columns[16], row, result->timings.first_byte_ms);
   set_ms(&columns[17], row, result->timings.total_ms);
   set(&columns[18], row, TimestampTzGetDatum(timestamp_of_unix_us(result->retry_at_us)), !again);
+  set(&columns[19], row, BoolGetDatum(result->as_before));
 }
 
 void execute(SPIPlanPtr plan, Datum* values, int expected) {
@@ -221,7 +227,7 @@ namespace {
 int record_by_statement(const delivery::Result* results, const int* chosen, int count, int64* locked) {
   static const Oid types[kRecordColumns] = {
       INT8OID, INT4OID, TEXTOID, TEXTOID,   TEXTOID,   TEXTOID,   INT4OID,   TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
-      TEXTOID, TEXTOID, BOOLOID, FLOAT4OID, FLOAT4OID, FLOAT4OID, FLOAT4OID, FLOAT4OID,      TIMESTAMPTZOID};
+      TEXTOID, TEXTOID, BOOLOID, FLOAT4OID, FLOAT4OID, FLOAT4OID, FLOAT4OID, FLOAT4OID,      TIMESTAMPTZOID, BOOLOID};
   Column columns[kRecordColumns];
   for (Column& column : columns) column = make_column(count);
   for (int row = 0; row < count; ++row) set_result(columns, row, &results[chosen[row]]);

@@ -119,6 +119,30 @@ $node->policy('postgres', '/window/statuses/503', retry_window => '1 s', retry_d
 fields_are($node->finished('postgres', $node->call('postgres', '/window/statuses/503')), { status => 'failed', attempts => 1 },
     'no attempt begins after the window');
 
+# What is due when the policy has become another one, or long after its window, is not made: the call ends with what its
+# last attempt came to. Also where a user's trigger has the worker write by a statement.
+my %ends = (
+    'the policy says never' => sub { $node->policy('postgres', $_[0], retry_on => 'never') },
+    'the policy has fewer attempts' => sub { $node->policy('postgres', $_[0], max_attempts => 1) },
+    'the window is long over' => sub { $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET first_sent_at = first_sent_at - interval '67 min' WHERE id = $_[1]") },
+);
+for my $with ('', '/with-a-trigger') {
+    $node->safe_psql('postgres', 'CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$; CREATE TRIGGER pass BEFORE UPDATE ON wee5_cron.invocation FOR EACH ROW EXECUTE FUNCTION pass()') if $with;
+    for my $why (sort keys %ends) {
+        my $path = "$with/" . ($why =~ s/\W/-/gr) . '/statuses/503';
+        $node->policy('postgres', $path, retry_delays => '{30min}');
+        $id = $node->call('postgres', $path);
+        my $before = $node->invocation_when('postgres', $id, "status = 'retrying'");
+        $ends{$why}->($path, $id);
+        $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $id; SELECT wee5_cron.wake_worker()");
+        fields_are($node->finished('postgres', $id),
+            { status => 'failed', next_attempt_at => undef, duration => qr/./, map { $_ => $before->{$_} } qw(attempts reason error hint http_status response_body response_content_type url) },
+            "no attempt when $why");
+        is(scalar(my @once = $receiver->requests($path)), 1, '... the app hears nothing of it');
+    }
+}
+$node->safe_psql('postgres', 'DROP FUNCTION pass CASCADE');
+
 # The app's address and the secret are looked up afresh for each attempt.
 my $other = Wee5Cron::Receiver->start(secret => 'the new secret');
 $node->policy('postgres', '/moved/statuses/503,200', retry_delays => '{5s}');

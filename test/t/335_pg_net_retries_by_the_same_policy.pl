@@ -103,6 +103,17 @@ $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_se
 fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', attempts => 2, error => qr/cron_secret/, hint => qr/\w/ }, 'without a secret it fails, and says so');
 $node->configure('postgres', secret => $secret);
 
+# The policy is that of its moment, too.
+my %ends = ('/now-never' => "INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on) VALUES ('/now-never', 'never')", '/too-late' => "UPDATE wee5_cron.invocation SET requested_at = requested_at - interval '67 min' WHERE id = %s");
+for my $path (sort keys %ends) {
+    $id = $node->call('postgres', $path);
+    answer($id, @refused);
+    $node->invocation_when('postgres', $id, "status = 'retrying'");
+    $node->safe_psql('postgres', sprintf($ends{$path}, $id) . "; UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $id; SELECT wee5_cron.harvest()");
+    fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'connect', attempts => 1, error => qr/\w/, next_attempt_at => undef }, "$path: no attempt that the policy does not allow any more");
+    is($node->safe_psql('postgres', "SELECT failures FROM wee5_cron.trouble WHERE name = '$path'"), 1, '... which is a failure');
+}
+
 # Nobody gets between: a trigger on pg_net's queue would see the bearer.
 $node->policy('postgres', '/trapped', retry_delays => '{0}');
 $node->safe_psql('postgres', <<'SQL');
@@ -146,6 +157,19 @@ $second = request_of($again);
 fields_are($second->{headers}, { 'Idempotency-Key' => $node->invocation('postgres', $id)->{idempotency_key}, 'X-Wee5-Cron-Invocation' => $again, 'X-Wee5-Cron-Attempt' => 1 },
     'retry() hands it over once more, with the same idempotency key');
 is($node->invocation('postgres', $again)->{idempotency_key}, $second->{headers}{'Idempotency-Key'}, '... which the new row has, too');
+
+# Dropped and made again pg_net counts anew: a stranger's request has the number that ours had.
+$node->no_retries('postgres', '/made-again');
+$id    = $node->call('postgres', '/made-again');
+$first = request_of($id);
+$node->safe_psql('postgres', <<"SQL");
+BEGIN;
+DROP EXTENSION pg_net;
+CREATE EXTENSION pg_net VERSION 'wee5fixture';
+INSERT INTO net._http_response (id, status_code) VALUES ($first->{id}, 200);
+COMMIT;
+SQL
+fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost' }, 'an answer of a pg_net that was made again is not ours');
 
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'no secret in the rows');
 $node->log_is_sane;

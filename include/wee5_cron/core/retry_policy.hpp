@@ -47,6 +47,10 @@ struct FailedAttempt {
 // window it is cut to the window's end, where the call has its last attempt.
 std::optional<std::int64_t> next_attempt_us(const RetryPolicy& policy, const FailedAttempt& failed, double random);
 
+// Whether a call that failed may still have its next attempt when that is due: the policy can be another one by then,
+// and what comes long after its window, the server having been down, would surprise the app. Some lateness is usual.
+bool may_still_begin(const RetryPolicy& policy, int attempt, std::int64_t first_begun_us, std::int64_t now_us) noexcept;
+
 // Reads a Retry-After: seconds, or a date in any of the three formats of HTTP (RFC 9110, section 5.6.7). The time it
 // names, never before `now_us`; nullopt where it is neither.
 std::optional<std::int64_t> retry_after_us(std::string_view value, std::int64_t now_us) noexcept;

@@ -52,6 +52,7 @@ struct Result {
   std::string response_body;  // valid UTF-8 without NUL, redacted
   bool response_truncated = false;
   std::string retry_after;       // the header of that name, as it came
+  bool as_before = false;        // the dispatcher's: nothing was sent; the call ends with what its last attempt came to
   std::int64_t retry_at_us = 0;  // the dispatcher's: when the next attempt begins; 0: there is none, this is the end
   Timings timings;
 };

@@ -412,6 +412,11 @@ LoopbackServer::Script always(std::string reply) {
   return answering([reply = std::move(reply)](const ReceivedRequest&) { return reply; });
 }
 
+std::int64_t unix_now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
 TEST(Dispatcher, SaysWhenAFailedCallIsMadeAgain) {
   LoopbackServer server(always(answer("503 Service Unavailable", "")));
   Dispatcher dispatcher(16, [] { return 0.5; });
@@ -432,7 +437,7 @@ TEST(Dispatcher, SaysWhenAFailedCallIsMadeAgain) {
   dispatcher.add(last);
   DueCall old = call(9, "/over");
   old.attempt = 2;
-  old.first_begun_us = 1'000'000;
+  old.first_begun_us = unix_now_us() - 30'000'000;
   dispatcher.add(old);
   dispatcher.dispatch();
   std::map<std::int64_t, std::int64_t> delays_ms;
@@ -541,6 +546,40 @@ TEST(Dispatcher, AnAttemptThatWasCutOffIsRepeatedUnlessThePolicyForbidsIt) {
   EXPECT_EQ(results[1].attempt, 4);
   EXPECT_EQ(results[2].id, 3);
   EXPECT_TRUE(results[2].outcome.succeeded);
+  EXPECT_EQ(recorder.targets().size(), 1U);
+}
+
+TEST(Dispatcher, WhatIsDueAndNotAllowedAnyMoreEndsAsItWas) {
+  Event release;
+  release.set();
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  dispatcher.set_policies({{"/mail", at_most_once()}});
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  const std::int64_t now = unix_now_us();
+  const auto due_again = [now](std::int64_t id, const std::string& path, int attempt, std::int64_t minutes_ago) {
+    DueCall due = call(id, path);
+    due.attempt = attempt;
+    due.first_begun_us = now - minutes_ago * 60'000'000;
+    return due;
+  };
+  dispatcher.add(due_again(1, "/mail", 2, 1));
+  dispatcher.add(due_again(2, "/other", 5, 1));
+  dispatcher.add(due_again(3, "/other", 2, 67));
+  dispatcher.add(due_again(4, "/other", 2, 65));
+  dispatcher.dispatch();
+  const std::vector<Result> results = serve(dispatcher, 4);
+  ASSERT_EQ(results.size(), 4U);
+  for (const Result& result : {results[0], results[1], results[2]}) {
+    EXPECT_TRUE(result.as_before) << result.id;
+    EXPECT_FALSE(result.outcome.succeeded);
+    EXPECT_EQ(result.started_us, 0) << "no attempt of its own";
+    EXPECT_EQ(result.retry_at_us, 0);
+  }
+  EXPECT_EQ(results[1].attempt, 4);
+  EXPECT_EQ(results[3].id, 4) << "somewhat late is not too late";
+  EXPECT_TRUE(results[3].outcome.succeeded);
+  EXPECT_FALSE(results[3].as_before);
   EXPECT_EQ(recorder.targets().size(), 1U);
 }
 
