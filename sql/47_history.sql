@@ -23,6 +23,14 @@ CREATE FUNCTION wee5_cron.note_newest_calls(page_size int, INOUT looked_to bigin
 DECLARE
   page record;
 BEGIN
+  -- Where somebody has deleted what was the newest, or emptied the ledger, it is learnt anew what is. Of very many routes
+  -- this is asked of some.
+  IF looked_to IS NULL AND EXISTS (
+       SELECT FROM (SELECT * FROM wee5_cron.newest_call LIMIT 5000) n
+       WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = n.run_id)
+          OR n.success_id IS NOT NULL AND NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = n.success_id)) THEN
+    DELETE FROM wee5_cron.newest_call;
+  END IF;
   looked_to := coalesce(looked_to, (SELECT max(n.run_id) FROM wee5_cron.newest_call n), 0);
   SELECT count(*) AS calls, max(p.id) AS last INTO page
   FROM (SELECT i.id FROM wee5_cron.invocation i WHERE i.id > looked_to ORDER BY i.id LIMIT page_size) p;

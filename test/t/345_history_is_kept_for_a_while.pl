@@ -72,6 +72,24 @@ is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 2, 'a newer success
 @stay = grep { $node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id = $_") } @stay;
 kept_are(\@stay, '... and no others');
 
+# When a user deletes the newest ones himself, or all of them, the newest of what is left, or comes, stays.
+my @more = map { past('/deleted', 'succeeded', "$_ days") } 5, 4;
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 0, 'nothing is over yet');
+$node->safe_psql('postgres', "DELETE FROM wee5_cron.invocation WHERE id = $more[1]; DELETE FROM wee5_cron.attempt WHERE invocation_id = $more[1]");
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() - interval '40 days', finished_at = now() - interval '40 days' WHERE id = $more[0]");
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 0, 'the newest of what is left stays');
+$node->safe_psql('postgres', "BEGIN; CREATE TABLE saved AS TABLE wee5_cron.invocation; CREATE TABLE saved_attempt AS TABLE wee5_cron.attempt; TRUNCATE wee5_cron.invocation, wee5_cron.attempt RESTART IDENTITY; COMMIT");
+past('/deleted', $_->[0], "$_->[1] days") for [ 'succeeded', 40 ], [ 'failed', 39 ];
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 0, '... also when ids begin anew');
+$node->safe_psql('postgres', <<'SQL');
+TRUNCATE wee5_cron.invocation, wee5_cron.attempt;
+INSERT INTO wee5_cron.invocation TABLE saved;
+INSERT INTO wee5_cron.attempt SELECT * FROM saved_attempt WHERE invocation_id IN (SELECT id FROM saved);
+SELECT setval('wee5_cron.invocation_id_seq', max(id)) FROM wee5_cron.invocation;
+DROP TABLE saved, saved_attempt;
+SQL
+push @stay, $more[0];
+
 # A call that ended after the walk had passed it.
 my $late = past('/late', 'retrying', '50 days');
 my $newer_but_older_success = past('/late', 'succeeded', '20 days');
