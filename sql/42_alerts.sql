@@ -119,6 +119,33 @@ $$;
 COMMENT ON FUNCTION wee5_cron.note_outcomes(bigint[]) IS
   'Internal, of the worker and harvest(): counts failures in a row, and says whether somebody is to be told';
 
+-- Runs of a job that failed before they made a call: a row less, and a failure like any other.
+CREATE FUNCTION wee5_cron.note_failures(job_name text, endpoint_path text, failed int, error text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+#variable_conflict use_column
+DECLARE
+  route constant text := split_part($2, '?', 1);
+  policy wee5_cron.endpoint;
+  known wee5_cron.trouble;
+BEGIN
+  SELECT * INTO policy FROM wee5_cron.endpoint e WHERE e.endpoint_path IN ($2, route) ORDER BY e.endpoint_path = $2 DESC LIMIT 1;
+  INSERT INTO wee5_cron.trouble AS t (kind, name, failures, since)
+  VALUES ('failing', coalesce(policy.endpoint_path, route), failed, clock_timestamp())
+  ON CONFLICT (kind, name) DO UPDATE SET failures = t.failures + excluded.failures
+  RETURNING * INTO known;
+  IF NOT known.told AND known.failures >= coalesce(policy.alert_after, 3) THEN
+    UPDATE wee5_cron.trouble t SET told = true WHERE t.kind = 'failing' AND t.name = known.name;
+    PERFORM wee5_cron.add_alert('failing', $1, $2, NULL, 'failed', NULL, NULL, $4, known.failures,
+      format('%s in database "%s" %s: %s', wee5_cron.whom($1, $2), current_database(),
+             CASE known.failures WHEN 1 THEN 'failed' ELSE format('failed %s times in a row', known.failures) END,
+             coalesce($4, 'pg_cron does not say why')));
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.note_failures(text, text, int, text) IS
+  'Internal, of watch_jobs(): counts runs of a job that failed before they made a call';
+
 CREATE FUNCTION wee5_cron.whom(job_name text, endpoint_path text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT CASE WHEN job_name IS NULL THEN coalesce(left(endpoint_path, 200), 'a job')

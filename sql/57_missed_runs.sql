@@ -9,11 +9,13 @@ CREATE TABLE wee5_cron.job_watch (
   active boolean NOT NULL,
   judged_until timestamptz NOT NULL,
   missed_runs bigint NOT NULL DEFAULT 0,
-  last_missed timestamptz
+  last_missed timestamptz,
+  seen_run bigint
 );
 COMMENT ON TABLE wee5_cron.job_watch IS 'Which ticks of the jobs that call us were judged already, and how many of them nobody ran';
 COMMENT ON COLUMN wee5_cron.job_watch.judged_until IS 'every tick up to here was run or missed, or was due before this schedule was seen';
 COMMENT ON COLUMN wee5_cron.job_watch.last_missed IS 'the newest tick that was missed';
+COMMENT ON COLUMN wee5_cron.job_watch.seen_run IS 'cron.job_run_details.runid up to which failed runs were counted for alerts';
 
 -- When the runs of a job began, since a time. pg_cron's history has one index, on runid, so only its newest part is read.
 -- A run whose connection failed has no time: it gets that of the next run that has one, or this moment.
@@ -129,6 +131,44 @@ $$;
 COMMENT ON FUNCTION wee5_cron.catch_up(text, text, text, text, timestamptz) IS
   'Internal, of watch_jobs(): makes the call of a run that was missed';
 
+-- The runs of a job that pg_cron booked as failed, since the last look: the call raised, nobody could connect, no right.
+-- Such a run has no call in the ledger that could be counted, or one that was. Returns up to where it has looked.
+CREATE FUNCTION wee5_cron.note_failed_runs(jobid bigint, job_name text, command text, owner text, seen bigint) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  path constant text := wee5_cron.path_of_command(command);
+  unseen record;
+BEGIN
+  EXECUTE $query$
+    WITH run AS MATERIALIZED (
+      SELECT d.runid, d.status, btrim(d.return_message, E' \r\n') AS message
+      FROM (SELECT * FROM cron.job_run_details ORDER BY runid DESC LIMIT 20000) d
+      WHERE d.jobid = $1 AND d.runid > coalesce($2, 0)
+    ), ended AS MATERIALIZED (
+      SELECT r.* FROM run r
+      WHERE r.runid < ALL (SELECT o.runid FROM run o WHERE o.status NOT IN ('succeeded', 'failed'))
+    ), booked AS MATERIALIZED (
+      SELECT c.cron_run_id
+      FROM (SELECT i.cron_run_id, i.status FROM wee5_cron.invocation i WHERE i.job_name = $3 ORDER BY i.id DESC LIMIT 1000) c
+      WHERE c.status = 'failed'
+    ), failed AS MATERIALIZED (
+      SELECT e.* FROM ended e
+      WHERE e.status = 'failed' AND NOT EXISTS (SELECT FROM booked b WHERE b.cron_run_id = e.runid)
+    )
+    SELECT greatest($2, (SELECT max(e.runid) FROM ended e)) AS seen, (SELECT count(*) FROM failed) AS failures,
+           (SELECT f.message FROM failed f ORDER BY f.runid DESC LIMIT 1) AS message
+  $query$ INTO unseen USING jobid, seen, job_name;
+  -- What failed before this job was watched is nobody's news.
+  IF seen IS NOT NULL AND unseen.failures > 0 AND path IS NOT NULL THEN
+    PERFORM wee5_cron.note_failures(job_name, path, unseen.failures::int, wee5_cron.redact_for(owner::name, unseen.message));
+  END IF;
+  RETURN coalesce(unseen.seen, 0);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.note_failed_runs(bigint, text, text, text, bigint) IS
+  'Internal, of watch_jobs(): counts the runs that pg_cron booked as failed';
+
 -- Called by the worker: at its start, when a job''s time and grace are over, and when the jobs have changed.
 CREATE FUNCTION wee5_cron.watch_jobs() RETURNS timestamptz
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -139,6 +179,7 @@ DECLARE
   watched wee5_cron.job_watch;
   judged record;
   look_again timestamptz;
+  seen bigint;
 BEGIN
   IF NOT wee5_cron.pg_cron_installed() THEN
     DELETE FROM wee5_cron.job_watch;
@@ -164,6 +205,8 @@ BEGIN
     END IF;
     SELECT * INTO judged FROM wee5_cron.judge_ticks(watched, job.job_name);
     look_again := least(look_again, judged.look_again);
+    seen := wee5_cron.note_failed_runs(job.jobid, job.job_name, job.command, job.username, watched.seen_run);
+    UPDATE wee5_cron.job_watch w SET seen_run = seen WHERE w.jobid = job.jobid AND w.seen_run IS DISTINCT FROM seen;
     CONTINUE WHEN judged.judged_until = watched.judged_until;
     UPDATE wee5_cron.job_watch w
     SET judged_until = judged.judged_until, missed_runs = w.missed_runs + judged.missed,

@@ -159,6 +159,37 @@ SELECT wee5_cron.tell_alerts(false);
 SQL
 fields_are((told())[0], { event => 'recovered', job_name => 'late one', text => qr/runs again, after it missed/ }, '... and when it runs again');
 
+# A run that failed before it made a call: nobody was called, and somebody is told all the same. What failed before the
+# job was watched is no news, nor is a run whose call was counted; one that runs still is counted when it has ended.
+$node->safe_psql('postgres', "SELECT wee5_cron.schedule('raises', '0 0 1 1 *', '/raises?x=1')");
+my $next_run = 5000;
+sub run_of {
+    my ($status, $message) = @_;
+    $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (runid, jobid, database, username, command, status, return_message, start_time) SELECT @{[ ++$next_run ]}, jobid, database, username, command, '$status', '$message', now() FROM cron.job WHERE jobname = 'raises'");
+    return $next_run;
+}
+my $failures = sub { return $node->safe_psql('postgres', "$look; SELECT coalesce(sum(failures), 0) FROM wee5_cron.trouble WHERE name = '/raises'") =~ s/.*\n//sr };
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.job_watch JOIN cron.job USING (jobid) WHERE jobname = 'raises' AND seen_run = 0") or die;
+run_of('failed', 'ERROR:  app.settings.cron_secret is not set');
+is($failures->(), 1, 'a run that pg_cron booked as failed is a failure');
+my $running = run_of('running', '');
+run_of('failed', 'ERROR:  while another one runs');
+is($failures->(), 1, '... one behind a run that has not ended is looked at with it');
+$node->safe_psql('postgres', "UPDATE cron.job_run_details SET status = 'succeeded' WHERE runid = $running");
+is($failures->(), 2, '... once');
+my $counted = run_of('failed', 'ERROR:  call 1 of /raises failed');
+$node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, reason, finished_at, cron_run_id) VALUES ('raises', '/raises?x=1', 'builtin', 'failed', 'http', now(), $counted)");
+is($failures->(), 2, '... a run whose call failed is counted with its call');
+run_of('failed', 'ERROR:  you sent the secret');
+is($failures->(), 3, 'three of them ...');
+$node->safe_psql('postgres', 'SELECT wee5_cron.tell_alerts(false)');
+fields_are((told())[-1], { event => 'failing', job_name => 'raises', endpoint_path => '/raises?x=1', invocation_id => undef, status => 'failed', failures => 3,
+        text => qr{^job "raises" \(/raises\?x=1\) in database "postgres" failed 3 times in a row: ERROR:  you sent \[} }, '... are told of, without the secret');
+$failures->();
+is(scalar told(), 0, '... once');
+call_and_wait('/raises?x=1');
+is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['recovered 3'], '... and when a call of the path succeeds');
+
 # However long the texts are.
 $node->safe_psql('postgres', <<'SQL');
 SELECT wee5_cron.add_alert('failing', repeat(chr(228), 255), '/' || repeat('"\', 1000), 1, 'failed', 'http', 500, repeat(chr(128512) || '"\', 2000), 3, repeat(chr(1), 4000));
