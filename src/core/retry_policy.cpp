@@ -21,12 +21,16 @@ std::int64_t add_capped(std::int64_t a, std::int64_t b) noexcept {
 
 std::int64_t us_of_ms(std::int64_t ms) noexcept { return ms > kNever / kUsPerMs ? kNever : ms * kUsPerMs; }
 
-std::int64_t spread_delay_us(const RetryPolicy& policy, int attempt, double random) {
+std::int64_t delay_us(const RetryPolicy& policy, int attempt) {
   if (policy.delays_ms.empty()) return 0;
   const std::size_t last = policy.delays_ms.size() - 1;
   const std::size_t index = std::min(static_cast<std::size_t>(std::max(attempt, 1) - 1), last);
+  return us_of_ms(std::max<std::int64_t>(policy.delays_ms[index], 0));
+}
+
+std::int64_t spread_us(std::int64_t exact_us, double random) {
   const double factor = 1 - kSpread + 2 * kSpread * std::clamp(random, 0.0, 1.0);
-  const double delay_us = static_cast<double>(us_of_ms(std::max<std::int64_t>(policy.delays_ms[index], 0))) * factor;
+  const double delay_us = static_cast<double>(exact_us) * factor;
   return delay_us >= static_cast<double>(kNever) ? kNever : static_cast<std::int64_t>(std::llround(delay_us));
 }
 
@@ -70,12 +74,12 @@ std::optional<std::int64_t> next_attempt_us(const RetryPolicy& policy, const Fai
   if (!is_retryable(policy.retry_on, failed.reason, failed.http_status)) return std::nullopt;
   const std::int64_t window_end = add_capped(failed.first_begun_us, us_of_ms(policy.window_ms));
   if (failed.ended_us > window_end) return std::nullopt;
-  if (const auto asked_for = retry_after_us(failed.retry_after, failed.ended_us)) {
-    return std::min(*asked_for, window_end);
-  }
-  const std::int64_t at = add_capped(failed.ended_us, spread_delay_us(policy, failed.attempt, random));
-  if (at > window_end) return std::nullopt;
-  return at;
+  const auto asked_for = retry_after_us(failed.retry_after, failed.ended_us);
+  if (asked_for && *asked_for > failed.ended_us) return std::min(*asked_for, window_end);
+  // Whether there is another attempt must not be left to chance: the window is for the delay as it was given.
+  const std::int64_t exact_us = delay_us(policy, failed.attempt);
+  if (add_capped(failed.ended_us, exact_us) > window_end) return std::nullopt;
+  return std::min(add_capped(failed.ended_us, spread_us(exact_us, random)), window_end);
 }
 
 bool may_still_begin(const RetryPolicy& policy, int attempt, std::int64_t first_begun_us,

@@ -43,8 +43,9 @@ struct FailedAttempt {
 };
 
 // When the next attempt begins, nullopt: the failure is final. `random` from [0, 1) spreads a delay by 20 % to either
-// side, so that what failed together does not come back together. A Retry-After counts instead of the delay; beyond the
-// window it is cut to the window's end, where the call has its last attempt.
+// side, so that what failed together does not come back together, but not beyond the window. A Retry-After counts
+// instead of the delay; beyond the window it is cut to the window's end, where the call has its last attempt. One of
+// nothing, or a moment that has passed, as the app's clock may be another one, leaves the delay.
 std::optional<std::int64_t> next_attempt_us(const RetryPolicy& policy, const FailedAttempt& failed, double random);
 
 // Whether a call that failed may still have its next attempt when that is due: the policy can be another one by then,

@@ -89,6 +89,17 @@ TEST(RetryPolicy, NoAttemptBeginsAfterTheWindow) {
   EXPECT_EQ(next_attempt_us(policy, refused(1, end + 1), 0.0), std::nullopt);
 }
 
+TEST(RetryPolicy, ChanceDoesNotDecideWhetherThereIsAnotherAttempt) {
+  RetryPolicy policy;
+  policy.window_ms = 60'000;
+  policy.delays_ms = {60'000};
+  for (const double random : {0.0, 0.5, 0.99}) {
+    EXPECT_EQ(next_attempt_us(policy, refused(1, kBegun), random).value_or(0),
+              kBegun + (random == 0.0 ? 48 : 60) * kSecond);
+    EXPECT_EQ(next_attempt_us(policy, refused(1, kBegun + 1), random), std::nullopt) << random;
+  }
+}
+
 TEST(RetryPolicy, LimitsDoNotOverflow) {
   RetryPolicy policy;
   policy.max_attempts = std::numeric_limits<int>::max();
@@ -156,6 +167,13 @@ TEST(RetryPolicy, RetryAfterCountsInsteadOfTheDelay) {
   EXPECT_EQ(next_attempt_us(policy, answered(429, "2"), 0.9), kBegun + 3 * kSecond) << "sooner than the delay";
   EXPECT_EQ(next_attempt_us(policy, answered(503, "soon"), kMiddle), kBegun + 11 * kSecond) << "not understood";
   EXPECT_EQ(next_attempt_us(policy, answered(500, "2"), kMiddle), std::nullopt) << "500 may have been worked on";
+}
+
+TEST(RetryPolicy, ARetryAfterOfNoTimeLeavesTheDelay) {
+  const RetryPolicy policy;
+  for (const char* at_once : {"0", "Sun, 06 Nov 1994 08:49:37 GMT"}) {
+    EXPECT_EQ(next_attempt_us(policy, answered(503, at_once), kMiddle), kBegun + 11 * kSecond) << at_once;
+  }
 }
 
 TEST(RetryPolicy, RetryAfterIsCutToTheWindow) {
