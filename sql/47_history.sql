@@ -176,6 +176,8 @@ BEGIN
   ELSIF older_than < interval '0' THEN
     RAISE EXCEPTION 'older_than is %', older_than
       USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT wee5_cron.prune_cron_history(''30 days'');';
+  ELSIF older_than > interval '5000 years' THEN
+    RETURN 0;  -- the calendar does not go back that far
   ELSIF NOT wee5_cron.pg_cron_installed() THEN
     RAISE EXCEPTION 'pg_cron is not installed in database "%"', current_database()
       USING ERRCODE = 'object_not_in_prerequisite_state',

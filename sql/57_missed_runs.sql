@@ -191,8 +191,8 @@ BEGIN
     WHERE j.database = current_database() AND wee5_cron.calls_us(j.command) ORDER BY j.jobid
   $query$ LOOP
     SELECT * INTO watched FROM wee5_cron.job_watch w WHERE w.jobid = job.jobid FOR UPDATE;
-    IF NOT FOUND OR NOT watched.active OR NOT job.active OR watched.schedule <> job.schedule THEN
-      -- Seen like this for the first time: what was due before is nobody's fault.
+    IF NOT FOUND OR NOT watched.active OR NOT job.active OR watched.schedule <> job.schedule OR watched.judged_until > now() THEN
+      -- Seen like this for the first time, or since the clock was put back: what was due before is nobody's fault.
       INSERT INTO wee5_cron.job_watch AS w (jobid, schedule, active, judged_until)
       VALUES (job.jobid, job.schedule, job.active, now())
       ON CONFLICT (jobid) DO UPDATE

@@ -159,5 +159,21 @@ fields_are($node->one_row('postgres', q{SELECT status, reason, requested_at > sc
 $receiver->release_for_good;
 $node->wait_until_all_finished('postgres');
 is(scalar(my @hung = $receiver->requests('/hang')), 2, '... and not made');
+
+# A clock that was weeks ahead and is put back: what is due then is looked at again.
+$node->stop;
+$clock->set('2026-07-20 12:10:00');
+$clock->start($node);
+judged_until('2026-07-20 12:00:00');
+$node->stop;
+$clock->set('2026-06-02 09:10:00');
+$clock->start($node);
+ok($node->poll_query_until('postgres', "SELECT bool_and(judged_until <= '2026-06-02 09:10+00') FROM wee5_cron.job_watch"), 'a clock that was put back does not blind the watch');
+my $missed = job('not again')->{missed_runs};
+$node->stop;
+$clock->set('2026-06-02 10:10:00');
+$clock->start($node);
+judged_until('2026-06-02 10:00:00');
+fields_are(job('not again'), { missed_runs => $missed + 2 }, '... what is missed from then on is counted');
 $node->log_is_sane;
 done_testing();

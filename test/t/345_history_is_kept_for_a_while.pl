@@ -159,6 +159,7 @@ $node->raises('postgres', "SELECT wee5_cron.prune_cron_history('1 day')", '42501
 is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.prune_cron_history('30 days')"), 6, 'prune_cron_history() says how many runs it deleted');
 is($node->safe_psql('postgres', "SELECT string_agg(d.status || (now() - coalesce(d.end_time, '-infinity') > '30 days')::text, ' ' ORDER BY j.jobname, d.runid) FROM cron.job_run_details d JOIN cron.job j USING (jobid) WHERE j.jobname IN ('one', 'two')"),
     'runningtrue succeededfalse failedtrue', 'what is young or running stays, and the newest run of each job');
+is($node->safe_psql('postgres', "SELECT wee5_cron.prune_cron_history('170000000 years')"), 0, 'nothing is older than the calendar');
 $node->safe_psql('postgres', 'CREATE DATABASE without');
 $node->install('without');
 $node->raises('without', "SELECT wee5_cron.prune_cron_history('30 days')", '55000', 'without pg_cron there is no such history', hint => qr/cron\.database_name/);
