@@ -161,7 +161,12 @@ BEGIN
   $query$ INTO unseen USING jobid, seen, job_name;
   -- What failed before this job was watched is nobody's news.
   IF seen IS NOT NULL AND unseen.failures > 0 AND path IS NOT NULL THEN
-    PERFORM wee5_cron.note_failures(job_name, path, unseen.failures::int, wee5_cron.redact_for(owner::name, unseen.message));
+    BEGIN
+      PERFORM wee5_cron.note_failures(job_name, path, unseen.failures::int, wee5_cron.redact_for(owner::name, unseen.message));
+    EXCEPTION WHEN lock_not_available THEN
+      -- Somebody's harvest() counts the same path and has not committed: with the next look.
+      RETURN seen;
+    END;
   END IF;
   RETURN coalesce(unseen.seen, 0);
 END

@@ -168,7 +168,7 @@ sub run_of {
     $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (runid, jobid, database, username, command, status, return_message, start_time) SELECT @{[ ++$next_run ]}, jobid, database, username, command, '$status', '$message', now() FROM cron.job WHERE jobname = 'raises'");
     return $next_run;
 }
-my $failures = sub { return $node->safe_psql('postgres', "$look; SELECT coalesce(sum(failures), 0) FROM wee5_cron.trouble WHERE name = '/raises'") =~ s/.*\n//sr };
+my $failures = sub { return $node->safe_psql('postgres', "SET lock_timeout = '100 ms'; $look; SELECT coalesce(sum(failures), 0) FROM wee5_cron.trouble WHERE name = '/raises'") =~ s/.*\n//sr };
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.job_watch JOIN cron.job USING (jobid) WHERE jobname = 'raises' AND seen_run = 0") or die;
 run_of('failed', 'ERROR:  app.settings.cron_secret is not set');
 is($failures->(), 1, 'a run that pg_cron booked as failed is a failure');
@@ -185,10 +185,16 @@ is($failures->(), 3, 'three of them ...');
 $node->safe_psql('postgres', 'SELECT wee5_cron.tell_alerts(false)');
 fields_are((told())[-1], { event => 'failing', job_name => 'raises', endpoint_path => '/raises?x=1', invocation_id => undef, status => 'failed', failures => 3,
         text => qr{^job "raises" \(/raises\?x=1\) in database "postgres" failed 3 times in a row: ERROR:  you sent \[} }, '... are told of, without the secret');
-$failures->();
+my $holder = $node->background_psql('postgres');
+$holder->query_safe("BEGIN; UPDATE wee5_cron.trouble SET failures = failures WHERE name = '/raises'");
+run_of('failed', 'ERROR:  once more');
+is($node->error_of('postgres', "SET lock_timeout = '100 ms'; $look"), undef, '... somebody who counts the same path does not keep the worker from watching');
+is($failures->(), 3, '... the failure is not counted');
+$holder->quit;
+is($failures->(), 4, '... before the next look');
 is(scalar told(), 0, '... once');
 call_and_wait('/raises?x=1');
-is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['recovered 3'], '... and when a call of the path succeeds');
+is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['recovered 4'], '... and when a call of the path succeeds');
 
 # However long the texts are.
 $node->safe_psql('postgres', <<'SQL');
