@@ -158,6 +158,38 @@ fields_are($second->{headers}, { 'Idempotency-Key' => $node->invocation('postgre
     'retry() hands it over once more, with the same idempotency key');
 is($node->invocation('postgres', $again)->{idempotency_key}, $second->{headers}{'Idempotency-Key'}, '... which the new row has, too');
 
+# Harvesting reads the new answers, not the hundred thousand old ones, and nothing of pg_net's where no call is outstanding.
+answer($again, @good);
+$node->wait_until_all_finished('postgres');
+$node->safe_psql('postgres', q{INSERT INTO net._http_response (id, status_code, created) SELECT 1000000 + n, 200, now() - interval '3 hours' FROM generate_series(1, 100000) n});
+$node->safe_psql('postgres', 'VACUUM ANALYZE net._http_response');
+sub blocks_read {
+    my ($before) = @_;
+    # In one transaction, which the worker does not see: it would harvest as well.
+    return $node->safe_psql('postgres', <<"SQL") =~ s/.*\n//sr;
+BEGIN;
+CREATE FUNCTION pg_temp.blocks() RETURNS numeric LANGUAGE sql AS \$\$
+  SELECT sum(pg_stat_get_xact_blocks_fetched(r.oid)) FROM (
+    SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'net'::regnamespace AND c.relkind = 'r'
+    UNION ALL SELECT i.indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relnamespace = 'net'::regnamespace) r \$\$;
+$before
+CREATE TEMP TABLE b AS SELECT pg_temp.blocks() AS n;
+SELECT wee5_cron.harvest();
+SELECT concat_ws(' ', pg_temp.blocks() - n, (SELECT status FROM wee5_cron.invocation WHERE endpoint_path = '/cheap')) FROM b;
+ROLLBACK;
+SQL
+}
+is(blocks_read(''), 0, 'with nothing outstanding harvest() does not look at what pg_net has');
+my $answered = <<'SQL';
+SELECT invoke_cron_endpoint('/cheap');
+WITH sent AS (DELETE FROM net.http_request_queue RETURNING id) INSERT INTO net._http_response (id, status_code) SELECT id, 200 FROM sent;
+SQL
+my $whole = $node->safe_psql('postgres', "SELECT relpages FROM pg_class WHERE oid = 'net._http_response'::regclass");
+cmp_ok($whole, '>', 500, 'a hundred thousand old answers ...');
+my ($blocks, $became) = split / /, blocks_read($answered);
+is($became, 'succeeded', '... beside a new one, which is booked ...');
+cmp_ok($blocks, '<', 50, '... are not read for it');
+
 # Dropped and made again pg_net counts anew: a stranger's request has the number that ours had.
 $node->no_retries('postgres', '/made-again');
 $id    = $node->call('postgres', '/made-again');
