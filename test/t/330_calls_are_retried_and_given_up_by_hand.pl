@@ -63,6 +63,12 @@ $node->invocation_when('postgres', $waiting, "status = 'retrying'");
 is($psql->("SELECT wee5_cron.cancel($waiting)"), 't', 'cancel() of a call that waits for its next attempt');
 fields_are($node->finished('postgres', $waiting), { status => 'cancelled', reason => 'cancelled', attempts => 1, next_attempt_at => undef }, '... ends it');
 
+# What was given up can be made again.
+$again = $psql->("SELECT wee5_cron.retry($waiting)");
+fields_are($node->invocation_when('postgres', $again, "status = 'retrying'"), { idempotency_key => $node->invocation('postgres', $waiting)->{idempotency_key}, attempts => 1 }, 'a call that was cancelled is made again');
+$psql->("SELECT wee5_cron.cancel($again)");
+is($node->finished('postgres', $again)->{status}, 'cancelled', '... and given up again');
+
 # Queued: behind one that hangs, held by the worker or still in the ledger alone.
 my $blocker = $node->block_the_wire('postgres', $receiver);
 my @queued = split /\n/, $node->safe_psql('postgres', "SELECT invoke_cron_endpoint('/queued?n=' || n) FROM generate_series(1, 2000) n");
