@@ -66,7 +66,7 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.register_jobs(boolean)', 'EXECUTE ON FUNCTION wee5_cron.unregister_jobs()',
     'EXECUTE ON FUNCTION wee5_cron.schedule(text, text, text)', 'EXECUTE ON FUNCTION wee5_cron.unschedule(text)',
     'EXECUTE ON FUNCTION wee5_cron.pause(text, text)', 'EXECUTE ON FUNCTION wee5_cron.resume(text)',
-    'INSERT (job_name, catch_up), UPDATE (catch_up) ON TABLE wee5_cron.job',
+    'INSERT (job_name, endpoint_path, catch_up), UPDATE (endpoint_path, catch_up) ON TABLE wee5_cron.job',
     'EXECUTE ON FUNCTION wee5_cron.next_runs(text, integer)',
     'EXECUTE ON FUNCTION wee5_cron.run_now(text)', 'EXECUTE ON FUNCTION wee5_cron.harvest()',
     'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text)', 'EXECUTE ON FUNCTION wee5_cron.arm()',
@@ -89,7 +89,7 @@ BEGIN
     RAISE EXCEPTION 'unknown profile "%"', profile
       USING ERRCODE = 'invalid_parameter_value',
             HINT = 'Profiles: call (make calls, wait for them), read (and look at everything), '
-                   'operate (and work with jobs and privileges).';
+                   'operate (and work with jobs, policies and privileges).';
   END IF;
   IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
     RAISE EXCEPTION 'role % does not exist', role
@@ -106,4 +106,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.grant_to(regrole, text) IS
-  'Gives a role one of the profiles call (make calls, wait for them), read (and look at everything), operate (and work with jobs and privileges)';
+  'Gives a role one of the profiles call (make calls, wait for them), read (and look at everything), operate (and work with jobs, policies, settings and privileges)';

@@ -109,6 +109,11 @@ SELECT wee5_cron.harvest();
 SELECT wee5_cron.redact_for('postgres', 'secret of the regression tests');
 SELECT wee5_cron.record_pg_net_answer(1, false, 200, NULL, NULL, NULL, NULL, NULL);
 SELECT wee5_cron.invoke_for_job('x', '/x');
+-- He says which job calls which path, where the ledger cannot know; never which of pg_cron's jobs are the extension's own.
+INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES ('digest', '/api/digest');
+UPDATE wee5_cron.job SET catch_up = 'none', endpoint_path = '/api/digests' WHERE job_name = 'digest';
+UPDATE wee5_cron.job SET jobid = 1;
+INSERT INTO wee5_cron.job (job_name, registered) VALUES ('other', true);
 -- A caller chooses neither transport nor how a call is made.
 SET wee5_cron.transport = 'builtin';
 SET wee5_cron.allow_plain_http = on;
