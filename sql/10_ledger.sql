@@ -37,6 +37,7 @@ CREATE TABLE wee5_cron.invocation (
   exclusive text CHECK (exclusive IN ('path', 'route'))
 );
 ALTER SEQUENCE wee5_cron.invocation_id_seq OWNED BY wee5_cron.invocation.id;
+COMMENT ON SEQUENCE wee5_cron.invocation_id_seq IS 'Ids of calls; logged, so that no crash gives one out again';
 
 -- What is to be sent now, or is on the wire: a route's calls in the order of their ids. In the predicate stands
 -- finished_at and not status, so that queued -> sending stays a heap-only update.
@@ -54,26 +55,36 @@ CREATE INDEX invocation_job_success ON wee5_cron.invocation (job_name, id)
 
 COMMENT ON TABLE wee5_cron.invocation IS
   'One row a call. status: queued -> sending -> (retrying -> sending)* -> succeeded | failed; besides skipped, cancelled. succeeded means that the app answered 2xx, nothing else does';
+COMMENT ON COLUMN wee5_cron.invocation.id IS 'what invoke_cron_endpoint() returns, and X-Wee5-Cron-Invocation';
 COMMENT ON COLUMN wee5_cron.invocation.job_name IS 'cron.job.jobname of the job that made the call, NULL for a call by hand';
 COMMENT ON COLUMN wee5_cron.invocation.endpoint_path IS 'as the caller gave it';
+COMMENT ON COLUMN wee5_cron.invocation.method IS 'GET, POST, PUT, PATCH, DELETE or HEAD';
+COMMENT ON COLUMN wee5_cron.invocation.body IS 'of the request; NULL: none';
 COMMENT ON COLUMN wee5_cron.invocation.headers IS 'beyond the ones that every call has; for a job also x-vercel-cron-schedule';
 COMMENT ON COLUMN wee5_cron.invocation.url IS 'the URL that was called; on the builtin transport known when it is sent';
 COMMENT ON COLUMN wee5_cron.invocation.transport IS 'builtin: our own worker; pg_net: that extension';
+COMMENT ON COLUMN wee5_cron.invocation.status IS
+  'queued: waits to be sent. sending: on the wire for more than a quarter of a second, or sent at most once. retrying: failed, and is made again at next_attempt_at. succeeded, failed, skipped (not made) and cancelled are final';
 COMMENT ON COLUMN wee5_cron.invocation.reason IS
-  'why it did not succeed: config, dns, connect, tls, timeout, http, redirect, response, lost, overlap, paused, cancelled';
+  'why it did not succeed: config (no usable address or secret), dns, connect, tls, timeout, http (the status), redirect, response (no complete answer), lost (cut off by a crash), overlap, paused, cancelled; while retrying: why the last attempt did not';
 COMMENT ON COLUMN wee5_cron.invocation.error IS 'what happened, one plain sentence';
-COMMENT ON COLUMN wee5_cron.invocation.hint IS 'what to do about it; of a success: why it may be none';
+COMMENT ON COLUMN wee5_cron.invocation.hint IS 'what to do about it';
+COMMENT ON COLUMN wee5_cron.invocation.http_status IS 'of the last answer; NULL: there was none';
 COMMENT ON COLUMN wee5_cron.invocation.attempts IS 'attempts begun';
+COMMENT ON COLUMN wee5_cron.invocation.requested_at IS 'begin of the transaction that made the call';
 COMMENT ON COLUMN wee5_cron.invocation.requested_by IS 'session_user of the caller; app.settings.* are looked up for this role';
 COMMENT ON COLUMN wee5_cron.invocation.scheduled_at IS 'the tick that a job''s call is for';
 COMMENT ON COLUMN wee5_cron.invocation.first_sent_at IS 'NULL on pg_net, which does not tell';
 COMMENT ON COLUMN wee5_cron.invocation.next_attempt_at IS 'when a call that failed is made again; NULL as soon as that time has come';
+COMMENT ON COLUMN wee5_cron.invocation.finished_at IS 'NULL: the call has not ended';
 COMMENT ON COLUMN wee5_cron.invocation.duration IS 'finished_at - first_sent_at; NULL on pg_net';
 COMMENT ON COLUMN wee5_cron.invocation.cron_run_id IS 'cron.job_run_details.runid of the run that made the call';
-COMMENT ON COLUMN wee5_cron.invocation.idempotency_key IS 'sent as Idempotency-Key, the same on every attempt';
+COMMENT ON COLUMN wee5_cron.invocation.idempotency_key IS 'sent as Idempotency-Key, the same on every attempt and by retry()';
+COMMENT ON COLUMN wee5_cron.invocation.response_content_type IS 'of the last answer';
 COMMENT ON COLUMN wee5_cron.invocation.response_body IS
   'the first wee5_cron.max_response_bytes of the answer, as text: bad bytes and NUL replaced';
-COMMENT ON COLUMN wee5_cron.invocation.timeout IS 'of this call; NULL: wee5_cron.request_timeout when it is sent';
+COMMENT ON COLUMN wee5_cron.invocation.response_truncated IS 'response_body is not all of it';
+COMMENT ON COLUMN wee5_cron.invocation.timeout IS 'of each attempt; NULL: wee5_cron.request_timeout when it is sent';
 COMMENT ON COLUMN wee5_cron.invocation.exclusive IS
   'the call is skipped while another one of its path (path), or of its path with whatever query (route), has not ended; NULL: it may overlap';
 
@@ -94,7 +105,19 @@ CREATE TABLE wee5_cron.attempt (
   PRIMARY KEY (invocation_id, attempt)
 );
 COMMENT ON TABLE wee5_cron.attempt IS
-  'One row an attempt that ended. dns_ms ... total_ms are lengths of phases in milliseconds; NULL: not reached, or not needed on a reused connection';
+  'One row an attempt that ended. dns_ms ... total_ms are lengths of phases in milliseconds; NULL: not reached, or not needed on a reused connection, or on pg_net, which does not tell';
+COMMENT ON COLUMN wee5_cron.attempt.invocation_id IS 'wee5_cron.invocation.id';
+COMMENT ON COLUMN wee5_cron.attempt.attempt IS '1, 2, ...: X-Wee5-Cron-Attempt';
+COMMENT ON COLUMN wee5_cron.attempt.started_at IS 'on pg_net when it was handed over; of the first attempt when the call was requested';
+COMMENT ON COLUMN wee5_cron.attempt.finished_at IS 'on pg_net when its answer was booked';
+COMMENT ON COLUMN wee5_cron.attempt.http_status IS 'NULL: there was no answer';
+COMMENT ON COLUMN wee5_cron.attempt.reason IS 'as in wee5_cron.invocation; NULL: it succeeded';
+COMMENT ON COLUMN wee5_cron.attempt.error IS 'what happened, one plain sentence; NULL: it succeeded';
+COMMENT ON COLUMN wee5_cron.attempt.dns_ms IS 'looking up the name';
+COMMENT ON COLUMN wee5_cron.attempt.connect_ms IS 'the TCP connection';
+COMMENT ON COLUMN wee5_cron.attempt.tls_ms IS 'the TLS handshake';
+COMMENT ON COLUMN wee5_cron.attempt.first_byte_ms IS 'from the request to the first byte of the answer';
+COMMENT ON COLUMN wee5_cron.attempt.total_ms IS 'all of it';
 
 -- Ours beside cron.job.
 CREATE TABLE wee5_cron.job (
@@ -106,9 +129,17 @@ CREATE TABLE wee5_cron.job (
   paused_at timestamptz,
   pause_note text
 );
-COMMENT ON TABLE wee5_cron.job IS 'The jobs that this extension made: unregister_jobs() and DROP EXTENSION remove these and no other';
-COMMENT ON COLUMN wee5_cron.job.jobid IS 'cron.job.jobid of a job that we made; NULL: not ours';
-COMMENT ON COLUMN wee5_cron.job.registered IS 'made by register_jobs(), which does not bring it back once it was deleted';
+COMMENT ON TABLE wee5_cron.job IS
+  'What is known of jobs beside cron.job: those that register_jobs() and schedule() made, and of others what was said of them (pause(), catch_up). Where pg_cron is in another database, which job calls which path';
+COMMENT ON COLUMN wee5_cron.job.job_name IS 'cron.job.jobname';
+COMMENT ON COLUMN wee5_cron.job.jobid IS 'cron.job.jobid of a job that we made, which DROP EXTENSION removes; NULL: not ours';
+COMMENT ON COLUMN wee5_cron.job.endpoint_path IS 'the path that it calls. Where pg_cron is in another database, its calls are known by it';
+COMMENT ON COLUMN wee5_cron.job.catch_up IS
+  'once (the default): the newest run that was missed is made up for within an hour; none: it is only counted';
+COMMENT ON COLUMN wee5_cron.job.registered IS
+  'made by register_jobs(), which does not bring it back once it was deleted; unregister_jobs() removes it';
+COMMENT ON COLUMN wee5_cron.job.paused_at IS 'when pause() was called; NULL: it is not paused by it';
+COMMENT ON COLUMN wee5_cron.job.pause_note IS 'what pause() was told';
 
 -- Which pg_net request carries which call. UNLOGGED like pg_net's own tables: the crash that empties those and restarts
 -- their ids empties this one too, so a stranger's answer is never taken for ours.

@@ -10,6 +10,8 @@ CREATE TABLE wee5_cron.armed (
 );
 COMMENT ON TABLE wee5_cron.armed IS 'Calls are made where this names the database itself: not in a restored dump or a copy, until arm()';
 COMMENT ON COLUMN wee5_cron.armed.database IS 'pg_database.oid';
+COMMENT ON COLUMN wee5_cron.armed.armed_at IS 'CREATE EXTENSION, or arm()';
+COMMENT ON COLUMN wee5_cron.armed.armed_by IS 'session_user';
 
 CREATE FUNCTION wee5_cron.is_armed() RETURNS boolean
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -57,4 +57,4 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE wee5_cron.run(text) IS
-  'Makes one call, waits for its end however long that takes, and raises 38000 unless it succeeded: a job CALL wee5_cron.run(...) is failed in cron.job_run_details when the app did not answer 2xx. A call skipped because the one before still runs, or because it is paused, is a notice; one skipped for want of settings is a failure. Holds a pg_cron slot while it waits';
+  'Makes one call, waits for its end however long that takes, and raises 38000 unless it succeeded: a job CALL wee5_cron.run(...) is failed in cron.job_run_details when the app did not answer 2xx. A call skipped because the one before has not ended is a notice; one skipped for want of settings is a failure. Holds a pg_cron slot while it waits';

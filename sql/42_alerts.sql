@@ -12,8 +12,11 @@ CREATE TABLE wee5_cron.trouble (
   PRIMARY KEY (kind, name)
 );
 COMMENT ON TABLE wee5_cron.trouble IS 'Paths whose last calls failed, jobs that are late, and whether somebody was told';
+COMMENT ON COLUMN wee5_cron.trouble.kind IS 'failing: a path; late: a job';
 COMMENT ON COLUMN wee5_cron.trouble.name IS 'failing: the path as in wee5_cron.endpoint, else without its query; late: the job';
 COMMENT ON COLUMN wee5_cron.trouble.failures IS 'in a row';
+COMMENT ON COLUMN wee5_cron.trouble.since IS 'failing: the end of the first of them; late: the run that did not begin';
+COMMENT ON COLUMN wee5_cron.trouble.told IS 'whether somebody was told';
 
 CREATE TABLE wee5_cron.pending_alert (
   id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),

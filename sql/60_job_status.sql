@@ -178,10 +178,22 @@ CREATE VIEW wee5_cron.job_status AS
   FROM wee5_cron.job_status_rows();
 COMMENT ON VIEW wee5_cron.job_status IS
   'A row a pg_cron job of this database that calls us. state: paused > never_ran > late > failing > ok. Runs that pg_cron itself booked as failed are failures too';
+COMMENT ON COLUMN wee5_cron.job_status.job_name IS 'cron.job.jobname';
+COMMENT ON COLUMN wee5_cron.job_status.jobid IS 'cron.job.jobid; NULL where pg_cron is in another database, as schedule, active and next_run are';
+COMMENT ON COLUMN wee5_cron.job_status.schedule IS 'cron.job.schedule';
+COMMENT ON COLUMN wee5_cron.job_status.active IS 'cron.job.active: false while it is paused';
 COMMENT ON COLUMN wee5_cron.job_status.endpoint_path IS 'the first string literal of the job''s command';
+COMMENT ON COLUMN wee5_cron.job_status.next_run IS 'when pg_cron starts it next; NULL while it is paused';
+COMMENT ON COLUMN wee5_cron.job_status.last_invocation_id IS 'its newest call';
+COMMENT ON COLUMN wee5_cron.job_status.last_status IS 'of its newest call';
+COMMENT ON COLUMN wee5_cron.job_status.last_http_status IS 'of its newest call';
+COMMENT ON COLUMN wee5_cron.job_status.last_finished_at IS 'when a call of it ended last';
+COMMENT ON COLUMN wee5_cron.job_status.last_success_at IS 'when a call of it ended with 2xx last';
 COMMENT ON COLUMN wee5_cron.job_status.consecutive_failures IS 'failed calls and failed pg_cron runs since last_success_at';
 COMMENT ON COLUMN wee5_cron.job_status.success_rate_24h IS '0 to 1: succeeded / (succeeded + failed) of the last 24 hours, NULL without any';
 COMMENT ON COLUMN wee5_cron.job_status.p50_24h IS 'median duration of the calls that succeeded in the last 24 hours';
 COMMENT ON COLUMN wee5_cron.job_status.p95_24h IS '95th percentile of the duration of the calls that succeeded in the last 24 hours';
 COMMENT ON COLUMN wee5_cron.job_status.missed_runs IS 'ticks, since the job is known, that had neither a run of pg_cron''s nor a call; NULL where pg_cron is in another database';
 COMMENT ON COLUMN wee5_cron.job_status.last_error IS 'of the newest failure since the last success, or in the last two days';
+COMMENT ON COLUMN wee5_cron.job_status.state IS
+  'paused: pg_cron leaves it out; never_ran: it has neither succeeded nor failed yet; late: its newest due run was missed; failing: it failed since its last success; ok';

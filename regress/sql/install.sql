@@ -50,6 +50,21 @@ WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclas
        AND (p.proconfig IS NULL OR NOT p.proconfig @> '{"search_path=pg_catalog, pg_temp"}')
        OR obj_description(p.oid, 'pg_proc') IS NULL);
 
+-- So has everything else, and each column of what grant_to() lets others read.
+SELECT pg_describe_object(d.classid, d.objid, 0) AS without_comment
+FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'wee5_cron'
+  AND d.classid IN ('pg_class'::regclass, 'pg_namespace'::regclass, 'pg_proc'::regclass)
+  AND obj_description(d.objid, (SELECT relname FROM pg_class WHERE oid = d.classid)) IS NULL;
+CREATE ROLE regress_reader;
+SELECT wee5_cron.grant_to('regress_reader', 'read');
+SELECT c.oid::regclass AS relation, string_agg(a.attname, ' ' ORDER BY a.attnum) FILTER (WHERE col_description(c.oid, a.attnum) IS NULL) AS without_comment
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind IN ('r', 'v') AND has_table_privilege('regress_reader', c.oid, 'SELECT')
+GROUP BY c.oid ORDER BY c.relname;
+DROP OWNED BY regress_reader;
+DROP ROLE regress_reader;
+
 -- DROP EXTENSION takes its jobs along, and no other.
 SELECT cron.schedule_in_database('of somebody', '0 0 1 1 *', $$SELECT 'x'$$, current_database()) > 0 AS scheduled;
 DROP EXTENSION wee5_cron;
