@@ -217,7 +217,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.register_jobs(boolean) IS
-  'Makes the three jobs in pg_cron for session_user and returns how many it made. What exists is left as it is; force brings back what was deleted';
+  'Makes the three jobs in pg_cron for session_user, and where pg_net works without our library being preloaded one that books its answers; returns how many it made. What exists is left as it is; force brings back what was deleted';
 
 CREATE FUNCTION wee5_cron.unregister_jobs() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
