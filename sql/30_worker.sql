@@ -34,7 +34,7 @@ COMMENT ON COLUMN wee5_cron.worker.pid IS 'of the worker; NULL: there is none at
 COMMENT ON COLUMN wee5_cron.worker.state IS
   'starting, idle, sending, blocked (last_error says by what; nothing is lost), incompatible (the library is of another version than the SQL), stopping';
 COMMENT ON COLUMN wee5_cron.worker.in_flight IS 'requests on the wire';
-COMMENT ON COLUMN wee5_cron.worker.queued IS 'calls that are due and not sent; known for the current database only';
+COMMENT ON COLUMN wee5_cron.worker.queued IS 'calls that are due and not sent; known for the current database only, and not while the ledger is locked';
 COMMENT ON COLUMN wee5_cron.worker.sent IS 'requests since started_at';
 COMMENT ON COLUMN wee5_cron.worker.succeeded IS 'since started_at';
 COMMENT ON COLUMN wee5_cron.worker.failed IS 'since started_at';

@@ -71,7 +71,7 @@ for my $mode (sort keys %node) {
     is($hints{$mode}{waits}, '-- See the line last_outcome.', '... is told elsewhere');
     $doctor->red('last_outcome', 'error', qr{/status/500.*The app answered 500}, "$mode: ... namely");
     if ($mode eq 'client connection') {
-        $hints{$mode}{refused} = $doctor->red('job_last_run', 'error', qr/job "refused" as failed: connection failed/, "$mode: no password");
+        $hints{$mode}{refused} = $doctor->red('job_last_run', 'error', qr/job "refused".* as failed: connection failed/, "$mode: no password");
         like($hints{$mode}{refused}, qr/^ALTER SYSTEM SET cron\.use_background_workers = on;\n.*^UPDATE cron\.job SET nodename = '' WHERE jobid = \d+;\z/ms, '... has two ways out');
     }
     $doctor->paste($hints{$mode}{$_}, "$mode: the hint for $_ can be pasted") for sort keys %{ $hints{$mode} };

@@ -194,6 +194,18 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+// What libcurl reads into such lines is another thing with each version: a status of seven digits, too.
+TEST(EngineFailures, AStatusHasThreeDigitsOrThereIsNone) {
+  for (const char* bytes :
+       {"HTTP/20212021\r\nl", "HTTP/20212021\r\n\r\n", "HTTP/2 99999\r\n\r\n", "HTTP/1.1 0\r\n\r\n"}) {
+    LoopbackServer server(sending(bytes));
+    const Result result = fetch(request_to(server.url()));
+    EXPECT_TRUE(result.http_status == 0 || (result.http_status >= 200 && result.http_status <= 999))
+        << bytes << result.http_status;
+    EXPECT_EQ(result.outcome.succeeded, result.http_status >= 200 && result.http_status < 300) << bytes;
+  }
+}
+
 TEST(EngineFailures, AnAnswerThatBrokeOffKeepsWhatCame) {
   LoopbackServer server(sending("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"));
   EXPECT_EQ(fetch(request_to(server.url())).response_body, "half");
