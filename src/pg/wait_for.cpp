@@ -79,8 +79,8 @@ void wait_for_change(WorkerSlot* slot, long wait_ms) {
   pg_unreachable();
 }
 
-// EXECUTE alone lets a role wait for any call. What was said in it is for whose call it is, namely session_user's, as whom
-// calls are made, and for who may read the ledger, also by another role that the session has set.
+// EXECUTE alone lets a role wait for any call. What was said in it is for whose call it is, namely session_user's, as
+// whom calls are made, and for who may read the ledger, also by another role that the session has set.
 bool may_see_content(Relation relation, HeapTupleHeader row) {
   bool is_null;
   Datum maker = GetAttributeByName(row, "requested_by", &is_null);
