@@ -42,15 +42,22 @@ bool jobs_may_have_changed() {
   return jobs_changed;
 }
 
+// What the last statement changed is told to this session only after its commit, if there is no further statement: too
+// late for us. So the transaction has a command boundary more, where all that is to be told is.
+void hear_last_changes() {
+  if (!registry_exists() || !TransactionIdIsValid(GetTopTransactionIdIfAny())) return;
+  CommandCounterIncrement();
+  // One that changed no row of its own, as pg_cron's last word about its jobs, is no command to the counter.
+  CommandEndInvalidationMessages();
+}
+
 // At COMMIT the rows are visible already, and it is too late for an error: nothing here can raise. A PREPARE forgets
 // the wish; COMMIT PREPARED, possibly by another session, wakes through the utility hook.
 void at_transaction_end(XactEvent event, void* arg) {
   (void)arg;
   switch (event) {
     case XACT_EVENT_PRE_COMMIT:
-      // What the last statement made invalid, note_changed_table() would hear of behind XACT_EVENT_COMMIT: where a
-      // transaction is one cron.schedule(), that is all.
-      if (TransactionIdIsValid(GetTopTransactionIdIfAny())) CommandCounterIncrement();
+      hear_last_changes();
       return;
     case XACT_EVENT_COMMIT:
       if (wake_wanted)

@@ -22,6 +22,8 @@ $early->query_safe('COMMIT');
 ok($node->poll_query_until('postgres', $watched, 'early,first'), '... and hears of one that was made before and is committed after');
 $early->query_safe(q{BEGIN; SELECT cron.schedule('prepared', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$); PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p'});
 ok($node->poll_query_until('postgres', $watched, 'early,first,prepared'), '... and of one that was prepared');
+$early->query_safe(q{SELECT cron.schedule('alone', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$)});
+ok($node->poll_query_until('postgres', $watched, 'alone,early,first,prepared'), '... and of one that is all its transaction does');
 $early->quit;
 $node->safe_psql('postgres', 'SELECT cron.unschedule(jobid) FROM cron.job');
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.job_watch'), '... and of their end');
