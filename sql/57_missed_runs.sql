@@ -15,7 +15,7 @@ CREATE TABLE wee5_cron.job_watch (
 COMMENT ON TABLE wee5_cron.job_watch IS 'Which ticks of the jobs that call us were judged already, and how many of them nobody ran';
 COMMENT ON COLUMN wee5_cron.job_watch.judged_until IS 'every tick up to here was run or missed, or was due before this schedule was seen';
 COMMENT ON COLUMN wee5_cron.job_watch.last_missed IS 'the newest tick that was missed';
-COMMENT ON COLUMN wee5_cron.job_watch.seen_run IS 'cron.job_run_details.runid up to which failed runs were counted for alerts';
+COMMENT ON COLUMN wee5_cron.job_watch.seen_run IS 'cron.job_run_details.runid up to which failed runs of the job were counted for alerts';
 
 -- When the runs of a job began, since a time. pg_cron's history has one index, on runid, so only its newest part is read.
 -- A run whose connection failed has no time: it gets that of the next run that has one, or this moment.
@@ -141,10 +141,11 @@ DECLARE
   unseen record;
 BEGIN
   EXECUTE $query$
-    WITH run AS MATERIALIZED (
-      SELECT d.runid, d.status, btrim(d.return_message, E' \r\n') AS message
-      FROM (SELECT * FROM cron.job_run_details ORDER BY runid DESC LIMIT 20000) d
-      WHERE d.jobid = $1 AND d.runid > coalesce($2, 0)
+    WITH newest AS MATERIALIZED (
+      SELECT d.runid, d.jobid, d.status, d.return_message
+      FROM cron.job_run_details d WHERE d.runid > coalesce($2, 0) ORDER BY d.runid DESC LIMIT 20000
+    ), run AS MATERIALIZED (
+      SELECT n.runid, n.status, btrim(n.return_message, E' \r\n') AS message FROM newest n WHERE n.jobid = $1
     ), ended AS MATERIALIZED (
       SELECT r.* FROM run r
       WHERE r.runid < ALL (SELECT o.runid FROM run o WHERE o.status NOT IN ('succeeded', 'failed'))
@@ -156,7 +157,8 @@ BEGIN
       SELECT e.* FROM ended e
       WHERE e.status = 'failed' AND NOT EXISTS (SELECT FROM booked b WHERE b.cron_run_id = e.runid)
     )
-    SELECT greatest($2, (SELECT max(e.runid) FROM ended e)) AS seen, (SELECT count(*) FROM failed) AS failures,
+    SELECT greatest($2, coalesce((SELECT min(o.runid) - 1 FROM run o WHERE o.status NOT IN ('succeeded', 'failed')),
+                                 (SELECT max(n.runid) FROM newest n))) AS seen, (SELECT count(*) FROM failed) AS failures,
            (SELECT f.message FROM failed f ORDER BY f.runid DESC LIMIT 1) AS message
   $query$ INTO unseen USING jobid, seen, job_name;
   -- What failed before this job was watched is nobody's news.

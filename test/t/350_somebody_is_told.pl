@@ -169,7 +169,7 @@ sub run_of {
     return $next_run;
 }
 my $failures = sub { return $node->safe_psql('postgres', "SET lock_timeout = '100 ms'; $look; SELECT coalesce(sum(failures), 0) FROM wee5_cron.trouble WHERE name = '/raises'") =~ s/.*\n//sr };
-$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.job_watch JOIN cron.job USING (jobid) WHERE jobname = 'raises' AND seen_run = 0") or die;
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.job_watch JOIN cron.job USING (jobid) WHERE jobname = 'raises' AND seen_run IS NOT NULL") or die;
 run_of('failed', 'ERROR:  app.settings.cron_secret is not set');
 is($failures->(), 1, 'a run that pg_cron booked as failed is a failure');
 my $running = run_of('running', '');
