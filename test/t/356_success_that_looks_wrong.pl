@@ -62,7 +62,7 @@ for my $transport (@transports) {
 
     # Header lines that are no text in this database: those that count are found all the same.
     my $bytes = "X-Caf\xe9: \xff\r\n\xe9: 1\r\n";
-    $says->('/bytes/503', raw => "HTTP/1.1 503 Busy\r\n${bytes}rETRY-aFTER: 0\r\nContent-Length: 0\r\n\r\n");
+    $says->('/bytes/503', raw => "HTTP/1.1 503 Busy\r\n${bytes}rETRY-aFTER: 1\r\nContent-Length: 0\r\n\r\n");
     $says->('/bytes/200', raw => "HTTP/1.1 200 OK\r\n${bytes}Age: 5\r\nContent-Type: text/html\xe9\r\nContent-Length: 0\r\n\r\n");
     $node->policy('postgres', "/$transport/bytes/503", max_attempts => 2, retry_delays => '{20 min}');
     $id{$_} = $call->("/bytes/$_") for 503, 200;
