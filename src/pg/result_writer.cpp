@@ -13,7 +13,7 @@ namespace wee5::pg {
 
 namespace {
 
-constexpr int kInvocationChecks = 3;  // of transport, status and reason
+constexpr int kInvocationChecks = 4;  // of transport, status, reason and exclusive
 constexpr int kAttemptsAtOnce = 64;
 
 enum AttemptColumn {
