@@ -41,7 +41,7 @@ draw_latency() {
   done
   {
     svg "$1" 'From the commit to the first byte at the app'
-    echo "set logscale x; set xrange [0.01:]; set yrange [0:100]; set key top left"
+    echo "set logscale x; set xrange [0.01:]; set yrange [0:100]; set key at graph 0.72, graph 0.62"
     echo "set xlabel 'milliseconds'; set ylabel 'per cent of the calls'"
     printf 'plot '
     {
