@@ -42,6 +42,11 @@ $undone->commit_calls(200);
 $undone->wait_for_wire(200);
 my $worker     = $node->worker_pid('postgres');
 my $log_writer = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+# Both sleep: stopped in the middle of something they might hold a lock that others want.
+$node->poll_query_until('postgres', <<"SQL") or die "they do not come to rest\n";
+SELECT (SELECT count(*) = 200 FROM wee5_cron.invocation WHERE status = 'sending')
+   AND (SELECT count(*) = 2 FROM pg_stat_activity WHERE pid IN ($worker, $log_writer) AND wait_event_type IN ('Activity', 'Extension'))
+SQL
 kill 'STOP', $worker, $log_writer;
 $node->safe_psql('postgres', 'SET synchronous_commit = off; SELECT count(x) FROM (' . $undone->calls(50, 'undone') . ') q(x)');
 kill 'KILL', $worker;
