@@ -19,6 +19,12 @@ inline constexpr char to_lower(char byte) {
   return byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte;
 }
 
+inline constexpr std::string_view without_blanks_around(std::string_view text) {
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  return text;
+}
+
 inline std::string lower_case(std::string_view text) {
   std::string out(text);
   for (char& byte : out) byte = to_lower(byte);

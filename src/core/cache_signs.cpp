@@ -7,15 +7,9 @@
 namespace wee5::core {
 namespace {
 
-std::string_view without_blanks(std::string_view text) noexcept {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
-}
-
 // Of a list the first member counts; what is no number of seconds says nothing. The number itself may be of any length.
 bool is_above_zero(std::string_view age) noexcept {
-  const std::string_view seconds = without_blanks(age.substr(0, age.find(',')));
+  const std::string_view seconds = without_blanks_around(age.substr(0, age.find(',')));
   return std::all_of(seconds.begin(), seconds.end(), is_digit) &&
          seconds.find_first_not_of('0') != std::string_view::npos;
 }
@@ -26,7 +20,7 @@ void CacheSigns::read_line(std::string_view line) noexcept {
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return;
   const std::string_view name = line.substr(0, colon);
-  const std::string_view value = without_blanks(line.substr(colon + 1));
+  const std::string_view value = without_blanks_around(line.substr(colon + 1));
   if (equals_ignoring_case(name, "x-vercel-cache")) {
     vercel_hit_ = vercel_hit_ || equals_ignoring_case(value, "hit");
     vercel_stale_ = vercel_stale_ || equals_ignoring_case(value, "stale");

@@ -8,15 +8,6 @@
 #include "wee5_cron/core/error.hpp"
 
 namespace wee5::core {
-namespace {
-
-std::string_view without_blanks_around(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
-}
-
-}  // namespace
 
 const char* setting_source_name(SettingSource source) noexcept {
   switch (source) {
