@@ -113,11 +113,13 @@ Relation open_ledger() {
   ExtensionInfo extension;
   find_extension("wee5_cron", &extension);
   Oid table = relation_of_extension("wee5_cron", "invocation", extension.oid);
-  if (!OidIsValid(table))
+  // Between the look and the lock a DROP EXTENSION may have ended.
+  Relation relation = OidIsValid(table) ? try_relation_open(table, AccessShareLock) : nullptr;
+  if (relation == nullptr)
     ereport(ERROR,
             (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the extension wee5_cron is not installed in this database"),
              errhint("CREATE EXTENSION wee5_cron;")));
-  return table_open(table, AccessShareLock);
+  return relation;
 }
 
 // Now plus the timeout. What lies beyond the calendar, infinity among it, is for ever: timestamptz's own + would raise.
