@@ -31,6 +31,14 @@ SPIPlanPtr lost_plan = nullptr;
 SPIPlanPtr unbound_plan = nullptr;
 SPIPlanPtr pages_plan = nullptr;
 
+// Those of the calls that have not ended and that nobody else holds, locked. By the primary key: statistics from a time
+// when nothing was open make an index of what is open look empty, and then each of the calls would read all of it.
+#define WEE5_OPEN_AND_FREE(ids)                                              \
+  "SELECT f.id FROM (SELECT l.id, l.finished_at FROM wee5_cron.invocation l" \
+  "                  WHERE l.id = ANY (" ids                                 \
+  ") OFFSET 0 FOR NO KEY UPDATE SKIP LOCKED) f"                              \
+  " WHERE f.finished_at IS NULL"
+
 // unnest() of several arrays is syntax: with a schema before it, it would be a function that does not exist.
 // $1 id, $2 attempt, $3 status, $4 reason, $5 error, $6 hint, $7 http_status, $8 started_at, $9 finished_at, $10 url,
 // $11 content type, $12 body, $13 truncated, $14 dns_ms, $15 connect_ms, $16 tls_ms, $17 first_byte_ms, $18 total_ms:
@@ -41,10 +49,7 @@ constexpr const char* kRecord =
     "  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
     "    AS r(id, attempt, status, reason, error, hint, http_status, started_at, finished_at, url, content_type, body,"
     "         truncated, dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms, next_attempt_at, as_before)"
-    "), free AS MATERIALIZED ("
-    "  SELECT i.id FROM result r JOIN wee5_cron.invocation i ON i.id = r.id WHERE i.finished_at IS NULL"
-    "  FOR NO KEY UPDATE OF i SKIP LOCKED"
-    "), booked AS ("
+    "), free AS MATERIALIZED (" WEE5_OPEN_AND_FREE("$1") "), booked AS ("
     "  UPDATE wee5_cron.invocation i"
     "  SET status = r.status, reason = CASE WHEN r.as_before THEN i.reason ELSE r.reason END,"
     "      error = CASE WHEN r.as_before THEN i.error ELSE r.error END,"
@@ -58,7 +63,7 @@ constexpr const char* kRecord =
     "      response_content_type = CASE WHEN r.as_before THEN i.response_content_type ELSE r.content_type END,"
     "      response_body = CASE WHEN r.as_before THEN i.response_body ELSE r.body END,"
     "      response_truncated = CASE WHEN r.as_before THEN i.response_truncated ELSE r.truncated END"
-    "  FROM result r WHERE i.id = r.id AND i.finished_at IS NULL AND i.id IN (SELECT id FROM free)"
+    "  FROM result r WHERE i.id = r.id AND i.id IN (SELECT id FROM free)"
     "  RETURNING r.*"
     ") INSERT INTO wee5_cron.attempt"
     "  (invocation_id, attempt, started_at, finished_at, http_status, reason, error, dns_ms, connect_ms, tls_ms,"
@@ -69,7 +74,7 @@ constexpr const char* kRecord =
     "  ON CONFLICT DO NOTHING";
 constexpr int kRecordColumns = 20;
 
-// $1 ids. By the primary key: statistics from a time when nothing was open would make it read all that is.
+// $1 ids. By the primary key, too.
 constexpr const char* kLeft =
     "SELECT i.id FROM (SELECT f.id, f.finished_at, f.next_attempt_at FROM wee5_cron.invocation f WHERE f.id = ANY ($1)"
     "                  OFFSET 0) i"
@@ -80,25 +85,21 @@ constexpr const char* kMark =
     "UPDATE wee5_cron.invocation i SET status = 'sending', attempts = c.attempt, url = c.url,"
     "  first_sent_at = coalesce(i.first_sent_at, c.started_at)"
     " FROM unnest($1, $2, $3, $4) AS c(id, attempt, started_at, url)"
-    " WHERE i.id = c.id AND i.finished_at IS NULL"
     // Whoever holds a row's lock keeps it from being marked, and no more.
-    "   AND i.id IN (SELECT f.id FROM wee5_cron.invocation f WHERE f.id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)";
+    " WHERE i.id = c.id AND i.id IN (" WEE5_OPEN_AND_FREE("$1") ")";
 
 // Those of $1, $2, $3, $4 as above that are there to be claimed.
 constexpr const char* kClaim =
     "UPDATE wee5_cron.invocation i SET status = 'sending', attempts = c.attempt, url = c.url,"
     "  first_sent_at = coalesce(i.first_sent_at, c.started_at)"
     " FROM unnest($1, $2, $3, $4) AS c(id, attempt, started_at, url)"
-    " WHERE i.id = c.id AND i.finished_at IS NULL"
-    "   AND i.id IN (SELECT f.id FROM wee5_cron.invocation f WHERE f.id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)"
-    " RETURNING i.id";
+    " WHERE i.id = c.id AND i.id IN (" WEE5_OPEN_AND_FREE("$1") ") RETURNING i.id";
 
 // $1 id, $2 error, $3 hint
 constexpr const char* kSkip =
     "UPDATE wee5_cron.invocation SET status = 'skipped', reason = 'overlap', error = $2, hint = $3,"
     "  finished_at = pg_catalog.clock_timestamp()"
-    " WHERE id IN (SELECT f.id FROM wee5_cron.invocation f WHERE f.id = $1 AND f.finished_at IS NULL"
-    "              FOR NO KEY UPDATE SKIP LOCKED)";
+    " WHERE id IN (" WEE5_OPEN_AND_FREE("array[$1]") ")";
 
 constexpr const char* kAsked = "SELECT DISTINCT invocation_id FROM wee5_cron.cancellation LIMIT $1";
 
@@ -108,13 +109,12 @@ constexpr const char* kCancel =
     "  error = pg_catalog.format('The call of %L was cancelled.', endpoint_path),"
     "  finished_at = pg_catalog.clock_timestamp(),"
     "  duration = pg_catalog.clock_timestamp() - first_sent_at"
-    " WHERE id IN (SELECT f.id FROM wee5_cron.invocation f WHERE f.id = $1 AND f.finished_at IS NULL"
-    "              FOR NO KEY UPDATE SKIP LOCKED)";
+    " WHERE id IN (" WEE5_OPEN_AND_FREE("array[$1]") ")";
 
 // Calls that have ended, however, are not to be given up any more.
 constexpr const char* kSettled =
-    "DELETE FROM wee5_cron.cancellation c WHERE NOT EXISTS ("
-    "  SELECT FROM wee5_cron.invocation i WHERE i.id = c.invocation_id AND i.finished_at IS NULL)";
+    "DELETE FROM wee5_cron.cancellation c WHERE (SELECT i.finished_at IS NULL FROM wee5_cron.invocation i"
+    "                                            WHERE i.id = c.invocation_id) IS NOT TRUE";
 
 // Whose time has come: they take their turn with the others. $1 how many
 constexpr const char* kTurnDue =
@@ -125,13 +125,15 @@ constexpr const char* kTurnDue =
 
 // What harvest() cannot send for the moment is not waited for here.
 constexpr const char* kNextAttempt =
-    "SELECT pg_catalog.min(next_attempt_at) FROM wee5_cron.invocation"
+    "SELECT next_attempt_at FROM wee5_cron.invocation"
     " WHERE finished_at IS NULL AND next_attempt_at IS NOT NULL"
-    "   AND (transport = 'builtin' OR next_attempt_at > pg_catalog.now())";
+    "   AND (transport = 'builtin' OR next_attempt_at > pg_catalog.now())"
+    " ORDER BY next_attempt_at LIMIT 1";
 
 constexpr const char* kPgNetDue =
     "SELECT 1 FROM wee5_cron.invocation"
-    " WHERE finished_at IS NULL AND next_attempt_at <= pg_catalog.now() AND transport = 'pg_net' LIMIT 1";
+    " WHERE finished_at IS NULL AND next_attempt_at <= pg_catalog.now() AND transport = 'pg_net'"
+    " ORDER BY next_attempt_at LIMIT 1";
 
 // $1 id, $2 attempt
 constexpr const char* kLost =
@@ -326,6 +328,7 @@ bool let_due_retries_take_their_turn(Outlook* outlook) {
 
 TimestampTz next_attempt_at() {
   execute(kept_plan(&next_attempt_plan, kNextAttempt, 0, nullptr), nullptr, SPI_OK_SELECT);
+  if (SPI_processed == 0) return 0;
   bool is_null;
   Datum at = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
   return is_null ? 0 : DatumGetTimestampTz(at);

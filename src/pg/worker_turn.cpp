@@ -213,6 +213,8 @@ void fix_session_settings() {
                                    {"enable_seqscan", "off"},
                                    {"enable_hashjoin", "off"},
                                    {"enable_mergejoin", "off"},
+                                   // What is asked for in an order is read by the index that has it.
+                                   {"enable_sort", "off"},
                                    {"jit", "off"}};
   for (const Fixed& setting : settings)
     if (GetConfigOption(setting.name, true, false) != nullptr)  // not every version has all of them
