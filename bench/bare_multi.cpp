@@ -63,7 +63,7 @@ curl_slist* headers_of(long id) {
   std::snprintf(key, sizeof(key), "8f14e45f-ceea-467f-a8f5-%012ld", id);
   for (const std::string& line :
        {std::string("Authorization: Bearer bench-secret-0123456789abcdef"),
-        std::string("Content-Type: application/json"), std::string("User-Agent: wee5_cron/0.1.0"),
+        std::string("Content-Type: application/json"), std::string("User-Agent: wee5_cron/0.2.0"),
         std::string("Cache-Control: no-cache"), std::string("Idempotency-Key: ") + key,
         "X-Wee5-Cron-Invocation: " + number, std::string("X-Wee5-Cron-Attempt: 1"), std::string("Expect:")}) {
     list = curl_slist_append(list, line.c_str());

@@ -1,4 +1,4 @@
--- wee5_cron 0.1.0: HTTP cron that lives in the database.
+-- wee5_cron 0.2.0: HTTP cron that lives in the database.
 -- Joined from the topic files in sql/ by Makefile.pgxs, in the order of their numbers.
 \echo Use "CREATE EXTENSION wee5_cron" to load this file. \quit
 

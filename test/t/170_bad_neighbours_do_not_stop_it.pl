@@ -188,7 +188,7 @@ is(scalar(() = $receiver->requests('/versions')), 0, '... unsent');
 $node->safe_psql('versions', <<'SQL');
 CREATE FUNCTION public.of_no_use() RETURNS int LANGUAGE sql AS 'SELECT 1';
 BEGIN;
-UPDATE pg_extension SET extversion = '0.1.0' WHERE extname = 'wee5_cron';
+UPDATE pg_extension SET extversion = (SELECT default_version FROM pg_available_extensions WHERE name = 'wee5_cron') WHERE extname = 'wee5_cron';
 ALTER EXTENSION wee5_cron ADD FUNCTION public.of_no_use();
 ALTER EXTENSION wee5_cron DROP FUNCTION public.of_no_use();
 COMMIT;

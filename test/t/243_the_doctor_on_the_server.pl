@@ -65,10 +65,11 @@ $node->wait_for_worker('postgres');
 $doctor->red_then_green('worker_slots', 'warning', qr/max_worker_processes is 6: 4 are in use, \d wait for one, and pg_cron may need 3 at once/, "no slots for pg_cron's jobs", restart => 1);
 
 # The worker: SQL of another version, a table that somebody holds.
-my $older = $node->config_data('--sharedir') . '/extension/wee5_cron--wee5fixture--0.1.0.sql';
+my $version = $node->safe_psql('postgres', "SELECT default_version FROM pg_available_extensions WHERE name = 'wee5_cron'");
+my $older = $node->config_data('--sharedir') . "/extension/wee5_cron--wee5fixture--$version.sql";
 die "there is no version to come from: run test/support/install_wee5_cron_fixture install\n" unless -e $older;
 $node->safe_psql('postgres', "UPDATE pg_extension SET extversion = 'wee5fixture' WHERE extname = 'wee5_cron'");
-my $update = $doctor->red('library_version', 'error', qr/the library is version 0\.1\.0, the SQL of this database wee5fixture/, 'library and SQL differ');
+my $update = $doctor->red('library_version', 'error', qr/the library is version \Q$version\E, the SQL of this database wee5fixture/, 'library and SQL differ');
 $node->call('postgres', '/hello');
 $node->poll_query_until('postgres', "SELECT state = 'incompatible' FROM wee5_cron.worker WHERE datname = 'postgres'");
 like($doctor->red('worker', 'error', qr/is incompatible/, 'the worker stands still'), qr/library_version/, '... and where to look');

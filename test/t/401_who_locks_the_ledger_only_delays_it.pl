@@ -130,7 +130,7 @@ for my $table (qw(wee5_cron.invocation wee5_cron.attempt pg_catalog.pg_class pg_
     $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION public.of_no_use() RETURNS int LANGUAGE sql AS 'SELECT 1';
 BEGIN;
-UPDATE pg_extension SET extversion = '0.1.0' WHERE extname = 'wee5_cron';
+UPDATE pg_extension SET extversion = (SELECT default_version FROM pg_available_extensions WHERE name = 'wee5_cron') WHERE extname = 'wee5_cron';
 ALTER EXTENSION wee5_cron ADD FUNCTION public.of_no_use();
 ALTER EXTENSION wee5_cron DROP FUNCTION public.of_no_use();
 COMMIT;

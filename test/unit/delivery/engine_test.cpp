@@ -156,14 +156,14 @@ TEST(Engine, SendsExactlyTheHeadersItWasGiven) {
   }));
   Request request = request_to(server.url("/x?y=%20z"));
   request.headers = {{"Authorization", "Bearer s"},
-                     {"User-Agent", "wee5_cron/0.1.0"},
+                     {"User-Agent", "wee5_cron/0.2.0"},
                      {"X-Empty", ""},
                      {"X-Blank", " "},
                      {"X-Twice", "a"},
                      {"X-Twice", "b; c"}};
   EXPECT_TRUE(fetch(request).outcome.succeeded);
   EXPECT_EQ(head, "GET /x?y=%20z HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(server.port()) +
-                      "\r\nAccept: */*\r\nAuthorization: Bearer s\r\nUser-Agent: wee5_cron/0.1.0\r\nX-Empty:\r\n"
+                      "\r\nAccept: */*\r\nAuthorization: Bearer s\r\nUser-Agent: wee5_cron/0.2.0\r\nX-Empty:\r\n"
                       "X-Blank:\r\nX-Twice: a\r\nX-Twice: b; c\r\n\r\n");
 }
 
