@@ -43,6 +43,15 @@ sub start_new {
     return $node;
 }
 
+# A session in the background. Its time limit is one for each query, not for its whole life: a session that holds something
+# while others are tested may live long on a busy machine.
+sub background_psql {
+    my ($self, @arguments) = @_;
+    my $session = $self->SUPER::background_psql(@arguments);
+    $session->set_query_timer_restart;
+    return $session;
+}
+
 # Creates the extension in a database (made if need be), stores where it calls and with which secret.
 sub install {
     my ($self, $database, %params) = @_;

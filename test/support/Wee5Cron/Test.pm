@@ -10,8 +10,8 @@ package Wee5Cron::Test;
 use strict;
 use warnings;
 
-# States come within milliseconds here; a minute is for machines that do a lot besides.
-BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 60 }
+# States come within milliseconds here; two minutes are for machines that do a lot besides.
+BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 120 }
 
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
