@@ -1,5 +1,5 @@
-# The SQL of README.md, so that what a test does is what is written there. A block that is not for every reader has a
-# name: "```sql over" under its heading.
+# The SQL of README.md and of the pages in docs/, so that what a test does is what is written there. A block that is not for
+# every reader has a name: "```sql over" under its heading.
 package Wee5Cron::Readme;
 
 use strict;
@@ -10,14 +10,30 @@ use File::Basename qw(dirname);
 
 use PostgreSQL::Test::Utils;
 
-my $file = abs_path(dirname(__FILE__) . '/../../../README.md');
+my $top = abs_path(dirname(__FILE__) . '/../../..');
+
+# README.md first, then the pages in docs/ by their names.
+sub pages {
+    return grep { -e } "$top/README.md", sort glob("$top/docs/*.md");
+}
+
+# The text under a heading, of the first page that has named blocks there. A page's title counts as a heading of all of it.
+sub section {
+    my ($heading) = @_;
+    my @found;
+    for my $page (pages()) {
+        my $text = slurp_file($page);
+        push @found, $1 if $text =~ /^# \Q$heading\E\n(.*)\z/ms || $text =~ /^## \Q$heading\E\n(.*?)(?=^## |\z)/ms;
+    }
+    die "no page has a section \"$heading\"\n" unless @found;
+    my ($first) = grep { /^```sql \S/m } @found;
+    return $first // $found[0];
+}
 
 # The named blocks of a section: { over => "BEGIN; ...", ... }.
 sub blocks {
     my ($heading) = @_;
-    my ($section) = slurp_file($file) =~ /^## \Q$heading\E\n(.*?)(?=^## |\z)/ms;
-    die "README.md has no section \"$heading\"\n" unless defined $section;
-    my %blocks = $section =~ /^```sql (\S+)\n(.*?)^```$/msg;
+    my %blocks = section($heading) =~ /^```sql (\S+)\n(.*?)^```$/msg;
     return \%blocks;
 }
 

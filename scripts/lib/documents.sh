@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# The documents: README.md and the pages of docs/. Their SQL is run, and their links lead somewhere.
+
+# The pages, from the top of the tree.
+documents() {
+  (cd "$tree" && find README.md docs -name '*.md' 2>/dev/null | sort)
+}
+
+# Every block marked sql of each page, from top to bottom, in a server of its own. A page does not see what another one did.
+check_readme() {
+  needs_extension readme || return 0
+  local pages=$directory/pages page blocks
+  mkdir -p "$pages/docs"
+  for page in $(documents); do
+    blocks=$pages/$page
+    mkdir "$blocks"
+    awk -v directory="$blocks" '
+      /^```sql$/ { file = sprintf("%s/line-%04d.sql", directory, FNR); print "" >file; next }
+      /^```$/ { file = ""; next }
+      file != "" { print >file }' "$tree/$page"
+    [[ -n $(ls "$blocks") ]] || continue
+    hand_over "$pages"
+    say "readme: $page, $(find "$blocks" -name '*.sql' | wc -l) blocks of SQL"
+    run_page "$page" "$blocks"
+  done
+}
+
+# run_page <page> <directory of its blocks>: runs and counts them.
+run_page() {
+  local page=$1 blocks=$2 block server_log=$log/readme-${1//\//-}
+  for block in $(page_server "$page" "$blocks" 2>"$server_log"); do
+    case "$block" in
+      passed:*) count_passed ;;
+      *)
+        count_failed "$page, the SQL at ${block#failed:}"
+        sed 's/^/   | /' "$blocks/${block#failed:}.log"
+        ;;
+    esac
+  done
+  if ! compgen -G "$blocks/*.log" >/dev/null; then
+    count_failed "no SQL of $page was run"
+    tail -n 40 "$server_log" | sed 's/^/   | /'
+  fi
+}
+
+# Prints passed:<block> or failed:<block> for each. In a subshell: it has a server and an app of its own to stop, and what
+# starts them ends the script when it fails.
+page_server() (
+  page=$1 blocks=$2
+  cluster=$directory/page-server
+  app_pid=''
+  as_owner mkdir "$cluster"
+  trap 'example_app_stop; cluster_stop "$cluster"; as_owner cat "$cluster/server.log" >&2; as_owner rm -rf "$cluster"' EXIT
+  {
+    cluster_create "$cluster" <<'CONF'
+shared_preload_libraries = 'pg_cron,wee5_cron'
+cron.database_name = 'app'
+cron.use_background_workers = on
+max_worker_processes = 16
+fsync = off
+CONF
+    cluster_start "$cluster"
+    example_app_start "$cluster" change-me
+    cluster_psql "$cluster" --command='CREATE DATABASE app' </dev/null
+    # These two install the extension themselves; whoever reads another page has done that.
+    case "$page" in
+      README.md | docs/installation.md) ;;
+      *)
+        cluster_psql "$cluster" --dbname=app <<SQL
+CREATE EXTENSION pg_cron;
+CREATE EXTENSION wee5_cron;
+SELECT wee5_cron.configure('$app_url', 'change-me');
+SQL
+        ;;
+    esac
+  } >&2
+  # The address that the pages use is whatever the app got here.
+  sed -i "s|http://localhost:3000|$app_url|" "$blocks"/*.sql
+  for file in "$blocks"/*.sql; do
+    block=$(basename "$file" .sql)
+    if cluster_psql "$cluster" --dbname=app <"$file" >"$blocks/$block.log" 2>&1; then
+      echo "passed:$block"
+    else
+      echo "failed:$block"
+    fi
+  done
+)
+
+# Markdown that is ours: not what npm brought.
+links_lead_somewhere() {
+  local pages
+  mapfile -t pages < <(cd "$tree" && find . -name '*.md' -not -path '*/node_modules/*' -not -path './build*' | sort)
+  in_tree scripts/lib/check_links "${pages[@]}"
+}
