@@ -1,5 +1,6 @@
 // Loading the library.
 
+#include "wee5_cron/pg/ended_calls.h"
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/hooks.h"
 #include "wee5_cron/pg/launcher.h"
@@ -20,5 +21,6 @@ void _PG_init(void) {
   wee5::pg::install_wake();
   wee5::pg::install_utility_hook();
   wee5::pg::install_registry();
+  wee5::pg::install_ended_calls();
   wee5::pg::register_launcher();
 }

@@ -1,19 +1,19 @@
 // wee5_cron.wait_for(): waits until a call has ended. And what wee5_cron.run(), which waits by it, has to know before.
 
 #include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/ended_calls.h"
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/ledger.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
-#include "wee5_cron/pg/worker_registry.h"
 
 namespace wee5::pg {
 
 namespace {
 
-// How long to wait at most before looking again. The worker of the database broadcasts when it has recorded something;
-// a harvest in another session, or a server without our library preloaded, does not.
+// How long to wait at most before looking again. The worker signals the calls that it ends; a harvest in another
+// session, a user's UPDATE, or a server without our library preloaded does not. Neither does the primary of a standby.
 constexpr long kLookAgainMs = 1'000;
-constexpr long kLookAgainWithoutWorkerMs = 100;
+constexpr long kLookAgainUnsignalledMs = 100;
 
 enum class Seen { kNothing, kOwnTransaction, kUnfinished, kFinished };
 
@@ -33,8 +33,37 @@ bool written_by_own_transaction(Relation relation, int64 id) {
   return own;
 }
 
-// Looks at the row as it is committed now, whatever the isolation level. *row: a copy, as a composite datum.
-Seen look(Relation relation, int64 id, Datum* row) {
+// EXECUTE alone lets a role wait for any call. What was said in it is for whose call it is, namely session_user's, as
+// whom calls are made, and for who may read the ledger, also by another role that the session has set.
+bool may_see_content(Relation relation, HeapTuple tuple) {
+  Oid table = RelationGetRelid(relation);
+  AttrNumber maker_column = get_attnum(table, "requested_by");
+  bool is_null = true;
+  Datum maker =
+      maker_column == InvalidAttrNumber ? 0 : heap_getattr(tuple, maker_column, RelationGetDescr(relation), &is_null);
+  if (!is_null && strcmp(NameStr(*DatumGetName(maker)), GetUserNameFromId(GetSessionUserId(), false)) == 0) return true;
+  return pg_class_aclcheck(table, GetSessionUserId(), ACL_SELECT) == ACLCHECK_OK ||
+         pg_class_aclcheck(table, GetOuterUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+// The row as a composite datum; without what was sent and answered where the caller may not see that.
+Datum copy_row(Relation relation, HeapTuple tuple) {
+  TupleDesc descriptor = RelationGetDescr(relation);
+  if (may_see_content(relation, tuple)) return heap_copy_tuple_as_datum(tuple, descriptor);
+  Size columns = static_cast<Size>(descriptor->natts);
+  Datum* values = static_cast<Datum*>(palloc(sizeof(Datum) * columns));
+  bool* nulls = static_cast<bool*>(palloc(sizeof(bool) * columns));
+  heap_deform_tuple(tuple, descriptor, values, nulls);
+  for (const char* name : {"headers", "body", "response_body"}) {
+    AttrNumber number = get_attnum(RelationGetRelid(relation), name);
+    if (number != InvalidAttrNumber) nulls[number - 1] = true;
+  }
+  return HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls));
+}
+
+// Looks at the row as it is committed now, whatever the isolation level. *row: its copy, in the context `copies`, where
+// the call has ended or this is the last look. A row may be large, so it is copied once and not at each look.
+Seen look(Relation relation, int64 id, bool last, MemoryContext copies, Datum* row) {
   AttrNumber finished_column = get_attnum(RelationGetRelid(relation), "finished_at");
   Seen seen = Seen::kNothing;
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -44,20 +73,26 @@ Seen look(Relation relation, int64 id, Datum* row) {
     bool unfinished;
     heap_getattr(tuple, finished_column, RelationGetDescr(relation), &unfinished);
     seen = unfinished ? Seen::kUnfinished : Seen::kFinished;
-    *row = heap_copy_tuple_as_datum(tuple, RelationGetDescr(relation));
+  }
+  // An unfinished row of our own will not be sent before we commit: waiting would be for ever.
+  if (seen != Seen::kFinished && written_by_own_transaction(relation, id))
+    seen = Seen::kOwnTransaction;
+  else if (seen == Seen::kFinished || (seen == Seen::kUnfinished && last)) {
+    MemoryContext old = MemoryContextSwitchTo(copies);
+    *row = copy_row(relation, tuple);
+    MemoryContextSwitchTo(old);
   }
   systable_endscan(scan);
   UnregisterSnapshot(snapshot);
-  // An unfinished row of our own will not be sent before we commit: waiting would be for ever.
-  if (seen != Seen::kFinished && written_by_own_transaction(relation, id)) return Seen::kOwnTransaction;
   return seen;
 }
 
-void wait_for_change(WorkerSlot* slot, long wait_ms) {
-  if (slot != nullptr) {
-    ConditionVariableTimedSleep(&slot->changed, wait_ms, wait_event("Wee5CronWaitFor"));
+void wait_for_change(ConditionVariable* ended, TimestampTz deadline) {
+  long left_ms = static_cast<long>((deadline - GetCurrentTimestamp()) / 1000 + 1);
+  if (ended != nullptr && !RecoveryInProgress()) {
+    ConditionVariableTimedSleep(ended, Max(1, Min(kLookAgainMs, left_ms)), wait_event("Wee5CronWaitFor"));
   } else {
-    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(wait_ms, kLookAgainWithoutWorkerMs),
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Max(0, Min(kLookAgainUnsignalledMs, left_ms)),
               wait_event("Wee5CronWaitFor"));
     ResetLatch(MyLatch);
   }
@@ -77,36 +112,6 @@ void wait_for_change(WorkerSlot* slot, long wait_ms) {
                   errhint("Ids are returned by invoke_cron_endpoint(), and are known to others when its transaction "
                           "has committed; finished calls are removed after a while.")));
   pg_unreachable();
-}
-
-// EXECUTE alone lets a role wait for any call. What was said in it is for whose call it is, namely session_user's, as
-// whom calls are made, and for who may read the ledger, also by another role that the session has set.
-bool may_see_content(Relation relation, HeapTupleHeader row) {
-  bool is_null;
-  Datum maker = GetAttributeByName(row, "requested_by", &is_null);
-  if (!is_null && strcmp(NameStr(*DatumGetName(maker)), GetUserNameFromId(GetSessionUserId(), false)) == 0) return true;
-  Oid table = RelationGetRelid(relation);
-  return pg_class_aclcheck(table, GetSessionUserId(), ACL_SELECT) == ACLCHECK_OK ||
-         pg_class_aclcheck(table, GetOuterUserId(), ACL_SELECT) == ACLCHECK_OK;
-}
-
-// The row without what was sent and answered in it.
-Datum without_content(Relation relation, HeapTupleHeader row) {
-  TupleDesc descriptor = RelationGetDescr(relation);
-  Size columns = static_cast<Size>(descriptor->natts);
-  HeapTupleData tuple;
-  tuple.t_len = HeapTupleHeaderGetDatumLength(row);
-  ItemPointerSetInvalid(&tuple.t_self);
-  tuple.t_tableOid = InvalidOid;
-  tuple.t_data = row;
-  Datum* values = static_cast<Datum*>(palloc(sizeof(Datum) * columns));
-  bool* nulls = static_cast<bool*>(palloc(sizeof(bool) * columns));
-  heap_deform_tuple(&tuple, descriptor, values, nulls);
-  for (const char* name : {"headers", "body", "response_body"}) {
-    AttrNumber number = get_attnum(RelationGetRelid(relation), name);
-    if (number != InvalidAttrNumber) nulls[number - 1] = true;
-  }
-  return HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls));
 }
 
 Relation open_ledger() {
@@ -132,27 +137,36 @@ TimestampTz deadline_after(const Interval* timeout) {
   return now + static_cast<int64>(microseconds);
 }
 
+// One look; true when *row is what to return.
+bool look_once(int64 id, bool last, MemoryContext copies, Datum* row) {
+  Relation relation = open_ledger();
+  Seen seen = look(relation, id, last, copies, row);
+  // Not kept while waiting: DROP EXTENSION and TRUNCATE shall not wait for us longer than a look takes.
+  table_close(relation, AccessShareLock);
+  if (seen == Seen::kNothing) raise_unknown(id);
+  if (seen == Seen::kOwnTransaction) raise_own_transaction(id);
+  return last || seen == Seen::kFinished;
+}
+
 Datum wait_until_finished(int64 id, TimestampTz deadline) {
-  WorkerSlot* slot = registry_find(MyDatabaseId);
-  if (slot != nullptr) ConditionVariablePrepareToSleep(&slot->changed);
+  // What a look allocates goes with it: there may be a million of them.
+  MemoryContext copies = CurrentMemoryContext;
+  MemoryContext looks = AllocSetContextCreate(copies, "wee5_cron wait_for", ALLOCSET_SMALL_SIZES);
+  MemoryContextSwitchTo(looks);
+  ConditionVariable* ended = ended_call_variable(id);
+  Datum row = 0;
   for (;;) {
-    Relation relation = open_ledger();
-    Datum row = 0;
-    Seen seen = look(relation, id, &row);
-    if (row != 0 && !may_see_content(relation, DatumGetHeapTupleHeader(row)))
-      row = without_content(relation, DatumGetHeapTupleHeader(row));
-    // Not kept while waiting: DROP EXTENSION and TRUNCATE shall not wait for us longer than a look takes.
-    table_close(relation, AccessShareLock);
-    if (seen == Seen::kNothing) raise_unknown(id);
-    if (seen == Seen::kOwnTransaction) raise_own_transaction(id);
-    TimestampTz now = GetCurrentTimestamp();
-    if (seen == Seen::kFinished || now >= deadline) {
-      ConditionVariableCancelSleep();
-      return row;
-    }
+    // Before the look: what ends from now on is signalled, and seen by the next one.
+    if (ended != nullptr) ConditionVariablePrepareToSleep(ended);
+    if (look_once(id, GetCurrentTimestamp() >= deadline, copies, &row)) break;
     book_on_pg_net(id);
-    wait_for_change(slot, Min(kLookAgainMs, static_cast<long>((deadline - now) / 1000 + 1)));
+    wait_for_change(ended, deadline);
+    MemoryContextReset(looks);
   }
+  ConditionVariableCancelSleep();
+  MemoryContextSwitchTo(copies);
+  MemoryContextDelete(looks);
+  return row;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "wee5_cron/core/outcome.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/ended_calls.h"
 #include "wee5_cron/pg/kept_plan.h"
 #include "wee5_cron/pg/ledger.h"
 #include "wee5_cron/pg/overlap.h"
@@ -255,6 +256,8 @@ int record_by_statement(const delivery::Result* results, const int* chosen, int 
 }  // namespace
 
 int record_results(const delivery::Result* results, int count, bool directly, int64* locked) {
+  for (int i = 0; i < count; ++i)
+    if (!is_made_again(&results[i])) note_ended_call(results[i].id);
   bool* left = static_cast<bool*>(palloc(sizeof(bool) * static_cast<Size>(count)));
   if (!directly || !write_results(results, count, left)) memset(left, true, sizeof(bool) * static_cast<Size>(count));
   int* chosen = static_cast<int*>(palloc(sizeof(int) * static_cast<Size>(count)));
@@ -339,6 +342,7 @@ bool skip_for_overlap(int64 id, const char* path, int64 beside) {
   Datum values[3] = {Int64GetDatum(id), CStringGetTextDatum(overlap_error(path, beside)),
                      CStringGetTextDatum(overlap_hint(path))};
   execute(kept_plan(&skip_plan, kSkip, 3, types), values, SPI_OK_UPDATE);
+  note_ended_call(id);
   return SPI_processed > 0;
 }
 
@@ -360,6 +364,7 @@ CancelsLeft give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext 
     } else {
       values[0] = Int64GetDatum(id);
       execute(kept_plan(&cancel_plan, kCancel, 1, types), values, SPI_OK_UPDATE);
+      note_ended_call(id);
     }
   }
   execute(kept_plan(&settled_plan, kSettled, 0, nullptr), nullptr, SPI_OK_DELETE);

@@ -163,7 +163,6 @@ Tally tally_batch() {
 void note_success(const Tally* tally) {
   pg_atomic_fetch_add_u64(&slot->succeeded, static_cast<int64>(tally->succeeded));
   pg_atomic_fetch_add_u64(&slot->failed, static_cast<int64>(tally->failed));
-  if (tally->succeeded + tally->failed > 0) ConditionVariableBroadcast(&slot->changed);
   if (retry_wait_us > 0) registry_set_error(slot, "");
   retry_wait_us = 0;
   retry_at_us = 0;
@@ -367,7 +366,6 @@ void follow_up(const Turn* turn) {
     locked_wait_us = 0;
   }
   note_success(&tally);
-  if (turn->due.skipped > 0) ConditionVariableBroadcast(&slot->changed);
 }
 
 }  // namespace

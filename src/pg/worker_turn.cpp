@@ -8,6 +8,7 @@
 #include "wee5_cron/pg/alerts.h"
 #include "wee5_cron/pg/armed.h"
 #include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/ended_calls.h"
 #include "wee5_cron/pg/history.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
 #include "wee5_cron/pg/worker_registry.h"
@@ -222,6 +223,7 @@ void fix_session_settings() {
 }
 
 void run_turn_transaction(Turn* turn) {
+  forget_ended_calls();
   begin_transaction();
   // Before anything is read: who ends meanwhile counts as later.
   turn->current_until = transactions_ended();
@@ -231,6 +233,7 @@ void run_turn_transaction(Turn* turn) {
   if (turn->standing == Standing::kReady) as_owner(extension.owner, [turn] { work_on_ledger(turn); });
   if (TransactionIdIsValid(GetTopTransactionIdIfAny())) ++turn->current_until;  // this one
   commit_transaction();
+  announce_ended_calls();
 }
 
 namespace {

@@ -46,7 +46,7 @@ struct WorkerSlot {
   pg_atomic_uint64 sent;
   pg_atomic_uint64 succeeded;
   pg_atomic_uint64 failed;
-  ConditionVariable changed;  // results were recorded, or the worker came or went
+  ConditionVariable changed;  // the worker came or went
   char last_error[kLastErrorBytes];
 };
 
