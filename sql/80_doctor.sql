@@ -133,6 +133,7 @@ BEGIN
       ('doctor_worker', 'worker'),
       ('doctor_queue', 'queue'),
       ('doctor_pg_net', 'pg_net_worker pg_net_harvest pg_net_queue pg_net_tampering pg_net_readers'),
+      ('doctor_retrying', 'retrying'),
       ('doctor_last_outcome', 'last_outcome'),
       ('doctor_history', 'ledger_history pg_cron_history'),
       ('doctor_callers', 'callers'),

@@ -18,6 +18,61 @@ CREATE FUNCTION wee5_cron.doctor_outcome_hint(reason text, hint text) RETURNS te
 COMMENT ON FUNCTION wee5_cron.doctor_outcome_hint(text, text) IS
   'Internal, of doctor(): the hint of a ledger row, for pasting into psql';
 
+-- Calls whose last attempt failed and that have not ended: most wait for their next attempt, some have its turn, and some
+-- are on the wire again. The index of what waits is read in the order of time; of what has its turn, which may be very
+-- much, the front is read.
+CREATE FUNCTION wee5_cron.doctor_retrying() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+  AS $$
+DECLARE
+  call record;
+  lines bigint := 0;
+BEGIN
+  FOR call IN
+    WITH waiting AS MATERIALIZED (
+      SELECT i.id, i.job_name, i.endpoint_path, i.attempts, i.next_attempt_at, i.reason, i.error, i.hint
+      FROM wee5_cron.invocation i
+      WHERE i.finished_at IS NULL AND i.next_attempt_at IS NOT NULL
+      ORDER BY i.next_attempt_at LIMIT 10000
+    ), taking_its_turn AS MATERIALIZED (
+      SELECT i.id, i.job_name, i.endpoint_path, i.attempts, i.next_attempt_at, i.reason, i.error, i.hint
+      FROM wee5_cron.invocation i
+      WHERE i.finished_at IS NULL AND i.next_attempt_at IS NULL
+      ORDER BY i.transport, split_part(i.endpoint_path, '?', 1) COLLATE "C", i.id LIMIT 10000
+    )
+    SELECT DISTINCT ON (r.endpoint_path, r.job_name) r.*,
+           count(*) OVER (PARTITION BY r.endpoint_path, r.job_name) AS calls,
+           (SELECT a.finished_at FROM wee5_cron.attempt a
+            WHERE a.invocation_id = r.id ORDER BY a.attempt DESC LIMIT 1) AS failed_at
+    FROM (SELECT * FROM waiting UNION ALL SELECT * FROM taking_its_turn) r
+    WHERE r.reason IS NOT NULL
+    ORDER BY r.endpoint_path, r.job_name, r.id DESC
+  LOOP
+    lines := lines + 1;
+    CONTINUE WHEN lines > 50;
+    RETURN NEXT ('retrying', 'warning',
+                 format('call %s of %s%s failed%s and is retried%s%s: %s', call.id, left(call.endpoint_path, 200),
+                        coalesce(' by job "' || call.job_name || '"', ''),
+                        to_char(call.failed_at, '" at "YYYY-MM-DD HH24:MI:SS'),
+                        CASE WHEN call.next_attempt_at > now() THEN to_char(call.next_attempt_at, '" at "YYYY-MM-DD HH24:MI:SS')
+                             ELSE ' now' END,
+                        CASE WHEN call.calls > 1 THEN format(' (and %s more of this path)', call.calls - 1) END,
+                        coalesce(call.error, call.reason)),
+                 coalesce(wee5_cron.doctor_outcome_hint(call.reason, call.hint),
+                          format('SELECT * FROM wee5_cron.invocation WHERE id = %s;', call.id)))::wee5_cron.finding;
+  END LOOP;
+  IF lines = 0 THEN
+    RETURN NEXT ('retrying', 'ok', 'no call is being retried', NULL)::wee5_cron.finding;
+  ELSIF lines > 50 THEN
+    RETURN NEXT ('retrying', 'warning', format('%s more paths', lines - 50),
+                 'SELECT * FROM wee5_cron.invocation WHERE finished_at IS NULL AND reason IS NOT NULL'
+                 ' ORDER BY id DESC LIMIT 100;')::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_retrying() IS
+  'Internal, of doctor(): calls that failed and are retried, with the error of the last attempt';
+
 CREATE FUNCTION wee5_cron.doctor_last_outcome() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -59,7 +114,7 @@ BEGIN
           WHERE NOT EXISTS (SELECT FROM of_job o WHERE o.endpoint_path = h.endpoint_path AND o.id >= h.id)) c
     ORDER BY c.endpoint_path, c.job_name, c.id DESC
   LOOP
-    IF call.status = 'succeeded' AND call.hint IS NULL OR call.reason IN ('overlap', 'paused') THEN
+    IF call.status = 'succeeded' AND call.hint IS NULL OR call.reason = 'overlap' THEN
       fine := fine + 1;
       CONTINUE;
     END IF;
@@ -81,7 +136,7 @@ BEGIN
   IF lines = 0 THEN
     RETURN NEXT ('last_outcome', 'ok',
                  CASE fine WHEN 0 THEN 'no call has ended yet'
-                           ELSE format('the newest calls of all %s paths are fine', fine) END,
+                           ELSE format('the newest finished calls of all %s paths are fine', fine) END,
                  NULL)::wee5_cron.finding;
   ELSIF lines > 50 THEN
     RETURN NEXT ('last_outcome', CASE WHEN errors_left_out THEN 'error' ELSE 'warning' END, format('%s more paths', lines - 50),
