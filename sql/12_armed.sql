@@ -1,39 +1,278 @@
--- A restored copy of a database must not call the app: its queue and its jobs are the original's. So calls are made only
--- where this table has a row for the database. No dump carries it: CREATE EXTENSION writes it, but not in a restore, and
--- arm() does. A database that CREATE DATABASE ... TEMPLATE copied has the row, and an oid of its own. pg_upgrade, a
--- standby that is promoted, a new name and a copy of the data directory keep both.
+-- A copy of a database must not call the app: its queue and its jobs are the original's. Calls are made only where the
+-- table wee5_cron.armed holds a valid mark: exactly two rows with this database's oid, whose column xid is the id of the
+-- very transaction that wrote the row. No copy by SQL keeps that. A restore and logical replication write the rows in
+-- transactions of their own (one row can be right by coincidence, two with ids that are no neighbours cannot), and
+-- CREATE DATABASE ... TEMPLATE gives the copy another oid. What copies files keeps it: pg_upgrade, a standby, a base
+-- backup. So does VACUUM, which leaves the raw xmin of a frozen row as it was. Whatever rewrites the table with new
+-- transaction ids (ALTER TABLE ... TYPE, pg_repack) disarms the database.
+--
+-- No key, which a replicated row could violate; with REPLICA IDENTITY FULL publications let DELETE pass.
 
 CREATE TABLE wee5_cron.armed (
-  database oid PRIMARY KEY,
+  database oid NOT NULL,
   armed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-  armed_by name NOT NULL DEFAULT SESSION_USER
-);
-COMMENT ON TABLE wee5_cron.armed IS 'Calls are made where this names the database itself: not in a restored dump or a copy, until arm()';
+  armed_by name NOT NULL DEFAULT SESSION_USER,
+  xid xid NOT NULL DEFAULT '0',
+  note text,
+  system_identifier bigint,
+  timeline int
+) USING heap;
+ALTER TABLE wee5_cron.armed REPLICA IDENTITY FULL;
+COMMENT ON TABLE wee5_cron.armed IS
+  'Whether this database makes calls: two rows whose xid is their own xmin, written by arm(). Never update it, or rewrite it: that disarms the database';
 COMMENT ON COLUMN wee5_cron.armed.database IS 'pg_database.oid';
-COMMENT ON COLUMN wee5_cron.armed.armed_at IS 'CREATE EXTENSION, or arm()';
-COMMENT ON COLUMN wee5_cron.armed.armed_by IS 'session_user';
+COMMENT ON COLUMN wee5_cron.armed.armed_at IS 'when CREATE EXTENSION or arm() armed the database, or disarm() disarmed it';
+COMMENT ON COLUMN wee5_cron.armed.armed_by IS 'the session_user who did';
+COMMENT ON COLUMN wee5_cron.armed.xid IS 'the transaction that wrote this row; 0: the database was disarmed';
+COMMENT ON COLUMN wee5_cron.armed.note IS 'what disarm() was told';
+COMMENT ON COLUMN wee5_cron.armed.system_identifier IS
+  'of the server on which the database was armed, as pg_control_system() has it; NULL: not known, or it was not armed when disarm() was called';
+COMMENT ON COLUMN wee5_cron.armed.timeline IS 'the timeline of that server';
+
+-- What the keys of a job's calls are made from, so that nobody can compute one who may not read this. A copy of the files
+-- shares it with the original; any other database has another one. It counts beside a valid mark only, and is written
+-- by the transaction of the mark's first row.
+CREATE TABLE wee5_cron.arming (
+  database oid NOT NULL,
+  xid xid NOT NULL,
+  id bytea NOT NULL
+) USING heap;
+ALTER TABLE wee5_cron.arming REPLICA IDENTITY FULL;
+COMMENT ON TABLE wee5_cron.arming IS 'Internal: 16 random bytes that arm() stores. Only the owner may read them';
+COMMENT ON COLUMN wee5_cron.arming.database IS 'pg_database.oid';
+COMMENT ON COLUMN wee5_cron.arming.xid IS 'the transaction that wrote this row, and a row of wee5_cron.armed';
+COMMENT ON COLUMN wee5_cron.arming.id IS 'the bytes';
+
+CREATE FUNCTION wee5_cron.has_mark() RETURNS boolean
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_has_mark';
+COMMENT ON FUNCTION wee5_cron.has_mark() IS 'Internal: whether this database has a valid mark';
 
 CREATE FUNCTION wee5_cron.is_armed() RETURNS boolean
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_is_armed';
-COMMENT ON FUNCTION wee5_cron.is_armed() IS 'Internal: whether this database makes calls';
+COMMENT ON FUNCTION wee5_cron.is_armed() IS 'Internal: whether this database has a valid mark, and does not receive its ledger by logical replication';
+
+CREATE FUNCTION wee5_cron.may_call() RETURNS boolean
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_may_call';
+COMMENT ON FUNCTION wee5_cron.may_call() IS 'Internal: whether calls are made now: the database is armed, and wee5_cron.enabled is on';
 
 CREATE FUNCTION wee5_cron.wake_worker() RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_wake_worker';
 COMMENT ON FUNCTION wee5_cron.wake_worker() IS 'Internal: has the worker look at the ledger when this transaction commits';
 
-CREATE FUNCTION wee5_cron.arm() RETURNS void
+CREATE FUNCTION wee5_cron.database_oid() RETURNS oid
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT d.oid FROM pg_database d WHERE d.datname = current_database() $$;
+COMMENT ON FUNCTION wee5_cron.database_oid() IS 'Internal: pg_database.oid of this database';
+
+-- A host may have revoked these functions, and on a standby there is no timeline of its own.
+CREATE FUNCTION wee5_cron.server_identity(OUT system_identifier bigint, OUT timeline int)
+  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF pg_is_in_recovery() THEN
+    RETURN;
+  END IF;
+  SELECT c.system_identifier INTO system_identifier FROM pg_control_system() c;
+  timeline := ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int;
+EXCEPTION WHEN insufficient_privilege THEN
+  system_identifier := NULL;
+  timeline := NULL;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.server_identity() IS
+  'Internal: what a physical copy shares with its original until it is promoted; NULL where it is not to be known';
+
+-- Each row in a subtransaction of its own, which a block with EXCEPTION is. The ids must not be neighbours: statements
+-- that commit one by one, as a restore by INSERT does, have ids in a row.
+CREATE FUNCTION wee5_cron.write_mark(armed_at timestamptz, armed_by name, id bytea) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  here constant oid := wee5_cron.database_oid();
+  server constant record := wee5_cron.server_identity();
+  first xid;
+  second xid;
+BEGIN
+  DELETE FROM wee5_cron.armed;
+  DELETE FROM wee5_cron.arming;
+  BEGIN
+    INSERT INTO wee5_cron.armed (database, armed_at, armed_by, system_identifier, timeline)
+    VALUES (here, $1, $2, server.system_identifier, server.timeline);
+    UPDATE wee5_cron.armed a SET xid = a.xmin RETURNING a.xid INTO first;
+    INSERT INTO wee5_cron.arming (database, xid, id) VALUES (here, first, $3);
+  EXCEPTION WHEN SQLSTATE 'W5NB0' THEN
+    NULL;
+  END;
+  LOOP
+    BEGIN
+      INSERT INTO wee5_cron.armed (database, armed_at, armed_by, system_identifier, timeline)
+      VALUES (here, $1, $2, server.system_identifier, server.timeline);
+      UPDATE wee5_cron.armed a SET xid = a.xmin WHERE a.xid = '0' RETURNING a.xid INTO second;
+      -- The second number: 3 follows on 4294967295.
+      IF abs(first::text::bigint - second::text::bigint) IN (1, 4294967292) THEN
+        RAISE SQLSTATE 'W5NB0';
+      END IF;
+      EXIT;
+    EXCEPTION WHEN SQLSTATE 'W5NB0' THEN
+      -- That id is used up; the next one is no neighbour.
+      NULL;
+    END;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.write_mark(timestamptz, name, bytea) IS
+  'Internal, of arm(): writes the mark of this database anew, with whatever else the table holds taken away';
+
+CREATE FUNCTION wee5_cron.ledger_subscriptions() RETURNS SETOF name
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT DISTINCT s.subname
+    FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid
+    WHERE r.srrelid IN ('wee5_cron.invocation'::regclass, 'wee5_cron.attempt'::regclass)
+    ORDER BY 1
+  $$;
+COMMENT ON FUNCTION wee5_cron.ledger_subscriptions() IS
+  'Internal: subscriptions by which this database receives another one''s ledger';
+
+-- What is not going to be sent, in words of cancel(). What pg_net has is taken back as far as possible.
+CREATE FUNCTION wee5_cron.discard_queue() RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  call record;
+  cancelled bigint := 0;
+BEGIN
+  FOR call IN
+    SELECT i.id, i.endpoint_path,
+           i.transport = 'pg_net' AND EXISTS (SELECT FROM wee5_cron.pg_net_request b WHERE b.invocation_id = i.id) AS handed_over
+    FROM wee5_cron.invocation i
+    WHERE i.finished_at IS NULL AND i.status IN ('queued', 'sending', 'retrying')
+    ORDER BY i.id
+  LOOP
+    IF call.handed_over THEN
+      IF wee5_cron.cancel_on_pg_net(call.id) THEN
+        cancelled := cancelled + 1;
+      END IF;
+      CONTINUE;
+    END IF;
+    UPDATE wee5_cron.invocation i
+    SET status = 'cancelled', reason = 'cancelled', error = format('The call of %L was cancelled.', call.endpoint_path),
+        hint = NULL, next_attempt_at = NULL, finished_at = clock_timestamp(), duration = clock_timestamp() - i.first_sent_at
+    WHERE i.id = call.id AND i.finished_at IS NULL;
+    IF FOUND THEN
+      cancelled := cancelled + 1;
+    END IF;
+  END LOOP;
+  RETURN cancelled;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.discard_queue() IS 'Internal, of arm(): cancels all calls that have not ended, and returns how many';
+
+CREATE FUNCTION wee5_cron.arm(discard boolean DEFAULT false) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  here constant oid := (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+  subscriptions text;
+  statements text;
+  mark record;
+  server record;
+  calls bigint;
 BEGIN
-  -- What a copied database brought along.
-  DELETE FROM wee5_cron.armed a WHERE a.database <> here;
-  INSERT INTO wee5_cron.armed (database) VALUES (here) ON CONFLICT DO NOTHING;
+  SELECT string_agg(format('"%s"', s.name), ', '), string_agg(format('DROP SUBSCRIPTION %I;', s.name), ' ')
+  INTO subscriptions, statements FROM wee5_cron.ledger_subscriptions() AS s (name);
+  IF subscriptions IS NOT NULL THEN
+    RAISE EXCEPTION 'database "%" receives the ledger of another one by subscription %, and cannot be armed',
+                    current_database(), subscriptions
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('The publisher makes these calls. To let this database call instead: %s SELECT wee5_cron.arm();',
+                          statements);
+  END IF;
+  LOCK TABLE wee5_cron.armed IN SHARE ROW EXCLUSIVE MODE;
+  server := wee5_cron.server_identity();
+  IF discard THEN
+    calls := wee5_cron.discard_queue();
+    IF calls > 0 THEN
+      RAISE NOTICE 'calls cancelled: %', calls;
+    END IF;
+  END IF;
+  IF NOT wee5_cron.is_armed() THEN
+    IF discard IS NOT TRUE THEN
+      SELECT count(*) INTO calls FROM wee5_cron.invocation i
+      WHERE i.finished_at IS NULL AND coalesce(i.next_attempt_at, i.requested_at) <= clock_timestamp();
+      IF calls > 0 THEN
+        RAISE NOTICE 'calls that are overdue and go out now: %', calls
+          USING HINT = 'To cancel them instead, roll back, then: SELECT wee5_cron.arm(discard => true);';
+      END IF;
+    END IF;
+    PERFORM wee5_cron.write_mark(
+      now(), session_user,
+      substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16));
+  ELSE
+    SELECT a.armed_at, a.armed_by, a.system_identifier, a.timeline, r.id INTO mark
+    FROM wee5_cron.armed a LEFT JOIN wee5_cron.arming r ON r.xid = a.xid AND r.xmin = r.xid
+    WHERE a.database = wee5_cron.database_oid() ORDER BY r.id NULLS LAST LIMIT 1;
+    -- After a failover or pg_upgrade: this is the server that calls.
+    IF (mark.system_identifier, mark.timeline) IS DISTINCT FROM (server.system_identifier, server.timeline) THEN
+      PERFORM wee5_cron.write_mark(mark.armed_at, mark.armed_by, mark.id);
+    END IF;
+  END IF;
   PERFORM wee5_cron.wake_worker();
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.arm() IS
-  'Lets a database that was restored from a dump, or copied, make calls: what is queued in it is sent, and its jobs call';
+COMMENT ON FUNCTION wee5_cron.arm(boolean) IS
+  'Lets this database make calls: after a restore from a dump, a copy, or disarm(). What is queued is sent, or with discard => true cancelled. In a database that is armed it confirms that this server is the one that calls, after a failover for example';
+
+CREATE FUNCTION wee5_cron.disarm(note text DEFAULT NULL) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  here constant oid := wee5_cron.database_oid();
+  armed boolean;
+  before wee5_cron.armed;
+BEGIN
+  LOCK TABLE wee5_cron.armed IN SHARE ROW EXCLUSIVE MODE;
+  armed := wee5_cron.is_armed();
+  SELECT a.* INTO before FROM wee5_cron.armed a
+  WHERE a.database = here AND (armed OR a.xid = '0') ORDER BY a.armed_at LIMIT 1;
+  DELETE FROM wee5_cron.armed;
+  DELETE FROM wee5_cron.arming;
+  INSERT INTO wee5_cron.armed (database, armed_at, armed_by, note, system_identifier, timeline)
+  VALUES (here, CASE WHEN armed OR before.armed_at IS NULL THEN now() ELSE before.armed_at END,
+          CASE WHEN armed OR before.armed_by IS NULL THEN session_user ELSE before.armed_by END,
+          coalesce($1, before.note), before.system_identifier, before.timeline);
+  PERFORM wee5_cron.wake_worker();
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.disarm(text) IS
+  'Stops all calls of this database until arm(): new ones raise an error, what is queued stands still, what is on the wire ends. The note is shown by doctor()';
+
+-- The publisher goes on calling. Its calls must not be made here as well when the subscription has ended.
+CREATE FUNCTION wee5_cron.disarm_subscriber() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  subscriptions text;
+BEGIN
+  SELECT string_agg(format('"%s"', s.name), ', ') INTO subscriptions FROM wee5_cron.ledger_subscriptions() AS s (name);
+  IF subscriptions IS NOT NULL AND wee5_cron.has_mark() THEN
+    PERFORM wee5_cron.disarm(format('its ledger came from another database by subscription %s', subscriptions));
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.disarm_subscriber() IS
+  'Internal, of the worker and harvest(): takes the mark away where the ledger comes from another database by logical replication';
+
+CREATE FUNCTION wee5_cron.answers_are_ours() RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT wee5_cron.is_armed()
+        OR EXISTS (SELECT FROM wee5_cron.armed a CROSS JOIN wee5_cron.server_identity() s
+                   WHERE a.database = wee5_cron.database_oid() AND a.xid = '0'
+                     AND a.system_identifier = s.system_identifier)
+  $$;
+COMMENT ON FUNCTION wee5_cron.answers_are_ours() IS
+  'Internal, of harvest(): whether pg_net was given the open calls by this very database, also where it was disarmed since';

@@ -254,7 +254,7 @@ DECLARE
   booked bigint := 0;
 BEGIN
   -- Restored calls lie still. Here, where pg_net never had them, they would all be lost.
-  IF NOT wee5_cron.is_armed() THEN
+  IF NOT wee5_cron.answers_are_ours() THEN
     RETURN 0;
   END IF;
   SELECT min(i.requested_at) INTO oldest
@@ -345,7 +345,7 @@ DECLARE
   message text;
   advice text;
 BEGIN
-  IF NOT wee5_cron.is_armed() THEN
+  IF NOT wee5_cron.may_call() THEN
     RETURN;
   END IF;
   FOR call IN
@@ -403,10 +403,11 @@ CREATE FUNCTION wee5_cron.harvest() RETURNS bigint
 DECLARE
   booked constant bigint := wee5_cron.book_pg_net_answers();
 BEGIN
+  PERFORM wee5_cron.disarm_subscriber();
   PERFORM wee5_cron.send_due_by_pg_net();
   PERFORM wee5_cron.bind_cron_runs();
   -- Where there is a worker it tells, and calls the webhook.
-  IF wee5_cron.is_armed() AND NOT wee5_cron.library_preloaded() THEN
+  IF wee5_cron.may_call() AND NOT wee5_cron.library_preloaded() THEN
     PERFORM wee5_cron.tell_alerts(by_webhook => false);
   END IF;
   RETURN booked;

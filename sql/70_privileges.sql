@@ -69,7 +69,8 @@ DECLARE
     'INSERT (job_name, endpoint_path, catch_up), UPDATE (endpoint_path, catch_up) ON TABLE wee5_cron.job',
     'EXECUTE ON FUNCTION wee5_cron.next_runs(text, integer)',
     'EXECUTE ON FUNCTION wee5_cron.run_now(text)', 'EXECUTE ON FUNCTION wee5_cron.harvest()',
-    'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text)', 'EXECUTE ON FUNCTION wee5_cron.arm()',
+    'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text)', 'EXECUTE ON FUNCTION wee5_cron.arm(boolean)',
+    'EXECUTE ON FUNCTION wee5_cron.disarm(text)',
     'EXECUTE ON FUNCTION wee5_cron.prune()', 'EXECUTE ON FUNCTION wee5_cron.prune_cron_history(interval)',
     'EXECUTE ON FUNCTION wee5_cron.grant_to(regrole, text)'];
   grants text[];

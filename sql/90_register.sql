@@ -17,7 +17,8 @@ END
 $$;
 
 -- A restored dump brings its own jobs and fills wee5_cron.job after this script: a row of ours would collide with them
--- and lose them all, and it is not to make calls by itself. row_security is off in a restore, and only there.
+-- and lose them all, and the copy must not make calls by itself. Every mode of pg_dump and pg_restore SETs both
+-- row_security (to on or off) and xmloption in its session; ALTER DATABASE, ALTER ROLE and PGOPTIONS are other sources.
 DO $$
 DECLARE
   owner record;
@@ -26,7 +27,8 @@ BEGIN
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   -- Loads the library, which defines the settings.
   PERFORM wee5_cron.library_preloaded();
-  IF current_setting('row_security') = 'off' THEN
+  IF (SELECT count(*) FROM pg_settings s
+      WHERE s.name IN ('row_security', 'xmloption') AND s.source = 'session') = 2 THEN
     RETURN;
   END IF;
   PERFORM wee5_cron.arm();

@@ -90,10 +90,14 @@ SELECT jobname FROM cron.job;
 DROP EXTENSION wee5_cron;
 RESET wee5_cron.default_jobs;
 
--- A restore runs CREATE EXTENSION with row_security off, and brings the rows itself.
-SET row_security = off;
+-- A restore runs CREATE EXTENSION where pg_dump has SET row_security, to whatever value, and xmloption; it brings the
+-- rows itself.
+SET xmloption = content;
+SET row_security = on;
 CREATE EXTENSION wee5_cron;
 RESET row_security;
+RESET xmloption;
+SELECT wee5_cron.is_armed() AS armed;
 SELECT jobname FROM cron.job;
 SELECT count(*) FROM wee5_cron.job;
 DROP EXTENSION wee5_cron;

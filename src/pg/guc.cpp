@@ -20,6 +20,7 @@ char* guc_ca_file = nullptr;
 char* guc_alert_url = nullptr;
 bool guc_allow_plain_http = false;
 bool guc_default_jobs = true;
+bool guc_enabled = true;
 
 namespace {
 
@@ -184,6 +185,10 @@ void define_delivery_settings() {
 void define_settings() {
   preloaded = process_shared_preload_libraries_in_progress;
 
+  // SIGHUP: for the whole server, so that a clone of it is silent from its first start on.
+  DefineCustomBoolVariable("wee5_cron.enabled", "Whether calls are made, in all databases of the server.",
+                           "Off: new calls raise an error, what is queued stands still until it is on again.",
+                           &guc_enabled, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
   define_delivery_settings();
   define_retention();
   define_alerts();

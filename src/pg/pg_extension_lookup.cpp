@@ -26,6 +26,25 @@ bool belongs_to_extension(Oid catalog, Oid object, Oid extension) {
   return OidIsValid(object) && OidIsValid(extension) && getExtensionOfObject(catalog, object) == extension;
 }
 
+const char* member_schema(Oid extension) {
+  if (!OidIsValid(extension)) return nullptr;
+  const char* found = nullptr;
+  Relation relation = table_open(DependRelationId, AccessShareLock);
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+              ObjectIdGetDatum(ExtensionRelationId));
+  ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
+  SysScanDesc scan = systable_beginscan(relation, DependReferenceIndexId, true, nullptr, 2, keys);
+  for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple); tuple = systable_getnext(scan)) {
+    Form_pg_depend form = reinterpret_cast<Form_pg_depend>(GETSTRUCT(tuple));
+    if (form->classid == NamespaceRelationId && form->deptype == DEPENDENCY_EXTENSION)
+      found = get_namespace_name(form->objid);
+  }
+  systable_endscan(scan);
+  table_close(relation, AccessShareLock);
+  return found;
+}
+
 Oid relation_of_extension(const char* schema, const char* name, Oid extension) {
   Oid schema_oid = get_namespace_oid(schema, true);
   if (!OidIsValid(schema_oid)) return InvalidOid;

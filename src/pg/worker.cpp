@@ -170,6 +170,14 @@ void take_announcements() {
   look_everywhere_in_time();
 }
 
+// What kept it from working may be over.
+void look_again() {
+  if (retry_at_us != PG_INT64_MAX) return;
+  retry_at_us = 0;
+  watch.at_us = now_us();
+  registry_set_error(slot, "");
+}
+
 void handle_interrupts() {
   if (ProcDiePending) stop(1);
   // A cancel outside of a statement would end the process, and what is on the wire would be sent again.
@@ -180,16 +188,12 @@ void handle_interrupts() {
     ProcessConfigFile(PGC_SIGHUP);
     settings_of_process(&process_settings);
     ask_for_round(&outlook, 0);
+    look_again();
   }
   if (pg_atomic_exchange_u32(&slot->work_pending, 0) != 0) {
     if (registry_held(slot)) stop(0);
     take_announcements();
-    if (retry_at_us == PG_INT64_MAX) {
-      // What kept it from working may be over.
-      retry_at_us = 0;
-      watch.at_us = now_us();
-      registry_set_error(slot, "");
-    }
+    look_again();
   }
   if (pg_atomic_exchange_u32(&slot->jobs_changed, 0) != 0) watch.at_us = now_us();
 }

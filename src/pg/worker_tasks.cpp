@@ -177,8 +177,8 @@ void note_trouble(WorkerState state, const char* message) {
 }
 
 // The database is not for us at the moment. Nothing is sent; what is on the wire goes on.
-void stand_still(Standing standing) {
-  switch (standing) {
+void stand_still(const Turn* turn) {
+  switch (turn->standing) {
     case Standing::kAbsent:
       registry_note_absent();
       proc_exit(0);
@@ -195,10 +195,8 @@ void stand_still(Standing standing) {
       break;
     case Standing::kDisarmed:
       set_state(WorkerState::kBlocked);
-      registry_set_error(slot,
-                         "disarmed: the database was restored from a dump or copied, and makes no calls before SELECT "
-                         "wee5_cron.arm()");
-      // arm() wakes us.
+      registry_set_error(slot, turn->why_disarmed);
+      // arm(), DROP SUBSCRIPTION, ALTER SCHEMA and a reload wake us.
       retry_at_us = PG_INT64_MAX;
       break;
     case Standing::kReady:
@@ -391,7 +389,7 @@ void take_turn(bool read_ledger) {
   MemoryContextSwitchTo(turn_context);
   finish_pause(began_us);
   if (done && turn->standing == Standing::kReady) follow_up(turn);
-  if (done && turn->standing != Standing::kReady) stand_still(turn->standing);
+  if (done && turn->standing != Standing::kReady) stand_still(turn);
   // At most once a second, but always before a rest: autovacuum goes by it.
   pgstat_report_stat(dispatcher->in_flight() == 0);
   pgstat_report_activity(STATE_IDLE, nullptr);

@@ -21,9 +21,19 @@ namespace {
 constexpr std::size_t kResultsPerTurn = 4096;
 constexpr int64 kHeldRowAgainUs = 100'000;
 
-Standing look_at_extension(ExtensionInfo* extension) {
+// Whether this database may send now; if not, why: last_error of the view worker. In a transaction.
+struct Permission {
+  CallPermit permit;
+  const char* reason;
+};
+
+Standing look_at_extension(ExtensionInfo* extension, Permission* permission) {
   find_extension("wee5_cron", extension);
   if (!OidIsValid(extension->oid)) return Standing::kAbsent;
+  if (!OidIsValid(get_namespace_oid("wee5_cron", true))) {
+    *permission = {CallPermit::kRenamed, explain_permit(CallPermit::kRenamed)};
+    return Standing::kDisarmed;
+  }
   if (strcmp(extension->version, core::kVersion) != 0) return Standing::kIncompatible;
   // Conditionally: who waits for a lock cannot serve the network.
   for (const char* table : {"invocation", "attempt"}) {
@@ -34,7 +44,9 @@ Standing look_at_extension(ExtensionInfo* extension) {
   Oid armed = relation_of_extension("wee5_cron", "armed", extension->oid);
   if (!OidIsValid(armed)) return Standing::kIncompatible;
   if (!ConditionalLockRelationOid(armed, AccessShareLock)) return Standing::kLocked;
-  return database_is_armed() ? Standing::kReady : Standing::kDisarmed;
+  permission->permit = call_permit();
+  permission->reason = explain_permit(permission->permit);
+  return permission->permit == CallPermit::kGranted ? Standing::kReady : Standing::kDisarmed;
 }
 
 // Dropped, perhaps made anew: what is held in memory belongs to a ledger that is gone.
@@ -228,9 +240,13 @@ void run_turn_transaction(Turn* turn) {
   // Before anything is read: who ends meanwhile counts as later.
   turn->current_until = transactions_ended();
   ExtensionInfo extension;
-  turn->standing = look_at_extension(&extension);
+  Permission permission = {CallPermit::kGranted, ""};
+  turn->standing = look_at_extension(&extension, &permission);
+  turn->why_disarmed = permission.reason;
   forget_former_ledger(turn, extension.oid);
   if (turn->standing == Standing::kReady) as_owner(extension.owner, [turn] { work_on_ledger(turn); });
+  if (permission.permit == CallPermit::kSubscriber && subscriber_has_mark())
+    as_owner(extension.owner, [] { SPI_execute("SELECT wee5_cron.disarm_subscriber()", false, 0); });
   if (TransactionIdIsValid(GetTopTransactionIdIfAny())) ++turn->current_until;  // this one
   commit_transaction();
   announce_ended_calls();
@@ -243,7 +259,8 @@ int64 run_apart(int64 (*work)()) {
   begin_transaction();
   ExtensionInfo extension;
   int64 again_us = 0;
-  Standing standing = look_at_extension(&extension);
+  Permission permission = {CallPermit::kGranted, ""};
+  Standing standing = look_at_extension(&extension, &permission);
   if (standing == Standing::kReady) as_owner(extension.owner, [&again_us, work] { again_us = work(); });
   if (standing == Standing::kLocked) again_us = now_us() + kChoreAgainUs;
   commit_transaction();

@@ -21,6 +21,7 @@ extern char* guc_ca_file;
 extern char* guc_alert_url;
 extern bool guc_allow_plain_http;
 extern bool guc_default_jobs;
+extern bool guc_enabled;
 
 // Defines all settings; once, from _PG_init.
 void define_settings();

@@ -17,6 +17,9 @@ void find_extension(const char* name, ExtensionInfo* info);
 // that somebody else made is never touched.
 bool belongs_to_extension(Oid catalog, Oid object, Oid extension);
 
+// The present name of the schema that the extension made; NULL where there is none.
+const char* member_schema(Oid extension);
+
 // The relation schema.name where it belongs to the extension; else InvalidOid.
 Oid relation_of_extension(const char* schema, const char* name, Oid extension);
 

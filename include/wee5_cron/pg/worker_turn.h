@@ -35,6 +35,7 @@ struct Turn {
   Outlook outlook;   // in, and out: what is left
   // Out.
   Standing standing;
+  const char* why_disarmed;
   WorkerSettings settings;
   DueRows due;
   int64* locked;  // results that were not recorded, since somebody holds their rows locked
