@@ -81,15 +81,17 @@ void check_bytes(std::string_view path) {
   if (std::any_of(path.begin(), path.end(), is_control)) {
     refuse(path, "it holds a control character", "Take out line breaks, tabs and other control characters.");
   }
-  if (path.find('\\') != std::string_view::npos) {
-    refuse(path, "it holds a backslash", "Use a slash, or write a backslash that is data as %5C.");
-  }
   if (path.find('#') != std::string_view::npos) {
     refuse(path, "it holds a '#'", "What follows a '#' never reaches the app: leave it out, or write %23.");
   }
-  if (path.find("//") != std::string_view::npos) {
+  // A query is data: no server resolves it (RFC 3986, section 3.4).
+  const std::string_view route = route_of(path);
+  if (route.find('\\') != std::string_view::npos) {
+    refuse(path, "it holds a backslash", "Use a slash, or write a backslash that is data as %5C.");
+  }
+  if (route.find("//") != std::string_view::npos) {
     refuse(path, "it holds two slashes in a row",
-           "Use single slashes; write slashes that are data, such as a URL in the query, as %2F.");
+           "Use single slashes before the '?', and write slashes that are data there as %2F. A query may hold two.");
   }
 }
 

@@ -47,8 +47,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Attack{"\xEF\xBC\x8Fx"sv, "does not start with a slash"},  // U+FF0F
                     Attack{"https://evil.example/x"sv, "whole URL"}, Attack{"HTTP://evil.example/x"sv, "whole URL"},
                     Attack{"//evil.example/x"sv, "two slashes"}, Attack{"///"sv, "two slashes"},
-                    Attack{"/a//b"sv, "two slashes"}, Attack{"/a?next=https://x"sv, "two slashes"},
-                    Attack{"/\\evil.example"sv, "backslash"}, Attack{"/a?b=\\"sv, "backslash"}));
+                    Attack{"/a//b"sv, "two slashes"}, Attack{"/a//?next=x"sv, "two slashes"},
+                    Attack{"//?next=https://x"sv, "two slashes"}, Attack{"/\\evil.example"sv, "backslash"},
+                    Attack{"/a\\b?c"sv, "backslash"}));
 
 INSTANTIATE_TEST_SUITE_P(DotSegments, RefusedPath,
                          testing::Values(Attack{"/.."sv, "segment"}, Attack{"/."sv, "segment"},
@@ -76,8 +77,9 @@ TEST_P(AcceptedPath, IsLetThrough) { EXPECT_NO_THROW(check_endpoint_path(GetPara
 
 INSTANTIATE_TEST_SUITE_P(Table, AcceptedPath,
                          testing::Values("/", "/api/cron/poll-activities", "/api/cron?x=1&y=2", "/a?x=../..", "/a?./",
-                                         "/a?b=%2e%2e", "/...", "/..a", "/a..", "/.well-known/x", "/%2e%2e%2e",
-                                         "/a@evil", "/@evil.example/x", "/:80", "/a b",
+                                         "/a?b=%2e%2e", "/a?next=https://x", "/a?//", "/a?b=//evil.example/x",
+                                         "/a?b?//", "/a?b=\\", "/a?\\evil.example", "/...", "/..a", "/a..",
+                                         "/.well-known/x", "/%2e%2e%2e", "/a@evil", "/@evil.example/x", "/:80", "/a b",
                                          "/gr\xC3\xBC\xC3\x9F"
                                          "e",
                                          "/%20", "/a%25b", "/%2f", "/a;b=c,d", "/[slug]", "/a?b[]=1", "/a'b\"c",
@@ -119,6 +121,7 @@ TEST(EndpointPath, EncodesWhatAUrlCannotHold) {
   EXPECT_EQ(encode_endpoint_path("/\"<>^`{|}[]"), "/%22%3C%3E%5E%60%7B%7C%7D%5B%5D");
   EXPECT_EQ(encode_endpoint_path("/%2f%C3%bc~-._!$&'()*+,;=:@"), "/%2f%C3%bc~-._!$&'()*+,;=:@");
   EXPECT_EQ(encode_endpoint_path("/\xFF"), "/%FF");
+  EXPECT_EQ(encode_endpoint_path("/a?next=https://x/\\y"), "/a?next=https://x/%5Cy");
 }
 
 TEST(EndpointPath, RouteIsThePathWithoutItsQuery) {
