@@ -6,6 +6,7 @@
 
 #include "bytes.hpp"
 #include "wee5_cron/core/error.hpp"
+#include "wee5_cron/core/occurrence.hpp"
 #include "wee5_cron/core/text.hpp"
 #include "wee5_cron/core/version.hpp"
 
@@ -19,12 +20,15 @@ constexpr std::array<std::pair<std::string_view, Method>, 6> kMethods = {{{"GET"
                                                                           {"DELETE", Method::kDelete},
                                                                           {"HEAD", Method::kHead}}};
 
-// The transfer's own: a second one would let a caller choose the host, forge the bearer or split the request.
-constexpr std::array<std::string_view, 5> kTransferHeaders = {"authorization", "host", "content-length",
-                                                              "transfer-encoding", "connection"};
-// What we send with every request; all that starts with kOurPrefix besides.
-constexpr std::array<std::string_view, 5> kOurHeaders = {"content-type", "user-agent", "cache-control",
-                                                         "idempotency-key", "x-vercel-cron-schedule"};
+// The transfer's own: a second one would let a caller choose the host, forge the bearer, split the request or change
+// how the connection is used (RFC 9110, sections 7.6.1, 7.8, 10.1.1 and 10.1.4).
+constexpr std::array<std::string_view, 9> kTransferHeaders = {
+    "authorization", "host", "content-length", "transfer-encoding", "connection", "expect", "te", "trailer", "upgrade"};
+constexpr std::string_view kProxyPrefix = "proxy-";
+// What we send ourselves; all that starts with kOurPrefix besides. User-Agent and traceparent are the caller's where
+// the caller gives them.
+constexpr std::array<std::string_view, 4> kOurHeaders = {"content-type", "cache-control", "idempotency-key",
+                                                         "x-vercel-cron-schedule"};
 constexpr std::string_view kOurPrefix = "x-wee5-cron-";
 
 bool is_one_of(std::string_view name, const auto& list) {
@@ -54,6 +58,11 @@ std::string header_text(std::string_view text) {
     }
   }
   return out;
+}
+
+bool holds(const std::vector<Header>& headers, std::string_view name) {
+  return std::any_of(headers.begin(), headers.end(),
+                     [name](const Header& header) { return equals_ignoring_case(header.name, name); });
 }
 
 }  // namespace
@@ -95,7 +104,7 @@ void check_custom_header(std::string_view name, std::string_view value) {
         "A header's name holds letters, digits and hyphens, such as \"X-Request-Source\"; no blanks and no colon.");
   }
   const std::string lower = lower_case(name);
-  if (is_one_of(lower, kTransferHeaders)) {
+  if (is_one_of(lower, kTransferHeaders) || lower.starts_with(kProxyPrefix)) {
     throw Error(ErrorKind::kInvalidValue, "header " + shown_name(name) + " cannot be set by a caller",
                 lower == "authorization" ? "The bearer comes from app.settings.cron_secret; leave the header out."
                                          : "It is written with the request itself; leave it out.");
@@ -115,16 +124,22 @@ void check_custom_header(std::string_view name, std::string_view value) {
 std::vector<Header> request_headers(std::string_view secret, const RequestIdentity& identity,
                                     const std::vector<Header>& custom) {
   std::vector<Header> headers;
-  headers.reserve(9 + custom.size());
+  headers.reserve(11 + custom.size());
   headers.push_back({"Authorization", "Bearer " + std::string(secret)});
-  headers.push_back({"Content-Type", "application/json"});
-  headers.push_back({"User-Agent", std::string("wee5_cron/") + kVersion});
+  // Fastify and others answer 400 to the type of a body that is not there.
+  if (identity.has_body) headers.push_back({"Content-Type", "application/json"});
+  if (!holds(custom, "User-Agent")) headers.push_back({"User-Agent", std::string("wee5_cron/") + kVersion});
   headers.push_back({"Cache-Control", "no-cache"});
   if (!identity.idempotency_key.empty()) headers.push_back({"Idempotency-Key", identity.idempotency_key});
   headers.push_back({"X-Wee5-Cron-Invocation", std::to_string(identity.invocation_id)});
   headers.push_back({"X-Wee5-Cron-Attempt", std::to_string(identity.attempt)});
+  if (identity.timeout_ms > 0) headers.push_back({"X-Wee5-Cron-Timeout-Ms", std::to_string(identity.timeout_ms)});
   if (!identity.job_name.empty()) headers.push_back({"X-Wee5-Cron-Job", header_text(identity.job_name)});
   if (!identity.scheduled_at.empty()) headers.push_back({"X-Wee5-Cron-Scheduled-At", identity.scheduled_at});
+  if (identity.trace != Trace::kOff && !identity.idempotency_key.empty() && !holds(custom, "traceparent")) {
+    headers.push_back({"traceparent", traceparent(identity.idempotency_key, identity.invocation_id, identity.attempt,
+                                                  identity.trace == Trace::kOn)});
+  }
   headers.insert(headers.end(), custom.begin(), custom.end());
   return headers;
 }

@@ -198,6 +198,7 @@ Request Dispatcher::make_request(const DueCall& call) {
   identity.idempotency_key = call.idempotency_key;
   identity.job_name = call.job_name;
   identity.scheduled_at = call.scheduled_at;
+  identity.trace = settings_.trace;
 
   Request request;
   request.id = call.id;
@@ -206,10 +207,17 @@ Request Dispatcher::make_request(const DueCall& call) {
   request.url = urls_.join(role->second.api_url.value, settings_.allow_plain_http, call.endpoint_path);
   request.endpoint_path = call.endpoint_path;
   request.secret = role->second.secret.value;
-  request.headers = core::request_headers(request.secret, identity, call.headers);
   request.body = call.body;
-  request.has_body = call.has_body;
+  request.has_body = call.has_body && core::takes_body(request.method);
+  if (!request.has_body && core::needs_body(request.method)) {
+    // Written into the ledger by hand; invoke() never leaves it out.
+    request.body = "{}";
+    request.has_body = true;
+  }
   request.timeout_ms = call.timeout_ms > 0 ? call.timeout_ms : settings_.request_timeout_ms;
+  identity.has_body = request.has_body;
+  identity.timeout_ms = request.timeout_ms;
+  request.headers = core::request_headers(request.secret, identity, call.headers);
   request.connect_timeout_ms = settings_.connect_timeout_ms;
   request.max_response_bytes = settings_.max_response_bytes;
   request.ca_file = settings_.ca_file;

@@ -1,5 +1,6 @@
 #include "wee5_cron/pg/guc.h"
 
+#include "wee5_cron/core/request_headers.hpp"
 #include "wee5_cron/delivery/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
@@ -9,6 +10,7 @@ namespace wee5::pg {
 
 int guc_transport = kTransportAuto;
 int guc_missing_config = kMissingConfigError;
+int guc_trace = static_cast<int>(core::Trace::kOn);
 int guc_request_timeout = 60'000;
 int guc_connect_timeout = 5'000;
 int guc_max_in_flight = 256;
@@ -88,6 +90,17 @@ const config_enum_entry transport_options[] = {{"auto", kTransportAuto, false},
                                                {nullptr, 0, false}};
 const config_enum_entry missing_config_options[] = {
     {"error", kMissingConfigError, false}, {"skip", kMissingConfigSkip, false}, {nullptr, 0, false}};
+// What a boolean setting accepts is accepted, too.
+const config_enum_entry trace_options[] = {{"on", static_cast<int>(core::Trace::kOn), false},
+                                           {"unsampled", static_cast<int>(core::Trace::kUnsampled), false},
+                                           {"off", static_cast<int>(core::Trace::kOff), false},
+                                           {"true", static_cast<int>(core::Trace::kOn), true},
+                                           {"false", static_cast<int>(core::Trace::kOff), true},
+                                           {"yes", static_cast<int>(core::Trace::kOn), true},
+                                           {"no", static_cast<int>(core::Trace::kOff), true},
+                                           {"1", static_cast<int>(core::Trace::kOn), true},
+                                           {"0", static_cast<int>(core::Trace::kOff), true},
+                                           {nullptr, 0, false}};
 
 // app.settings.*: names with two dots are legal in SET and ALTER DATABASE, but a configuration file that holds one
 // cannot be parsed and the server does not start again; GUC_DISALLOW_IN_FILE makes ALTER SYSTEM refuse them. The prefix
@@ -174,6 +187,11 @@ void define_delivery_settings() {
   DefineCustomIntVariable("wee5_cron.max_request_bytes", "How large the body of a request may be.",
                           "A call with a larger one is refused.", &guc_max_request_bytes, 1024 * 1024, 2,
                           64 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr, nullptr, nullptr);
+  DefineCustomEnumVariable("wee5_cron.trace", "Whether calls carry a traceparent header.",
+                           "on: sampled. unsampled: the header asks for no trace. off: no header. A traceparent that "
+                           "a call or an endpoint gives replaces it.",
+                           &guc_trace, static_cast<int>(core::Trace::kOn), trace_options, PGC_SUSET, 0, nullptr,
+                           nullptr, nullptr);
   DefineCustomStringVariable("wee5_cron.ca_file", "File with the TLS roots to trust, PEM; empty: the system's.",
                              nullptr, &guc_ca_file, "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
   DefineCustomBoolVariable("wee5_cron.allow_plain_http", "Send the secret without TLS to public hosts, too.", nullptr,
@@ -181,6 +199,15 @@ void define_delivery_settings() {
 }
 
 }  // namespace
+
+bool parse_trace(const char* text, int* trace) {
+  for (const config_enum_entry* option = trace_options; option->name != nullptr; ++option) {
+    if (pg_strcasecmp(option->name, text) != 0) continue;
+    *trace = option->val;
+    return true;
+  }
+  return false;
+}
 
 void define_settings() {
   preloaded = process_shared_preload_libraries_in_progress;

@@ -180,8 +180,8 @@ int64 book_missing(NewInvocation* row, const CheckedCall* checked) {
   return insert_invocation(row, nullptr);
 }
 
-void send_by_pg_net(const CallRequest* request, const CheckedCall* checked, const CronCaller* caller,
-                    NewInvocation* row, const HeaderList* custom) {
+void send_by_pg_net(const CallRequest* request, const CheckedCall* checked, NewInvocation* row,
+                    const HeaderList* custom) {
   char idempotency_key[kUuidTextBytes];
   row->url = from_utf8(checked->url);
   row->id = insert_invocation(row, idempotency_key);
@@ -190,7 +190,7 @@ void send_by_pg_net(const CallRequest* request, const CheckedCall* checked, cons
   call.id = row->id;
   call.attempt = 1;
   call.idempotency_key = request->idempotency_key != nullptr ? request->idempotency_key : idempotency_key;
-  call.job_name = request->job_name != nullptr ? request->job_name : caller->job_name;
+  call.job_name = row->job_name != nullptr ? to_utf8_lossy(pstrdup(row->job_name)) : nullptr;
   call.scheduled_at = row->has_scheduled_at ? rfc3339(row->scheduled_at) : nullptr;
   call.url = checked->url;
   call.secret = checked->secret;
@@ -337,7 +337,7 @@ int64 make_call(CallRequest* request) {
   if (beside != 0) {
     row.id = book_overlap(&row, &caller, beside);
   } else if (transport == kTransportPgNet && !undecided) {
-    send_by_pg_net(request, &checked, &caller, &row, &headers);
+    send_by_pg_net(request, &checked, &row, &headers);
   } else {
     row.has_next_attempt_at = undecided;
     row.next_attempt_at = GetCurrentTimestamp();

@@ -30,6 +30,9 @@ void write_headers(const PgNetCall* call, HeaderList* out, TextBuffer* texts) {
   identity.idempotency_key = call->idempotency_key;
   identity.job_name = view_or_empty(call->job_name);
   identity.scheduled_at = view_or_empty(call->scheduled_at);
+  identity.has_body = call->body != 0;
+  identity.timeout_ms = call->timeout_ms;
+  identity.trace = static_cast<core::Trace>(guc_trace);
   std::vector<core::Header> custom;
   custom.reserve(static_cast<std::size_t>(call->custom->count));
   for (int i = 0; i < call->custom->count; ++i) custom.push_back({call->custom->names[i], call->custom->values[i]});

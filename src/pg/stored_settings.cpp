@@ -103,6 +103,8 @@ void keep_worker_setting(const char* name, const char* value, void* arg) {
     settings->keep_failed_min = number;
   else if (pg_strcasecmp(name, "wee5_cron.allow_plain_http") == 0 && parse_bool(value, &truth))
     settings->allow_plain_http = truth;
+  else if (pg_strcasecmp(name, "wee5_cron.trace") == 0 && parse_trace(value, &number))
+    settings->trace = number;
   else if (pg_strcasecmp(name, "wee5_cron.ca_file") == 0)
     strlcpy(settings->ca_file, value, sizeof(settings->ca_file));
   else if (pg_strcasecmp(name, "wee5_cron.alert_url") == 0)
@@ -186,6 +188,7 @@ void settings_of_process(WorkerSettings* settings) {
   settings->keep_succeeded_min = guc_keep_succeeded;
   settings->keep_failed_min = guc_keep_failed;
   settings->allow_plain_http = guc_allow_plain_http;
+  settings->trace = guc_trace;
   strlcpy(settings->ca_file, guc_ca_file != nullptr ? guc_ca_file : "", sizeof(settings->ca_file));
   strlcpy(settings->alert_url, guc_alert_url != nullptr ? guc_alert_url : "", sizeof(settings->alert_url));
 }

@@ -118,6 +118,7 @@ void take_over_and_send(const Turn* turn) {
     settings.max_in_flight = static_cast<std::size_t>(turn->settings.max_in_flight);
     settings.max_response_bytes = static_cast<std::size_t>(turn->settings.max_response_bytes);
     settings.allow_plain_http = turn->settings.allow_plain_http;
+    settings.trace = static_cast<core::Trace>(turn->settings.trace);
     settings.ca_file = turn->settings.ca_file;
     settings.alert_url = turn->settings.alert_url;
     dispatcher->configure(settings);

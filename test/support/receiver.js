@@ -18,6 +18,7 @@
 //   /big?bytes=N     200 with N bytes of text
 //   /binary          200 with bytes that are no text: NUL and invalid UTF-8
 //   /html            an HTML page with 200 (or ?status=N)
+//   /strict          400 where a Content-Type of JSON comes without a body, as Fastify does, and where JSON cannot be read
 //   /echo            200, method, headers (without the bearer) and body as JSON
 //   /cookie          200 with Set-Cookie and Alt-Svc to ?to=HOST:PORT
 //   /leak            the bearer as it came, in body and headers, with 200 (or ?status=N)
@@ -122,6 +123,18 @@ const answers = [
   [/\/html$/, ({ response, query }) => {
     response.writeHead(Number(query.get('status') ?? 200), { 'Content-Type': 'text/html; charset=utf-8' })
     response.end('<!DOCTYPE html><html><body><h1>A page for people</h1></body></html>')
+  }],
+  [/\/strict$/, ({ request, response, body }) => {
+    const refuse = (code, message) => json(response, 400, { statusCode: 400, code, error: 'Bad Request', message })
+    if (/^application\/json\b/.test(request.headers['content-type'] ?? '')) {
+      if (body === '') return refuse('FST_ERR_CTP_EMPTY_JSON_BODY', "Body cannot be empty when content-type is set to 'application/json'")
+      try {
+        JSON.parse(body)
+      } catch {
+        return refuse('FST_ERR_CTP_INVALID_JSON_BODY', 'Body is not valid JSON')
+      }
+    }
+    json(response, 200, { ok: true })
   }],
   [/\/echo$/, ({ request, response, body }) => {
     json(response, 200, { method: request.method, headers: withoutBearer(request.headers), body })

@@ -120,6 +120,7 @@ for my $method (qw(PUT PATCH DELETE HEAD GET)) {
     my ($request) = $receiver->requests($path);
     my $body = $method =~ /^P/ ? '{}' : '';
     fields_are($request, { method => $method, body => $body, bearer => 'match' }, "$method arrives as such");
+    is($request->{headers}{'content-type'}, $body eq '' ? undef : 'application/json', '... with the type of its body, if it has one');
 }
 
 # The headers that every call has.

@@ -131,7 +131,6 @@ SQL
             'x-wee5-cron-attempt'      => 1,
             'user-agent'               => qr{^wee5_cron/\d},
             'cache-control'            => 'no-cache',
-            'content-type'             => 'application/json',
         },
         "$of ... with the headers of a job");
 

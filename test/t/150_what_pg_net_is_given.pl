@@ -38,14 +38,16 @@ fields_are(
     \%headers,
     {
         'authorization'          => "Bearer $secret",
-        'content-type'           => 'application/json',
         'cache-control'          => 'no-cache',
         'user-agent'             => qr{^wee5_cron/\d},
         'idempotency-key'        => $row->{idempotency_key},
         'x-wee5-cron-invocation' => $id,
         'x-wee5-cron-attempt'    => 1,
+        'x-wee5-cron-timeout-ms' => 60000,
+        'traceparent'            => qr/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/,
     },
     '... headers');
+ok(!exists $headers{'content-type'}, '... and no type of a body that is not there');
 fields_are(
     $row,
     { status => 'queued', transport => 'pg_net', url => $request->{url}, first_sent_at => undef, finished_at => undef, duration => undef },
@@ -54,9 +56,15 @@ fields_are(
 $id = $node->call('postgres', '/post', qq{'POST', '{"a": [1]}', '{"X-Team": "blue"}', '1500 ms'});
 $request = request_of($id);
 fields_are($request, { method => 'POST', body => qr/^\{"a": ?\[1\]\}$/, timeout_milliseconds => 1500 }, 'a POST with its body and timeout');
-is($request->{headers}{'X-Team'}, 'blue', '... and header');
+fields_are($request->{headers}, { 'X-Team' => 'blue', 'Content-Type' => 'application/json', 'X-Wee5-Cron-Timeout-Ms' => 1500 }, '... and headers');
 is(request_of($node->call('postgres', '/post', q{'POST'}))->{body}, '{}', 'a POST without a body sends {}');
-is(request_of($node->call('postgres', '/gone', q{'DELETE'}))->{method}, 'DELETE', 'a DELETE');
+$request = request_of($node->call('postgres', '/gone', q{'DELETE'}));
+is($request->{method}, 'DELETE', 'a DELETE');
+ok(!exists $request->{headers}{'Content-Type'}, '... without a body has no Content-Type');
+$request = request_of($node->call('postgres', '/agent', q{headers => '{"user-agent": "vercel-cron/1.0", "traceparent": "mine"}'}));
+is(join(' ', sort grep { /^(?:user-agent|traceparent)$/i } keys %{ $request->{headers} }), 'traceparent user-agent', 'a User-Agent and traceparent of the caller replace ours');
+$id = $node->safe_psql('postgres', "SET wee5_cron.trace = 'off'; SELECT invoke_cron_endpoint('/untraced')");
+ok(!exists request_of($id)->{headers}{traceparent}, 'wee5_cron.trace = off: no traceparent');
 for my $method (qw(PUT PATCH HEAD)) {
     $node->raises('postgres', "SELECT wee5_cron.invoke('/x', '$method')", '22023', "$method, which pg_net does not know, is an error",
         message => qr/^pg_net cannot send $method(?: with a body)?$/, hint => qr/wee5_cron\.transport = 'auto'/);

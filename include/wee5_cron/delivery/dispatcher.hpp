@@ -49,6 +49,7 @@ struct DispatchSettings {
   bool allow_plain_http = false;
   std::string ca_file;
   std::string alert_url;
+  core::Trace trace = core::Trace::kOn;
 };
 
 // A call that is on the wire, for the ledger's `sending`.

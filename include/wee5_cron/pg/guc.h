@@ -10,6 +10,7 @@ enum MissingConfig { kMissingConfigError, kMissingConfigSkip };
 // The wee5_cron.* settings of this process. Times in milliseconds, sizes in bytes.
 extern int guc_transport;
 extern int guc_missing_config;
+extern int guc_trace;  // core::Trace
 extern int guc_request_timeout;
 extern int guc_connect_timeout;
 extern int guc_max_in_flight;
@@ -25,6 +26,9 @@ extern bool guc_enabled;
 
 // Defines all settings; once, from _PG_init.
 void define_settings();
+
+// A word that wee5_cron.trace accepts; false for any other.
+bool parse_trace(const char* text, int* trace);
 
 // True where the library was loaded by shared_preload_libraries.
 bool library_preloaded();

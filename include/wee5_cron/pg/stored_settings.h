@@ -48,6 +48,7 @@ struct WorkerSettings {
   int keep_succeeded_min;  // -1: for ever
   int keep_failed_min;
   bool allow_plain_http;
+  int trace;  // core::Trace
   char ca_file[MAXPGPATH];
   char alert_url[2048];  // a secret
 };

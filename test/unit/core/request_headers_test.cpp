@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -84,6 +85,9 @@ TEST(CustomHeader, AcceptsTokensAndOrdinaryValues) {
                                       "e"));
   EXPECT_NO_THROW(check_custom_header("Accept", "*/*"));
   EXPECT_NO_THROW(check_custom_header("X-Wee5", "x"));
+  EXPECT_NO_THROW(check_custom_header("User-Agent", "vercel-cron/1.0"));
+  EXPECT_NO_THROW(check_custom_header("Proxying", "x"));
+  EXPECT_NO_THROW(check_custom_header("Trailers", "x"));
 }
 
 TEST(CustomHeader, RefusesNamesThatAreNoTokens) {
@@ -96,10 +100,30 @@ TEST(CustomHeader, RefusesNamesThatAreNoTokens) {
 }
 
 TEST(CustomHeader, RefusesTheTransfersAndOurOwnInAnyCase) {
-  for (const std::string_view name :
-       {"Authorization", "AUTHORIZATION", "host", "Content-Length", "transfer-encoding", "Connection", "Content-Type",
-        "user-agent", "Cache-Control", "idempotency-KEY", "X-Wee5-Cron-Invocation", "x-wee5-cron-attempt",
-        "X-WEE5-CRON-JOB", "X-Wee5-Cron-Scheduled-At", "X-Wee5-Cron-Anything", "x-vercel-cron-schedule"}) {
+  for (const std::string_view name : {"Authorization",
+                                      "AUTHORIZATION",
+                                      "host",
+                                      "Content-Length",
+                                      "transfer-encoding",
+                                      "Connection",
+                                      "Content-Type",
+                                      "Expect",
+                                      "TE",
+                                      "te",
+                                      "Trailer",
+                                      "UPGRADE",
+                                      "Proxy-Authorization",
+                                      "proxy-connection",
+                                      "Proxy-Anything",
+                                      "Cache-Control",
+                                      "idempotency-KEY",
+                                      "X-Wee5-Cron-Invocation",
+                                      "x-wee5-cron-attempt",
+                                      "X-WEE5-CRON-JOB",
+                                      "X-Wee5-Cron-Scheduled-At",
+                                      "X-Wee5-Cron-Timeout-Ms",
+                                      "X-Wee5-Cron-Anything",
+                                      "x-vercel-cron-schedule"}) {
     const Error error = refusal(name, "value-of-it");
     EXPECT_EQ(error.kind(), ErrorKind::kInvalidValue) << name;
     EXPECT_NE(error.message().find(name), std::string::npos) << error.message();
@@ -128,6 +152,8 @@ TEST(RequestHeaders, AreOursInOrderThenTheCallers) {
   identity.idempotency_key = "0f3b5a52-6a3e-4c5e-8e5e-1a2b3c4d5e6f";
   identity.job_name = "poll-activities";
   identity.scheduled_at = "2026-11-23T10:30:00Z";
+  identity.has_body = true;
+  identity.timeout_ms = 60'000;
   const std::vector<Header> headers =
       request_headers("s3cret", identity, {{"x-vercel-cron-schedule", "*/30 * * * *"}, {"X-Mine", "1"}});
   const std::vector<Header> expected = {{"Authorization", "Bearer s3cret"},
@@ -137,8 +163,10 @@ TEST(RequestHeaders, AreOursInOrderThenTheCallers) {
                                         {"Idempotency-Key", "0f3b5a52-6a3e-4c5e-8e5e-1a2b3c4d5e6f"},
                                         {"X-Wee5-Cron-Invocation", "42"},
                                         {"X-Wee5-Cron-Attempt", "3"},
+                                        {"X-Wee5-Cron-Timeout-Ms", "60000"},
                                         {"X-Wee5-Cron-Job", "poll-activities"},
                                         {"X-Wee5-Cron-Scheduled-At", "2026-11-23T10:30:00Z"},
+                                        {"traceparent", "00-011988f0ecb0009a0730de34d184c005-00000000002a0003-01"},
                                         {"x-vercel-cron-schedule", "*/30 * * * *"},
                                         {"X-Mine", "1"}};
   ASSERT_EQ(headers.size(), expected.size());
@@ -153,6 +181,37 @@ TEST(RequestHeaders, OfACallByHandNameNoJob) {
   EXPECT_EQ(value_of(headers, "X-Wee5-Cron-Job"), "(not there)");
   EXPECT_EQ(value_of(headers, "X-Wee5-Cron-Scheduled-At"), "(not there)");
   EXPECT_EQ(value_of(headers, "Idempotency-Key"), "(not there)");
+}
+
+TEST(RequestHeaders, NameTheTypeOfABodyOnlyWhereThereIsOne) {
+  RequestIdentity identity;
+  EXPECT_EQ(value_of(request_headers("s", identity, {}), "Content-Type"), "(not there)");
+  identity.has_body = true;
+  EXPECT_EQ(value_of(request_headers("s", identity, {}), "Content-Type"), "application/json");
+}
+
+TEST(RequestHeaders, AUserAgentOfTheCallersReplacesOurs) {
+  for (const char* name : {"User-Agent", "user-agent", "USER-AGENT"}) {
+    const std::vector<Header> headers = request_headers("s", {}, {{name, "vercel-cron/1.0"}});
+    EXPECT_EQ(value_of(headers, name), "vercel-cron/1.0");
+    EXPECT_EQ(std::count_if(headers.begin(), headers.end(),
+                            [](const Header& header) { return header.name.size() == 10 && header.name[4] == '-'; }),
+              1);
+  }
+}
+
+TEST(RequestHeaders, TraceIsOnUnsampledOrOffAndACallersOwnWins) {
+  RequestIdentity identity;
+  identity.invocation_id = 1;
+  EXPECT_EQ(value_of(request_headers("s", identity, {}), "traceparent"), "(not there)") << "without a key";
+  identity.idempotency_key = "0f3b5a52-6a3e-4c5e-8e5e-1a2b3c4d5e6f";
+  EXPECT_TRUE(value_of(request_headers("s", identity, {}), "traceparent").ends_with("-0000000000010001-01"));
+  identity.trace = Trace::kUnsampled;
+  EXPECT_TRUE(value_of(request_headers("s", identity, {}), "traceparent").ends_with("-0000000000010001-00"));
+  EXPECT_EQ(value_of(request_headers("s", identity, {{"TraceParent", "mine"}}), "traceparent"), "(not there)");
+  identity.trace = Trace::kOff;
+  EXPECT_EQ(value_of(request_headers("s", identity, {}), "traceparent"), "(not there)");
+  EXPECT_EQ(value_of(request_headers("s", identity, {{"traceparent", "mine"}}), "traceparent"), "mine");
 }
 
 TEST(RequestHeaders, JobNamesSurviveAnyContent) {

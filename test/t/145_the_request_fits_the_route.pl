@@ -1,0 +1,94 @@
+# Routes that are particular about their request: about the type of a body that is not there, the User-Agent, a URL in the
+# query. And what every request tells: its trace, and how long it may take.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+use Digest::SHA qw(sha256_hex);
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node     = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => $receiver->url, secret => 'the secret');
+
+# The last request of a path.
+sub heard { my ($path) = @_; my @requests = $receiver->requests($path); return $requests[-1] // {} }
+
+sub called {
+    my ($path, $choices) = @_;
+    return $node->finished('postgres', $node->call('postgres', $path, $choices));
+}
+
+# A query may hold two slashes, and a backslash; before it they could change where the call goes.
+my $url = '/callback?next=https://app.example/y&back=a\b//';
+fields_are(called($url), { status => 'succeeded', endpoint_path => $url }, 'a URL in the query');
+is(heard('/callback')->{url}, '/callback?next=https://app.example/y&back=a%5Cb//', '... arrives');
+called($url, "'POST'");
+is(heard('/callback')->{method}, 'POST', '... also with a method of its own');
+$node->safe_psql('postgres', "INSERT INTO wee5_cron.endpoint (endpoint_path, method) VALUES (\$\$$url\$\$, 'PUT')");
+called($url);
+is(heard('/callback')->{method}, 'PUT', 'an endpoint row for it counts');
+$node->safe_psql('postgres', "SELECT wee5_cron.schedule('callback', '0 0 1 1 *', '/job?next=https://app.example//')");
+is($node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('callback')"))->{status}, 'succeeded', 'a job calls such a path');
+for my $path ('/a//b?c', '//a?b=//', '/a\b?c=d', '/a/..?b=//') {
+    $node->raises('postgres', "SELECT invoke_cron_endpoint('$path')", '22023', "before the question mark: $path", message => qr/invalid endpoint path/);
+}
+
+# Content-Type only with a body.
+for my $case ([ 'a GET', undef ], [ 'a DELETE', "'DELETE'" ], [ 'a DELETE with a body', q{'DELETE', '{"a": 1}'}, 1 ],
+    [ 'a POST without a body', "'POST'", 1 ], [ 'a PUT without a body', "'PUT'", 1 ], [ 'a POST of null', q{'POST', 'null'}, 1 ]) {
+    my ($name, $choices, $typed) = @$case;
+    fields_are(called('/strict', $choices), { status => 'succeeded', http_status => 200 }, "$name to a route that wants no empty JSON");
+    is(heard('/strict')->{headers}{'content-type'}, $typed ? 'application/json' : undef, $typed ? '... has a type' : '... has no type');
+}
+my $id = $node->safe_psql('postgres',
+    "INSERT INTO wee5_cron.invocation (endpoint_path, method, transport) VALUES ('/strict', 'POST', 'builtin') RETURNING id");
+$node->safe_psql('postgres', 'SELECT wee5_cron.wake_worker()');
+fields_are($node->finished('postgres', $id), { status => 'succeeded' }, 'a POST without a body that somebody wrote into the ledger');
+is(heard('/strict')->{body}, '{}', '... sends {}');
+for my $method (qw(HEAD GET)) {
+    called('/bare', "'$method'");
+    ok(!exists heard('/bare')->{headers}{'content-type'} && !exists heard('/bare')->{headers}{'content-length'}, "$method has neither type nor length");
+}
+
+# The User-Agent, by the call or an endpoint row.
+like((called('/agent'), heard('/agent'))[1]{headers}{'user-agent'}, qr{^wee5_cron/\d}, 'our User-Agent');
+called('/agent', q{headers => '{"User-Agent": "vercel-cron/1.0"}'});
+is(heard('/agent')->{headers}{'user-agent'}, 'vercel-cron/1.0', 'a User-Agent that the call gives replaces it');
+$node->safe_psql('postgres', q{INSERT INTO wee5_cron.endpoint (endpoint_path, headers) VALUES ('/agent', '{"user-agent": "vercel-cron/1.0 (row)"}')});
+called('/agent');
+is(heard('/agent')->{headers}{'user-agent'}, 'vercel-cron/1.0 (row)', '... or that an endpoint row gives');
+
+# What would change how the connection is used is no caller's.
+for my $header ('Proxy-Authorization', 'proxy-connection', 'Expect', 'TE', 'Trailer', 'upgrade', 'Content-Type', 'X-Wee5-Cron-Timeout-Ms') {
+    $node->raises('postgres', qq{SELECT wee5_cron.invoke('/x', headers => '{"$header": "value-of-it"}')}, '22023', "$header is refused to a call",
+        message => qr/header "$header" cannot be set by a caller/);
+    $node->raises('postgres', qq{INSERT INTO wee5_cron.endpoint (endpoint_path, headers) VALUES ('/x', '{"$header": "value-of-it"}')}, '22023',
+        '... and to an endpoint row', message => qr/header "$header" cannot be set by a caller/);
+}
+
+# The trace: of the key, which it does not tell, with a parent for each attempt.
+my $row = called('/statuses/503,503,200?retry_after=0');
+my @attempts = map { $_->{headers}{traceparent} } $receiver->requests('/statuses/503,503,200');
+my $trace = substr sha256_hex("trace$row->{idempotency_key}"), 0, 32;
+is_deeply(\@attempts, [ map { sprintf '00-%s-%016x-01', $trace, ($row->{id} << 16) + $_ } 1 .. 3 ], 'each attempt is a span of the call\'s trace');
+called('/traced', q{headers => '{"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}'});
+is(heard('/traced')->{headers}{traceparent}, '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', 'a traceparent that the call gives wins');
+$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.trace = 'unsampled'");
+like((called('/traced'), heard('/traced'))[1]{headers}{traceparent}, qr/-00$/, 'unsampled: the header says so');
+$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.trace = 'off'");
+ok(!exists((called('/traced'), heard('/traced'))[1]{headers}{traceparent}), 'off: there is none');
+$node->raises('postgres', "SET wee5_cron.trace = 'sometimes'", '22023', 'another word is refused');
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.trace');
+
+# How long the attempt may take.
+is((called('/limit'), heard('/limit'))[1]{headers}{'x-wee5-cron-timeout-ms'}, 60_000, 'wee5_cron.request_timeout is told');
+called('/limit', q{timeout => '90.5 s'});
+is(heard('/limit')->{headers}{'x-wee5-cron-timeout-ms'}, 90_500, '... a timeout of the call');
+$node->policy('postgres', '/limit', timeout => '7 s');
+called('/limit');
+is(heard('/limit')->{headers}{'x-wee5-cron-timeout-ms'}, 7_000, '... or of an endpoint row');
+$node->safe_psql('postgres', q{ALTER DATABASE postgres SET wee5_cron.request_timeout = '12s'});
+is((called('/default'), heard('/default'))[1]{headers}{'x-wee5-cron-timeout-ms'}, 12_000, '... or what is stored for the database');
+
+$node->log_is_sane;
+done_testing();
