@@ -43,15 +43,11 @@ run_page() {
   fi
 }
 
-# Prints passed:<block> or failed:<block> for each. In a subshell: it has a server and an app of its own to stop, and what
-# starts them ends the script when it fails.
-page_server() (
-  page=$1 blocks=$2
+# The server of the page before is thrown away, and a new one made from the same initdb.
+fresh_page_cluster() {
   cluster=$directory/page-server
-  app_pid=''
-  as_owner mkdir "$cluster"
-  trap 'example_app_stop; cluster_stop "$cluster"; as_owner cat "$cluster/server.log" >&2; as_owner rm -rf "$cluster"' EXIT
-  {
+  if [[ ! -d $cluster ]]; then
+    as_owner mkdir "$cluster"
     cluster_create "$cluster" <<'CONF'
 shared_preload_libraries = 'pg_cron,wee5_cron'
 cron.database_name = 'app'
@@ -59,6 +55,22 @@ cron.use_background_workers = on
 max_worker_processes = 16
 fsync = off
 CONF
+    as_owner mv "$cluster/data" "$cluster/untouched"
+  fi
+  cluster_bin=$("$pg_config" --bindir)
+  as_owner rm -rf "$cluster/data" "$cluster/app" "$cluster/server.log"
+  as_owner cp -R "$cluster/untouched" "$cluster/data"
+}
+
+# Prints passed:<block> or failed:<block> for each. In a subshell: it has a server and an app of its own to stop, and what
+# starts them ends the script when it fails.
+page_server() (
+  page=$1 blocks=$2
+  cluster=''
+  app_pid=''
+  trap 'example_app_stop; cluster_stop "$cluster"; as_owner cat "$cluster/server.log" >&2' EXIT
+  {
+    fresh_page_cluster
     cluster_start "$cluster"
     example_app_start "$cluster" change-me
     cluster_psql "$cluster" --command='CREATE DATABASE app' </dev/null
