@@ -365,6 +365,15 @@ void Dispatcher::collect() {
   while (!unmarked_.empty() && !on_the_wire_.contains(unmarked_.front().id)) unmarked_.pop_front();
 }
 
+void Dispatcher::drop_waiting() {
+  claimed({});
+  while (std::optional<DueCall> call = queue_.remove([](const DueCall&) { return true; })) {
+    forget_waiting(*call);
+    held_.erase(call->id);
+  }
+  more_.clear();
+}
+
 void Dispatcher::forget() {
   for (const auto& [id, sending] : on_the_wire_) {
     engine_.cancel(id);

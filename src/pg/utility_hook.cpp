@@ -5,6 +5,7 @@
 // afterwards if the database is still there. COMMIT PREPARED runs no transaction callback with our rows' wake.
 
 #include "wee5_cron/pg/hooks.h"
+#include "wee5_cron/pg/subscription_watch.h"
 #include "wee5_cron/pg/wake.h"
 #include "wee5_cron/pg/worker_registry.h"
 
@@ -95,12 +96,15 @@ void process_utility(PlannedStmt* planned, const char* query, bool read_only_tre
   Oid alone = database_needed_alone(statement);
   // Asked before: a transaction command may free its own tree.
   bool prepared = commits_prepared(statement);
+  before_subscription_changes(statement);
+  bool changes_permit = may_change_permit(statement);
   bool changes_databases = IsA(statement, CreatedbStmt) || IsA(statement, AlterDatabaseStmt);
   if (OidIsValid(alone)) {
     release_databases_at_end();
     registry_hold(alone);
   }
   call_next(planned, query, read_only_tree, context, params, environment, receiver, completion);
+  if (changes_permit) wake_worker_at_commit();
   if (changes_databases) wake_database_at_commit(database_that_appeared(statement));
   // Committed already, and no transaction callback will run.
   if (prepared) {

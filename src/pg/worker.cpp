@@ -174,6 +174,7 @@ void take_announcements() {
 void look_again() {
   if (retry_at_us != PG_INT64_MAX) return;
   retry_at_us = 0;
+  retries_due = cancels_due = true;
   watch.at_us = now_us();
   registry_set_error(slot, "");
 }

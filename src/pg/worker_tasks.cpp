@@ -49,6 +49,7 @@ int64 round_began_us = 0;
 int64 next_round_us = 0;  // not before
 int64 locked_wait_us = 0;
 int64 retry_wait_us = 0;
+bool stood_still = false;  // the turn before found the database disarmed
 
 int64 run_harvest() {
   int64 next = 0;
@@ -161,10 +162,16 @@ Tally tally_batch() {
   return tally;
 }
 
-void note_success(const Tally* tally) {
+void count_ended(const Tally* tally) {
   pg_atomic_fetch_add_u64(&slot->succeeded, static_cast<int64>(tally->succeeded));
   pg_atomic_fetch_add_u64(&slot->failed, static_cast<int64>(tally->failed));
-  if (retry_wait_us > 0) registry_set_error(slot, "");
+}
+
+void note_success(const Tally* tally) {
+  count_ended(tally);
+  if (retry_wait_us > 0 || stood_still) registry_set_error(slot, "");
+  if (stood_still) watch.at_us = now_us();
+  stood_still = false;
   retry_wait_us = 0;
   retry_at_us = 0;
   slot->failures = 0;
@@ -197,8 +204,11 @@ void stand_still(const Turn* turn) {
     case Standing::kDisarmed:
       set_state(WorkerState::kBlocked);
       registry_set_error(slot, turn->why_disarmed);
-      // arm(), DROP SUBSCRIPTION, ALTER SCHEMA and a reload wake us.
-      retry_at_us = PG_INT64_MAX;
+      stood_still = true;
+      // arm(), DROP SUBSCRIPTION, ALTER SCHEMA and a reload wake us. What is on the wire is waited for.
+      retry_at_us = dispatcher->in_flight() > 0 || dispatcher->has_results() || dispatcher->has_locked()
+                        ? now_us() + kFirstRetryUs
+                        : PG_INT64_MAX;
       break;
     case Standing::kReady:
       break;
@@ -369,6 +379,27 @@ void follow_up(const Turn* turn) {
 
 }  // namespace
 
+namespace {
+
+// What follows from a turn of a disarmed database, which has only recorded.
+void follow_up_recording(const Turn* turn) {
+  Tally tally = turn->record ? tally_batch() : Tally{0, 0};
+  if (turn->record) XLogFlush(XactLastCommitEnd);
+  CppFailure failure;
+  run_or_exit(&failure, run_cpp(&failure, [turn] {
+    if (turn->record)
+      dispatcher->batch_recorded(std::vector<std::int64_t>(turn->locked, turn->locked + turn->locked_count));
+    dispatcher->retry_locked();
+    dispatcher->marked();
+    for (int i = 0; i < turn->given_up_count; ++i) dispatcher->cancel(turn->given_up[i]);
+    dispatcher->perform();
+  }));
+  if (turn->cancels_due) cancels_due = turn->cancels_left != CancelsLeft::kNone;
+  count_ended(&tally);
+}
+
+}  // namespace
+
 bool batch_before_in_the_way() {
   if (unflushed == InvalidXLogRecPtr || dispatcher->results() >= kMostResultsHeld) return false;
   if (log_flushed_to() >= unflushed) return standby_lacks(unflushed);
@@ -390,6 +421,7 @@ void take_turn(bool read_ledger) {
   MemoryContextSwitchTo(turn_context);
   finish_pause(began_us);
   if (done && turn->standing == Standing::kReady) follow_up(turn);
+  if (done && turn->recorded_only) follow_up_recording(turn);
   if (done && turn->standing != Standing::kReady) stand_still(turn);
   // At most once a second, but always before a rest: autovacuum goes by it.
   pgstat_report_stat(dispatcher->in_flight() == 0);

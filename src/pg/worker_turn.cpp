@@ -7,6 +7,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/alerts.h"
 #include "wee5_cron/pg/armed.h"
+#include "wee5_cron/pg/as_owner.h"
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/ended_calls.h"
 #include "wee5_cron/pg/history.h"
@@ -177,17 +178,14 @@ void work_on_ledger(Turn* turn) {
   read_roles(turn);
 }
 
-// Runs `work` as the extension's owner, and so that nothing that stands around the tables can become more than that.
-template <class Work>
-void as_owner(Oid owner, Work work) {
-  Oid saved_user;
-  int saved_context;
-  GetUserIdAndSecContext(&saved_user, &saved_context);
-  SetUserIdAndSecContext(owner, saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-  SPI_connect();
-  work();
-  SPI_finish();
-  SetUserIdAndSecContext(saved_user, saved_context);
+// Where nothing may be sent: what has ended is recorded all the same.
+void record_only(Turn* turn) {
+  CppFailure failure;
+  if (!run_cpp(&failure, [turn] { turn->dispatcher->drop_waiting(); })) raise(&failure);
+  record_and_mark(turn);
+  if (turn->cancels_due)
+    turn->cancels_left = give_up_calls(turn->dispatcher, turn->context, &turn->given_up, &turn->given_up_count);
+  turn->recorded_only = true;
 }
 
 void begin_transaction() {
@@ -245,6 +243,8 @@ void run_turn_transaction(Turn* turn) {
   turn->why_disarmed = permission.reason;
   forget_former_ledger(turn, extension.oid);
   if (turn->standing == Standing::kReady) as_owner(extension.owner, [turn] { work_on_ledger(turn); });
+  if (turn->standing == Standing::kDisarmed && permission.permit != CallPermit::kRenamed)
+    as_owner(extension.owner, [turn] { record_only(turn); });
   if (permission.permit == CallPermit::kSubscriber && subscriber_has_mark())
     as_owner(extension.owner, [] { SPI_execute("SELECT wee5_cron.disarm_subscriber()", false, 0); });
   if (TransactionIdIsValid(GetTopTransactionIdIfAny())) ++turn->current_until;  // this one

@@ -112,6 +112,8 @@ class Dispatcher {
   bool cancel(std::int64_t id);
   void perform();
   void not_served_for(std::chrono::microseconds pause) noexcept { engine_.not_served_for(pause); }
+  // Forgets the calls that are not on the wire: nothing may be sent for now. The ledger has them.
+  void drop_waiting();
   // Forgets everything: the ledger that it was read from is gone.
   void forget();
 

@@ -35,7 +35,8 @@ struct Turn {
   Outlook outlook;   // in, and out: what is left
   // Out.
   Standing standing;
-  const char* why_disarmed;
+  const char* why_disarmed;  // where it is kDisarmed
+  bool recorded_only;        // what had ended was recorded all the same
   WorkerSettings settings;
   DueRows due;
   int64* locked;  // results that were not recorded, since somebody holds their rows locked

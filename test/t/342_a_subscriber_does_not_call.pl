@@ -1,0 +1,141 @@
+# A database that receives another one's ledger by logical replication makes none of its calls: not while it is
+# subscribed, not when the subscription has ended, not after a restart, nor where pg_createsubscriber made it so.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+my %receiver = map { $_ => Wee5Cron::Receiver->start(secret => 'the secret') } qw(publisher subscriber);
+my $publisher  = Wee5Cron::Node->start_new('publisher', init => { allows_streaming => 'logical' });
+my $subscriber = Wee5Cron::Node->start_new('subscriber', init => { allows_streaming => 'logical' });
+# One oid on both: what the rows of wee5_cron.armed name is the database postgres.
+$publisher->install('postgres', api_url => $receiver{publisher}->url, secret => 'the secret', pg_cron => 0);
+$subscriber->install('postgres', api_url => $receiver{subscriber}->url, secret => 'the secret', pg_cron => 0);
+$publisher->safe_psql('postgres', 'CREATE PUBLICATION p FOR ALL TABLES');
+
+my $connection = $publisher->connstr . ' dbname=postgres';
+sub subscribe {
+    my ($options) = @_;
+    $subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION s CONNECTION '$connection' PUBLICATION p" . ($options // ''));
+    return;
+}
+sub subscriber_is_silent {
+    my ($name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.is_armed(), wee5_cron.has_mark()'), 'f|f', "$name: the subscriber has no mark");
+    my $call = $subscriber->error_of('postgres', q{SELECT invoke_cron_endpoint('/by-hand')}) // {};
+    is($call->{sqlstate}, '55000', "$name: a call raises");
+    like($call->{hint}, qr/SELECT wee5_cron\.arm\(\);/, '... with a hint');
+    is(scalar(() = $receiver{subscriber}->requests(qr{^/})), 0, '... its app heard nothing');
+    return;
+}
+sub mark_is_gone {
+    return $subscriber->poll_query_until('postgres', 'SELECT NOT wee5_cron.has_mark()');
+}
+
+# Armed before: a call of the publisher's is on the wire and one waits behind it when the subscription begins.
+is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', 'the subscriber-to-be makes calls');
+my $hanging = $publisher->block_the_wire('postgres', $receiver{publisher});
+my $queued  = $publisher->call('postgres', '/queued');
+subscribe();
+$subscriber->poll_query_until('postgres', "SELECT count(*) = 2 FROM wee5_cron.invocation") or die 'the ledger did not come';
+ok(mark_is_gone(), 'the worker takes the mark away');
+$subscriber->poll_query_until('postgres', q{SELECT last_error ~ '^disarmed: the ledger comes from another database' FROM wee5_cron.worker WHERE datname = 'postgres'});
+subscriber_is_silent('subscribed');
+fields_are($subscriber->one_row('postgres', q{SELECT * FROM wee5_cron.doctor() WHERE check_name = 'subscription_target'}),
+    { status => 'error', detail => qr/by subscription "s"/, hint => qr/DROP SUBSCRIPTION s;\nSELECT wee5_cron\.arm\(\);$/ }, 'doctor() says where the ledger comes from');
+fields_are($subscriber->one_row('postgres', q{SELECT * FROM wee5_cron.doctor() WHERE check_name = 'armed'}),
+    { status => 'error', detail => qr/was disarmed at .*by subscription "s"/ }, '... and that it is disarmed');
+$subscriber->raises('postgres', 'SELECT wee5_cron.arm()', '55000', 'arm() is refused meanwhile', message => qr/by subscription "s"/,
+    hint => qr/DROP SUBSCRIPTION s; SELECT wee5_cron\.arm\(\);/);
+is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.harvest()'), 0, 'harvest() hands over nothing');
+
+# What the publisher says of itself arrives as rows, and arms nobody.
+$publisher->safe_psql('postgres', 'SELECT wee5_cron.disarm(); SELECT wee5_cron.arm()');
+$publisher->wait_for_catchup('s');
+subscriber_is_silent('armed anew at the publisher');
+$subscriber->restart;
+$subscriber->wait_for_worker('postgres');
+subscriber_is_silent('restarted');
+
+# The end of the subscription.
+$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION s');
+subscriber_is_silent('unsubscribed');
+$subscriber->restart;
+$subscriber->wait_for_worker('postgres');
+$subscriber->poll_query_until('postgres', q{SELECT last_error ~ '^disarmed' FROM wee5_cron.worker WHERE datname = 'postgres'});
+subscriber_is_silent('restarted after that');
+is($subscriber->safe_psql('postgres', q{SELECT status FROM wee5_cron.doctor() WHERE check_name = 'subscription_target'}), 'ok', 'doctor(): no subscription');
+
+# The publisher was not disturbed.
+$receiver{publisher}->release_for_good;
+is($publisher->finished('postgres', $_)->{status}, 'succeeded', 'the publisher makes its calls') for $hanging, $queued;
+is(scalar(() = $receiver{publisher}->requests('/queued')), 1, '... once');
+
+# arm(discard) makes it a database of its own.
+$subscriber->safe_psql('postgres', 'SELECT wee5_cron.arm(discard => true)');
+is($subscriber->safe_psql('postgres', 'SELECT string_agg(DISTINCT status, $$,$$) FROM wee5_cron.invocation WHERE id IN (' . "$hanging, $queued)"), 'cancelled',
+    'arm(discard) cancels what came along');
+is($subscriber->finished('postgres', $subscriber->safe_psql('postgres', q{SELECT setval('wee5_cron.invocation_id_seq', 1000); SELECT invoke_cron_endpoint('/own')}) =~ s/.*\n//r)->{status},
+    'succeeded', '... and calls are made');
+is(join(' ', map { $_->{path} } $receiver{subscriber}->requests(qr{^/})), '/own', '... that one alone');
+
+# A subscription that ends before any worker has seen it: no slot for one.
+$subscriber->append_conf('postgresql.conf', "max_worker_processes = 4\nmax_logical_replication_workers = 2");
+$subscriber->stop;
+$subscriber->append_conf('postgresql.conf', 'max_worker_processes = 2');
+$subscriber->start;
+$subscriber->safe_psql('postgres', 'TRUNCATE wee5_cron.invocation, wee5_cron.attempt');
+is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', 'armed, without a worker');
+subscribe(' WITH (copy_data = false)');
+is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.is_armed(), wee5_cron.has_mark()'), 'f|t', 'subscribed, it is not armed, and has its mark still');
+$subscriber->raises('postgres', q{SELECT invoke_cron_endpoint('/x')}, '55000', '... a call raises', message => qr/receives its ledger by logical replication/);
+$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION s');
+is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.has_mark()'), 'f', 'DROP SUBSCRIPTION takes the mark away');
+$subscriber->safe_psql('postgres', 'SELECT wee5_cron.arm()');
+subscribe(' WITH (copy_data = false)');
+$publisher->safe_psql('postgres', 'CREATE TABLE t (); CREATE PUBLICATION other FOR TABLE t');
+$subscriber->safe_psql('postgres', 'CREATE TABLE t ()');
+$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION s SET PUBLICATION other');
+is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.has_mark()'), 'f', '... so does one that leaves the ledger out from now on');
+$subscriber->safe_psql('postgres', 'SELECT wee5_cron.arm()');
+is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', 'a subscription to other tables disarms nobody');
+$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION s');
+is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', '... nor does its end');
+
+# pg_createsubscriber: a standby is promoted, a server like any other for a while, and becomes a subscriber then. The tool
+# is in PostgreSQL 17 and newer; here its steps are taken one by one.
+$publisher->set_server('wee5_cron.max_in_flight', 1);
+$receiver{hanging} = Wee5Cron::Receiver->start(secret => 'the secret');
+$publisher->configure('postgres', api_url => $receiver{hanging}->url);
+my $blocked = $publisher->block_the_wire('postgres', $receiver{hanging});
+my $behind  = $publisher->call('postgres', '/behind');
+$publisher->backup('base');
+my $converted = Wee5Cron::Node->new('converted');
+$converted->init_from_backup($publisher, 'base', has_streaming => 1);
+my $lsn = $publisher->safe_psql('postgres', q{SELECT pg_create_logical_replication_slot('converted', 'pgoutput'); SELECT pg_switch_wal(); SELECT pg_current_wal_insert_lsn()}) =~ s/.*\n//sr;
+$converted->append_conf('postgresql.conf', "recovery_target_lsn = '$lsn'\nrecovery_target_action = promote\nrecovery_target_inclusive = false\n");
+$publisher->safe_psql('postgres', 'SELECT txid_current(); SELECT pg_switch_wal(); SELECT txid_current()');
+$converted->append_conf('postgresql.conf', 'max_logical_replication_workers = 0');
+$converted->start;
+$converted->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'was not promoted';
+$converted->poll_query_until('postgres', q{SELECT last_error ~ 'pg_createsubscriber' FROM wee5_cron.worker WHERE datname = 'postgres'}) or die 'no worker came';
+$converted->raises('postgres', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'promoted by pg_createsubscriber: a call raises', message => qr/pg_createsubscriber/);
+is(scalar(() = $receiver{hanging}->requests('/behind')), 0, '... and nothing is sent');
+$converted->safe_psql('postgres', "CREATE SUBSCRIPTION c CONNECTION '$connection' PUBLICATION p WITH (create_slot = false, enabled = false, slot_name = 'converted', copy_data = false)");
+$converted->stop;
+$converted->adjust_conf('postgresql.conf', 'recovery_target_lsn', q{''});
+$converted->adjust_conf('postgresql.conf', 'max_logical_replication_workers', '4');
+$converted->start;
+$converted->poll_query_until('postgres', 'SELECT NOT wee5_cron.has_mark()') or die 'the mark stays';
+is($converted->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 'f', 'started as a subscriber it loses its mark');
+$converted->safe_psql('postgres', 'ALTER SUBSCRIPTION c SET (slot_name = NONE); DROP SUBSCRIPTION c');
+$converted->restart;
+$converted->wait_for_worker('postgres');
+$converted->poll_query_until('postgres', q{SELECT last_error ~ '^disarmed' FROM wee5_cron.worker WHERE datname = 'postgres'});
+is($converted->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 'f', '... for good');
+$receiver{hanging}->release_for_good;
+is($publisher->finished('postgres', $behind)->{status}, 'succeeded', 'its original makes the call');
+is(scalar(() = $receiver{hanging}->requests('/behind')), 1, '... once');
+
+$_->log_is_sane($_->name . ': the log tells of no crash') for $publisher, $subscriber, $converted;
+done_testing();
