@@ -10,6 +10,7 @@
 
 #include "wee5_cron/delivery/dispatcher.hpp"
 // Postgres's headers last.
+#include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/worker_tasks.h"
 
 namespace wee5::pg::worker {
@@ -186,7 +187,10 @@ void handle_interrupts() {
   CHECK_FOR_INTERRUPTS();
   if (ConfigReloadPending) {
     ConfigReloadPending = false;
+    bool enabled = guc_enabled;
     ProcessConfigFile(PGC_SIGHUP);
+    // Also where all slots are taken, and nothing would be read otherwise.
+    if (enabled != guc_enabled) retries_due = true;
     settings_of_process(&process_settings);
     ask_for_round(&outlook, 0);
     look_again();

@@ -4,8 +4,8 @@
 
 namespace wee5::pg {
 
-// Runs `work`, with SPI connected, as the extension's owner, and so that nothing that stands around the tables can become
-// more than that.
+// Runs `work`, with SPI connected, as the extension's owner, and so that nothing that stands around the tables can
+// become more than that.
 template <class Work>
 void as_owner(Oid owner, Work work) {
   Oid saved_user;

@@ -1,0 +1,193 @@
+# disarm() for a database and wee5_cron.enabled for the whole server: new calls raise, what is queued stands still, what is
+# on the wire ends and is recorded; on again, everything goes on. On both transports. doctor() says which it is.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Doctor;
+use Wee5Cron::Test;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node     = Wee5Cron::Node->start_new('main');
+$node->install($_, api_url => $receiver->url, secret => 'the secret') for qw(postgres app);
+$node->safe_psql('app', q{CREATE ROLE operator LOGIN; CREATE ROLE caller LOGIN;
+    SELECT wee5_cron.grant_to('operator', 'operate'), wee5_cron.grant_to('caller', 'call')});
+my $doctor = Wee5Cron::Doctor->new($node, 'app');
+
+sub worker_says {
+    my ($pattern) = @_;
+    return $node->poll_query_until('app', "SELECT state = 'blocked' AND last_error ~ '$pattern' FROM wee5_cron.worker WHERE datname = 'app'");
+}
+
+# One on the wire, one that waits in the worker's memory for its slot, one that waits for its next attempt.
+$node->policy('app', '/status/503', max_attempts => 2, retry_delays => '{1min}');
+sub prepare {
+    my ($round) = @_;
+    my %call = (retrying => $node->call('app', "/status/503?round=$round"));
+    $node->invocation_when('app', $call{retrying}, "status = 'retrying'");
+    $receiver->hold;
+    $call{hanging} = $node->block_the_wire('app', $receiver);
+    $call{queued}  = $node->call('app', "/queued/$round");
+    $node->invocation_when('app', $call{hanging}, "status = 'sending'");
+    return %call;
+}
+sub stands_still {
+    my ($round, %call) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $receiver->release_for_good;
+    is($node->finished('app', $call{hanging})->{status}, 'succeeded', 'what was on the wire ends, and is recorded');
+    # Its time has come meanwhile: nobody is called all the same.
+    $node->safe_psql('app', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $call{retrying}");
+    is($node->safe_psql('app', 'SELECT wee5_cron.harvest()'), 0, 'harvest() hands over nothing');
+    is($node->invocation('app', $call{queued})->{status}, 'queued', 'what is queued stands still');
+    is($node->invocation('app', $call{retrying})->{attempts}, 1, '... so does what waits for its next attempt');
+    is(scalar(() = $receiver->requests("/queued/$round")), 0, '... the app has heard nothing');
+    return;
+}
+sub goes_on {
+    my ($round, %call) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    is($node->finished('app', $call{queued})->{status}, 'succeeded', 'on again, what is queued is sent');
+    is($node->finished('app', $call{retrying})->{attempts}, 2, '... what was due is made again');
+    is(scalar(() = $receiver->requests("/queued/$round")), 1, '... each once');
+    $node->poll_query_until('app', q{SELECT state = 'idle' AND coalesce(last_error, '') = '' FROM wee5_cron.worker WHERE datname = 'app'}) or fail('the worker is content');
+    return;
+}
+
+# The database.
+my $done = $node->call('app', '/first');
+$node->finished('app', $done);
+my %call = prepare(1);
+$node->psql_as('operator', 'app', q{SELECT wee5_cron.disarm('moving house')});
+ok(worker_says('^disarmed: disarm\(\) was called'), 'the worker says why it stands still');
+$node->raises('app', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'disarmed: a call raises', role => 'caller', message => qr/"app" is disarmed/,
+    hint => qr/SELECT wee5_cron\.arm\(\);/);
+$node->raises('app', q{SELECT wee5_cron.invoke('/x', 'POST')}, '55000', '... in every form');
+$node->raises('app', q{CALL wee5_cron.run('/x')}, '55000', '... run()');
+$node->raises('app', "SELECT wee5_cron.retry($done)", '55000', '... retry()');
+$doctor->red('armed', 'error', qr/was disarmed at \d{4}-.* by "operator" \(moving house\), and makes no calls; \d+ are queued$/, 'doctor() has the note, who, and since when');
+$node->raises('app', $_, '42501', "a caller may not $_", role => 'caller') for 'SELECT wee5_cron.disarm()', 'SELECT wee5_cron.arm()';
+stands_still(1, %call);
+is($node->finished('postgres', $node->call('postgres', '/other'))->{status}, 'succeeded', 'other databases call');
+$node->psql_as('operator', 'app', q{SELECT wee5_cron.disarm()});
+$doctor->red('armed', 'error', qr/by "operator" \(moving house\)/, 'disarm() once more keeps note and time');
+$node->restart;
+$node->wait_for_worker('app');
+ok(worker_says('^disarmed'), 'a restart changes nothing');
+my ($status, undef, $stderr) = $node->psql('app', 'SELECT wee5_cron.arm()', extra_params => [ '-U', 'operator' ]);
+like($stderr, qr/NOTICE:  calls that are overdue and go out now: 2\n.*discard => true/s, 'arm() says how many go out now');
+goes_on(1, %call);
+$doctor->green('armed', 'doctor() is content');
+
+# A transaction that began before.
+$node->safe_psql('app', q{SELECT wee5_cron.disarm('at repeatable read')});
+$node->safe_psql('app', 'SELECT wee5_cron.arm()');
+my $session = $node->background_psql('app', on_error_stop => 0);
+$session->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM wee5_cron.armed');
+$node->safe_psql('app', 'SELECT wee5_cron.disarm()');
+$session->query(q{SELECT invoke_cron_endpoint('/late')});
+like($session->{stderr}, qr/is disarmed/, 'disarm() counts at once, also at repeatable read');
+$session->{stderr} = '';
+$session->query('ROLLBACK');
+$session->quit;
+$node->safe_psql('app', 'SELECT wee5_cron.arm()');
+
+# arm(discard).
+%call = prepare(2);
+$node->safe_psql('app', 'SELECT wee5_cron.disarm()');
+stands_still(2, %call);
+(undef, undef, $stderr) = $node->psql('app', 'SELECT wee5_cron.arm(discard => true)');
+like($stderr, qr/NOTICE:  calls cancelled: 2$/m, 'arm(discard) says how many it cancels');
+fields_are($node->invocation('app', $_), { status => 'cancelled', reason => 'cancelled', next_attempt_at => undef }, '... they are') for @call{qw(queued retrying)};
+is($node->finished('app', $node->call('app', '/new'))->{status}, 'succeeded', '... and calls are made');
+is(scalar(() = $receiver->requests('/queued/2')), 0, '... no cancelled one is');
+
+# The server.
+%call = prepare(3);
+$node->set_server('wee5_cron.enabled', 'off');
+ok(worker_says('^disabled: wee5_cron.enabled is off'), 'enabled = off: the worker says why it stands still');
+for my $database (qw(app postgres)) {
+    $node->raises($database, q{SELECT invoke_cron_endpoint('/x')}, '55000', "$database: a call raises", message => qr/wee5_cron\.enabled is off/,
+        hint => qr/ALTER SYSTEM SET wee5_cron\.enabled = on; SELECT pg_reload_conf\(\);/);
+}
+stands_still(3, %call);
+$doctor->green('armed', 'the database itself is armed');
+my $hint = $doctor->red('enabled', 'error', qr/is off: no database of this server makes calls/, 'doctor() says so');
+$doctor->paste($hint, '... its hint, as it stands');
+goes_on(3, %call);
+$doctor->green('enabled', '... helps');
+$node->raises('app', $_, '55P02', "$_ is not possible: it is the server's")
+  for 'SET wee5_cron.enabled = off', 'ALTER DATABASE app SET wee5_cron.enabled = off';
+
+# Off when the server starts, with something queued; on without a restart, and without anybody who calls.
+%call = prepare(4);
+$node->append_conf('postgresql.conf', 'wee5_cron.enabled = off');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET wee5_cron.enabled; SELECT pg_reload_conf()');
+ok(worker_says('^disabled'), 'off in the configuration file');
+stands_still(4, %call);
+$node->restart_immediately;
+$node->poll_query_until('postgres', 'SELECT true');
+$node->raises('app', q{SELECT invoke_cron_endpoint('/x')}, '55000', '... after a restart, too');
+is($node->invocation('app', $call{queued})->{status}, 'queued', '... nothing is sent');
+$node->set_server('wee5_cron.enabled', 'on');
+goes_on(4, %call);
+
+# pg_net.
+$node->safe_psql('app', q{CREATE EXTENSION pg_net VERSION 'wee5fixture'; ALTER DATABASE app SET wee5_cron.transport = 'pg_net'});
+for my $switch ([ 'SELECT wee5_cron.disarm()', 'SELECT wee5_cron.arm()' ],
+    [ 'ALTER SYSTEM SET wee5_cron.enabled = off', 'ALTER SYSTEM SET wee5_cron.enabled = on' ]) {
+    $node->policy('app', '/on-pg-net', max_attempts => 3, retry_delays => '{10ms}', retry_on => 'transient');
+    my $answered = $node->call('app', '/on-pg-net');
+    my $request  = $node->safe_psql('app', "SELECT request_id FROM wee5_cron.pg_net_request WHERE invocation_id = $answered");
+    $node->safe_psql('app', $switch->[0]);
+    $node->safe_psql('app', 'SELECT pg_reload_conf()');
+    $node->poll_query_until('app', q{SELECT NOT wee5_cron.may_call()});
+    $node->raises('app', q{SELECT invoke_cron_endpoint('/x')}, '55000', "on pg_net, $switch->[0]: a call raises");
+    $node->safe_psql('app', "DELETE FROM net.http_request_queue WHERE id = $request; INSERT INTO net._http_response (id, status_code, timed_out, created) VALUES ($request, 503, false, now())");
+    $node->safe_psql('app', 'SELECT wee5_cron.harvest()');
+    $node->invocation_when('app', $answered, "status = 'retrying' AND next_attempt_at < clock_timestamp()");
+    ok(1, '... an answer is booked');
+    $node->safe_psql('app', 'SELECT wee5_cron.harvest()');
+    is($node->safe_psql('app', "SELECT count(*) FROM wee5_cron.pg_net_request WHERE invocation_id = $answered"), 0, '... what is due again is not handed over');
+    $node->safe_psql('app', $switch->[1]);
+    $node->safe_psql('app', 'SELECT pg_reload_conf()');
+    $node->poll_query_until('app', 'SELECT wee5_cron.may_call()');
+    $node->safe_psql('app', 'SELECT wee5_cron.harvest()');
+    $node->poll_query_until('app', "SELECT count(*) = 1 FROM wee5_cron.pg_net_request WHERE invocation_id = $answered") or die 'was not handed over';
+    ok(1, '... until calls are on again');
+    $node->safe_psql('app', "SELECT wee5_cron.cancel($answered)");
+}
+
+# The schema under another name.
+$node->safe_psql('app', 'ALTER DATABASE app RESET wee5_cron.transport; ALTER SCHEMA wee5_cron RENAME TO hidden');
+$node->raises('app', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'ALTER SCHEMA wee5_cron RENAME: a call says so', message => qr/the schema wee5_cron was renamed/,
+    hint => qr/^ALTER SCHEMA hidden RENAME TO wee5_cron;$/);
+$node->poll_query_until('postgres', q{SELECT last_error ~ '^disarmed: the schema wee5_cron was renamed' FROM wee5_cron.worker WHERE datname = 'app'}) or fail('the worker says so');
+$node->safe_psql('app', $node->error_of('app', q{SELECT invoke_cron_endpoint('/x')})->{hint});
+is($node->finished('app', $node->call('app', '/back'))->{status}, 'succeeded', '... its hint helps');
+
+# A copy of the data directory: it calls, and doctor() doubts it.
+$doctor->green('physical_clone', 'on the server where it was armed');
+$node->append_conf('postgresql.conf', "wal_level = replica\nmax_wal_senders = 5\nhot_standby = on");
+$node->restart;
+$node->backup('base');
+my $clone = Wee5Cron::Node->new('clone');
+$clone->init_from_backup($node, 'base');
+$clone->append_conf('postgresql.conf', 'wee5_cron.enabled = off');
+$clone->set_recovery_mode;
+$clone->append_conf('postgresql.conf', "restore_command = 'false'\nrecovery_target_timeline = latest");
+$clone->start;
+$clone->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
+my $of_clone = Wee5Cron::Doctor->new($clone, 'app');
+is($clone->safe_psql('app', 'SELECT wee5_cron.is_armed()'), 't', 'a physical clone is armed');
+$hint = $of_clone->red('physical_clone', 'warning', qr/timeline 2, and was on 1 when/, '... doctor() doubts it');
+my $id = $clone->safe_psql('app', q{SELECT encode(id, 'hex') FROM wee5_cron.arming});
+is($id, $node->safe_psql('app', q{SELECT encode(id, 'hex') FROM wee5_cron.arming}), '... what keys are made from is the original\'s');
+my ($armed_at) = $clone->safe_psql('app', 'SELECT DISTINCT armed_at FROM wee5_cron.armed');
+$of_clone->paste($hint, '... its hint');
+$of_clone->green('physical_clone', '... confirms it');
+is($clone->safe_psql('app', q{SELECT DISTINCT armed_at FROM wee5_cron.armed}), $armed_at, '... as armed since then');
+is($clone->safe_psql('app', q{SELECT encode(id, 'hex') FROM wee5_cron.arming}), $id, '... with the same bytes');
+$clone->safe_psql('app', q{SELECT wee5_cron.disarm('staging')});
+$of_clone->green('physical_clone', 'disarmed, there is nothing to doubt', qr/see armed/);
+
+$_->log_is_sane($_->name . ': the log tells of no crash') for $node, $clone;
+done_testing();
