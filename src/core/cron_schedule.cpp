@@ -1,5 +1,8 @@
 #include "wee5_cron/core/cron_schedule.hpp"
 
+#include <array>
+#include <cstddef>
+
 #include "cron_expression.hpp"
 
 namespace wee5::core {
@@ -7,8 +10,8 @@ namespace {
 
 constexpr std::int64_t kMinute = 60;
 constexpr std::int64_t kDay = 86400;
-// Four years of 366 days: from one 29 February to the next.
-constexpr std::int64_t kHorizon = kDay * 366 * 4;
+// From one 29 February that is a Sunday to the next it is 28 years, and 40 where a year such as 2100 lies between.
+constexpr std::int64_t kHorizon = kDay * 366 * 40;
 
 std::int64_t minute_start(std::int64_t unix_seconds) {
   const std::int64_t into = unix_seconds % kMinute;
@@ -96,8 +99,21 @@ bool CronSchedule::matches(std::int64_t unix_seconds, LocalClock clock) const {
   return matches_day(at, last_of_month);
 }
 
+bool CronSchedule::has_a_day() const {
+  if (!day_star_ && !weekday_star_ && weekdays_.any()) return true;
+  if (last_day_) return true;
+  static constexpr std::array<std::size_t, 13> kLongest = {0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  for (std::size_t month = 1; month < kLongest.size(); ++month) {
+    if (!months_[month]) continue;
+    for (std::size_t day = 1; day <= kLongest[month]; ++day) {
+      if (days_[day]) return true;
+    }
+  }
+  return false;
+}
+
 std::optional<std::int64_t> CronSchedule::search(std::int64_t from, int direction, LocalClock clock) const {
-  if (minutes_.none() || hours_.none() || months_.none()) return std::nullopt;
+  if (minutes_.none() || hours_.none() || months_.none() || !has_a_day()) return std::nullopt;
   const std::int64_t limit = from + direction * kHorizon;
   for (std::int64_t at = from; direction < 0 ? at >= limit : at <= limit;) {
     const LocalMinute now = clock(at);

@@ -40,13 +40,15 @@ class CronSchedule {
 
   bool matches(std::int64_t unix_seconds, LocalClock clock) const;
 
-  // The newest matching minute (its first second) at or before `unix_seconds`, within four years (29 February);
-  // nullopt where there is none.
+  // The newest matching minute (its first second) at or before `unix_seconds`, within 40 years (29 February on a
+  // Sunday); nullopt where there is none.
   std::optional<std::int64_t> newest_at_or_before(std::int64_t unix_seconds, LocalClock clock) const;
-  // The first matching minute after `unix_seconds`, within four years.
+  // The first matching minute after `unix_seconds`, within 40 years.
   std::optional<std::int64_t> next_after(std::int64_t unix_seconds, LocalClock clock) const;
 
  private:
+  // Whether any of its days is in a calendar: not so for 30 February.
+  bool has_a_day() const;
   bool matches_day(const LocalMinute& at, bool last_of_month) const;
   // From `from` on, a minute's first second, backwards (-1) or forwards (+1).
   std::optional<std::int64_t> search(std::int64_t from, int direction, LocalClock clock) const;

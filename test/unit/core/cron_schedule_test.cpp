@@ -122,6 +122,12 @@ TEST(CronSchedule, TheMinuteItselfCountsBackwardsAndNotForwards) {
   EXPECT_EQ(schedule.next_after(tick + 59, utc_clock), tick + kDay);
 }
 
+int clock_reads = 0;
+LocalMinute counting_clock(std::int64_t now) {
+  ++clock_reads;
+  return berlin(now);
+}
+
 TEST(CronSchedule, FindsLeapDaysAndNothingBeyond) {
   EXPECT_EQ(parsed("0 0 29 2 *").next_after(at(2024, 2, 29), utc_clock), at(2028, 2, 29));
   EXPECT_EQ(parsed("0 0 29 2 *").newest_at_or_before(at(2028, 2, 28, 23, 59), utc_clock), at(2024, 2, 29));
@@ -130,18 +136,40 @@ TEST(CronSchedule, FindsLeapDaysAndNothingBeyond) {
   EXPECT_FALSE(parsed("@yearly").next_after(at(2024, 1, 1), utc_clock));
 }
 
-int clock_reads = 0;
-LocalMinute counting_clock(std::int64_t now) {
-  ++clock_reads;
-  return berlin(now);
+// 29 February is a Sunday in 2032, 2060 and 2088, and then in 2128, since 2100 has no such day. A weekday that begins
+// with a star counts besides the day of the month.
+TEST(CronSchedule, FindsDaysThatComeOnceInFortyYears) {
+  const CronSchedule schedule = parsed("0 0 29 2 */7");
+  EXPECT_EQ(schedule.next_after(at(2026, 1, 1), utc_clock), at(2032, 2, 29));
+  EXPECT_EQ(schedule.next_after(at(2088, 2, 29), utc_clock), at(2128, 2, 29));
+  EXPECT_EQ(schedule.newest_at_or_before(at(2128, 2, 28), utc_clock), at(2088, 2, 29));
+  EXPECT_EQ(parsed("0 0 29 2 *").next_after(at(2096, 2, 29), utc_clock), at(2104, 2, 29));
 }
 
-// Four years have two million minutes, and a search that finds nothing looks at all of them.
+TEST(CronSchedule, DaysThatNoMonthHasAreSeenWithoutASearch) {
+  for (const char* never : {"0 0 30 2 *", "* * 30-31 2 *", "0 0 31 4,6,9,11 *", "0 0 31 2,4,6,9,11 */2"}) {
+    clock_reads = 0;
+    EXPECT_FALSE(parsed(never).next_after(at(2024, 1, 1), counting_clock)) << never;
+    EXPECT_FALSE(parsed(never).newest_at_or_before(at(2024, 1, 1), counting_clock)) << never;
+    EXPECT_EQ(clock_reads, 0) << never;
+  }
+  // A weekday, or the last day of the month, makes up for the day.
+  for (const char* fires : {"0 0 30 2 1", "0 0 $ 2 *", "0 0 31 4,5 *", "0 0 29 2 *"})
+    EXPECT_TRUE(parsed(fires).next_after(at(2024, 1, 1), utc_clock)) << fires;
+}
+
+LocalMinute clock_without_sundays(std::int64_t now) {
+  LocalMinute local = counting_clock(now);
+  if (local.weekday == 0) local.weekday = 1;
+  return local;
+}
+
+// Forty years have twenty million minutes, and a search that finds nothing looks at all of them.
 TEST(CronSchedule, ASearchThatFindsNothingGoesByTheDay) {
   clock_reads = 0;
-  EXPECT_FALSE(parsed("0 0 30 2 *").next_after(at(2024, 1, 1), counting_clock));
-  EXPECT_FALSE(parsed("* * 30 2 *").newest_at_or_before(at(2024, 1, 1), counting_clock));
-  EXPECT_LT(clock_reads, 20'000);
+  EXPECT_FALSE(parsed("0 0 29 2 */7").next_after(at(2024, 1, 1), clock_without_sundays));
+  EXPECT_FALSE(parsed("* * 29 2 */7").newest_at_or_before(at(2064, 1, 1), clock_without_sundays));
+  EXPECT_LT(clock_reads, 80'000);
 }
 
 TEST(CronSchedule, AFixedHourInTheSpringGapDoesNotComeThatDay) {
