@@ -21,7 +21,7 @@ CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_invoke_for_job';
 COMMENT ON FUNCTION wee5_cron.invoke_for_job(text, text, name, text, timestamptz) IS
-  'Internal: a call in the name of a job, with the settings of a role, NULL: of session_user; by hand, or, with a tick, as the job would have made it then';
+  'Internal: a call in the name of a job, with its schedule and a tick. Without a role it is a call by hand of session_user; with one it is the call that the job of that role would have made at the tick';
 
 CREATE FUNCTION wee5_cron.wait_for(id bigint, timeout interval DEFAULT '1 minute') RETURNS wee5_cron.invocation
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -9,14 +9,19 @@ CREATE TABLE wee5_cron.trouble (
   failures int NOT NULL DEFAULT 0,
   since timestamptz NOT NULL,
   told boolean NOT NULL DEFAULT false,
+  last_failed_at timestamptz,
+  by_job boolean NOT NULL DEFAULT false,
   PRIMARY KEY (kind, name)
 );
 COMMENT ON TABLE wee5_cron.trouble IS 'Paths whose last calls failed, jobs that are late, and whether somebody was told';
-COMMENT ON COLUMN wee5_cron.trouble.kind IS 'failing: a path; late: a job';
-COMMENT ON COLUMN wee5_cron.trouble.name IS 'failing: the path as in wee5_cron.endpoint, else without its query; late: the job';
+COMMENT ON COLUMN wee5_cron.trouble.kind IS 'failing: a path, or a job whose path is not known; late: a job';
+COMMENT ON COLUMN wee5_cron.trouble.name IS
+  'failing: the path as in wee5_cron.endpoint, else without its query; late, and where the path is not known: the job''s name, or # and its jobid where it has none or shares it with another user''s job';
 COMMENT ON COLUMN wee5_cron.trouble.failures IS 'in a row';
 COMMENT ON COLUMN wee5_cron.trouble.since IS 'failing: the end of the first of them; late: the run that did not begin';
 COMMENT ON COLUMN wee5_cron.trouble.told IS 'whether somebody was told';
+COMMENT ON COLUMN wee5_cron.trouble.last_failed_at IS 'failing: the end of the newest of them';
+COMMENT ON COLUMN wee5_cron.trouble.by_job IS 'failing: calls of a job are among them; the row goes away with the job';
 
 CREATE TABLE wee5_cron.pending_alert (
   id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
@@ -59,6 +64,7 @@ BEGIN
   FOR call IN
     SELECT * FROM (
       SELECT i.id, i.job_name, i.endpoint_path, i.status, i.reason, i.http_status, i.error, i.finished_at,
+             i.job_name IS NOT NULL OR i.scheduled_at IS NOT NULL AS by_job,
              coalesce(whole.endpoint_path, split_part(i.endpoint_path, '?', 1)) AS path,
              coalesce(CASE WHEN whole.endpoint_path IS NULL THEN route.alert_after ELSE whole.alert_after END, 3) AS alert_after
       FROM wee5_cron.invocation i
@@ -68,15 +74,17 @@ BEGIN
       WHERE i.id = ANY (ids) AND i.status IN ('succeeded', 'failed') AND i.finished_at IS NOT NULL
         AND starts_with(i.endpoint_path, '/')) c
     UNION ALL
-    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL  -- the end
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL  -- the end
     ORDER BY path NULLS LAST, finished_at, id
   LOOP
     IF call.path IS DISTINCT FROM path THEN
       IF path IS NOT NULL THEN
         IF known.failures > 0 THEN
-          INSERT INTO wee5_cron.trouble AS t (kind, name, failures, since, told)
-          VALUES ('failing', path, known.failures, known.since, known.told)
-          ON CONFLICT (kind, name) DO UPDATE SET failures = excluded.failures, since = excluded.since, told = excluded.told;
+          INSERT INTO wee5_cron.trouble AS t (kind, name, failures, since, told, last_failed_at, by_job)
+          VALUES ('failing', path, known.failures, known.since, known.told, known.last_failed_at, known.by_job)
+          ON CONFLICT (kind, name) DO UPDATE
+          SET failures = excluded.failures, since = excluded.since, told = excluded.told,
+              last_failed_at = excluded.last_failed_at, by_job = excluded.by_job;
         ELSIF was_known THEN
           DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path;
         END IF;
@@ -87,10 +95,13 @@ BEGIN
       was_known := FOUND;
       known.failures := coalesce(known.failures, 0);
       known.told := coalesce(known.told, false);
+      known.by_job := coalesce(known.by_job, false);
     END IF;
     IF call.status = 'failed' THEN
       known.since := CASE WHEN known.failures = 0 THEN call.finished_at ELSE known.since END;
       known.failures := known.failures + 1;
+      known.last_failed_at := call.finished_at;
+      known.by_job := known.by_job OR call.by_job;
       IF NOT known.told AND known.failures >= call.alert_after THEN
         known.told := true;
         alerts := true;
@@ -111,6 +122,7 @@ BEGIN
       END IF;
       known.failures := 0;
       known.told := false;
+      known.by_job := false;
     END IF;
   END LOOP;
   RETURN alerts;
@@ -122,22 +134,30 @@ $$;
 COMMENT ON FUNCTION wee5_cron.note_outcomes(bigint[]) IS
   'Internal, of the worker and harvest(): counts failures in a row, and says whether somebody is to be told';
 
--- Runs of a job that failed before they made a call: a row less, and a failure like any other.
-CREATE FUNCTION wee5_cron.note_failures(job_name text, endpoint_path text, failed int, error text) RETURNS void
+-- Under which name the failures of a path are counted.
+CREATE FUNCTION wee5_cron.trouble_name(endpoint_path text) RETURNS text
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT coalesce((SELECT e.endpoint_path FROM wee5_cron.endpoint e WHERE e.endpoint_path = $1), split_part($1, '?', 1))
+  $$;
+COMMENT ON FUNCTION wee5_cron.trouble_name(text) IS 'Internal: wee5_cron.trouble.name of a path whose calls fail';
+
+-- Runs of a job that failed before they made a call: a row less, and a failure like any other. Where the path cannot be
+-- read from the job's command they are counted under the job itself.
+CREATE FUNCTION wee5_cron.note_failures(job_label text, endpoint_path text, failed int, error text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 #variable_conflict use_column
 DECLARE
-  route constant text := split_part($2, '?', 1);
-  policy wee5_cron.endpoint;
   known wee5_cron.trouble;
 BEGIN
-  SELECT * INTO policy FROM wee5_cron.endpoint e WHERE e.endpoint_path IN ($2, route) ORDER BY e.endpoint_path = $2 DESC LIMIT 1;
-  INSERT INTO wee5_cron.trouble AS t (kind, name, failures, since)
-  VALUES ('failing', coalesce(policy.endpoint_path, route), failed, clock_timestamp())
-  ON CONFLICT (kind, name) DO UPDATE SET failures = t.failures + excluded.failures
+  INSERT INTO wee5_cron.trouble AS t (kind, name, failures, since, last_failed_at, by_job)
+  VALUES ('failing', coalesce(wee5_cron.trouble_name($2), $1), failed, clock_timestamp(), clock_timestamp(), true)
+  ON CONFLICT (kind, name) DO UPDATE
+  SET failures = t.failures + excluded.failures, last_failed_at = excluded.last_failed_at, by_job = true
   RETURNING * INTO known;
-  IF NOT known.told AND known.failures >= coalesce(policy.alert_after, 3) THEN
+  IF NOT known.told AND known.failures >= coalesce((SELECT e.alert_after FROM wee5_cron.endpoint e
+                                                    WHERE e.endpoint_path = known.name), 3) THEN
     UPDATE wee5_cron.trouble t SET told = true WHERE t.kind = 'failing' AND t.name = known.name;
     PERFORM wee5_cron.add_alert('failing', $1, $2, NULL, 'failed', NULL, NULL, $4, known.failures,
       format('%s in database "%s" %s: %s', wee5_cron.whom($1, $2), current_database(),
@@ -149,10 +169,29 @@ $$;
 COMMENT ON FUNCTION wee5_cron.note_failures(text, text, int, text) IS
   'Internal, of watch_jobs(): counts runs of a job that failed before they made a call';
 
+-- A job whose path is not known has no call by which anybody would see that it works again.
+CREATE FUNCTION wee5_cron.note_recovery(job_label text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  known wee5_cron.trouble;
+BEGIN
+  DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = $1 RETURNING * INTO known;
+  IF known.told THEN
+    PERFORM wee5_cron.add_alert('recovered', $1, NULL, NULL, 'succeeded', NULL, NULL, NULL, known.failures,
+      format('%s in database "%s" works again, after %s failed since %s', wee5_cron.whom($1, NULL), current_database(),
+             CASE known.failures WHEN 1 THEN 'a run' ELSE known.failures || ' runs' END,
+             to_char(known.since, 'YYYY-MM-DD HH24:MI:SS TZ')));
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.note_recovery(text) IS
+  'Internal, of watch_jobs(): a run of a job succeeded whose path is not known';
+
 CREATE FUNCTION wee5_cron.whom(job_name text, endpoint_path text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT CASE WHEN job_name IS NULL THEN coalesce(left(endpoint_path, 200), 'a job')
-                    ELSE format('job "%s"%s', job_name, coalesce(' (' || left(endpoint_path, 200) || ')', '')) END $$;
+                    ELSE format(CASE WHEN job_name ~ '^#[0-9]+$' THEN 'job %s%s' ELSE 'job "%s"%s' END, job_name, coalesce(' (' || left(endpoint_path, 200) || ')', '')) END $$;
 COMMENT ON FUNCTION wee5_cron.whom(text, text) IS 'Internal: what an alert is about, in words';
 
 -- missed: a tick that nobody ran, and no later one either; NULL: the job's newest tick was run.

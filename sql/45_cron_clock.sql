@@ -13,3 +13,9 @@ CREATE FUNCTION wee5_cron.newest_tick(schedule text, at timestamptz) RETURNS tim
   AS 'MODULE_PATHNAME', 'wee5_cron_newest_tick';
 COMMENT ON FUNCTION wee5_cron.newest_tick(text, timestamptz) IS
   'Internal: the newest minute, that one included, at which pg_cron starts a job of this schedule; NULL without one';
+
+CREATE FUNCTION wee5_cron.never_fires(schedule text, after timestamptz) RETURNS boolean
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_never_fires';
+COMMENT ON FUNCTION wee5_cron.never_fires(text, timestamptz) IS
+  'Internal: whether pg_cron takes the schedule and starts no job by it in the next 40 years, as for 30 February; NULL where it does not understand it';

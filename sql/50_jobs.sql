@@ -6,29 +6,54 @@ CREATE FUNCTION wee5_cron.library_preloaded() RETURNS boolean
 COMMENT ON FUNCTION wee5_cron.library_preloaded() IS
   'Internal: whether wee5_cron is in shared_preload_libraries. After this call the settings wee5_cron.* can be read';
 
--- No backslash in these patterns: the session that makes the plan may have standard_conforming_strings off.
+-- What the command of a job does, read as SQL.
 CREATE FUNCTION wee5_cron.calls_us(command text) RETURNS boolean
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT command ~ '(invoke_cron_endpoint|wee5_cron[.](invoke|run))[[:space:]]*[(]' $$;
-COMMENT ON FUNCTION wee5_cron.calls_us(text) IS 'Internal: whether a job with this command makes a call through this extension';
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_calls_us';
+COMMENT ON FUNCTION wee5_cron.calls_us(text) IS
+  'Internal: whether a job with this command calls our invoke_cron_endpoint() with one argument, wee5_cron.invoke() or wee5_cron.run()';
 
 CREATE FUNCTION wee5_cron.path_of_command(command text) RETURNS text
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT replace((regexp_match(command, '''((?:[^'']|'''')*)'''))[1], '''''', '''') $$;
-COMMENT ON FUNCTION wee5_cron.path_of_command(text) IS 'Internal: the first string literal of a job''s command, NULL without one';
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_path_of_command';
+COMMENT ON FUNCTION wee5_cron.path_of_command(text) IS
+  'Internal: the path that a job''s first call of us names, NULL where it makes none or the path is no literal';
 
 CREATE FUNCTION wee5_cron.is_plain_call(command text) RETURNS boolean
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT wee5_cron.calls_us(command)
-       AND command ~* ('^[[:space:]]*(select|select[[:space:]]+[*][[:space:]]+from|call)[[:space:]]+'
-                       '(([[:alnum:]_]+|"([^"]|"")+")[[:space:]]*[.][[:space:]]*)?(invoke_cron_endpoint|invoke|run)'
-                       '[[:space:]]*[(][[:space:]]*(endpoint_path[[:space:]]*(=>|:=)[[:space:]]*)?''([^'']|'''')*'''
-                       '([[:space:]]*::[[:space:]]*text)?[[:space:]]*[)]([[:space:]]+as[[:space:]]+[[:alnum:]_]+)?'
-                       '[[:space:]]*;?[[:space:]]*$')
-  $$;
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_is_plain_call';
 COMMENT ON FUNCTION wee5_cron.is_plain_call(text) IS
   'Internal: whether a job''s command makes the call of one path, with no choices of its own, and nothing else';
+
+CREATE FUNCTION wee5_cron.functions_of_command(command text) RETURNS text[]
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_functions_of_command';
+COMMENT ON FUNCTION wee5_cron.functions_of_command(text) IS
+  'Internal: which of invoke_cron_endpoint, invoke and run a job''s command calls';
+
+CREATE FUNCTION wee5_cron.harvests(command text) RETURNS boolean
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_harvests';
+COMMENT ON FUNCTION wee5_cron.harvests(text) IS 'Internal: whether a job''s command calls wee5_cron.harvest()';
+
+CREATE FUNCTION wee5_cron.other_call(command text, OUT schema text, OUT endpoint_path text)
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_other_call';
+COMMENT ON FUNCTION wee5_cron.other_call(text) IS
+  'Internal: the schema and path of a call of an invoke_cron_endpoint(text) that is not ours; NULL where the command makes none';
+
+-- pg_cron hands the same jobids out again after it was dropped, and a user can turn a job of ours into another one: so a
+-- job counts as ours only where its number, its name and its call are those that we remember.
+CREATE FUNCTION wee5_cron.is_remembered(jobid bigint, job_name text, command text) RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT EXISTS (SELECT FROM wee5_cron.job j
+                   WHERE j.job_name = $2 AND j.jobid = $1
+                     AND CASE WHEN j.endpoint_path IS NULL THEN wee5_cron.harvests(command)
+                              ELSE wee5_cron.path_of_command(command) = j.endpoint_path END)
+  $$;
+COMMENT ON FUNCTION wee5_cron.is_remembered(bigint, text, text) IS
+  'Internal: whether a job of cron.job is one that register_jobs() or schedule() made, and still makes its call';
 
 -- Where invoke_cron_endpoint is: CREATE EXTENSION chose the schema.
 CREATE FUNCTION wee5_cron.call_schema() RETURNS name
@@ -39,6 +64,29 @@ CREATE FUNCTION wee5_cron.call_schema() RETURNS name
     WHERE p.proname = 'invoke_cron_endpoint' AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
   $$;
 COMMENT ON FUNCTION wee5_cron.call_schema() IS 'Internal: the schema of invoke_cron_endpoint';
+
+-- The jobs of this database that call us. label: how alerts name the job. Dynamic SQL: pg_cron may come after us, and
+-- leave before.
+CREATE FUNCTION wee5_cron.calling_jobs(OUT jobid bigint, OUT job_name text, OUT schedule text, OUT active boolean,
+                                       OUT username text, OUT command text, OUT endpoint_path text, OUT label text,
+                                       OUT name_shared boolean, OUT command_shared boolean)
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN QUERY EXECUTE $query$
+    SELECT j.jobid, j.jobname::text, j.schedule, j.active, j.username, j.command, wee5_cron.path_of_command(j.command),
+           CASE WHEN j.jobname IS NULL OR count(*) OVER (PARTITION BY j.jobname) > 1 THEN '#' || j.jobid
+                ELSE j.jobname::text END,
+           j.jobname IS NOT NULL AND count(*) OVER (PARTITION BY j.jobname) > 1,
+           -- The ledger knows a call of pg_cron's by the command that made it.
+           count(*) OVER (PARTITION BY j.command, j.username) > 1
+    FROM cron.job j
+    WHERE j.database = current_database() AND wee5_cron.calls_us(j.command)
+  $query$;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.calling_jobs() IS 'Internal: the jobs of this database that call us, where pg_cron is in it';
 
 -- What register_jobs() makes. Where the library is not preloaded there is no worker to book pg_net's answers.
 CREATE FUNCTION wee5_cron.jobs_to_register(OUT job_name text, OUT schedule text, OUT command text, OUT endpoint_path text)
@@ -152,6 +200,11 @@ BEGIN
     RAISE EXCEPTION 'pg_cron in this database is older than its cron.schedule_in_database(), which makes a job for a user'
       USING ERRCODE = 'feature_not_supported', HINT = 'ALTER EXTENSION pg_cron UPDATE;';
   END IF;
+  -- session_user, and not the role that was SET: a login that does not inherit has less rights than it had just now.
+  IF NOT wee5_cron.may_run(session_user, $3) THEN
+    RAISE NOTICE 'job "%" belongs to "%", who may not make its call', $1, session_user
+      USING HINT = wee5_cron.hint_for_owner(session_user);
+  END IF;
   RETURN jobid;
 END
 $$;
@@ -219,24 +272,42 @@ $$;
 COMMENT ON FUNCTION wee5_cron.register_jobs(boolean) IS
   'Makes the three jobs in pg_cron for session_user, and where pg_net works without our library being preloaded one that books its answers; returns how many it made. What exists is left as it is; force brings back what was deleted';
 
+-- Jobs change through pg_cron's own functions: cron.job itself is only read.
+CREATE FUNCTION wee5_cron.remove_cron_job(jobid bigint) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF NOT wee5_cron.belongs_to_extension('pg_proc', to_regprocedure('cron.unschedule(bigint)'), 'pg_cron') THEN
+    RAISE EXCEPTION 'pg_cron has no function cron.unschedule(bigint)'
+      USING ERRCODE = 'feature_not_supported', HINT = 'ALTER EXTENSION pg_cron UPDATE;';
+  END IF;
+  EXECUTE 'SELECT cron.unschedule($1)' USING $1;
+EXCEPTION WHEN internal_error THEN
+  -- A session in which pg_cron was dropped and made again since it used this function keeps the old table's oid in it.
+  EXECUTE 'DELETE FROM cron.job j WHERE j.jobid = $1' USING $1;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.remove_cron_job(bigint) IS 'Internal: removes one job from pg_cron';
+
 CREATE FUNCTION wee5_cron.unregister_jobs() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  removed bigint;
+  job record;
+  removed bigint := 0;
 BEGIN
   IF NOT wee5_cron.pg_cron_installed() THEN
     PERFORM wee5_cron.raise_no_pg_cron();
   END IF;
   LOCK TABLE wee5_cron.job IN SHARE ROW EXCLUSIVE MODE;
-  -- A jobid may be somebody else's by now, if pg_cron was dropped and made again.
-  EXECUTE $query$
-    DELETE FROM cron.job c
-    WHERE c.jobid IN (SELECT j.jobid FROM wee5_cron.job j WHERE j.registered)
-      AND c.database = current_database()
-      AND (wee5_cron.calls_us(c.command) OR c.command ~ 'wee5_cron[.]harvest[[:space:]]*[(]')
-  $query$;
-  GET DIAGNOSTICS removed = ROW_COUNT;
+  FOR job IN EXECUTE $query$
+    SELECT c.jobid FROM cron.job c
+    WHERE c.database = current_database() AND c.jobname IN (SELECT j.job_name FROM wee5_cron.job j WHERE j.registered)
+      AND wee5_cron.is_remembered(c.jobid, c.jobname, c.command)
+  $query$ LOOP
+    PERFORM wee5_cron.remove_cron_job(job.jobid);
+    removed := removed + 1;
+  END LOOP;
   DELETE FROM wee5_cron.job j WHERE j.registered;
   RETURN removed;
 END
@@ -250,6 +321,7 @@ CREATE FUNCTION wee5_cron.run_now(job_name text) RETURNS bigint
 #variable_conflict use_column
 DECLARE
   job record;
+  twin text;
 BEGIN
   IF $1 IS NOT NULL AND NOT wee5_cron.pg_cron_installed() THEN
     SELECT j.job_name, j.endpoint_path INTO job
@@ -257,17 +329,22 @@ BEGIN
     IF NOT FOUND THEN
       PERFORM wee5_cron.raise_no_pg_cron();
     END IF;
-    RETURN wee5_cron.invoke_for_job($1, job.endpoint_path);
+    RETURN wee5_cron.invoke_for_job($1, job.endpoint_path, tick => now());
   END IF;
 
-  SELECT f.jobid, f.username, f.command, wee5_cron.path_of_command(f.command) AS endpoint_path,
+  SELECT f.jobid, f.username, f.schedule, f.command, wee5_cron.path_of_command(f.command) AS endpoint_path,
          wee5_cron.is_plain_call(f.command) AS is_plain
   INTO job FROM wee5_cron.find_job($1) f;
+  IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = job.username) THEN
+    RAISE EXCEPTION 'job "%" belongs to "%", and there is no such role', $1, job.username
+      USING ERRCODE = 'undefined_object',
+            HINT = format('Give the job to a role that may call: SELECT cron.alter_job(%s, username => %L);',
+                          job.jobid, session_user);
+  END IF;
   -- Whoever may use pg_cron chooses name and path; whoever runs a job by its name lends it his right to call.
   IF wee5_cron.may_run(job.username, job.command) IS NOT TRUE THEN
     RAISE EXCEPTION 'job "%" belongs to "%", who may not call', $1, job.username
-      USING ERRCODE = 'insufficient_privilege',
-            HINT = format('If it is to call: SELECT wee5_cron.grant_to(%L, ''call'');', quote_ident(job.username));
+      USING ERRCODE = 'insufficient_privilege', HINT = wee5_cron.hint_for_owner(job.username);
   END IF;
   IF NOT job.is_plain THEN
     -- A plain GET of the path would not be the call that the job makes. Its command is not shown: cron.job hides it
@@ -276,8 +353,20 @@ BEGIN
       USING ERRCODE = 'feature_not_supported',
             HINT = format('Run its command yourself: SELECT command FROM cron.job WHERE jobid = %s;', job.jobid);
   END IF;
-  RETURN wee5_cron.invoke_for_job($1, job.endpoint_path);
+  EXECUTE $query$
+    SELECT coalesce('job "' || c.jobname || '"', 'jobid ' || c.jobid) FROM cron.job c
+    WHERE c.command = $1 AND c.username = $2 AND c.database = current_database() AND c.jobid <> $3
+    ORDER BY c.jobid LIMIT 1
+  $query$ INTO twin USING job.command, job.username, job.jobid;
+  IF twin IS NOT NULL THEN
+    -- The job's own call would not have them either.
+    RAISE NOTICE 'the call carries no job name and no schedule: job "%" has the same command as %', $1, twin
+      USING HINT = format('Make the commands differ: SELECT cron.alter_job(%1$s, command => command || '' -- job %1$s'') '
+                          'FROM cron.job WHERE jobid = %1$s;', job.jobid);
+    RETURN wee5_cron.invoke(job.endpoint_path);
+  END IF;
+  RETURN wee5_cron.invoke_for_job($1, job.endpoint_path, schedule => job.schedule, tick => now());
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.run_now(text) IS
-  'Makes the call of a job now, by hand and in its name, and returns the id of its row in wee5_cron.invocation';
+  'Makes the call of a job now, by hand, with the job''s name and schedule as the job''s own call has them, and returns the id of its row in wee5_cron.invocation';

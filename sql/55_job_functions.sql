@@ -52,6 +52,10 @@ BEGIN
             HINT = 'Five fields: minute, hour, day of month, month, day of week. ''15 3 * * *'' is 3:15 every day, '
                    '''*/30 * * * *'' every half hour.';
   END;
+  IF wee5_cron.never_fires($2, now()) THEN
+    RAISE NOTICE 'schedule "%" never comes: no day in the next 40 years matches it', $2
+      USING HINT = format('Give the job another schedule: SELECT wee5_cron.schedule(%L, ''15 3 1 * *'', %L);', $1, $3);
+  END IF;
   INSERT INTO wee5_cron.job AS j (job_name, jobid, endpoint_path)
   VALUES ($1, new_jobid, $3)
   ON CONFLICT (job_name) DO UPDATE SET jobid = excluded.jobid, endpoint_path = excluded.endpoint_path;
@@ -68,7 +72,7 @@ DECLARE
   jobid constant bigint := (wee5_cron.find_job($1)).jobid;
 BEGIN
   LOCK TABLE wee5_cron.job IN SHARE ROW EXCLUSIVE MODE;
-  EXECUTE 'DELETE FROM cron.job j WHERE j.jobid = $1' USING jobid;
+  PERFORM wee5_cron.remove_cron_job(jobid);
   -- What register_jobs() made is remembered, so that it does not come back by itself.
   DELETE FROM wee5_cron.job j WHERE j.job_name = $1 AND NOT j.registered;
   UPDATE wee5_cron.job j SET paused_at = NULL, pause_note = NULL WHERE j.job_name = $1;
@@ -85,8 +89,20 @@ CREATE FUNCTION wee5_cron.set_job_active(job_name text, active boolean, note tex
 DECLARE
   job constant record := wee5_cron.find_job($1);
 BEGIN
-  -- pg_cron's own trigger on the table tells its launcher.
-  EXECUTE 'UPDATE cron.job j SET active = $2 WHERE j.jobid = $1 AND j.active <> $2' USING job.jobid, $2;
+  IF job.active <> $2 THEN
+    IF wee5_cron.belongs_to_extension(
+         'pg_proc', to_regprocedure('cron.alter_job(bigint,text,text,text,text,boolean)'), 'pg_cron') THEN
+      BEGIN
+        EXECUTE 'SELECT cron.alter_job($1, active => $2)' USING job.jobid, $2;
+      EXCEPTION WHEN internal_error THEN
+        -- As in remove_cron_job().
+        EXECUTE 'UPDATE cron.job j SET active = $2 WHERE j.jobid = $1' USING job.jobid, $2;
+      END;
+    ELSE
+      -- pg_cron before 1.4. Its own trigger on the table tells its launcher.
+      EXECUTE 'UPDATE cron.job j SET active = $2 WHERE j.jobid = $1' USING job.jobid, $2;
+    END IF;
+  END IF;
   IF $2 THEN
     UPDATE wee5_cron.job j SET paused_at = NULL, pause_note = NULL WHERE j.job_name = $1;
     DELETE FROM wee5_cron.job j

@@ -1,5 +1,11 @@
 -- doctor(): pg_cron, our library, and the slots for background workers that all of them share.
 
+CREATE FUNCTION wee5_cron.worker_sees_pg_cron() RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_worker_sees_pg_cron';
+COMMENT ON FUNCTION wee5_cron.worker_sees_pg_cron() IS
+  'Internal, of doctor(): whether the worker of some database of the server has found pg_cron in that database';
+
 CREATE FUNCTION wee5_cron.doctor_pg_cron() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -9,6 +15,7 @@ DECLARE
   -- Only pg_cron's library defines it, and only while the server starts.
   loaded constant boolean := EXISTS (SELECT FROM pg_settings WHERE name = 'cron.database_name');
   its_database constant text := current_setting('cron.database_name', true);
+  called_at timestamptz;
   to_this_database constant text :=
     format(E'ALTER SYSTEM SET cron.database_name = %L;\n-- then restart the server', here);
 BEGIN
@@ -28,9 +35,26 @@ BEGIN
                         (SELECT extversion FROM pg_extension WHERE extname = 'pg_cron'), here),
                  NULL)::wee5_cron.finding;
   ELSIF loaded AND its_database <> here THEN
-    RETURN NEXT ('pg_cron_created', 'ok',
-                 format('pg_cron is in database "%s": jobs for this one are made there', its_database),
-                 NULL)::wee5_cron.finding;
+    -- Another database cannot be looked into from here. That pg_cron is there is known where a worker of ours sees it, or
+    -- where its jobs have called.
+    SELECT max(r.requested_at) INTO called_at
+    FROM wee5_cron.jobs_that_call() j
+    CROSS JOIN LATERAL (
+      SELECT i.requested_at, i.scheduled_at FROM wee5_cron.invocation i
+      WHERE i.job_name >= j.job_name AND i.job_name <= j.job_name ORDER BY i.job_name DESC, i.id DESC LIMIT 20) r
+    WHERE r.scheduled_at IS DISTINCT FROM r.requested_at;  -- not run_now()
+    IF called_at IS NOT NULL OR wee5_cron.worker_sees_pg_cron() THEN
+      RETURN NEXT ('pg_cron_created', 'ok',
+                   format('pg_cron is in database "%s": jobs for this one are made there', its_database)
+                   || coalesce('; one of them called last at ' || to_char(called_at, 'YYYY-MM-DD HH24:MI'), ''),
+                   NULL)::wee5_cron.finding;
+    ELSE
+      RETURN NEXT ('pg_cron_created', 'warning',
+                   format('pg_cron is not in this database, and there is no sign of it in database "%s" (cron.database_name)',
+                          its_database),
+                   wee5_cron.doctor_comment(format('In database "%s": CREATE EXTENSION IF NOT EXISTS pg_cron; then make the '
+                                                   'jobs there, see jobs_made.', its_database)))::wee5_cron.finding;
+    END IF;
   ELSE
     RETURN NEXT ('pg_cron_created', 'error', format('pg_cron is not installed in database "%s"', here),
                  E'CREATE EXTENSION pg_cron;\nSELECT wee5_cron.register_jobs();')::wee5_cron.finding;

@@ -14,7 +14,22 @@ BEGIN
   PERFORM wee5_cron.library_preloaded();  -- defines the settings
   IF NOT wee5_cron.pg_cron_installed() THEN
     SELECT string_agg(j.job_name, ', ' ORDER BY j.job_name) INTO names FROM wee5_cron.jobs_that_call() j;
-    IF names IS NOT NULL THEN
+    FOR job IN
+      SELECT j.job_name, s.* FROM wee5_cron.jobs_that_call() j CROSS JOIN LATERAL wee5_cron.silent_since(j.job_name) s
+      WHERE s.last_call IS NOT NULL ORDER BY j.job_name
+    LOOP
+      lines := lines + 1;
+      RETURN NEXT ('jobs_made', 'warning',
+                   format('job "%s" has not called since %s; before that it called at least every %s', job.job_name,
+                          to_char(job.last_call, 'YYYY-MM-DD HH24:MI'), date_trunc('second', job.longest_pause)),
+                   wee5_cron.doctor_comment(format(
+                     'Ask doctor() in the database that has pg_cron. If this database was renamed, its jobs need the new name: '
+                     'SELECT cron.alter_job(jobid, database => %L) FROM cron.job WHERE database = ''the old name'';',
+                     here)))::wee5_cron.finding;
+    END LOOP;
+    IF lines > 0 THEN
+      NULL;
+    ELSIF names IS NOT NULL THEN
       RETURN NEXT ('jobs_made', 'ok', 'known from the ledger, since pg_cron is elsewhere: ' || names,
                    NULL)::wee5_cron.finding;
     ELSE
@@ -67,22 +82,20 @@ BEGIN
 
   lines := 0;
   FOR job IN EXECUTE $query$
-    SELECT j.jobid, coalesce(j.jobname, 'jobid ' || j.jobid) AS name, wee5_cron.calls_us(j.command) AS calls_us,
-           (regexp_match(j.command, '("[^"]+"|[[:alnum:]_$]+)\s*\.\s*invoke_cron_endpoint\s*\('))[1] AS schema,
-           CASE WHEN wee5_cron.calls_us(j.command) THEN wee5_cron.path_of_command(j.command)
-                ELSE coalesce(k.endpoint_path, d.endpoint_path) END AS path
+    SELECT j.jobid, coalesce(j.jobname, 'jobid ' || j.jobid) AS name,
+           o.schema, coalesce(o.endpoint_path, k.endpoint_path, d.endpoint_path) AS path
     FROM cron.job j
+    CROSS JOIN wee5_cron.other_call(j.command) o
     LEFT JOIN wee5_cron.job k ON k.job_name = j.jobname AND k.jobid IS NOT NULL
     LEFT JOIN wee5_cron.jobs_to_register() d ON d.job_name = j.jobname
     WHERE j.database = current_database()
-      AND (wee5_cron.calls_us(j.command) OR k.endpoint_path IS NOT NULL OR d.endpoint_path IS NOT NULL)
+      AND (o.schema IS NOT NULL
+           OR NOT wee5_cron.calls_us(j.command) AND (k.endpoint_path IS NOT NULL OR d.endpoint_path IS NOT NULL))
     ORDER BY j.jobname, j.jobid
   $query$ LOOP
-    CONTINUE WHEN job.calls_us
-      AND (job.schema IS NULL OR parse_ident(job.schema) = array[wee5_cron.call_schema()::text]);
     lines := lines + 1;
-    RETURN NEXT ('job_calls_us', CASE WHEN job.calls_us THEN 'error' ELSE 'warning' END,
-                 format(CASE WHEN job.calls_us THEN 'job "%s" calls %s.invoke_cron_endpoint(), which is not ours'
+    RETURN NEXT ('job_calls_us', CASE WHEN job.schema IS NOT NULL THEN 'error' ELSE 'warning' END,
+                 format(CASE WHEN job.schema IS NOT NULL THEN 'job "%s" calls %I.invoke_cron_endpoint(), which is not ours'
                              ELSE 'job "%s" has the name of one of ours, and does not call us' END,
                         job.name, job.schema),
                  CASE WHEN job.path LIKE '/%' THEN
@@ -121,6 +134,130 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_jobs() IS 'Internal, of doctor(): whether the jobs are there, active and call us';
+
+-- What keeps a job from calling, or its call from being told from others, whatever its runs came to.
+CREATE FUNCTION wee5_cron.doctor_job_setup() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  checks constant text[] := '{job_owner,job_schedule,job_command,job_database}';
+  fine constant text[] := array['every job belongs to a role that may make its call', 'every schedule comes',
+                                'no two jobs have the same command', 'every job is for a database that exists'];
+  job record;
+  found wee5_cron.finding[] := '{}';
+BEGIN
+  IF NOT wee5_cron.pg_cron_installed() THEN
+    RETURN QUERY SELECT c, 'ok', 'does not apply: pg_cron is not in this database', NULL::text FROM unnest(checks) c;
+    RETURN;
+  END IF;
+  FOR job IN
+    SELECT j.*, coalesce('job "' || j.job_name || '"', 'jobid ' || j.jobid) AS name,
+           wee5_cron.may_run(j.username::name, j.command) AS may_run, wee5_cron.never_fires(j.schedule, now()) AS never_fires,
+           first_value(j.jobid) OVER same AS twin_of, string_agg(coalesce('"' || j.job_name || '"', 'jobid ' || j.jobid), ', ') OVER same AS twins
+    FROM wee5_cron.calling_jobs() j
+    WINDOW same AS (PARTITION BY j.command, j.username ORDER BY j.jobid ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+    ORDER BY j.job_name, j.jobid
+  LOOP
+    IF job.may_run IS NULL THEN
+      found := found || ('job_owner', 'error', format('%s belongs to role "%s", which does not exist: it does not run', job.name, job.username),
+                   format('SELECT cron.alter_job(%s, username => %L);', job.jobid, session_user))::wee5_cron.finding;
+    ELSIF NOT job.may_run THEN
+      found := found || ('job_owner', 'error', format('%s belongs to "%s", who may not make its call', job.name, job.username),
+                   wee5_cron.hint_for_owner(job.username))::wee5_cron.finding;
+    END IF;
+    IF job.never_fires THEN
+      found := found || ('job_schedule', 'warning',
+                   format('%s never runs: no day in the next 40 years matches its schedule "%s"', job.name, job.schedule),
+                   wee5_cron.doctor_comment(format('Give it days that there are: SELECT cron.alter_job(%s, schedule => ''15 3 1 * *'');',
+                                                   job.jobid)))::wee5_cron.finding;
+    END IF;
+    IF job.command_shared AND job.jobid <> job.twin_of THEN
+      found := found || ('job_command', 'warning',
+                   format('jobs %s have the same command: nobody can tell whose a call is, so their calls carry no job name and no schedule',
+                          job.twins),
+                   -- The command itself is not shown: cron.job hides it from other users.
+                   format('SELECT cron.alter_job(jobid, command => command || %L) FROM cron.job WHERE jobid = %s;',
+                          ' -- job ' || job.jobid, job.jobid))::wee5_cron.finding;
+    END IF;
+  END LOOP;
+  FOR job IN EXECUTE $query$
+    SELECT j.jobid, coalesce('job "' || j.jobname || '"', 'jobid ' || j.jobid) AS name, j.database
+    FROM cron.job j CROSS JOIN wee5_cron.other_call(j.command) o
+    WHERE NOT EXISTS (SELECT FROM pg_database d WHERE d.datname = j.database)
+      -- Our function may be in another schema there.
+      AND (wee5_cron.calls_us(j.command) OR o.schema IS NOT NULL)
+    ORDER BY j.jobname, j.jobid
+  $query$ LOOP
+    found := found || ('job_database', 'error',
+                 format('%s is for database "%s", which does not exist: each run fails', job.name, job.database),
+                 wee5_cron.doctor_comment(format(
+                   'If the database has a new name: SELECT cron.alter_job(%1$s, database => ''its new name''); '
+                   'if it is gone: SELECT cron.unschedule(%1$s);', job.jobid)))::wee5_cron.finding;
+  END LOOP;
+  RETURN QUERY
+    SELECT l.check_name, l.status, l.detail, l.hint
+    FROM unnest(checks, fine) WITH ORDINALITY AS c (name, said, n)
+    CROSS JOIN LATERAL (
+      SELECT f.* FROM unnest(found) AS f WHERE f.check_name = c.name
+      UNION ALL
+      SELECT c.name, 'ok', c.said, NULL WHERE NOT EXISTS (SELECT FROM unnest(found) AS f WHERE f.check_name = c.name)
+    ) l
+    ORDER BY c.n;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_job_setup() IS
+  'Internal, of doctor(): whether each job has an owner who may call, a schedule that comes, a command of its own, and a database';
+
+-- Jobs whose calls are skipped since one waits to be made again.
+CREATE FUNCTION wee5_cron.doctor_job_waiting() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  job record;
+  call record;
+  lines bigint := 0;
+BEGIN
+  -- The newest call of each job that has a name, and of what has none as far as it is among the newest calls.
+  FOR job IN
+    WITH newest AS MATERIALIZED (
+      SELECT i.job_name, i.id, i.endpoint_path, i.status, i.reason, i.exclusive
+      FROM (SELECT DISTINCT s.job_name FROM wee5_cron.jobs_that_call() s WHERE s.job_name IS NOT NULL) j
+      CROSS JOIN LATERAL (
+        SELECT n.* FROM wee5_cron.invocation n WHERE n.job_name >= j.job_name AND n.job_name <= j.job_name
+        ORDER BY n.job_name DESC, n.id DESC LIMIT 1) i
+      UNION ALL
+      (SELECT DISTINCT ON (r.endpoint_path) NULL, r.id, r.endpoint_path, r.status, r.reason, r.exclusive
+       FROM (SELECT * FROM wee5_cron.invocation i ORDER BY i.id DESC LIMIT 500) r
+       WHERE r.job_name IS NULL
+       ORDER BY r.endpoint_path, r.id DESC)
+    )
+    SELECT n.* FROM newest n WHERE n.status = 'skipped' AND n.reason = 'overlap' ORDER BY n.job_name, n.endpoint_path
+  LOOP
+    SELECT w.*, (SELECT count(*)
+                 FROM (SELECT i.status, i.reason, i.endpoint_path FROM wee5_cron.invocation i
+                       WHERE i.id > w.id AND (job.job_name IS NULL OR i.job_name = job.job_name) ORDER BY i.id LIMIT 2000) i
+                 WHERE i.endpoint_path = job.endpoint_path AND i.status = 'skipped' AND i.reason = 'overlap') AS skipped
+    INTO call FROM wee5_cron.waiting_call(job.endpoint_path, job.exclusive, job.id) w;
+    CONTINUE WHEN call.id IS NULL;
+    lines := lines + 1;
+    RETURN NEXT ('job_waiting', 'warning',
+                 format('%s: %s since call %s of %s %s%s', coalesce('job "' || job.job_name || '"', 'a job without a name'),
+                        CASE call.skipped WHEN 1 THEN 'a call was skipped' ELSE call.skipped || ' calls were skipped' END,
+                        call.id, left(job.endpoint_path, 200),
+                        CASE WHEN call.until IS NOT NULL THEN 'is made again at ' || to_char(call.until, 'YYYY-MM-DD HH24:MI:SS TZ')
+                             WHEN call.attempts > 0 THEN 'is being made again'
+                             ELSE 'has not been sent yet' END,
+                        coalesce(': ' || call.error, '')),
+                 format(E'SELECT wee5_cron.cancel(%s);\n-- gives that call up, so that the job''s next one is made', call.id)
+                )::wee5_cron.finding;
+  END LOOP;
+  IF lines = 0 THEN
+    RETURN NEXT ('job_waiting', 'ok', 'no job waits for an earlier call', NULL)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_job_waiting() IS
+  'Internal, of doctor(): which jobs skip their calls since one is to be made again, and when that is';
 
 -- What to do about a run that pg_cron booked as failed. Its messages differ by mode: "ERROR:  x", CONTEXT lines.
 CREATE FUNCTION wee5_cron.doctor_run_hint(message text, jobid bigint, username text, path text) RETURNS text

@@ -235,7 +235,7 @@ DECLARE
 BEGIN
   EXECUTE $query$
     SELECT EXISTS (SELECT FROM cron.job j
-                   WHERE j.database = current_database() AND j.active AND j.command ~ 'wee5_cron\.harvest\s*\(')
+                   WHERE j.database = current_database() AND j.active AND wee5_cron.harvests(j.command))
   $query$ INTO found;
   RETURN found;
 END

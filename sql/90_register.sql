@@ -52,7 +52,7 @@ BEGIN
   FOR owner IN EXECUTE $query$
     SELECT j.username, string_agg(coalesce(quote_literal(j.jobname), j.jobid::text), ', ' ORDER BY j.jobid) AS jobs
     FROM cron.job j JOIN pg_roles r ON r.rolname = j.username
-    WHERE j.database = current_database() AND j.command ~ 'invoke_cron_endpoint[[:space:]]*[(]'
+    WHERE j.database = current_database() AND 'invoke_cron_endpoint' = ANY (wee5_cron.functions_of_command(j.command))
       AND NOT (has_schema_privilege(r.oid, wee5_cron.call_schema(), 'USAGE')
                AND has_function_privilege(r.oid, format('%I.invoke_cron_endpoint(text)', wee5_cron.call_schema()), 'EXECUTE'))
     GROUP BY j.username ORDER BY j.username

@@ -93,6 +93,31 @@ SELECT wee5_cron.next_runs('nightly', NULL);
 SELECT wee5_cron.schedule('at start', '@reboot', '/api/x') > 0 AS made;
 SELECT count(*) FROM wee5_cron.next_runs('at start', 3);
 
+-- A schedule that pg_cron takes and that never comes.
+SELECT wee5_cron.schedule('at start', '0 0 30 2 *', '/api/x') > 0 AS made;
+SELECT wee5_cron.schedule('at start', '0 0 31 4,6,9,11 *', '/api/x') > 0 AS made;
+SELECT status, regexp_replace(detail, '[0-9]{4,}', 'N') FROM wee5_cron.doctor() WHERE check_name = 'job_schedule';
+SELECT wee5_cron.schedule('at start', '0 0 29 2 *', '/api/x') > 0 AS made;
+SELECT wee5_cron.schedule('at start', '0 0 29 2 */7', '/api/x') > 0 AS made;
+SELECT status, detail FROM wee5_cron.doctor() WHERE check_name = 'job_schedule';
+SELECT count(*) FROM wee5_cron.next_runs('at start', 1);
+
+-- A login that does not inherit what it may do by SET ROLE: its job may not call.
+CREATE ROLE regress_noinherit LOGIN NOINHERIT;
+GRANT regress_operator TO regress_noinherit;
+SET SESSION AUTHORIZATION regress_noinherit;
+SET ROLE regress_operator;
+SELECT wee5_cron.schedule('of nobody', '0 5 1 1 *', '/api/x') > 0 AS made;
+RESET ROLE;
+RESET SESSION AUTHORIZATION;
+SET SESSION AUTHORIZATION regress_admin;
+SELECT status, detail, hint FROM wee5_cron.doctor() WHERE check_name = 'job_owner';
+SELECT wee5_cron.grant_to('regress_noinherit', 'call');
+SELECT status, detail, hint FROM wee5_cron.doctor() WHERE check_name = 'job_owner';
+SELECT wee5_cron.unschedule('of nobody');
+DROP OWNED BY regress_noinherit;
+DROP ROLE regress_noinherit;
+
 -- Unknown, of another kind, ambiguous.
 SELECT wee5_cron.pause('no such job');
 \echo :SQLSTATE

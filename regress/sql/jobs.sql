@@ -45,6 +45,47 @@ SELECT count(*) FROM wee5_cron.job;
 SELECT wee5_cron.unregister_jobs();
 DELETE FROM cron.job;
 
+-- A pg_cron that is made again begins its jobids anew, in a transaction of its own or in the same one, and whatever name,
+-- number and path a job has then, it is the user's.
+SELECT wee5_cron.register_jobs();
+DROP VIEW jobs;
+DROP EXTENSION pg_cron;
+CREATE EXTENSION pg_cron;
+SELECT cron.schedule_in_database('digest', '0 6 1 1 *', $$SELECT invoke_cron_endpoint('/api/digest')$$, current_database()) AS jobid;
+SELECT cron.schedule_in_database('welcome-emails', '0 6 1 1 *', $$SELECT public.invoke_cron_endpoint('/api/cron/welcome-emails')$$, current_database()) AS jobid;
+SELECT job_name, jobid, registered FROM wee5_cron.job ORDER BY 1;
+SELECT wee5_cron.unregister_jobs();
+SELECT wee5_cron.register_jobs();
+BEGIN;
+DROP EXTENSION pg_cron;
+CREATE EXTENSION pg_cron;
+SELECT cron.schedule_in_database('poll-activities', '0 6 1 1 *', $$SELECT public.invoke_cron_endpoint('/api/cron/poll-activities')$$, current_database()) AS jobid;
+COMMIT;
+SELECT wee5_cron.unregister_jobs();
+SELECT jobname, command FROM cron.job ORDER BY jobid;
+DELETE FROM cron.job;
+
+-- A job of ours that its user gave another path is his from then on.
+SELECT wee5_cron.register_jobs();
+SELECT cron.alter_job(jobid, command => $$SELECT invoke_cron_endpoint('/another')$$) FROM cron.job WHERE jobname = 'daily-analytics';
+SELECT wee5_cron.unregister_jobs();
+SELECT jobname, command FROM cron.job ORDER BY jobid;
+DELETE FROM cron.job;
+
+-- A stranger's function of our name, with more arguments.
+CREATE FUNCTION invoke_cron_endpoint(site text, path text, method text DEFAULT 'GET') RETURNS int LANGUAGE sql AS 'SELECT 1';
+SELECT cron.schedule_in_database('theirs', '1 1 1 1 *', $$SELECT public.invoke_cron_endpoint('seo','/api/seo','GET')$$, current_database()) > 0 AS scheduled;
+SELECT count(*) FROM wee5_cron.job_status;
+SELECT wee5_cron.unschedule('theirs');
+SELECT wee5_cron.pause('theirs', 'not ours');
+SELECT wee5_cron.run_now('theirs');
+SELECT wee5_cron.schedule('theirs', '* * * * *', '/mine');
+SELECT wee5_cron.watch_jobs() IS NULL AS nothing_to_watch;
+SELECT check_name, detail FROM wee5_cron.doctor() WHERE detail LIKE '%theirs%' OR check_name = 'jobs_made' AND detail LIKE '%jobs call%';
+SELECT jobname, active FROM cron.job;
+DROP FUNCTION invoke_cron_endpoint(text, text, text);
+DELETE FROM cron.job;
+
 -- pg_cron refuses: a notice, and nothing is remembered.
 REVOKE CONNECT ON DATABASE contrib_regression FROM PUBLIC;
 SELECT wee5_cron.grant_to('regress_other', 'operate');
@@ -67,9 +108,27 @@ ALTER DATABASE contrib_regression SET app.settings.api_url = 'http://127.0.0.1:9
 ALTER DATABASE contrib_regression SET app.settings.cron_secret = 'secret of the regression tests';
 BEGIN;
 SELECT wee5_cron.run_now('poll-activities') AS id \gset
-SELECT job_name, endpoint_path, method, status, requested_by, scheduled_at IS NULL AS by_hand
+SELECT job_name, endpoint_path, method, status, requested_by, scheduled_at = requested_at AS now,
+       headers ->> 'x-vercel-cron-schedule' AS schedule
 FROM wee5_cron.invocation WHERE id = :id;
 ROLLBACK;
+-- Two jobs with one command: whose call it is cannot be told, so it has no job's name and no schedule.
+SELECT cron.schedule_in_database('twin', '1 1 1 1 *', command, current_database(), username) > 0 AS scheduled FROM cron.job WHERE jobname = 'poll-activities';
+\set VERBOSITY terse
+BEGIN;
+SELECT wee5_cron.run_now('twin') AS id \gset
+SELECT job_name, endpoint_path, headers, scheduled_at IS NULL AS no_tick FROM wee5_cron.invocation WHERE id = :id;
+ROLLBACK;
+\set VERBOSITY default
+SELECT wee5_cron.unschedule('twin');
+-- A job whose owner is gone.
+SELECT cron.schedule_in_database('orphan', '1 1 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$, current_database()) AS jobid \gset
+UPDATE cron.job SET username = 'nobody here' WHERE jobid = :jobid;
+SELECT wee5_cron.run_now('orphan');
+\echo :SQLSTATE
+SELECT check_name, status, detail FROM wee5_cron.doctor() WHERE check_name = 'job_owner';
+SELECT wee5_cron.unschedule('orphan');
+SELECT check_name, status, detail FROM wee5_cron.doctor() WHERE check_name = 'job_owner';
 SELECT wee5_cron.run_now(NULL);
 \echo :SQLSTATE
 SELECT wee5_cron.run_now('no such job');
@@ -87,7 +146,7 @@ SELECT wee5_cron.run_now('computed');
 -- Which commands are: one call, of one path, without a condition.
 SELECT command, wee5_cron.is_plain_call(command) AS plain
 FROM unnest(array[
-  $$SELECT invoke_cron_endpoint('/a')$$, $$ select * from "My Schema" . invoke_cron_endpoint ( '/it''s' :: text ) ; $$,
+  $$SELECT invoke_cron_endpoint('/a')$$, $$ select * from "public" . invoke_cron_endpoint ( '/it''s' :: text ) ; $$,
   $$SELECT public.invoke_cron_endpoint(endpoint_path => '/a') AS id;$$, $$CALL wee5_cron.run('/a')$$, $$SELECT wee5_cron.invoke('/a')$$,
   $$SELECT invoke_cron_endpoint('/a') WHERE now() < '2026-01-01'$$, $$SELECT invoke_cron_endpoint('/a'), invoke_cron_endpoint('/b')$$,
   $$SELECT invoke_cron_endpoint('/a'); SELECT invoke_cron_endpoint('/b')$$, $$SELECT invoke_cron_endpoint('/a' || n) FROM t$$,
@@ -107,7 +166,6 @@ SELECT wee5_cron.run_now('poll-activities');
 
 ALTER DATABASE contrib_regression RESET app.settings.api_url;
 ALTER DATABASE contrib_regression RESET app.settings.cron_secret;
-DROP VIEW jobs;
 DROP EXTENSION wee5_cron;
 DROP EXTENSION pg_cron;
 RESET SESSION AUTHORIZATION;

@@ -121,4 +121,24 @@ WEE5_SQL_FUNCTION(wee5_cron_newest_tick) {
   PG_RETURN_TIMESTAMPTZ(time_t_to_timestamptz(static_cast<pg_time_t>(tick)));
 }
 
+// wee5_cron.never_fires(schedule text, after timestamptz) -> boolean
+WEE5_SQL_FUNCTION(wee5_cron_never_fires) {
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1))) PG_RETURN_NULL();
+  const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  std::int64_t after = timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(1));
+  load_cron_clock();
+  bool readable = false;
+  bool never = false;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(schedule_text, dialect);
+        readable = schedule.has_value();
+        never = readable && schedule->interval_seconds() == 0 && !schedule->at_reboot() &&
+                !schedule->next_after(after, cron_wall_clock);
+      }))
+    raise(&failure);
+  if (!readable) PG_RETURN_NULL();
+  PG_RETURN_BOOL(never);
+}
+
 }  // namespace wee5::pg

@@ -16,6 +16,7 @@
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/stored_settings.h"
 #include "wee5_cron/pg/transport.h"
+#include "wee5_cron/pg/worker_registry.h"
 
 namespace wee5::pg {
 
@@ -152,6 +153,12 @@ WEE5_SQL_FUNCTION(wee5_cron_resolve_host) {
   values[0] = text_datum(address, &nulls[0]);
   values[1] = text_datum(address != nullptr ? nullptr : error, &nulls[1]);
   PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+}
+
+// wee5_cron.worker_sees_pg_cron() -> boolean
+WEE5_SQL_FUNCTION(wee5_cron_worker_sees_pg_cron) {
+  (void)fcinfo;
+  PG_RETURN_BOOL(registry_sees_pg_cron());
 }
 
 }  // namespace wee5::pg

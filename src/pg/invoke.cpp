@@ -40,8 +40,8 @@ struct CallRequest {
   Interval* timeout;  // NULL: the policy's, or the default
   int timeout_ms;     // 0: the default
   char* job_name;     // run_now(): in the name of this job; else NULL
-  Oid role;           // whose settings count; InvalidOid: those of session_user
-  char* schedule;     // of the job whose run is made up for, in the server's encoding; NULL: it is not
+  Oid role;           // the job's owner, whose missed run is made up for; InvalidOid: a call of session_user
+  char* schedule;     // of that job, in the server's encoding; NULL: not known
   EndpointRow policy;
   bool as_it_was;  // retry(): nothing is left open
   char* idempotency_key;
@@ -262,10 +262,13 @@ int64 book_overlap(NewInvocation* row, const CronCaller* caller, int64 beside) {
   return id;
 }
 
-// The run that is made up for is the job's, not that of whoever makes up for it.
-void stand_in_for_job(const CallRequest* request, CronCaller* caller) {
-  caller->by_job = true;
-  caller->pg_cron_here = false;  // there is no run of pg_cron's
+// run_now() and catching up tell which job it is. A run that is made up for is the job's own, not that of whoever makes
+// up for it.
+void take_job_over(const CallRequest* request, CronCaller* caller) {
+  if (OidIsValid(request->role)) {
+    caller->by_job = true;
+    caller->pg_cron_here = false;  // there is no run of pg_cron's
+  }
   caller->schedule = request->schedule;
   caller->has_scheduled_at = request->has_scheduled_at;
   caller->scheduled_at = request->scheduled_at;
@@ -310,7 +313,7 @@ int64 make_call(CallRequest* request) {
 
   CronCaller caller;
   identify_caller(&caller, from_utf8(request->path));
-  if (request->schedule != nullptr) stand_in_for_job(request, &caller);
+  if (request->job_name != nullptr && !request->as_it_was) take_job_over(request, &caller);
   // retry() has it in its headers.
   if (!request->as_it_was) add_schedule_header(&headers, &caller);
 

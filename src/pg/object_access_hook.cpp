@@ -11,14 +11,14 @@ namespace {
 
 object_access_hook_type next_hook = nullptr;
 
-bool is_our_job_table(Oid relation) {
+bool is_job_table(Oid relation, const char* schema, const char* extension_name) {
   // Names first: this runs for every object that is dropped in any database.
   char* name = get_rel_name(relation);
   if (name == nullptr || strcmp(name, "job") != 0) return false;
-  char* schema = get_namespace_name(get_rel_namespace(relation));
-  if (schema == nullptr || strcmp(schema, "wee5_cron") != 0) return false;
+  char* found = get_namespace_name(get_rel_namespace(relation));
+  if (found == nullptr || strcmp(found, schema) != 0) return false;
   ExtensionInfo extension;
-  find_extension("wee5_cron", &extension);
+  find_extension(extension_name, &extension);
   return belongs_to_extension(RelationRelationId, relation, extension.oid);
 }
 
@@ -30,8 +30,9 @@ void object_access(ObjectAccessType access, Oid catalog, Oid object, int sub_id,
     note_jobs_changed();
   }
   // At the extension's own OAT_DROP its tables are gone already.
-  if (access == OAT_DROP && catalog == RelationRelationId && sub_id == 0 && is_our_job_table(object))
-    remove_our_cron_jobs(object);
+  if (access != OAT_DROP || catalog != RelationRelationId || sub_id != 0) return;
+  if (is_job_table(object, "wee5_cron", "wee5_cron")) remove_our_cron_jobs(object);
+  if (is_job_table(object, "cron", "pg_cron")) forget_cron_jobids();
 }
 
 }  // namespace

@@ -244,6 +244,14 @@ bool registry_watches(Oid relation) {
   return false;
 }
 
+bool registry_sees_pg_cron() {
+  if (registry == nullptr) return false;
+  for (int i = 0; i < registry->size; ++i)
+    if (OidIsValid(registry->slots[i].database) && pg_atomic_read_u32(&registry->slots[i].cron_job_table) != InvalidOid)
+      return true;
+  return false;
+}
+
 void registry_note_jobs_changed() {
   if (registry == nullptr) return;
   LWLockAcquire(registry->lock, LW_SHARED);

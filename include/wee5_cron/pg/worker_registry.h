@@ -58,6 +58,8 @@ WorkerSlot* registry_slot(int index);
 LWLock* registry_lock();
 
 // A backend's side.
+// Whether the worker of some database has found pg_cron in it.
+bool registry_sees_pg_cron();
 // There is work: wakes the worker, or has one started. Never raises.
 void registry_wake(Oid database);                               // anywhere in the ledger
 void registry_announce(Oid database, int64 first, int64 last);  // calls with ids in this range
