@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "curl_check.hpp"
+#include "resolver_threads.hpp"
 #include "socket_set.hpp"
 #include "transfer.hpp"
 #include "transfer_result.hpp"
@@ -78,6 +79,7 @@ struct Engine::State final : SendObserver {
   // The order matters: the multi handle still calls on_socket() while it is cleaned up, hence goes before the sockets.
   CurlGlobal global;
   SocketSet sockets;
+  ConnectionSockets connection_sockets;
   MultiHandle multi;
   DeadlineHeap<Transfer> on_wire;
   std::vector<std::unique_ptr<Transfer>> pool;
@@ -94,6 +96,7 @@ Engine::State::State(const EngineOptions& options) : multi(new_multi()) {
   const long connections = static_cast<long>(std::clamp<std::size_t>(options.max_connections, 1, 100'000));
   WEE5_SET_OPTION(multi.get(), CURLMOPT_MAXCONNECTS, connections);
   WEE5_SET_OPTION(multi.get(), CURLMOPT_MAX_TOTAL_CONNECTIONS, connections);
+  never_wait_for_lookups(multi.get(), connections);
   // One request a connection at a time, also with HTTP/2: a connection that breaks takes one call with it, not all that
   // travel on it, none of which may be sent again.
   WEE5_SET_OPTION(multi.get(), CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
@@ -126,7 +129,7 @@ int Engine::State::on_timer(CURLM* /*multi*/, long timeout_ms, void* self) noexc
 }
 
 std::unique_ptr<Transfer> Engine::State::idle_transfer() {
-  if (pool.empty()) return std::make_unique<Transfer>(this);
+  if (pool.empty()) return std::make_unique<Transfer>(this, &connection_sockets);
   std::unique_ptr<Transfer> transfer = std::move(pool.back());
   pool.pop_back();
   return transfer;
@@ -188,7 +191,8 @@ void Engine::State::collect_finished() {
 void Engine::State::conclude(Transfer* transfer, CURLcode code) {
   // libcurl's clock ran on while the owner was away, ours did not. Nothing was sent, so it may begin anew.
   const bool too_early = code == CURLE_OPERATION_TIMEDOUT && transfer->sendings == 0 && transfer->deadline > now();
-  if (too_early) {
+  if (transfer->found_closed) transfer->use_new_connection();
+  if (too_early || transfer->found_closed) {
     begin_again(transfer);
   } else {
     finish(transfer, ending_of(code, *transfer));
@@ -266,6 +270,7 @@ void Engine::start(Request request) {
 }
 
 void Engine::perform() {
+  const SignalsBlocked blocked;
   // What has arrived comes first, also where the owner comes late: only then are deadlines judged.
   int round = 0;
   bool more = true;

@@ -6,9 +6,9 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <csignal>
 
 #include "curl_check.hpp"
+#include "resolver_threads.hpp"
 
 namespace wee5::delivery {
 namespace {
@@ -18,23 +18,6 @@ struct EasyCleanup {
 };
 struct MultiCleanup {
   void operator()(CURLM* multi) const noexcept { curl_multi_cleanup(multi); }
-};
-
-// libcurl starts its resolver thread with the signal mask of the caller. The signals of this process are for its own
-// thread: a server's handlers expect to run there.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_{};
 };
 
 using AddressText = std::array<char, INET6_ADDRSTRLEN>;
@@ -86,6 +69,7 @@ NameLookup::NameLookup(const std::string& host) : state_(std::make_unique<State>
   WEE5_SET_OPTION(easy, CURLOPT_ERRORBUFFER, state_->error_text.data());
   // Without it, going away joins the resolver thread: a black-holed name server would hold its caller for a minute.
   WEE5_SET_OPTION(easy, CURLOPT_QUICK_EXIT, 1L);
+  never_wait_for_lookups(state_->multi.get(), 1);
   WEE5_SET_OPTION(easy, CURLOPT_OPENSOCKETFUNCTION, &State::on_address);
   WEE5_SET_OPTION(easy, CURLOPT_OPENSOCKETDATA, state_.get());
   check(curl_multi_add_handle(state_->multi.get(), easy), "curl_multi_add_handle");

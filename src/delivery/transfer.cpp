@@ -47,8 +47,10 @@ bool is_blank(std::string_view text) { return text.find_first_not_of(" \t") == s
 
 }  // namespace
 
-Transfer::Transfer(SendObserver* observer) : error_text(), observer_(observer), easy_(curl_easy_init()) {
+Transfer::Transfer(SendObserver* observer, ConnectionSockets* sockets)
+    : error_text(), observer_(observer), sockets_(sockets), easy_(curl_easy_init()) {
   if (!easy_) throw CurlError("curl_easy_init", "out of memory");
+  sockets_made_.fill(CURL_SOCKET_BAD);
   set_fixed_options();
 }
 
@@ -87,6 +89,8 @@ void Transfer::set_fixed_options() {
   WEE5_SET_OPTION(easy, CURLOPT_WRITEDATA, this);
   WEE5_SET_OPTION(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
   WEE5_SET_OPTION(easy, CURLOPT_HEADERDATA, this);
+  WEE5_SET_OPTION(easy, CURLOPT_SOCKOPTFUNCTION, &Transfer::on_socket_made);
+  WEE5_SET_OPTION(easy, CURLOPT_SOCKOPTDATA, this);
   WEE5_SET_OPTION(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_send);
   WEE5_SET_OPTION(easy, CURLOPT_PREREQDATA, this);
   WEE5_SET_OPTION(easy, CURLOPT_DEBUGFUNCTION, &Transfer::on_trace);
@@ -106,6 +110,8 @@ void Transfer::begin(Request next) {
   set_headers();
   WEE5_SET_OPTION(easy, CURLOPT_URL, request.url.c_str());
   set_method();
+  if (new_connection_) WEE5_SET_OPTION(easy, CURLOPT_FRESH_CONNECT, 0L);
+  new_connection_ = false;
   if (request.ca_file != ca_file_) {
     const std::string& ca_file = request.ca_file.empty() ? default_ca_file() : request.ca_file;
     WEE5_SET_OPTION(easy, CURLOPT_CAINFO, ca_file.empty() ? nullptr : ca_file.c_str());
@@ -117,6 +123,10 @@ void Transfer::begin(Request next) {
   const std::int64_t limit = std::max<std::int64_t>(1, std::min(request.connect_timeout_ms, request.timeout_ms));
   const std::int64_t most = std::numeric_limits<int>::max() / 2;
   WEE5_SET_OPTION(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(std::min(most, limit + limit / 4 + 50)));
+}
+
+void Transfer::use_new_connection() noexcept {
+  new_connection_ = curl_easy_setopt(easy_.get(), CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK;
 }
 
 void Transfer::release() noexcept {
@@ -138,6 +148,7 @@ bool Transfer::may_serve_again() const noexcept {
 void Transfer::forget_answer() noexcept {
   sendings = 0;
   refused = false;
+  found_closed = false;
   sent_again = false;
   cut = false;
   out_of_memory = false;
@@ -260,10 +271,28 @@ CURLcode Transfer::on_handshake(CURL* /*easy*/, void* /*ssl_context*/, void* sel
   return CURLE_OK;
 }
 
+// CURLOPT_SOCKOPTFUNCTION: libcurl has made a socket, and is about to connect it.
+int Transfer::on_socket_made(void* self, curl_socket_t socket, curlsocktype /*purpose*/) noexcept {
+  auto* transfer = static_cast<Transfer*>(self);
+  transfer->sockets_made_[transfer->next_made_++ % transfer->sockets_made_.size()] = socket;
+  return CURL_SOCKOPT_OK;
+}
+
+// Whether libcurl is about to use a connection again that the server has closed. libcurl looks for that itself, but not
+// well enough for a request that must not be sent a second time: before 8.0 it takes a waiting close_notify of TLS for
+// life, and from 8.22 on it looks at most once a second. The call would fail although nobody received it.
+bool Transfer::on_closed_connection(int local_port) const noexcept {
+  long new_connections = 0;
+  curl_easy_getinfo(easy(), CURLINFO_NUM_CONNECTS, &new_connections);
+  if (new_connections == 0) return sockets_->closed_by_server(local_port, request.url.starts_with("https"));
+  sockets_->connected(local_port, sockets_made_);
+  return false;
+}
+
 // CURLOPT_PREREQFUNCTION: the connection stands, the request is about to leave. libcurl calls it again when it sends
 // the same request over another connection because the kept-alive one turned out dead: the app may have run then.
 int Transfer::on_send(void* self, char* /*remote_ip*/, char* /*local_ip*/, int /*remote_port*/,
-                      int /*local_port*/) noexcept {
+                      int local_port) noexcept {
   auto* transfer = static_cast<Transfer*>(self);
   if (transfer->sendings > 0 && !transfer->refused) {
     // Where the first sending failed before its first byte, it did not happen.
@@ -273,6 +302,10 @@ int Transfer::on_send(void* self, char* /*remote_ip*/, char* /*local_ip*/, int /
       transfer->sent_again = true;
       return CURL_PREREQFUNC_ABORT;
     }
+  }
+  if (transfer->on_closed_connection(local_port)) {
+    transfer->found_closed = true;
+    return CURL_PREREQFUNC_ABORT;
   }
   transfer->refused = false;
   if (transfer->sendings++ == 0) {

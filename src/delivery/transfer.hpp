@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "connection_sockets.hpp"
 #include "deadline_heap.hpp"
 #include "wee5_cron/core/cache_signs.hpp"
 #include "wee5_cron/delivery/engine.hpp"
@@ -42,13 +43,15 @@ class SendObserver {
 // the others by begin(). libcurl keeps pointers into this object, so it stays where it is.
 class Transfer {
  public:
-  explicit Transfer(SendObserver* observer);  // throws CurlError
+  Transfer(SendObserver* observer, ConnectionSockets* sockets);  // throws CurlError
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
   // Takes the request and prepares the handle. Throws CurlError, or std::runtime_error for a header that cannot be
   // sent; the request is kept, so that its Result can be made.
   void begin(Request next);
+  // The request goes over a connection of its own, not over one that is kept open.
+  void use_new_connection() noexcept;
   // Forgets what was seen of the answer, so that the handle can begin the same request anew.
   void forget_answer() noexcept;
   // Lets go of the request and the answer, for the pool.
@@ -70,6 +73,7 @@ class Transfer {
   // What was seen of the answer.
   int sendings = 0;            // how often libcurl began to send
   bool refused = false;        // the server said of the last sending that it did not process it (REFUSED_STREAM)
+  bool found_closed = false;   // nothing was sent: the connection that libcurl kept open has been closed by the server
   bool sent_again = false;     // libcurl wanted to send a second time, and was stopped
   bool cut = false;            // the body is longer than what was read
   bool out_of_memory = false;  // in a callback
@@ -90,20 +94,28 @@ class Transfer {
   void set_fixed_options();
   void set_method();
   void set_headers();
+  bool on_closed_connection(int local_port) const noexcept;
 
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self) noexcept;
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self) noexcept;
   static int on_send(void* self, char* remote_ip, char* local_ip, int remote_port, int local_port) noexcept;
   static CURLcode on_handshake(CURL* easy, void* ssl_context, void* self) noexcept;
+  static int on_socket_made(void* self, curl_socket_t socket, curlsocktype purpose) noexcept;
   static int on_trace(CURL* easy, curl_infotype type, char* data, std::size_t size, void* self) noexcept;
 
   SendObserver* observer_;
+  ConnectionSockets* sockets_;
+  // The last ones: of several addresses of a host, libcurl tries one after the other, and a second one beside the
+  // first.
+  std::array<curl_socket_t, 4> sockets_made_;
+  std::size_t next_made_ = 0;
   EasyHandle easy_;
   std::string header_text_;
   std::vector<curl_slist> header_list_;
   core::Method method_ = core::Method::kGet;  // that the handle is set to
   bool with_body_ = false;
   bool traced_ = false;
+  bool new_connection_ = false;
   std::string ca_file_;
 };
 

@@ -4,6 +4,17 @@ use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
+use Config;
+
+# Whether a thread of the worker would take one of the signals that Postgres uses.
+my ($worker, %number);
+@number{ split ' ', $Config{sig_name} } = split ' ', $Config{sig_num};
+sub takes_a_signal {
+    my ($thread) = @_;
+    my ($blocked) = slurp_file("/proc/$worker/task/$thread/status") =~ /^SigBlk:\s*([0-9a-f]+)/m;
+    return grep { !(hex(substr $blocked, -8) >> ($number{$_} - 1) & 1) } qw(HUP INT QUIT USR1 USR2 ALRM TERM CHLD URG);
+}
+
 # The server's own patience with a connection is longer than this test.
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
 my $node = Wee5Cron::Node->new_configured('main', conf => "wee5_cron.connect_timeout = '1h'\nwee5_cron.request_timeout = '6h'");
@@ -34,6 +45,20 @@ ok($node->poll_query_until('postgres', "SELECT count(*) = 200 FROM wee5_cron.inv
     'so do calls beside them');
 fields_are($node->finished('postgres', $node->call('postgres', '/stuck')), { status => 'succeeded' }, '... also one of the same path by somebody else');
 is($node->safe_psql('postgres', "SELECT in_flight FROM wee5_cron.worker WHERE datname = 'postgres'"), 20, '... while they are looked up still');
+
+# libcurl looks names up in threads. A signal to the worker must not be taken by one of them.
+$worker = $node->safe_psql('postgres', "SELECT pid FROM wee5_cron.worker WHERE datname = 'postgres'");
+my @threads = grep { $_ != $worker } map { m{(\d+)$} } glob "/proc/$worker/task/*";
+cmp_ok(scalar @threads, '>=', 20, 'the names are looked up in threads');
+my @open = grep { takes_a_signal($_) } @threads;
+is_deeply(\@open, [], '... none of which takes a signal of the server');
+
+# A lookup of doctor()'s has an end, and whoever asked can be interrupted.
+is($node->safe_psql('postgres', "SELECT error FROM wee5_cron.resolve_host('app.hangs.internal', 300)"), 'no answer within 300 ms',
+    'a lookup by hand ends after its time');
+my ($status, undef, $stderr) = $node->psql('postgres', "SET statement_timeout = '300ms'; SELECT wee5_cron.resolve_host('app.hangs.internal', 3600000)");
+isnt($status, 0, '... and can be interrupted');
+like($stderr, qr/canceling statement due to statement timeout/, '... by a timeout, for example');
 
 my ($given_up) = $stuck =~ /^(\d+)/;
 is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($given_up)"), 't', 'one of them is cancelled');

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <csignal>
 #include <memory>
 #include <string>
 #include <thread>
@@ -176,7 +177,7 @@ TEST(EngineResolver, OneStuckLookupDelaysItsOwnCallAlone) {
     EXPECT_EQ(result.id, i);
     EXPECT_TRUE(result.outcome.succeeded) << result.outcome.error;
   }
-  EXPECT_EQ(resolver.hanging(), 1);  // all the while
+  EXPECT_GE(resolver.hanging(), 1);  // all the while
   EXPECT_EQ(engine.in_flight(), 1U);
 }
 
@@ -190,7 +191,7 @@ TEST(EngineResolver, ItsDeadlineDoesNotWaitForTheLookup) {
   EXPECT_EQ(result.outcome.reason, Reason::kDns) << result.outcome.error;
   EXPECT_NE(result.outcome.error.find("no answer from DNS within 100 ms"), std::string::npos) << result.outcome.error;
   ASSERT_TRUE(resolver.wait_for_lookups(1));
-  EXPECT_EQ(resolver.hanging(), 1);
+  EXPECT_GE(resolver.hanging(), 1);
   EXPECT_LT(result.timings.dns_ms, 0);
 }
 
@@ -202,7 +203,37 @@ TEST(EngineResolver, TheEngineGoesAwayWithoutWaitingForLookups) {
     engine.perform();
     ASSERT_TRUE(resolver.wait_for_lookups(5));
   }
-  EXPECT_EQ(resolver.hanging(), 5);
+  EXPECT_GE(resolver.hanging(), 5);
+}
+
+// Each of the stuck names takes a thread, or two where IPv4 and IPv6 are looked up apart.
+TEST(EngineResolver, ManyStuckLookupsLeaveThreadsForAnotherName) {
+  LoopbackServer server(fine());
+  HangingResolver resolver;
+  Engine engine({});
+  for (int i = 0; i < 30; ++i) engine.start(request_to("http://app" + std::to_string(i) + ".hang.test/"));
+  engine.perform();
+  ASSERT_TRUE(resolver.wait_for_lookups(30));
+  engine.start(request_to(server.url("/", "app.local.test")));
+  const Result result = run(engine).front();
+  EXPECT_TRUE(result.outcome.succeeded) << result.outcome.error;
+  EXPECT_GE(resolver.hanging(), 30);
+}
+
+TEST(EngineResolver, ItsThreadsTakeNoSignals) {
+  HangingResolver resolver;
+  Engine engine({});
+  sigset_t before;
+  pthread_sigmask(SIG_SETMASK, nullptr, &before);
+  for (int i = 0; i < 3; ++i) engine.start(request_to("http://app" + std::to_string(i) + ".hang.test/"));
+  engine.perform();
+  ASSERT_TRUE(resolver.wait_for_lookups(3));
+  EXPECT_FALSE(resolver.took_signals());
+  sigset_t after;
+  pthread_sigmask(SIG_SETMASK, nullptr, &after);
+  for (const int signal : {SIGINT, SIGTERM, SIGALRM, SIGUSR1, SIGURG}) {
+    EXPECT_EQ(sigismember(&before, signal), sigismember(&after, signal));
+  }
 }
 
 TEST(EngineCancel, GivesUpARequestOnTheWire) {
@@ -234,7 +265,7 @@ TEST(EngineCancel, WorksWhileALookupHangs) {
   engine.perform();
   ASSERT_TRUE(resolver.wait_for_lookups(1));
   EXPECT_TRUE(engine.cancel(1));
-  EXPECT_EQ(resolver.hanging(), 1);
+  EXPECT_GE(resolver.hanging(), 1);
   EXPECT_EQ(engine.take_results().size(), 1U);
 }
 

@@ -156,6 +156,57 @@ TEST(EngineFailures, AConnectionClosedWhileItWasIdleCostsNoCall) {
   EXPECT_EQ(server.connections(), 2);
 }
 
+// As many connections as an app under load keeps open, all closed by its restart.
+TEST(EngineFailures, ManyConnectionsClosedWhileTheyWereIdleCostNoCall) {
+  constexpr int kConnections = 8;
+  Event all_open;
+  Event closed;
+  std::atomic<int> arrived{0};
+  std::atomic<int> gone{0};
+  LoopbackServer server([&](Connection& connection) {
+    connection.read_request();
+    if (connection.number > kConnections) {
+      connection.write(answer("200 OK", ""));
+      return;
+    }
+    if (++arrived == kConnections) all_open.set();
+    all_open.wait();
+    connection.write(answer("200 OK", ""));
+    connection.interrupt();
+    if (++gone == kConnections) closed.set();
+  });
+  Engine engine({});
+  for (int i = 0; i < kConnections; ++i) engine.start(request_to(server.url()));
+  for (const Result& result : run(engine, kConnections)) EXPECT_TRUE(result.outcome.succeeded) << result.outcome.error;
+  EXPECT_TRUE(closed.wait());
+  for (int i = 0; i < kConnections; ++i) engine.start(request_to(server.url()));
+  for (const Result& result : run(engine, kConnections)) EXPECT_TRUE(result.outcome.succeeded) << result.outcome.error;
+}
+
+// "408 Request Timeout" is how some servers announce that they close an idle connection. It answers no request.
+TEST(EngineFailures, AnAnswerThatNobodyAskedForIsNotTaken) {
+  Event idle;
+  Event announced;
+  LoopbackServer server([&](Connection& connection) {
+    connection.read_request();
+    connection.write(answer("200 OK", ""));
+    if (connection.number > 1) return;
+    idle.wait();
+    connection.write(answer("408 Request Timeout", "", "Connection: close\r\n"));
+    announced.set();
+    connection.wait_until_client_closes();
+  });
+  Engine engine({});
+  engine.start(request_to(server.url()));
+  EXPECT_TRUE(run(engine).front().outcome.succeeded);
+  idle.set();
+  EXPECT_TRUE(announced.wait());
+  engine.start(request_to(server.url()));
+  const Result result = run(engine).front();
+  EXPECT_TRUE(result.outcome.succeeded) << result.outcome.error;
+  EXPECT_EQ(server.connections(), 2);
+}
+
 struct Nonsense {
   const char* name;
   std::string bytes;

@@ -145,6 +145,35 @@ TEST_F(EngineHttp2, AConnectionThatTheServerEndsCostsNoCall) {
   EXPECT_EQ(server.connections(), 5);
 }
 
+TEST_F(EngineHttp2, AConnectionClosedWhileItWasIdleCostsNoCall) {
+  Event closed;
+  LoopbackServer server(
+      [&](Connection& connection) {
+        greet(connection);
+        const auto stream = read_stream(connection);
+        if (!stream) return;
+        ++requests;
+        answer_200(connection, *stream);
+        if (connection.number > 1) {
+          connection.wait_until_client_closes();
+          return;
+        }
+        connection.say_goodbye();
+        connection.interrupt();
+        closed.set();
+      },
+      tls);
+  Engine engine({});
+  engine.start(request(server));
+  EXPECT_TRUE(run(engine).front().outcome.succeeded);
+  EXPECT_TRUE(closed.wait());
+  engine.start(request(server));
+  const Result result = run(engine).front();
+  EXPECT_TRUE(result.outcome.succeeded) << result.outcome.error;
+  EXPECT_EQ(requests, 2);
+  EXPECT_EQ(server.connections(), 2);
+}
+
 // Else one connection's end would take all calls with it that travel on it.
 TEST_F(EngineHttp2, ConcurrentRequestsHaveConnectionsOfTheirOwn) {
   Event all_arrived;

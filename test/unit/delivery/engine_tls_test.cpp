@@ -150,5 +150,39 @@ TEST_F(EngineTls, AKeptAliveConnectionClosedAfterTheRequestIsNotSentAgain) {
   EXPECT_EQ(requests, 1);
 }
 
+class ClosedWhileIdle : public EngineTls, public testing::WithParamInterface<bool> {};
+
+// A server says in TLS that it ends the connection, and closes the socket with that or much later.
+TEST_P(ClosedWhileIdle, CostsNoCall) {
+  Event idle;
+  Event closed;
+  LoopbackServer server(
+      [&](Connection& connection) {
+        connection.read_request();
+        ++requests;
+        connection.write(answer("200 OK", ""));
+        if (connection.number > 1) return;
+        idle.wait();
+        connection.say_goodbye();
+        if (GetParam()) connection.interrupt();
+        closed.set();
+        if (connection.read_request()) ++requests;
+      },
+      server_tls(right));
+  Engine engine({});
+  engine.start(request_with_roots(server));
+  EXPECT_TRUE(run(engine).front().outcome.succeeded);
+  idle.set();
+  EXPECT_TRUE(closed.wait());
+  engine.start(request_with_roots(server));
+  const Result result = run(engine).front();
+  EXPECT_TRUE(result.outcome.succeeded) << result.outcome.error;
+  EXPECT_EQ(requests, 2);
+  EXPECT_EQ(server.connections(), 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Socket, ClosedWhileIdle, testing::Bool(),
+                         [](const auto& info) { return info.param ? "Closed" : "LeftOpen"; });
+
 }  // namespace
 }  // namespace wee5::delivery::test

@@ -2,9 +2,11 @@
 
 #include <dlfcn.h>
 #include <netdb.h>
+#include <pthread.h>
 
 #include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <mutex>
 #include <string_view>
 
@@ -16,9 +18,21 @@ std::mutex mutex;
 std::condition_variable changed;
 int hanging_lookups = 0;
 bool released = true;
+bool one_took_signals = false;
+
+// Whether the calling thread would take any signal that can be blocked.
+bool takes_signals() {
+  sigset_t blocked;
+  pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+  for (int signal = 1; signal < __SIGRTMIN; ++signal) {
+    if (signal != SIGKILL && signal != SIGSTOP && sigismember(&blocked, signal) == 0) return true;
+  }
+  return false;
+}
 
 int hang() {
   std::unique_lock lock(mutex);
+  if (takes_signals()) one_took_signals = true;
   ++hanging_lookups;
   changed.notify_all();
   changed.wait_for(lock, std::chrono::seconds(8), [] { return released; });
@@ -46,6 +60,7 @@ namespace wee5::delivery::test {
 HangingResolver::HangingResolver() {
   const std::lock_guard lock(mutex);
   released = false;
+  one_took_signals = false;
 }
 
 HangingResolver::~HangingResolver() {
@@ -58,6 +73,11 @@ HangingResolver::~HangingResolver() {
 bool HangingResolver::wait_for_lookups(int count) {
   std::unique_lock lock(mutex);
   return changed.wait_for(lock, std::chrono::seconds(20), [count] { return hanging_lookups >= count; });
+}
+
+bool HangingResolver::took_signals() {
+  const std::lock_guard lock(mutex);
+  return one_took_signals;
 }
 
 int HangingResolver::hanging() {

@@ -16,6 +16,8 @@ class HangingResolver {
   bool wait_for_lookups(int count);
   // How many hang now. A lookup that gave up after its 8 s does not count.
   int hanging();
+  // Whether one of them was in a thread that takes signals of the process.
+  bool took_signals();
 };
 
 }  // namespace wee5::delivery::test

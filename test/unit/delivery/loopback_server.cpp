@@ -121,6 +121,8 @@ void Connection::wait_until_client_closes() {
   while (read_more()) buffer_.clear();
 }
 
+void Connection::say_goodbye() { SSL_shutdown(tls_); }
+
 void Connection::interrupt() { shutdown(socket_, SHUT_RDWR); }
 
 LoopbackServer::LoopbackServer(Script script, std::shared_ptr<SSL_CTX> tls)

@@ -53,6 +53,8 @@ class Connection {
   std::optional<ReceivedRequest> read_request();
   std::optional<std::string> read_exactly(std::size_t bytes);
   void wait_until_client_closes();
+  // TLS: close_notify; the socket stays open.
+  void say_goodbye();
   // Reading fails from now on; called from another thread.
   void interrupt();
 

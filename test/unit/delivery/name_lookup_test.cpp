@@ -54,8 +54,9 @@ TEST(NameLookup, NobodyWaitsForAResolverThatHangs) {
   EXPECT_FALSE(lookup->step(1));
   ASSERT_TRUE(resolver.wait_for_lookups(1));
   EXPECT_FALSE(lookup->step(1));
+  EXPECT_FALSE(resolver.took_signals());
   lookup.reset();
-  EXPECT_EQ(resolver.hanging(), 1) << "going away waited for the lookup";
+  EXPECT_GE(resolver.hanging(), 1) << "going away waited for the lookup";
 }
 
 TEST(NameLookup, TheCallersSignalMaskIsLeftAsItWas) {
