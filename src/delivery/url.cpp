@@ -136,6 +136,14 @@ std::string encoded_prefix(std::string_view api_url, std::string_view path) {
   return core::encode_endpoint_path(path);
 }
 
+// The text between "://" and the path.
+std::string_view authority_of(std::string_view url) {
+  const std::size_t slashes = url.find("://");
+  if (slashes == std::string_view::npos) return {};
+  url.remove_prefix(slashes + 3);
+  return url.substr(0, url.find_first_of("/?#\\"));
+}
+
 bool valid_port(const std::string& port) { return !port.empty() && port != "0"; }
 
 }  // namespace
@@ -166,9 +174,11 @@ std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path) {
   std::string url = api_url.text + core::encode_endpoint_path(endpoint_path);
   const UrlParts parts = parse(url);
   // With plain concatenation "@evil.example/x", ".evil.example/x" or ":8443/x" carries the bearer elsewhere.
-  const bool stays = parts.error == CURLUE_OK && parts.get(CURLUPART_SCHEME) == api_url.scheme &&
-                     parts.get(CURLUPART_HOST) == api_url.host && parts.port() == api_url.port &&
-                     parts.get(CURLUPART_USER).empty() && parts.get(CURLUPART_PASSWORD).empty();
+  // The text is compared as well: from 8.21 on libcurl reads the host of "http://10.0.0.1." as 10.0.0.1.
+  const bool stays = authority_of(url) == authority_of(api_url.text) && parts.error == CURLUE_OK &&
+                     parts.get(CURLUPART_SCHEME) == api_url.scheme && parts.get(CURLUPART_HOST) == api_url.host &&
+                     parts.port() == api_url.port && parts.get(CURLUPART_USER).empty() &&
+                     parts.get(CURLUPART_PASSWORD).empty();
   if (!stays) {
     throw core::Error(
         core::ErrorKind::kInvalidValue,
