@@ -45,7 +45,7 @@ bool note_outcomes(const delivery::Result* results, int count) {
       if (results[i].outcome.succeeded) ids[noted++] = Int64GetDatum(results[i].id);
   if (noted == 0) return false;
   Oid types[1] = {INT8ARRAYOID};
-  Datum values[1] = {PointerGetDatum(construct_array(ids, noted, INT8OID, 8, true, TYPALIGN_DOUBLE))};
+  Datum values[1] = {eight_byte_array(ids, noted, INT8OID)};
   select(kept_plan(&note_plan, "SELECT wee5_cron.note_outcomes($1)", 1, types), values);
   bool is_null;
   return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));

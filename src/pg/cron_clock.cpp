@@ -96,8 +96,7 @@ WEE5_SQL_FUNCTION(wee5_cron_ticks) {
   Datum* values = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<Size>(found)));
   for (int i = 0; i < found; ++i)
     values[i] = TimestampTzGetDatum(time_t_to_timestamptz(static_cast<pg_time_t>(ticks[i])));
-  PG_RETURN_ARRAYTYPE_P(
-      construct_array(values, found, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+  PG_RETURN_DATUM(eight_byte_array(values, found, TIMESTAMPTZOID));
 }
 
 // wee5_cron.newest_tick(schedule text, at timestamptz) -> timestamptz

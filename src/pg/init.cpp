@@ -1,6 +1,8 @@
 // Loading the library.
 
 #include "wee5_cron/pg/ended_calls.h"
+#include "wee5_cron/core/version.hpp"
+// Postgres's headers last.
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/hooks.h"
 #include "wee5_cron/pg/launcher.h"
@@ -8,7 +10,11 @@
 #include "wee5_cron/pg/worker_registry.h"
 
 extern "C" {
+#if PG_VERSION_NUM >= 180000
+PG_MODULE_MAGIC_EXT(.name = "wee5_cron", .version = wee5::core::kVersion);
+#else
 PG_MODULE_MAGIC;
+#endif
 PGDLLEXPORT void _PG_init(void);
 }
 

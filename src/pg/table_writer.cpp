@@ -9,7 +9,7 @@ bool can_write_directly(Relation relation, int checks) {
     return false;
   const TupleConstr* constraints = RelationGetDescr(relation)->constr;
   if (constraints == nullptr) return checks == 0;
-  return constraints->num_check == checks && !constraints->has_generated_stored;
+  return constraints->num_check == checks && !has_generated_columns(constraints);
 }
 
 void begin_writing(TableWriter* writer, Relation relation, const AttrNumber* changed, int count) {

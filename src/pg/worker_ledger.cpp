@@ -275,7 +275,7 @@ void note_html_pages(const delivery::Result* results, int count) {
       ids[pages++] = Int64GetDatum(results[i].id);
   if (pages == 0) return;
   Oid types[1] = {INT8ARRAYOID};
-  Datum values[1] = {PointerGetDatum(construct_array(ids, pages, INT8OID, 8, true, TYPALIGN_DOUBLE))};
+  Datum values[1] = {eight_byte_array(ids, pages, INT8OID)};
   execute(kept_plan(&pages_plan, "SELECT wee5_cron.note_html_pages($1)", 1, types), values, SPI_OK_SELECT);
 }
 

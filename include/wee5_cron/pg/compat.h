@@ -298,6 +298,19 @@ inline bool walk_expression(Node* node, bool (*walker)(Node*, void*), void* cont
 #endif
 }
 
+// From 18 on a generated column may also be virtual: it is computed when it is read, and its place in the row is empty.
+inline bool has_generated_columns(const TupleConstr* constraints) {
+#if PG_VERSION_NUM >= 180000
+  if (constraints->has_generated_virtual) return true;
+#endif
+  return constraints->has_generated_stored;
+}
+
+// A bigint[] or timestamptz[]. On 32-bit platforms a Datum has four bytes, so that these are passed by reference.
+inline Datum eight_byte_array(Datum* values, int count, Oid element_type) {
+  return PointerGetDatum(construct_array(values, count, element_type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
 // The index entries of a row that was just inserted.
 inline void insert_index_tuples(ResultRelInfo* target, TupleTableSlot* slot, EState* estate) {
 #if PG_VERSION_NUM >= 160000
