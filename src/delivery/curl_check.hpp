@@ -5,6 +5,10 @@
 #include <stdexcept>
 #include <string>
 
+#if LIBCURL_VERSION_NUM < 0x075700
+#error "wee5_cron needs libcurl 7.87 or newer"
+#endif
+
 // A refused call of libcurl, as an exception that names the call. For what does not fail in practice (memory, an
 // option that this libcurl was built without): never thrown through libcurl's own frames.
 namespace wee5::delivery {

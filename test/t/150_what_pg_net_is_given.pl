@@ -2,14 +2,11 @@
 # is put into its queue, and what becomes of the answers that the test puts beside it.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
-use Wee5Cron::Test;
+use Wee5Cron::Test fixtures => ['pg_net'];
 
 use JSON::PP;
 
 my $node = Wee5Cron::Node->new_configured('main');
-my $extensions = $node->config_data('--sharedir') . '/extension';
-die "the stand-in for pg_net is not installed: run test/support/install_pg_net_fixture install\n"
-  unless -e "$extensions/pg_net--wee5fixture.sql";
 $node->start;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');

@@ -10,7 +10,7 @@ use Cwd qw(getcwd);
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Readme;
-use Wee5Cron::Test;
+use Wee5Cron::Test fixtures => ['pg_net'];
 
 my $readme = Wee5Cron::Readme::blocks('Coming from the PL/pgSQL function');
 is(join(' ', sort keys %$readme), 'back check look over', 'README says what to type');

@@ -3,7 +3,7 @@
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
-use Wee5Cron::Test;
+use Wee5Cron::Test fixtures => ['supabase_vault'];
 
 # Long enough, and no part of any word that doctor() says.
 my $secret   = 'canary-of-the-doctor-4711';

@@ -3,7 +3,7 @@
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
-use Wee5Cron::Test;
+use Wee5Cron::Test fixtures => ['wee5_cron'];
 
 my $secret   = 'canary-of-the-doctor-1729';
 my $receiver = Wee5Cron::Receiver->start(secret => $secret);
@@ -68,6 +68,10 @@ $doctor->red_then_green('worker_slots', 'warning', qr/max_worker_processes is 6:
 my $version = $node->safe_psql('postgres', "SELECT default_version FROM pg_available_extensions WHERE name = 'wee5_cron'");
 my $older = $node->config_data('--sharedir') . "/extension/wee5_cron--wee5fixture--$version.sql";
 die "there is no version to come from: run test/support/install_wee5_cron_fixture install\n" unless -e $older;
+if ($node->safe_psql('postgres', 'SHOW server_version_num') >= 180000) {
+    is($node->safe_psql('postgres', "SELECT version FROM pg_get_loaded_modules() WHERE module_name = 'wee5_cron'"), $version,
+        'the server can say which version of the library it has loaded');
+}
 $node->safe_psql('postgres', "UPDATE pg_extension SET extversion = 'wee5fixture' WHERE extname = 'wee5_cron'");
 my $update = $doctor->red('library_version', 'error', qr/the library is version \Q$version\E, the SQL of this database wee5fixture/, 'library and SQL differ');
 $node->call('postgres', '/hello');

@@ -3,7 +3,7 @@
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
-use Wee5Cron::Test;
+use Wee5Cron::Test fixtures => ['pg_net'];
 
 my $secret   = 'canary-of-the-doctor-6174';
 my $receiver = Wee5Cron::Receiver->start(secret => $secret);

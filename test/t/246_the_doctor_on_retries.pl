@@ -3,7 +3,7 @@
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
-use Wee5Cron::Test;
+use Wee5Cron::Test fixtures => ['pg_net'];
 use Time::HiRes qw(time);
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret of the doctor');

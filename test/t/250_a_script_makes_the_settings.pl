@@ -1,7 +1,7 @@
 # scripts/generate-cron-config.ts, piped into psql: afterwards the app is called with its secret.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
-use Wee5Cron::Test;
+use Wee5Cron::Test fixtures => ['supabase_vault'];
 
 use Cwd qw(abs_path);
 use IPC::Run ();

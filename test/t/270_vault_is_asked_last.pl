@@ -2,7 +2,7 @@
 # nothing else is set, followed at once, never a stranger's, and truthful where it refuses.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
-use Wee5Cron::Test;
+use Wee5Cron::Test fixtures => ['supabase_vault', 'pg_net'];
 
 my ($one, $two) = map { Wee5Cron::Receiver->start(secret => "canary-of-vault-$_-0815") } 1 .. 2;
 my %secret = ($one => 'canary-of-vault-1-0815', $two => 'canary-of-vault-2-0815');
@@ -10,9 +10,6 @@ my $node = Wee5Cron::Node->new_configured('main', preload => 'pg_stat_statements
 pg_stat_statements.track = all
 log_min_messages = debug1
 CONF
-my $extensions = $node->config_data('--sharedir') . '/extension';
-die "the stand-in for supabase_vault is not installed: run test/support/install_supabase_vault_fixture install\n"
-  unless -e "$extensions/supabase_vault--wee5fixture.sql";
 $node->start;
 $node->install('postgres');
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');

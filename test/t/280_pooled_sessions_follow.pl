@@ -2,7 +2,7 @@
 # both transports.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
-use Wee5Cron::Test;
+use Wee5Cron::Test fixtures => ['pg_net', 'supabase_vault'];
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret of the pool');
 my $url      = $receiver->url;

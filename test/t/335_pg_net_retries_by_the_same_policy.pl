@@ -2,7 +2,7 @@
 # test/support: its answers are put beside its queue by hand.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
-use Wee5Cron::Test;
+use Wee5Cron::Test fixtures => ['pg_net'];
 
 my $secret = 'canary-of-the-second-try';
 my $node   = Wee5Cron::Node->start_new('main');

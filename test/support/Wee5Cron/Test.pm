@@ -5,6 +5,9 @@
 #   $node->install('postgres', api_url => $receiver->url, secret => 'one');
 #   my $id = $node->call('postgres', '/status/200');
 #   is($node->finished('postgres', $id)->{status}, 'succeeded');
+#
+# A test that creates a fixture of test/support names it, and is skipped where it is not installed:
+#   use Wee5Cron::Test fixtures => ['pg_net'];
 package Wee5Cron::Test;
 
 use strict;
@@ -22,7 +25,12 @@ use Wee5Cron::Node;
 use Wee5Cron::Receiver;
 
 sub import {
+    my (undef, %wanted) = @_;
     my $caller = caller;
+    for my $extension (@{ $wanted{fixtures} // [] }) {
+        plan skip_all => "the fixture $extension is not installed: run test/support/install_${extension}_fixture install"
+          unless fixture_installed($extension);
+    }
     strict->import;
     warnings->import;
     eval "package $caller; use Test::More; use PostgreSQL::Test::Utils; 1" or die $@;
@@ -30,6 +38,13 @@ sub import {
     *{"${caller}::fields_are"} = \&fields_are;
     *{"${caller}::pg_net_available"} = \&pg_net_available;
     return;
+}
+
+sub fixture_installed {
+    my ($extension) = @_;
+    my $sharedir = `pg_config --sharedir`;
+    chomp $sharedir;
+    return glob("$sharedir/extension/$extension--wee5fixture*.sql") ? 1 : 0;
 }
 
 # The named fields of a row are as expected; an expected value may be a pattern, undef is NULL. One line of the report
