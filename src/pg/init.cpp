@@ -1,7 +1,7 @@
 // Loading the library.
 
-#include "wee5_cron/pg/ended_calls.h"
 #include "wee5_cron/core/version.hpp"
+#include "wee5_cron/pg/ended_calls.h"
 // Postgres's headers last.
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/hooks.h"
