@@ -6,6 +6,8 @@ versions_of() {
   case "$1" in
     bookworm) postgres_major=15 clang_major=14 ;;
     trixie) postgres_major=17 clang_major=19 ;;
+    # Debian unstable calls itself by the name of the release that it will become.
+    sid | forky) postgres_major=18 clang_major=21 ;;
     *) return 1 ;;
   esac
 }
@@ -19,7 +21,7 @@ choose_versions() {
     release=$(. /etc/os-release && echo "${VERSION_CODENAME:-${ID:-}}")
   fi
   if ! versions_of "$release"; then
-    [[ -n ${PG_MAJOR:-} ]] || give_up "made for Debian 12 and 13, this is '$release'" \
+    [[ -n ${PG_MAJOR:-} ]] || give_up "made for Debian 12, 13 and unstable, this is '$release'" \
       "On another system with apt, name the PostgreSQL version: PG_MAJOR=16 ${0##*/}"
     clang_major=14
   fi
