@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <iterator>
 #include <list>
 #include <optional>
@@ -15,7 +16,7 @@ namespace wee5::core {
 
 // Who goes on the wire next. Routes take turns, and no route holds more than half of the slots while another one
 // waits. Items of one route keep their order. Not thread-safe.
-template <class Item>
+template <class Item, class Hash = std::hash<std::string>>
 class FairQueue {
  public:
   explicit FairQueue(std::size_t slots) : slots_(slots) {}
@@ -49,20 +50,20 @@ class FairQueue {
   std::size_t slots_;
   std::size_t waiting_ = 0;
   std::size_t in_flight_ = 0;
-  std::unordered_map<std::string, Route> routes_;  // an entry lives while something of it waits or is in flight
-  std::list<std::string> turns_;                   // routes with something waiting, next first
+  std::unordered_map<std::string, Route, Hash> routes_;  // an entry lives while something of it waits or is in flight
+  std::list<std::string> turns_;                         // routes with something waiting, next first
 };
 
-template <class Item>
-void FairQueue<Item>::push(std::string_view route, Item item) {
+template <class Item, class Hash>
+void FairQueue<Item, Hash>::push(std::string_view route, Item item) {
   Route& entry = routes_[std::string(route)];
   if (entry.waiting.empty()) turns_.emplace_back(route);
   entry.waiting.push_back(std::move(item));
   ++waiting_;
 }
 
-template <class Item>
-bool FairQueue<Item>::can_take(bool others_wait) const {
+template <class Item, class Hash>
+bool FairQueue<Item, Hash>::can_take(bool others_wait) const {
   if (in_flight_ >= slots_ || turns_.empty()) return false;
   if (turns_.size() == 1 && !others_wait) return true;
   const std::size_t share = std::max<std::size_t>(1, slots_ / 2);
@@ -70,8 +71,8 @@ bool FairQueue<Item>::can_take(bool others_wait) const {
                      [&](const std::string& route) { return routes_.find(route)->second.in_flight < share; });
 }
 
-template <class Item>
-std::optional<Item> FairQueue<Item>::take(bool others_wait) {
+template <class Item, class Hash>
+std::optional<Item> FairQueue<Item, Hash>::take(bool others_wait) {
   if (in_flight_ >= slots_) return std::nullopt;
   const bool alone = turns_.size() == 1 && !others_wait;
   const std::size_t share = std::max<std::size_t>(1, slots_ / 2);
@@ -94,8 +95,8 @@ std::optional<Item> FairQueue<Item>::take(bool others_wait) {
   return std::nullopt;
 }
 
-template <class Item>
-void FairQueue<Item>::release(std::string_view route) {
+template <class Item, class Hash>
+void FairQueue<Item, Hash>::release(std::string_view route) {
   const auto found = routes_.find(std::string(route));
   if (found == routes_.end() || found->second.in_flight == 0) return;
   --found->second.in_flight;
@@ -103,9 +104,9 @@ void FairQueue<Item>::release(std::string_view route) {
   if (found->second.in_flight == 0 && found->second.waiting.empty()) routes_.erase(found);
 }
 
-template <class Item>
+template <class Item, class Hash>
 template <class Wanted>
-std::optional<Item> FairQueue<Item>::remove(Wanted wanted) {
+std::optional<Item> FairQueue<Item, Hash>::remove(Wanted wanted) {
   for (auto route = routes_.begin(); route != routes_.end(); ++route) {
     std::deque<Item>& items = route->second.waiting;
     const auto found = std::find_if(items.begin(), items.end(), wanted);
@@ -122,14 +123,14 @@ std::optional<Item> FairQueue<Item>::remove(Wanted wanted) {
   return std::nullopt;
 }
 
-template <class Item>
-std::size_t FairQueue<Item>::waiting_of(std::string_view route) const {
+template <class Item, class Hash>
+std::size_t FairQueue<Item, Hash>::waiting_of(std::string_view route) const {
   const auto found = routes_.find(std::string(route));
   return found == routes_.end() ? 0 : found->second.waiting.size();
 }
 
-template <class Item>
-void FairQueue<Item>::clear_waiting() {
+template <class Item, class Hash>
+void FairQueue<Item, Hash>::clear_waiting() {
   turns_.clear();
   waiting_ = 0;
   for (auto route = routes_.begin(); route != routes_.end();) {
