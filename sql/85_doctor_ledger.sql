@@ -209,7 +209,7 @@ BEGIN
   ELSE
     RETURN NEXT ('pg_cron_history', 'warning', said,
                  E'SELECT wee5_cron.prune_cron_history(''30 days'');\nVACUUM cron.job_run_details;\n'
-                 '-- README, "Reading the ledger", has a job that does so every night')::wee5_cron.finding;
+                 '-- docs/history.md has a job that does so every night')::wee5_cron.finding;
   END IF;
 END
 $$;

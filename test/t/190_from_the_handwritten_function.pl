@@ -1,4 +1,4 @@
-# An app has written the function itself, and the jobs, and comes over by README's own words; three servers await the
+# An app has written the function itself, and the jobs, and comes over by the words of docs/migration.md; three servers await the
 # same tick of pg_cron: one has come over, one with the extension in another schema, one has gone back again.
 use strict;
 use warnings;
@@ -12,8 +12,8 @@ use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Readme;
 use Wee5Cron::Test fixtures => ['pg_net'];
 
-my $readme = Wee5Cron::Readme::blocks('Coming from the PL/pgSQL function');
-is(join(' ', sort keys %$readme), 'back check look over', 'README says what to type');
+my $page = Wee5Cron::Readme::blocks('Coming from the PL/pgSQL function');
+is(join(' ', sort keys %$page), 'back check look over', 'the page says what to type');
 
 my $secret    = 'canary of an app';
 my $migration = slurp_file("$FindBin::RealBin/../support/handwritten_cron.sql") =~ s/change-me/$secret/r;
@@ -25,7 +25,7 @@ my %paths = (
 );
 
 # A server without us on which the app's owner, no superuser, has run the app's migration; then the library is preloaded,
-# as README's first step says.
+# as the page's first step says.
 sub handwritten_server {
     my ($name, $receiver) = @_;
     my $node = Wee5Cron::Node->start_new($name, preload => 'pg_cron');
@@ -46,7 +46,7 @@ SQL
     return $node;
 }
 
-# A block of README, as somebody types it.
+# A block of the page, as somebody types it.
 sub type {
     my ($node, $sql, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -62,7 +62,7 @@ sub queued_by_pg_net {
 }
 my %receiver = map { $_ => Wee5Cron::Receiver->start(secret => $secret) } qw(over elsewhere);
 
-# The first: README, word for word.
+# The first: the page, word for word.
 my $over   = handwritten_server('over', $receiver{over});
 my $before = $over->safe_psql('postgres', $jobs);
 is(scalar(() = $before =~ /app_owner select invoke_cron_endpoint/g), 3, 'the app has three jobs');
@@ -70,13 +70,13 @@ $over->raises('postgres', q{select invoke_cron_endpoint('/x')}, '42501', 'preloa
     message => qr/app\.settings\.cron_secret/, role => 'app_owner');
 $over->set_server('wee5_cron.default_jobs', 'on');
 
-my ($stdout) = type($over, $readme->{look}, 'the look at what is there');
+my ($stdout) = type($over, $page->{look}, 'the look at what is there');
 like($stdout, qr/^invoke_cron_endpoint\(text\)\|public\|app_owner$/m, '... shows the function');
 like($stdout, qr/^\d+\|$_\|.*\|app_owner\|select invoke_cron_endpoint\('\Q$paths{$_}\E'\)$/m, "... and $_") for sort keys %paths;
-my (undef, $stderr) = type($over, $readme->{over}, 'the change');
+my (undef, $stderr) = type($over, $page->{over}, 'the change');
 like($stderr, qr/NOTICE:  job "$_" exists already and is left as it is$/m, "... leaves $_ alone, and says so") for sort keys %paths;
 is($over->safe_psql('postgres', $jobs), $before, '... every job is what it was, and there is no other');
-($stdout) = type($over, $readme->{check}, 'the check');
+($stdout) = type($over, $page->{check}, 'the check');
 like($stdout, qr/^succeeded\|200\|\|$/m, '... a job of the app calls the app');
 like($stdout, qr/^poll-activities\|succeeded\|200\|ok\|$/m, '... and its status says so');
 is($over->psql_as('app_owner', 'postgres', q{SELECT pg_typeof(invoke_cron_endpoint('/by-owner'))}), 'bigint',
@@ -116,7 +116,7 @@ my $back = handwritten_server('back', $receiver{over});
 $back->set_server('wee5_cron.default_jobs', 'on');
 $back->psql_as('app_owner', 'postgres', q{SELECT cron.unschedule('welcome-emails')});
 $before = $back->safe_psql('postgres', $jobs);
-type($back, $readme->{over}, 'another one changes over');
+type($back, $page->{over}, 'another one changes over');
 isnt($back->safe_psql('postgres', $jobs), $before, '... and has one job more');
 $back->safe_psql('postgres', q{UPDATE cron.job SET schedule = '0 0 1 1 *'});
 my $tmp = PostgreSQL::Test::Utils::tempdir();
@@ -124,7 +124,7 @@ append_to_file("$tmp/old_function.sql", $old_function);
 $back->finished('postgres', $back->safe_psql('postgres', q{SELECT wee5_cron.run_now('poll-activities')}));
 my $here = getcwd();
 chdir $tmp or die "$tmp: $!";
-type($back, $readme->{back}, '... goes back');
+type($back, $page->{back}, '... goes back');
 chdir $here or die "$here: $!";
 is($back->safe_psql('postgres', $jobs), $before, "... keeps the app's jobs, and no other");
 is($back->safe_psql('postgres', 'SELECT status, endpoint_path FROM invocation_history'), 'succeeded|/api/cron/poll-activities', '... and the ledger');
