@@ -120,10 +120,13 @@ CREATE FUNCTION wee5_cron.may_run(owner name, command text) RETURNS boolean
     SELECT r.rolcanlogin AND has_database_privilege(r.oid, current_database(), 'CONNECT')
        AND bool_and(has_schema_privilege(r.oid, p.pronamespace, 'USAGE') AND has_function_privilege(r.oid, p.oid, 'EXECUTE'))
     FROM pg_roles r CROSS JOIN pg_proc p
-    WHERE r.rolname = owner AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
-      AND p.proname = ANY (wee5_cron.functions_of_command(command)
-                           || CASE WHEN 'run' = ANY (wee5_cron.functions_of_command(command))
-                                   THEN array['invoke', 'wait_for', 'commit_is_possible'] ELSE '{}' END)
+    WHERE r.rolname = owner
+      -- A subquery, which is asked once, and not for each function that there is.
+      AND p.proname = ANY (ARRAY(
+        SELECT unnest(CASE WHEN 'run' = ANY (c.functions) THEN c.functions || array['invoke', 'wait_for', 'commit_is_possible']
+                           ELSE c.functions END)::name
+        FROM (SELECT wee5_cron.functions_of_command(command) AS functions) c))
+      AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
     GROUP BY r.oid, r.rolcanlogin
   $$;
 COMMENT ON FUNCTION wee5_cron.may_run(name, text) IS

@@ -56,7 +56,10 @@ my $row = $node->finished('postgres', $id);
 fields_are($row, { status => 'succeeded', job_name => 'poll-activities', endpoint_path => '/api/cron/poll-activities', cron_run_id => undef },
     'run_now() calls in the name of a job');
 my ($request) = $receiver->requests('/api/cron/poll-activities');
-is($request->{headers}{'x-wee5-cron-job'}, 'poll-activities', '... and says so to the app');
+fields_are($request->{headers},
+    { 'x-wee5-cron-job' => 'poll-activities', 'x-vercel-cron-schedule' => '*/30 * * * *', 'x-wee5-cron-scheduled-at' => qr/^20\d\d-.*Z$/ },
+    '... and says so to the app, with its schedule, as the job itself would');
+is($node->safe_psql('postgres', "SELECT scheduled_at = requested_at FROM wee5_cron.invocation WHERE id = $id"), 't', '... for now');
 fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.job_status WHERE job_name = 'poll-activities'"),
     { last_invocation_id => $id, last_status => 'succeeded', last_http_status => 200, consecutive_failures => 0, state => 'ok', active => 1,
         endpoint_path => '/api/cron/poll-activities', schedule => '*/30 * * * *', last_error => undef, last_success_at => qr/./, next_run => qr/:[03]0:00/ },

@@ -54,6 +54,11 @@ $id = $node->call('postgres', '/post', qq{'POST', '{"a": [1]}', '{"X-Team": "blu
 $request = request_of($id);
 fields_are($request, { method => 'POST', body => qr/^\{"a": ?\[1\]\}$/, timeout_milliseconds => 1500 }, 'a POST with its body and timeout');
 fields_are($request->{headers}, { 'X-Team' => 'blue', 'Content-Type' => 'application/json', 'X-Wee5-Cron-Timeout-Ms' => 1500 }, '... and headers');
+$node->safe_psql('postgres', "SELECT wee5_cron.schedule('tasks', '0 0 1 1 *', '/_vercel/cron')");
+$request = request_of($node->safe_psql('postgres', "SELECT wee5_cron.run_now('tasks')"));
+fields_are($request->{headers},
+    { 'X-Wee5-Cron-Job' => 'tasks', 'x-vercel-cron-schedule' => '0 0 1 1 *', 'X-Wee5-Cron-Scheduled-At' => qr/^20\d\d-.*Z$/ },
+    'run_now() carries what the call of the job would');
 is(request_of($node->call('postgres', '/post', q{'POST'}))->{body}, '{}', 'a POST without a body sends {}');
 $request = request_of($node->call('postgres', '/gone', q{'DELETE'}));
 is($request->{method}, 'DELETE', 'a DELETE');

@@ -1,0 +1,62 @@
+# cron.log_run = off: pg_cron keeps no history, so a run is known by its call alone. No false alert comes of it, also not
+# for jobs whose calls carry no name. On a clock that the test moves.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+use Wee5Cron::StillClock;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'secret of the quiet runs');
+my $node     = Wee5Cron::Node->new_configured('main', conf => "cron.timezone = 'GMT'\ncron.log_run = off");
+my $clock    = Wee5Cron::StillClock->new('2026-06-01 10:05:00');
+$clock->start($node);
+$node->install('postgres', api_url => $receiver->url, secret => 'secret of the quiet runs');
+$node->safe_psql('postgres', <<'SQL');
+SELECT cron.schedule('*/30 * * * *', $$SELECT invoke_cron_endpoint('/unnamed')$$),
+       cron.schedule('twin-1', '*/30 * * * *', $$SELECT invoke_cron_endpoint('/twins')$$),
+       cron.schedule('twin-2', '*/30 * * * *', $$SELECT invoke_cron_endpoint('/twins')$$),
+       cron.schedule('named', '*/30 * * * *', $$SELECT "public".Invoke_Cron_Endpoint($p$/named$p$)$$),
+       cron.schedule('at times', '*/30 * * * *', $$SELECT invoke_cron_endpoint('/at/times') WHERE false$$);
+-- Two calls of a path at the same time are meant here.
+INSERT INTO wee5_cron.endpoint (endpoint_path, overlap) VALUES ('/twins', 'allow');
+SQL
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 5 FROM wee5_cron.job_watch'), 'the jobs are watched');
+
+sub judged_until {
+    my ($time) = @_;
+    $node->call('postgres', '/wake');
+    return $node->poll_query_until('postgres', "SELECT min(judged_until) >= '$time+00' FROM wee5_cron.job_watch");
+}
+
+sub states {
+    return $node->safe_psql('postgres',
+        "SELECT string_agg(concat_ws(' ', coalesce(job_name, endpoint_path) || ':', state, missed_runs), ', ' ORDER BY coalesce(job_name, endpoint_path)) FROM wee5_cron.job_status");
+}
+
+$clock->set('2026-06-01 10:30:05');
+$receiver->wait_for_requests('/unnamed');
+$receiver->wait_for_requests('/named');
+$receiver->wait_for_requests('/twins', 2);
+$node->wait_until_all_finished('postgres');
+$clock->set('2026-06-01 10:34:00');
+judged_until('2026-06-01 10:30:00');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job_run_details'), 0, 'nothing is logged');
+is(states(), '/unnamed: ok 0, at times: never_ran 0, named: ok 0, twin-1: ok 0, twin-2: ok 0', 'each job that called is fine, and none has missed a run');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.trouble'), 0, '... and nobody is told of anything');
+my %headers = map { $_ => ($receiver->requests($_))[0]{headers} } qw(/unnamed /named /twins);
+fields_are($headers{'/named'}, { 'x-wee5-cron-job' => 'named', 'x-vercel-cron-schedule' => '*/30 * * * *' }, 'a call carries name and schedule');
+is(join(' | ', map { $headers{'/unnamed'}{$_} // 'none' } qw(x-wee5-cron-job x-vercel-cron-schedule)), 'none | */30 * * * *', '... of a job without a name its schedule');
+is(join(' | ', map { $headers{'/twins'}{$_} // 'none' } qw(x-wee5-cron-job x-vercel-cron-schedule)), 'none | none', '... of two jobs with one command neither');
+
+# Down for a tick: it is counted for each job of which it can be known; a job with a name is made up for, and is ok then.
+$node->stop;
+$clock->set('2026-06-01 11:10:00');
+$clock->start($node);
+judged_until('2026-06-01 11:00:00');
+like(states(), qr{^/unnamed: late 1, at times: never_ran 0, named: (?:late|ok) 1, twin-1: (?:late|ok) 1, twin-2: (?:late|ok) 1$}, 'a run that was missed is seen all the same');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM wee5_cron.trouble WHERE kind = 'late' AND name LIKE '#%'}), 1, '... and told by its jobid where there is no name');
+
+# Their end ends their trouble.
+$node->safe_psql('postgres', 'SELECT cron.unschedule(jobid) FROM cron.job');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.trouble'), 'trouble goes away with its job');
+$node->log_is_sane;
+done_testing();
