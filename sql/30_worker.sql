@@ -28,15 +28,15 @@ CREATE VIEW wee5_cron.worker AS
          s.sent, s.succeeded, s.failed, s.started_at, s.last_error
   FROM wee5_cron.worker_slots() s
   JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.datid;
-COMMENT ON VIEW wee5_cron.worker IS 'A row a database that has a worker, or waits for one; none where the library is not preloaded';
+COMMENT ON VIEW wee5_cron.worker IS 'A row for each database that has a worker, or whose worker sleeps or is about to start; none where the library is not preloaded';
 COMMENT ON COLUMN wee5_cron.worker.datname IS 'the database';
-COMMENT ON COLUMN wee5_cron.worker.pid IS 'of the worker; NULL: there is none at the moment';
+COMMENT ON COLUMN wee5_cron.worker.pid IS 'of the worker; NULL: it has no process at the moment';
 COMMENT ON COLUMN wee5_cron.worker.state IS
-  'starting, idle, sending, blocked (last_error says by what; nothing is lost), incompatible (the library is of another version than the SQL), stopping';
+  'starting, idle, sending, blocked (last_error says by what; nothing is lost), incompatible (the library is of another version than the SQL), stopping; asleep: there is no process, because databases take turns and this one has nothing to do at the moment. A call wakes it';
 COMMENT ON COLUMN wee5_cron.worker.in_flight IS 'requests on the wire';
 COMMENT ON COLUMN wee5_cron.worker.queued IS 'calls that are due and not sent; known for the current database only, and not while the ledger is locked';
-COMMENT ON COLUMN wee5_cron.worker.sent IS 'requests since started_at';
-COMMENT ON COLUMN wee5_cron.worker.succeeded IS 'since started_at';
-COMMENT ON COLUMN wee5_cron.worker.failed IS 'since started_at';
-COMMENT ON COLUMN wee5_cron.worker.started_at IS 'when the worker began';
-COMMENT ON COLUMN wee5_cron.worker.last_error IS 'what keeps the worker from its work, or from running';
+COMMENT ON COLUMN wee5_cron.worker.sent IS 'requests since the server started';
+COMMENT ON COLUMN wee5_cron.worker.succeeded IS 'since the server started';
+COMMENT ON COLUMN wee5_cron.worker.failed IS 'since the server started';
+COMMENT ON COLUMN wee5_cron.worker.started_at IS 'when the worker began, or the last one that slept';
+COMMENT ON COLUMN wee5_cron.worker.last_error IS 'what keeps the worker from its work, or from running; of other databases only for their owner and for pg_read_all_stats';

@@ -134,7 +134,9 @@ DECLARE
   of_jobs constant boolean := coalesce(current_setting('cron.use_background_workers', true)::boolean, false);
   used int;
   jobs int := 0;
+  databases int;
   missing int;
+  asleep int;
   wanted int;
 BEGIN
   -- What stays; pg_cron's running jobs are counted as jobs, parallel workers come and go.
@@ -147,12 +149,20 @@ BEGIN
     EXECUTE 'SELECT count(*) FROM cron.job WHERE active' INTO jobs;
     jobs := least(jobs, current_setting('cron.max_running_jobs', true)::int);
   END IF;
-  SELECT count(*) INTO missing FROM wee5_cron.worker_slots() WHERE pid IS NULL;
+  SELECT count(*), count(*) FILTER (WHERE pid IS NULL), count(*) FILTER (WHERE state = 'asleep')
+    INTO databases, missing, asleep FROM wee5_cron.worker_slots();
   wanted := used + missing + jobs;
   IF wanted <= slots THEN
     RETURN NEXT ('worker_slots', 'ok',
                  format('max_worker_processes is %s: %s in use, up to %s for jobs of pg_cron', slots, used, jobs),
                  NULL)::wee5_cron.finding;
+  ELSIF asleep > 0 THEN
+    RETURN NEXT ('worker_slots', 'warning',
+                 format('max_worker_processes is %s: %s databases take turns, because there are processes for %s of their '
+                        'workers. A call may wait while other databases have theirs, and pg_cron may need %s processes '
+                        'at once for its jobs', slots, databases, databases - missing, jobs),
+                 format(E'ALTER SYSTEM SET max_worker_processes = %s;\n-- then restart the server',
+                        greatest(16, wanted + 8)))::wee5_cron.finding;
   ELSE
     RETURN NEXT ('worker_slots', CASE WHEN used >= slots THEN 'error' ELSE 'warning' END,
                  format('max_worker_processes is %s: %s are in use, %s wait for one, and pg_cron may need %s at once '

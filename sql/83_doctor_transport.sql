@@ -57,6 +57,15 @@ BEGIN
     RETURN NEXT ('worker', 'ok', 'does not apply: wee5_cron is not preloaded', NULL)::wee5_cron.finding;
   ELSIF pg_is_in_recovery() THEN
     RETURN NEXT ('worker', 'ok', 'does not apply: this is a standby', NULL)::wee5_cron.finding;
+  ELSIF worker.state = 'asleep' AND worker.last_error IS NULL THEN
+    RETURN NEXT ('worker', 'ok', 'the worker sleeps: databases take turns, and a call wakes it', NULL)::wee5_cron.finding;
+  ELSIF worker.state = 'starting' AND worker.last_error LIKE 'waits for its turn%'
+        AND EXISTS (SELECT FROM wee5_cron.worker_slots() WHERE pid IS NOT NULL) THEN
+    RETURN NEXT ('worker', 'warning',
+                 'the worker waits for its turn: other databases have all the background workers at the moment',
+                 wee5_cron.doctor_comment('It gets one as soon as another database has nothing to do, and after about '
+                                          'ten seconds in any case. For one of its own, see worker_slots.')
+                 )::wee5_cron.finding;
   ELSIF worker.pid IS NULL THEN
     RETURN NEXT ('worker', 'error', 'this database has no worker: calls stay queued'
                  || coalesce('. The last one said: ' || wee5_cron.doctor_redact(worker.last_error), ''),

@@ -17,17 +17,7 @@ constexpr int64 kLeastPauseUs = 1'000'000;  // between two walks: this share of 
 constexpr int64 kMostPauseUs = USECS_PER_HOUR;
 constexpr int64 kShareOfKeeping = 24;
 
-struct Walk {
-  bool under_way;
-  bool learnt;  // which rows stay
-  int64 looked_to;
-  bool looked_to_known;
-  int64 walked_to;
-  int64 next_due_us;
-  int keep_succeeded_min;
-  int keep_failed_min;
-};
-Walk walk;
+HistoryWalk walk;
 
 SPIPlanPtr may_plan = nullptr;
 SPIPlanPtr learn_plan = nullptr;
@@ -92,6 +82,9 @@ void begin(const WorkerSettings* settings) {
 }
 
 }  // namespace
+
+HistoryWalk history_walk() { return walk; }
+void resume_history(const HistoryWalk* left) { walk = *left; }
 
 int64 prune_some_history(const WorkerSettings* base) {
   WorkerSettings settings = *base;

@@ -1,5 +1,13 @@
+// What a transaction tells the worker of its database when it ends.
+//
+// One part of it runs at every commit that wrote something, in databases with a job table that a worker watches, and in
+// those only: see hear_last_changes(). pg_cron announces a changed job to its own launcher by an invalidation of its
+// table, from a trigger and from C functions, and offers no hook. A trigger of ours on its table would be an object of
+// ours that another extension's dump, update or drop trips over.
+
 #include "wee5_cron/pg/wake.h"
 
+#include "wee5_cron/pg/database_hold.h"
 #include "wee5_cron/pg/worker_registry.h"
 
 namespace wee5::pg {
@@ -15,7 +23,8 @@ constexpr int kChangedTables = 8;
 Oid changed_tables[kChangedTables];
 int changed_table_count = 0;
 List* other_databases = NIL;  // in TopTransactionContext
-bool holds_databases = false;
+bool wrote_something = false;
+bool heard_last_changes = false;
 
 void want_other_databases() {
   ListCell* cell;
@@ -38,14 +47,22 @@ void note_changed_table(Datum arg, Oid relation) {
 }
 
 bool jobs_may_have_changed() {
-  for (int i = 0; i < changed_table_count; ++i) jobs_changed = jobs_changed || registry_watches(changed_tables[i]);
+  Oid watched = registry_watched_table();
+  if (!OidIsValid(watched)) return jobs_changed;
+  for (int i = 0; i < changed_table_count; ++i) jobs_changed = jobs_changed || changed_tables[i] == watched;
   return jobs_changed;
 }
+
+// A worker may have begun to watch, and looked at the jobs, between our last command and our commit: then we heard
+// nothing, and it saw nothing.
+bool missed_last_changes() { return wrote_something && !heard_last_changes && OidIsValid(registry_watched_table()); }
 
 // What the last statement changed is told to this session only after its commit, if there is no further statement: too
 // late for us. So the transaction has a command boundary more, where all that is to be told is.
 void hear_last_changes() {
-  if (!registry_exists() || !TransactionIdIsValid(GetTopTransactionIdIfAny())) return;
+  wrote_something = TransactionIdIsValid(GetTopTransactionIdIfAny());
+  if (!wrote_something || !OidIsValid(registry_watched_table())) return;
+  heard_last_changes = true;
   CommandCounterIncrement();
   // One that changed no row of its own, as pg_cron's last word about its jobs, is no command to the counter.
   CommandEndInvalidationMessages();
@@ -64,7 +81,7 @@ void at_transaction_end(XactEvent event, void* arg) {
         registry_wake(MyDatabaseId);
       else if (calls_made.first > 0)
         registry_announce(MyDatabaseId, calls_made.first, calls_made.last);
-      if (jobs_may_have_changed()) registry_note_jobs_changed();
+      if (jobs_may_have_changed() || missed_last_changes()) registry_note_jobs_changed();
       want_other_databases();
       break;
     case XACT_EVENT_ABORT:
@@ -73,8 +90,9 @@ void at_transaction_end(XactEvent event, void* arg) {
     default:
       return;
   }
-  if (holds_databases) registry_release_mine();
-  holds_databases = false;
+  release_held_databases();
+  wrote_something = false;
+  heard_last_changes = false;
   wake_wanted = false;
   calls_made = {0, 0};
   jobs_changed = false;
@@ -103,7 +121,5 @@ void wake_database_at_commit(unsigned int database) {
   other_databases = lappend_oid(other_databases, database);
   MemoryContextSwitchTo(old);
 }
-
-void release_databases_at_end() { holds_databases = true; }
 
 }  // namespace wee5::pg

@@ -1,25 +1,13 @@
-#include "wee5_cron/pg/worker_registry.h"
+#include "wee5_cron/pg/worker_registry_memory.h"
 
 namespace wee5::pg {
+
+Registry* registry = nullptr;
 
 namespace {
 
 constexpr int kMinimumSlots = 512;
-constexpr long kHoldPatienceMs = 10'000;
-
-struct Registry {
-  LWLock* lock;
-  Latch* launcher_latch;
-  pg_atomic_uint32 launcher_pending;
-  pg_atomic_uint32 left_out;      // a database found no free slot
-  pg_atomic_uint64 flush_wanted;  // a log position
-  int size;
-  WorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
-};
-
-Registry* registry = nullptr;
-WorkerSlot* my_slot = nullptr;  // of a worker
-bool extension_was_absent = false;
+constexpr int64 kJustEndedUs = 1'000'000;
 
 shmem_startup_hook_type previous_startup_hook = nullptr;
 SharedMemoryRequestHook previous_request_hook = nullptr;
@@ -30,42 +18,24 @@ Size registry_bytes() {
   return add_size(offsetof(Registry, slots), mul_size(static_cast<Size>(slots_wanted()), sizeof(WorkerSlot)));
 }
 
-void clear_slot(WorkerSlot* slot) {
-  slot->database = InvalidOid;
-  slot->pid = 0;
-  slot->latch = nullptr;
-  slot->launched = false;
-  slot->held_by = 0;
-  slot->failures = 0;
-  slot->start_after = 0;
-  slot->started_at = 0;
-  pg_atomic_write_u32(&slot->work_pending, 0);
-  SpinLockAcquire(&slot->announced_lock);
-  slot->announced.count = 0;
-  slot->announced.look_from = kNothing;
-  SpinLockRelease(&slot->announced_lock);
-  pg_atomic_write_u32(&slot->cron_job_table, InvalidOid);
-  pg_atomic_write_u32(&slot->jobs_changed, 0);
-  pg_atomic_write_u32(&slot->state, static_cast<uint32>(WorkerState::kWanted));
-  pg_atomic_write_u32(&slot->in_flight, 0);
-  pg_atomic_write_u64(&slot->sent, 0);
-  pg_atomic_write_u64(&slot->succeeded, 0);
-  pg_atomic_write_u64(&slot->failed, 0);
-  slot->last_error[0] = '\0';
-}
-
-void init_slot(WorkerSlot* slot) {
+void init_slot(WorkerSlot* slot, int tranche) {
+  pg_atomic_init_u32(&slot->state, static_cast<uint32>(WorkerState::kNone));
+  pg_atomic_init_u32(&slot->asked, 0);
+  pg_atomic_init_u32(&slot->first_look, 0);
+  pg_atomic_init_u64(&slot->waiting_since, 0);
+  pg_atomic_init_u64(&slot->at_rest_since, 0);
+  pg_atomic_init_u64(&slot->due_at, 0);
   pg_atomic_init_u32(&slot->work_pending, 0);
   pg_atomic_init_u32(&slot->cron_job_table, InvalidOid);
   pg_atomic_init_u32(&slot->jobs_changed, 0);
-  pg_atomic_init_u32(&slot->state, 0);
   pg_atomic_init_u32(&slot->in_flight, 0);
   pg_atomic_init_u64(&slot->sent, 0);
   pg_atomic_init_u64(&slot->succeeded, 0);
   pg_atomic_init_u64(&slot->failed, 0);
   ConditionVariableInit(&slot->changed);
-  SpinLockInit(&slot->announced_lock);
-  clear_slot(slot);
+  LWLockInitialize(&slot->announced_lock, tranche);
+  slot->launch = 0;
+  clear_slot_locked(slot);
 }
 
 void request_memory() {
@@ -82,13 +52,60 @@ void set_up_memory() {
   if (!found) {
     registry->lock = &GetNamedLWLockTranche("wee5_cron")->lock;
     registry->launcher_latch = nullptr;
+    registry->launches = 0;
     pg_atomic_init_u32(&registry->launcher_pending, 0);
     pg_atomic_init_u32(&registry->left_out, 0);
+    pg_atomic_init_u32(&registry->more_may_leave, 0);
+    pg_atomic_init_u64(&registry->ended_at, 0);
     pg_atomic_init_u64(&registry->flush_wanted, 0);
     registry->size = slots_wanted();
-    for (int i = 0; i < registry->size; ++i) init_slot(&registry->slots[i]);
+    for (int i = 0; i < registry->size; ++i) init_slot(&registry->slots[i], registry->lock->tranche);
   }
   LWLockRelease(AddinShmemInitLock);
+}
+
+void announce(WorkerSlot* slot, IdRange range) {
+  Announcements* announced = &slot->announced;
+  LWLockAcquire(&slot->announced_lock, LW_EXCLUSIVE);
+  if (range.first > 0 && announced->count < kAnnouncements)
+    announced->ranges[announced->count++] = range;
+  else
+    announced->look_from = Min(announced->look_from, range.first);
+  LWLockRelease(&slot->announced_lock);
+}
+
+constexpr IdRange kAllIds = {0, kNothing};
+
+void want_locked(WorkerSlot* slot, IdRange range) {
+  announce(slot, range);
+  wake_worker_locked(slot);
+  pg_atomic_write_u32(&slot->first_look, 0);
+  change_state(slot, WorkerEvent::kWanted);
+}
+
+void forget_launcher(int code, Datum arg) {
+  (void)code;
+  (void)arg;
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  registry->launcher_latch = nullptr;
+  LWLockRelease(registry->lock);
+}
+
+}  // namespace
+
+Change change_state(WorkerSlot* slot, WorkerEvent event) {
+  uint32 before = pg_atomic_read_u32(&slot->state);
+  WorkerState after = core::next_state(static_cast<WorkerState>(before), event);
+  while (static_cast<uint32>(after) != before &&
+         !pg_atomic_compare_exchange_u32(&slot->state, &before, static_cast<uint32>(after)))
+    after = core::next_state(static_cast<WorkerState>(before), event);
+  Change change = {static_cast<WorkerState>(before), after};
+  // What the launcher does itself is no news to it, and who got no process goes on waiting.
+  if (event == WorkerEvent::kLaunched || event == WorkerEvent::kLaunchFailed) return change;
+  if (after == WorkerState::kWaiting && change.before != after)
+    pg_atomic_write_u64(&slot->waiting_since, static_cast<uint64>(GetCurrentTimestamp()));
+  if (core::concerns_launcher(change.before, after)) wake_launcher_locked();
+  return change;
 }
 
 WorkerSlot* find_locked(Oid database) {
@@ -103,95 +120,56 @@ WorkerSlot* find_locked(Oid database) {
   return nullptr;
 }
 
+WorkerSlot* take_slot_locked(Oid database) {
+  WorkerSlot* slot = find_locked(InvalidOid);
+  if (slot == nullptr) return nullptr;
+  clear_slot_locked(slot);
+  slot->database = database;
+  return slot;
+}
+
+void clear_slot_locked(WorkerSlot* slot) {
+  slot->database = InvalidOid;
+  slot->pid = 0;
+  slot->latch = nullptr;
+  slot->holders = 0;
+  slot->cut = false;
+  slot->failures = 0;
+  slot->start_after = 0;
+  slot->started_at = 0;
+  memset(&slot->left_behind, 0, sizeof(slot->left_behind));
+  pg_atomic_write_u32(&slot->asked, 0);
+  pg_atomic_write_u32(&slot->first_look, 0);
+  pg_atomic_write_u64(&slot->waiting_since, 0);
+  pg_atomic_write_u64(&slot->at_rest_since, 0);
+  pg_atomic_write_u64(&slot->due_at, 0);
+  pg_atomic_write_u32(&slot->work_pending, 0);
+  slot->announced.count = 0;
+  slot->announced.look_from = kNothing;
+  pg_atomic_write_u32(&slot->cron_job_table, InvalidOid);
+  pg_atomic_write_u32(&slot->jobs_changed, 0);
+  pg_atomic_write_u32(&slot->in_flight, 0);
+  pg_atomic_write_u64(&slot->sent, 0);
+  pg_atomic_write_u64(&slot->succeeded, 0);
+  pg_atomic_write_u64(&slot->failed, 0);
+  slot->last_error[0] = '\0';
+}
+
 void wake_launcher_locked() {
   pg_atomic_write_u32(&registry->launcher_pending, 1);
   if (registry->launcher_latch != nullptr) SetLatch(registry->launcher_latch);
 }
 
-void announce(WorkerSlot* slot, IdRange range) {
-  Announcements* announced = &slot->announced;
-  SpinLockAcquire(&slot->announced_lock);
-  if (range.first > 0 && announced->count < kAnnouncements)
-    announced->ranges[announced->count++] = range;
-  else
-    announced->look_from = Min(announced->look_from, range.first);
-  SpinLockRelease(&slot->announced_lock);
-}
-
-void wake_worker_locked(WorkerSlot* slot, IdRange range) {
-  announce(slot, range);
+void wake_worker_locked(WorkerSlot* slot) {
   pg_atomic_write_u32(&slot->work_pending, 1);
   if (slot->latch != nullptr) SetLatch(slot->latch);
 }
 
-constexpr IdRange kAllIds = {0, kNothing};
-
-// A free slot, for that database from now on; NULL: there is none.
-WorkerSlot* take_slot_locked(Oid database) {
-  WorkerSlot* slot = find_locked(InvalidOid);
-  if (slot == nullptr) return nullptr;
-  clear_slot(slot);
-  slot->database = database;
-  return slot;
-}
-
-void forget_launcher(int code, Datum arg) {
-  (void)code;
-  (void)arg;
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  registry->launcher_latch = nullptr;
-  LWLockRelease(registry->lock);
-}
-
-// A worker's end. Runs after Postgres took the process out of its process array: who waits for the worker to be gone
-// (DROP DATABASE ... WITH (FORCE), say) would otherwise still find it there.
-void detach_on_exit(int code, Datum arg) {
-  (void)arg;
-  WorkerSlot* slot = my_slot;
-  if (slot == nullptr) return;
-  my_slot = nullptr;
-  if (code != 0) registry_count_failure(slot);
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  slot->pid = 0;
-  pg_atomic_write_u32(&slot->in_flight, 0);
-  pg_atomic_write_u32(&slot->state, static_cast<uint32>(WorkerState::kWanted));
-  // Somebody may have created the extension again since we looked: then a new worker looks again.
-  bool wanted_again = pg_atomic_read_u32(&slot->work_pending) != 0;
-  if (extension_was_absent && !wanted_again && slot->held_by == 0) clear_slot(slot);
-  wake_launcher_locked();
-  LWLockRelease(registry->lock);
-  ConditionVariableBroadcast(&slot->changed);
-}
-
-// Earlier than that: a latch that is no longer its owner's must not be set.
-void withdraw_latch(int code, Datum arg) {
-  (void)code;
-  (void)arg;
-  if (my_slot == nullptr) return;
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  my_slot->latch = nullptr;
-  LWLockRelease(registry->lock);
-}
-
-}  // namespace
-
-const char* worker_state_name(WorkerState state) {
-  switch (state) {
-    case WorkerState::kWanted:
-    case WorkerState::kStarting:
-      return "starting";
-    case WorkerState::kIdle:
-      return "idle";
-    case WorkerState::kSending:
-      return "sending";
-    case WorkerState::kBlocked:
-      return "blocked";
-    case WorkerState::kIncompatible:
-      return "incompatible";
-    case WorkerState::kStopping:
-      return "stopping";
-  }
-  return "starting";
+void count_failure_locked(WorkerSlot* slot) {
+  // At once after the first (somebody terminated it), then 1, 2, 4 ... 32 seconds later.
+  int wait_ms = slot->failures == 0 ? 0 : 1000 << Min(slot->failures - 1, 5);
+  slot->start_after = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms);
+  ++slot->failures;
 }
 
 void install_registry() {
@@ -219,29 +197,38 @@ void registry_announce(Oid database, int64 first, int64 last) {
   if (registry == nullptr) return;
   LWLockAcquire(registry->lock, LW_SHARED);
   WorkerSlot* slot = find_locked(database);
-  if (slot != nullptr) wake_worker_locked(slot, {first, last});
+  if (slot != nullptr) want_locked(slot, {first, last});
   LWLockRelease(registry->lock);
   if (slot == nullptr) registry_want(database);
 }
 
-void registry_take_announcements(WorkerSlot* slot, Announcements* taken) {
-  SpinLockAcquire(&slot->announced_lock);
-  taken->count = slot->announced.count;
-  memcpy(taken->ranges, slot->announced.ranges, sizeof(IdRange) * static_cast<Size>(taken->count));
-  taken->look_from = slot->announced.look_from;
-  slot->announced.count = 0;
-  slot->announced.look_from = kNothing;
-  SpinLockRelease(&slot->announced_lock);
+void registry_want(Oid database) {
+  if (registry == nullptr) return;
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  WorkerSlot* slot = find_locked(database);
+  if (slot == nullptr) slot = take_slot_locked(database);
+  if (slot != nullptr) {
+    slot->start_after = 0;
+    want_locked(slot, kAllIds);
+  } else {
+    pg_atomic_write_u32(&registry->left_out, 1);
+    wake_launcher_locked();
+  }
+  LWLockRelease(registry->lock);
 }
 
-// Asked while invalidation messages are read, so without the lock. What it reads changes when a worker comes or goes; a
-// wrong answer is a wake too many, or one that the worker's start makes up for.
-bool registry_watches(Oid relation) {
-  if (registry == nullptr) return false;
-  for (int i = 0; i < registry->size; ++i)
-    if (registry->slots[i].database == MyDatabaseId)
-      return pg_atomic_read_u32(&registry->slots[i].cron_job_table) == relation;
-  return false;
+// Asked at every commit that writes, so without the lock. What it reads changes when a worker comes or goes; a wrong
+// answer is a wake too many, or one that the worker's start makes up for.
+Oid registry_watched_table() {
+  if (registry == nullptr) return InvalidOid;
+  static int hint = 0;
+  if (registry->slots[hint].database != MyDatabaseId) {
+    int found = 0;
+    while (found < registry->size && registry->slots[found].database != MyDatabaseId) ++found;
+    if (found == registry->size) return InvalidOid;
+    hint = found;
+  }
+  return pg_atomic_read_u32(&registry->slots[hint].cron_job_table);
 }
 
 bool registry_sees_pg_cron() {
@@ -259,22 +246,9 @@ void registry_note_jobs_changed() {
   if (slot != nullptr) {
     pg_atomic_write_u32(&slot->jobs_changed, 1);
     if (slot->latch != nullptr) SetLatch(slot->latch);
+    pg_atomic_write_u32(&slot->first_look, 0);
+    change_state(slot, WorkerEvent::kWanted);
   }
-  LWLockRelease(registry->lock);
-}
-
-void registry_want(Oid database) {
-  if (registry == nullptr) return;
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  WorkerSlot* slot = find_locked(database);
-  if (slot == nullptr) slot = take_slot_locked(database);
-  if (slot != nullptr) {
-    slot->start_after = 0;
-    wake_worker_locked(slot, kAllIds);
-  } else {
-    pg_atomic_write_u32(&registry->left_out, 1);
-  }
-  wake_launcher_locked();
   LWLockRelease(registry->lock);
 }
 
@@ -292,71 +266,111 @@ bool registry_offer_slot(Oid database) {
   WorkerSlot* slot = find_locked(database);
   if (slot == nullptr) {
     slot = take_slot_locked(database);
-    if (slot != nullptr) wake_worker_locked(slot, kAllIds);
+    if (slot != nullptr) {
+      want_locked(slot, kAllIds);
+      pg_atomic_write_u32(&slot->first_look, 1);
+    }
+  } else if (state_of(slot) == WorkerState::kReserved) {
+    // A statement has it to itself. Looked at afterwards.
+    change_state(slot, WorkerEvent::kWanted);
   }
   LWLockRelease(registry->lock);
   return slot != nullptr;
 }
 
-void registry_hold(Oid database) {
-  if (registry == nullptr) return;
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  WorkerSlot* slot = find_locked(database);
-  if (slot != nullptr && slot->held_by == 0) slot->held_by = MyProcPid;
-  if (slot != nullptr) wake_worker_locked(slot, kAllIds);
-  LWLockRelease(registry->lock);
-  if (slot == nullptr) return;
-
-  TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kHoldPatienceMs);
-  ConditionVariablePrepareToSleep(&slot->changed);
-  for (;;) {
-    LWLockAcquire(registry->lock, LW_SHARED);
-    bool gone = slot->database != database || (slot->pid == 0 && !slot->launched);
-    LWLockRelease(registry->lock);
-    if (gone || GetCurrentTimestamp() >= deadline) break;
-    ConditionVariableTimedSleep(&slot->changed, 1000, wait_event("Wee5CronWorkerStop"));
-  }
-  ConditionVariableCancelSleep();
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  if (slot->database == database && slot->held_by == MyProcPid)
-    snprintf(slot->last_error, sizeof(slot->last_error),
-             "stopped for a statement that needs the database to itself, of process %d", MyProcPid);
-  LWLockRelease(registry->lock);
-}
-
-void registry_release_mine() {
-  if (registry == nullptr) return;
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  for (int i = 0; i < registry->size; ++i) {
-    WorkerSlot* slot = &registry->slots[i];
-    if (slot->held_by != MyProcPid) continue;
-    slot->held_by = 0;
-    slot->start_after = 0;
-    wake_launcher_locked();
-  }
-  LWLockRelease(registry->lock);
-}
-
 void registry_attach_launcher() {
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
   registry->launcher_latch = MyLatch;
-  // What an earlier launcher started without seeing it attach is not this one's: it is told apart when it attaches.
-  for (int i = 0; i < registry->size; ++i) registry->slots[i].launched = false;
+  // What an earlier launcher started without seeing it attach is not this one's: it finds that out when it attaches.
+  for (int i = 0; i < registry->size; ++i) change_state(&registry->slots[i], WorkerEvent::kLauncherCame);
   LWLockRelease(registry->lock);
   before_shmem_exit(forget_launcher, 0);
 }
 
 bool registry_take_launcher_request() { return pg_atomic_exchange_u32(&registry->launcher_pending, 0) != 0; }
 
-bool registry_ask_for_flush(XLogRecPtr position) {
-  uint64 wanted = pg_atomic_read_u64(&registry->flush_wanted);
-  while (wanted < position && !pg_atomic_compare_exchange_u64(&registry->flush_wanted, &wanted, position)) {
-  }
+void registry_view_places(core::WorkerPlace* places) {
   LWLockAcquire(registry->lock, LW_SHARED);
-  Latch* latch = registry->launcher_latch;
-  if (latch != nullptr) SetLatch(latch);
+  for (int i = 0; i < registry->size; ++i) {
+    WorkerSlot* slot = &registry->slots[i];
+    core::WorkerPlace* place = &places[i];
+    place->state = OidIsValid(slot->database) ? state_of(slot) : WorkerState::kNone;
+    place->first_look = pg_atomic_read_u32(&slot->first_look) != 0;
+    place->waiting_since = static_cast<int64>(pg_atomic_read_u64(&slot->waiting_since));
+    place->start_after = slot->start_after;
+    place->started_at = slot->started_at;
+    place->at_rest_since = static_cast<int64>(pg_atomic_read_u64(&slot->at_rest_since));
+    place->due_at = static_cast<int64>(pg_atomic_read_u64(&slot->due_at));
+  }
   LWLockRelease(registry->lock);
-  return latch != nullptr;
+}
+
+uint32 registry_begin_launch(WorkerSlot* slot) {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  uint32 launch = 0;
+  if (change_state(slot, WorkerEvent::kLaunched).after == WorkerState::kLaunched) {
+    if (++registry->launches == 0) ++registry->launches;
+    slot->launch = launch = registry->launches;
+  }
+  LWLockRelease(registry->lock);
+  return launch;
+}
+
+void registry_end_launch(WorkerSlot* slot, WorkerEvent event) {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  if (core::is_launched(state_of(slot))) {
+    slot->launch = 0;
+    if (event == WorkerEvent::kDied) count_failure_locked(slot);
+    change_state(slot, event);
+  }
+  LWLockRelease(registry->lock);
+  ConditionVariableBroadcast(&slot->changed);
+}
+
+void registry_forget(WorkerSlot* slot) {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  if (change_state(slot, WorkerEvent::kDatabaseGone).after == WorkerState::kNone) clear_slot_locked(slot);
+  LWLockRelease(registry->lock);
+  ConditionVariableBroadcast(&slot->changed);
+}
+
+void registry_wake_due(WorkerSlot* slot) {
+  LWLockAcquire(registry->lock, LW_SHARED);
+  change_state(slot, WorkerEvent::kWanted);
+  LWLockRelease(registry->lock);
+}
+
+void registry_wake_those_that_stood_still() {
+  LWLockAcquire(registry->lock, LW_SHARED);
+  for (int i = 0; i < registry->size; ++i) {
+    WorkerSlot* slot = &registry->slots[i];
+    if (state_of(slot) == WorkerState::kAsleep && !slot->left_behind.known) change_state(slot, WorkerEvent::kWanted);
+  }
+  LWLockRelease(registry->lock);
+}
+
+void registry_note_no_process(WorkerSlot* slot) {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  if (state_of(slot) == WorkerState::kWaiting)
+    strlcpy(slot->last_error, "waits for its turn: all background workers of max_worker_processes are in use",
+            sizeof(slot->last_error));
+  LWLockRelease(registry->lock);
+}
+
+void registry_ask(const core::GiveWay* asks, int more_may_leave) {
+  LWLockAcquire(registry->lock, LW_SHARED);
+  pg_atomic_write_u32(&registry->more_may_leave, static_cast<uint32>(more_may_leave));
+  for (int i = 0; i < registry->size; ++i) {
+    WorkerSlot* slot = &registry->slots[i];
+    uint32 ask = static_cast<uint32>(asks[i]);
+    if (pg_atomic_exchange_u32(&slot->asked, ask) != ask && slot->latch != nullptr) SetLatch(slot->latch);
+  }
+  LWLockRelease(registry->lock);
+}
+
+bool registry_process_just_ended() {
+  int64 ended_at = static_cast<int64>(pg_atomic_read_u64(&registry->ended_at));
+  return ended_at != 0 && GetCurrentTimestamp() - ended_at < kJustEndedUs;
 }
 
 void registry_flush_log() {
@@ -365,66 +379,6 @@ void registry_flush_log() {
   if (wanted <= flushed) return;
   XLogFlush(wanted);
   flushed = wanted;
-}
-
-void registry_count_failure(WorkerSlot* slot) {
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  slot->launched = false;
-  // At once after the first (somebody terminated it), then 1, 2, 4 ... 32 seconds later.
-  int wait_ms = slot->failures == 0 ? 0 : 1000 << Min(slot->failures - 1, 5);
-  slot->start_after = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms);
-  ++slot->failures;
-  LWLockRelease(registry->lock);
-  ConditionVariableBroadcast(&slot->changed);
-}
-
-void registry_forget(WorkerSlot* slot) {
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  if (slot->pid == 0) clear_slot(slot);
-  LWLockRelease(registry->lock);
-  ConditionVariableBroadcast(&slot->changed);
-}
-
-void registry_expect_worker() { on_shmem_exit(detach_on_exit, 0); }
-
-WorkerSlot* registry_attach_worker() {
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  WorkerSlot* slot = find_locked(MyDatabaseId);
-  if (slot != nullptr) slot->launched = false;
-  if (slot != nullptr && slot->pid == 0 && slot->held_by == 0) {
-    slot->pid = MyProcPid;
-    slot->latch = MyLatch;
-    slot->started_at = GetCurrentTimestamp();
-    pg_atomic_write_u32(&slot->state, static_cast<uint32>(WorkerState::kStarting));
-    pg_atomic_write_u32(&slot->work_pending, 1);
-    pg_atomic_write_u32(&slot->in_flight, 0);
-    pg_atomic_write_u64(&slot->sent, 0);
-    pg_atomic_write_u64(&slot->succeeded, 0);
-    pg_atomic_write_u64(&slot->failed, 0);
-    slot->last_error[0] = '\0';
-    my_slot = slot;
-  }
-  LWLockRelease(registry->lock);
-  if (slot != nullptr) ConditionVariableBroadcast(&slot->changed);
-  if (my_slot != nullptr) before_shmem_exit(withdraw_latch, 0);
-  return my_slot;
-}
-
-void registry_note_absent() { extension_was_absent = true; }
-
-bool registry_held(WorkerSlot* slot) {
-  LWLockAcquire(registry->lock, LW_SHARED);
-  bool held = slot->held_by != 0;
-  LWLockRelease(registry->lock);
-  return held;
-}
-
-void registry_watch(Oid relation) { pg_atomic_write_u32(&my_slot->cron_job_table, relation); }
-
-void registry_set_error(WorkerSlot* slot, const char* message) {
-  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  strlcpy(slot->last_error, message, sizeof(slot->last_error));
-  LWLockRelease(registry->lock);
 }
 
 }  // namespace wee5::pg

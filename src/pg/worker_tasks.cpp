@@ -31,6 +31,7 @@ bool cancels_due = true;  // calls that may have to be given up;
 bool more_cancels = false;
 int64 next_attempt_us = 0;
 int64 retry_at_us = 0;
+bool draining = false;
 
 namespace {
 
@@ -138,7 +139,7 @@ void take_over_and_send(const Turn* turn) {
       // Of more routes than can be remembered, the rest is found by another round.
       if (!dispatcher->set_read(read.route, read.from, read.next)) ask_for_round(&outlook, read.next);
     }
-    dispatcher->dispatch();
+    if (!draining) dispatcher->dispatch();
     dispatcher->perform();
   }));
 }
@@ -174,14 +175,14 @@ void note_success(const Tally* tally) {
   stood_still = false;
   retry_wait_us = 0;
   retry_at_us = 0;
-  slot->failures = 0;
+  registry_note_success(slot);
 }
 
-void note_trouble(WorkerState state, const char* message) {
+void note_trouble(const char* message) {
   retry_wait_us = retry_wait_us == 0 ? kFirstRetryUs : Min(retry_wait_us * 2, kLastRetryUs);
   retry_at_us = now_us() + retry_wait_us;
   registry_set_error(slot, message);
-  set_state(state);
+  report(WorkerEvent::kFoundBlocked);
 }
 
 // The database is not for us at the moment. Nothing is sent; what is on the wire goes on.
@@ -191,7 +192,7 @@ void stand_still(const Turn* turn) {
       registry_note_absent();
       proc_exit(0);
     case Standing::kIncompatible:
-      set_state(WorkerState::kIncompatible);
+      report(WorkerEvent::kFoundIncompatible);
       registry_set_error(slot,
                          "the library's version is not the extension's: ALTER EXTENSION wee5_cron UPDATE, or install "
                          "the library of that version and restart the server");
@@ -199,10 +200,10 @@ void stand_still(const Turn* turn) {
       retry_at_us = PG_INT64_MAX;
       break;
     case Standing::kLocked:
-      note_trouble(WorkerState::kBlocked, "the ledger is locked by somebody else");
+      note_trouble("the ledger is locked by somebody else");
       break;
     case Standing::kDisarmed:
-      set_state(WorkerState::kBlocked);
+      report(WorkerEvent::kFoundBlocked);
       registry_set_error(slot, turn->why_disarmed);
       stood_still = true;
       // arm(), DROP SUBSCRIPTION, ALTER SCHEMA and a reload wake us. What is on the wire is waited for.
@@ -244,7 +245,7 @@ bool protected_turn(Turn* turn) {
     const char* message = roll_back();
     forget_endpoints();
     if (retry_wait_us == 0) log_trouble("work on its ledger", message);
-    note_trouble(WorkerState::kBlocked, message);
+    note_trouble(message);
   }
   PG_END_TRY();
   return done;
@@ -310,6 +311,11 @@ void look_everywhere_in_time() {
   round_began_us = now;
   next_round_us = now + kLookEverywhereUs;
   ask_for_round(&outlook, 0);
+}
+
+void look_everywhere_now() {
+  next_round_us = 0;
+  look_everywhere_in_time();
 }
 
 namespace {
@@ -411,7 +417,7 @@ bool batch_before_in_the_way() {
 
 void take_turn(bool read_ledger) {
   // A try after one that failed is no work yet: who looks meanwhile is told what is the matter.
-  if (retry_wait_us == 0) set_state(WorkerState::kSending);
+  if (retry_wait_us == 0) report(WorkerEvent::kFoundSending);
   pgstat_report_activity(STATE_RUNNING, "recording results and reading due calls");
   int64 began_us = now_us();
   Turn* turn = new_turn(read_ledger);

@@ -232,6 +232,14 @@ void fix_session_settings() {
       SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+bool extension_is_absent() {
+  begin_transaction();
+  ExtensionInfo extension;
+  find_extension("wee5_cron", &extension);
+  commit_transaction();
+  return !OidIsValid(extension.oid);
+}
+
 void run_turn_transaction(Turn* turn) {
   forget_ended_calls();
   begin_transaction();

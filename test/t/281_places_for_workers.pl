@@ -1,65 +1,139 @@
-# Fewer places than databases: for looking at them there are 512, and a worker takes one of max_worker_processes. Whoever
-# has to wait says why, the others go on, and a place that becomes free is taken.
+# Fewer background workers than databases: they take turns. Whoever has to wait says why, a busy one gives way in the end,
+# and what a sleeping one has to do later is done. More databases than can be looked at together are all looked at.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
+use Time::HiRes qw(time);
 use Wee5Cron::Test;
 use Wee5Cron::Doctor;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
 my @app = (api_url => $receiver->url, secret => 'the secret');
 
-# All of max_worker_processes is in use: besides a worker the server's own launcher of logical replication, pg_cron's and
-# ours.
-{
-    my $node = Wee5Cron::Node->start_new('full', conf => 'max_worker_processes = 4');
-    $node->install('postgres', @app);
-    $node->wait_for_worker('postgres');
-    $node->install('waiting', @app);
-    my $id = $node->call('waiting', '/waiting');
-    ok($node->poll_query_until('waiting', "SELECT pid IS NULL AND last_error LIKE '%max_worker_processes%' FROM wee5_cron.worker WHERE datname = 'waiting'"),
-        'no place for its worker: wee5_cron.worker says so');
-    my $doctor = Wee5Cron::Doctor->new($node, 'waiting');
-    $doctor->red('worker', 'error', qr/no free background worker slot: raise max_worker_processes/, '... and doctor(), too');
-    like($doctor->red('worker_slots', 'error', qr/max_worker_processes is 4: 4 are in use/, '... with the number'),
-        qr/ALTER SYSTEM SET max_worker_processes/, '... and what to do');
-    fields_are($node->finished('postgres', $node->call('postgres', '/beside')), { status => 'succeeded' },
-        '... the database that has a worker goes on');
-    fields_are($node->invocation('waiting', $id), { status => 'queued' }, '... the other one\'s call waits');
+# One place for a worker: the others are the server's own launcher of logical replication and ours.
+my $node = Wee5Cron::Node->start_new('one', preload => 'wee5_cron', conf => 'max_worker_processes = 3');
+$node->install($_, @app, pg_cron => 0) for qw(postgres a b);
 
-    $node->safe_psql('postgres', 'DROP EXTENSION wee5_cron');
-    fields_are($node->finished('waiting', $id), { status => 'succeeded', attempts => 1 }, 'a place becomes free, and it is delivered');
-    $doctor->green('worker', '... and doctor() is content');
-    $node->log_is_sane;
-    $node->stop;
+sub state_is {
+    my ($database, $condition) = @_;
+    return $node->poll_query_until('postgres', "SELECT $condition FROM wee5_cron.worker WHERE datname = '$database'");
 }
+
+# Idle workers give way.
+for my $round (1 .. 3) {
+    fields_are($node->finished($_, $node->call($_, "/round?n=$round")), { status => 'succeeded', attempts => 1 }, "round $round: a call in $_")
+      for qw(postgres a b);
+}
+ok(state_is('a', "state = 'asleep' AND pid IS NULL AND last_error IS NULL"), 'who gave way sleeps');
+ok(state_is('a', 'sent = 3 AND succeeded = 3 AND failed = 0'), '... what it did is not forgotten');
+my $doctor = Wee5Cron::Doctor->new($node, 'a');
+$doctor->green('worker', '... doctor() is content with it', qr/sleeps/);
+like($doctor->red('worker_slots', 'warning', qr/3 databases take turns/, '... and says that they take turns'), qr/ALTER SYSTEM SET max_worker_processes = \d+/,
+    '... and what to set');
+
+# What a sleeping one left to do: a retry.
+$node->policy('a', '/statuses/503,200', retry_delays => '{3s}');
+my $retried = $node->call('a', '/statuses/503,200');
+$node->invocation_when('a', $retried, "status = 'retrying'");
+$node->finished('b', $node->call('b', '/in-between'));
+ok(state_is('a', "state = 'asleep'"), 'a worker with a retry to make later sleeps');
+fields_are($node->finished('a', $retried), { status => 'succeeded', attempts => 2 }, '... and makes it when it is due');
+
+# A busy one gives way when somebody has waited for ten seconds, and repeats nothing.
+$node->set_server('wee5_cron.max_in_flight', 2);
+$node->safe_psql('a', "SELECT count(invoke_cron_endpoint('/slow?ms=200&n=' || n)) FROM generate_series(1, 400) n");
+$receiver->wait_for_requests('/slow', 4);
+my $from = time;
+my $waiting = $node->call('b', '/waiting');
+ok(state_is('b', "pid IS NULL AND last_error LIKE '%max_worker_processes%'"), 'who waits says why');
+$doctor = Wee5Cron::Doctor->new($node, 'b');
+like($doctor->red('worker', 'warning', qr/waits for its turn/, '... doctor() too'), qr/worker_slots/, '... and where to look');
+fields_are($node->finished('b', $waiting), { status => 'succeeded', attempts => 1 }, 'a database that waits beside a busy one is served');
+my $took = time - $from;
+note(sprintf 'it waited for %.1f s', $took);
+cmp_ok($node->safe_psql('a', "SELECT count(*) FROM wee5_cron.invocation WHERE finished_at IS NULL"), '>', 0, '... while the busy one has calls still');
+cmp_ok($took, '>=', 9, '... which had its turn');
+$node->safe_psql('a', "SELECT count(wee5_cron.cancel(id)) FROM wee5_cron.invocation WHERE finished_at IS NULL");
+$node->wait_until_all_finished('a');
+is($node->safe_psql('a', "SELECT count(*) FROM wee5_cron.invocation WHERE attempts > 1 AND endpoint_path LIKE '/slow%'"), 0, '... and repeats none');
+my %times;
+$times{ $_->{url} }++ for $receiver->requests('/slow');
+is(scalar(grep { $_ > 1 } values %times), 0, '... as the app says, too');
+
+# A request that takes its time is not cut off for somebody else's.
+$receiver->hold;
+my $long = $node->call('a', '/hang');
+$receiver->wait_for_requests('/hang');
+my $patient = $node->call('b', '/patient');
+$node->poll_query_until('postgres', "SELECT clock_timestamp() > requested_at + interval '12 s' FROM (SELECT '" . $node->invocation('b', $patient)->{requested_at} . "'::timestamptz AS requested_at) r");
+fields_are($node->invocation('b', $patient), { status => 'queued' }, 'behind a request that takes its time somebody else waits');
+my $new = $node->call('a', '/new');
+$receiver->release_for_good;
+fields_are($node->finished($_->[0], $_->[1]), { status => 'succeeded', attempts => 1 }, '... and all are served: ' . $_->[2])
+  for [ a => $long, 'the long one' ], [ b => $patient, 'who waited' ], [ a => $new, 'what came meanwhile' ];
+
+# The row of a sleeping one is not a secret; its last error may be.
+$node->safe_psql('postgres', 'CREATE ROLE reader LOGIN; CREATE ROLE monitor LOGIN; GRANT pg_read_all_stats TO monitor');
+for my $role (qw(reader monitor)) { $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('$role', 'read')") }
+$node->safe_psql('b', "SELECT wee5_cron.disarm('for a reason')");
+ok(state_is('b', "last_error LIKE '%arm%'"), 'a disarmed database says so, also where its worker sleeps then');
+my $error_is_hidden = "SELECT last_error IS NULL FROM wee5_cron.worker WHERE datname = 'b'";
+is($node->psql_as('reader', 'postgres', $error_is_hidden), 't', "... but not to somebody who may read in another database");
+is($node->psql_as('monitor', 'postgres', $error_is_hidden), 'f', '... pg_read_all_stats sees it');
+$node->safe_psql('postgres', 'ALTER DATABASE b OWNER TO reader');
+is($node->psql_as('reader', 'postgres', $error_is_hidden), 'f', '... and so does the owner of that database');
+$node->finished('a', $node->call('a', '/beside'));
+ok(state_is('b', "state = 'asleep' AND last_error IS NOT NULL"), '... a worker that stands still gives way');
+$node->set_server('wee5_cron.enabled', 'off');
+$node->set_server('wee5_cron.enabled', 'on');
+$node->safe_psql('b', 'SELECT wee5_cron.arm()');
+fields_are($node->finished('b', $node->call('b', '/armed')), { status => 'succeeded' }, '... and goes on when it is armed');
+
+# No place at all: others have them all. Nobody of ours can make room, and one that becomes free is found.
+$node->safe_psql('postgres', 'ALTER SYSTEM SET max_worker_processes = 2');
+$node->restart;
+my $nowhere = $node->call('a', '/nowhere');
+ok(state_is('a', "pid IS NULL AND state = 'starting' AND last_error LIKE '%max_worker_processes%'"), 'no place at all: wee5_cron.worker says so');
+$doctor = Wee5Cron::Doctor->new($node, 'a');
+like($doctor->red('worker_slots', 'error', qr/max_worker_processes is 2: 2 are in use/, '... doctor(), too'), qr/ALTER SYSTEM SET max_worker_processes/, '... and what to do');
+$node->safe_psql('postgres', 'ALTER SYSTEM SET max_worker_processes = 16');
+$node->restart;
+fields_are($node->finished('a', $nowhere), { status => 'succeeded', attempts => 1 }, '... and then it is delivered');
+$node->wait_for_worker($_) for qw(postgres a b);
+$doctor->green('worker_slots', 'with a process for each, nobody takes turns');
+$node->log_is_sane;
+$node->stop;
 
 # More databases than can be looked at together. To make them is not worth the time and the disk: 600 rows of pg_database
 # share the files of one, which nobody writes to. The one with the extension is the last in every order.
 {
-    my $node = Wee5Cron::Node->start_new('many', preload => 'wee5_cron', conf => 'autovacuum = off');
-    $node->safe_psql('postgres', 'CREATE DATABASE plain');
-    my $plain = $node->safe_psql('postgres', "SELECT oid FROM pg_database WHERE datname = 'plain'");
-    $node->safe_psql('postgres', <<'SQL');
+    my $many = Wee5Cron::Node->start_new('many', preload => 'wee5_cron', conf => 'autovacuum = off');
+    my $rows = 600;
+    $many->safe_psql('postgres', 'CREATE DATABASE plain');
+    my $plain = $many->safe_psql('postgres', "SELECT oid FROM pg_database WHERE datname = 'plain'");
+    $many->safe_psql('postgres', <<"SQL");
 SET allow_system_table_mods = on;
 INSERT INTO pg_database
 SELECT (jsonb_populate_record(d, jsonb_build_object('oid', 8000 + n, 'datname', 'like_plain_' || n))).*
-FROM pg_database d, generate_series(1, 600) n WHERE d.datname = 'plain';
+FROM pg_database d, generate_series(1, $rows) n WHERE d.datname = 'plain';
 SQL
-    my $base = $node->data_dir . '/base';
-    symlink $plain, "$base/" . (8000 + $_) or die "symlink: $!" for 1 .. 600;
-    $node->install('last', @app);
-    $node->wait_for_worker('last');
+    my $base = $many->data_dir . '/base';
+    symlink $plain, "$base/" . (8000 + $_) or die "symlink: $!" for 1 .. $rows;
+    $many->install('last', @app);
+    $many->wait_for_worker('last');
     # Queued and not sent when the server goes: afterwards nobody asks for a worker there.
     $receiver->hold;
-    my $id = $node->call('last', '/hang');
-    $receiver->wait_for_requests('/hang');
-    $node->restart_immediately;
-    $receiver->wait_for_requests('/hang', 2);
+    my $before = () = $receiver->requests('/hang');
+    my $id = $many->call('last', '/hang');
+    $receiver->wait_for_requests('/hang', $before + 1);
+    $many->restart_immediately;
+    # They are looked at one after the other.
+    my $patience = 3000;
+    until ($before + 2 <= (my @hanging = $receiver->requests('/hang')) or !$patience--) { select undef, undef, undef, 0.1 }
     $receiver->release_for_good;
-    fields_are($node->finished('last', $id), { status => 'succeeded' }, '603 databases: the last one of them has its worker, too');
-    ok($node->poll_query_until('last', "SELECT count(*) = 1 FROM wee5_cron.worker_slots()"), '... and keeps the only place in the end');
-    unlike(slurp_file($node->logfile), qr/FATAL: .*(?:database|directory)/, '... no worker ended badly');
-    $node->log_is_sane;
+    fields_are($many->finished('last', $id), { status => 'succeeded' }, 'many databases: the last one of them has its worker, too');
+    ok($many->poll_query_until('last', "SELECT count(*) = 1 FROM wee5_cron.worker_slots()"), '... and keeps the only place in the end');
+    unlike(slurp_file($many->logfile), qr/FATAL: .*(?:database|directory)/, '... no worker ended badly');
+    $many->log_is_sane;
 }
 
 done_testing();

@@ -31,10 +31,12 @@ extern "C" {
 #include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_subscription_rel.h"
+#include "catalog/pg_tablespace.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "commands/tablespace.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
@@ -212,6 +214,15 @@ inline uint64 transactions_ended() {
   return TransamVariables->xactCompletionCount;
 #else
   return ShmemVariableCache->xactCompletionCount;
+#endif
+}
+
+// What backend_status() says next is of now.
+inline void forget_backend_statuses() {
+#if PG_VERSION_NUM >= 150000
+  pgstat_clear_backend_activity_snapshot();
+#else
+  pgstat_clear_snapshot();
 #endif
 }
 

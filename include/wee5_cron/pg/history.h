@@ -1,5 +1,6 @@
 #pragma once
 
+#include "wee5_cron/pg/history_walk.h"
 #include "wee5_cron/pg/stored_settings.h"
 
 namespace wee5::pg {
@@ -11,5 +12,9 @@ int64 prune_some_history(const WorkerSettings* base);
 
 // When the next walk is due, after a turn that found these settings and perhaps new calls; `due_us`: as it was known.
 int64 history_due_us(const WorkerSettings* settings, int64 due_us);
+
+// For the next worker of the database, which goes on with it.
+HistoryWalk history_walk();
+void resume_history(const HistoryWalk* left);
 
 }  // namespace wee5::pg

@@ -13,8 +13,5 @@ void announce_call_at_commit(long long id);
 void note_jobs_changed();
 // The worker of another database shall look, of which something changed (it was created, or allows connections again).
 void wake_database_at_commit(unsigned int database);
-// The database that this transaction holds (registry_hold) is let go when the transaction ends, however it ends. Not
-// before: the launcher would still find a database that is being dropped.
-void release_databases_at_end();
 
 }  // namespace wee5::pg

@@ -31,6 +31,7 @@ extern bool cancels_due;               // calls that may have to be given up; lo
 extern bool more_cancels;              // which is now
 extern int64 next_attempt_us;          // when one is
 extern int64 retry_at_us;              // blocked until then
+extern bool draining;                  // no new calls are taken, what is on the wire ends
 
 // Work beside the ledger, in transactions of its own.
 struct Chore {
@@ -40,10 +41,11 @@ struct Chore {
   int64 wait_us;   // after a failure
 };
 extern Chore harvest, runs, watch, alerts, history;
+inline Chore* const chores[kChores] = {&runs, &harvest, &watch, &history, &alerts};
 
 inline bool due(int64 at_us, int64 now) { return at_us != 0 && at_us <= now; }
 
-inline void set_state(WorkerState state) { pg_atomic_write_u32(&slot->state, static_cast<uint32>(state)); }
+inline void report(WorkerEvent found) { registry_report(slot, found); }
 
 void run_or_exit(CppFailure* failure, bool done);
 
@@ -56,6 +58,7 @@ bool protected_turn(Turn* turn);
 // Calls are announced by whoever makes them through our functions. What somebody wrote into the ledger himself is found
 // by a round, which follows each wake, soon. It costs most where an old snapshot keeps what has ended in the index.
 void look_everywhere_in_time();
+void look_everywhere_now();  // without the pause between two rounds
 
 // A call that is sent at most once leaves when a synchronous standby, too, has it that it was begun.
 void send_claimed_calls();

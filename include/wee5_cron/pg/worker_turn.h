@@ -71,6 +71,8 @@ inline constexpr int64 kMarkAfterUs = 250'000;  // a call on the wire for longer
 
 // Once, after the connection: what the statements rely on, whatever ALTER DATABASE or ALTER ROLE say about sessions.
 void fix_session_settings();
+// The quickest look of all.
+bool extension_is_absent();
 // An ERROR leaves the dispatcher as it was; the caller rolls back and tries again later.
 void run_turn_transaction(Turn* turn);
 

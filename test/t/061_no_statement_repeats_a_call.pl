@@ -1,0 +1,182 @@
+# What an administrator does to a database repeats none of its calls. A statement that needs the database to itself first
+# lets what is on the wire end; one that is sure to fail leaves the worker alone.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node = Wee5Cron::Node->start_new('main', preload => 'wee5_cron', conf => 'max_worker_processes = 32');
+my @app = (api_url => $receiver->url, secret => 'the secret');
+my $number = 0;
+
+$node->safe_psql('postgres', 'CREATE DATABASE taken');
+$node->safe_psql('postgres', 'CREATE ROLE stranger LOGIN; CREATE ROLE creator LOGIN CREATEDB');
+my $directory = PostgreSQL::Test::Utils::tempdir_short();
+$node->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION '$directory'");
+
+# How often a call was heard.
+sub heard {
+    my ($path) = @_;
+    return scalar(my @requests = grep { $_->{url} eq $path } $receiver->requests);
+}
+
+# A request that hangs, of either kind.
+sub hang {
+    my ($database, $policy) = @_;
+    my $path = '/hang?n=' . ++$number;
+    $node->policy($database, $path, retry_on => $policy);
+    my $id = $node->call($database, $path);
+    $node->poll_query_until($database, "SELECT in_flight > 0 FROM wee5_cron.worker WHERE datname = '$database'") or die;
+    my $patience = 1000;
+    until (heard($path) || !$patience--) { select undef, undef, undef, 0.1 }
+    return ($id, $path);
+}
+
+sub was_made_once {
+    my ($database, $id, $path, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    fields_are($node->finished($database, $id), { status => 'succeeded', attempts => 1 }, $name);
+    is(heard($path), 1, "$name: the app heard of it once");
+    return;
+}
+
+# Statements that fail, or that have nothing to do with the database: the worker stays, and so does the request.
+$node->install($_, @app, pg_cron => 0) for qw(postgres other);
+$node->safe_psql('postgres', "CREATE DATABASE flagged IS_TEMPLATE true");
+my @fail = (
+    [ 'DROP DATABASE in a transaction block'   => 'BEGIN; DROP DATABASE other', '25001' ],
+    [ 'DROP DATABASE in a function'            => q{DO $$ BEGIN EXECUTE 'DROP DATABASE other'; END $$}, '25001' ],
+    [ 'DROP DATABASE WITH (FORCE) in a block'  => 'BEGIN; DROP DATABASE other WITH (FORCE)', '25001' ],
+    [ 'DROP DATABASE of itself'                => 'DROP DATABASE other', '55006', database => 'other' ],
+    [ 'DROP DATABASE by a stranger'            => 'DROP DATABASE other', '42501', role => 'stranger' ],
+    [ 'DROP DATABASE in a read-only session'   => 'SET default_transaction_read_only = on; DROP DATABASE other', '25006' ],
+    [ 'CREATE DATABASE of a name that exists'  => 'CREATE DATABASE taken TEMPLATE other', '42P04' ],
+    [ 'CREATE DATABASE in a transaction block' => 'BEGIN; CREATE DATABASE copy TEMPLATE other', '25001' ],
+    [ 'CREATE DATABASE by a stranger'          => 'CREATE DATABASE copy TEMPLATE other', '42501', role => 'stranger' ],
+    [ "CREATE DATABASE from another's"         => 'CREATE DATABASE copy TEMPLATE other', '42501', role => 'creator' ],
+    [ 'RENAME to a name that exists'           => 'ALTER DATABASE other RENAME TO taken', '42P04' ],
+    [ 'RENAME by a stranger'                   => 'ALTER DATABASE other RENAME TO mine', '42501', role => 'stranger' ],
+    [ 'RENAME of itself'                       => 'ALTER DATABASE other RENAME TO mine', '0A000', database => 'other' ],
+    [ 'SET TABLESPACE in a transaction block'  => 'BEGIN; ALTER DATABASE other SET TABLESPACE elsewhere', '25001' ],
+    [ 'SET TABLESPACE that does not exist'     => 'ALTER DATABASE other SET TABLESPACE nowhere', '42704' ],
+    [ 'SET TABLESPACE of itself'               => 'ALTER DATABASE other SET TABLESPACE elsewhere', '55006', database => 'other' ],
+    [ 'SET TABLESPACE where it is'             => 'ALTER DATABASE other SET TABLESPACE pg_default', undef ],
+    [ 'CONNECTION LIMIT'                       => 'ALTER DATABASE other CONNECTION LIMIT 7', undef ],
+    [ 'OWNER'                                  => 'BEGIN; ALTER DATABASE other OWNER TO creator; ROLLBACK', undef ],
+    [ 'DROP DATABASE of another one'           => 'CREATE DATABASE nothing; DROP DATABASE nothing', undef ],
+);
+my ($id, $path) = hang('other', 'never');
+my ($again, $again_path) = hang('other', 'transient');
+my $worker = $node->worker_pid('other');
+for my $case (@fail) {
+    my ($name, $sql, $sqlstate, %more) = @$case;
+    my $database = delete $more{database} // 'postgres';
+    my $error = $node->error_of($database, $sql, %more);
+    is($error ? $error->{sqlstate} : undef, $sqlstate, $name) || diag($error->{text});
+    is($node->worker_pid('other'), $worker, '... and the worker stays');
+}
+is_deeply([ $node->rows('postgres', "SELECT in_flight, state FROM wee5_cron.worker WHERE datname = 'other'") ],
+    [ { in_flight => 2, state => 'sending' } ], 'both requests are on the wire still');
+
+# Somebody is connected: it fails, and Postgres waits for him before it says so.
+my $session = $node->background_psql('other');
+$node->raises('postgres', 'DROP DATABASE other', '55006', 'DROP DATABASE while somebody is connected');
+is($node->worker_pid('other'), $worker, '... and the worker stays');
+my $next = $node->call('other', '/next');
+fields_are($node->finished('other', $next), { status => 'succeeded' }, '... and sends again');
+$session->quit;
+$receiver->release_for_good;
+was_made_once('other', $id, $path, "under retry_on = 'never': a call on the wire meanwhile");
+was_made_once('other', $again, $again_path, "under retry_on = 'transient': a call on the wire meanwhile");
+
+# Somebody is connected and leaves after a while: the statement goes through.
+{
+    my $leaves = $node->background_psql('other');
+    my $pid = $leaves->query_safe('SELECT pg_backend_pid()');
+    my $drop = $node->background_psql('postgres');
+    my $drop_pid = $drop->query_safe('SELECT pg_backend_pid()');
+    $drop->query_until(qr/begun/, "\\echo begun\nALTER DATABASE other RENAME TO renamed;\n");
+    $node->wait_until_no_worker('other');
+    $leaves->quit;
+    is($drop->query_safe("SELECT count(*) FROM pg_database WHERE datname = 'renamed'"), 1, 'somebody leaves: RENAME goes through');
+    $drop->quit;
+    $node->safe_psql('postgres', 'ALTER DATABASE renamed RENAME TO other');
+}
+
+# Statements that go through: what is on the wire ends first, and nothing new is sent meanwhile.
+my $slow = 1500;
+sub lets_calls_end {
+    my ($name, $sql, $after, %params) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my @calls;
+    for my $policy (qw(never unprocessed transient)) {
+        my $path = "/slow?ms=$slow&n=" . ++$number;
+        $node->policy('other', $path, retry_on => $policy);
+        push @calls, { id => $node->call('other', $path), path => $path };
+    }
+    my $patience = 1000;
+    until (3 == grep { heard($_->{path}) } @calls or !$patience--) { select undef, undef, undef, 0.02 }
+    is($node->error_of('postgres', $sql), undef, $name);
+    is(heard($_->{path}), 1, '... the app heard of it once') for @calls;
+    return unless defined $after;
+    fields_are($node->finished($after, $_->{id}), { status => 'succeeded', attempts => 1 }, '... and it succeeded, once') for @calls;
+    fields_are($node->finished($after, $node->call($after, '/next')), { status => 'succeeded' }, '... calls go on');
+    return;
+}
+lets_calls_end('CREATE DATABASE TEMPLATE', 'CREATE DATABASE copy TEMPLATE other', 'other');
+lets_calls_end('RENAME', 'ALTER DATABASE other RENAME TO another; ALTER DATABASE another RENAME TO other', 'other');
+lets_calls_end('RENAME that is rolled back', 'BEGIN; ALTER DATABASE other RENAME TO another; ROLLBACK', 'other');
+lets_calls_end('SET TABLESPACE', 'ALTER DATABASE other SET TABLESPACE elsewhere', 'other');
+
+# Two at once, of one database: it is let go by the second of them.
+{
+    my @sessions = map { $node->background_psql('postgres') } 1, 2;
+    $sessions[0]->query_safe('BEGIN; ALTER DATABASE other RENAME TO another');
+    my $waits = $sessions[1]->query_safe('SELECT pg_backend_pid()');
+    $sessions[1]->query_until(qr/begun/, "\\echo begun\nCREATE DATABASE second TEMPLATE other;\n");
+    $node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $waits") or die 'the second does not wait';
+    $sessions[0]->query_safe('ROLLBACK');
+    is($sessions[1]->query_safe("SELECT count(*) FROM pg_database WHERE datname = 'second'"), 1, 'two statements at once: the second goes through');
+    $_->quit for @sessions;
+    fields_are($node->finished('other', $node->call('other', '/next')), { status => 'succeeded' }, '... and then calls go on');
+}
+{
+    my @sessions = map { $node->background_psql('postgres') } 1, 2;
+    $_->query_safe('SELECT 1') for @sessions;
+    my @made = map { my $path = "/slow?ms=$slow&n=" . ++$number; { path => $path, id => $node->call('other', $path) } } 1 .. 2;
+    my $patience = 1000;
+    until (2 == grep { heard($_->{path}) } @made or !$patience--) { select undef, undef, undef, 0.02 }
+    $sessions[$_]->query_until(qr/begun/, "\\echo begun\nCREATE DATABASE both$_ TEMPLATE other;\n") for 0, 1;
+    is($sessions[$_]->query_safe("SELECT count(*) FROM pg_database WHERE datname = 'both$_'"), 1, 'two copies at once') for 0, 1;
+    $_->quit for @sessions;
+    was_made_once('other', $_->{id}, $_->{path}, 'two copies at once: a call on the wire') for @made;
+    fields_are($node->finished('other', $node->call('other', '/next')), { status => 'succeeded' }, '... and then calls go on');
+}
+
+# Who gives up a statement that waits for requests lets the worker go on.
+{
+    $receiver->hold;
+    my ($hanging, $path) = hang('other', 'never');
+    my $pid = $node->worker_pid('other');
+    $node->raises('postgres', "SET statement_timeout = '500ms'; DROP DATABASE other", '57014', 'a DROP DATABASE that is given up');
+    is($node->worker_pid('other'), $pid, '... leaves the worker where it is');
+    fields_are($node->finished('other', $node->call('other', '/next')), { status => 'succeeded' }, '... which goes on');
+    $receiver->release_for_good;
+    was_made_once('other', $hanging, $path, '... a call on the wire meanwhile');
+}
+
+# Nobody waits for ever: after ten seconds the request is cut off.
+{
+    $receiver->hold;
+    my ($hanging, $path) = hang('other', 'never');
+    is($node->error_of('postgres', "SET statement_timeout = '30 s'; ALTER DATABASE other RENAME TO another"), undef, 'a request that does not end');
+    $receiver->release_for_good;
+    fields_are($node->finished('another', $hanging), { status => 'failed', reason => 'lost', attempts => 1 }, '... is lost where it may not be repeated');
+    is(heard($path), 1, '... and not repeated');
+    $node->safe_psql('postgres', 'ALTER DATABASE another RENAME TO other');
+}
+
+lets_calls_end('DROP DATABASE', 'DROP DATABASE other', undef);
+
+$node->log_is_sane;
+done_testing();
