@@ -217,7 +217,7 @@ void open_indexes() {
 }
 
 // In the memory of one row.
-void fill_slot(const Datum* values, const bool* nulls) {
+void fill_slot(const Datum* values, const bool* nulls, const pg_uuid_t* given_key) {
   TupleTableSlot* slot = kept.slot;
   ExprContext* context = GetPerTupleExprContext(kept.estate);
   for (int i = 0; i < slot->tts_tupleDescriptor->natts; ++i) {
@@ -229,6 +229,10 @@ void fill_slot(const Datum* values, const bool* nulls) {
   for (int i = 0; i < kGivenColumns; ++i) {
     slot->tts_values[kept.given[i] - 1] = values[i];
     slot->tts_isnull[kept.given[i] - 1] = nulls[i];
+  }
+  if (given_key != nullptr) {
+    slot->tts_values[kept.idempotency_key - 1] = PointerGetDatum(given_key);
+    slot->tts_isnull[kept.idempotency_key - 1] = false;
   }
   ExecStoreVirtualTuple(slot);
 }
@@ -243,7 +247,8 @@ void insert_slot(Relation relation) {
 
 }  // namespace
 
-bool insert_invocation_directly(const Datum* values, const bool* nulls, int64* id, pg_uuid_t* idempotency_key) {
+bool insert_invocation_directly(const Datum* values, const bool* nulls, const pg_uuid_t* given_key, int64* id,
+                                pg_uuid_t* idempotency_key) {
   Relation relation = open_ledger();
   if (!kept.possible || !may_insert()) {
     table_close(relation, NoLock);
@@ -257,7 +262,7 @@ bool insert_invocation_directly(const Datum* values, const bool* nulls, int64* i
   open_indexes();
   ResetPerTupleExprContext(kept.estate);
   MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(kept.estate));
-  fill_slot(values, nulls);
+  fill_slot(values, nulls, given_key);
   bool has_id = !kept.slot->tts_isnull[kept.id - 1];
   if (has_id) *id = DatumGetInt64(kept.slot->tts_values[kept.id - 1]);
   if (!kept.slot->tts_isnull[kept.idempotency_key - 1])

@@ -17,6 +17,7 @@
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/json_headers.h"
 #include "wee5_cron/pg/ledger.h"
+#include "wee5_cron/pg/occurrence_key.h"
 #include "wee5_cron/pg/overlap.h"
 #include "wee5_cron/pg/pg_net_handover.h"
 #include "wee5_cron/pg/request_body.h"
@@ -43,8 +44,8 @@ struct CallRequest {
   Oid role;           // the job's owner, whose missed run is made up for; InvalidOid: a call of session_user
   char* schedule;     // of that job, in the server's encoding; NULL: not known
   EndpointRow policy;
-  bool as_it_was;  // retry(): nothing is left open
-  char* idempotency_key;
+  bool as_it_was;              // retry(): nothing is left open
+  pg_uuid_t* idempotency_key;  // NULL: a new one
   TimestampTz scheduled_at;
   bool has_scheduled_at;
 };
@@ -87,6 +88,8 @@ struct SettingsRead {
 
 void check_call(const CallRequest* request, const HeaderList* headers) {
   core::check_endpoint_path(request->path);
+  // A row of the ledger was checked when it was made, and has a job's schedule among its headers.
+  if (request->as_it_was) return;
   for (int i = 0; i < headers->count; ++i) core::check_custom_header(headers->names[i], headers->values[i]);
 }
 
@@ -189,7 +192,7 @@ void send_by_pg_net(const CallRequest* request, const CheckedCall* checked, NewI
   memset(&call, 0, sizeof(call));
   call.id = row->id;
   call.attempt = 1;
-  call.idempotency_key = request->idempotency_key != nullptr ? request->idempotency_key : idempotency_key;
+  call.idempotency_key = idempotency_key;
   call.job_name = row->job_name != nullptr ? to_utf8_lossy(pstrdup(row->job_name)) : nullptr;
   call.scheduled_at = row->has_scheduled_at ? rfc3339(row->scheduled_at) : nullptr;
   call.url = checked->url;
@@ -274,6 +277,14 @@ void take_job_over(const CallRequest* request, CronCaller* caller) {
   caller->scheduled_at = request->scheduled_at;
 }
 
+// Two servers that run one job for one tick make one call of it: its key says so. run_now() names a job, too, but is a
+// call by hand; without a role it makes up for no run.
+const pg_uuid_t* key_of_call(const CallRequest* request, const CronCaller* caller, const NewInvocation* row, Oid role) {
+  if (request->as_it_was) return request->idempotency_key;
+  bool by_hand = request->job_name != nullptr && !OidIsValid(request->role);
+  return caller->by_job && !by_hand ? occurrence_key(row, role, caller->schedule) : nullptr;
+}
+
 int64 make_call(CallRequest* request) {
   require_armed();
   apply_policy(request);
@@ -329,6 +340,7 @@ int64 make_call(CallRequest* request) {
   row.timeout = request->timeout;
   row.has_scheduled_at = request->as_it_was ? request->has_scheduled_at : caller.has_scheduled_at;
   row.scheduled_at = request->as_it_was ? request->scheduled_at : caller.scheduled_at;
+  row.idempotency_key = key_of_call(request, &caller, &row, role);
 
   if (checked.missing != nullptr) return book_missing(&row, &checked);
   if (checked.session_only != nullptr) refuse_session_only(checked.session_only);
@@ -347,7 +359,6 @@ int64 make_call(CallRequest* request) {
     row.id = insert_invocation(&row, nullptr);
     if (undecided) wake_worker_at_commit();
   }
-  if (request->idempotency_key != nullptr) set_idempotency_key(row.id, request->idempotency_key);
   if (caller.by_job && caller.pg_cron_here) insert_cron_caller(row.id, MyProcPid);
   announce_call_at_commit(row.id);
   return row.id;
@@ -421,7 +432,7 @@ void read_request(int64 id, CallRequest* request) {
   MemoryContext context = CurrentMemoryContext;
   SPI_connect();
   int result = SPI_execute_with_args(
-      "SELECT endpoint_path, method, body, headers, timeout, job_name, scheduled_at, idempotency_key::text,"
+      "SELECT endpoint_path, method, body, headers, timeout, job_name, scheduled_at, idempotency_key,"
       "       finished_at IS NOT NULL"
       " FROM wee5_cron.invocation WHERE id = $1",
       1, types, values, nullptr, false, 1);
@@ -446,7 +457,11 @@ void read_request(int64 id, CallRequest* request) {
   Datum scheduled_at = SPI_getbinval(tuple, descriptor, 7, &is_null);
   request->has_scheduled_at = !is_null;
   if (!is_null) request->scheduled_at = DatumGetTimestampTz(scheduled_at);
-  request->idempotency_key = SPI_getvalue(tuple, descriptor, 8);
+  Datum idempotency_key = SPI_getbinval(tuple, descriptor, 8, &is_null);
+  if (!is_null) {
+    request->idempotency_key = static_cast<pg_uuid_t*>(palloc(sizeof(pg_uuid_t)));
+    memcpy(request->idempotency_key, DatumGetUUIDP(idempotency_key), sizeof(pg_uuid_t));
+  }
   request->as_it_was = true;
   MemoryContextSwitchTo(old);
   SPI_finish();

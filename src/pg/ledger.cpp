@@ -12,12 +12,13 @@ namespace {
 
 SPIPlanPtr insert_plan = nullptr;
 
-// $1 ... $16: kGivenColumn, in that order.
+// $1 ... $16: kGivenColumn, in that order; $17 idempotency_key
 constexpr const char* kInsert =
     "INSERT INTO wee5_cron.invocation"
     " (job_name, endpoint_path, method, body, headers, url, transport, status, reason, error, hint, scheduled_at,"
-    "  finished_at, timeout, exclusive, next_attempt_at)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+    "  finished_at, timeout, exclusive, next_attempt_at, idempotency_key)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
+    "  coalesce($17, pg_catalog.gen_random_uuid()))"
     " RETURNING id, idempotency_key";
 
 // The values of a row, in the order of kGivenColumn.
@@ -55,15 +56,21 @@ void bind_row(const NewInvocation* row, RowValues* bound) {
   set_datum(bound, 15, TimestampTzGetDatum(row->next_attempt_at), row->has_next_attempt_at);
 }
 
-void insert_by_statement(RowValues* row, int64* id, pg_uuid_t* idempotency_key) {
-  Oid types[kGivenColumns];
-  char nulls[kGivenColumns];
+void insert_by_statement(RowValues* row, const pg_uuid_t* given_key, int64* id, pg_uuid_t* idempotency_key) {
+  constexpr int kParameters = kGivenColumns + 1;
+  Oid types[kParameters];
+  Datum values[kParameters];
+  char nulls[kParameters];
   for (int i = 0; i < kGivenColumns; ++i) {
     types[i] = kGivenColumn[i].type;
+    values[i] = row->values[i];
     nulls[i] = row->nulls[i] ? 'n' : ' ';
   }
+  types[kGivenColumns] = UUIDOID;
+  values[kGivenColumns] = PointerGetDatum(given_key);
+  nulls[kGivenColumns] = given_key == nullptr ? 'n' : ' ';
   SPI_connect();
-  int result = SPI_execute_plan(kept_plan(&insert_plan, kInsert, kGivenColumns, types), row->values, nulls, false, 1);
+  int result = SPI_execute_plan(kept_plan(&insert_plan, kInsert, kParameters, types), values, nulls, false, 1);
   if (result != SPI_OK_INSERT_RETURNING || SPI_processed != 1)
     elog(ERROR, "could not insert into wee5_cron.invocation: %s", SPI_result_code_string(result));
   bool is_null;
@@ -90,23 +97,11 @@ int64 insert_invocation(const NewInvocation* row, char* idempotency_key) {
   int64 id = 0;
   pg_uuid_t key;
   memset(&key, 0, sizeof(key));
-  if (!insert_invocation_directly(bound.values, bound.nulls, &id, &key)) insert_by_statement(&bound, &id, &key);
+  if (!insert_invocation_directly(bound.values, bound.nulls, row->idempotency_key, &id, &key))
+    insert_by_statement(&bound, row->idempotency_key, &id, &key);
   if (idempotency_key != nullptr)
     strlcpy(idempotency_key, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&key))), kUuidTextBytes);
   return id;
-}
-
-void set_idempotency_key(int64 invocation_id, const char* idempotency_key) {
-  // The row may have been written without a statement, by this very command.
-  CommandCounterIncrement();
-  Oid types[2] = {INT8OID, TEXTOID};
-  Datum values[2] = {Int64GetDatum(invocation_id), CStringGetTextDatum(idempotency_key)};
-  SPI_connect();
-  int result =
-      SPI_execute_with_args("UPDATE wee5_cron.invocation SET idempotency_key = $2::pg_catalog.uuid WHERE id = $1", 2,
-                            types, values, nullptr, false, 0);
-  if (result != SPI_OK_UPDATE || SPI_processed != 1) elog(ERROR, "could not set the idempotency key of a call");
-  SPI_finish();
 }
 
 void insert_pg_net_request(int64 invocation_id, int64 request_id) {

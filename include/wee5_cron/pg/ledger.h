@@ -26,12 +26,11 @@ struct NewInvocation {
   const char* exclusive;  // overlap.h
   bool has_next_attempt_at;
   TimestampTz next_attempt_at;
+  const pg_uuid_t* idempotency_key;  // NULL: the column's default, a random one
 };
 
 // Writes the row; returns its id and, where asked for, its idempotency key as text (kUuidTextBytes).
 int64 insert_invocation(const NewInvocation* row, char* idempotency_key);
-// For a call that is made once more: the new row, of this transaction, has the key of the old one.
-void set_idempotency_key(int64 invocation_id, const char* idempotency_key);
 void insert_pg_net_request(int64 invocation_id, int64 request_id);
 // Where no worker of ours harvests, a call on pg_net is booked by whoever wants to know of it: true where that was
 // tried.

@@ -1,0 +1,140 @@
+# The Idempotency-Key of a job's call for a tick: the same wherever that job runs for that tick, another one for everything
+# else, and nothing that can be computed without what arm() stored.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+use JSON::PP;
+
+my $node = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => 'http://127.0.0.1:9', secret => 'the secret');
+$node->safe_psql('postgres', 'CREATE ROLE other LOGIN SUPERUSER');
+# Nothing is to end here: what counts is what was queued.
+$node->set_server('wee5_cron.max_in_flight', 1);
+$node->policy('postgres', $_, overlap => 'allow') for '/x', '/y', '/body';
+
+my $random = qr/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-/;
+my $v8     = qr/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+sub schedule {
+    my ($name, $command, %params) = @_;
+    my $schedule = $params{schedule} // '0 0 1 1 *';
+    return $node->psql_as($params{role} // 'postgres', 'postgres', "SELECT cron.schedule('$name', '$schedule', \$cron\$$command\$cron\$)");
+}
+
+# Runs the job's command as pg_cron does, and returns the keys of the calls that it made.
+sub run_of {
+    my ($command, %params) = @_;
+    my $database = $params{database} // 'postgres';
+    my $last = $node->safe_psql($database, 'SELECT coalesce(max(id), 0) FROM wee5_cron.invocation');
+    # A statement as psql sends it is cut at its semicolon; \; keeps one within.
+    my $sent = $command;
+    $sent =~ s/;(?=.)/\\;/gs if !$params{whole};
+    my $as = $params{role} ? " user=$params{role}" : '';
+    $node->safe_psql($database, $sent, connstr => $node->connstr($database) . " application_name=pg_cron$as");
+    return map { $_->{idempotency_key} } $node->rows($database, "SELECT idempotency_key FROM wee5_cron.invocation WHERE id > $last ORDER BY id");
+}
+
+# One tick, one key.
+my $command = q{SELECT invoke_cron_endpoint('/x')};
+schedule('x', $command);
+my ($key) = run_of($command);
+like($key, $v8, 'the key of a job\'s call is a UUID of version 8');
+is((run_of($command))[0], $key, 'another run for the same tick has the same key');
+is((run_of($command, database => 'postgres'))[0], $key, '... and another');
+$node->restart_immediately;
+is((run_of($command))[0], $key, '... also after a crash');
+fields_are($node->one_row('postgres', "SELECT count(DISTINCT scheduled_at) AS ticks, count(*) FILTER (WHERE job_name = 'x') AS named, count(*) AS calls FROM wee5_cron.invocation"),
+    { ticks => 1, named => 4, calls => 4 }, '... and all of them are calls of the job for one tick');
+
+# What was missed and is made up for has the key that its run would have had.
+my $tick = $node->safe_psql('postgres', 'SELECT max(scheduled_at) FROM wee5_cron.invocation');
+my $made_up = $node->safe_psql('postgres', "SELECT wee5_cron.invoke_for_job('x', '/x', session_user::name, '0 0 1 1 *', '$tick')");
+is($node->invocation('postgres', $made_up)->{idempotency_key}, $key, 'a run that is made up for has the key of its tick');
+isnt($node->invocation('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.invoke_for_job('x', '/x', session_user::name, '0 0 1 1 *', '$tick'::timestamptz - interval '1 year')"))->{idempotency_key},
+    $key, '... and not that of another tick');
+
+# Calls that are equal but for their number: of a statement, a transaction, across savepoints, and across the commits of
+# a procedure.
+my %seen = ($key => 1);
+my $all_new = sub {
+    my ($name, $count, @keys) = @_;
+    is(scalar(@keys), $count, "$name: $count calls");
+    is(scalar(grep { !$seen{$_}++ } @keys), $count, '... each with a key of its own');
+    is(scalar(grep { $_ =~ $v8 } @keys), $count, '... of version 8');
+};
+my $thrice = q{SELECT invoke_cron_endpoint('/y') FROM generate_series(1, 3)};
+schedule('thrice', $thrice);
+my @three = run_of($thrice);
+$all_new->('three calls of a statement', 3, @three);
+is_deeply([ run_of($thrice) ], \@three, '... and the same three in another run');
+my $savepoints = q{BEGIN; SELECT invoke_cron_endpoint('/y'); SAVEPOINT a; SELECT invoke_cron_endpoint('/y'); ROLLBACK TO a; SELECT invoke_cron_endpoint('/y'); RELEASE a; SELECT invoke_cron_endpoint('/y'); COMMIT};
+schedule('savepoints', $savepoints);
+$all_new->('three calls around a savepoint', 3, run_of($savepoints));
+my $caught = q{DO $do$ BEGIN FOR i IN 1 .. 3 LOOP BEGIN PERFORM invoke_cron_endpoint('/y'); IF i = 2 THEN RAISE 'no'; END IF; EXCEPTION WHEN raise_exception THEN NULL; END; END LOOP; END $do$};
+schedule('caught', $caught);
+$all_new->('two calls around one that was taken back', 2, run_of($caught, whole => 1));
+my $commits = q{DO $do$ BEGIN FOR i IN 1 .. 3 LOOP PERFORM invoke_cron_endpoint('/y'); COMMIT; END LOOP; END $do$};
+schedule('commits', $commits);
+$all_new->('three calls with a commit behind each', 3, run_of($commits, whole => 1));
+
+# Whatever else differs.
+my @others = (
+    [ 'another name',   q{SELECT invoke_cron_endpoint('/x') /* n */} ],
+    [ 'another path',   q{SELECT invoke_cron_endpoint('/x?y')} ],
+    [ 'another method', q{SELECT wee5_cron.invoke('/x', 'PUT')} ],
+    [ 'a body',         q{SELECT wee5_cron.invoke('/x', 'PUT', '{"a": 1}')} ],
+    [ 'another body',   q{SELECT wee5_cron.invoke('/x', 'PUT', '{"a": 2}')} ],
+);
+for my $other (@others) {
+    my ($name, $sql) = @$other;
+    schedule($name, $sql);
+    $all_new->($name, 1, run_of($sql));
+}
+schedule('x', $command, role => 'other');
+$all_new->('another owner', 1, run_of($command, role => 'other'));
+schedule('each minute', q{SELECT invoke_cron_endpoint('/x') /* minute */}, schedule => '* * * * *');
+$all_new->('another tick', 1, run_of(q{SELECT invoke_cron_endpoint('/x') /* minute */}));
+
+# Without a tick that others would know: random.
+like($node->invocation('postgres', $node->call('postgres', '/x'))->{idempotency_key}, $random, 'a call by hand has a random key');
+schedule('plain', q{SELECT invoke_cron_endpoint('/x?plain')});
+for (1 .. 2) {
+    my $row = $node->invocation('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('plain')"));
+    like($row->{idempotency_key}, $random, 'run_now(): a random key');
+}
+my $nameless = q{SELECT invoke_cron_endpoint('/x') /* nameless */};
+$node->safe_psql('postgres', "SELECT cron.schedule('0 0 1 1 *', \$cron\$$nameless\$cron\$)");
+like((run_of($nameless))[0], $random, 'a job without a name: a random key');
+my $seconds = q{SELECT invoke_cron_endpoint('/x') /* seconds */};
+SKIP: {
+    skip 'this pg_cron has no seconds', 1
+      if !eval { schedule('seconds', $seconds, schedule => '30 seconds'); 1 };
+    like((run_of($seconds))[0], $random, 'a schedule of so many seconds: a random key');
+}
+my $twin = q{SELECT invoke_cron_endpoint('/x') /* twin */};
+schedule($_, $twin) for 'twin 1', 'twin 2';
+like((run_of($twin))[0], $random, 'one of two jobs with the same command: a random key');
+
+# retry() keeps it.
+$node->safe_psql('postgres', 'UPDATE wee5_cron.invocation SET status = \'failed\', finished_at = now() WHERE finished_at IS NULL');
+my $again = $node->safe_psql('postgres', "SELECT wee5_cron.retry(min(id)) FROM wee5_cron.invocation WHERE idempotency_key = '$key'");
+fields_are($node->invocation('postgres', $again), { idempotency_key => $key, job_name => 'x', headers => qr/./ }, 'retry() of a job\'s call keeps the key');
+like(JSON::PP->new->canonical->encode($node->invocation('postgres', $again)->{headers}), qr/"x-vercel-cron-schedule":"0 0 1 1 \*"/, '... and its schedule header');
+
+# Somebody who armed anew, or another project, has other keys.
+$node->safe_psql('postgres', 'SELECT wee5_cron.disarm(); SELECT wee5_cron.arm(true)');
+isnt((run_of($command))[0], $key, 'another arming: another key');
+$node->raises('postgres', 'SET ROLE pg_read_all_settings; SELECT id FROM wee5_cron.arming', '42501', 'what the keys are made from is not for others');
+
+# By a statement, where the ledger needs one, the keys are the same.
+my ($direct) = run_of($command);
+$node->safe_psql('postgres', <<'SQL');
+CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER nothing BEFORE INSERT ON wee5_cron.invocation FOR EACH ROW EXECUTE FUNCTION public.nothing();
+SQL
+is((run_of($command))[0], $direct, 'a ledger with a trigger: the same key');
+like($node->invocation('postgres', $node->call('postgres', '/x'))->{idempotency_key}, $random, '... and random ones by hand');
+
+$node->log_is_sane;
+done_testing();
