@@ -221,6 +221,12 @@ $$;
 COMMENT ON FUNCTION wee5_cron.note_lateness(text, text, timestamptz) IS
   'Internal, of watch_jobs(): whether a job is late, and whether somebody is to be told';
 
+CREATE FUNCTION wee5_cron.alert_webhook() RETURNS text
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_alert_webhook';
+COMMENT ON FUNCTION wee5_cron.alert_webhook() IS
+  'Internal, of tell_alerts(): which message the receiver at wee5_cron.alert_url understands: discord, plain; NULL: there is none';
+
 -- by_webhook: also with a call to wee5_cron.alert_url. Its row in the ledger has a word in place of a path, which no
 -- caller can choose: the worker knows by it where to go, and that the bearer is not for there. The URL is a secret itself.
 CREATE FUNCTION wee5_cron.tell_alerts(by_webhook boolean) RETURNS bigint
@@ -233,7 +239,11 @@ BEGIN
   FOR alert IN SELECT * FROM wee5_cron.pending_alert p ORDER BY p.at FOR UPDATE SKIP LOCKED LOOP
     PERFORM pg_notify('wee5_cron', alert.content::text);
     IF by_webhook THEN
-      INSERT INTO wee5_cron.invocation (endpoint_path, method, body, transport) VALUES ('wee5_cron.alert', 'POST', alert.content, 'builtin');
+      INSERT INTO wee5_cron.invocation (endpoint_path, method, body, transport)
+      VALUES ('wee5_cron.alert', 'POST', alert.content || CASE wee5_cron.alert_webhook()
+                -- Nobody is called by a name that stands in the text of an app.
+                WHEN 'discord' THEN jsonb_build_object('content', alert.content->>'text', 'allowed_mentions', '{"parse": []}'::jsonb)
+                ELSE '{}' END, 'builtin');
       PERFORM wee5_cron.wake_worker();
     END IF;
     DELETE FROM wee5_cron.pending_alert p WHERE p.id = alert.id;

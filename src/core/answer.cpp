@@ -59,6 +59,16 @@ constexpr std::array<std::pair<int, std::string_view>, 42> kPhrases = {{{100, "C
                                                                         {503, "Service Unavailable"},
                                                                         {504, "Gateway Timeout"}}};
 
+// The row of wee5_cron.endpoint that would change the requests of this path, whatever its query; empty where the path
+// is too long to be shown.
+std::string endpoint_row(const Observation& observation, std::string_view column, std::string_view value) {
+  const std::string_view route = route_of(observation.endpoint_path);
+  if (route.empty() || route.size() > kShownPath) return "";
+  const std::string name(column);
+  return "INSERT INTO wee5_cron.endpoint (endpoint_path, " + name + ") VALUES (" + sql_literal(valid_utf8(route)) +
+         ", " + sql_literal(value) + ") ON CONFLICT (endpoint_path) DO UPDATE SET " + name + " = excluded." + name;
+}
+
 std::string hint_401(const Observation& observation) {
   const std::string secret =
       "the app's CRON_SECRET and app.settings.cron_secret have to be the same text, and on Vercel a changed variable "
@@ -71,8 +81,12 @@ std::string hint_401(const Observation& observation) {
            "Otherwise " +
            secret;
   }
-  return "The bearer secret was not accepted: " + secret +
-         ". Vercel's Deployment Protection also answers 401, on preview addresses.";
+  std::string hint = "The bearer secret was not accepted: " + secret +
+                     ". Vercel's Deployment Protection also answers 401, on preview addresses.";
+  const std::string row = endpoint_row(observation, "headers", R"({"User-Agent": "vercel-cron/1.0"})");
+  if (!row.empty())
+    hint += " If the route checks the User-Agent, as some for Vercel Cron do, send that one: " + row + ";";
+  return hint;
 }
 
 std::string hint_404(const Observation& observation) {
@@ -83,12 +97,16 @@ std::string hint_404(const Observation& observation) {
 }
 
 std::string hint_405(const Observation& observation) {
-  std::string hint = "The route does not accept this method: export it there (export async function GET)";
-  if (!observation.endpoint_path.empty() && observation.endpoint_path.size() <= kShownPath) {
-    hint += ", or call it with another one: SELECT wee5_cron.invoke(" +
-            sql_literal(valid_utf8(observation.endpoint_path)) + ", method => 'POST')";
-  }
-  return hint + ".";
+  const std::string method = observation.method.empty() ? "GET" : observation.method;
+  const std::string other = method == "GET" ? "POST" : "GET";
+  std::string hint =
+      "The route does not accept " + method + ". Accept it there (in Next.js: export async function " + method + ")";
+  const std::string row = endpoint_row(observation, "method", other);
+  if (row.empty() || observation.endpoint_path.size() > kShownPath) return hint + ".";
+  // A job's command names no method: what counts for it is the row.
+  return hint + ", or let jobs and calls of this path use another method: " + row +
+         "; A single call: SELECT wee5_cron.invoke(" + sql_literal(valid_utf8(observation.endpoint_path)) +
+         ", method => '" + other + "');";
 }
 
 std::string hint_of_status(const Observation& observation) {

@@ -61,7 +61,14 @@ Advice explain_dns(const Observation& observation) {
 Advice explain_connect(const Observation& observation) {
   const std::string host(host_of(authority_of(observation.url)));
   const std::string detail = lower_case(observation.detail);
-  std::string error = "No connection to " + shown_authority(observation) + in_brackets(observation.detail) + ".";
+  std::string error = "No connection to " + shown_authority(observation) +
+                      (observation.proxy.empty() ? "" : " through the proxy " + printable(observation.proxy)) +
+                      in_brackets(observation.detail) + ".";
+  if (!observation.proxy.empty()) {
+    return {std::move(error),
+            "Check that the proxy that wee5_cron.proxy names is running, that it lets CONNECT to this host and port "
+            "through, and that it accepts the user name and password of that setting if it wants them."};
+  }
   if (is_loopback_host(host)) {
     return {std::move(error),
             printable(host) +

@@ -2,6 +2,10 @@
 
 #include "wee5_cron/pg/alerts.h"
 
+#include "wee5_cron/core/alert_webhook.hpp"
+#include "wee5_cron/delivery/url.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/kept_plan.h"
 
 namespace wee5::pg {
@@ -58,6 +62,25 @@ int64 tell_alerts(const WorkerSettings* base) {
   Datum values[1] = {BoolGetDatum(!is_blank(settings.alert_url))};
   select(kept_plan(&tell_plan, "SELECT wee5_cron.tell_alerts($1)", 1, types), values);
   return 0;
+}
+
+// wee5_cron.alert_webhook() -> text
+WEE5_SQL_FUNCTION(wee5_cron_alert_webhook) {
+  (void)fcinfo;
+  WorkerSettings settings;
+  settings_of_process(&settings);
+  apply_stored_worker_settings(&settings);
+  if (is_blank(settings.alert_url)) PG_RETURN_NULL();
+  const char* name = nullptr;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const delivery::ApiUrl origin =
+            delivery::parse_api_url(delivery::parse_webhook(settings.alert_url, "on").origin, "on");
+        name = core::alert_webhook_name(core::alert_webhook_of(origin.host));
+      }))
+    // The call itself will say what is wrong with it.
+    PG_RETURN_NULL();
+  PG_RETURN_TEXT_P(cstring_to_text(name));
 }
 
 }  // namespace wee5::pg

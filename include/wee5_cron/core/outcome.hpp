@@ -34,6 +34,8 @@ struct Observation {
   int http_status = 0;
   std::string url;            // as called
   std::string endpoint_path;  // as the caller gave it
+  std::string method;         // empty: not known
+  std::string proxy;          // "host:port" of the proxy that it went through; empty: none
   std::string content_type;
   std::string location;  // of a 3xx
   std::string detail;    // the transport's own words ("Connection refused"), may be empty

@@ -100,6 +100,37 @@ TEST(Outcome, A401PointsAtTheSecretAndAtWhatStandsInFront) {
   EXPECT_TRUE(explain(answer(401, "text/html; charset=utf-8")).hint.starts_with("The answer is an HTML page"));
 }
 
+// A job's command names no method and no header: what counts for it is the row of the path.
+TEST(Outcome, HintsNameTheRowThatChangesTheRequestsOfAPath) {
+  EXPECT_TRUE(contains(explain(answer(405)).hint,
+                       "INSERT INTO wee5_cron.endpoint (endpoint_path, method) VALUES ('/api/cron/poll-activities', "
+                       "'POST') ON CONFLICT (endpoint_path) DO UPDATE SET method = excluded.method;"));
+  Observation posted = answer(405);
+  posted.method = "POST";
+  posted.endpoint_path = "/api/x?y=1";
+  EXPECT_TRUE(contains(explain(posted).hint, "does not accept POST"));
+  EXPECT_TRUE(contains(explain(posted).hint, "VALUES ('/api/x', 'GET')"));
+  EXPECT_TRUE(contains(explain(posted).hint, "invoke('/api/x?y=1', method => 'GET')"));
+  EXPECT_TRUE(contains(explain(answer(401)).hint,
+                       "INSERT INTO wee5_cron.endpoint (endpoint_path, headers) VALUES ('/api/cron/poll-activities', "
+                       "'{\"User-Agent\": \"vercel-cron/1.0\"}')"));
+}
+
+TEST(Outcome, AConnectionThroughAProxyNamesTheProxy) {
+  Observation observation;
+  observation.reason = Reason::kConnect;
+  observation.url = "https://127.0.0.1:3000/x";
+  observation.endpoint_path = "/x";
+  observation.detail = "CONNECT tunnel failed, response 403";
+  observation.proxy = "proxy.example:3128";
+  const Explanation explanation = explain(observation);
+  EXPECT_EQ(
+      explanation.error,
+      "No connection to 127.0.0.1:3000 through the proxy proxy.example:3128 (CONNECT tunnel failed, response 403).");
+  EXPECT_TRUE(contains(explanation.hint, "wee5_cron.proxy"));
+  EXPECT_FALSE(contains(explanation.hint, "host.docker.internal"));
+}
+
 TEST(Outcome, HintsOfOtherStatusesAreOfUse) {
   EXPECT_TRUE(contains(explain(answer(404)).hint, "app/api/cron/poll-activities/route.ts"));
   EXPECT_TRUE(contains(explain(answer(404)).hint, "app.settings.api_url"));
