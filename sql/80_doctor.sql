@@ -131,6 +131,7 @@ BEGIN
       ('doctor_job_waiting', 'job_waiting'),
       ('doctor_api_url', 'api_url api_url_https api_url_loopback'),
       ('doctor_api_url_resolves', 'api_url_resolves'),
+      ('doctor_proxy', 'proxy'),
       ('doctor_cron_secret', 'cron_secret cron_secret_length'),
       ('doctor_cron_secret_readers', 'cron_secret_readers protect_secret'),
       ('doctor_secret_in_jobs', 'secret_in_jobs'),

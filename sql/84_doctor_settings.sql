@@ -39,11 +39,11 @@ CREATE FUNCTION wee5_cron.doctor_secrets(OUT roles text, OUT role name, OUT sour
 COMMENT ON FUNCTION wee5_cron.doctor_secrets() IS
   'Internal, of doctor(): where the secrets that count are, with the users they count for; not what they are';
 
-CREATE FUNCTION wee5_cron.plain_http_allowed() RETURNS boolean
+CREATE FUNCTION wee5_cron.plain_http_allowed(host text) RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_plain_http_allowed';
-COMMENT ON FUNCTION wee5_cron.plain_http_allowed() IS
-  'Internal, of doctor(): wee5_cron.allow_plain_http as it stands for the worker of this database';
+COMMENT ON FUNCTION wee5_cron.plain_http_allowed(text) IS
+  'Internal, of doctor(): whether wee5_cron.allow_plain_http, as it stands for the worker of this database, lets plain http go to a host';
 
 CREATE FUNCTION wee5_cron.inside_container() RETURNS text
   LANGUAGE c VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -77,7 +77,7 @@ CREATE FUNCTION wee5_cron.doctor_api_url() RETURNS SETOF wee5_cron.finding
 DECLARE
   here constant name := current_database();
   container constant text := wee5_cron.inside_container();
-  plain_allowed constant boolean := wee5_cron.plain_http_allowed();
+  plain_allowed boolean;
   setting record;
   lines wee5_cron.finding[] := '{}';
 BEGIN
@@ -99,10 +99,11 @@ BEGIN
                                                wee5_cron.doctor_place(setting.source, setting.roles)),
                        NULL)::wee5_cron.finding;
 
+    plain_allowed := wee5_cron.plain_http_allowed(setting.host);
     IF setting.scheme = 'http' AND NOT setting.private_host THEN
       lines := lines || ('api_url_https', CASE WHEN plain_allowed THEN 'warning' ELSE 'error' END,
                          format('%s sends the bearer secret in clear text over a public network%s', setting.url,
-                                CASE WHEN plain_allowed THEN ' (wee5_cron.allow_plain_http is on)'
+                                CASE WHEN plain_allowed THEN ' (wee5_cron.allow_plain_http allows it)'
                                      ELSE ': calls are refused' END),
                          wee5_cron.doctor_set(setting.source, setting.role, 'app.settings.api_url',
                                               'https://' || setting.rest))::wee5_cron.finding;
@@ -148,6 +149,46 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_api_url() IS 'Internal, of doctor(): app.settings.api_url';
 
+CREATE FUNCTION wee5_cron.proxy_shown() RETURNS text
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_proxy_shown';
+COMMENT ON FUNCTION wee5_cron.proxy_shown() IS
+  'Internal, of doctor(): host and port of wee5_cron.proxy as it stands for the worker of this database, never user or password; NULL: no proxy; 55000 where it cannot be read';
+
+CREATE FUNCTION wee5_cron.doctor_proxy() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  proxy text;
+BEGIN
+  BEGIN
+    proxy := wee5_cron.proxy_shown();
+  EXCEPTION WHEN object_not_in_prerequisite_state THEN
+    RETURN NEXT ('proxy', 'error', 'wee5_cron.proxy cannot be read: ' || SQLERRM || ' No call is made',
+                 format(E'ALTER DATABASE %I RESET wee5_cron.proxy;\nALTER SYSTEM RESET wee5_cron.proxy;\n'
+                        'SELECT pg_reload_conf();', current_database()))::wee5_cron.finding;
+    RETURN;
+  END;
+  IF proxy IS NULL THEN
+    RETURN NEXT ('proxy', 'ok', 'calls are made without a proxy', NULL)::wee5_cron.finding;
+  ELSIF wee5_cron.doctor_uses_pg_net() THEN
+    RETURN NEXT ('proxy', 'warning', format('pg_net ignores wee5_cron.proxy: calls do not go through %s', proxy),
+                 format('ALTER DATABASE %I SET wee5_cron.transport = ''builtin'';', current_database()))::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('proxy', 'ok', format('calls go through the proxy %s', proxy), NULL)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_proxy() IS 'Internal, of doctor(): the proxy that calls go through';
+
+CREATE FUNCTION wee5_cron.doctor_uses_pg_net() RETURNS boolean
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE current_setting('wee5_cron.transport', true) WHEN 'auto' THEN wee5_cron.pg_net_worker_lives()
+                                                             WHEN 'pg_net' THEN true ELSE false END
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_uses_pg_net() IS 'Internal, of doctor(): whether pg_net carries the calls of this session';
+
 CREATE FUNCTION wee5_cron.doctor_api_url_resolves() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -159,6 +200,10 @@ DECLARE
   answer record;
   plain record;
 BEGIN
+  IF NOT wee5_cron.doctor_uses_pg_net() AND wee5_cron.proxy_shown() IS NOT NULL THEN
+    RETURN NEXT ('api_url_resolves', 'ok', 'does not apply: the proxy looks up the names', NULL)::wee5_cron.finding;
+    RETURN;
+  END IF;
   SELECT array_agg(DISTINCT s.host) INTO hosts FROM wee5_cron.doctor_api_urls() s WHERE s.host IS NOT NULL;
   IF hosts IS NULL THEN
     RETURN NEXT ('api_url_resolves', 'ok', 'does not apply: see api_url', NULL)::wee5_cron.finding;

@@ -8,6 +8,8 @@
 #include <optional>
 
 #include "bytes.hpp"
+#include "wee5_cron/core/error.hpp"
+#include "wee5_cron/core/text.hpp"
 
 namespace wee5::core {
 namespace {
@@ -110,7 +112,8 @@ bool is_loopback(std::uint32_t ipv4) { return ipv4 >> 24U == 127; }
 
 bool is_private(std::uint32_t ipv4) {
   return is_loopback(ipv4) || ipv4 >> 24U == 10 || ipv4 >> 20U == 0xAC1 ||  // 172.16.0.0/12
-         ipv4 >> 16U == 0xC0A8 || ipv4 >> 16U == 0xA9FE;                    // 192.168.0.0/16, 169.254.0.0/16
+         ipv4 >> 16U == 0xC0A8 || ipv4 >> 16U == 0xA9FE ||                  // 192.168.0.0/16, 169.254.0.0/16
+         ipv4 >> 22U == 0x191;  // 100.64.0.0/10: carriers, and overlay networks such as Tailscale (RFC 6598)
 }
 
 bool is_loopback(const Ipv6Bytes& bytes) {
@@ -133,8 +136,88 @@ bool is_private_name(std::string_view name) {
   if (std::all_of(name.begin(), name.end(), stands_in_label)) return true;
   const bool hostname = std::all_of(name.begin(), name.end(),
                                     [](char byte) { return stands_in_label(byte) || byte == '.' || !is_ascii(byte); });
+  // .svc.cluster.local, too, ends in .local.
   return hostname && (ends_with_ignoring_case(name, ".localhost") || ends_with_ignoring_case(name, ".internal") ||
-                      ends_with_ignoring_case(name, ".local"));
+                      ends_with_ignoring_case(name, ".local") || ends_with_ignoring_case(name, ".svc"));
+}
+
+// Labels with dots between them, none empty, a dot at the end allowed.
+bool is_domain(std::string_view text) {
+  constexpr std::size_t kLongestName = 253;
+  if (text.size() > kLongestName) return false;
+  if (!text.empty() && text.back() == '.') text.remove_suffix(1);
+  if (text.empty() || text.front() == '.' || text.find("..") != std::string_view::npos || text.back() == '.')
+    return false;
+  return std::all_of(text.begin(), text.end(), [](char byte) { return stands_in_label(byte) || byte == '.'; });
+}
+
+bool is_address(std::string_view name) { return looks_numeric(name) || ipv6_address(name).has_value(); }
+
+constexpr std::string_view kBelow = "*.";
+
+bool is_pattern(std::string_view text) {
+  if (text.starts_with(kBelow)) return is_domain(text.substr(kBelow.size())) && !is_address(bare(text.substr(2)).name);
+  const Host host = bare(text);
+  return host.bracketed ? ipv6_address(host.name).has_value() : is_domain(text);
+}
+
+bool matches(std::string_view pattern, const Host& host) {
+  if (!is_pattern(pattern)) return false;
+  if (!pattern.starts_with(kBelow)) return equals_ignoring_case(bare(pattern).name, host.name);
+  const std::string_view domain = bare(pattern.substr(kBelow.size())).name;
+  return !host.bracketed && !is_address(host.name) && host.name.size() > domain.size() + 1 &&
+         host.name[host.name.size() - domain.size() - 1] == '.' && ends_with_ignoring_case(host.name, domain);
+}
+
+// As Postgres reads a boolean setting: each word may be cut short as long as it is clear.
+std::optional<bool> read_boolean(std::string_view text) {
+  struct Word {
+    std::string_view word;
+    std::size_t least;
+    bool value;
+  };
+  constexpr std::array<Word, 8> kWords = {{{"on", 2, true},
+                                           {"true", 1, true},
+                                           {"yes", 1, true},
+                                           {"1", 1, true},
+                                           {"off", 2, false},
+                                           {"false", 1, false},
+                                           {"no", 1, false},
+                                           {"0", 1, false}}};
+  for (const Word& word : kWords) {
+    if (text.size() >= word.least && text.size() <= word.word.size() &&
+        equals_ignoring_case(text, word.word.substr(0, text.size()))) {
+      return word.value;
+    }
+  }
+  return std::nullopt;
+}
+
+// Takes the next pattern off a list.
+std::string_view next_pattern(std::string_view& list) {
+  const std::size_t comma = list.find(',');
+  const std::string_view pattern = without_blanks_around(list.substr(0, comma));
+  list = comma == std::string_view::npos ? std::string_view() : list.substr(comma + 1);
+  return pattern;
+}
+
+[[noreturn]] void refuse_pattern(std::string_view pattern) {
+  if (pattern == "*" || pattern == "*.") {
+    throw Error(
+        ErrorKind::kInvalidValue, "\"" + std::string(pattern) + "\" alone would let plain http go to every host.",
+        "Name the hosts, as in 'web.prod, *.flycast'; or write on, which sends the secret in clear text to any.");
+  }
+  if (pattern.empty()) {
+    throw Error(ErrorKind::kInvalidValue, "There is a comma with no host beside it.",
+                "Give host names with commas between them, as in 'web.prod, *.flycast'.");
+  }
+  if (read_boolean(pattern)) {
+    throw Error(ErrorKind::kInvalidValue, "\"" + printable(pattern) + "\" cannot stand in a list.",
+                "Write on or off alone, or only host names, as in 'web.prod, *.flycast'.");
+  }
+  throw Error(ErrorKind::kInvalidValue, "\"" + printable(pattern) + "\" is not the name of a host.",
+              "Give host names without scheme, port or path; a name may begin with *. for every name below it, as in "
+              "'web.prod, *.flycast'.");
 }
 
 }  // namespace
@@ -153,6 +236,32 @@ bool is_loopback_host(std::string_view host) noexcept {
   if (given.bracketed) return false;
   if (const auto ipv4 = ipv4_address(given.name)) return is_loopback(*ipv4);
   return equals_ignoring_case(given.name, "localhost");
+}
+
+std::string read_plain_http_rule(std::string_view rule) {
+  rule = without_blanks_around(rule);
+  if (rule.empty()) return "off";
+  if (const auto truth = read_boolean(rule)) return *truth ? "on" : "off";
+  std::string shown;
+  std::string_view left = rule;
+  do {
+    const bool last = left.find(',') == std::string_view::npos;
+    const std::string_view pattern = next_pattern(left);
+    if (!is_pattern(pattern) || read_boolean(pattern)) refuse_pattern(pattern);
+    shown += (shown.empty() ? "" : ", ") + std::string(pattern);
+    if (!last && left.empty()) refuse_pattern("");
+  } while (!left.empty());
+  return shown;
+}
+
+bool plain_http_allowed(std::string_view rule, std::string_view host) noexcept {
+  rule = without_blanks_around(rule);
+  if (const auto truth = read_boolean(rule)) return *truth;
+  const Host given = bare(host);
+  for (std::string_view left = rule; !left.empty();) {
+    if (matches(next_pattern(left), given)) return true;
+  }
+  return false;
 }
 
 }  // namespace wee5::core

@@ -175,6 +175,7 @@ Request Dispatcher::make_alert(const DueCall& call) const {
   request.connect_timeout_ms = settings_.connect_timeout_ms;
   request.max_response_bytes = settings_.max_response_bytes;
   request.ca_file = settings_.ca_file;
+  request.proxy = settings_.proxy;
   return request;
 }
 
@@ -221,6 +222,7 @@ Request Dispatcher::make_request(const DueCall& call) {
   request.connect_timeout_ms = settings_.connect_timeout_ms;
   request.max_response_bytes = settings_.max_response_bytes;
   request.ca_file = settings_.ca_file;
+  request.proxy = settings_.proxy;
   return request;
 }
 

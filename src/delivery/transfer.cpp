@@ -15,21 +15,20 @@ namespace {
 // be closed by the app just while the next request travels: libcurl would send again, which we forbid, and the call
 // would fail. Old ones are therefore not used again. (libcurl compares whole seconds: up to 3.99 s.)
 constexpr long kMaxIdleSeconds = 3;
-// How long libcurl keeps an address, instead of a minute. An app that moves is found again by the first retry of a call
-// (after 8 s at the least), which would go to the old address otherwise.
-constexpr long kAddressSeconds = 5;
+// Steady traffic keeps a connection from ever being idle. It must follow an address that changed all the same, within
+// five seconds: those of the address that libcurl remembers, and then those of a connection made to it. (Of the
+// lifetime libcurl compares whole seconds, too: up to 3.99 s.)
+constexpr long kAddressSeconds = 1;
+constexpr long kMaxLifeSeconds = 3;
 // How long libcurl keeps the CA store of the multi handle. A bundle that was renewed is read after that.
 constexpr long kCaCacheSeconds = 600;
 
 // Of the buffer for a body that stays with a pooled transfer.
 constexpr std::size_t kMostKeptCapacity = 65'536;
 
-// The default bundle of the libcurl in use; reading it costs an easy handle, hence once.
-const std::string& default_ca_file() {
-  static const std::string path = [] {
-    const char* info = curl_version_info(CURLVERSION_NOW)->cainfo;
-    return std::string(info != nullptr ? info : "");
-  }();
+// The default bundle of the libcurl in use. The text is libcurl's own, and lives as long as the process.
+const char* default_ca_file() {
+  static const char* path = curl_version_info(CURLVERSION_NOW)->cainfo;
   return path;
 }
 
@@ -63,7 +62,13 @@ void Transfer::set_fixed_options() {
   // What a request may be and where it may go: exactly where the URL says.
   WEE5_SET_OPTION(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   WEE5_SET_OPTION(easy, CURLOPT_FOLLOWLOCATION, 0L);
-  WEE5_SET_OPTION(easy, CURLOPT_PROXY, "");  // neither http_proxy of the environment
+  // Nor where the environment says (http_proxy, no_proxy). A proxy that a request names opens a tunnel and no more, so
+  // that it sees neither headers nor bodies of ours, also on plain http; what it answers is no answer of the app's.
+  WEE5_SET_OPTION(easy, CURLOPT_PROXY, "");
+  WEE5_SET_OPTION(easy, CURLOPT_NOPROXY, "");
+  WEE5_SET_OPTION(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
+  WEE5_SET_OPTION(easy, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
+  WEE5_SET_OPTION(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   WEE5_SET_OPTION(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
   WEE5_SET_OPTION(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
   WEE5_SET_OPTION(easy, CURLOPT_PATH_AS_IS, 1L);
@@ -81,6 +86,7 @@ void Transfer::set_fixed_options() {
 
   WEE5_SET_OPTION(easy, CURLOPT_DNS_CACHE_TIMEOUT, kAddressSeconds);
   WEE5_SET_OPTION(easy, CURLOPT_MAXAGE_CONN, kMaxIdleSeconds);
+  WEE5_SET_OPTION(easy, CURLOPT_MAXLIFETIME_CONN, kMaxLifeSeconds);
   WEE5_SET_OPTION(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   // Without it, removing a transfer joins its resolver thread: one stuck DNS lookup froze the whole loop for seconds.
   WEE5_SET_OPTION(easy, CURLOPT_QUICK_EXIT, 1L);
@@ -100,7 +106,7 @@ void Transfer::set_fixed_options() {
   // library of libcurl's has it: without it, a handshake that does not end is called a connection that does not.
   curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, &Transfer::on_handshake);
   curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, this);
-  if (!default_ca_file().empty()) WEE5_SET_OPTION(easy, CURLOPT_CAINFO, default_ca_file().c_str());
+  if (default_ca_file() != nullptr) WEE5_SET_OPTION(easy, CURLOPT_CAINFO, default_ca_file());
 }
 
 void Transfer::begin(Request next) {
@@ -112,9 +118,9 @@ void Transfer::begin(Request next) {
   set_method();
   if (new_connection_) WEE5_SET_OPTION(easy, CURLOPT_FRESH_CONNECT, 0L);
   new_connection_ = false;
+  set_proxy();
   if (request.ca_file != ca_file_) {
-    const std::string& ca_file = request.ca_file.empty() ? default_ca_file() : request.ca_file;
-    WEE5_SET_OPTION(easy, CURLOPT_CAINFO, ca_file.empty() ? nullptr : ca_file.c_str());
+    WEE5_SET_OPTION(easy, CURLOPT_CAINFO, request.ca_file.empty() ? default_ca_file() : request.ca_file.c_str());
     ca_file_ = request.ca_file;
   }
   // The engine's own deadline comes first: libcurl's clock runs on while the owner is away, and it looks at it before
@@ -127,6 +133,17 @@ void Transfer::begin(Request next) {
 
 void Transfer::use_new_connection() noexcept {
   new_connection_ = curl_easy_setopt(easy_.get(), CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK;
+}
+
+// User and password apart from the address: libcurl's messages may show that.
+void Transfer::set_proxy() {
+  if (request.proxy == proxy_) return;
+  CURL* easy = easy_.get();
+  const Proxy& proxy = request.proxy;
+  WEE5_SET_OPTION(easy, CURLOPT_PROXY, proxy.url().c_str());
+  WEE5_SET_OPTION(easy, CURLOPT_PROXYUSERNAME, proxy.user.empty() ? nullptr : proxy.user.c_str());
+  WEE5_SET_OPTION(easy, CURLOPT_PROXYPASSWORD, proxy.user.empty() ? nullptr : proxy.password.c_str());
+  proxy_ = proxy;
 }
 
 void Transfer::release() noexcept {

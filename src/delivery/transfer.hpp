@@ -93,6 +93,7 @@ class Transfer {
   void keep_retry_after(std::string_view value) noexcept;
   void set_fixed_options();
   void set_method();
+  void set_proxy();
   void set_headers();
   bool on_closed_connection(int local_port) const noexcept;
 
@@ -117,6 +118,7 @@ class Transfer {
   bool traced_ = false;
   bool new_connection_ = false;
   std::string ca_file_;
+  Proxy proxy_;
 };
 
 }  // namespace wee5::delivery

@@ -51,14 +51,17 @@ std::string words(CURLcode code, const Transfer& transfer) {
 // What a connection that does not stand is at. A phase's time stays 0 until it is complete.
 Reason connecting_phase(const Transfer& transfer) {
   if (transfer.handshaking) return Reason::kTls;
+  if (transfer.request.proxy.is_set()) return Reason::kConnect;
   return time_of(transfer, CURLINFO_NAMELOOKUP_TIME_T) == 0 ? Reason::kDns : Reason::kConnect;
 }
 
 Ending unsent_ending(CURLcode code, const Transfer& transfer) {
   switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
-      return {Reason::kDns, words(code, transfer)};
+      return {Reason::kConnect, words(code, transfer)};
+    case CURLE_COULDNT_RESOLVE_HOST:
+      // A proxy looks up the app's name, and says in its answer that there is none.
+      return {transfer.request.proxy.is_set() ? Reason::kConnect : Reason::kDns, words(code, transfer)};
     case CURLE_COULDNT_CONNECT:
     case CURLE_INTERFACE_FAILED:
       return {Reason::kConnect, words(code, transfer)};
@@ -163,6 +166,8 @@ void explain(Request& request, Ending ending, HeaderFindings found, Result& resu
   observation.http_status = result.http_status;
   observation.url = std::move(request.shown_url.empty() ? request.url : request.shown_url);
   observation.endpoint_path = std::move(request.endpoint_path);
+  observation.method = core::method_name(request.method);
+  observation.proxy = request.proxy.shown();
   observation.content_type = result.response_content_type;
   observation.location = std::move(found.location);
   observation.cache_signs = found.cache_signs;

@@ -11,6 +11,7 @@
 #include "wee5_cron/core/error.hpp"
 #include "wee5_cron/core/host_rules.hpp"
 #include "wee5_cron/core/text.hpp"
+#include "wee5_cron/delivery/proxy.hpp"
 
 namespace wee5::delivery {
 namespace {
@@ -148,7 +149,7 @@ bool valid_port(const std::string& port) { return !port.empty() && port != "0"; 
 
 }  // namespace
 
-ApiUrl parse_api_url(std::string_view api_url, bool allow_plain_http) {
+ApiUrl parse_api_url(std::string_view api_url, std::string_view allow_plain_http) {
   check_text(api_url);
   const Pieces pieces = cut(api_url);
   const std::string prefix = encoded_prefix(api_url, pieces.path);
@@ -162,10 +163,12 @@ ApiUrl parse_api_url(std::string_view api_url, bool allow_plain_http) {
   if (result.scheme != pieces.scheme || result.host.empty()) refuse(api_url, "names no host");
   if (!valid_port(result.port)) refuse(api_url, "names a port that does not exist");
   while (!result.text.empty() && result.text.back() == '/') result.text.pop_back();
-  if (result.scheme == "http" && !allow_plain_http && !core::is_private_host(result.host)) {
+  if (result.scheme == "http" && !core::is_private_host(result.host) &&
+      !core::plain_http_allowed(allow_plain_http, result.host)) {
     refuse(api_url, "would send the bearer secret in clear text over a public network",
-           "Use https: ALTER DATABASE ... SET app.settings.api_url = 'https://...'. Where that network is trusted: "
-           "ALTER SYSTEM SET wee5_cron.allow_plain_http = on; SELECT pg_reload_conf().");
+           "Use https: ALTER DATABASE ... SET app.settings.api_url = 'https://...'. If the network to this host is "
+           "private all the same, name the host: ALTER SYSTEM SET wee5_cron.allow_plain_http = " +
+               core::sql_literal(result.host) + "; SELECT pg_reload_conf();");
   }
   return result;
 }
@@ -189,7 +192,8 @@ std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path) {
   return url;
 }
 
-std::string UrlJoiner::join(std::string_view api_url, bool allow_plain_http, std::string_view endpoint_path) {
+std::string UrlJoiner::join(std::string_view api_url, std::string_view allow_plain_http,
+                            std::string_view endpoint_path) {
   if (text_.empty() || text_ != api_url || allow_plain_http_ != allow_plain_http) {
     text_.clear();
     api_url_ = parse_api_url(api_url, allow_plain_http);
@@ -199,7 +203,7 @@ std::string UrlJoiner::join(std::string_view api_url, bool allow_plain_http, std
   return join_url(api_url_, endpoint_path);
 }
 
-Webhook parse_webhook(std::string_view url, bool allow_plain_http) {
+Webhook parse_webhook(std::string_view url, std::string_view allow_plain_http) {
   constexpr std::size_t kLeastSecret = 8;
   constexpr std::string_view kHint =
       "Give the webhook's whole address: ALTER SYSTEM SET wee5_cron.alert_url = 'https://hooks.example.com/...'; "
@@ -235,6 +239,36 @@ Webhook parse_webhook(std::string_view url, bool allow_plain_http) {
   }
   if (behind.size() > kLeastSecret) webhook.secret = behind.substr(1);
   return webhook;
+}
+
+Proxy parse_proxy(std::string_view text) {
+  constexpr std::string_view kHint =
+      "Name it as in 'http://proxy.example.com:3128', or 'http://user:password@proxy:3128'.";
+  const auto refuse_proxy = [&](const char* rule) {
+    throw core::Error(core::ErrorKind::kInvalidValue, rule, std::string(kHint));
+  };
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  if (text.empty()) return {};
+  if (std::any_of(text.begin(), text.end(),
+                  [](char byte) { return is_control_or_space(byte) || is_non_ascii(byte); })) {
+    refuse_proxy("It holds a blank, a control character or one that is not ASCII.");
+  }
+  std::string url(text);
+  if (url.find("://") == std::string::npos) url.insert(0, "http://");
+  const UrlParts parts = parse(url);
+  if (parts.error != CURLUE_OK) refuse_proxy("It is no address that libcurl accepts.");
+  if (parts.get(CURLUPART_SCHEME) != "http") refuse_proxy("Only http:// proxies can be used.");
+  const std::string path = parts.get(CURLUPART_PATH);
+  if ((!path.empty() && path != "/") || !parts.get(CURLUPART_QUERY).empty() || !parts.get(CURLUPART_FRAGMENT).empty()) {
+    refuse_proxy("It holds more than a host and a port.");
+  }
+  Proxy proxy{parts.get(CURLUPART_HOST), parts.get(CURLUPART_PORT), parts.get(CURLUPART_USER, CURLU_URLDECODE),
+              parts.get(CURLUPART_PASSWORD, CURLU_URLDECODE)};
+  if (proxy.host.empty()) refuse_proxy("It names no host.");
+  if (proxy.port.empty()) proxy.port = "3128";
+  if (!valid_port(proxy.port)) refuse_proxy("It names a port that does not exist.");
+  return proxy;
 }
 
 }  // namespace wee5::delivery

@@ -10,6 +10,7 @@
 #include "wee5_cron/core/host_rules.hpp"
 #include "wee5_cron/core/version.hpp"
 #include "wee5_cron/delivery/name_lookup.hpp"
+#include "wee5_cron/delivery/proxy.hpp"
 #include "wee5_cron/delivery/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
@@ -46,7 +47,7 @@ WEE5_SQL_FUNCTION(wee5_cron_api_url_parts) {
   bool loopback_host = false;
   CppFailure failure;
   if (!run_cpp(&failure, [&] {
-        const delivery::ApiUrl url = delivery::parse_api_url(given, true);
+        const delivery::ApiUrl url = delivery::parse_api_url(given, "on");
         parts[0] = texts.put(url.text);
         parts[1] = texts.put(url.scheme);
         parts[2] = texts.put(url.host);
@@ -67,13 +68,38 @@ WEE5_SQL_FUNCTION(wee5_cron_api_url_parts) {
   PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
-// wee5_cron.plain_http_allowed() -> boolean: as the worker of this database has it
+// wee5_cron.plain_http_allowed(host text) -> boolean: as the worker of this database has it. Version 0.1.0 of the SQL
+// names no host, and asks whether any may be.
 WEE5_SQL_FUNCTION(wee5_cron_plain_http_allowed) {
+  const char* host = PG_NARGS() > 0 && !PG_ARGISNULL(0) ? to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(0))) : "";
+  WorkerSettings settings;
+  settings_of_process(&settings);
+  apply_stored_worker_settings(&settings);
+  bool allowed = false;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] { allowed = core::plain_http_allowed(settings.allow_plain_http, host); })) raise(&failure);
+  PG_RETURN_BOOL(allowed);
+}
+
+// wee5_cron.proxy_shown() -> text: as the worker of this database has it, without user and password; 55000 where nobody
+// can read it
+WEE5_SQL_FUNCTION(wee5_cron_proxy_shown) {
   (void)fcinfo;
   WorkerSettings settings;
   settings_of_process(&settings);
   apply_stored_worker_settings(&settings);
-  PG_RETURN_BOOL(settings.allow_plain_http);
+  TextBuffer texts = make_text_buffer(sizeof(settings.proxy) + 64);
+  const char* shown = nullptr;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const delivery::Proxy proxy = delivery::parse_proxy(settings.proxy);
+        if (proxy.is_set()) shown = texts.put(proxy.shown());
+      })) {
+    failure.sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+    raise(&failure);
+  }
+  if (shown == nullptr) PG_RETURN_NULL();
+  PG_RETURN_TEXT_P(cstring_to_text(from_utf8(shown)));
 }
 
 // wee5_cron.transport_of_a_get() -> text: what would carry a call of this session; raises what the call would raise

@@ -1,6 +1,10 @@
 #include "wee5_cron/pg/guc.h"
 
+#include <string>
+
+#include "wee5_cron/core/host_rules.hpp"
 #include "wee5_cron/core/request_headers.hpp"
+#include "wee5_cron/delivery/proxy.hpp"
 #include "wee5_cron/delivery/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
@@ -20,7 +24,8 @@ int guc_keep_failed = 30 * 24 * 60;
 int guc_max_request_bytes = 1024 * 1024;
 char* guc_ca_file = nullptr;
 char* guc_alert_url = nullptr;
-bool guc_allow_plain_http = false;
+char* guc_proxy = nullptr;
+char* guc_allow_plain_http = nullptr;
 bool guc_default_jobs = true;
 bool guc_enabled = true;
 
@@ -147,7 +152,47 @@ bool check_alert_url(char** newval, void** extra, GucSource source) {
     return false;
   }
   CppFailure failure;
-  if (run_cpp(&failure, [newval] { delivery::parse_webhook(*newval, true); })) return true;
+  if (run_cpp(&failure, [newval] { delivery::parse_webhook(*newval, "on"); })) return true;
+  GUC_check_errdetail("%s", failure.message);
+  GUC_check_errhint("%s", failure.hint);
+  return false;
+}
+
+// The message shows no value: it may hold a password.
+bool check_proxy(char** newval, void** extra, GucSource source) {
+  (void)extra;
+  (void)source;
+  CppFailure failure;
+  bool fits = strlen(*newval) < sizeof(WorkerSettings::proxy);
+  if (fits && run_cpp(&failure, [newval] { delivery::parse_proxy(*newval); })) return true;
+  GUC_check_errmsg("invalid value for parameter \"wee5_cron.proxy\"");
+  GUC_check_errdetail("%s", fits ? failure.message : "It is too long.");
+  if (fits) GUC_check_errhint("%s", failure.hint);
+  return false;
+}
+
+// Leaves the value as it is to be shown.
+bool check_plain_http(char** newval, void** extra, GucSource source) {
+  (void)extra;
+  (void)source;
+  Size room = 2 * strlen(*newval) + 4;  // a blank may come behind each comma
+  char* shown = static_cast<char*>(guc_extra_alloc(room));
+  if (shown == nullptr) return false;
+  CppFailure failure;
+  bool good = run_cpp(&failure, [newval, shown, room] {
+    const std::string rule = core::read_plain_http_rule(*newval);
+    strlcpy(shown, rule.c_str(), room);
+  });
+  if (good && strlen(shown) < sizeof(WorkerSettings::allow_plain_http)) {
+    guc_extra_free(*newval);
+    *newval = shown;
+    return true;
+  }
+  guc_extra_free(shown);
+  if (good) {
+    GUC_check_errdetail("It is too long.");
+    return false;
+  }
   GUC_check_errdetail("%s", failure.message);
   GUC_check_errhint("%s", failure.hint);
   return false;
@@ -157,6 +202,13 @@ void define_alerts() {
   DefineCustomStringVariable("wee5_cron.alert_url", "Webhook to which alerts are posted, as JSON.",
                              "Without it alerts are told by NOTIFY wee5_cron only.", &guc_alert_url, "", PGC_SUSET,
                              GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, check_alert_url, nullptr, nullptr);
+}
+
+void define_proxy() {
+  DefineCustomStringVariable("wee5_cron.proxy", "HTTP proxy through which calls go, by CONNECT.",
+                             "As in http://user:password@proxy.example.com:3128. Those of the environment are ignored.",
+                             &guc_proxy, "", PGC_SUSET, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, check_proxy, nullptr,
+                             nullptr);
 }
 
 // Minutes: 30 days do not fit into milliseconds.
@@ -194,8 +246,10 @@ void define_delivery_settings() {
                            nullptr, nullptr);
   DefineCustomStringVariable("wee5_cron.ca_file", "File with the TLS roots to trust, PEM; empty: the system's.",
                              nullptr, &guc_ca_file, "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
-  DefineCustomBoolVariable("wee5_cron.allow_plain_http", "Send the secret without TLS to public hosts, too.", nullptr,
-                           &guc_allow_plain_http, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("wee5_cron.allow_plain_http", "Hosts to which the secret is sent without TLS.",
+                             "off: private ones only. on: any. Or names with commas between them; *.example stands for "
+                             "all names below example.",
+                             &guc_allow_plain_http, "off", PGC_SUSET, 0, check_plain_http, nullptr, nullptr);
 }
 
 }  // namespace
@@ -219,6 +273,7 @@ void define_settings() {
   define_delivery_settings();
   define_retention();
   define_alerts();
+  define_proxy();
   define_vault_names();
   DefineCustomBoolVariable("wee5_cron.default_jobs", "CREATE EXTENSION registers the three default jobs.", nullptr,
                            &guc_default_jobs, true, PGC_SUSET, 0, nullptr, nullptr, nullptr);

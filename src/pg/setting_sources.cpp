@@ -46,7 +46,7 @@ void answer(const Question* question, const VaultValues* vault, bool is_url, Sou
     if (setting.value.empty()) {
       if (!setting.vault_trouble.empty()) throw core::missing_setting(question->name, setting);
     } else if (is_url) {
-      delivery::parse_api_url(setting.value, true);
+      delivery::parse_api_url(setting.value, "on");
       row->value = texts->put(setting.value);
       delivery::parse_api_url(setting.value, guc_allow_plain_http);
     } else {

@@ -87,7 +87,6 @@ void keep_worker_setting(const char* name, const char* value, void* arg) {
   WorkerSettings* settings = static_cast<WorkerSettings*>(arg);
   const char* hint = nullptr;
   int number;
-  bool truth;
   // Bounds were checked when the value was stored.
   if (pg_strcasecmp(name, "wee5_cron.request_timeout") == 0 && parse_int(value, &number, GUC_UNIT_MS, &hint))
     settings->request_timeout_ms = number;
@@ -101,14 +100,16 @@ void keep_worker_setting(const char* name, const char* value, void* arg) {
     settings->keep_succeeded_min = number;
   else if (pg_strcasecmp(name, "wee5_cron.keep_failed") == 0 && parse_int(value, &number, GUC_UNIT_MIN, &hint))
     settings->keep_failed_min = number;
-  else if (pg_strcasecmp(name, "wee5_cron.allow_plain_http") == 0 && parse_bool(value, &truth))
-    settings->allow_plain_http = truth;
+  else if (pg_strcasecmp(name, "wee5_cron.allow_plain_http") == 0)
+    strlcpy(settings->allow_plain_http, value, sizeof(settings->allow_plain_http));
   else if (pg_strcasecmp(name, "wee5_cron.trace") == 0 && parse_trace(value, &number))
     settings->trace = number;
   else if (pg_strcasecmp(name, "wee5_cron.ca_file") == 0)
     strlcpy(settings->ca_file, value, sizeof(settings->ca_file));
   else if (pg_strcasecmp(name, "wee5_cron.alert_url") == 0)
     strlcpy(settings->alert_url, value, sizeof(settings->alert_url));
+  else if (pg_strcasecmp(name, "wee5_cron.proxy") == 0)
+    strlcpy(settings->proxy, value, sizeof(settings->proxy));
 }
 
 }  // namespace
@@ -187,9 +188,10 @@ void settings_of_process(WorkerSettings* settings) {
   settings->max_response_bytes = guc_max_response_bytes;
   settings->keep_succeeded_min = guc_keep_succeeded;
   settings->keep_failed_min = guc_keep_failed;
-  settings->allow_plain_http = guc_allow_plain_http;
+  strlcpy(settings->allow_plain_http, guc_allow_plain_http, sizeof(settings->allow_plain_http));
   settings->trace = guc_trace;
   strlcpy(settings->ca_file, guc_ca_file != nullptr ? guc_ca_file : "", sizeof(settings->ca_file));
+  strlcpy(settings->proxy, guc_proxy != nullptr ? guc_proxy : "", sizeof(settings->proxy));
   strlcpy(settings->alert_url, guc_alert_url != nullptr ? guc_alert_url : "", sizeof(settings->alert_url));
 }
 

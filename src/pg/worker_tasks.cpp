@@ -5,7 +5,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "wee5_cron/core/error.hpp"
 #include "wee5_cron/delivery/dispatcher.hpp"
+#include "wee5_cron/delivery/proxy.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/history.h"
@@ -104,6 +106,16 @@ std::unordered_map<std::string, core::RetryPolicy> retry_policies(const Turn* tu
   return policies;
 }
 
+// A text that nobody checked, since it was stored while the library was not loaded: no call leaves by another way than
+// it may be meant to.
+delivery::Proxy proxy_of(const char* text) {
+  try {
+    return delivery::parse_proxy(text);
+  } catch (const core::Error&) {
+    return {"invalid", "0", "", ""};
+  }
+}
+
 // Takes over what the transaction read, and sends. The results of the batch are durable or will be before anything else
 // is recorded.
 void take_over_and_send(const Turn* turn) {
@@ -120,6 +132,7 @@ void take_over_and_send(const Turn* turn) {
     settings.max_in_flight = static_cast<std::size_t>(turn->settings.max_in_flight);
     settings.max_response_bytes = static_cast<std::size_t>(turn->settings.max_response_bytes);
     settings.allow_plain_http = turn->settings.allow_plain_http;
+    settings.proxy = proxy_of(turn->settings.proxy);
     settings.trace = static_cast<core::Trace>(turn->settings.trace);
     settings.ca_file = turn->settings.ca_file;
     settings.alert_url = turn->settings.alert_url;

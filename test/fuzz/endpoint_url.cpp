@@ -63,7 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const char c : encoded) WEE5_PROMISE(c > ' ' && c < '\x7f');
     // Encoding it again changes nothing.
     WEE5_PROMISE(wee5::core::encode_endpoint_path(encoded) == encoded);
-    const wee5::delivery::ApiUrl api_url = wee5::delivery::parse_api_url(api_text, true);
+    const wee5::delivery::ApiUrl api_url = wee5::delivery::parse_api_url(api_text, "on");
     const std::string url = wee5::delivery::join_url(api_url, path);
     WEE5_PROMISE(url.starts_with(api_url.scheme + "://" + api_url.host));
     is_where_api_url_says(url, api_url);

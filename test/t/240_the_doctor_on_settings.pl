@@ -67,7 +67,7 @@ $doctor->red_then_green('api_url_https', 'error', qr/clear text.*refused/, 'http
 $doctor->green('api_url', '... keeps port and prefix', qr{^https://app\.example\.com:8080/base, });
 $node->configure('postgres', api_url => 'http://app.example.com:8080/base');
 $node->set_server('wee5_cron.allow_plain_http', 'on');
-$doctor->red_then_green('api_url_https', 'warning', qr/clear text.*allow_plain_http is on/, 'http to a public host that is allowed');
+$doctor->red_then_green('api_url_https', 'warning', qr/clear text.*allow_plain_http allows it/, 'http to a public host that is allowed');
 $doctor->green('api_url', '... keeps port and prefix', qr{^https://app\.example\.com:8080/base, });
 $node->set_server('wee5_cron.allow_plain_http', 'off');
 

@@ -7,6 +7,8 @@ use Wee5Cron::Test;
 use Wee5Cron::Doctor;
 use Wee5Cron::MovingNames;
 
+use Time::HiRes ();
+
 my $secret    = 'canary-that-follows-no-stranger';
 my $directory = PostgreSQL::Test::Utils::tempdir();
 
@@ -78,6 +80,35 @@ $names->lead('app.internal', '127.0.0.1', $moved->port);
 fields_are($node->finished('postgres', $id), { %$fine, attempts => 2 }, '... and found where it has moved to by the first retry');
 is(join(' ', map { $_->{bearer} } $moved->requests), 'match', '... with the secret: on plain http DNS is trusted');
 is($node->worker_pid('postgres'), $worker, '... by one and the same worker');
+
+# An app that moves while calls go on, and whose old address goes on answering: the calls follow within five seconds, by
+# both schemes, however busy the connection is.
+my %pair = (http => [ map { Wee5Cron::Receiver->start(secret => $secret) } 1 .. 2 ], https => [ map { server_of('busy.example.test') } 1 .. 2 ]);
+my %name = (http => 'busy.internal', https => 'busy.example.test');
+for my $scheme (sort keys %pair) {
+    my ($old, $new) = @{ $pair{$scheme} };
+    $names->lead($name{$scheme}, '127.0.0.1', $old->port);
+    $node->configure('postgres', api_url => "$scheme://$name{$scheme}");
+    my $session = $node->background_psql('postgres');
+    my $goes_on = sub {
+        $session->query_safe("SELECT invoke_cron_endpoint('/steady')");
+        Time::HiRes::sleep(0.1);
+    };
+    # Each call finds the connection of the one before.
+    $goes_on->() while scalar(my @heard = $old->requests) < 20;
+    $names->lead($name{$scheme}, '127.0.0.1', $new->port);
+    my $moved = Time::HiRes::time();
+    $goes_on->() while !(my @arrived = $new->requests) && Time::HiRes::time() < $moved + 30;
+    $session->quit;
+    $node->wait_until_all_finished('postgres');
+    ok(scalar(my @at_new = $new->requests), "$scheme: an app that moves under steady traffic is found");
+    my @late = grep { $_->{time} > 1000 * ($moved + 5) } $old->requests;
+    is(scalar(@late), 0, '... within five seconds: the old address hears nothing more');
+    is(scalar(grep { $_->{bearer} ne 'match' } $new->requests), 0, '... and the new one gets the secret');
+    my %connections = map { $_->{connection} => 1 } $old->requests;
+    cmp_ok(scalar(keys %connections), '<', scalar(my @requests = $old->requests), '... while connections are used again');
+}
+$node->configure('postgres', api_url => 'http://app.internal');
 
 # What the doctor says of plain http to where DNS should not lead.
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');

@@ -46,9 +46,10 @@ struct DispatchSettings {
   std::int64_t connect_timeout_ms = 5'000;
   std::size_t max_in_flight = 256;
   std::size_t max_response_bytes = 8'192;
-  bool allow_plain_http = false;
+  std::string allow_plain_http = "off";
   std::string ca_file;
   std::string alert_url;
+  Proxy proxy;
   core::Trace trace = core::Trace::kOn;
 };
 

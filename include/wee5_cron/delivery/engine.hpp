@@ -9,6 +9,7 @@
 
 #include "wee5_cron/core/outcome.hpp"
 #include "wee5_cron/core/request_headers.hpp"
+#include "wee5_cron/delivery/proxy.hpp"
 
 namespace wee5::delivery {
 
@@ -27,6 +28,7 @@ struct Request {
   std::int64_t connect_timeout_ms = 5'000;  // until the connection (DNS, TCP, TLS) stands
   std::size_t max_response_bytes = 8'192;   // of the body that are kept
   std::string ca_file;                      // PEM; empty: the system's roots
+  Proxy proxy;                              // that the connection goes through
   std::string secret;                       // to be redacted from whatever the app answers
 };
 
@@ -66,9 +68,10 @@ struct EngineOptions {
 // calls perform(). Every request that start() took yields exactly one Result.
 //
 // Each request is sent once: libcurl's own silent second sending on a dead kept-alive connection is stopped and
-// becomes `response`. TLS is verified, 1.2 or newer; redirects are not followed; no proxy, cookies or .netrc.
-// Deadlines are the engine's own: what has already arrived is read before a request is judged too late.
-// The process ignores SIGPIPE, as Postgres's workers do: OpenSSL writes to connections that the app has closed.
+// becomes `response`. TLS is verified, 1.2 or newer; redirects are not followed; no cookies, no .netrc, and no proxy
+// but the request's own, which sees the host and port of the app and no header of ours. Deadlines are the engine's own:
+// what has already arrived is read before a request is judged too late. The process ignores SIGPIPE, as Postgres's
+// workers do: OpenSSL writes to connections that the app has closed.
 class Engine {
  public:
   explicit Engine(EngineOptions options);  // throws std::runtime_error with libcurl's or the system's words

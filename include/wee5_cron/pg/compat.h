@@ -190,6 +190,14 @@ inline void* guc_extra_alloc(std::size_t size) {
 #endif
 }
 
+inline void guc_extra_free(void* memory) {
+#if PG_VERSION_NUM >= 160000
+  guc_free(memory);
+#else
+  free(memory);
+#endif
+}
+
 inline void reserve_guc_prefix(const char* prefix) {
 #if PG_VERSION_NUM >= 150000
   MarkGUCPrefixReserved(prefix);

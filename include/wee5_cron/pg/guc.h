@@ -20,7 +20,8 @@ extern int guc_keep_failed;
 extern int guc_max_request_bytes;
 extern char* guc_ca_file;
 extern char* guc_alert_url;
-extern bool guc_allow_plain_http;
+extern char* guc_proxy;
+extern char* guc_allow_plain_http;  // core::read_plain_http_rule()
 extern bool guc_default_jobs;
 extern bool guc_enabled;
 

@@ -47,10 +47,11 @@ struct WorkerSettings {
   int max_response_bytes;
   int keep_succeeded_min;  // -1: for ever
   int keep_failed_min;
-  bool allow_plain_http;
+  char allow_plain_http[2048];
   int trace;  // core::Trace
   char ca_file[MAXPGPATH];
   char alert_url[2048];  // a secret
+  char proxy[1024];      // may hold one
 };
 void settings_of_process(WorkerSettings* settings);
 void apply_stored_worker_settings(WorkerSettings* settings);

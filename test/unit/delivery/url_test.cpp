@@ -7,6 +7,7 @@
 #include <string>
 
 #include "wee5_cron/core/error.hpp"
+#include "wee5_cron/delivery/proxy.hpp"
 
 namespace wee5::delivery {
 namespace {
@@ -28,7 +29,7 @@ std::string host_of(const std::string& url) {
   return result;
 }
 
-Error refusal_of(const std::string& api_url, bool allow_plain_http = false) {
+Error refusal_of(const std::string& api_url, const std::string& allow_plain_http = "off") {
   try {
     parse_api_url(api_url, allow_plain_http);
   } catch (const Error& error) {
@@ -50,7 +51,7 @@ std::ostream& operator<<(std::ostream& out, const Accepted& accepted) { return o
 class AcceptedApiUrls : public testing::TestWithParam<Accepted> {};
 
 TEST_P(AcceptedApiUrls, AreRead) {
-  const ApiUrl url = parse_api_url(GetParam().text, false);
+  const ApiUrl url = parse_api_url(GetParam().text, "off");
   EXPECT_EQ(url.host, GetParam().host);
   EXPECT_EQ(url.port, GetParam().port);
   EXPECT_EQ(url.text, GetParam().normalised);
@@ -126,7 +127,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"http://134744072", "clear text"}));
 
 TEST(ApiUrl, PlainHttpToAPublicHostIsTheUsersChoice) {
-  EXPECT_EQ(parse_api_url("http://app.example.com", true).text, "http://app.example.com");
+  EXPECT_EQ(parse_api_url("http://app.example.com", "on").text, "http://app.example.com");
 }
 
 TEST(ApiUrl, NoErrorEchoesAPasswordOrAToken) {
@@ -158,7 +159,7 @@ std::ostream& operator<<(std::ostream& out, const Joined& joined) {
 class JoinedUrls : public testing::TestWithParam<Joined> {};
 
 TEST_P(JoinedUrls, StayOnTheHost) {
-  const ApiUrl api_url = parse_api_url(GetParam().api_url, false);
+  const ApiUrl api_url = parse_api_url(GetParam().api_url, "off");
   const std::string url = join_url(api_url, GetParam().path);
   EXPECT_EQ(url, GetParam().url);
   EXPECT_EQ(host_of(url), api_url.host);
@@ -189,7 +190,7 @@ class PathAttacks : public testing::TestWithParam<const char*> {};
 TEST_P(PathAttacks, ThatLeaveTheHostAreRefused) {
   for (const char* text :
        {"https://app.example.com", "https://app.example.com:84", "http://[::1]", "http://10.0.0.1"}) {
-    const ApiUrl api_url = parse_api_url(text, false);
+    const ApiUrl api_url = parse_api_url(text, "off");
     try {
       const std::string url = join_url(api_url, GetParam());
       EXPECT_EQ(host_of(url), api_url.host) << url;
@@ -206,37 +207,66 @@ INSTANTIATE_TEST_SUITE_P(Table, PathAttacks,
                                          ":8443/x", "43/x", "%2eevil.example/x", "\\@evil.example/x", ".", "1"));
 
 TEST(JoinUrl, APathThatOnlyLengthensThePrefixStaysUnderTheHost) {
-  const ApiUrl api_url = parse_api_url("https://app.example.com/base", false);
+  const ApiUrl api_url = parse_api_url("https://app.example.com/base", "off");
   EXPECT_EQ(host_of(join_url(api_url, "@evil.example/x")), "app.example.com");
   EXPECT_EQ(host_of(join_url(api_url, ".evil.example/x")), "app.example.com");
 }
 
 TEST(UrlJoiner, FollowsEachChangeOfTheApiUrl) {
   UrlJoiner joiner;
-  EXPECT_EQ(joiner.join("https://one.example/a/", false, "/x"), "https://one.example/a/x");
-  EXPECT_EQ(joiner.join("https://one.example/a/", false, "/y"), "https://one.example/a/y");
-  EXPECT_EQ(joiner.join("https://two.example", false, "/x"), "https://two.example/x");
-  EXPECT_EQ(joiner.join("https://one.example/a/", false, "/x"), "https://one.example/a/x");
+  EXPECT_EQ(joiner.join("https://one.example/a/", "off", "/x"), "https://one.example/a/x");
+  EXPECT_EQ(joiner.join("https://one.example/a/", "off", "/y"), "https://one.example/a/y");
+  EXPECT_EQ(joiner.join("https://two.example", "off", "/x"), "https://two.example/x");
+  EXPECT_EQ(joiner.join("https://one.example/a/", "off", "/x"), "https://one.example/a/x");
 }
 
 TEST(UrlJoiner, RefusesWhatIsRefusedEachTime) {
   UrlJoiner joiner;
-  EXPECT_EQ(joiner.join("http://one.example", true, "/x"), "http://one.example/x");
-  for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("http://one.example", false, "/x"), Error);
-  for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("ftp://one.example", true, "/x"), Error);
-  for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("", true, "/x"), Error);
-  EXPECT_EQ(joiner.join("http://one.example", true, "/x"), "http://one.example/x");
-  EXPECT_THROW(joiner.join("http://one.example", true, "@two.example/x"), Error);
+  EXPECT_EQ(joiner.join("http://one.example", "on", "/x"), "http://one.example/x");
+  for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("http://one.example", "off", "/x"), Error);
+  for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("ftp://one.example", "on", "/x"), Error);
+  for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("", "on", "/x"), Error);
+  EXPECT_EQ(joiner.join("http://one.example", "on", "/x"), "http://one.example/x");
+  EXPECT_THROW(joiner.join("http://one.example", "on", "@two.example/x"), Error);
+}
+
+TEST(ParseProxy, IsAHostAndAPort) {
+  EXPECT_FALSE(parse_proxy("").is_set());
+  EXPECT_FALSE(parse_proxy("  ").is_set());
+  EXPECT_EQ(parse_proxy("proxy").shown(), "proxy:3128");
+  EXPECT_EQ(parse_proxy(" http://proxy.example:8080/ ").url(), "http://proxy.example:8080");
+  EXPECT_EQ(parse_proxy("HTTP://[2001:db8::1]:80").shown(), "[2001:db8::1]:80");
+  const Proxy proxy = parse_proxy("http://user:p%40ss%3Aword@proxy:1");
+  EXPECT_EQ(proxy.user, "user");
+  EXPECT_EQ(proxy.password, "p@ss:word");
+  EXPECT_EQ(proxy.shown(), "proxy:1");
+  EXPECT_EQ(proxy.url(), "http://proxy:1");
+}
+
+TEST(ParseProxy, RefusesTheRestAndShowsNothingOfIt) {
+  for (const char* text : {"https://canary:1", "socks5://canary:1", "ftp://canary", "http://", "http://u:canary@",
+                           "http://h/canary", "http://h?canary", "http://h#canary", "http://u:canary@h:0",
+                           "http://u:canary@h:99999", "can ary", "h\r\ncanary",
+                           "h\xC3\xA4"
+                           "canary"}) {
+    try {
+      parse_proxy(text);
+      ADD_FAILURE() << "accepted: " << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kInvalidValue);
+      EXPECT_EQ((error.message() + error.hint()).find("canary"), std::string::npos) << error.message();
+    }
+  }
 }
 
 TEST(Webhook, IsTheWholeAddressOfWhichTheOriginIsShown) {
-  const Webhook slack = parse_webhook(" https://hooks.slack.com/services/T0/B0/x-y_z?wait=1&a=%20 ", false);
+  const Webhook slack = parse_webhook(" https://hooks.slack.com/services/T0/B0/x-y_z?wait=1&a=%20 ", "off");
   EXPECT_EQ(slack.url, "https://hooks.slack.com/services/T0/B0/x-y_z?wait=1&a=%20");
   EXPECT_EQ(slack.origin, "https://hooks.slack.com");
   EXPECT_EQ(slack.secret, "services/T0/B0/x-y_z?wait=1&a=%20");
-  EXPECT_EQ(parse_webhook("http://127.0.0.1:8080", false).url, "http://127.0.0.1:8080/");
+  EXPECT_EQ(parse_webhook("http://127.0.0.1:8080", "off").url, "http://127.0.0.1:8080/");
   // Too little to be a secret: striking it out would mangle what is said.
-  EXPECT_EQ(parse_webhook("https://alerts.example.com/x", false).secret, "");
+  EXPECT_EQ(parse_webhook("https://alerts.example.com/x", "off").secret, "");
 }
 
 TEST(Webhook, IsRefusedByTheRulesOfTheApiUrlWithoutBeingShown) {
@@ -245,7 +275,7 @@ TEST(Webhook, IsRefusedByTheRulesOfTheApiUrlWithoutBeingShown) {
                                 "https://h.example/canary#x", "https://h.example?canary", "https://h.example\\canary/",
                                 "https://h.example/\xC3\xA4/canary", "https://h.example:0/canary", "canary"}) {
     try {
-      parse_webhook(url, false);
+      parse_webhook(url, "off");
       ADD_FAILURE() << "accepted: " << url;
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::kNotReady);
@@ -254,7 +284,7 @@ TEST(Webhook, IsRefusedByTheRulesOfTheApiUrlWithoutBeingShown) {
       EXPECT_EQ((error.message() + error.hint()).find("api_url"), std::string::npos) << error.message() << error.hint();
     }
   }
-  EXPECT_EQ(parse_webhook("http://h.example/x", true).origin, "http://h.example");
+  EXPECT_EQ(parse_webhook("http://h.example/x", "on").origin, "http://h.example");
 }
 
 }  // namespace
