@@ -20,12 +20,14 @@ COMMENT ON FUNCTION wee5_cron.explain_overlap(text, bigint) IS 'Internal, of har
 
 -- Calls that the worker shall give up. It is the one who sends them, so it alone can say whether a call is given up in
 -- time; and whoever writes here holds no row of the ledger that the worker would have to wait for. No key: two sessions
--- that cancel the same calls must not wait for each other.
+-- that cancel the same calls must not wait for each other. Where the table is published, Postgres refuses DELETE on a table
+-- that has neither a key nor a replica identity.
 CREATE TABLE wee5_cron.cancellation (
   invocation_id bigint NOT NULL,
   requested_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
   requested_by name NOT NULL DEFAULT SESSION_USER
 );
+ALTER TABLE wee5_cron.cancellation REPLICA IDENTITY FULL;
 COMMENT ON TABLE wee5_cron.cancellation IS 'Calls that cancel() asks the worker to give up; a row goes when its call has ended';
 
 CREATE FUNCTION wee5_cron.refuse_tampered_queue() RETURNS void

@@ -222,7 +222,9 @@ BEGIN
       response_truncated = coalesce(octet_length(answer) > max_bytes OR octet_length(content) > max_bytes + margin, false)
   WHERE i.id = call_id;
   INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, finished_at, http_status, reason, error)
-  VALUES (call_id, this_attempt, begun_at, booked_at, status_code, said.reason, said.error);
+  VALUES (call_id, this_attempt, begun_at, booked_at, status_code, said.reason, said.error)
+  -- One that is there already must not keep all other answers from being booked.
+  ON CONFLICT DO NOTHING;
   DELETE FROM wee5_cron.pg_net_request b WHERE b.invocation_id = call_id;
   PERFORM wee5_cron.note_outcomes(array[call_id]);
   RETURN next_at IS NULL;

@@ -8,6 +8,7 @@
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/endpoint.h"
 #include "wee5_cron/pg/request_body.h"
+#include "wee5_cron/pg/table_layout.h"
 
 namespace wee5::pg {
 
@@ -16,13 +17,13 @@ namespace {
 struct NewRow {
   HeapTuple tuple;
   TupleDesc descriptor;
+  Relation table;
 };
 
-// NULL where the column is, or where there is no such column.
+// Raises where the table's column is not what the extension made.
 Datum column(const NewRow* row, const char* name, bool* is_null) {
-  int number = SPI_fnumber(row->descriptor, name);
-  *is_null = true;
-  return number > 0 ? heap_getattr(row->tuple, number, row->descriptor, is_null) : 0;
+  AttrNumber number = readable_column_named(row->table, &kEndpointLayout, name);
+  return heap_getattr(row->tuple, number, row->descriptor, is_null);
 }
 
 char* text_column(const NewRow* row, const char* name) {
@@ -159,6 +160,7 @@ WEE5_SQL_FUNCTION(wee5_cron_check_endpoint) {
   NewRow row;
   row.tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
   row.descriptor = RelationGetDescr(trigger->tg_relation);
+  row.table = trigger->tg_relation;
   check_row(&row);
   return PointerGetDatum(with_upper_method(&row));
 }

@@ -109,7 +109,8 @@ bool is_plain_table(Relation relation) {
 AttrNumber column_of_type(TupleDesc descriptor, const char* name, Oid type) {
   for (int i = 0; i < descriptor->natts; ++i) {
     Form_pg_attribute column = TupleDescAttr(descriptor, i);
-    if (!column->attisdropped && column->atttypid == type && strcmp(NameStr(column->attname), name) == 0)
+    if (!column->attisdropped && column->atttypid == type && column->atttypmod == -1 &&
+        strcmp(NameStr(column->attname), name) == 0)
       return column->attnum;
   }
   return InvalidAttrNumber;

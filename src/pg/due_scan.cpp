@@ -9,6 +9,7 @@
 #include "wee5_cron/pg/ledger.h"
 #include "wee5_cron/pg/ledger_table.h"
 #include "wee5_cron/pg/overlap.h"
+#include "wee5_cron/pg/subtransaction.h"
 #include "wee5_cron/pg/worker_ledger.h"
 
 namespace wee5::pg {
@@ -30,6 +31,7 @@ struct Reader {
   DueRows* due;
   LedgerTable table;
   TupleTableSlot* row;
+  bool careful;  // a read before this one failed: find the row that it failed at
   TimestampTz now;
   int entries_left;
   Size bytes_left;
@@ -108,10 +110,34 @@ Datum value_of(const Reader* reader, int column, bool* is_null) {
   return slot_getattr(reader->row, reader->table.invocation[column], is_null);
 }
 
+// Of a column that is NOT NULL as the extension made it. A user may have taken that away.
+Datum required_value(const Reader* reader, int column) {
+  bool is_null;
+  Datum value = value_of(reader, column, &is_null);
+  if (is_null)
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("column \"%s\" of wee5_cron.invocation is NULL", kInvocationLayout.columns[column].name)));
+  return value;
+}
+
+// The transaction that made the row; InvalidTransactionId where it is so old that its id means another one by now.
+TransactionId maker_of_row(const Reader* reader) {
+  bool should_free;
+  HeapTuple tuple = ExecFetchSlotHeapTuple(reader->row, false, &should_free);
+  TransactionId xmin =
+      HeapTupleHeaderXminFrozen(tuple->t_data) ? InvalidTransactionId : HeapTupleHeaderGetRawXmin(tuple->t_data);
+  if (should_free) heap_freetuple(tuple);
+  return xmin;
+}
+
 char* text_of(const Reader* reader, int column) {
   bool is_null;
   Datum value = value_of(reader, column, &is_null);
   return is_null ? nullptr : to_utf8_lossy(TextDatumGetCString(value));
+}
+
+char* required_text(const Reader* reader, int column) {
+  return to_utf8_lossy(TextDatumGetCString(required_value(reader, column)));
 }
 
 int64 milliseconds_of(const Interval* interval) {
@@ -121,8 +147,8 @@ int64 milliseconds_of(const Interval* interval) {
 
 void copy_row(const Reader* reader, DueRow* row) {
   bool is_null;
-  row->endpoint_path = text_of(reader, kInvocationEndpointPath);
-  row->method = text_of(reader, kInvocationMethod);
+  row->endpoint_path = required_text(reader, kInvocationEndpointPath);
+  row->method = required_text(reader, kInvocationMethod);
   Datum body = value_of(reader, kInvocationBody, &is_null);
   if (!is_null) {
     Jsonb* json = DatumGetJsonbP(body);
@@ -132,14 +158,18 @@ void copy_row(const Reader* reader, DueRow* row) {
   row->headers_unreadable = !headers_from_stored_jsonb(is_null ? nullptr : DatumGetJsonbP(headers), &row->headers);
   Datum timeout = value_of(reader, kInvocationTimeout, &is_null);
   row->timeout_ms = is_null ? 0 : milliseconds_of(DatumGetIntervalP(timeout));
-  row->requested_by = pstrdup(NameStr(*DatumGetName(value_of(reader, kInvocationRequestedBy, &is_null))));
+  row->requested_by = pstrdup(NameStr(*DatumGetName(required_value(reader, kInvocationRequestedBy))));
   row->job_name = text_of(reader, kInvocationJobName);
   Datum scheduled_at = value_of(reader, kInvocationScheduledAt, &is_null);
   row->scheduled_at = is_null ? nullptr : rfc3339(DatumGetTimestampTz(scheduled_at));
   Datum first_sent_at = value_of(reader, kInvocationFirstSentAt, &is_null);
   row->first_begun_us = is_null ? 0 : DatumGetTimestampTz(first_sent_at) + kUnixEpochUs;
   row->idempotency_key =
-      DatumGetCString(DirectFunctionCall1(uuid_out, value_of(reader, kInvocationIdempotencyKey, &is_null)));
+      DatumGetCString(DirectFunctionCall1(uuid_out, required_value(reader, kInvocationIdempotencyKey)));
+  char* status = TextDatumGetCString(required_value(reader, kInvocationStatus));
+  row->attempt = DatumGetInt32(required_value(reader, kInvocationAttempts)) + 1;
+  row->cut_off = strcmp(status, "sending") == 0;
+  pfree(status);
 }
 
 Size bytes_of(const DueRow* row) {
@@ -150,7 +180,6 @@ Size bytes_of(const DueRow* row) {
 }
 
 void take(Reader* reader, int64 id) {
-  bool is_null;
   DueRows* due = reader->due;
   DueRow* row = next_item(&due->rows, &due->count, &due->capacity, reader->context);
   MemoryContext old = MemoryContextSwitchTo(reader->context);
@@ -158,23 +187,51 @@ void take(Reader* reader, int64 id) {
   MemoryContextSwitchTo(old);
   row->id = id;
   due->bytes += bytes_of(row);
-  need_commit_of(DatumGetTransactionId(slot_getsysattr(reader->row, MinTransactionIdAttributeNumber, &is_null)),
-                 &due->committed_at);
-  char* status = TextDatumGetCString(value_of(reader, kInvocationStatus, &is_null));
-  int begun = DatumGetInt32(value_of(reader, kInvocationAttempts, &is_null));
-  row->attempt = begun + 1;
-  row->cut_off = strcmp(status, "sending") == 0;
-  if (row->cut_off) book_lost_attempt(id, begun);
-  pfree(status);
+  need_commit_of(maker_of_row(reader), &due->committed_at);
+  if (row->cut_off) book_lost_attempt(id, row->attempt - 1);
+}
+
+// Whether the ERROR is about what stands in a row: bad or missing data, or more of it than there is room for. Trouble
+// of the server's, such as a lack of memory or of a lock, is not.
+bool is_about_the_row(const ErrorData* error) {
+  int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+  return category == ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION) ||
+         category == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR) ||
+         category == ERRCODE_TO_CATEGORY(ERRCODE_PROGRAM_LIMIT_EXCEEDED);
+}
+
+// Whether the row can be read at all. One that cannot would keep all calls of the database from being sent: it ends.
+bool is_readable(Reader* reader, int64 id) {
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "wee5_cron row", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext old = MemoryContextSwitchTo(scratch);
+  ErrorData* error;
+  bool readable = in_subtransaction(
+      [reader] {
+        DueRow row;
+        memset(&row, 0, sizeof(row));
+        copy_row(reader, &row);
+      },
+      &error);
+  if (!readable && !is_about_the_row(error)) ReThrowError(error);
+  MemoryContextSwitchTo(old);
+  if (!readable) {
+    if (end_unreadable(id, error->message))
+      ++reader->due->skipped;
+    else
+      reader->due->held_back = true;
+  }
+  MemoryContextDelete(scratch);
+  return readable;
 }
 
 // Whether the row in the slot is one to be sent now.
-bool is_due(const Reader* reader, int64 id) {
+bool is_due(Reader* reader, int64 id) {
   bool is_null;
   value_of(reader, kInvocationFinishedAt, &is_null);
   if (!is_null || reader->dispatcher->holds(id)) return false;
   Datum next = value_of(reader, kInvocationNextAttemptAt, &is_null);
-  return is_null || DatumGetTimestampTz(next) <= reader->now;
+  if (!is_null && DatumGetTimestampTz(next) > reader->now) return false;
+  return !reader->careful || is_readable(reader, id);
 }
 
 bool is_held(int64 id, const void* context) {
@@ -190,10 +247,9 @@ bool is_held(int64 id, const void* context) {
 bool gives_way(Reader* reader, int64 id) {
   bool is_null;
   Datum exclusive = value_of(reader, kInvocationExclusive, &is_null);
-  if (is_null || strcmp(TextDatumGetCString(value_of(reader, kInvocationStatus, &is_null)), "queued") != 0)
-    return false;
-  const char* path = TextDatumGetCString(value_of(reader, kInvocationEndpointPath, &is_null));
-  const char* role = NameStr(*DatumGetName(value_of(reader, kInvocationRequestedBy, &is_null)));
+  if (is_null || strcmp(TextDatumGetCString(required_value(reader, kInvocationStatus)), "queued") != 0) return false;
+  const char* path = TextDatumGetCString(required_value(reader, kInvocationEndpointPath));
+  const char* role = NameStr(*DatumGetName(required_value(reader, kInvocationRequestedBy)));
   int64 beside = find_unfinished_beside(path, TextDatumGetCString(exclusive), role, id, is_held, reader);
   if (beside == 0) return false;
   if (skip_for_overlap(id, path, beside))
@@ -206,8 +262,7 @@ bool gives_way(Reader* reader, int64 id) {
 // --- by id ---------------------------------------------------------------------------------------------------------
 
 char* route_of_row(const Reader* reader) {
-  bool is_null;
-  char* path = TextDatumGetCString(value_of(reader, kInvocationEndpointPath, &is_null));
+  char* path = TextDatumGetCString(required_value(reader, kInvocationEndpointPath));
   path[strcspn(path, "?")] = '\0';
   return path;
 }
@@ -220,9 +275,9 @@ void read_range(Reader* reader, IndexScanDesc scan, Outlook* outlook, IdRange ra
   while (index_getnext_slot(scan, ForwardScanDirection, reader->row)) {
     bool is_null;
     --reader->entries_left;
-    int64 id = DatumGetInt64(value_of(reader, kInvocationId, &is_null));
-    char* transport = TextDatumGetCString(value_of(reader, kInvocationTransport, &is_null));
-    if (strcmp(transport, "builtin") != 0 || !is_due(reader, id)) continue;
+    int64 id = DatumGetInt64(required_value(reader, kInvocationId));
+    Datum transport = value_of(reader, kInvocationTransport, &is_null);
+    if (is_null || strcmp(TextDatumGetCString(transport), "builtin") != 0 || !is_due(reader, id)) continue;
     char* route = route_of_row(reader);
     if (reader->route == nullptr || strcmp(reader->route, route) != 0) begin_route(reader, route);
     if (reader->room <= 0) {
@@ -453,10 +508,11 @@ bool something_new(const Outlook* outlook) {
   return outlook->announced.count > 0 || (!outlook->under_way && outlook->announced.look_from != kNothing);
 }
 
-void read_due(delivery::Dispatcher* dispatcher, Outlook* outlook, MemoryContext context, DueRows* due) {
+void read_due(delivery::Dispatcher* dispatcher, Outlook* outlook, bool careful, MemoryContext context, DueRows* due) {
   memset(due, 0, sizeof(*due));
   Reader reader;
   memset(&reader, 0, sizeof(reader));
+  reader.careful = careful;
   reader.dispatcher = dispatcher;
   reader.context = context;
   reader.due = due;

@@ -4,34 +4,21 @@
 #include "wee5_cron/pg/endpoint.h"
 
 #include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/ledger_table.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
 
 namespace wee5::pg {
 
 namespace {
 
-// The columns in the order of the table's definition.
-enum Column {
-  kPath,
-  kMethod,
-  kBody,
-  kHeaders,
-  kTimeout,
-  kMaxAttempts,
-  kRetryOn,
-  kRetryDelays,
-  kRetryWindow,
-  kOverlap,
-  kColumns
-};
-
 struct Known {
   Oid table;
   bool valid;
   bool empty;
   bool read_by_worker;
+  AttrNumber columns[kEndpointColumns];
 };
-Known known = {InvalidOid, false, false, false};
+Known known = {};
 
 void at_invalidation(Datum arg, Oid relation) {
   (void)arg;
@@ -59,29 +46,52 @@ void copy_delays(ArrayType* array, EndpointRow* row) {
 }
 
 void copy_row(HeapTuple tuple, TupleDesc descriptor, EndpointRow* row) {
-  Datum values[kColumns];
-  bool nulls[kColumns];
-  for (int i = 0; i < kColumns; ++i) values[i] = heap_getattr(tuple, i + 1, descriptor, &nulls[i]);
+  Datum values[kEndpointColumns] = {};
+  bool nulls[kEndpointColumns];
+  memset(nulls, true, sizeof(nulls));
+  for (int i = 0; i < kEndpointColumns; ++i)
+    if (known.columns[i] != InvalidAttrNumber) values[i] = heap_getattr(tuple, known.columns[i], descriptor, &nulls[i]);
   memset(row, 0, sizeof(*row));
-  row->endpoint_path = text_of(values[kPath], nulls[kPath]);
-  row->method = text_of(values[kMethod], nulls[kMethod]);
-  if (!nulls[kBody]) row->body = JsonbPGetDatum(DatumGetJsonbPCopy(values[kBody]));
-  if (!nulls[kHeaders]) row->headers = DatumGetJsonbPCopy(values[kHeaders]);
-  if (!nulls[kTimeout]) {
+  row->endpoint_path = text_of(values[kEndpointPath], nulls[kEndpointPath]);
+  row->method = text_of(values[kEndpointMethod], nulls[kEndpointMethod]);
+  if (!nulls[kEndpointBody]) row->body = JsonbPGetDatum(DatumGetJsonbPCopy(values[kEndpointBody]));
+  if (!nulls[kEndpointHeaders]) row->headers = DatumGetJsonbPCopy(values[kEndpointHeaders]);
+  if (!nulls[kEndpointTimeout]) {
     row->timeout = static_cast<Interval*>(palloc(sizeof(Interval)));
-    memcpy(row->timeout, DatumGetIntervalP(values[kTimeout]), sizeof(Interval));
+    memcpy(row->timeout, DatumGetIntervalP(values[kEndpointTimeout]), sizeof(Interval));
   }
-  if (!nulls[kMaxAttempts]) row->max_attempts = DatumGetInt32(values[kMaxAttempts]);
-  row->retry_on = text_of(values[kRetryOn], nulls[kRetryOn]);
-  if (!nulls[kRetryDelays]) copy_delays(DatumGetArrayTypeP(values[kRetryDelays]), row);
-  if (!nulls[kRetryWindow]) row->retry_window = interval_milliseconds(DatumGetIntervalP(values[kRetryWindow]));
-  row->overlap = overlap_of(text_of(values[kOverlap], nulls[kOverlap]));
+  if (!nulls[kEndpointMaxAttempts]) row->max_attempts = DatumGetInt32(values[kEndpointMaxAttempts]);
+  row->retry_on = text_of(values[kEndpointRetryOn], nulls[kEndpointRetryOn]);
+  if (!nulls[kEndpointRetryDelays]) copy_delays(DatumGetArrayTypeP(values[kEndpointRetryDelays]), row);
+  if (!nulls[kEndpointRetryWindow])
+    row->retry_window = interval_milliseconds(DatumGetIntervalP(values[kEndpointRetryWindow]));
+  row->overlap = overlap_of(text_of(values[kEndpointOverlap], nulls[kEndpointOverlap]));
 }
 
+// Whoever goes on without the table would make calls twice that are to be made at most once.
 Oid find_table() {
   ExtensionInfo extension;
   find_extension("wee5_cron", &extension);
-  return relation_of_extension("wee5_cron", "endpoint", extension.oid);
+  if (!OidIsValid(extension.oid)) return InvalidOid;
+  Oid table = relation_of_extension("wee5_cron", kEndpointLayout.name, extension.oid);
+  if (!OidIsValid(table) || get_rel_relkind(table) != RELKIND_RELATION)
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the table wee5_cron.endpoint is missing"),
+             errhint("If you renamed, moved or replaced the table, put back the one that the extension made.")));
+  return table;
+}
+
+// Also notes where its columns stand. Raises where one was altered, or where a policy hides rows.
+Relation open_table() {
+  // Set first: an invalidation that arrives with the lock takes it back.
+  known.valid = true;
+  Relation table = table_open(known.table, AccessShareLock);
+  bool valid = known.valid;
+  known.valid = false;
+  refuse_hidden_rows(table);
+  readable_columns(table, &kEndpointLayout, known.columns);
+  known.valid = valid;
+  return table;
 }
 
 // False where there is no such table.
@@ -94,11 +104,21 @@ bool know_table() {
   return OidIsValid(known.table);
 }
 
+// The primary key's index, where it can be asked for a path; else the table is read from begin to end.
+Oid key_in_c_collation(Relation table) {
+  Oid oid = primary_key_on(table, known.columns[kEndpointPath]);
+  if (!OidIsValid(oid)) return InvalidOid;
+  Relation index = index_open(oid, AccessShareLock);
+  bool fits = index->rd_indcollation[0] == C_COLLATION_OID && index->rd_opfamily[0] == TEXT_BTREE_FAM_OID;
+  index_close(index, AccessShareLock);
+  return fits ? oid : InvalidOid;
+}
+
 bool find_by_key(Relation table, Snapshot snapshot, const char* path, EndpointRow* row) {
   ScanKeyData key;
   // The column's collation is "C", which is the one that ScanKeyInit() fills in.
-  ScanKeyInit(&key, kPath + 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(path));
-  Oid index = primary_key_index(table);
+  ScanKeyInit(&key, known.columns[kEndpointPath], BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(path));
+  Oid index = key_in_c_collation(table);
   SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), snapshot, 1, &key);
   HeapTuple tuple = systable_getnext(scan);
   bool found = HeapTupleIsValid(tuple);
@@ -139,10 +159,8 @@ void find_endpoint(const char* path, EndpointRow* row) {
   AcceptInvalidationMessages();
   if (known.valid && known.empty) return;
   if (!know_table()) return;
-  // Set first: an invalidation that arrives with the lock takes it back.
   bool was_known = known.valid;
-  known.valid = true;
-  Relation table = table_open(known.table, AccessShareLock);
+  Relation table = open_table();
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   if (!was_known) known.empty = is_empty(table, snapshot);
   if (!known.empty && !find_by_key(table, snapshot, path, row)) {
@@ -195,7 +213,7 @@ bool read_changed_endpoints(EndpointRow** rows, int* count) {
   if (known.read_by_worker) return false;
   if (!know_table()) return false;
   known.read_by_worker = true;
-  Relation table = table_open(known.table, AccessShareLock);
+  Relation table = open_table();
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   SysScanDesc scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, nullptr);
   int capacity = 0;

@@ -17,6 +17,7 @@
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/json_headers.h"
 #include "wee5_cron/pg/ledger.h"
+#include "wee5_cron/pg/ledger_table.h"
 #include "wee5_cron/pg/occurrence_key.h"
 #include "wee5_cron/pg/overlap.h"
 #include "wee5_cron/pg/pg_net_handover.h"
@@ -430,6 +431,7 @@ void read_request(int64 id, CallRequest* request) {
   Oid types[1] = {INT8OID};
   Datum values[1] = {Int64GetDatum(id)};
   MemoryContext context = CurrentMemoryContext;
+  require_ledger_columns();
   SPI_connect();
   int result = SPI_execute_with_args(
       "SELECT endpoint_path, method, body, headers, timeout, job_name, scheduled_at, idempotency_key,"

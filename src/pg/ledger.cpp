@@ -19,7 +19,7 @@ constexpr const char* kInsert =
     "  finished_at, timeout, exclusive, next_attempt_at, idempotency_key)"
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
     "  coalesce($17, pg_catalog.gen_random_uuid()))"
-    " RETURNING id, idempotency_key";
+    " RETURNING id::pg_catalog.int8, idempotency_key::pg_catalog.uuid";
 
 // The values of a row, in the order of kGivenColumn.
 struct RowValues {
@@ -71,12 +71,17 @@ void insert_by_statement(RowValues* row, const pg_uuid_t* given_key, int64* id, 
   nulls[kGivenColumns] = given_key == nullptr ? 'n' : ' ';
   SPI_connect();
   int result = SPI_execute_plan(kept_plan(&insert_plan, kInsert, kParameters, types), values, nulls, false, 1);
-  if (result != SPI_OK_INSERT_RETURNING || SPI_processed != 1)
+  if (result != SPI_OK_INSERT_RETURNING)
     elog(ERROR, "could not insert into wee5_cron.invocation: %s", SPI_result_code_string(result));
+  if (SPI_processed != 1)
+    ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+                    errmsg("the call was not queued: a trigger or rule on wee5_cron.invocation discards its row"),
+                    errhint("Look at the triggers and rules of the table: \\d wee5_cron.invocation")));
   bool is_null;
   HeapTuple tuple = SPI_tuptable->vals[0];
   *id = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &is_null));
-  *idempotency_key = *DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &is_null));
+  Datum key = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &is_null);
+  if (!is_null) *idempotency_key = *DatumGetUUIDP(key);
   SPI_finish();
 }
 

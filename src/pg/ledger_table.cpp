@@ -4,57 +4,58 @@ namespace wee5::pg {
 
 namespace {
 
-// In the order of InvocationColumn.
-const char* const kInvocationNames[kInvocationColumns] = {"id",
-                                                          "job_name",
-                                                          "endpoint_path",
-                                                          "method",
-                                                          "body",
-                                                          "headers",
-                                                          "url",
-                                                          "transport",
-                                                          "status",
-                                                          "reason",
-                                                          "error",
-                                                          "hint",
-                                                          "http_status",
-                                                          "attempts",
-                                                          "requested_by",
-                                                          "scheduled_at",
-                                                          "first_sent_at",
-                                                          "next_attempt_at",
-                                                          "finished_at",
-                                                          "duration",
-                                                          "idempotency_key",
-                                                          "response_content_type",
-                                                          "response_body",
-                                                          "response_truncated",
-                                                          "timeout",
-                                                          "exclusive"};
+void require_readable_table(Relation relation) {
+  if (relation->rd_rel->relkind != RELKIND_RELATION || relation->rd_rel->relam != HEAP_TABLE_AM_OID)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("wee5_cron.invocation is not an ordinary table of the access method heap"),
+                    errhint("Put back the table that the extension made.")));
+  refuse_hidden_rows(relation);
+}
 
-void missing(const char* what, const char* name) {
-  ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("wee5_cron's %s \"%s\" is missing", what, name),
-                  errhint("Somebody changed the extension's own objects: make it again as it was, or restore it.")));
+Oid invocation_table() {
+  Oid relation = get_relname_relid("invocation", get_namespace_oid("wee5_cron", false));
+  if (!OidIsValid(relation))
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the table wee5_cron.invocation is missing"),
+             errhint("If you renamed or moved the table, put it back.")));
+  return relation;
 }
 
 }  // namespace
 
+Oid primary_key_on(Relation relation, AttrNumber column) {
+  Oid oid = primary_key_index(relation);
+  if (!OidIsValid(oid)) return InvalidOid;
+  Relation index = index_open(oid, AccessShareLock);
+  bool fits = index->rd_index->indkey.values[0] == column && index->rd_rel->relam == BTREE_AM_OID;
+  index_close(index, NoLock);
+  return fits ? oid : InvalidOid;
+}
+
+void check_ledger_columns(Relation invocation, AttrNumber* numbers) {
+  require_readable_table(invocation);
+  readable_columns(invocation, &kInvocationLayout, numbers);
+}
+
 void open_ledger_table(LedgerTable* table) {
-  Oid schema = get_namespace_oid("wee5_cron", false);
-  Oid relation = get_relname_relid("invocation", schema);
-  if (!OidIsValid(relation)) missing("table", "invocation");
-  for (int i = 0; i < kInvocationColumns; ++i) {
-    table->invocation[i] = get_attnum(relation, kInvocationNames[i]);
-    if (table->invocation[i] == InvalidAttrNumber) missing("column", kInvocationNames[i]);
-  }
-  table->invocation_relation = table_open(relation, RowExclusiveLock);
-  table->invocation_key = primary_key_index(table->invocation_relation);
-  if (!OidIsValid(table->invocation_key)) missing("index", "invocation_pkey");
-  table->invocation_open = get_relname_relid("invocation_open", schema);
-  if (!OidIsValid(table->invocation_open)) missing("index", "invocation_open");
+  table->invocation_relation = table_open(invocation_table(), RowExclusiveLock);
+  check_ledger_columns(table->invocation_relation, table->invocation);
+  table->invocation_key = primary_key_on(table->invocation_relation, table->invocation[kInvocationId]);
+  if (!OidIsValid(table->invocation_key))
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("wee5_cron.invocation has no primary key on its column \"id\""),
+                    errhint("ALTER TABLE wee5_cron.invocation ADD PRIMARY KEY (id);")));
+  table->invocation_open = own_index(table->invocation_relation, &kInvocationOpenLayout);
 }
 
 // The lock stays until the transaction ends.
 void close_ledger_table(LedgerTable* table) { table_close(table->invocation_relation, NoLock); }
+
+void require_ledger_columns() {
+  Relation relation = table_open(invocation_table(), AccessShareLock);
+  AttrNumber numbers[kInvocationColumns];
+  readable_columns(relation, &kInvocationLayout, numbers);
+  table_close(relation, NoLock);
+}
 
 }  // namespace wee5::pg

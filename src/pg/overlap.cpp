@@ -8,6 +8,7 @@
 #include "wee5_cron/pg/overlap.h"
 
 #include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/ledger_table.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
 #include "wee5_cron/pg/stored_settings.h"
 
@@ -21,6 +22,7 @@ constexpr uint32 kLocks = 1024;   // a transaction that calls many paths must no
 struct Ledger {
   Relation table;
   Oid by_path;
+  AttrNumber columns[kInvocationColumns];
 };
 
 // The columns that count, found by name: an upgrade may have added some before them.
@@ -41,21 +43,20 @@ Ledger open_ledger() {
   if (!OidIsValid(table)) elog(ERROR, "wee5_cron.invocation is missing");
   Ledger ledger;
   ledger.table = table_open(table, AccessShareLock);
-  ledger.by_path = get_relname_relid("invocation_unfinished", RelationGetNamespace(ledger.table));
-  if (!OidIsValid(ledger.by_path) || IndexGetRelation(ledger.by_path, true) != table)
-    elog(ERROR, "wee5_cron.invocation_unfinished is missing");
+  check_ledger_columns(ledger.table, ledger.columns);
+  ledger.by_path = own_index(ledger.table, &kInvocationUnfinishedLayout);
   return ledger;
 }
 
-Columns columns_of(Oid table) {
+Columns columns_of(const Ledger* ledger) {
   Columns columns;
-  columns.id = get_attnum(table, "id");
-  columns.path = get_attnum(table, "endpoint_path");
-  columns.transport = get_attnum(table, "transport");
-  columns.status = get_attnum(table, "status");
-  columns.attempts = get_attnum(table, "attempts");
-  columns.next_attempt_at = get_attnum(table, "next_attempt_at");
-  columns.requested_by = get_attnum(table, "requested_by");
+  columns.id = ledger->columns[kInvocationId];
+  columns.path = ledger->columns[kInvocationEndpointPath];
+  columns.transport = ledger->columns[kInvocationTransport];
+  columns.status = ledger->columns[kInvocationStatus];
+  columns.attempts = ledger->columns[kInvocationAttempts];
+  columns.next_attempt_at = ledger->columns[kInvocationNextAttemptAt];
+  columns.requested_by = ledger->columns[kInvocationRequestedBy];
   return columns;
 }
 
@@ -113,7 +114,7 @@ bool counts(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const
 
 // The first call that counts, among those whose path lies in [from, to) or, where `to` is NULL, is `from`.
 int64 find_in_range(const Ledger* ledger, const char* from, const char* to, const Question* question) {
-  Columns columns = columns_of(RelationGetRelid(ledger->table));
+  Columns columns = columns_of(ledger);
   ScanKeyData keys[2];
   // The index's collation is "C", which is the one that ScanKeyInit() fills in.
   if (to == nullptr) {

@@ -14,6 +14,7 @@
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/kept_plan.h"
 #include "wee5_cron/pg/ledger.h"
+#include "wee5_cron/pg/ledger_table.h"
 #include "wee5_cron/pg/setting_candidates.h"
 #include "wee5_cron/pg/transport.h"
 
@@ -92,6 +93,7 @@ bool read_call(int64 id, StoredCall* stored) {
   Oid types[1] = {INT8OID};
   Datum values[1] = {Int64GetDatum(id)};
   MemoryContext context = CurrentMemoryContext;
+  require_ledger_columns();
   SPI_connect();
   int result = SPI_execute_plan(kept_plan(&read_plan, kRead, 1, types), values, nullptr, false, 1);
   bool found = result == SPI_OK_SELECT && SPI_processed == 1;

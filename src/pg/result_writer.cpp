@@ -13,29 +13,9 @@ namespace wee5::pg {
 
 namespace {
 
-constexpr int kInvocationChecks = 4;  // of transport, status, reason and exclusive
 constexpr int kAttemptsAtOnce = 64;
 
-enum AttemptColumn {
-  kAttemptInvocationId,
-  kAttemptAttempt,
-  kAttemptStartedAt,
-  kAttemptFinishedAt,
-  kAttemptHttpStatus,
-  kAttemptReason,
-  kAttemptError,
-  kAttemptDnsMs,
-  kAttemptConnectMs,
-  kAttemptTlsMs,
-  kAttemptFirstByteMs,
-  kAttemptTotalMs,
-  kAttemptColumns
-};
-const char* const kAttemptNames[kAttemptColumns] = {"invocation_id", "attempt", "started_at",    "finished_at",
-                                                    "http_status",   "reason",  "error",         "dns_ms",
-                                                    "connect_ms",    "tls_ms",  "first_byte_ms", "total_ms"};
-
-const InvocationColumn kChanged[] = {
+constexpr InvocationColumn kChanged[] = {
     kInvocationStatus,        kInvocationReason,           kInvocationError,    kInvocationHint,
     kInvocationHttpStatus,    kInvocationAttempts,         kInvocationUrl,      kInvocationFirstSentAt,
     kInvocationNextAttemptAt, kInvocationFinishedAt,       kInvocationDuration, kInvocationResponseContentType,
@@ -53,6 +33,7 @@ struct Writer {
   TupleTableSlot* found;
   TupleTableSlot* changed;
   TableWriter attempts;
+  AttrNumber attempt[kAttemptColumns];
   TupleTableSlot* attempt_rows[kAttemptsAtOnce];
   int attempt_count;
   MemoryContext context;      // of all of this: a scan allocates when it is first used, for as long as it lives
@@ -142,11 +123,11 @@ Booked book_invocation(Writer* writer, const delivery::Result* result) {
   HeapTuple old = ExecFetchSlotHeapTuple(writer->found, false, &should_free);
   HeapTuple fresh = heap_modify_tuple(old, descriptor, row.values, row.nulls, row.replaced);
   ExecForceStoreHeapTuple(fresh, writer->changed, false);
-  bool needs_indexes;
+  NewIndexEntries entries;
   if (!update_unless_locked(writer->ledger.invocation_relation, &writer->found->tts_tid, writer->changed,
-                            GetActiveSnapshot(), &needs_indexes))
+                            GetActiveSnapshot(), &entries))
     return Booked::kLeft;
-  if (needs_indexes) insert_index_entries(&writer->invocations, writer->changed, true);
+  if (entries != NewIndexEntries::kNone) insert_index_entries(&writer->invocations, writer->changed, true, entries);
   return Booked::kDone;
 }
 
@@ -155,7 +136,7 @@ void flush_attempts(Writer* writer) {
   table_multi_insert(writer->attempts.relation, writer->attempt_rows, writer->attempt_count, GetCurrentCommandId(true),
                      0, nullptr);
   for (int i = 0; i < writer->attempt_count; ++i) {
-    insert_index_entries(&writer->attempts, writer->attempt_rows[i], false);
+    insert_index_entries(&writer->attempts, writer->attempt_rows[i], false, NewIndexEntries::kAll);
     ExecClearTuple(writer->attempt_rows[i]);
   }
   writer->attempt_count = 0;
@@ -165,39 +146,59 @@ void flush_attempts(Writer* writer) {
 void book_attempt(Writer* writer, const delivery::Result* result) {
   TupleTableSlot* slot = writer->attempt_rows[writer->attempt_count++];
   ExecClearTuple(slot);
+  // Columns that a user added stay NULL: one with a default is written by statement.
+  memset(slot->tts_isnull, true, sizeof(bool) * static_cast<Size>(slot->tts_tupleDescriptor->natts));
   Values row = {slot->tts_values, slot->tts_isnull, nullptr};
+  const AttrNumber* column = writer->attempt;
   const char* reason = core::reason_name(result->outcome.reason);
   const delivery::Timings* timings = &result->timings;
-  put(&row, kAttemptInvocationId + 1, Int64GetDatum(result->id), true);
-  put(&row, kAttemptAttempt + 1, Int32GetDatum(result->attempt), true);
-  put(&row, kAttemptStartedAt + 1, TimestampTzGetDatum(timestamp_of_unix_us(result->started_us)), true);
-  put(&row, kAttemptFinishedAt + 1, TimestampTzGetDatum(timestamp_of_unix_us(result->finished_us)), true);
-  put(&row, kAttemptHttpStatus + 1, Int32GetDatum(result->http_status), result->http_status != 0);
-  put(&row, kAttemptReason + 1, reason[0] != '\0' ? CStringGetTextDatum(reason) : 0, reason[0] != '\0');
-  put_text(&row, kAttemptError + 1, &result->outcome.error);
-  put_ms(&row, kAttemptDnsMs + 1, timings->dns_ms);
-  put_ms(&row, kAttemptConnectMs + 1, timings->connect_ms);
-  put_ms(&row, kAttemptTlsMs + 1, timings->tls_ms);
-  put_ms(&row, kAttemptFirstByteMs + 1, timings->first_byte_ms);
-  put_ms(&row, kAttemptTotalMs + 1, timings->total_ms);
+  put(&row, column[kAttemptInvocationId], Int64GetDatum(result->id), true);
+  put(&row, column[kAttemptAttempt], Int32GetDatum(result->attempt), true);
+  put(&row, column[kAttemptStartedAt], TimestampTzGetDatum(timestamp_of_unix_us(result->started_us)), true);
+  put(&row, column[kAttemptFinishedAt], TimestampTzGetDatum(timestamp_of_unix_us(result->finished_us)), true);
+  put(&row, column[kAttemptHttpStatus], Int32GetDatum(result->http_status), result->http_status != 0);
+  put(&row, column[kAttemptReason], reason[0] != '\0' ? CStringGetTextDatum(reason) : 0, reason[0] != '\0');
+  put_text(&row, column[kAttemptError], &result->outcome.error);
+  put_ms(&row, column[kAttemptDnsMs], timings->dns_ms);
+  put_ms(&row, column[kAttemptConnectMs], timings->connect_ms);
+  put_ms(&row, column[kAttemptTlsMs], timings->tls_ms);
+  put_ms(&row, column[kAttemptFirstByteMs], timings->first_byte_ms);
+  put_ms(&row, column[kAttemptTotalMs], timings->total_ms);
   ExecStoreVirtualTuple(slot);
 }
 
-// The columns in their order, and no others.
-bool is_attempt_table(Relation relation) {
-  TupleDesc descriptor = RelationGetDescr(relation);
-  if (descriptor->natts != kAttemptColumns || !can_write_directly(relation, 0)) return false;
-  for (int i = 0; i < kAttemptColumns; ++i) {
-    Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
-    if (attribute->attisdropped || strcmp(NameStr(attribute->attname), kAttemptNames[i]) != 0) return false;
+bool find_changed(Writer* writer, AttrNumber* changed) {
+  TupleDesc descriptor = RelationGetDescr(writer->ledger.invocation_relation);
+  for (Size i = 0; i < lengthof(kChanged); ++i) {
+    changed[i] = writable_column(descriptor, &kInvocationLayout.columns[kChanged[i]]);
+    if (changed[i] == InvalidAttrNumber) return false;
+    writer->ledger.invocation[kChanged[i]] = changed[i];
   }
   return true;
 }
 
-void begin(Writer* writer, Relation attempts) {
-  AttrNumber changed[lengthof(kChanged)];
-  for (Size i = 0; i < lengthof(kChanged); ++i) changed[i] = writer->ledger.invocation[kChanged[i]];
+// False where a column is not as the extension made it, or a user's own needs a value that only a statement gives it.
+bool find_attempt_columns(TupleDesc descriptor, AttrNumber* columns) {
+  for (int i = 0; i < kAttemptColumns; ++i) {
+    columns[i] = writable_column(descriptor, &kAttemptLayout.columns[i]);
+    if (columns[i] == InvalidAttrNumber) return false;
+  }
+  for (int i = 0; i < descriptor->natts; ++i) {
+    Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+    if (attribute->attisdropped) continue;
+    bool ours = false;
+    for (int j = 0; j < kAttemptColumns; ++j) ours = ours || columns[j] == attribute->attnum;
+    if (!ours && (attribute->attnotnull || attribute->atthasdef || attribute->attidentity != '\0' ||
+                  get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN))
+      return false;
+  }
+  return true;
+}
+
+void begin(Writer* writer, Relation attempts, const AttrNumber* changed) {
   Relation invocations = writer->ledger.invocation_relation;
+  // The executor asks so before it updates a table that is published.
+  CheckCmdReplicaIdentity(invocations, CMD_UPDATE);
   begin_writing(&writer->invocations, invocations, changed, lengthof(kChanged));
   writer->key = index_open(writer->ledger.invocation_key, AccessShareLock);
   writer->by_id = begin_index_scan(invocations, writer->key, GetActiveSnapshot(), 1);
@@ -226,11 +227,14 @@ void end(Writer* writer) {
 bool write_results(const delivery::Result* results, int count, bool* left) {
   Writer* writer = static_cast<Writer*>(palloc0(sizeof(Writer)));
   open_ledger_table(&writer->ledger);
-  Oid attempt_oid = get_relname_relid("attempt", get_namespace_oid("wee5_cron", false));
+  Oid attempt_oid = get_relname_relid(kAttemptLayout.name, get_namespace_oid("wee5_cron", false));
   Relation attempts = table_open(attempt_oid, RowExclusiveLock);
-  bool usual = can_write_directly(writer->ledger.invocation_relation, kInvocationChecks) && is_attempt_table(attempts);
+  AttrNumber changed[lengthof(kChanged)];
+  bool usual = find_changed(writer, changed) && find_attempt_columns(RelationGetDescr(attempts), writer->attempt) &&
+               can_write_directly(writer->ledger.invocation_relation, &kInvocationLayout, ACL_SELECT | ACL_UPDATE) &&
+               can_write_directly(attempts, &kAttemptLayout, ACL_INSERT);
   if (usual) {
-    begin(writer, attempts);
+    begin(writer, attempts, changed);
     MemoryContext old = MemoryContextSwitchTo(writer->row_context);
     for (int i = 0; i < count; ++i) {
       Booked booked = book_invocation(writer, &results[i]);

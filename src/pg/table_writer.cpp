@@ -2,14 +2,39 @@
 
 namespace wee5::pg {
 
-bool can_write_directly(Relation relation, int checks) {
-  if (relation->rd_rel->relkind != RELKIND_RELATION || relation->rd_rel->relam != HEAP_TABLE_AM_OID) return false;
-  if (relation->trigdesc != nullptr || relation->rd_rel->relhasrules || relation->rd_rel->relforcerowsecurity ||
-      relation->rd_rel->relhassubclass)
-    return false;
+namespace {
+
+bool is_ordinary_table(Relation relation) {
+  Form_pg_class form = relation->rd_rel;
+  return form->relkind == RELKIND_RELATION && form->relam == HEAP_TABLE_AM_OID && !form->relispartition &&
+         !form->relhassubclass && relation->rd_rules == nullptr && relation->trigdesc == nullptr;
+}
+
+bool computes_columns(Relation relation) {
   const TupleConstr* constraints = RelationGetDescr(relation)->constr;
-  if (constraints == nullptr) return checks == 0;
-  return constraints->num_check == checks && !has_generated_columns(constraints);
+  return constraints != nullptr && has_generated_columns(constraints);
+}
+
+bool has_plain_indexes(Relation relation) {
+  List* oids = RelationGetIndexList(relation);
+  bool plain = true;
+  ListCell* cell;
+  foreach (cell, oids) {
+    Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
+    plain = plain && !index->rd_index->indisexclusion && index->rd_index->indimmediate;
+    index_close(index, NoLock);
+  }
+  list_free(oids);
+  return plain;
+}
+
+}  // namespace
+
+bool can_write_directly(Relation relation, const TableLayout* layout, AclMode privileges) {
+  Oid oid = RelationGetRelid(relation);
+  return is_ordinary_table(relation) && !computes_columns(relation) && has_only_own_checks(relation, layout) &&
+         check_enable_rls(oid, InvalidOid, true) != RLS_ENABLED &&
+         pg_class_aclmask(oid, GetUserId(), privileges, ACLMASK_ALL) == privileges && has_plain_indexes(relation);
 }
 
 void begin_writing(TableWriter* writer, Relation relation, const AttrNumber* changed, int count) {
@@ -35,13 +60,15 @@ void begin_writing(TableWriter* writer, Relation relation, const AttrNumber* cha
   }
 }
 
-void insert_index_entries(TableWriter* writer, TupleTableSlot* slot, bool is_update) {
+void insert_index_entries(TableWriter* writer, TupleTableSlot* slot, bool is_update, NewIndexEntries which) {
   ExprContext* context = GetPerTupleExprContext(writer->estate);
   context->ecxt_scantuple = slot;
   for (int i = 0; i < writer->index_count; ++i) {
     Relation index = writer->indexes[i];
     IndexInfo* info = writer->index_infos[i];
     if (!info->ii_ReadyForInserts) continue;
+    // A heap-only tuple has no entry of its own, but a summary of its block has to cover it.
+    if (which == NewIndexEntries::kSummaries && !is_summarizing(info)) continue;
     if (info->ii_Predicate != NIL) {
       if (info->ii_PredicateState == nullptr)
         info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, writer->estate);

@@ -4,6 +4,7 @@
 #include "wee5_cron/pg/ended_calls.h"
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/ledger.h"
+#include "wee5_cron/pg/ledger_table.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
 
 namespace wee5::pg {
@@ -18,9 +19,10 @@ constexpr long kLookAgainUnsignalledMs = 100;
 enum class Seen { kNothing, kOwnTransaction, kUnfinished, kFinished };
 
 HeapTuple find_row(Relation relation, Snapshot snapshot, int64 id, SysScanDesc* scan) {
-  Oid index = primary_key_index(relation);
+  AttrNumber column = readable_column(relation, &kInvocationLayout, kInvocationId);
+  Oid index = primary_key_on(relation, column);
   ScanKeyData key;
-  ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+  ScanKeyInit(&key, column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
   *scan = systable_beginscan(relation, index, OidIsValid(index), snapshot, 1, &key);
   return systable_getnext(*scan);
 }
@@ -37,10 +39,9 @@ bool written_by_own_transaction(Relation relation, int64 id) {
 // whom calls are made, and for who may read the ledger, also by another role that the session has set.
 bool may_see_content(Relation relation, HeapTuple tuple) {
   Oid table = RelationGetRelid(relation);
-  AttrNumber maker_column = get_attnum(table, "requested_by");
+  AttrNumber maker_column = readable_column(relation, &kInvocationLayout, kInvocationRequestedBy);
   bool is_null = true;
-  Datum maker =
-      maker_column == InvalidAttrNumber ? 0 : heap_getattr(tuple, maker_column, RelationGetDescr(relation), &is_null);
+  Datum maker = heap_getattr(tuple, maker_column, RelationGetDescr(relation), &is_null);
   if (!is_null && strcmp(NameStr(*DatumGetName(maker)), GetUserNameFromId(GetSessionUserId(), false)) == 0) return true;
   return pg_class_aclcheck(table, GetSessionUserId(), ACL_SELECT) == ACLCHECK_OK ||
          pg_class_aclcheck(table, GetOuterUserId(), ACL_SELECT) == ACLCHECK_OK;
@@ -64,7 +65,7 @@ Datum copy_row(Relation relation, HeapTuple tuple) {
 // Looks at the row as it is committed now, whatever the isolation level. *row: its copy, in the context `copies`, where
 // the call has ended or this is the last look. A row may be large, so it is copied once and not at each look.
 Seen look(Relation relation, int64 id, bool last, MemoryContext copies, Datum* row) {
-  AttrNumber finished_column = get_attnum(RelationGetRelid(relation), "finished_at");
+  AttrNumber finished_column = readable_column(relation, &kInvocationLayout, kInvocationFinishedAt);
   Seen seen = Seen::kNothing;
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   SysScanDesc scan;

@@ -9,6 +9,7 @@
 #include "wee5_cron/pg/ledger.h"
 #include "wee5_cron/pg/overlap.h"
 #include "wee5_cron/pg/result_writer.h"
+#include "wee5_cron/pg/subtransaction.h"
 
 namespace wee5::pg {
 
@@ -19,9 +20,12 @@ constexpr int64 kCancelsPerRead = 1000;
 
 SPIPlanPtr record_plan = nullptr;
 SPIPlanPtr left_plan = nullptr;
+SPIPlanPtr free_plan = nullptr;
 SPIPlanPtr mark_plan = nullptr;
 SPIPlanPtr claim_plan = nullptr;
 SPIPlanPtr skip_plan = nullptr;
+SPIPlanPtr unreadable_plan = nullptr;
+SPIPlanPtr outcome_plan = nullptr;
 SPIPlanPtr turn_due_plan = nullptr;
 SPIPlanPtr next_attempt_plan = nullptr;
 SPIPlanPtr pg_net_due_plan = nullptr;
@@ -77,7 +81,8 @@ constexpr int kRecordColumns = 20;
 
 // $1 ids. By the primary key, too.
 constexpr const char* kLeft =
-    "SELECT i.id FROM (SELECT f.id, f.finished_at, f.next_attempt_at FROM wee5_cron.invocation f WHERE f.id = ANY ($1)"
+    "SELECT i.id::pg_catalog.int8 FROM (SELECT f.id, f.finished_at, f.next_attempt_at FROM wee5_cron.invocation f "
+    "WHERE f.id = ANY ($1)"
     "                  OFFSET 0) i"
     " WHERE i.finished_at IS NULL AND i.next_attempt_at IS NULL";
 
@@ -94,7 +99,7 @@ constexpr const char* kClaim =
     "UPDATE wee5_cron.invocation i SET status = 'sending', attempts = c.attempt, url = c.url,"
     "  first_sent_at = coalesce(i.first_sent_at, c.started_at)"
     " FROM unnest($1, $2, $3, $4) AS c(id, attempt, started_at, url)"
-    " WHERE i.id = c.id AND i.id IN (" WEE5_OPEN_AND_FREE("$1") ") RETURNING i.id";
+    " WHERE i.id = c.id AND i.id IN (" WEE5_OPEN_AND_FREE("$1") ") RETURNING i.id::pg_catalog.int8";
 
 // $1 id, $2 error, $3 hint
 constexpr const char* kSkip =
@@ -102,7 +107,13 @@ constexpr const char* kSkip =
     "  finished_at = pg_catalog.clock_timestamp()"
     " WHERE id IN (" WEE5_OPEN_AND_FREE("array[$1]") ")";
 
-constexpr const char* kAsked = "SELECT DISTINCT invocation_id FROM wee5_cron.cancellation LIMIT $1";
+// $1 id, $2 error, $3 hint
+constexpr const char* kUnreadable =
+    "UPDATE wee5_cron.invocation SET status = 'failed', reason = 'config', error = $2, hint = $3,"
+    "  next_attempt_at = NULL, finished_at = pg_catalog.clock_timestamp()"
+    " WHERE id IN (" WEE5_OPEN_AND_FREE("array[$1]") ")";
+
+constexpr const char* kAsked = "SELECT DISTINCT invocation_id::pg_catalog.int8 FROM wee5_cron.cancellation LIMIT $1";
 
 // $1 id
 constexpr const char* kCancel =
@@ -122,11 +133,11 @@ constexpr const char* kTurnDue =
     "UPDATE wee5_cron.invocation SET next_attempt_at = NULL WHERE id IN ("
     "  SELECT id FROM wee5_cron.invocation"
     "  WHERE finished_at IS NULL AND next_attempt_at <= pg_catalog.now() AND transport = 'builtin'"
-    "  ORDER BY next_attempt_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING id";
+    "  ORDER BY next_attempt_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING id::pg_catalog.int8";
 
 // What harvest() cannot send for the moment is not waited for here.
 constexpr const char* kNextAttempt =
-    "SELECT next_attempt_at FROM wee5_cron.invocation"
+    "SELECT next_attempt_at::pg_catalog.timestamptz FROM wee5_cron.invocation"
     " WHERE finished_at IS NULL AND next_attempt_at IS NOT NULL"
     "   AND (transport = 'builtin' OR next_attempt_at > pg_catalog.now())"
     " ORDER BY next_attempt_at LIMIT 1";
@@ -229,6 +240,25 @@ void book_lost_attempt(int64 id, int attempt) {
 
 namespace {
 
+// Rows that are open after their update although nobody holds them: a user's trigger or rule has discarded it. It would
+// be tried for ever, without a word. `ids`: of the rows that were not updated.
+void refuse_discarded_updates(const int64* ids, int count) {
+  Relation table = table_open(get_relname_relid("invocation", get_namespace_oid("wee5_cron", false)), AccessShareLock);
+  bool may_discard =
+      table->rd_rules != nullptr || (table->trigdesc != nullptr && table->trigdesc->trig_update_before_row);
+  table_close(table, NoLock);
+  if (!may_discard) return;
+  Column column = make_column(count);
+  for (int i = 0; i < count; ++i) set(&column, i, Int64GetDatum(ids[i]));
+  Oid types[1] = {INT8ARRAYOID};
+  Datum values[1] = {array_of(&column, INT8OID)};
+  execute(kept_plan(&free_plan, WEE5_OPEN_AND_FREE("$1"), 1, types), values, SPI_OK_SELECT);
+  if (SPI_processed == 0) return;
+  ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+                  errmsg("a trigger or rule on wee5_cron.invocation discards what the worker records"),
+                  errhint("Look at the triggers and rules of the table: \\d wee5_cron.invocation")));
+}
+
 int record_by_statement(const delivery::Result* results, const int* chosen, int count, int64* locked) {
   static const Oid types[kRecordColumns] = {
       INT8OID, INT4OID, TEXTOID, TEXTOID,   TEXTOID,   TEXTOID,   INT4OID,   TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
@@ -250,6 +280,7 @@ int record_by_statement(const delivery::Result* results, const int* chosen, int 
     bool is_null;
     locked[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null));
   }
+  if (left > 0) refuse_discarded_updates(locked, left);
   return left;
 }
 
@@ -317,6 +348,15 @@ void claim(const delivery::OnTheWire* calls, int count, MemoryContext context, i
   *claimed = static_cast<int64*>(MemoryContextAlloc(context, sizeof(int64) * static_cast<Size>(count)));
   *claimed_count = 0;
   for (uint64 row = 0; row < SPI_processed; ++row) (*claimed)[(*claimed_count)++] = returned_id(row);
+  if (*claimed_count == count) return;
+  int64* left = static_cast<int64*>(palloc(sizeof(int64) * static_cast<Size>(count)));
+  int left_count = 0;
+  for (int i = 0; i < count; ++i) {
+    bool is_claimed = false;
+    for (int j = 0; j < *claimed_count; ++j) is_claimed = is_claimed || (*claimed)[j] == calls[i].id;
+    if (!is_claimed) left[left_count++] = calls[i].id;
+  }
+  refuse_discarded_updates(left, left_count);
 }
 
 bool let_due_retries_take_their_turn(Outlook* outlook) {
@@ -344,6 +384,27 @@ bool skip_for_overlap(int64 id, const char* path, int64 beside) {
   execute(kept_plan(&skip_plan, kSkip, 3, types), values, SPI_OK_UPDATE);
   note_ended_call(id);
   return SPI_processed > 0;
+}
+
+bool end_unreadable(int64 id, const char* error) {
+  Oid types[3] = {INT8OID, TEXTOID, TEXTOID};
+  Datum values[3] = {Int64GetDatum(id),
+                     CStringGetTextDatum(psprintf("The row of this call cannot be read: %s.", error)),
+                     CStringGetTextDatum("Look at the row: a value in it is missing, damaged or too long. Then make "
+                                         "the call again.")};
+  execute(kept_plan(&unreadable_plan, kUnreadable, 3, types), values, SPI_OK_UPDATE);
+  if (SPI_processed == 0) return false;
+  note_ended_call(id);
+  // Alerts go by the path, which may be just what cannot be read.
+  Oid id_types[1] = {INT8OID};
+  ErrorData* untold;
+  in_subtransaction(
+      [&id_types, &values] {
+        execute(kept_plan(&outcome_plan, "SELECT wee5_cron.note_outcomes(array[$1])", 1, id_types), values,
+                SPI_OK_SELECT);
+      },
+      &untold);
+  return true;
 }
 
 CancelsLeft give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held,

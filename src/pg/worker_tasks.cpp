@@ -229,6 +229,39 @@ void stand_still(const Turn* turn) {
   }
 }
 
+// Whether an altered table may be behind the ERROR: bad data, a constraint, a type, a trigger's own error.
+bool may_come_from_altered_table(int sqlstate) {
+  for (int category :
+       {ERRCODE_DATA_EXCEPTION, ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION, ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION,
+        ERRCODE_FEATURE_NOT_SUPPORTED, ERRCODE_PLPGSQL_ERROR, ERRCODE_WITH_CHECK_OPTION_VIOLATION,
+        ERRCODE_TRIGGERED_ACTION_EXCEPTION, ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE})
+    if (ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_TO_CATEGORY(category)) return sqlstate != ERRCODE_LOCK_NOT_AVAILABLE;
+  return false;
+}
+
+// What users have altered on the extension's tables; NULL: nothing, or it cannot be found out.
+char* altered_tables() {
+  char* volatile words = nullptr;
+  PG_TRY();
+  { words = run_changes_transaction(turn_context); }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(turn_context);
+    FlushErrorState();
+    AbortCurrentTransaction();
+  }
+  PG_END_TRY();
+  MemoryContextSwitchTo(turn_context);
+  return words;
+}
+
+char* with_changes(char* message) {
+  const char* words = altered_tables();
+  bool said = words == nullptr || strstr(words, message) != nullptr;
+  return said ? message : psprintf("%s (altered: %s)", message, words);
+}
+
 // The words of the ERROR that was caught, after its transaction was rolled back. In turn_context.
 char* roll_back() {
   MemoryContextSwitchTo(turn_context);
@@ -236,7 +269,7 @@ char* roll_back() {
   FlushErrorState();
   AbortCurrentTransaction();
   MemoryContextSwitchTo(turn_context);
-  return error->message;
+  return may_come_from_altered_table(error->sqlerrcode) ? with_changes(error->message) : error->message;
 }
 
 void log_trouble(const char* what, const char* message) {
@@ -428,12 +461,13 @@ bool batch_before_in_the_way() {
   return registry_ask_for_flush(unflushed);
 }
 
-void take_turn(bool read_ledger) {
-  // A try after one that failed is no work yet: who looks meanwhile is told what is the matter.
-  if (retry_wait_us == 0) report(WorkerEvent::kFoundSending);
-  pgstat_report_activity(STATE_RUNNING, "recording results and reading due calls");
+namespace {
+
+// False where the transaction failed.
+bool run_turn(bool read_ledger, bool careful) {
   int64 began_us = now_us();
   Turn* turn = new_turn(read_ledger);
+  turn->careful = careful;
   turn->record = !batch_before_in_the_way();
   if (turn->record && unflushed != InvalidXLogRecPtr) XLogFlush(unflushed);
   bool done = protected_turn(turn);
@@ -442,6 +476,19 @@ void take_turn(bool read_ledger) {
   if (done && turn->standing == Standing::kReady) follow_up(turn);
   if (done && turn->recorded_only) follow_up_recording(turn);
   if (done && turn->standing != Standing::kReady) stand_still(turn);
+  return done && turn->standing == Standing::kReady;
+}
+
+}  // namespace
+
+void take_turn(bool read_ledger) {
+  // A try after one that failed is no work yet: who looks meanwhile is told what is the matter.
+  bool careful = retry_wait_us > 0;
+  if (!careful) report(WorkerEvent::kFoundSending);
+  pgstat_report_activity(STATE_RUNNING, "recording results and reading due calls");
+  // What keeps due calls from being read must not keep results from being recorded, nor the other way round.
+  bool apart = careful && read_ledger && dispatcher->has_results();
+  if (!apart || run_turn(false, true)) run_turn(read_ledger, careful);
   // At most once a second, but always before a rest: autovacuum goes by it.
   pgstat_report_stat(dispatcher->in_flight() == 0);
   pgstat_report_activity(STATE_IDLE, nullptr);

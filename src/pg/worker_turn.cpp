@@ -28,6 +28,16 @@ struct Permission {
   const char* reason;
 };
 
+// A user has renamed, moved or replaced the table, unless the extension was dropped since we looked.
+Standing missing_table(const char* name) {
+  ExtensionInfo extension;
+  find_extension("wee5_cron", &extension);
+  if (!OidIsValid(extension.oid)) return Standing::kAbsent;
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the table wee5_cron.%s is missing", name),
+                  errhint("If you renamed, moved or replaced the table, put back the one that the extension made.")));
+  pg_unreachable();
+}
+
 Standing look_at_extension(ExtensionInfo* extension, Permission* permission) {
   find_extension("wee5_cron", extension);
   if (!OidIsValid(extension->oid)) return Standing::kAbsent;
@@ -39,11 +49,11 @@ Standing look_at_extension(ExtensionInfo* extension, Permission* permission) {
   // Conditionally: who waits for a lock cannot serve the network.
   for (const char* table : {"invocation", "attempt"}) {
     Oid relation = relation_of_extension("wee5_cron", table, extension->oid);
-    if (!OidIsValid(relation)) return Standing::kIncompatible;
+    if (!OidIsValid(relation)) return missing_table(table);
     if (!ConditionalLockRelationOid(relation, RowExclusiveLock)) return Standing::kLocked;
   }
   Oid armed = relation_of_extension("wee5_cron", "armed", extension->oid);
-  if (!OidIsValid(armed)) return Standing::kIncompatible;
+  if (!OidIsValid(armed)) return missing_table("armed");
   if (!ConditionalLockRelationOid(armed, AccessShareLock)) return Standing::kLocked;
   permission->permit = call_permit();
   permission->reason = explain_permit(permission->permit);
@@ -168,7 +178,7 @@ void work_on_ledger(Turn* turn) {
   turn->settings = turn->base;
   apply_stored_worker_settings(&turn->settings);
   if (turn->read_ledger) {
-    read_due(turn->dispatcher, &turn->outlook, turn->context, &turn->due);
+    read_due(turn->dispatcher, &turn->outlook, turn->careful, turn->context, &turn->due);
     turn->pg_net_outstanding = pg_net_calls_outstanding() || (turn->retries_due && pg_net_calls_due());
     turn->held_back = turn->held_back || turn->due.held_back;
     if (turn->due.skipped > 0) turn->runs_unbound = cron_runs_unbound();
@@ -188,6 +198,15 @@ void record_only(Turn* turn) {
   turn->recorded_only = true;
 }
 
+// A deferred trigger cannot fire where we run: Postgres refuses it to code that runs with somebody else's rights, since
+// it would fire later, outside. So all of them fire at the end of their statement.
+void fire_deferred_triggers_at_once() {
+  ConstraintsSetStmt* statement = makeNode(ConstraintsSetStmt);
+  statement->constraints = NIL;  // all
+  statement->deferred = false;
+  AfterTriggerSetState(statement);
+}
+
 void begin_transaction() {
   SetCurrentStatementStartTimestamp();
   StartTransactionCommand();
@@ -195,6 +214,7 @@ void begin_transaction() {
   // flushes by itself, after the next requests are on the wire.
   set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
   PushActiveSnapshot(GetTransactionSnapshot());
+  fire_deferred_triggers_at_once();
 }
 
 void commit_transaction() {
@@ -302,6 +322,21 @@ int64 look_at_jobs() {
 }
 
 }  // namespace
+
+char* run_changes_transaction(MemoryContext context) {
+  begin_transaction();
+  ExtensionInfo extension;
+  Permission permission;
+  char* words = nullptr;
+  if (look_at_extension(&extension, &permission) == Standing::kReady)
+    as_owner(extension.owner, [context, &words] {
+      SPI_execute("SELECT pg_catalog.string_agg(what, '; ') FROM wee5_cron.table_changes()", true, 1);
+      const char* found = SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : nullptr;
+      if (found != nullptr) words = MemoryContextStrdup(context, found);
+    });
+  commit_transaction();
+  return words;
+}
 
 int64 run_harvest_transaction(int64* next_attempt_us) {
   next_attempt_after_harvest = 0;

@@ -20,8 +20,40 @@ sub booking_statements {
 }
 
 is(booking_statements(), 0, 'as the extension made it, no statement books');
-$node->safe_psql('postgres', 'ALTER TABLE wee5_cron.invocation ADD CHECK (attempts < 1000)');
-cmp_ok(booking_statements(), '>', 0, 'with a constraint of its user it is a statement, which the constraint can refuse');
+my $alter = 'ALTER TABLE wee5_cron.invocation';
+$node->safe_psql('postgres', "$alter ADD CONSTRAINT few_attempts CHECK (attempts < 1000)");
+cmp_ok(booking_statements(), '>', 0, 'with a constraint of its user it is a statement');
+$node->safe_psql('postgres', "$alter DROP CONSTRAINT few_attempts");
+is(booking_statements(), 0, '... and none again without it');
+
+my $refused = () = $receiver->requests('/status/404');
+# What the constraint refuses is not booked. One of the same number, and even of the same name, as the extension's own is
+# not taken for it.
+sub refused {
+    my ($change, $undo, $constraint, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $node->safe_psql('postgres', $change);
+    my $id = $node->call('postgres', '/status/404');
+    $node->poll_query_until('postgres', "SELECT state = 'blocked' AND last_error LIKE '%\"$constraint\"%' FROM wee5_cron.worker")
+      or fail("$name: the worker is not blocked");
+    fields_are($node->invocation('postgres', $id), { finished_at => undef, http_status => undef }, "$name: refused");
+    $node->safe_psql('postgres', $undo);
+    fields_are($node->finished('postgres', $id), { status => 'failed', http_status => 404 }, '... booked when it is gone');
+    is(scalar(() = $receiver->requests('/status/404')), ++$refused, '... after one request');
+    $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
+    return;
+}
+refused("$alter ADD CONSTRAINT no_errors CHECK (http_status < 400)", "$alter DROP CONSTRAINT no_errors", 'no_errors', 'a constraint that a result violates');
+my $own = $node->safe_psql('postgres', q{SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'invocation_status_check'});
+refused("$alter DROP CONSTRAINT invocation_status_check, ADD CONSTRAINT invocation_status_check CHECK (status <> 'failed')",
+    "$alter DROP CONSTRAINT invocation_status_check, ADD CONSTRAINT invocation_status_check $own", 'invocation_status_check',
+    "one that takes the place of the extension's own");
+refused("$alter ADD CONSTRAINT alone EXCLUDE USING btree (http_status WITH =) WHERE (http_status = 404);"
+      . " INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, http_status, finished_at) VALUES ('/x', 'builtin', 'failed', 404, now())",
+    "$alter DROP CONSTRAINT alone", 'alone', 'an exclusion constraint');
+refused("$alter ADD CONSTRAINT hinted CHECK (hint IS NULL OR finished_at IS NULL)", "$alter DROP CONSTRAINT hinted", 'hinted',
+    'a constraint over several columns');
+is(booking_statements(), 0, 'as the extension made it again, no statement books');
 
 $node->log_is_sane;
 done_testing();

@@ -23,11 +23,13 @@ extern "C" {
 #include "catalog/pg_am.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_db_role_setting.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_opfamily.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_subscription_rel.h"
@@ -85,6 +87,7 @@ extern "C" {
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -269,23 +272,37 @@ inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot sn
 #endif
 }
 
+// Which index entries the new version of a row needs. A heap-only one is found by way of the old version's entries;
+// from 16 on, columns that only summarizing indexes (BRIN) have do not keep an update from being heap-only.
+enum class NewIndexEntries { kNone, kSummaries, kAll };
+
+inline bool is_summarizing(const IndexInfo* info) {
+#if PG_VERSION_NUM >= 160000
+  return info->ii_Summarizing;
+#else
+  (void)info;
+  return false;
+#endif
+}
+
 // Updates a row as the snapshot sees it; false where somebody has it locked or has changed it. Never waits.
 inline bool update_unless_locked(Relation relation, ItemPointer row, TupleTableSlot* changed, Snapshot snapshot,
-                                 bool* needs_indexes) {
+                                 NewIndexEntries* entries) {
   TM_FailureData failure;
   LockTupleMode mode;
 #if PG_VERSION_NUM >= 160000
-  TU_UpdateIndexes indexes;
+  TU_UpdateIndexes indexes = TU_None;
 #else
-  bool indexes;
+  bool indexes = false;
 #endif
   TM_Result result = table_tuple_update(relation, row, changed, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
                                         false, &failure, &mode, &indexes);
 #if PG_VERSION_NUM >= 160000
-  // Entries of summarizing indexes alone would do for TU_Summarizing; nobody puts a BRIN index there.
-  *needs_indexes = indexes != TU_None;
+  *entries = indexes == TU_None          ? NewIndexEntries::kNone
+             : indexes == TU_Summarizing ? NewIndexEntries::kSummaries
+                                         : NewIndexEntries::kAll;
 #else
-  *needs_indexes = indexes;
+  *entries = indexes ? NewIndexEntries::kAll : NewIndexEntries::kNone;
 #endif
   return result == TM_Ok;
 }

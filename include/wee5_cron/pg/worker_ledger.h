@@ -42,7 +42,7 @@ struct DueRows {
   int capacity;
   Size bytes;
   XLogRecPtr committed_at;  // the log position by which all of them are committed: to be flushed before they are sent
-  int skipped;              // ended instead, since they would have overlapped with others
+  int skipped;              // ended instead: they would have overlapped with others, or cannot be read
   bool held_back;           // or should have, and somebody holds their rows locked
   RouteRead* reads;
   int read_count;
@@ -93,8 +93,11 @@ TimestampTz next_attempt_at();
 bool skip_for_overlap(int64 id, const char* path, int64 beside);
 // Reads due calls, a limited number a time: announced ones, then routes that run low, then on with the round; each
 // route up to the room that the dispatcher has for it, leaving out what it holds. `outlook` says what is left. An
-// attempt that a crash or a restart cut off is booked as lost on the way.
-void read_due(delivery::Dispatcher* dispatcher, Outlook* outlook, MemoryContext context, DueRows* due);
+// attempt that a crash or a restart cut off is booked as lost on the way. `careful`: a row that cannot be read is
+// ended, instead of an ERROR.
+void read_due(delivery::Dispatcher* dispatcher, Outlook* outlook, bool careful, MemoryContext context, DueRows* due);
+// Ends a call whose row cannot be read; `error` says why. False where somebody holds its row locked.
+bool end_unreadable(int64 id, const char* error);
 
 // Whether a call of this transport has not ended.
 bool calls_open_on(const char* transport);

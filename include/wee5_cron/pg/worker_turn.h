@@ -76,6 +76,10 @@ bool extension_is_absent();
 // An ERROR leaves the dispatcher as it was; the caller rolls back and tries again later.
 void run_turn_transaction(Turn* turn);
 
+// After a turn or a chore that failed: what users have altered on the extension's tables, in words, since the ERROR
+// need not name it. NULL: nothing. Raises like everything here.
+char* run_changes_transaction(MemoryContext context);
+
 // Chores: work beside the ledger, in transactions of their own, because trouble with other extensions' tables is not
 // the ledger's. Each returns when it is due again, in Postgres's time; 0: when something happens.
 inline constexpr int64 kChoreAgainUs = 1'000'000;  // while something is left
