@@ -150,7 +150,10 @@ LEFT JOIN wee5_cron.invocation i ON i.cron_run_id = d.runid WHERE j.jobname = '$
 SQL
         fields_are($_, { cron_status => 'succeeded', status => 'succeeded', http_status => 200, requested_by => 'app_owner', endpoint_path => $paths{$job} },
             "$name: on the tick $job calls the app") for @runs;
-        my @ticks = grep { defined } map { $_->{headers}{'x-wee5-cron-scheduled-at'} } $receiver{$name}->requests($paths{$job});
+        # run_now() has a scheduled time, too, but no run of pg_cron.
+        my %by_hand = map { $_->{id} => 1 } $node->rows('postgres', "SELECT id FROM wee5_cron.invocation WHERE job_name = '$job' AND cron_run_id IS NULL");
+        my @ticks = grep { defined } map { $_->{headers}{'x-wee5-cron-scheduled-at'} }
+            grep { !$by_hand{ $_->{headers}{'x-wee5-cron-invocation'} } } $receiver{$name}->requests($paths{$job});
         my %of_tick;
         $of_tick{$_}++ for @ticks;
         is_deeply([ values %of_tick ], [ map { 1 } @runs ], "$name: ... once");
