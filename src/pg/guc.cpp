@@ -34,30 +34,52 @@ namespace {
 bool preloaded = false;
 bool protect_secret = true;
 
-// A string setting and where its present value came from. guc.c keeps the source to itself; a check hook is told it,
-// and what it leaves in `extra` comes to the assign hook also when a transaction's end brings an older value back.
+// Where a value came from, and whether the role that set it may choose where the secret goes.
+struct Origin {
+  GucSource source;
+  bool by_right;
+};
+// A string setting with its present value's origin. guc.c keeps the source to itself; a check hook is told it, and what
+// it leaves in `extra` comes to the assign hook also when a transaction's end brings an older value back.
 struct SourcedSetting {
   char* value;
-  GucSource source;
+  Origin origin;
 };
-SourcedSetting api_url = {nullptr, PGC_S_DEFAULT};
-SourcedSetting cron_secret = {nullptr, PGC_S_DEFAULT};
+SourcedSetting api_url = {nullptr, {PGC_S_DEFAULT, true}};
+SourcedSetting cron_secret = {nullptr, {PGC_S_DEFAULT, true}};
 constexpr const char* kVaultApiUrl = "api_url";
 constexpr const char* kVaultCronSecret = "cron_secret";
-SourcedSetting vault_api_url = {nullptr, PGC_S_DEFAULT};
-SourcedSetting vault_cron_secret = {nullptr, PGC_S_DEFAULT};
+SourcedSetting vault_api_url = {nullptr, {PGC_S_DEFAULT, true}};
+SourcedSetting vault_cron_secret = {nullptr, {PGC_S_DEFAULT, true}};
 
-bool remember_source(char** newval, void** extra, GucSource source) {
-  (void)newval;
-  GucSource* kept = static_cast<GucSource*>(guc_extra_alloc(sizeof(GucSource)));
+bool remember_origin(void** extra, GucSource source, bool by_right) {
+  Origin* kept = static_cast<Origin*>(guc_extra_alloc(sizeof(Origin)));
   if (kept == nullptr) return false;
-  *kept = source;
+  *kept = {source, by_right};
   *extra = kept;
   return true;
 }
 
+bool remember_source(char** newval, void** extra, GucSource source) {
+  (void)newval;
+  return remember_origin(extra, source, true);
+}
+
+// Where every role may SET the setting, as any other program's. What an earlier source says is nobody's own.
+bool has_right(const char* name, GucSource source) {
+  return source < PGC_S_CLIENT || (IsTransactionState() && may_set_parameter(name, GetUserId()));
+}
+bool remember_who_set_api_url(char** newval, void** extra, GucSource source) {
+  (void)newval;
+  return remember_origin(extra, source, has_right(kApiUrlSetting, source));
+}
+bool remember_who_set_cron_secret(char** newval, void** extra, GucSource source) {
+  (void)newval;
+  return remember_origin(extra, source, has_right(kCronSecretSetting, source));
+}
+
 void assign_source(SourcedSetting* setting, const void* extra) {
-  setting->source = extra != nullptr ? *static_cast<const GucSource*>(extra) : PGC_S_DEFAULT;
+  setting->origin = extra != nullptr ? *static_cast<const Origin*>(extra) : Origin{PGC_S_DEFAULT, true};
 }
 void assign_api_url(const char* newval, void* extra) {
   (void)newval;
@@ -78,15 +100,16 @@ void assign_vault_cron_secret(const char* newval, void* extra) {
 }
 
 const char* explicit_value(const SourcedSetting* setting) {
-  return setting->source >= PGC_S_CLIENT ? setting->value : nullptr;
+  return setting->origin.source >= PGC_S_CLIENT && setting->origin.by_right ? setting->value : nullptr;
 }
 const char* command_line_value(const SourcedSetting* setting) {
-  return setting->source == PGC_S_ARGV || setting->source == PGC_S_ENV_VAR ? setting->value : nullptr;
+  GucSource source = setting->origin.source;
+  return source == PGC_S_ARGV || source == PGC_S_ENV_VAR ? setting->value : nullptr;
 }
 
 // What ALTER DATABASE or ALTER ROLE stored does not count: it may be stale.
 const char* server_value(const SourcedSetting* setting, const char* fallback) {
-  return setting->source < PGC_S_GLOBAL ? setting->value : fallback;
+  return setting->origin.source < PGC_S_GLOBAL ? setting->value : fallback;
 }
 
 const config_enum_entry transport_options[] = {{"auto", kTransportAuto, false},
@@ -110,8 +133,11 @@ const config_enum_entry trace_options[] = {{"on", static_cast<int>(core::Trace::
 // app.settings.*: names with two dots are legal in SET and ALTER DATABASE, but a configuration file that holds one
 // cannot be parsed and the server does not start again; GUC_DISALLOW_IN_FILE makes ALTER SYSTEM refuse them. The prefix
 // "app" is never reserved: that would delete every application's own app.* settings.
+//
+// With the secret protected only those may SET them who may choose where it goes. Else every role may, since other
+// programs do (PostgREST at each request), but the value of a role without that right counts for nothing.
 void define_app_setting(const char* name, const char* description, SourcedSetting* setting, int flags,
-                        GucStringAssignHook assign) {
+                        GucStringCheckHook check, GucStringAssignHook assign) {
   const char* known = GetConfigOption(name, true, false);
   if (known != nullptr && (GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) == 0) {
     // Somebody else's library defines it (a host may, for its users). Stored values are read from the catalog anyway.
@@ -119,8 +145,9 @@ void define_app_setting(const char* name, const char* description, SourcedSettin
                   errdetail("A value that a session sets itself is not seen by wee5_cron.")));
     return;
   }
-  DefineCustomStringVariable(name, description, nullptr, &setting->value, nullptr, PGC_SUSET,
-                             flags | GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE, remember_source, assign, nullptr);
+  DefineCustomStringVariable(name, description, nullptr, &setting->value, nullptr,
+                             app_settings_are_open() ? PGC_USERSET : PGC_SUSET,
+                             flags | GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE, check, assign, nullptr);
 }
 
 void define_vault_names() {
@@ -284,16 +311,17 @@ void define_settings() {
                              "Off keeps applications working that read it themselves.", &protect_secret, true,
                              PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
 
-  define_app_setting("app.settings.api_url", "The app's origin, optionally with a path prefix.", &api_url, 0,
-                     assign_api_url);
+  define_app_setting(kApiUrlSetting, "The app's origin, optionally with a path prefix.", &api_url, 0,
+                     remember_who_set_api_url, assign_api_url);
   // Loaded in the middle of a session the flag would come as a surprise to the session's own reads: only with preload.
-  define_app_setting("app.settings.cron_secret", "The bearer secret that the app expects.", &cron_secret,
+  define_app_setting(kCronSecretSetting, "The bearer secret that the app expects.", &cron_secret,
                      preloaded && protect_secret ? GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL : GUC_NO_SHOW_ALL,
-                     assign_cron_secret);
+                     remember_who_set_cron_secret, assign_cron_secret);
   reserve_guc_prefix("wee5_cron");
 }
 
 bool library_preloaded() { return preloaded; }
+bool app_settings_are_open() { return preloaded && !protect_secret; }
 const char* session_api_url() { return explicit_value(&api_url); }
 const char* session_cron_secret() { return explicit_value(&cron_secret); }
 const char* command_line_api_url() { return command_line_value(&api_url); }

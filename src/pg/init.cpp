@@ -1,8 +1,9 @@
 // Loading the library.
 
 #include "wee5_cron/core/version.hpp"
-#include "wee5_cron/pg/ended_calls.h"
 // Postgres's headers last.
+#include "wee5_cron/pg/app_setting_rights.h"
+#include "wee5_cron/pg/ended_calls.h"
 #include "wee5_cron/pg/guc.h"
 #include "wee5_cron/pg/hooks.h"
 #include "wee5_cron/pg/launcher.h"
@@ -26,6 +27,7 @@ void _PG_init(void) {
   if (!process_shared_preload_libraries_in_progress) return;
   wee5::pg::install_wake();
   wee5::pg::install_utility_hook();
+  wee5::pg::install_app_setting_hint();
   wee5::pg::install_registry();
   wee5::pg::install_ended_calls();
   wee5::pg::register_launcher();

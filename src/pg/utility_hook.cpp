@@ -5,6 +5,7 @@
 // afterwards if the database is still there. Where a cheap look shows that the statement will fail, the worker is left
 // alone. COMMIT PREPARED runs no transaction callback with our rows' wake.
 
+#include "wee5_cron/pg/app_setting_rights.h"
 #include "wee5_cron/pg/database_hold.h"
 #include "wee5_cron/pg/hooks.h"
 #include "wee5_cron/pg/subscription_watch.h"
@@ -131,6 +132,26 @@ void call_next(PlannedStmt* planned, const char* query, bool read_only_tree, Pro
     standard_ProcessUtility(planned, query, read_only_tree, context, params, environment, receiver, completion);
 }
 
+// As call_next(), with the right to store app.settings.* asked for.
+void call_next_with_rights(PlannedStmt* planned, const char* query, bool read_only_tree, ProcessUtilityContext context,
+                           ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
+                           QueryCompletion* completion) {
+  if (!stores_settings(planned->utilityStmt)) {
+    call_next(planned, query, read_only_tree, context, params, environment, receiver, completion);
+    return;
+  }
+  ask_for_right_to_app_settings(true);
+  PG_TRY();
+  { call_next(planned, query, read_only_tree, context, params, environment, receiver, completion); }
+  PG_CATCH();
+  {
+    ask_for_right_to_app_settings(false);
+    PG_RE_THROW();
+  }
+  PG_END_TRY();
+  ask_for_right_to_app_settings(false);
+}
+
 void process_utility(PlannedStmt* planned, const char* query, bool read_only_tree, ProcessUtilityContext context,
                      ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
                      QueryCompletion* completion) {
@@ -144,7 +165,7 @@ void process_utility(PlannedStmt* planned, const char* query, bool read_only_tre
   // Let go when the transaction ends, however it ends. Not before: the launcher would still find a database that is
   // being dropped.
   if (OidIsValid(alone.database)) hold_database(alone.database, !alone.despite_sessions);
-  call_next(planned, query, read_only_tree, context, params, environment, receiver, completion);
+  call_next_with_rights(planned, query, read_only_tree, context, params, environment, receiver, completion);
   if (changes_permit) wake_worker_at_commit();
   if (changes_databases) wake_database_at_commit(database_that_appeared(statement));
   // Committed already, and no transaction callback will run.

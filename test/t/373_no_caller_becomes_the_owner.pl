@@ -280,6 +280,6 @@ is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'the app was
 $node->append_conf('postgresql.conf', 'wee5_cron.protect_secret = off');
 $node->restart;
 is($node->psql_as('caller', 'postgres', $looks[1]), $secret, 'with protect_secret = off an application reads the secret as before');
-$node->raises('postgres', "SET app.settings.cron_secret = 'x'", '42501', '... and still does not set it', role => 'caller');
+$node->raises('postgres', "ALTER ROLE caller SET app.settings.cron_secret = 'x'", '42501', '... and still does not store one', role => 'caller');
 $node->log_is_sane;
 done_testing();

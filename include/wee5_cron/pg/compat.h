@@ -81,6 +81,7 @@ extern "C" {
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -198,6 +199,17 @@ inline void guc_extra_free(void* memory) {
   guc_free(memory);
 #else
   free(memory);
+#endif
+}
+
+// The record of a setting; NULL where there is none.
+inline config_generic* setting_record(const char* name) {
+#if PG_VERSION_NUM >= 160000
+  return find_option(name, false, true, ERROR);
+#else
+  for (int i = 0; i < GetNumConfigOptions(); ++i)
+    if (pg_strcasecmp(get_guc_variables()[i]->name, name) == 0) return get_guc_variables()[i];
+  return nullptr;
 #endif
 }
 

@@ -34,8 +34,14 @@ bool parse_trace(const char* text, int* trace);
 // True where the library was loaded by shared_preload_libraries.
 bool library_preloaded();
 
-// A value of app.settings.* that this session was given explicitly (SET, or connection options of a superuser); NULL
-// where there is none. What ALTER DATABASE or ALTER ROLE stored does not count: it may be stale.
+inline constexpr const char* kApiUrlSetting = "app.settings.api_url";
+inline constexpr const char* kCronSecretSetting = "app.settings.cron_secret";
+// Every role may SET these in its session: wee5_cron.protect_secret is off.
+bool app_settings_are_open();
+
+// A value of app.settings.* that this session was given explicitly (SET, or connection options), by a superuser or a
+// role with GRANT SET; NULL where there is none. What ALTER DATABASE or ALTER ROLE stored does not count: it may be
+// stale.
 const char* session_api_url();
 const char* session_cron_secret();
 // A value given on the server's command line; NULL where there is none.
