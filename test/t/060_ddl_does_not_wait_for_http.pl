@@ -5,7 +5,7 @@ use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
-my $node = Wee5Cron::Node->start_new('main', conf => 'max_worker_processes = 32');
+my $node = Wee5Cron::Node->start_new('main', conf => "max_worker_processes = 32\nlog_min_messages = debug1");
 
 # A fresh database in which a request hangs.
 sub database_that_hangs {
@@ -106,12 +106,34 @@ $id  = database_that_hangs('undecided');
 goes_through('BEGIN; DROP EXTENSION wee5_cron; ROLLBACK', 'a DROP EXTENSION that is rolled back', 'undecided');
 goes_on('undecided', $id, 0, 'after the rollback');
 
-# A CREATE EXTENSION that is rolled back leaves no worker.
+# A CREATE EXTENSION that is rolled back leaves no worker, although somebody looked in the meantime. The server's log
+# tells of each look.
 $node->safe_psql('postgres', 'CREATE DATABASE never');
-$node->safe_psql('never', 'BEGIN; CREATE EXTENSION wee5_cron; ROLLBACK');
+my $never = $node->safe_psql('postgres', "SELECT oid FROM pg_database WHERE datname = 'never'");
+sub looks {
+    my @starts = slurp_file($node->logfile) =~ /starting background worker process "wee5_cron worker for database $never"/g;
+    return scalar @starts;
+}
+sub was_looked_at {
+    my ($times, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $patience = 600;
+    until (looks() >= $times || !$patience--) { select undef, undef, undef, 0.1 }
+    ok($node->poll_query_until('another_with_extension', "SELECT count(*) = 0 FROM wee5_cron.worker_slots() WHERE datid = $never"), $name);
+    return is(looks(), $times, '... after one look');
+}
+$node->install('another_with_extension');
+was_looked_at(1, 'a new database without the extension has no worker');
+my $creating = $node->background_psql('never');
+$creating->query_safe('BEGIN; CREATE EXTENSION wee5_cron');
+$node->safe_psql('postgres', 'ALTER DATABASE never ALLOW_CONNECTIONS true');
+was_looked_at(2, 'nor while a CREATE EXTENSION is not committed');
+$creating->query_safe('ROLLBACK');
+$creating->quit;
 $node->install('later', api_url => $receiver->url, secret => 'the secret');
 $node->wait_for_worker('later');
-ok($node->wait_until_no_worker('never'), 'a CREATE EXTENSION that is rolled back has no worker');
+is($node->worker_pid('never'), '', 'a CREATE EXTENSION that is rolled back leaves no worker');
+is(looks(), 2, '... and asks for none');
 
 # The ledger itself: TRUNCATE and VACUUM FULL are not held up, and the answer to a row that is gone harms nobody.
 $id  = database_that_hangs('truncated');

@@ -81,8 +81,11 @@ like($before->{'wee5_cron.cron_caller'}, qr/"invocation_id": $bound\b/, 'there i
 isnt($before->{'wee5_cron.armed'}, '', '... and it is armed');
 like($before->{grants}, qr/register_jobs\(boolean\)\|app_owner/, '... and who may operate');
 $old->stop;
+# For the upgrade itself there is room for all the processes that we might start, and the log tells of each one.
+my $room_and_log = "\nmax_worker_processes = 16\nlog_min_messages = debug1\n";
+$old->append_conf('postgresql.conf', $room_and_log);
 
-my $new = Wee5Cron::Node->new_configured('new', conf => $no_workers, new => {@place});
+my $new = Wee5Cron::Node->new_configured('new', conf => $room_and_log, new => {@place});
 my $new_bin = $new->config_data('--bindir');
 my $here = getcwd();
 chdir PostgreSQL::Test::Utils::tempdir() or die "chdir: $!";
@@ -91,8 +94,10 @@ command_ok([ "$new_bin/pg_upgrade", '--retain', '-b', $old_bin, '-B', $new_bin, 
 chdir $here or die "chdir: $!";
 my $upgrade_log = join '', map { slurp_file($_) } grep { -f } glob($new->data_dir . '/pg_upgrade_output.d/*/log/*'), $new->logfile;
 like($upgrade_log, qr/database system is ready/, '... whose servers log');
-unlike($upgrade_log, qr/background worker "wee5_cron|FATAL|PANIC/, '... and have no process of ours');
+like($upgrade_log, qr/DEBUG: /, '... and in detail');
+unlike($upgrade_log, qr/background worker (?:process )?"wee5_cron|FATAL|PANIC/, '... and have no process of ours');
 my @sent = $receiver->requests;
+$new->append_conf('postgresql.conf', $no_workers . "log_min_messages = warning\n");
 $new->start;
 my $after = state_of($new);
 is_deeply($after, $before, 'everything is as it was');
