@@ -210,7 +210,7 @@ my @settings = $node->rows('postgres', "SELECT name, context, vartype FROM pg_sh
 cmp_ok(scalar @settings, '>=', 12, 'settings of ours are there');
 push @settings, { name => 'app.settings.cron_secret', context => 'superuser' } unless grep { $_->{name} eq 'app.settings.cron_secret' } @settings;
 for my $setting (@settings) {
-    my $expected = $setting->{context} eq 'postmaster' ? '55P02' : '42501';
+    my $expected = $setting->{context} =~ /^(postmaster|sighup)$/ ? '55P02' : '42501';
     for my $role (qw(caller operator)) {
         $node->raises('postgres', "SET $setting->{name} = DEFAULT", $expected, "$role: SET $setting->{name}", role => $role);
         my $value = ($setting->{vartype} // '') eq 'bool' ? 'on' : ($setting->{vartype} // '') eq 'integer' ? '100' : ($setting->{vartype} // '') eq 'enum' ? 'auto' : 'x';
