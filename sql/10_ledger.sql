@@ -16,7 +16,7 @@ CREATE TABLE wee5_cron.invocation (
   status text NOT NULL DEFAULT 'queued'
     CHECK (status IN ('queued', 'sending', 'retrying', 'succeeded', 'failed', 'skipped', 'cancelled')),
   reason text CHECK (reason IN ('config', 'dns', 'connect', 'tls', 'timeout', 'http', 'redirect', 'response', 'lost',
-                                'overlap', 'paused', 'cancelled')),
+                                'overlap', 'cancelled')),
   error text,
   hint text,
   http_status int,
@@ -69,7 +69,7 @@ COMMENT ON COLUMN wee5_cron.invocation.transport IS 'builtin: our own worker; pg
 COMMENT ON COLUMN wee5_cron.invocation.status IS
   'queued: waits to be sent. sending: on the wire for more than a quarter of a second, or sent at most once. retrying: failed, and is made again at next_attempt_at. succeeded, failed, skipped (not made) and cancelled are final';
 COMMENT ON COLUMN wee5_cron.invocation.reason IS
-  'why it did not succeed: config (no usable address or secret), dns, connect, tls, timeout, http (the status), redirect, response (no complete answer), lost (cut off by a crash), overlap, paused, cancelled; while retrying: why the last attempt did not';
+  'why it did not succeed: config (no usable address or secret), dns, connect, tls, timeout, http (the status), redirect, response (no complete answer), lost (cut off by a crash), overlap, cancelled; while retrying: why the last attempt did not';
 COMMENT ON COLUMN wee5_cron.invocation.error IS 'what happened, one plain sentence';
 COMMENT ON COLUMN wee5_cron.invocation.hint IS 'what to do about it';
 COMMENT ON COLUMN wee5_cron.invocation.http_status IS 'of the last answer; NULL: there was none';

@@ -41,7 +41,7 @@ BEGIN
   END IF;
   hint := COALESCE(outcome.hint, pg_catalog.format('SELECT * FROM wee5_cron.invocation WHERE id = %s;', call_id));
   IF outcome.status OPERATOR(pg_catalog.=) 'skipped'
-        AND outcome.reason OPERATOR(pg_catalog.=) ANY ('{overlap,paused}'::pg_catalog.text[]) THEN
+        AND outcome.reason OPERATOR(pg_catalog.=) 'overlap' THEN
     RAISE NOTICE USING
       MESSAGE = pg_catalog.format('call %s of %s was skipped: %s', call_id, endpoint_path,
                                   COALESCE(outcome.error, outcome.reason)),

@@ -18,6 +18,12 @@ CREATE FUNCTION wee5_cron.explain_overlap(endpoint_path text, beside bigint, OUT
   AS 'MODULE_PATHNAME', 'wee5_cron_explain_overlap';
 COMMENT ON FUNCTION wee5_cron.explain_overlap(text, bigint) IS 'Internal, of harvest(): what is said about a call that is skipped';
 
+CREATE FUNCTION wee5_cron.outcome_error(reason text, endpoint_path text) RETURNS text
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_outcome_error';
+COMMENT ON FUNCTION wee5_cron.outcome_error(text, text) IS
+  'Internal, of cancel(): the error of a call that ended without an answer, in the words of the worker';
+
 -- Calls that the worker shall give up. It is the one who sends them, so it alone can say whether a call is given up in
 -- time; and whoever writes here holds no row of the ledger that the worker would have to wait for. No key: two sessions
 -- that cancel the same calls must not wait for each other. Where the table is published, Postgres refuses DELETE on a table
@@ -64,7 +70,7 @@ BEGIN
   END IF;
   DELETE FROM wee5_cron.pg_net_request b WHERE b.invocation_id = call_id;
   UPDATE wee5_cron.invocation i
-  SET status = 'cancelled', reason = 'cancelled', error = format('The call of %L was cancelled.', call.endpoint_path),
+  SET status = 'cancelled', reason = 'cancelled', error = wee5_cron.outcome_error('cancelled', call.endpoint_path),
       hint = NULL, next_attempt_at = NULL, finished_at = clock_timestamp()
   WHERE i.id = call_id;
   RETURN true;
@@ -98,7 +104,7 @@ BEGIN
   IF NOT wee5_cron.library_preloaded() THEN
     -- No worker sends it, nor would give it up.
     UPDATE wee5_cron.invocation i
-    SET status = 'cancelled', reason = 'cancelled', error = format('The call of %L was cancelled.', i.endpoint_path),
+    SET status = 'cancelled', reason = 'cancelled', error = wee5_cron.outcome_error('cancelled', i.endpoint_path),
         hint = NULL, next_attempt_at = NULL, finished_at = clock_timestamp(), duration = clock_timestamp() - i.first_sent_at
     WHERE i.id = $1 AND i.finished_at IS NULL;
     RETURN FOUND;

@@ -14,9 +14,8 @@ namespace {
 
 constexpr std::size_t kShownDetail = 200;
 // In the order of Reason.
-constexpr std::array<const char*, 13> kReasonNames = {"",        "config", "dns",      "connect",  "tls",
-                                                      "timeout", "http",   "redirect", "response", "lost",
-                                                      "overlap", "paused", "cancelled"};
+constexpr std::array<const char*, 12> kReasonNames = {
+    "", "config", "dns", "connect", "tls", "timeout", "http", "redirect", "response", "lost", "overlap", "cancelled"};
 constexpr std::string_view kCacheAdvice =
     ", so the route probably did not run: keep it out of every cache. In Next.js put export const dynamic = "
     "'force-dynamic' into the route's file; elsewhere let the route answer Cache-Control: no-store, and exempt cron "
@@ -162,15 +161,15 @@ Advice explain_reason(const Observation& observation) {
     case Reason::kTimeout:
       return explain_timeout(observation);
     case Reason::kLost:
-      return {"What became of the call of " + shown_path(observation) + " is not known" +
-                  in_brackets(observation.detail) + ".",
+      return {"What became of the call of " + shown_path(observation) +
+                  " is not known: the server, or the process that carried it, stopped before the answer was recorded.",
               "It may or may not have reached the app: look at the app's log before you call it again."};
     case Reason::kOverlap:
-      return {"An earlier call of " + shown_path(observation) + " was still running.", ""};
-    case Reason::kPaused:
-      return {"Calls of " + shown_path(observation) + " are paused.", ""};
+      return {(observation.detail.empty() ? "An earlier call of " : "Call " + observation.detail + " of ") +
+                  shown_path(observation) + " has not ended yet.",
+              ""};
     case Reason::kCancelled:
-      return {"The call of " + shown_path(observation) + " was cancelled" + in_brackets(observation.detail) + ".", ""};
+      return {"The call of " + shown_path(observation) + " was cancelled.", ""};
     case Reason::kNone:
     case Reason::kHttp:
     case Reason::kRedirect:

@@ -62,7 +62,6 @@ bool is_retryable(RetryOn retry_on, Reason reason, int http_status) noexcept {
     case Reason::kConfig:
     case Reason::kRedirect:
     case Reason::kOverlap:
-    case Reason::kPaused:
     case Reason::kCancelled:
       break;
   }

@@ -42,7 +42,6 @@ core::Explanation lost(const std::string& endpoint_path) {
   core::Observation observation;
   observation.reason = core::Reason::kLost;
   observation.endpoint_path = endpoint_path;
-  observation.detail = "the worker or the server stopped while the request was on the wire";
   return core::explain(observation);
 }
 

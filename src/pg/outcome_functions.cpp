@@ -11,6 +11,7 @@
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/endpoint.h"
 #include "wee5_cron/pg/guc.h"
+#include "wee5_cron/pg/outcome_text.h"
 #include "wee5_cron/pg/quiet_statements.h"
 #include "wee5_cron/pg/stored_settings.h"
 #include "wee5_cron/pg/vault.h"
@@ -57,6 +58,29 @@ void collect_secrets(const char* role_name, Secrets* secrets) {
 constexpr const char* kWithheld = "[not kept: Vault cannot be read, so the secret could not be struck out]";
 
 }  // namespace
+
+char* outcome_error(core::Reason reason, const char* path, const char* detail) {
+  const char* endpoint_path = to_utf8_lossy(pstrdup(path));
+  TextBuffer texts = make_text_buffer(4096 + 1);
+  const char* error = nullptr;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        core::Observation seen;
+        seen.reason = reason;
+        seen.endpoint_path = endpoint_path;
+        seen.detail = detail;
+        error = texts.put(core::shorten(core::explain(seen).error, 4096));
+      }))
+    raise(&failure);
+  return from_utf8(error);
+}
+
+// wee5_cron.outcome_error(reason text, endpoint_path text) -> text
+WEE5_SQL_FUNCTION(wee5_cron_outcome_error) {
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1)) PG_RETURN_NULL();
+  core::Reason reason = core::parse_reason(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+  PG_RETURN_TEXT_P(cstring_to_text(outcome_error(reason, text_to_cstring(PG_GETARG_TEXT_PP(1)), "")));
+}
 
 // wee5_cron.explain_pg_net(endpoint_path, url, http_status, content_type, error_msg, timed_out, lost, timeout,
 //                          header_lines, OUT succeeded, OUT reason, OUT error, OUT hint)

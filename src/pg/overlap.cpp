@@ -9,6 +9,7 @@
 
 #include "wee5_cron/pg/boundary.h"
 #include "wee5_cron/pg/ledger_table.h"
+#include "wee5_cron/pg/outcome_text.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
 #include "wee5_cron/pg/stored_settings.h"
 
@@ -175,7 +176,7 @@ bool lock_path(const char* path) {
 }
 
 char* overlap_error(const char* path, int64 beside) {
-  return psprintf("Call " INT64_FORMAT " of %s has not ended yet.", beside, quote_literal_cstr(path));
+  return outcome_error(core::Reason::kOverlap, path, psprintf(INT64_FORMAT, beside));
 }
 
 char* overlap_hint(const char* path) {

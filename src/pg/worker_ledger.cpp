@@ -7,6 +7,7 @@
 #include "wee5_cron/pg/ended_calls.h"
 #include "wee5_cron/pg/kept_plan.h"
 #include "wee5_cron/pg/ledger.h"
+#include "wee5_cron/pg/outcome_text.h"
 #include "wee5_cron/pg/overlap.h"
 #include "wee5_cron/pg/result_writer.h"
 #include "wee5_cron/pg/subtransaction.h"
@@ -26,6 +27,7 @@ SPIPlanPtr claim_plan = nullptr;
 SPIPlanPtr skip_plan = nullptr;
 SPIPlanPtr unreadable_plan = nullptr;
 SPIPlanPtr outcome_plan = nullptr;
+SPIPlanPtr path_plan = nullptr;
 SPIPlanPtr turn_due_plan = nullptr;
 SPIPlanPtr next_attempt_plan = nullptr;
 SPIPlanPtr pg_net_due_plan = nullptr;
@@ -116,9 +118,12 @@ constexpr const char* kUnreadable =
 constexpr const char* kAsked = "SELECT DISTINCT invocation_id::pg_catalog.int8 FROM wee5_cron.cancellation LIMIT $1";
 
 // $1 id
+constexpr const char* kPath = "SELECT endpoint_path FROM wee5_cron.invocation WHERE id = $1";
+
+// $1 id, $2 error
 constexpr const char* kCancel =
     "UPDATE wee5_cron.invocation SET status = 'cancelled', reason = 'cancelled', hint = NULL, next_attempt_at = NULL,"
-    "  error = pg_catalog.format('The call of %L was cancelled.', endpoint_path),"
+    "  error = $2,"
     "  finished_at = pg_catalog.clock_timestamp(),"
     "  duration = pg_catalog.clock_timestamp() - first_sent_at"
     " WHERE id IN (" WEE5_OPEN_AND_FREE("array[$1]") ")";
@@ -147,11 +152,11 @@ constexpr const char* kPgNetDue =
     " WHERE finished_at IS NULL AND next_attempt_at <= pg_catalog.now() AND transport = 'pg_net'"
     " ORDER BY next_attempt_at LIMIT 1";
 
-// $1 id, $2 attempt
+// $1 id, $2 attempt, $3 error
 constexpr const char* kLost =
     "INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, finished_at, reason, error)"
     " SELECT i.id, $2, CASE WHEN $2 = 1 THEN i.first_sent_at END, pg_catalog.clock_timestamp(), 'lost',"
-    "        'The server or the worker stopped while the request was on the wire.'"
+    "        $3"
     " FROM wee5_cron.invocation i WHERE i.id = $1 ON CONFLICT DO NOTHING";
 
 // One parameter of a statement that takes many rows at once.
@@ -230,12 +235,21 @@ void execute(SPIPlanPtr plan, Datum* values, int expected) {
   if (result != expected) elog(ERROR, "unexpected result of a ledger statement: %s", SPI_result_code_string(result));
 }
 
+// What the row of a call that ended without an answer says.
+Datum error_of_call(core::Reason reason, int64 id) {
+  Oid types[1] = {INT8OID};
+  Datum values[1] = {Int64GetDatum(id)};
+  execute(kept_plan(&path_plan, kPath, 1, types), values, SPI_OK_SELECT);
+  const char* path = SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : nullptr;
+  return CStringGetTextDatum(outcome_error(reason, path != nullptr ? path : "", ""));
+}
+
 }  // namespace
 
 void book_lost_attempt(int64 id, int attempt) {
-  Oid types[2] = {INT8OID, INT4OID};
-  Datum values[2] = {Int64GetDatum(id), Int32GetDatum(attempt)};
-  execute(kept_plan(&lost_plan, kLost, 2, types), values, SPI_OK_INSERT);
+  Oid types[3] = {INT8OID, INT4OID, TEXTOID};
+  Datum values[3] = {Int64GetDatum(id), Int32GetDatum(attempt), error_of_call(core::Reason::kLost, id)};
+  execute(kept_plan(&lost_plan, kLost, 3, types), values, SPI_OK_INSERT);
 }
 
 namespace {
@@ -410,8 +424,8 @@ bool end_unreadable(int64 id, const char* error) {
 CancelsLeft give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held,
                           int* held_count) {
   *held_count = 0;
-  Oid types[1] = {INT8OID};
-  Datum values[1] = {Int64GetDatum(kCancelsPerRead)};
+  Oid types[2] = {INT8OID, TEXTOID};
+  Datum values[2] = {Int64GetDatum(kCancelsPerRead), 0};
   execute(kept_plan(&asked_plan, kAsked, 1, types), values, SPI_OK_SELECT);
   int count = static_cast<int>(SPI_processed);
   if (count == 0) return CancelsLeft::kNone;
@@ -424,7 +438,8 @@ CancelsLeft give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext 
       (*held)[(*held_count)++] = id;
     } else {
       values[0] = Int64GetDatum(id);
-      execute(kept_plan(&cancel_plan, kCancel, 1, types), values, SPI_OK_UPDATE);
+      values[1] = error_of_call(core::Reason::kCancelled, id);
+      execute(kept_plan(&cancel_plan, kCancel, 2, types), values, SPI_OK_UPDATE);
       note_ended_call(id);
     }
   }

@@ -120,7 +120,6 @@ $receiver->hold;
 my $hanging = $node->block_the_wire('postgres', $receiver);
 for my $case (
     [ skipped   => 'overlap', 'the call before still runs',  qr{NOTICE:  00000: call \d+ of /queued was skipped: the call before still runs}, qr/00000 ended/ ],
-    [ skipped   => 'paused',  'the job is paused',           qr{NOTICE:  00000: call \d+ of /queued was skipped: the job is paused},          qr/00000 ended/ ],
     [ cancelled => 'cancelled', 'somebody cancelled it',     qr{ERROR:  38000: call \d+ of /queued was not made: somebody cancelled it},      qr/38000 ended/ ]) {
     my ($status, $reason, $why, $said, $ended) = @$case;
     my $session = $node->background_psql('postgres', on_error_stop => 0);

@@ -44,7 +44,7 @@ sub goes_away {
     # What a worker left behind nobody sends; it can be given up all the same.
     my $left = $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts) VALUES ('/left', 'builtin', 'sending', 1) RETURNING id");
     is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.cancel($left)"), 't', 'cancel() needs no worker');
-    fields_are($node->invocation('postgres', $left), { status => 'cancelled', reason => 'cancelled', error => qr/cancelled/, finished_at => qr/^2/ }, '... and ends the call at once');
+    fields_are($node->invocation('postgres', $left), { status => 'cancelled', reason => 'cancelled', error => qr{^The call of /\S+ was cancelled\.$}, finished_at => qr/^2/ }, '... and ends the call at once');
     is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($left), count(*) FROM wee5_cron.cancellation"), 'f|0', '... which is that');
     $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
     $node->raises('postgres', 'SELECT wee5_cron.wait_for(1)', '02000', 'wait_for knows no call');

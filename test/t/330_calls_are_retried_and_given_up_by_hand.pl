@@ -50,7 +50,7 @@ $node->raises('postgres', "SELECT wee5_cron.$_($id)", '42501', "$_() is not for 
 # On the wire: the request is given up, and the row says so.
 is($psql->("SELECT wee5_cron.cancel($hanging)"), 't', 'cancel() of a call on the wire');
 fields_are($node->finished('postgres', $hanging),
-    { status => 'cancelled', reason => 'cancelled', http_status => undef, attempts => 1, error => qr/cancelled/, next_attempt_at => undef, duration => qr/./ }, '... ends it');
+    { status => 'cancelled', reason => 'cancelled', http_status => undef, attempts => 1, error => 'The call of /hang was cancelled.', next_attempt_at => undef, duration => qr/./ }, '... ends it');
 $receiver->wait_until_gone('/hang');
 pass('... and closes its connection');
 is_deeply([ map { "$_->{attempt} $_->{reason}" } $node->attempts('postgres', $hanging) ], ['1 cancelled'], '... its attempt has a row');
@@ -61,7 +61,7 @@ $node->policy('postgres', '/status/503', retry_delays => '{1h}', retry_window =>
 my $waiting = $node->call('postgres', '/status/503');
 $node->invocation_when('postgres', $waiting, "status = 'retrying'");
 is($psql->("SELECT wee5_cron.cancel($waiting)"), 't', 'cancel() of a call that waits for its next attempt');
-fields_are($node->finished('postgres', $waiting), { status => 'cancelled', reason => 'cancelled', attempts => 1, next_attempt_at => undef }, '... ends it');
+fields_are($node->finished('postgres', $waiting), { status => 'cancelled', reason => 'cancelled', attempts => 1, next_attempt_at => undef, error => qr{^The call of /[\w/]+ was cancelled\.$} }, '... ends it');
 
 # What was given up can be made again.
 $again = $psql->("SELECT wee5_cron.retry($waiting)");

@@ -137,7 +137,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM seen'), 0, '... and the tr
 
 # cancel(): what is in the queue is taken back; what pg_net has taken up is not.
 is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($kept)"), 't', 'a request that waits in the queue is taken back');
-fields_are($node->invocation('postgres', $kept), { status => 'cancelled', reason => 'cancelled', attempts => 0 }, '... at once');
+fields_are($node->invocation('postgres', $kept), { status => 'cancelled', reason => 'cancelled', attempts => 0, error => qr{^The call of /\S+ was cancelled\.$} }, '... at once');
 is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM net.http_request_queue) + (SELECT count(*) FROM wee5_cron.pg_net_request)'), 0, '... and nothing of it is left');
 $id    = $node->call('postgres', '/taken');
 $first = request_of($id);

@@ -21,14 +21,14 @@ enum class Reason {
   kResponse,
   kLost,
   kOverlap,
-  kPaused,
   kCancelled
 };
 const char* reason_name(Reason reason) noexcept;      // "" for kNone
 Reason parse_reason(std::string_view name) noexcept;  // kNone for what is no such word
 
 // What a transport saw of one attempt. `reason` is what the transport itself can tell: kNone where an answer came
-// (then http_status counts), else kDns, kConnect, kTls, kTimeout, kResponse, kLost, kConfig, kCancelled.
+// (then http_status counts), else kDns, kConnect, kTls, kTimeout, kResponse, kLost, kConfig, kOverlap,
+// kCancelled.
 struct Observation {
   Reason reason = Reason::kNone;
   int http_status = 0;
@@ -38,7 +38,7 @@ struct Observation {
   std::string proxy;          // "host:port" of the proxy that it went through; empty: none
   std::string content_type;
   std::string location;  // of a 3xx
-  std::string detail;    // the transport's own words ("Connection refused"), may be empty
+  std::string detail;    // the transport's own words ("Connection refused"), may be empty; kOverlap: the other's id
   std::int64_t timeout_ms = 0;
   CacheSigns cache_signs;  // of the answer
 };

@@ -22,6 +22,7 @@
 #include <string_view>
 
 #include "wee5_cron/core/error.hpp"
+#include "wee5_cron/core/text_buffer.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/compat.h"
 
@@ -83,22 +84,8 @@ bool run_cpp(CppFailure* failure, Body&& body) noexcept {
 // Reports the failure as an ERROR. Call it with no C++ object alive.
 [[noreturn]] void raise(const CppFailure* failure);
 
-// Memory that Postgres gave (palloc) and C++ fills, since C++ cannot palloc. Throws std::bad_alloc when it is full.
-struct TextBuffer {
-  char* data;
-  std::size_t capacity;
-  std::size_t length;
-
-  // Appends `text` with a NUL behind it; returns where it stands.
-  char* put(std::string_view text) {
-    if (capacity - length <= text.size()) throw std::bad_alloc();
-    char* start = data + length;
-    memcpy(start, text.data(), text.size());
-    start[text.size()] = '\0';
-    length += text.size() + 1;
-    return start;
-  }
-};
+// Memory that Postgres gave (palloc), since C++ cannot palloc.
+using core::TextBuffer;
 
 inline TextBuffer make_text_buffer(std::size_t capacity) {
   TextBuffer buffer;

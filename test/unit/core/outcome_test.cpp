@@ -42,7 +42,6 @@ TEST(Outcome, ReasonsAreTheLedgersWords) {
   EXPECT_STREQ(reason_name(Reason::kResponse), "response");
   EXPECT_STREQ(reason_name(Reason::kLost), "lost");
   EXPECT_STREQ(reason_name(Reason::kOverlap), "overlap");
-  EXPECT_STREQ(reason_name(Reason::kPaused), "paused");
   EXPECT_STREQ(reason_name(Reason::kCancelled), "cancelled");
 }
 
@@ -203,13 +202,15 @@ TEST(Outcome, TimeoutWarnsThatTheAppMayHaveFinished) {
 }
 
 TEST(Outcome, TheRestHaveTheirSentence) {
-  for (const Reason reason : {Reason::kConfig, Reason::kLost, Reason::kCancelled, Reason::kOverlap, Reason::kPaused}) {
+  for (const Reason reason : {Reason::kConfig, Reason::kLost, Reason::kCancelled, Reason::kOverlap}) {
     const Explanation explanation = explain(failure(reason, ""));
     EXPECT_FALSE(explanation.succeeded);
     EXPECT_EQ(explanation.reason, reason);
     EXPECT_TRUE(contains(explanation.error, "/api/x")) << explanation.error;
   }
   EXPECT_TRUE(contains(explain(failure(Reason::kLost, "")).hint, "log"));
+  EXPECT_EQ(explain(failure(Reason::kCancelled, "")).error, "The call of /api/x was cancelled.");
+  EXPECT_EQ(explain(failure(Reason::kOverlap, "42")).error, "Call 42 of /api/x has not ended yet.");
 }
 
 TEST(Outcome, TextOfTheTransportStaysOneLine) {

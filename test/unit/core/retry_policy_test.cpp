@@ -119,7 +119,7 @@ TEST(RetryPolicy, UnprocessedIsWhatTheAppSurelyDidNotWorkOn) {
     EXPECT_TRUE(retries(reason)) << reason_name(reason);
   }
   for (const Reason reason : {Reason::kTimeout, Reason::kResponse, Reason::kRedirect, Reason::kConfig,
-                              Reason::kCancelled, Reason::kOverlap, Reason::kPaused, Reason::kNone}) {
+                              Reason::kCancelled, Reason::kOverlap, Reason::kNone}) {
     EXPECT_FALSE(retries(reason)) << reason_name(reason);
   }
   std::set<int> statuses;
