@@ -162,10 +162,11 @@ void define_vault_names() {
 
 void define_timeouts() {
   DefineCustomIntVariable("wee5_cron.request_timeout", "How long one attempt may take, connection included.", nullptr,
-                          &guc_request_timeout, 60'000, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+                          &guc_request_timeout, 60'000, kTimeoutBounds.least, kTimeoutBounds.most, PGC_SUSET,
+                          GUC_UNIT_MS, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("wee5_cron.connect_timeout", "How long the connection to the app may take: DNS, TCP and TLS.",
-                          nullptr, &guc_connect_timeout, 5'000, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MS, nullptr, nullptr,
-                          nullptr);
+                          nullptr, &guc_connect_timeout, 5'000, kTimeoutBounds.least, kTimeoutBounds.most, PGC_SUSET,
+                          GUC_UNIT_MS, nullptr, nullptr, nullptr);
 }
 
 // A webhook's URL is a secret itself. Whether plain http may be is asked when it is called: that setting may come
@@ -241,12 +242,14 @@ void define_proxy() {
 // Minutes: 30 days do not fit into milliseconds.
 void define_retention() {
   DefineCustomIntVariable("wee5_cron.keep_succeeded", "How long calls that succeeded stay in the ledger.",
-                          "-1: for ever. The newest run and the newest success of each route stay.",
-                          &guc_keep_succeeded, 7 * 24 * 60, -1, INT_MAX, PGC_SUSET, GUC_UNIT_MIN, nullptr, nullptr,
+                          "-1: for ever. The newest run and the newest success of each job stay.", &guc_keep_succeeded,
+                          7 * 24 * 60, kKeepBounds.least, kKeepBounds.most, PGC_SUSET, GUC_UNIT_MIN, nullptr, nullptr,
                           nullptr);
   DefineCustomIntVariable("wee5_cron.keep_failed", "How long all other calls that have ended stay in the ledger.",
-                          "-1: for ever. The newest run and the newest success of each route stay.", &guc_keep_failed,
-                          30 * 24 * 60, -1, INT_MAX, PGC_SUSET, GUC_UNIT_MIN, nullptr, nullptr, nullptr);
+                          "-1: for ever. The newest run and the newest success of each job stay, those of other "
+                          "paths ten times as long.",
+                          &guc_keep_failed, 30 * 24 * 60, kKeepBounds.least, kKeepBounds.most, PGC_SUSET, GUC_UNIT_MIN,
+                          nullptr, nullptr, nullptr);
 }
 
 void define_delivery_settings() {
@@ -259,10 +262,11 @@ void define_delivery_settings() {
                            nullptr, nullptr);
   define_timeouts();
   DefineCustomIntVariable("wee5_cron.max_in_flight", "How many requests of a database may be on the wire at once.",
-                          nullptr, &guc_max_in_flight, 256, 1, 4096, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+                          nullptr, &guc_max_in_flight, 256, kMaxInFlightBounds.least, kMaxInFlightBounds.most,
+                          PGC_SUSET, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("wee5_cron.max_response_bytes", "How much of an answer's body is kept.", nullptr,
-                          &guc_max_response_bytes, 8'192, 0, 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr, nullptr,
-                          nullptr);
+                          &guc_max_response_bytes, 8'192, kMaxResponseBytesBounds.least, kMaxResponseBytesBounds.most,
+                          PGC_SUSET, GUC_UNIT_BYTE, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("wee5_cron.max_request_bytes", "How large the body of a request may be.",
                           "A call with a larger one is refused.", &guc_max_request_bytes, 1024 * 1024, 2,
                           64 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr, nullptr, nullptr);

@@ -83,33 +83,54 @@ void read_whole_table(Relation relation, Snapshot snapshot, Oid role, StoredSett
   systable_endscan(scan);
 }
 
+struct NumberSetting {
+  const char* name;
+  int WorkerSettings::*value;
+  int unit;
+  IntBounds bounds;
+};
+const NumberSetting number_settings[] = {
+    {"wee5_cron.request_timeout", &WorkerSettings::request_timeout_ms, GUC_UNIT_MS, kTimeoutBounds},
+    {"wee5_cron.connect_timeout", &WorkerSettings::connect_timeout_ms, GUC_UNIT_MS, kTimeoutBounds},
+    {"wee5_cron.max_in_flight", &WorkerSettings::max_in_flight, 0, kMaxInFlightBounds},
+    {"wee5_cron.max_response_bytes", &WorkerSettings::max_response_bytes, GUC_UNIT_BYTE, kMaxResponseBytesBounds},
+    {"wee5_cron.keep_succeeded", &WorkerSettings::keep_succeeded_min, GUC_UNIT_MIN, kKeepBounds},
+    {"wee5_cron.keep_failed", &WorkerSettings::keep_failed_min, GUC_UNIT_MIN, kKeepBounds}};
+
+// What was stored while the library was not loaded, nobody has checked. Postgres ignores a value that is out of bounds,
+// with a warning in each session; so does the worker.
+bool keep_number(const char* name, const char* value, WorkerSettings* settings) {
+  for (const NumberSetting& setting : number_settings) {
+    if (pg_strcasecmp(name, setting.name) != 0) continue;
+    const char* hint = nullptr;
+    int number;
+    if (parse_int(value, &number, setting.unit, &hint) && number >= setting.bounds.least &&
+        number <= setting.bounds.most)
+      settings->*setting.value = number;
+    return true;
+  }
+  return false;
+}
+
+// Half of an address or of a file's name is worse than none.
+void keep_text(const char* value, char* target, Size size) {
+  if (strlen(value) < size) strlcpy(target, value, size);
+}
+
 void keep_worker_setting(const char* name, const char* value, void* arg) {
   WorkerSettings* settings = static_cast<WorkerSettings*>(arg);
-  const char* hint = nullptr;
   int number;
-  // Bounds were checked when the value was stored.
-  if (pg_strcasecmp(name, "wee5_cron.request_timeout") == 0 && parse_int(value, &number, GUC_UNIT_MS, &hint))
-    settings->request_timeout_ms = number;
-  else if (pg_strcasecmp(name, "wee5_cron.connect_timeout") == 0 && parse_int(value, &number, GUC_UNIT_MS, &hint))
-    settings->connect_timeout_ms = number;
-  else if (pg_strcasecmp(name, "wee5_cron.max_in_flight") == 0 && parse_int(value, &number, 0, &hint))
-    settings->max_in_flight = number;
-  else if (pg_strcasecmp(name, "wee5_cron.max_response_bytes") == 0 && parse_int(value, &number, GUC_UNIT_BYTE, &hint))
-    settings->max_response_bytes = number;
-  else if (pg_strcasecmp(name, "wee5_cron.keep_succeeded") == 0 && parse_int(value, &number, GUC_UNIT_MIN, &hint))
-    settings->keep_succeeded_min = number;
-  else if (pg_strcasecmp(name, "wee5_cron.keep_failed") == 0 && parse_int(value, &number, GUC_UNIT_MIN, &hint))
-    settings->keep_failed_min = number;
-  else if (pg_strcasecmp(name, "wee5_cron.allow_plain_http") == 0)
-    strlcpy(settings->allow_plain_http, value, sizeof(settings->allow_plain_http));
+  if (keep_number(name, value, settings)) return;
+  if (pg_strcasecmp(name, "wee5_cron.allow_plain_http") == 0)
+    keep_text(value, settings->allow_plain_http, sizeof(settings->allow_plain_http));
   else if (pg_strcasecmp(name, "wee5_cron.trace") == 0 && parse_trace(value, &number))
     settings->trace = number;
   else if (pg_strcasecmp(name, "wee5_cron.ca_file") == 0)
-    strlcpy(settings->ca_file, value, sizeof(settings->ca_file));
+    keep_text(value, settings->ca_file, sizeof(settings->ca_file));
   else if (pg_strcasecmp(name, "wee5_cron.alert_url") == 0)
-    strlcpy(settings->alert_url, value, sizeof(settings->alert_url));
+    keep_text(value, settings->alert_url, sizeof(settings->alert_url));
   else if (pg_strcasecmp(name, "wee5_cron.proxy") == 0)
-    strlcpy(settings->proxy, value, sizeof(settings->proxy));
+    keep_text(value, settings->proxy, sizeof(settings->proxy));
 }
 
 }  // namespace

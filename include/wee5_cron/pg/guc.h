@@ -25,6 +25,16 @@ extern char* guc_allow_plain_http;  // core::read_plain_http_rule()
 extern bool guc_default_jobs;
 extern bool guc_enabled;
 
+// Between which numbers a setting may lie. The worker reads some of them from where ALTER DATABASE stored them.
+struct IntBounds {
+  int least;
+  int most;
+};
+inline constexpr IntBounds kTimeoutBounds = {1, INT_MAX};
+inline constexpr IntBounds kMaxInFlightBounds = {1, 4096};
+inline constexpr IntBounds kMaxResponseBytesBounds = {0, 1024 * 1024};
+inline constexpr IntBounds kKeepBounds = {-1, INT_MAX};
+
 // Defines all settings; once, from _PG_init.
 void define_settings();
 
