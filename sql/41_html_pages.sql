@@ -38,6 +38,9 @@ BEGIN
       ORDER BY i.job_name DESC, i.id DESC LIMIT 100) b
     UNION ALL
     SELECT n.success_id FROM wee5_cron.newest_call n WHERE n.route IN (SELECT p.route FROM page p)
+    UNION ALL
+    SELECT n.success_id FROM wee5_cron.newest_call n
+    WHERE n.route = '' AND n.job_name IN (SELECT p.job_name COLLATE "C" FROM page p)
   ), success AS MATERIALIZED (
     SELECT i.id, i.finished_at, i.hint, split_part(i.endpoint_path, '?', 1) COLLATE "C" AS route,
            lower(coalesce(i.response_content_type, '') COLLATE "C") AS content_type

@@ -1,5 +1,6 @@
 -- How much of the past is kept. Calls that succeeded stay for wee5_cron.keep_succeeded, all others that have ended for
--- wee5_cron.keep_failed; besides, of each route the newest run and the newest success, for each job and for calls by hand.
+-- wee5_cron.keep_failed. The newest run and the newest success of each job stay besides, and those of each route that is
+-- called by hand for ten times wee5_cron.keep_failed: routes with ids in them have no end.
 -- The worker prunes by itself, a few hundred rows a transaction, whenever the time of the oldest row is over.
 --
 -- There is no index for it: it would cost every call. Ids ascend about as time does, so the ledger is walked from its
@@ -14,7 +15,8 @@ CREATE UNLOGGED TABLE wee5_cron.newest_call (
   success_id bigint,
   PRIMARY KEY (route, job_name)
 );
-COMMENT ON TABLE wee5_cron.newest_call IS 'The newest run and the newest success of each route, which prune() leaves; job_name is empty for calls by hand';
+COMMENT ON TABLE wee5_cron.newest_call IS
+  'The newest run and the newest success of each job, whatever its route (route is empty), and of each route called by hand (job_name is empty), which prune() leaves';
 
 -- Learns from the next page of calls; left: there are more behind it.
 CREATE FUNCTION wee5_cron.note_newest_calls(page_size int, INOUT looked_to bigint, OUT left_over boolean)
@@ -37,8 +39,8 @@ BEGIN
   left_over := page.calls = page_size;
   IF page.calls > 0 THEN
     INSERT INTO wee5_cron.newest_call AS n (route, job_name, run_id, success_id)
-    SELECT split_part(i.endpoint_path, '?', 1), coalesce(i.job_name, ''), max(i.id),
-           max(i.id) FILTER (WHERE i.status = 'succeeded')
+    SELECT CASE WHEN i.job_name IS NULL THEN split_part(i.endpoint_path, '?', 1) ELSE '' END, coalesce(i.job_name, ''),
+           max(i.id), max(i.id) FILTER (WHERE i.status = 'succeeded')
     FROM wee5_cron.invocation i
     WHERE i.id > looked_to AND i.id <= page.last AND i.finished_at IS NOT NULL
     GROUP BY 1, 2
@@ -50,6 +52,53 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.note_newest_calls(int, bigint) IS 'Internal, of prune() and the worker: learns which rows stay';
 
+-- What belongs to calls that are gone: a user may delete rows of the ledger himself. Attempts have no end of their own,
+-- so of them a part is looked at a time.
+CREATE FUNCTION wee5_cron.sweep_attempts(after_id bigint, up_to_id bigint, most int, OUT swept bigint, OUT last_id bigint)
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH orphan AS MATERIALIZED (
+      SELECT a.invocation_id, a.attempt FROM wee5_cron.attempt a
+      WHERE a.invocation_id > after_id AND a.invocation_id <= coalesce(up_to_id, 9223372036854775807)
+        AND NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)
+      ORDER BY a.invocation_id, a.attempt LIMIT most
+    ), gone AS (
+      DELETE FROM wee5_cron.attempt a USING orphan o
+      WHERE a.invocation_id = o.invocation_id AND a.attempt = o.attempt RETURNING a.invocation_id
+    )
+    SELECT count(*), max(g.invocation_id) FROM gone g
+  $$;
+COMMENT ON FUNCTION wee5_cron.sweep_attempts(bigint, bigint, int) IS
+  'Internal, of prune() and the worker: deletes attempts of calls that are gone';
+
+CREATE FUNCTION wee5_cron.sweep_leftovers(keep_failed interval) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  path text;
+BEGIN
+  DELETE FROM wee5_cron.cancellation c WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = c.invocation_id);
+  DELETE FROM wee5_cron.cron_caller c WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = c.invocation_id);
+  DELETE FROM wee5_cron.pg_net_request b WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = b.invocation_id);
+  -- A path that failed, that nobody calls and of which no call is left. After keep_failed newest_call knows every route
+  -- of which there is one.
+  FOR path IN
+    SELECT t.name FROM wee5_cron.trouble t
+    WHERE t.kind = 'failing' AND t.since < now() - keep_failed
+      AND NOT EXISTS (SELECT FROM wee5_cron.newest_call n WHERE n.route = split_part(t.name, '?', 1))
+    LIMIT 100 FOR UPDATE SKIP LOCKED
+  LOOP
+    CONTINUE WHEN EXISTS (SELECT FROM wee5_cron.jobs_that_call() j
+                          WHERE split_part(j.endpoint_path, '?', 1) = split_part(path, '?', 1))
+               OR EXISTS (SELECT FROM wee5_cron.invocation i
+                          WHERE i.finished_at IS NULL AND split_part(i.endpoint_path, '?', 1) = split_part(path, '?', 1));
+    DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.sweep_leftovers(interval) IS
+  'Internal, of prune() and the worker: deletes what is remembered of calls that are gone';
+
 -- Deletes what is over in the next page of calls. A NULL time to keep: for ever. left_over: what follows may be over, too;
 -- next_due: when the first of the page's other rows will be.
 CREATE FUNCTION wee5_cron.prune_page(page_size int, keep_succeeded interval, keep_failed interval, INOUT walked_to bigint,
@@ -58,7 +107,10 @@ CREATE FUNCTION wee5_cron.prune_page(page_size int, keep_succeeded interval, kee
   AS $$
 DECLARE
   shortest constant interval := least(keep_succeeded, keep_failed);
+  keep_newest constant interval := 10 * keep_failed;
+  most_orphans constant int := 4 * page_size;
   page record;
+  orphans record;
 BEGIN
   pruned := 0;
   SELECT count(*) AS calls, max(p.id) AS last, coalesce(bool_or(p.over <= now()), false) AS some_over,
@@ -74,8 +126,8 @@ BEGIN
   next_due := page.next_due;
   IF page.some_over THEN
     INSERT INTO wee5_cron.newest_call AS n (route, job_name, run_id, success_id)
-    SELECT split_part(i.endpoint_path, '?', 1), coalesce(i.job_name, ''), max(i.id),
-           max(i.id) FILTER (WHERE i.status = 'succeeded')
+    SELECT CASE WHEN i.job_name IS NULL THEN split_part(i.endpoint_path, '?', 1) ELSE '' END, coalesce(i.job_name, ''),
+           max(i.id), max(i.id) FILTER (WHERE i.status = 'succeeded')
     FROM wee5_cron.invocation i
     WHERE i.id > walked_to AND i.id <= page.last
       AND i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END <= now()
@@ -84,13 +136,23 @@ BEGIN
     SET run_id = greatest(n.run_id, excluded.run_id), success_id = greatest(n.success_id, excluded.success_id)
     WHERE excluded.run_id > n.run_id OR excluded.success_id > coalesce(n.success_id, 0);
 
+    -- The newest ones of what is called by hand do not stay for ever either.
+    UPDATE wee5_cron.newest_call n SET success_id = NULL
+    FROM wee5_cron.invocation i
+    WHERE i.id > walked_to AND i.id <= page.last AND i.job_name IS NULL AND i.finished_at + keep_newest <= now()
+      AND n.route = split_part(i.endpoint_path, '?', 1) COLLATE "C" AND n.job_name = '' AND n.success_id = i.id;
+    DELETE FROM wee5_cron.newest_call n USING wee5_cron.invocation i
+    WHERE i.id > walked_to AND i.id <= page.last AND i.job_name IS NULL AND i.finished_at + keep_newest <= now()
+      AND n.route = split_part(i.endpoint_path, '?', 1) COLLATE "C" AND n.job_name = '' AND n.run_id = i.id;
+
     WITH free AS MATERIALIZED (
       SELECT i.id FROM wee5_cron.invocation i
       WHERE i.id > walked_to AND i.id <= page.last
         AND i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END <= now()
         AND NOT EXISTS (
           SELECT FROM wee5_cron.newest_call n
-          WHERE n.route = split_part(i.endpoint_path, '?', 1) COLLATE "C" AND n.job_name = coalesce(i.job_name, '') COLLATE "C"
+          WHERE n.route = CASE WHEN i.job_name IS NULL THEN split_part(i.endpoint_path, '?', 1) ELSE '' END COLLATE "C"
+            AND n.job_name = coalesce(i.job_name, '') COLLATE "C"
             AND i.id IN (n.run_id, n.success_id))
       FOR UPDATE SKIP LOCKED
     ), attempts AS (
@@ -99,8 +161,24 @@ BEGIN
       DELETE FROM wee5_cron.invocation i USING free WHERE i.id = free.id RETURNING i.id
     )
     SELECT count(*) INTO pruned FROM calls;
+
+    SELECT least(next_due, min(i.finished_at + keep_newest)) INTO next_due
+    FROM wee5_cron.invocation i
+    WHERE i.id > walked_to AND i.id <= page.last AND i.job_name IS NULL AND i.finished_at + keep_newest > now()
+      AND i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END <= now();
+  END IF;
+
+  orphans := wee5_cron.sweep_attempts(walked_to, CASE WHEN page.calls = page_size THEN page.last END, most_orphans);
+  IF orphans.swept = most_orphans THEN
+    -- There may be more of them, before the rest of the page.
+    walked_to := greatest(walked_to, orphans.last_id - 1);
+    left_over := true;
+    RETURN;
   END IF;
   walked_to := coalesce(page.last, walked_to);
+  IF NOT left_over THEN
+    PERFORM wee5_cron.sweep_leftovers(keep_failed);
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune_page(int, interval, interval, bigint) IS
@@ -157,11 +235,13 @@ BEGIN
     pruned := pruned + walked.pruned;
     EXIT WHEN NOT walked.left_over;
   END LOOP;
+  -- The walk ends where calls are too young.
+  PERFORM wee5_cron.sweep_attempts(walked_to, NULL, 2147483647);
   RETURN pruned;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune() IS
-  'Deletes calls whose time is over (wee5_cron.keep_succeeded, wee5_cron.keep_failed) with their attempts, and returns how many; the newest run and the newest success of each route stay. The worker does it by itself';
+  'Deletes calls whose time is over (wee5_cron.keep_succeeded, wee5_cron.keep_failed) with their attempts, and returns how many; the newest run and the newest success of each job stay, those of other paths for ten times keep_failed. The worker does it by itself';
 
 -- pg_cron's history has one index, on runid. A run whose connection failed has no time: it is as old as what follows it.
 CREATE FUNCTION wee5_cron.prune_cron_history(older_than interval) RETURNS bigint

@@ -164,12 +164,13 @@ DECLARE
 BEGIN
   -- A standby deletes nothing itself, and may not look at an unlogged table.
   IF NOT pg_is_in_recovery() THEN
-    -- A day late is what the worker may be in trouble for; the newest calls of each route stay by right.
+    -- A day late is what the worker may be in trouble for; the newest calls of each job and route stay by right.
     SELECT min(i.finished_at) INTO overdue
     FROM (SELECT * FROM wee5_cron.invocation o ORDER BY o.id LIMIT 1000) i
     WHERE i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END < now() - interval '1 day'
       AND NOT EXISTS (SELECT FROM wee5_cron.newest_call n
-                      WHERE n.route = split_part(i.endpoint_path, '?', 1) AND n.job_name = coalesce(i.job_name, '')
+                      WHERE n.route = CASE WHEN i.job_name IS NULL THEN split_part(i.endpoint_path, '?', 1) ELSE '' END
+                        AND n.job_name = coalesce(i.job_name, '')
                         AND i.id IN (n.run_id, n.success_id));
   END IF;
   IF overdue IS NOT NULL THEN

@@ -1,5 +1,5 @@
-# The ledger keeps calls as long as the settings say, and of each route the newest run and the newest success; the worker
-# sees to it by itself, prune() at once.
+# The ledger keeps calls as long as the settings say, and the newest run and the newest success of each job, for a time also
+# of each route called by hand; the worker sees to it by itself, prune() at once.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -102,7 +102,28 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE
 my @old = map { past('/ever', 'succeeded', "$_ years") } reverse 1 .. 5;
 is($node->safe_psql('postgres', "SET wee5_cron.keep_succeeded = -1; SET wee5_cron.keep_failed = -1; SELECT wee5_cron.prune()"), 0, '-1 keeps for ever');
 is($node->safe_psql('postgres', "SET wee5_cron.keep_succeeded = '800 d'; SELECT wee5_cron.prune()"), 3, 'a session prunes by its own setting');
-is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 1, '... and by the default');
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 2, '... and by the default: the newest of a route called by hand stays ten times as long as a failed call, no longer');
+
+# Routes with ids in them have no end, so that the newest of each does not stay for ever; of a job it does, and is one
+# whatever routes the job calls.
+my $routes = 'SELECT count(*) FROM wee5_cron.newest_call';
+my $known  = $node->safe_psql('postgres', $routes);
+past("/users/$_/sync", 'succeeded', '301 days') for 1 .. 3;
+past('/users/4/sync', 'succeeded', '350 days');
+past('/users/4/sync', 'failed', '301 days');
+my @young = (past('/users/5/sync', 'succeeded', '299 days'), past('/users/5/sync', 'failed', '298 days'));
+# The success is too old, the run after it is not.
+past('/users/6/sync', 'succeeded', '301 days');
+push @young, past('/users/6/sync', 'failed', '298 days');
+past("/users/$_/mail", 'succeeded', '400 days', 'mail') for 1 .. 3;
+push @young, past('/users/4/mail', 'succeeded', '390 days', 'mail'), past('/users/5/mail', 'failed', '380 days', 'mail');
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 9, 'routes called by hand are forgotten, jobs are not');
+is($node->safe_psql('postgres', "SELECT string_agg(id::text, ',' ORDER BY id) FROM wee5_cron.invocation WHERE endpoint_path LIKE '/users/%'"),
+    join(',', sort { $a <=> $b } @young), '... what is younger stays, and one run and one success of the job');
+is($node->safe_psql('postgres', $routes), $known + 3, '... and what is remembered of them is no more than that');
+is($node->safe_psql('postgres', "$routes WHERE success_id IS NOT NULL AND NOT EXISTS (SELECT FROM wee5_cron.invocation WHERE id = success_id)"), 0, '... nor anything that is gone');
+is($node->safe_psql('postgres', "SET wee5_cron.keep_failed = -1; SET wee5_cron.keep_succeeded = '1 d'; SELECT wee5_cron.prune(); SELECT count(*) FROM wee5_cron.invocation WHERE id IN (@{[ join ',', @young ]})") =~ s/^\d+\n//r,
+    scalar(@young), '... for ever where failed calls are kept for ever');
 
 # Somebody who holds a row does not hold up the rest.
 @old = map { past('/held', 'succeeded', "$_ days") } reverse 11 .. 20;
@@ -142,6 +163,44 @@ SQL
 $node->restart;
 ok($node->poll_query_until('postgres', "SELECT count(*) = 7 FROM wee5_cron.invocation WHERE endpoint_path LIKE '/many/%'"), 'many are pruned page by page');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)'), 0, '... with their attempts');
+
+# What a user deletes himself leaves its attempts behind, and more; the next prune() or walk of the worker takes them along.
+my $leftovers = <<'SQL';
+SELECT (SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)),
+       (SELECT count(*) FROM wee5_cron.cancellation), (SELECT count(*) FROM wee5_cron.cron_caller), (SELECT count(*) FROM wee5_cron.pg_net_request),
+       (SELECT string_agg(name, ',' ORDER BY name) FROM wee5_cron.trouble)
+SQL
+my $leave = sub {
+    $node->safe_psql('postgres', <<'SQL');
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at)
+SELECT '/left/' || n, 'builtin', 'succeeded', now() - interval '2 hours', now() - interval '2 hours' FROM generate_series(1, 6000) n;
+INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT id, a FROM wee5_cron.invocation, generate_series(1, 2) a WHERE endpoint_path LIKE '/left/%';
+INSERT INTO wee5_cron.cron_caller SELECT id, 1 FROM wee5_cron.invocation WHERE endpoint_path LIKE '/left/%';
+INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) SELECT id, id FROM wee5_cron.invocation WHERE endpoint_path LIKE '/left/%';
+INSERT INTO wee5_cron.trouble (kind, name, failures, since) VALUES ('failing', '/gone', 1, now() - interval '40 days'), ('failing', '/gone?a=1', 9, now() - interval '40 days'),
+  ('failing', '/fresh', 1, now()), ('failing', '/many/1', 1, now() - interval '40 days'), ('failing', '/calls', 1, now() - interval '40 days'),
+  ('failing', '/begun', 1, now() - interval '40 days') ON CONFLICT DO NOTHING;
+BEGIN;
+INSERT INTO wee5_cron.cancellation (invocation_id) SELECT id FROM wee5_cron.invocation WHERE endpoint_path LIKE '/left/%';
+DELETE FROM wee5_cron.invocation WHERE endpoint_path LIKE '/left/%';
+COMMIT;
+SQL
+};
+past('/begun', 'retrying', '1 hour');
+$node->safe_psql('postgres', q{SELECT cron.schedule('calls', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/calls?x=1')$$)});
+my $trouble_left = '/begun,/calls,/fresh,/many/1';
+$leave->();
+isnt($node->safe_psql('postgres', $leftovers), "0|0|0|0|$trouble_left", 'rows deleted by hand leave something behind');
+$node->safe_psql('postgres', 'SELECT wee5_cron.prune()');
+is($node->safe_psql('postgres', $leftovers), "0|0|0|0|$trouble_left", 'prune() removes what belongs to calls that are gone, also young ones');
+past('/last', 'succeeded', '1 hour');
+$leave->();
+past('/after', 'succeeded', '10 days') for 1 .. 2;
+$node->restart;
+ok($node->poll_query_until('postgres', "SELECT ROW(q.*) = ROW(0::bigint, 0::bigint, 0::bigint, 0::bigint, '$trouble_left'::text) FROM (" . ($leftovers =~ s/;?\s*\z//r) . ') q'), 'the worker does, too, in parts');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.attempt a JOIN wee5_cron.invocation i ON i.id = a.invocation_id WHERE i.endpoint_path IN ('/last', '/after', '/begun')"), 3, '... and leaves the others');
+
+$node->safe_psql('postgres', q{SELECT cron.unschedule('calls')});
 
 # pg_cron's own history.
 $node->safe_psql('postgres', <<'SQL');
