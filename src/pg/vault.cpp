@@ -1,7 +1,9 @@
 #include "wee5_cron/pg/vault.h"
 
 #include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/ended_transactions.h"
 #include "wee5_cron/pg/guc.h"
+#include "wee5_cron/pg/kept_plan.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
 #include "wee5_cron/pg/quiet_statements.h"
 
@@ -22,6 +24,8 @@ constexpr const char* kFind = "SELECT id FROM vault.secrets WHERE name OPERATOR(
 constexpr const char* kCreate = "SELECT vault.create_secret(new_secret => $2, new_name => $1, new_description => $3)";
 // $1 id, $2 value
 constexpr const char* kUpdate = "SELECT vault.update_secret(secret_id => $1, new_secret => $2)";
+
+SPIPlanPtr read_plan = nullptr;
 
 const char* choose_name(const char* session, const StoredValue* stored, const char* server) {
   for (const char* name :
@@ -79,9 +83,8 @@ void query(Snapshot snapshot, Oid extension, const VaultNames* names, MemoryCont
   Oid types[2] = {TEXTOID, TEXTOID};
   Datum parameters[2] = {CStringGetTextDatum(names->api_url), CStringGetTextDatum(names->cron_secret)};
   SPI_connect();
-  SPIPlanPtr plan = SPI_prepare(kRead, 2, types);
-  if (plan == nullptr) elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-  int result = SPI_execute_snapshot(plan, parameters, nullptr, snapshot, InvalidSnapshot, true, false, 0);
+  int result = SPI_execute_snapshot(kept_plan(&read_plan, kRead, 2, types), parameters, nullptr, snapshot,
+                                    InvalidSnapshot, true, false, 0);
   if (result != SPI_OK_SELECT) elog(ERROR, "unexpected result: %s", SPI_result_code_string(result));
   for (uint64 i = 0; i < SPI_processed; ++i) {
     const char* name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
@@ -130,6 +133,52 @@ void read_at(Snapshot snapshot, Oid extension, const VaultNames* names, VaultVal
   PG_END_TRY();
 }
 
+// What Vault held, kept from one call to the next: to decrypt it costs more than the call.
+struct Remembered {
+  MemoryContext context;  // of the texts; NULL: none yet
+  uint64 ended;           // as of when it was read; 0: not to be used
+  Oid user;
+  Oid extension;
+  VaultNames names;
+  VaultValues values;
+};
+Remembered remembered;
+
+char* copy_text(const char* text) { return text != nullptr ? pstrdup(text) : nullptr; }
+
+bool same_names(const VaultNames* one, const VaultNames* other) {
+  return strcmp(one->api_url, other->api_url) == 0 && strcmp(one->cron_secret, other->cron_secret) == 0;
+}
+
+void remember(uint64 ended, Oid extension, const VaultNames* names, const VaultValues* values) {
+  if (remembered.context == nullptr)
+    remembered.context = AllocSetContextCreate(TopMemoryContext, "wee5_cron Vault", ALLOCSET_SMALL_SIZES);
+  // Out of memory halfway: nothing is remembered.
+  remembered.ended = 0;
+  MemoryContextReset(remembered.context);
+  MemoryContext old = MemoryContextSwitchTo(remembered.context);
+  remembered.names = {pstrdup(names->api_url), pstrdup(names->cron_secret)};
+  remembered.values = {copy_text(values->api_url), copy_text(values->cron_secret), nullptr, nullptr};
+  MemoryContextSwitchTo(old);
+  remembered.user = GetUserId();
+  remembered.extension = extension;
+  remembered.ended = ended;
+}
+
+// Vault as of `snapshot`, before which `ended` transactions had ended. Where none has ended since it was read, and this
+// one has not written to it, it holds what it held.
+void read_as_of(Snapshot snapshot, uint64 ended, Oid extension, const VaultNames* names, VaultValues* values) {
+  Oid secrets = relation_of_extension("vault", "secrets", extension);
+  bool changing = !OidIsValid(secrets) || changed_here(MyDatabaseId, secrets);
+  if (ended != 0 && !changing && remembered.ended == ended && remembered.user == GetUserId() &&
+      remembered.extension == extension && same_names(&remembered.names, names)) {
+    *values = {copy_text(remembered.values.api_url), copy_text(remembered.values.cron_secret), nullptr, nullptr};
+    return;
+  }
+  read_at(snapshot, extension, names, values);
+  if (ended != 0 && !changing && values->trouble == nullptr) remember(ended, extension, names, values);
+}
+
 Oid vault_extension() {
   ExtensionInfo extension;
   find_extension(kExtension, &extension);
@@ -152,30 +201,52 @@ VaultNames stored_vault_names(const StoredSettings* stored) {
   return names;
 }
 
-void complete_from_vault(Oid role, const SessionSettings* session, StoredSettings* stored, VaultValues* vault) {
-  memset(vault, 0, sizeof(*vault));
+FreshSnapshot take_fresh_snapshot() {
+  Snapshot latest = GetLatestSnapshot();
+  // The copy that is registered does not have the count.
+  uint64 ended = latest->snapXactCompletionCount;
+  return {RegisterSnapshot(latest), ended};
+}
+
+namespace {
+
+bool needs_no_vault(const SessionSettings* session, const StoredSettings* stored) {
   bool has_url = is_set(&stored->api_url) || !is_blank(command_line_api_url()) ||
                  (session != nullptr && !is_blank(session->api_url));
   bool has_secret = is_set(&stored->cron_secret) || !is_blank(command_line_cron_secret()) ||
                     (session != nullptr && !is_blank(session->cron_secret));
-  if (has_url && has_secret) return;
+  return has_url && has_secret;
+}
+
+}  // namespace
+
+void complete_from_vault_at(const FreshSnapshot* now, Oid role, const SessionSettings* session, StoredSettings* stored,
+                            VaultValues* vault) {
+  memset(vault, 0, sizeof(*vault));
+  if (needs_no_vault(session, stored)) return;
   Oid extension = vault_extension();
   if (!OidIsValid(extension)) return;
-  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  read_stored_settings_at(snapshot, role, stored);
+  read_stored_settings_at(now->snapshot, role, stored);
   VaultNames names = vault_names(stored);
-  read_at(snapshot, extension, &names, vault);
-  UnregisterSnapshot(snapshot);
+  read_as_of(now->snapshot, now->ended, extension, &names, vault);
+}
+
+void complete_from_vault(Oid role, const SessionSettings* session, StoredSettings* stored, VaultValues* vault) {
+  memset(vault, 0, sizeof(*vault));
+  if (needs_no_vault(session, stored)) return;
+  FreshSnapshot now = take_fresh_snapshot();
+  complete_from_vault_at(&now, role, session, stored, vault);
+  UnregisterSnapshot(now.snapshot);
 }
 
 void read_vault(const StoredSettings* stored, VaultValues* vault) {
   memset(vault, 0, sizeof(*vault));
   Oid extension = vault_extension();
   if (!OidIsValid(extension)) return;
-  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  FreshSnapshot now = take_fresh_snapshot();
   VaultNames names = vault_names(stored);
-  read_at(snapshot, extension, &names, vault);
-  UnregisterSnapshot(snapshot);
+  read_as_of(now.snapshot, now.ended, extension, &names, vault);
+  UnregisterSnapshot(now.snapshot);
 }
 
 namespace {

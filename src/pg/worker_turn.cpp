@@ -152,6 +152,7 @@ void read_roles(Turn* turn) {
   MemoryContext old = MemoryContextSwitchTo(turn->context);
   turn->roles = static_cast<RoleRow*>(palloc(sizeof(RoleRow) * static_cast<Size>(waiting_count + turn->due.count)));
   turn->role_count = 0;
+  FreshSnapshot now = take_fresh_snapshot();
   for (int i = 0; i < waiting_count + turn->due.count; ++i) {
     const char* name = i < waiting_count ? waiting[i].c_str() : turn->due.rows[i - waiting_count].requested_by;
     bool known = false;
@@ -161,9 +162,10 @@ void read_roles(Turn* turn) {
     role->name = pstrdup(name);
     // A role that was dropped meanwhile: what is stored for everybody.
     Oid oid = get_role_oid(name, true);
-    read_stored_settings(oid, &role->stored);
-    complete_from_vault(oid, nullptr, &role->stored, &role->vault);
+    read_stored_settings_at(now.snapshot, oid, &role->stored);
+    complete_from_vault_at(&now, oid, nullptr, &role->stored, &role->vault);
   }
+  UnregisterSnapshot(now.snapshot);
   MemoryContextSwitchTo(old);
 }
 

@@ -26,6 +26,17 @@ struct SessionSettings {
 // values. Then `stored` is read anew as of the very snapshot in which Vault is read: address and secret of one call are
 // never of two times. Runs as the current user; what Vault refuses is `trouble`, not an ERROR.
 void complete_from_vault(Oid role, const SessionSettings* session, StoredSettings* stored, VaultValues* vault);
+
+// A registered snapshot of now, to be unregistered, with the number of transactions that had ended before it.
+struct FreshSnapshot {
+  Snapshot snapshot;
+  uint64 ended;
+};
+FreshSnapshot take_fresh_snapshot();
+// The same for many roles at one time: `stored` as of that snapshot. Vault is decrypted once for all that have the same
+// names for its secrets.
+void complete_from_vault_at(const FreshSnapshot* now, Oid role, const SessionSettings* session, StoredSettings* stored,
+                            VaultValues* vault);
 // Reads Vault whatever else is set; `stored` says the names.
 void read_vault(const StoredSettings* stored, VaultValues* vault);
 

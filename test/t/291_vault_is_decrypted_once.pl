@@ -1,0 +1,75 @@
+# To decrypt Vault's secrets costs more than a call, so it is done once for all roles whose calls the worker sends at a
+# time, and in a session once for as long as nothing has changed; and what changes counts at once.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+my @receivers = map { Wee5Cron::Receiver->start(secret => "the secret $_") } 0, 1;
+my $node = Wee5Cron::Node->start_new('main', conf => 'track_functions = all');
+$node->install('postgres');
+my @roles = map { "role$_" } 1 .. 40;
+$node->safe_psql('postgres', "CREATE EXTENSION supabase_vault VERSION 'wee5fixture'; " . join ' ', map { "CREATE ROLE $_ LOGIN; SELECT wee5_cron.grant_to('$_', 'call');" } @roles);
+my $configure = sub { $node->safe_psql('postgres', "SELECT wee5_cron.configure('" . $receivers[ $_[0] ]->url . "', 'the secret $_[0]', store => 'vault')") };
+$configure->(0);
+$node->finished('postgres', $node->call('postgres', '/warm'));
+
+# How often the worker has decrypted a secret: before it rests it tells what it counted.
+sub decrypted {
+    $node->poll_query_until('postgres', "SELECT state = 'idle' FROM wee5_cron.worker WHERE datname = 'postgres'") or die;
+    return $node->safe_psql('postgres', "SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions WHERE funcname = '_reveal'");
+}
+
+# Calls of many roles in one transaction: the worker reads them in a turn or two.
+my $before = decrypted();
+$node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, requested_by) SELECT '/of/' || n, 'builtin', 'role' || n FROM generate_series(1, 40) n; SELECT wee5_cron.wake_worker()");
+$node->wait_until_all_finished('postgres');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path LIKE '/of/%' AND status = 'succeeded'"), 40, 'calls of forty roles are sent with what Vault holds');
+cmp_ok(decrypted() - $before, '<=', 20, '... which is decrypted a few times, not for each of them');
+
+# A session that makes many calls. Nothing else commits meanwhile but the worker, which is held.
+$node->set_server('wee5_cron.max_in_flight', 1);
+$receivers[0]->hold;
+my $blocks = $node->call('postgres', '/hang');
+$receivers[0]->wait_for_requests('/hang');
+my ($made, $times) = split /\n/, $node->safe_psql('postgres', <<'SQL');
+BEGIN;
+SELECT count(invoke_cron_endpoint('/many')) FROM generate_series(1, 500);
+SELECT calls FROM pg_stat_xact_user_functions WHERE funcname = '_reveal';
+COMMIT;
+SQL
+is($made, 500, 'a transaction makes many calls');
+cmp_ok($times, '<=', 50, '... and decrypts a few times');
+$receivers[0]->release_for_good;
+$node->wait_until_all_finished('postgres');
+
+# What changes counts at once: for a session that has read Vault before, in the transaction that changes it, and when
+# that is rolled back.
+my $session = $node->background_psql('postgres');
+my $url = sub { $session->query_safe("SELECT value FROM wee5_cron.setting_sources() WHERE name = 'app.settings.api_url'") };
+is($url->(), $receivers[0]->url, 'a session has read Vault');
+$configure->(1);
+is($url->(), $receivers[1]->url, '... and sees what another session stored');
+my $id = $node->call('postgres', '/moved');
+is($node->finished('postgres', $id)->{status}, 'succeeded', '... as the next call does');
+is(scalar(() = $receivers[1]->requests('/moved')), 1, '... which goes to the new address');
+my $old = $receivers[0]->url;
+$session->query_safe("BEGIN; SELECT vault.update_secret(id, '$old') FROM vault.secrets WHERE name = 'api_url'");
+is($url->(), $old, 'a session sees what its own transaction stored');
+$session->query_safe('SAVEPOINT a');
+$session->query_safe("SELECT vault.update_secret(id, '$old/prefix') FROM vault.secrets WHERE name = 'api_url'");
+is($url->(), "$old/prefix", '... in a savepoint, too');
+$session->query_safe('ROLLBACK TO a');
+is($url->(), $old, '... and not what it took back');
+$session->query_safe('ROLLBACK');
+is($url->(), $receivers[1]->url, '... nor what it rolled back');
+$node->safe_psql('postgres', "UPDATE vault.secrets SET nonce = decode(repeat('00', 16), 'hex') WHERE name = 'api_url'");
+like($session->query_safe("SELECT error FROM wee5_cron.setting_sources() WHERE name = 'app.settings.api_url'"), qr/Vault cannot be read/, 'what cannot be decrypted any more is said');
+$node->safe_psql('postgres', "DELETE FROM vault.secrets WHERE name = 'api_url'");
+$configure->(1);
+is($url->(), $receivers[1]->url, '... until it is stored anew');
+$node->safe_psql('postgres', 'DROP EXTENSION supabase_vault');
+is($session->query_safe("SELECT source FROM wee5_cron.setting_sources() WHERE name = 'app.settings.api_url'"), 'none', 'without Vault nothing of it counts');
+
+$session->quit;
+$node->log_is_sane;
+done_testing();
