@@ -48,8 +48,8 @@ CREATE INDEX invocation_open ON wee5_cron.invocation (transport, (pg_catalog.spl
   WHERE finished_at IS NULL AND next_attempt_at IS NULL;
 -- What waits for its time. When that has come, next_attempt_at becomes NULL, and the call takes its turn above.
 CREATE INDEX invocation_retry ON wee5_cron.invocation (next_attempt_at) WHERE finished_at IS NULL AND next_attempt_at IS NOT NULL;
--- Whether a call of a path has not ended yet: overlap.
-CREATE INDEX invocation_unfinished ON wee5_cron.invocation (endpoint_path COLLATE "C") WHERE finished_at IS NULL;
+-- Whether a call of a path has not ended yet: overlap. By ids, so that a look need not begin with what ended long ago.
+CREATE INDEX invocation_unfinished ON wee5_cron.invocation (endpoint_path COLLATE "C", id) WHERE finished_at IS NULL;
 -- A job's runs, newest last: job_status.
 CREATE INDEX invocation_job ON wee5_cron.invocation (job_name, id) WHERE job_name IS NOT NULL;
 -- Those that succeeded, which have no reason: a job that fails has its last success far behind. Again without status.

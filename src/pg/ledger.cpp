@@ -11,6 +11,7 @@ namespace wee5::pg {
 namespace {
 
 SPIPlanPtr insert_plan = nullptr;
+int64 last_inserted = 0;
 
 // $1 ... $16: kGivenColumn, in that order; $17 idempotency_key
 constexpr const char* kInsert =
@@ -97,6 +98,8 @@ void execute_pair(const char* statement, Oid second_type, int64 first, Datum sec
 }  // namespace
 
 int64 insert_invocation(const NewInvocation* row, char* idempotency_key) {
+  // Before an id is drawn: see path_floor.h.
+  if (!XactReadOnly) (void)GetCurrentTransactionId();
   RowValues bound;
   bind_row(row, &bound);
   int64 id = 0;
@@ -104,10 +107,13 @@ int64 insert_invocation(const NewInvocation* row, char* idempotency_key) {
   memset(&key, 0, sizeof(key));
   if (!insert_invocation_directly(bound.values, bound.nulls, row->idempotency_key, &id, &key))
     insert_by_statement(&bound, row->idempotency_key, &id, &key);
+  last_inserted = id;
   if (idempotency_key != nullptr)
     strlcpy(idempotency_key, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&key))), kUuidTextBytes);
   return id;
 }
+
+int64 last_inserted_call() { return last_inserted; }
 
 void insert_pg_net_request(int64 invocation_id, int64 request_id) {
   execute_pair("INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) VALUES ($1, $2)", INT8OID,

@@ -8,8 +8,10 @@
 #include "wee5_cron/pg/overlap.h"
 
 #include "wee5_cron/pg/boundary.h"
+#include "wee5_cron/pg/ledger.h"
 #include "wee5_cron/pg/ledger_table.h"
 #include "wee5_cron/pg/outcome_text.h"
+#include "wee5_cron/pg/path_floor.h"
 #include "wee5_cron/pg/pg_extension_lookup.h"
 #include "wee5_cron/pg/stored_settings.h"
 
@@ -113,31 +115,74 @@ bool counts(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const
   return is_null || call_same_app(question->role, NameStr(*DatumGetName(role)));
 }
 
-// The first call that counts, among those whose path lies in [from, to) or, where `to` is NULL, is `from`.
+struct Found {
+  int64 beside;             // the call that counts; 0: none
+  int64 lowest_unfinished;  // of those that were seen
+};
+
+// The rows that the index has for the keys, one after the other, until one counts. Whoever is to be sent gives way to
+// older calls, so these come first; for a new call the newest one is the likeliest.
+Found find_unfinished(const Ledger* ledger, Snapshot snapshot, const Columns* columns, ScanKey keys, int key_count,
+                      const Question* question) {
+  TupleDesc descriptor = RelationGetDescr(ledger->table);
+  ScanDirection direction = question->call_id == 0 ? BackwardScanDirection : ForwardScanDirection;
+  Relation index = index_open(ledger->by_path, AccessShareLock);
+  SysScanDesc scan = systable_beginscan_ordered(ledger->table, index, snapshot, key_count, keys);
+  Found found = {0, PG_INT64_MAX};
+  while (found.beside == 0) {
+    HeapTuple tuple = systable_getnext_ordered(scan, direction);
+    if (!HeapTupleIsValid(tuple)) break;
+    bool is_null;
+    int64 id = DatumGetInt64(heap_getattr(tuple, columns->id, descriptor, &is_null));
+    found.lowest_unfinished = Min(found.lowest_unfinished, id);
+    if (counts(tuple, descriptor, columns, question, id)) found.beside = id;
+  }
+  systable_endscan_ordered(scan);
+  index_close(index, AccessShareLock);
+  return found;
+}
+
+// Whether ids stand behind the paths in the index; up to 0.1.0 they did not.
+bool index_has_ids(const Ledger* ledger, const Columns* columns) {
+  Relation index = index_open(ledger->by_path, AccessShareLock);
+  bool has = index->rd_index->indnkeyatts > 1 && index->rd_index->indkey.values[1] == columns->id;
+  index_close(index, AccessShareLock);
+  return has;
+}
+
+// The index's collation is "C", which is the one that ScanKeyInit() fills in.
+void path_key(ScanKey key, AttrNumber column, StrategyNumber strategy, RegProcedure procedure, const char* path) {
+  ScanKeyInit(key, column, strategy, procedure, CStringGetTextDatum(path));
+}
+
+int64 find_by_path(const Ledger* ledger, const char* path, const Question* question) {
+  Columns columns = columns_of(ledger);
+  Oid file = ledger->table->rd_rel->relfilenode;
+  bool has_ids = index_has_ids(ledger, &columns);
+  // Drawn before the snapshot is taken: the call that is to be sent, or the last one that this process made.
+  int64 drawn = question->call_id != 0 ? question->call_id : last_inserted_call();
+  ScanKeyData keys[2];
+  path_key(&keys[0], columns.path, BTEqualStrategyNumber, F_TEXTEQ, path);
+  ScanKeyInit(&keys[1], columns.id, BTGreaterEqualStrategyNumber, F_INT8GE,
+              Int64GetDatum(has_ids ? path_floor(file, path) : 0));
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  Found found = find_unfinished(ledger, snapshot, &columns, keys, has_ids ? 2 : 1, question);
+  if (found.beside == 0 && has_ids && drawn != 0)
+    learn_path_floor(file, path, Min(drawn, found.lowest_unfinished), snapshot);
+  UnregisterSnapshot(snapshot);
+  return found.beside;
+}
+
+// Among the calls whose path lies in [from, to).
 int64 find_in_range(const Ledger* ledger, const char* from, const char* to, const Question* question) {
   Columns columns = columns_of(ledger);
   ScanKeyData keys[2];
-  // The index's collation is "C", which is the one that ScanKeyInit() fills in.
-  if (to == nullptr) {
-    ScanKeyInit(&keys[0], columns.path, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(from));
-  } else {
-    ScanKeyInit(&keys[0], columns.path, BTGreaterEqualStrategyNumber, F_TEXT_GE, CStringGetTextDatum(from));
-    ScanKeyInit(&keys[1], columns.path, BTLessStrategyNumber, F_TEXT_LT, CStringGetTextDatum(to));
-  }
-  TupleDesc descriptor = RelationGetDescr(ledger->table);
+  path_key(&keys[0], columns.path, BTGreaterEqualStrategyNumber, F_TEXT_GE, from);
+  path_key(&keys[1], columns.path, BTLessStrategyNumber, F_TEXT_LT, to);
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  SysScanDesc scan = systable_beginscan(ledger->table, ledger->by_path, true, snapshot, to == nullptr ? 1 : 2, keys);
-  int64 found = 0;
-  while (found == 0) {
-    HeapTuple tuple = systable_getnext(scan);
-    if (!HeapTupleIsValid(tuple)) break;
-    bool is_null;
-    int64 id = DatumGetInt64(heap_getattr(tuple, columns.id, descriptor, &is_null));
-    if (counts(tuple, descriptor, &columns, question, id)) found = id;
-  }
-  systable_endscan(scan);
+  Found found = find_unfinished(ledger, snapshot, &columns, keys, 2, question);
   UnregisterSnapshot(snapshot);
-  return found;
+  return found.beside;
 }
 
 char* route_of(const char* path) {
@@ -156,11 +201,11 @@ int64 find_unfinished_beside(const char* path, const char* exclusive, const char
   int64 found;
   if (strcmp(exclusive, kExclusiveRoute) == 0) {
     const char* route = route_of(path);
-    found = find_in_range(&ledger, route, nullptr, &question);
+    found = find_by_path(&ledger, route, &question);
     // '@' follows '?'.
     if (found == 0) found = find_in_range(&ledger, psprintf("%s?", route), psprintf("%s@", route), &question);
   } else {
-    found = find_in_range(&ledger, path, nullptr, &question);
+    found = find_by_path(&ledger, path, &question);
   }
   table_close(ledger.table, AccessShareLock);
   return found;

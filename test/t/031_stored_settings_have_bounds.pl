@@ -22,6 +22,8 @@ for my $round (0 .. 2) {
 }
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_cron,wee5_cron'\nwee5_cron.default_jobs = off");
 $node->restart;
+# Each session is told of them, which poll_query_until() takes for trouble.
+$ENV{PGOPTIONS} = '-c client_min_messages=error';
 
 for my $round (0 .. 2) {
     my $database = "round$round";

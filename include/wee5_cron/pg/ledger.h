@@ -31,6 +31,8 @@ struct NewInvocation {
 
 // Writes the row; returns its id and, where asked for, its idempotency key as text (kUuidTextBytes).
 int64 insert_invocation(const NewInvocation* row, char* idempotency_key);
+// The id of the call that this process wrote last, in whatever transaction; 0: none.
+int64 last_inserted_call();
 void insert_pg_net_request(int64 invocation_id, int64 request_id);
 // Where no worker of ours harvests, a call on pg_net is booked by whoever wants to know of it: true where that was
 // tried.

@@ -56,7 +56,8 @@ Turn* new_turn(bool read_ledger);
 bool protected_turn(Turn* turn);
 
 // Calls are announced by whoever makes them through our functions. What somebody wrote into the ledger himself is found
-// by a round, which follows each wake, soon. It costs most where an old snapshot keeps what has ended in the index.
+// by a round, which follows each wake, at most once a second. This is the only poll there is, and only under load: an
+// idle worker makes none. It costs most where an old snapshot keeps what has ended in the index.
 void look_everywhere_in_time();
 void look_everywhere_now();  // without the pause between two rounds
 

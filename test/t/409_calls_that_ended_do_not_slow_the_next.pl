@@ -1,0 +1,75 @@
+# While somebody holds an old snapshot, calls that have ended stay in the index of those that have not. Whether a call
+# overlaps is found out without visiting all of them each time, and without missing one that is committed late.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+use JSON::PP;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
+my $node = Wee5Cron::Node->start_new('main', conf => 'autovacuum = off');
+$node->install('postgres', api_url => $receiver->url, secret => 'the secret');
+$node->policy('postgres', $_, overlap => 'skip') for '/much', '/late', '/statuses/200';
+
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM wee5_cron.invocation');
+$node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, next_attempt_at) SELECT '/much', 'builtin', 'retrying', 1, 'connect', 'infinity' FROM generate_series(1, 40000)");
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = 'succeeded', reason = NULL, finished_at = now(), next_attempt_at = NULL WHERE endpoint_path = '/much'");
+
+# A session that calls the path once after the other. Pages that a call visits, but for the first ones.
+my $session = $node->background_psql('postgres');
+my @pages;
+for (1 .. 8) {
+    my $plan = decode_json($session->query_safe("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT invoke_cron_endpoint('/much')"));
+    push @pages, $plan->[0]{Plan}{'Shared Hit Blocks'} + $plan->[0]{Plan}{'Shared Read Blocks'};
+    $node->wait_until_all_finished('postgres');
+}
+note "pages: @pages";
+cmp_ok((sort { $a <=> $b } @pages[ 3 .. 7 ])[2], '<', 300, 'what has ended long ago is not visited at each call');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/much' AND http_status = 200"), 8, '... and each call was made');
+
+# While one has not ended, the newest is found first.
+my $hang = $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, next_attempt_at) VALUES ('/much', 'builtin', 'retrying', 1, 'connect', 'infinity') RETURNING id");
+my $fresh = $node->background_psql('postgres');
+$fresh->query_safe("SET client_min_messages = error; SELECT invoke_cron_endpoint('/elsewhere')");
+my $plan = decode_json($fresh->query_safe("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT invoke_cron_endpoint('/much')"));
+cmp_ok($plan->[0]{Plan}{'Shared Hit Blocks'} + $plan->[0]{Plan}{'Shared Read Blocks'}, '<', 300, 'a call in the way is found at once, also by a new session');
+is($node->safe_psql('postgres', "SELECT concat_ws('/', status, reason) FROM wee5_cron.invocation ORDER BY id DESC LIMIT 1"), 'skipped/overlap', '... and skipped for');
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = 'failed', finished_at = now(), next_attempt_at = NULL WHERE id = $hang");
+$fresh->quit;
+
+# A call whose id is older than those that ended meanwhile, and that is committed after them.
+$receiver->hold;
+my $late = $node->background_psql('postgres');
+my $late_id = $late->query_safe("BEGIN; SELECT invoke_cron_endpoint('/late')");
+for (1 .. 4) {
+    my $id = $session->query_safe("SELECT invoke_cron_endpoint('/late')");
+    is($node->finished('postgres', $id)->{status}, 'succeeded', "a call beside one that is not committed is made ($_)");
+}
+$node->set_server('wee5_cron.max_in_flight', 1);
+my $blocks = $node->call('postgres', '/hang');
+$receiver->wait_for_requests('/hang');
+$late->query_safe('COMMIT');
+$session->query_safe('SET client_min_messages = error');
+my $next = $session->query_safe("SELECT invoke_cron_endpoint('/late')");
+fields_are($node->invocation('postgres', $next), { status => 'skipped', reason => 'overlap', error => "Call $late_id of /late has not ended yet." }, 'when it is committed it is in the way');
+# The worker, who has sent the others, knows of it as well: what it could not see when it was made it skips when it sends.
+my $unseen = $session->query_safe("INSERT INTO wee5_cron.invocation (endpoint_path, transport, exclusive) VALUES ('/late', 'builtin', 'path') RETURNING id");
+$session->query_safe('SELECT wee5_cron.wake_worker()');
+fields_are($node->finished('postgres', $unseen), { status => 'skipped', reason => 'overlap' }, '... for the worker, too');
+$receiver->release_for_good;
+is($node->finished('postgres', $late_id)->{status}, 'succeeded', '... and is made itself');
+is($node->finished('postgres', $session->query_safe("SELECT invoke_cron_endpoint('/late')"))->{status}, 'succeeded', '... after which the next one is');
+
+# Ids begin anew.
+$node->wait_until_all_finished('postgres');
+$node->safe_psql('postgres', 'TRUNCATE wee5_cron.invocation, wee5_cron.attempt RESTART IDENTITY');
+$receiver->hold;
+$blocks = $node->block_the_wire('postgres', $receiver);
+my @again = map { $session->query_safe("SELECT invoke_cron_endpoint('/late')") } 1, 2;
+is(join(' ', map { $node->invocation('postgres', $_)->{status} } @again), 'queued skipped', 'after a TRUNCATE a call with a low id is in the way');
+$receiver->release_for_good;
+$node->wait_until_all_finished('postgres');
+
+$_->quit for $holder, $session, $late;
+$node->log_is_sane;
+done_testing();
