@@ -58,6 +58,7 @@ is($node->finished('postgres', $late_id)->{status}, 'succeeded', '... and is mad
 is($node->finished('postgres', $session->query_safe("SELECT invoke_cron_endpoint('/late')"))->{status}, 'succeeded', '... after which the next one is');
 
 # Ids begin anew.
+$holder->quit;
 $node->wait_until_all_finished('postgres');
 $node->safe_psql('postgres', 'TRUNCATE wee5_cron.invocation, wee5_cron.attempt RESTART IDENTITY');
 $receiver->hold;
@@ -67,6 +68,6 @@ is(join(' ', map { $node->invocation('postgres', $_)->{status} } @again), 'queue
 $receiver->release_for_good;
 $node->wait_until_all_finished('postgres');
 
-$_->quit for $holder, $session, $late;
+$_->quit for $session, $late;
 $node->log_is_sane;
 done_testing();
