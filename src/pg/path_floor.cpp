@@ -18,8 +18,7 @@ struct PathFloor {
 PathFloor floors[kPaths];
 
 PathFloor* place_of(const char* path) {
-  uint32 hash =
-      DatumGetUInt32(hash_any(reinterpret_cast<const unsigned char*>(path), static_cast<int>(strlen(path))));
+  uint32 hash = DatumGetUInt32(hash_any(reinterpret_cast<const unsigned char*>(path), static_cast<int>(strlen(path))));
   return &floors[hash % kPaths];
 }
 

@@ -126,6 +126,7 @@ struct IndexLayout {
   const char* name;
   const IndexKeyLayout* keys;
   int key_count;
+  int least_keys;         // an older version of the extension made it with so many
   const char* predicate;  // as pg_get_expr() shows it
 };
 
