@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-#if LIBCURL_VERSION_NUM < 0x075700
+#if defined(LIBCURL_VERSION_NUM) && LIBCURL_VERSION_NUM < 0x075700
 #error "wee5_cron needs libcurl 7.87 or newer"
 #endif
 

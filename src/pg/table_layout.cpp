@@ -183,7 +183,7 @@ AttrNumber readable_column(Relation relation, const TableLayout* layout, int col
 
 void readable_columns(Relation relation, const TableLayout* layout, AttrNumber* numbers) {
   for (int i = 0; i < layout->column_count; ++i)
-    numbers[i] = layout->columns[i].read ? readable_column(relation, layout, i) : InvalidAttrNumber;
+    numbers[i] = layout->columns[i].read ? readable_column(relation, layout, i) : AttrNumber{InvalidAttrNumber};
 }
 
 AttrNumber readable_column_named(Relation relation, const TableLayout* layout, const char* name) {
