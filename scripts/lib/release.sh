@@ -33,8 +33,13 @@ begin_in_release() {
   # shellcheck disable=SC2016  # expanded by the inner bash
   start_in_background "$name" \
     "$release_root" check "$release_cache" "$name" "$(debian_mirror)" "${packages[*]}" "${release_scratches[$name]}" \
-    chroot --userspec=checker / env HOME=/home/checker USER=checker \
+    chroot --userspec=checker / env HOME=/home/checker USER=checker "WEE5_BESIDE_OTHER_RELEASES=$(beside_others)" \
     bash -c 'cd /var/tmp && exec /srv/wee5_cron/scripts/check "$@"' check ${keep:+--keep} "${only[@]}"
+}
+
+# "yes" unless this run of the check is for one release alone.
+beside_others() {
+  if [[ -z $chosen_release ]]; then echo yes; fi
 }
 
 # end_in_release <release>: shows its output from the beginning, waits for its end, and counts what it counted.
