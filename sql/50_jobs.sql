@@ -220,6 +220,7 @@ DECLARE
   known wee5_cron.job;
   new_jobid bigint;
   made bigint := 0;
+  its_hint text;
 BEGIN
   IF NOT wee5_cron.pg_cron_installed() THEN
     PERFORM wee5_cron.raise_no_pg_cron();
@@ -256,8 +257,10 @@ BEGIN
     BEGIN
       new_jobid := wee5_cron.schedule_for_session_user(wanted.job_name, wanted.schedule, wanted.command);
     EXCEPTION WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS its_hint = PG_EXCEPTION_HINT;
       RAISE NOTICE 'pg_cron did not take job "%": %', wanted.job_name, SQLERRM
-        USING HINT = 'When that is settled: SELECT wee5_cron.register_jobs();';
+        USING HINT = CASE its_hint WHEN '' THEN 'When that is settled: ' ELSE its_hint || ' Then: ' END
+                     || 'SELECT wee5_cron.register_jobs();';
       CONTINUE;
     END;
     INSERT INTO wee5_cron.job AS j (job_name, jobid, endpoint_path, registered)

@@ -31,25 +31,29 @@ CREATE FUNCTION wee5_cron.doctor_set(source text, role name, setting text, value
 COMMENT ON FUNCTION wee5_cron.doctor_set(text, name, text, text) IS
   'Internal, of doctor(): the statement that changes a setting where it is stored';
 
--- The statement that preloads a library beside what is preloaded now.
-CREATE FUNCTION wee5_cron.doctor_preload(VARIADIC libraries text[]) RETURNS text
+-- The statement that preloads what this database needs, beside what is preloaded now. Several checks give it as their
+-- hint, so it is the same statement for all of them: pasted one after the other, none takes back what another one added.
+-- A server does not start with a library in the list that it does not have, hence the looks.
+CREATE FUNCTION wee5_cron.doctor_preload() RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    WITH listed AS (
+    WITH preloaded AS (
       SELECT btrim(name, ' "') AS name, n
       FROM unnest(string_to_array(current_setting('shared_preload_libraries'), ',')) WITH ORDINALITY AS l (name, n)
       WHERE btrim(name, ' "') <> ''
-      UNION ALL
-      SELECT w.name, 1000 + n FROM unnest(libraries) WITH ORDINALITY AS w (name, n)
-      WHERE NOT string_to_array(replace(replace(current_setting('shared_preload_libraries'), ' ', ''), '"', ''), ',')
-                @> array[w.name]
+    ), needed (name, n) AS (
+      SELECT 'pg_cron', 1001 WHERE EXISTS (SELECT FROM pg_available_extensions a WHERE a.name = 'pg_cron')
+      UNION ALL SELECT 'pg_net', 1002 WHERE EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_net')
+      UNION ALL SELECT 'wee5_cron', 1003
     )
     SELECT format(E'ALTER SYSTEM SET shared_preload_libraries = %s;\n-- then restart the server',
                   string_agg(quote_literal(name), ', ' ORDER BY n))
-    FROM listed
+    FROM (SELECT p.name, p.n FROM preloaded p
+          UNION ALL
+          SELECT n.name, n.n FROM needed n WHERE n.name NOT IN (SELECT p.name FROM preloaded p)) l
   $$;
-COMMENT ON FUNCTION wee5_cron.doctor_preload(text[]) IS
-  'Internal, of doctor(): the statement that adds libraries to shared_preload_libraries';
+COMMENT ON FUNCTION wee5_cron.doctor_preload() IS
+  'Internal, of doctor(): the statement that adds the libraries that this database needs to shared_preload_libraries';
 
 -- The users whose settings matter: those of the jobs that call us. Where pg_cron is elsewhere, those in whose name jobs
 -- called last. Where there is no job, whoever asks.

@@ -23,7 +23,7 @@ BEGIN
     RETURN NEXT ('pg_cron_loaded', 'ok', 'pg_cron is in shared_preload_libraries', NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('pg_cron_loaded', 'error', 'pg_cron is not in shared_preload_libraries: no job runs',
-                 wee5_cron.doctor_preload('pg_cron', 'wee5_cron')
+                 wee5_cron.doctor_preload()
                  || CASE WHEN here <> 'postgres' AND NOT installed
                          THEN format(E'\n-- and, in postgresql.conf, for pg_cron to live in this database: '
                                      'cron.database_name = %L', here) ELSE '' END)::wee5_cron.finding;
@@ -85,8 +85,9 @@ BEGIN
                  to_this_database)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('pg_cron_launcher', 'error', 'pg_cron''s launcher does not run: no job runs',
-                 wee5_cron.doctor_comment('The server''s log says why; perhaps max_worker_processes is used up: see '
-                                          'worker_slots.'))::wee5_cron.finding;
+                 wee5_cron.doctor_comment('Ask again in a few seconds: it starts anew each second. If it still does not '
+                                          'run, the server''s log says why; perhaps max_worker_processes is used up: '
+                                          'see worker_slots.'))::wee5_cron.finding;
   END IF;
 END
 $$;
@@ -109,7 +110,7 @@ BEGIN
   ELSE
     RETURN NEXT ('library_preloaded', CASE WHEN wee5_cron.pg_net_worker_lives() THEN 'warning' ELSE 'error' END,
                  'wee5_cron is not in shared_preload_libraries: there is no builtin transport, and the secret is not '
-                 'protected from SHOW', wee5_cron.doctor_preload('wee5_cron'))::wee5_cron.finding;
+                 'protected from SHOW', wee5_cron.doctor_preload())::wee5_cron.finding;
   END IF;
   IF library = extension THEN
     RETURN NEXT ('library_version', 'ok', format('library and SQL are version %s', library), NULL)::wee5_cron.finding;

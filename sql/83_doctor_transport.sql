@@ -31,7 +31,7 @@ BEGIN
                  CASE WHEN asked_for = 'pg_net' AND wee5_cron.library_preloaded()
                       THEN format('ALTER DATABASE %I SET wee5_cron.transport = ''auto'';', current_database())
                       WHEN asked_for = 'pg_net' THEN 'CREATE EXTENSION pg_net;'
-                      WHEN NOT wee5_cron.library_preloaded() THEN wee5_cron.doctor_preload('wee5_cron')
+                      WHEN NOT wee5_cron.library_preloaded() THEN wee5_cron.doctor_preload()
                       ELSE wee5_cron.doctor_comment(hint) END)::wee5_cron.finding;
     RETURN;
   END;
@@ -154,7 +154,7 @@ BEGIN
                  'pg_net is installed in this database, and its worker does not run here'
                  || CASE WHEN used THEN ': calls stay queued' WHEN preloaded THEN ': calls are carried by builtin'
                          ELSE ': calls are refused' END,
-                 CASE WHEN preloaded THEN to_builtin ELSE wee5_cron.doctor_preload('pg_net', 'wee5_cron') END
+                 CASE WHEN preloaded THEN to_builtin ELSE wee5_cron.doctor_preload() END
                  || format(E'\n-- or let it run: pg_net in shared_preload_libraries, pg_net.database_name = %L, and a '
                            'restart', here))::wee5_cron.finding;
   END IF;
@@ -174,7 +174,7 @@ BEGIN
     RETURN NEXT ('pg_net_harvest', 'error', 'nobody books pg_net''s answers: wee5_cron is not preloaded, and no job does',
                  CASE WHEN wee5_cron.pg_cron_installed()
                       THEN 'SELECT cron.schedule(''wee5-cron-harvest'', ''* * * * *'', ''SELECT wee5_cron.harvest()'');'
-                      ELSE wee5_cron.doctor_preload('wee5_cron') END)::wee5_cron.finding;
+                      ELSE wee5_cron.doctor_preload() END)::wee5_cron.finding;
   END IF;
 
   IF open.calls = 0 THEN

@@ -331,7 +331,7 @@ BEGIN
                  E'ALTER SYSTEM SET wee5_cron.protect_secret = on;\n-- then restart the server')::wee5_cron.finding;
   ELSE
     RETURN NEXT ('protect_secret', 'warning', 'wee5_cron is not preloaded: every role may SHOW the secret',
-                 wee5_cron.doctor_preload('wee5_cron'))::wee5_cron.finding;
+                 wee5_cron.doctor_preload())::wee5_cron.finding;
   END IF;
 END
 $$;

@@ -20,20 +20,30 @@ is($bare, "ALTER SYSTEM SET shared_preload_libraries = 'pg_cron', 'wee5_cron';\n
 $doctor->red('pg_cron_created', 'error', qr/not installed in database "postgres"/, '... and it is not created');
 $doctor->green('pg_cron_launcher', '... so that its launcher is no question', qr/^does not apply/);
 my $hint = $doctor->red('library_preloaded', 'error', qr/no builtin transport/, '... our library');
-$doctor->red('transport', 'error', qr/needs wee5_cron in shared_preload_libraries/, '... so that nothing carries a call');
-$doctor->red('protect_secret', 'warning', qr/not preloaded: every role may SHOW/, '... and nothing protects the secret');
+is($doctor->red('transport', 'error', qr/needs wee5_cron in shared_preload_libraries/, '... so that nothing carries a call'), $bare, '... with the same statement: pasted after the other, it takes nothing back');
+is($doctor->red('protect_secret', 'warning', qr/not preloaded: every role may SHOW/, '... and nothing protects the secret'), $bare, '... with the same statement');
+is($hint, $bare, '... as our library has');
 $doctor->green('worker', '... and there is no worker', qr/^does not apply/);
 
 # One after the other: the hint keeps what is there.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'auto_explain'");
 $node->restart;
 is($doctor->red('library_preloaded', 'error', qr/./, 'beside another library'),
-    "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'wee5_cron';\n-- then restart the server", '... that one stays');
+    "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'pg_cron', 'wee5_cron';\n-- then restart the server", '... that one stays, and pg_cron comes along');
 $doctor->red_then_green('library_preloaded', 'error', qr/no builtin transport/, 'without our library', restart => 1);
-$doctor->green($_, "... $_ is well, too") for qw(transport protect_secret worker);
+$doctor->green($_, "... $_ is well, too") for qw(transport protect_secret worker pg_cron_loaded);
+$node->safe_psql('postgres', "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'wee5_cron'");
+$node->restart;
 is($doctor->red('pg_cron_loaded', 'error', qr/./, 'without pg_cron'), "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'wee5_cron', 'pg_cron';\n-- then restart the server", '... all stay');
 $doctor->red_then_green('pg_cron_loaded', 'error', qr/no job runs/, 'without pg_cron', restart => 1);
+# Seen from another database, while pg_cron is in none.
+$node->install('shadow');
+my $shadow = Wee5Cron::Doctor->new($node, 'shadow');
+$shadow->red('pg_cron_created', 'warning', qr/no sign of it in database "postgres"/, 'pg_cron is in no database');
 $doctor->red_then_green('pg_cron_created', 'error', qr/not installed in database "postgres"/, 'pg_cron is not created');
+$node->poll_query_until('shadow', "SELECT status = 'ok' FROM wee5_cron.doctor() WHERE check_name = 'pg_cron_created'");
+$shadow->green('pg_cron_created', '... which the other database hears of', qr/^pg_cron is in database "postgres"/);
+$node->safe_psql('postgres', 'DROP DATABASE shadow');
 $doctor->green('jobs_made', '... which makes the jobs as well', qr/^3 jobs/);
 $doctor->green('pg_cron_launcher', '... and they run');
 
