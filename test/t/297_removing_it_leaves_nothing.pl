@@ -1,0 +1,72 @@
+# docs/removing.md, statement by statement, on a server where wee5_cron was used in every way that leaves something behind.
+# Afterwards nothing is left: no job, no stored setting, no grant, no secret that a role could read.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Readme;
+use Wee5Cron::Test fixtures => ['supabase_vault'];
+
+my $page   = Wee5Cron::Readme::section('Removing it');
+my @blocks = $page =~ /^```sql\n(.*?)^```$/msg;
+my $named  = Wee5Cron::Readme::blocks('Removing it');
+is(scalar(@blocks), 3, 'the page has statements for everybody');
+is(join(' ', sort keys %$named), 'granted vault', '... and some for those who need them');
+
+my $secret = 'canary-that-is-to-go';
+my $hook   = 'https://hooks.example/canary-of-a-webhook';
+my $node   = Wee5Cron::Node->new_configured('main');
+$node->append_conf('postgresql.conf', <<'CONF');
+cron.database_name = 'app'
+wee5_cron.default_jobs = on
+CONF
+$node->start;
+$node->safe_psql('postgres', 'CREATE DATABASE app');
+$node->safe_psql('app', <<"SQL");
+CREATE ROLE app_owner LOGIN;
+CREATE ROLE reader LOGIN;
+CREATE EXTENSION pg_cron;
+CREATE EXTENSION wee5_cron;
+CREATE EXTENSION supabase_vault VERSION 'wee5fixture';
+GRANT SET ON PARAMETER app.settings.api_url, app.settings.cron_secret TO app_owner;
+SELECT wee5_cron.configure('http://127.0.0.1:9', '$secret', store => 'vault');
+SELECT wee5_cron.configure('http://127.0.0.1:9', '$secret');
+ALTER DATABASE app SET wee5_cron.keep_failed = '1d';
+ALTER ROLE reader SET app.settings.cron_secret = '$secret';
+ALTER ROLE reader IN DATABASE app SET app.settings.api_url = 'http://127.0.0.1:9';
+ALTER ROLE ALL SET wee5_cron.request_timeout = '5s';
+ALTER SYSTEM SET wee5_cron.alert_url = '$hook';
+SELECT wee5_cron.schedule('ours', '0 0 1 1 *', '/ours');
+SELECT cron.schedule('by hand', '0 0 1 1 *', \$\$SELECT public.invoke_cron_endpoint('/by-hand')\$\$);
+SELECT cron.schedule('of somebody', '0 0 1 1 *', 'SELECT 1');
+SELECT wee5_cron.grant_to('app_owner', 'call');
+SQL
+$node->reload;
+is($node->safe_psql('app', 'SELECT count(*) FROM vault.secrets'), 2, 'there are secrets in Vault');
+is($node->safe_psql('app', 'SELECT count(*) FROM cron.job'), 6, 'there are jobs, one of them of somebody else');
+
+# What the second block prints is to be run; the third one runs its own.
+my @statements;
+$node->safe_psql('app', $blocks[0]);
+@statements = split /\n/, $node->safe_psql('app', $blocks[1]);
+cmp_ok(scalar(@statements), '>=', 4, 'what is stored is found, for databases and roles');
+$node->safe_psql('app', $_) for @statements;
+$node->safe_psql('app', $blocks[2]);
+$node->safe_psql('app', $named->{$_}) for qw(granted vault);
+# As the page says of the library.
+my $conf = slurp_file($node->data_dir . '/postgresql.conf') =~ s/^wee5_cron\..*\n//mgr =~ s/pg_cron,wee5_cron/pg_cron/r;
+open my $file, '>', $node->data_dir . '/postgresql.conf' or die $!;
+print {$file} $conf;
+close $file or die $!;
+$node->restart;
+
+is($node->safe_psql('app', 'SELECT jobname FROM cron.job'), 'of somebody', 'only the job of somebody else is left');
+is($node->safe_psql('app', "SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text ~ 'wee5_cron|app[.]settings'"), 0, 'no stored setting is left');
+is($node->safe_psql('app', 'SELECT count(*) FROM pg_parameter_acl'), 0, 'no grant is left');
+is($node->safe_psql('app', 'SELECT count(*) FROM vault.secrets'), 0, 'no secret is left in Vault');
+is($node->safe_psql('app', "SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron'"), 0, 'no schema is left');
+is($node->safe_psql('app', "SELECT count(*) FROM pg_proc WHERE proname = 'invoke_cron_endpoint'"), 0, 'no function is left');
+unlike(slurp_file($node->data_dir . "/$_"), qr/wee5_cron|canary/, "$_ does not name it") for qw(postgresql.conf postgresql.auto.conf);
+for my $setting (qw(app.settings.api_url app.settings.cron_secret wee5_cron.alert_url)) {
+    is($node->psql_as('reader', 'app', "SELECT coalesce(current_setting('$setting', true), '')"), '', "no role reads $setting");
+}
+is($node->error_of('app', "DROP ROLE $_"), undef, "the role $_ can be dropped") for qw(app_owner reader);
+done_testing();
