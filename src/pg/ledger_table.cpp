@@ -28,7 +28,8 @@ Oid primary_key_on(Relation relation, AttrNumber column) {
   if (!OidIsValid(oid)) return InvalidOid;
   Relation index = index_open(oid, AccessShareLock);
   bool fits = index->rd_index->indkey.values[0] == column && index->rd_rel->relam == BTREE_AM_OID;
-  index_close(index, NoLock);
+  // Not kept: whoever holds the index and asks for its table anew is in the way of a TRUNCATE, and that in his.
+  index_close(index, AccessShareLock);
   return fits ? oid : InvalidOid;
 }
 

@@ -333,7 +333,7 @@ Oid own_index(Relation table, const IndexLayout* layout) {
     verdict->passed = passed;
   }
   bool same = verdict->passed;
-  index_close(index, NoLock);
+  index_close(index, AccessShareLock);
   if (!valid) raise_index(layout, "is not valid");
   if (!same) raise_index(layout, "is not the one that the extension made");
   return oid;
