@@ -3,8 +3,9 @@
 # started by a user who is not root but may use sudo, from a directory that is not the work tree, and cannot write to that.
 
 releases=(bookworm trixie sid)
-# What is checked there without --only.
-release_parts=(unit build regress isolation tap)
+# What is checked there without --only. Not tap, which takes half an hour of a machine with two processors for each
+# release: scripts/check --release <name> --only tap.
+release_parts=(unit build regress isolation)
 
 release_cache=/var/cache/wee5_cron_check
 declare -A release_pids=()
@@ -26,20 +27,15 @@ begin_in_release() {
   fi
   install_missing_packages debootstrap
   # One chroot for all: what single parts need is in it, too.
-  mapfile -t packages < <(versions_of "$name" && packages_for "${release_parts[@]}" "$@" && echo nodejs)
+  mapfile -t packages < <(versions_of "$name" && packages_for "${release_parts[@]}" tap "$@" && echo nodejs)
   bring_sources "$name" "$@"
   for part in "$@"; do only+=(--only "$part"); done
   say "$name: scripts/check ${only[*]}, as a user with sudo, in a chroot in $release_cache (made anew it takes some minutes)"
   # shellcheck disable=SC2016  # expanded by the inner bash
   start_in_background "$name" \
     "$release_root" check "$release_cache" "$name" "$(debian_mirror)" "${packages[*]}" "${release_scratches[$name]}" \
-    chroot --userspec=checker / env HOME=/home/checker USER=checker "WEE5_BESIDE_OTHER_RELEASES=$(beside_others)" \
+    chroot --userspec=checker / env HOME=/home/checker USER=checker \
     bash -c 'cd /var/tmp && exec /srv/wee5_cron/scripts/check "$@"' check ${keep:+--keep} "${only[@]}"
-}
-
-# "yes" unless this run of the check is for one release alone.
-beside_others() {
-  if [[ -z $chosen_release ]]; then echo yes; fi
 }
 
 # end_in_release <release>: shows its output from the beginning, waits for its end, and counts what it counted.
