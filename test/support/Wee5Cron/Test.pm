@@ -44,7 +44,8 @@ sub fixture_installed {
     my ($extension) = @_;
     my $sharedir = `pg_config --sharedir`;
     chomp $sharedir;
-    return glob("$sharedir/extension/$extension--wee5fixture*.sql") ? 1 : 0;
+    my @scripts = glob("$sharedir/extension/$extension--wee5fixture*.sql");
+    return @scripts > 0;
 }
 
 # The named fields of a row are as expected; an expected value may be a pattern, undef is NULL. One line of the report
