@@ -39,7 +39,7 @@ constexpr const char* kInvocationChecks[] = {
     "(status = ANY (ARRAY['queued'::text, 'sending'::text, 'retrying'::text, 'succeeded'::text, 'failed'::text,"
     " 'skipped'::text, 'cancelled'::text]))",
     "(reason = ANY (ARRAY['config'::text, 'dns'::text, 'connect'::text, 'tls'::text, 'timeout'::text, 'http'::text,"
-    " 'redirect'::text, 'response'::text, 'lost'::text, 'overlap'::text, 'paused'::text, 'cancelled'::text]))",
+    " 'redirect'::text, 'response'::text, 'lost'::text, 'overlap'::text, 'cancelled'::text]))",
     "(exclusive = ANY (ARRAY['path'::text, 'route'::text]))"};
 
 constexpr ColumnLayout kAttempt[kAttemptColumns] = {{"invocation_id", INT8OID, true, false},
