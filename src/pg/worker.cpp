@@ -239,10 +239,9 @@ void handle_interrupts() {
   CHECK_FOR_INTERRUPTS();
   if (ConfigReloadPending) {
     ConfigReloadPending = false;
-    bool enabled = guc_enabled;
     ProcessConfigFile(PGC_SIGHUP);
-    // Also where all slots are taken, and nothing would be read otherwise.
-    if (enabled != guc_enabled) retries_due = true;
+    // Also where all slots are taken, and nothing would be read otherwise: there may be more of them now.
+    retries_due = true;
     settings_of_process(&process_settings);
     ask_for_round(&outlook, 0);
     look_again();
