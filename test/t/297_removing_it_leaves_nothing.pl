@@ -64,7 +64,10 @@ is($node->safe_psql('app', 'SELECT count(*) FROM pg_parameter_acl'), 0, 'no gran
 is($node->safe_psql('app', 'SELECT count(*) FROM vault.secrets'), 0, 'no secret is left in Vault');
 is($node->safe_psql('app', "SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron'"), 0, 'no schema is left');
 is($node->safe_psql('app', "SELECT count(*) FROM pg_proc WHERE proname = 'invoke_cron_endpoint'"), 0, 'no function is left');
-unlike(slurp_file($node->data_dir . "/$_"), qr/wee5_cron|canary/, "$_ does not name it") for qw(postgresql.conf postgresql.auto.conf);
+# Its name may be part of a path, such as that of the directory of the sockets.
+for my $name (qw(postgresql.conf postgresql.auto.conf)) {
+    unlike(slurp_file($node->data_dir . "/$name"), qr{(?<![\w/])wee5_cron\b|canary}, "$name does not name it");
+}
 for my $setting (qw(app.settings.api_url app.settings.cron_secret wee5_cron.alert_url)) {
     is($node->psql_as('reader', 'app', "SELECT coalesce(current_setting('$setting', true), '')"), '', "no role reads $setting");
 }

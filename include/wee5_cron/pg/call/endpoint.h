@@ -1,0 +1,52 @@
+#pragma once
+
+#include "wee5_cron/core/retry_policy.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/compat.h"
+#include "wee5_cron/pg/boundary/json_headers.h"
+
+namespace wee5::pg {
+
+enum class Overlap { kDefault, kAllow, kSkip };
+
+// A row of wee5_cron.endpoint: the delivery policy of a path. palloc'd; texts in the server's encoding.
+struct EndpointRow {
+  char* endpoint_path;    // NULL: there is no row
+  char* method;           // NULL, as below: the default
+  Datum body;             // jsonb; 0: none
+  Jsonb* headers;         // NULL: none
+  Interval* timeout;      // NULL: the default
+  int max_attempts;       // 0: the default
+  char* retry_on;         // NULL: the default
+  int64* retry_delays;    // milliseconds; NULL: the default
+  int retry_delay_count;  //
+  int64 retry_window;     // milliseconds; 0: the default
+  Overlap overlap;
+};
+
+// C++: what the row says of retries, the defaults for the rest.
+core::RetryPolicy retry_policy_of(const EndpointRow* row);
+
+// The policy of a call's path, looked up whole, then without its query. As it is committed now, whatever the snapshot
+// of the transaction shows. Costs nothing while the table is empty, else an index look-up or two.
+void find_endpoint(const char* path, EndpointRow* row);
+
+// What a call that leaves its choices open takes over from its path's policy. `method`, `headers` and `timeout` NULL,
+// `body` 0: left open. Afterwards `method` is set. The policy's body goes with its method.
+struct CallChoices {
+  char* method;  // UTF-8
+  Datum body;
+  Jsonb* headers;
+  Interval* timeout;
+};
+void take_over_policy(CallChoices* choices, const EndpointRow* row);
+
+// All rows, where the table may have changed since the last time that this process read them: then true. Where what was
+// read did not come to count: forget_endpoints(), and the next time reads them again.
+bool read_changed_endpoints(EndpointRow** rows, int* count);
+void forget_endpoints();
+
+// An interval in milliseconds (a month has 30 days); -1 where it is negative, infinite or longer than a century.
+int64 interval_milliseconds(const Interval* interval);
+
+}  // namespace wee5::pg

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "wee5_cron/pg/boundary/compat.h"
+#include "wee5_cron/pg/boundary/json_headers.h"
+
+namespace wee5::pg {
+
+// One attempt of a call, complete, to be handed to pg_net. Texts UTF-8, palloc'd.
+struct PgNetCall {
+  int64 id;
+  int attempt;
+  const char* idempotency_key;
+  const char* job_name;      // NULL: none
+  const char* scheduled_at;  // RFC 3339; NULL: none
+  const char* url;
+  const char* secret;
+  const char* method;
+  Datum body;                // jsonb; 0: none
+  const HeaderList* custom;  // the caller's own headers
+  int timeout_ms;
+};
+
+// Puts the request into pg_net's queue, as part of this transaction, and remembers which call it carries.
+void hand_to_pg_net(const PgNetCall* call);
+
+}  // namespace wee5::pg

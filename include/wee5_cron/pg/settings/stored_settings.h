@@ -1,0 +1,59 @@
+#pragma once
+
+#include "wee5_cron/pg/boundary/compat.h"
+
+namespace wee5::pg {
+
+// One setting as ALTER DATABASE and ALTER ROLE stored it, palloc'd; NULL where it is not stored.
+struct StoredValue {
+  char* role_in_database;
+  char* role;
+  char* database;
+  char* all;
+};
+
+// Blank (only white space) is unset.
+bool is_blank(const char* text);
+bool is_set(const StoredValue* value);
+
+// What is stored for a role in this database.
+struct StoredSettings {
+  StoredValue api_url;      // UTF-8
+  StoredValue cron_secret;  // UTF-8
+  // Names of secrets in Vault, in the server's encoding.
+  StoredValue vault_api_url;
+  StoredValue vault_cron_secret;
+};
+
+// Reads pg_db_role_setting as it is committed now, whatever the session or the transaction's snapshot saw before.
+// `role` InvalidOid: only what is stored for everybody. In a transaction; not in parallel mode.
+void read_stored_settings(Oid role, StoredSettings* settings);
+// The same; the catalog is read only where something may have changed since this session asked last.
+void current_stored_settings(Oid role, StoredSettings* settings);
+// As of a snapshot.
+void read_stored_settings_at(Snapshot snapshot, Oid role, StoredSettings* settings);
+
+// A row of pg_db_role_setting has this entry; InvalidOid: for all databases, or all roles.
+using StoredEntryVisitor = void (*)(Oid database, Oid role, const char* name, const char* value, void* arg);
+// Visits every entry that concerns this database, of all roles.
+void visit_stored_entries(StoredEntryVisitor visit, void* arg);
+
+// What the worker goes by, as stored for this database or for all; `base` where nothing is stored. The session of a
+// background worker sees ALTER DATABASE only when it connects.
+struct WorkerSettings {
+  int request_timeout_ms;
+  int connect_timeout_ms;
+  int max_in_flight;
+  int max_response_bytes;
+  int keep_succeeded_min;  // -1: for ever
+  int keep_failed_min;
+  char allow_plain_http[2048];
+  int trace;  // core::Trace
+  char ca_file[MAXPGPATH];
+  char alert_url[2048];  // a secret
+  char proxy[1024];      // may hold one
+};
+void settings_of_process(WorkerSettings* settings);
+void apply_stored_worker_settings(WorkerSettings* settings);
+
+}  // namespace wee5::pg

@@ -1,0 +1,95 @@
+#include "wee5_cron/pg/boundary/json_headers.h"
+
+#include "wee5_cron/pg/boundary/boundary.h"
+
+namespace wee5::pg {
+
+namespace {
+
+// Of names and values. Servers take 8 to 16 kB, all of a request's together; and the worker holds those of many calls.
+constexpr int kMostBytes = 65'536;
+
+char* text_of(const JsonbValue* value, bool stored) {
+  char* text = pnstrdup(value->val.string.val, static_cast<Size>(value->val.string.len));
+  return stored ? to_utf8_lossy(text) : to_utf8(text);
+}
+
+bool all_values_are_strings(Jsonb* jsonb) {
+  JsonbIterator* iterator = JsonbIteratorInit(&jsonb->root);
+  JsonbValue value;
+  bool all = true;
+  for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true); token != WJB_DONE;
+       token = JsonbIteratorNext(&iterator, &value, true))
+    all = all && (token != WJB_VALUE || value.type == jbvString);
+  return all;
+}
+
+JsonbValue string_value(const char* utf8) {
+  char* text = from_utf8(utf8);
+  JsonbValue value;
+  value.type = jbvString;
+  value.val.string.val = text;
+  value.val.string.len = static_cast<int>(strlen(text));
+  return value;
+}
+
+void read_headers(Jsonb* jsonb, HeaderList* headers, bool stored) {
+  memset(headers, 0, sizeof(*headers));
+  if (jsonb == nullptr) return;
+  if (!JB_ROOT_IS_OBJECT(jsonb))
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("headers must be a JSON object"),
+                    errhint("Write them as '{\"X-Name\": \"value\"}'.")));
+  int size = static_cast<int>(JB_ROOT_COUNT(jsonb));
+  if (size == 0) return;
+  headers->names = static_cast<char**>(palloc(sizeof(char*) * static_cast<Size>(size)));
+  headers->values = static_cast<char**>(palloc(sizeof(char*) * static_cast<Size>(size)));
+
+  JsonbIterator* iterator = JsonbIteratorInit(&jsonb->root);
+  JsonbValue value;
+  char* name = nullptr;
+  int64 bytes = 0;
+  for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true); token != WJB_DONE;
+       token = JsonbIteratorNext(&iterator, &value, true)) {
+    if (!stored && (token == WJB_KEY || (token == WJB_VALUE && value.type == jbvString))) {
+      bytes += value.val.string.len;
+      if (bytes > kMostBytes)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("the headers have more than %d bytes, which no server takes", kMostBytes),
+                        errhint("Send what is large in the body.")));
+    }
+    if (token == WJB_KEY) name = text_of(&value, stored);
+    if (token != WJB_VALUE) continue;
+    if (value.type != jbvString)
+      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                      errmsg("the value of header \"%s\" is not a string", from_utf8(name)),
+                      errhint("Write every header's value as a JSON string: '{\"X-Count\": \"5\"}'.")));
+    headers->names[headers->count] = name;
+    headers->values[headers->count] = text_of(&value, stored);
+    ++headers->count;
+  }
+}
+
+}  // namespace
+
+void headers_from_jsonb(Jsonb* jsonb, HeaderList* headers) { read_headers(jsonb, headers, false); }
+
+bool headers_from_stored_jsonb(Jsonb* jsonb, HeaderList* headers) {
+  memset(headers, 0, sizeof(*headers));
+  if (jsonb != nullptr && (!JB_ROOT_IS_OBJECT(jsonb) || !all_values_are_strings(jsonb))) return false;
+  read_headers(jsonb, headers, true);
+  return true;
+}
+
+Jsonb* jsonb_from_headers(const HeaderList* headers) {
+  JsonbParseState* state = nullptr;
+  pushJsonbValue(&state, WJB_BEGIN_OBJECT, nullptr);
+  for (int i = 0; i < headers->count; ++i) {
+    JsonbValue name = string_value(headers->names[i]);
+    JsonbValue value = string_value(headers->values[i]);
+    pushJsonbValue(&state, WJB_KEY, &name);
+    pushJsonbValue(&state, WJB_VALUE, &value);
+  }
+  return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, nullptr));
+}
+
+}  // namespace wee5::pg

@@ -1,0 +1,234 @@
+// Reading wee5_cron.endpoint. What a process knows of the table stays valid until a relcache invalidation of it
+// arrives, which the table's trigger sends with every change.
+
+#include "wee5_cron/pg/call/endpoint.h"
+
+#include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/boundary/pg_extension_lookup.h"
+#include "wee5_cron/pg/ledger/ledger_table.h"
+
+namespace wee5::pg {
+
+namespace {
+
+struct Known {
+  Oid table;
+  bool valid;
+  bool empty;
+  bool read_by_worker;
+  AttrNumber columns[kEndpointColumns];
+};
+Known known = {};
+
+void at_invalidation(Datum arg, Oid relation) {
+  (void)arg;
+  if (OidIsValid(relation) && relation != known.table) return;
+  known.valid = false;
+  known.read_by_worker = false;
+}
+
+char* text_of(Datum value, bool is_null) { return is_null ? nullptr : TextDatumGetCString(value); }
+
+Overlap overlap_of(const char* text) {
+  if (text == nullptr) return Overlap::kDefault;
+  return strcmp(text, "skip") == 0 ? Overlap::kSkip : Overlap::kAllow;
+}
+
+void copy_delays(ArrayType* array, EndpointRow* row) {
+  Datum* values;
+  bool* nulls;
+  int count;
+  deconstruct_array(array, INTERVALOID, sizeof(Interval), false, TYPALIGN_DOUBLE, &values, &nulls, &count);
+  row->retry_delays = static_cast<int64*>(palloc(sizeof(int64) * static_cast<Size>(Max(count, 1))));
+  for (int i = 0; i < count; ++i)
+    row->retry_delays[row->retry_delay_count++] =
+        nulls[i] ? 0 : Max(interval_milliseconds(DatumGetIntervalP(values[i])), 0);
+}
+
+void copy_row(HeapTuple tuple, TupleDesc descriptor, EndpointRow* row) {
+  Datum values[kEndpointColumns] = {};
+  bool nulls[kEndpointColumns];
+  memset(nulls, true, sizeof(nulls));
+  for (int i = 0; i < kEndpointColumns; ++i)
+    if (known.columns[i] != InvalidAttrNumber) values[i] = heap_getattr(tuple, known.columns[i], descriptor, &nulls[i]);
+  memset(row, 0, sizeof(*row));
+  row->endpoint_path = text_of(values[kEndpointPath], nulls[kEndpointPath]);
+  row->method = text_of(values[kEndpointMethod], nulls[kEndpointMethod]);
+  if (!nulls[kEndpointBody]) row->body = JsonbPGetDatum(DatumGetJsonbPCopy(values[kEndpointBody]));
+  if (!nulls[kEndpointHeaders]) row->headers = DatumGetJsonbPCopy(values[kEndpointHeaders]);
+  if (!nulls[kEndpointTimeout]) {
+    row->timeout = static_cast<Interval*>(palloc(sizeof(Interval)));
+    memcpy(row->timeout, DatumGetIntervalP(values[kEndpointTimeout]), sizeof(Interval));
+  }
+  if (!nulls[kEndpointMaxAttempts]) row->max_attempts = DatumGetInt32(values[kEndpointMaxAttempts]);
+  row->retry_on = text_of(values[kEndpointRetryOn], nulls[kEndpointRetryOn]);
+  if (!nulls[kEndpointRetryDelays]) copy_delays(DatumGetArrayTypeP(values[kEndpointRetryDelays]), row);
+  if (!nulls[kEndpointRetryWindow])
+    row->retry_window = interval_milliseconds(DatumGetIntervalP(values[kEndpointRetryWindow]));
+  row->overlap = overlap_of(text_of(values[kEndpointOverlap], nulls[kEndpointOverlap]));
+}
+
+// Whoever goes on without the table would make calls twice that are to be made at most once.
+Oid find_table() {
+  ExtensionInfo extension;
+  find_extension("wee5_cron", &extension);
+  if (!OidIsValid(extension.oid)) return InvalidOid;
+  Oid table = relation_of_extension("wee5_cron", kEndpointLayout.name, extension.oid);
+  if (!OidIsValid(table) || get_rel_relkind(table) != RELKIND_RELATION)
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the table wee5_cron.endpoint is missing"),
+             errhint("If you renamed, moved or replaced the table, put back the one that the extension made.")));
+  return table;
+}
+
+// Also notes where its columns stand. Raises where one was altered, or where a policy hides rows.
+Relation open_table() {
+  // Set first: an invalidation that arrives with the lock takes it back.
+  known.valid = true;
+  Relation table = table_open(known.table, AccessShareLock);
+  bool valid = known.valid;
+  known.valid = false;
+  refuse_hidden_rows(table);
+  readable_columns(table, &kEndpointLayout, known.columns);
+  known.valid = valid;
+  return table;
+}
+
+// False where there is no such table.
+bool know_table() {
+  static bool registered = false;
+  if (!registered) CacheRegisterRelcacheCallback(at_invalidation, static_cast<Datum>(0));
+  registered = true;
+  if (known.valid) return true;
+  known.table = find_table();
+  return OidIsValid(known.table);
+}
+
+// The primary key's index, where it can be asked for a path; else the table is read from begin to end.
+Oid key_in_c_collation(Relation table) {
+  Oid oid = primary_key_on(table, known.columns[kEndpointPath]);
+  if (!OidIsValid(oid)) return InvalidOid;
+  Relation index = index_open(oid, AccessShareLock);
+  bool fits = index->rd_indcollation[0] == C_COLLATION_OID && index->rd_opfamily[0] == TEXT_BTREE_FAM_OID;
+  index_close(index, AccessShareLock);
+  return fits ? oid : InvalidOid;
+}
+
+bool find_by_key(Relation table, Snapshot snapshot, const char* path, EndpointRow* row) {
+  ScanKeyData key;
+  // The column's collation is "C", which is the one that ScanKeyInit() fills in.
+  ScanKeyInit(&key, known.columns[kEndpointPath], BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(path));
+  Oid index = key_in_c_collation(table);
+  SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), snapshot, 1, &key);
+  HeapTuple tuple = systable_getnext(scan);
+  bool found = HeapTupleIsValid(tuple);
+  if (found) copy_row(tuple, RelationGetDescr(table), row);
+  systable_endscan(scan);
+  return found;
+}
+
+bool is_empty(Relation table, Snapshot snapshot) {
+  SysScanDesc scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, nullptr);
+  bool empty = !HeapTupleIsValid(systable_getnext(scan));
+  systable_endscan(scan);
+  return empty;
+}
+
+}  // namespace
+
+int64 interval_milliseconds(const Interval* interval) {
+  constexpr double kCentury = 36'525.0 * SECS_PER_DAY * 1000.0;
+  double ms = (static_cast<double>(interval->month) * DAYS_PER_MONTH + interval->day) * (SECS_PER_DAY * 1000.0) +
+              static_cast<double>(interval->time) / 1000.0;
+  return ms >= 0 && ms <= kCentury ? static_cast<int64>(ms) : -1;
+}
+
+core::RetryPolicy retry_policy_of(const EndpointRow* row) {
+  core::RetryPolicy policy;
+  if (row->max_attempts > 0) policy.max_attempts = row->max_attempts;
+  if (row->retry_on != nullptr) policy.retry_on = core::parse_retry_on(row->retry_on).value_or(policy.retry_on);
+  if (row->retry_delays != nullptr)
+    policy.delays_ms.assign(row->retry_delays, row->retry_delays + row->retry_delay_count);
+  if (row->retry_window > 0) policy.window_ms = row->retry_window;
+  return policy;
+}
+
+void find_endpoint(const char* path, EndpointRow* row) {
+  memset(row, 0, sizeof(*row));
+  // A change that was committed before this call shall count for it.
+  AcceptInvalidationMessages();
+  if (known.valid && known.empty) return;
+  if (!know_table()) return;
+  bool was_known = known.valid;
+  Relation table = open_table();
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  if (!was_known) known.empty = is_empty(table, snapshot);
+  if (!known.empty && !find_by_key(table, snapshot, path, row)) {
+    const char* query = strchr(path, '?');
+    if (query != nullptr) find_by_key(table, snapshot, pnstrdup(path, static_cast<Size>(query - path)), row);
+  }
+  UnregisterSnapshot(snapshot);
+  table_close(table, AccessShareLock);
+}
+
+void take_over_policy(CallChoices* choices, const EndpointRow* row) {
+  const char* policy_method = row->method != nullptr ? row->method : "GET";
+  bool same_method = choices->method == nullptr || pg_strcasecmp(choices->method, policy_method) == 0;
+  if (choices->method == nullptr) choices->method = pstrdup(policy_method);
+  if (choices->body == 0 && same_method) choices->body = row->body;
+  if (choices->timeout == nullptr) choices->timeout = row->timeout;
+  if (row->headers == nullptr) return;
+  if (choices->headers == nullptr) {
+    choices->headers = row->headers;
+    return;
+  }
+  HeaderList own;
+  HeaderList all;
+  headers_from_jsonb(choices->headers, &own);
+  headers_from_jsonb(row->headers, &all);
+  HeaderList merged;
+  Size room = sizeof(char*) * static_cast<Size>(own.count + all.count + 1);
+  merged.names = static_cast<char**>(palloc(room));
+  merged.values = static_cast<char**>(palloc(room));
+  merged.count = 0;
+  auto add = [&merged](const HeaderList* from, int i) {
+    merged.names[merged.count] = from->names[i];
+    merged.values[merged.count++] = from->values[i];
+  };
+  for (int i = 0; i < all.count; ++i) {
+    bool overridden = false;
+    for (int j = 0; j < own.count; ++j) overridden = overridden || pg_strcasecmp(all.names[i], own.names[j]) == 0;
+    if (!overridden) add(&all, i);
+  }
+  for (int j = 0; j < own.count; ++j) add(&own, j);
+  choices->headers = jsonb_from_headers(&merged);
+}
+
+void forget_endpoints() { known.read_by_worker = false; }
+
+bool read_changed_endpoints(EndpointRow** rows, int* count) {
+  *rows = nullptr;
+  *count = 0;
+  AcceptInvalidationMessages();
+  if (known.read_by_worker) return false;
+  if (!know_table()) return false;
+  known.read_by_worker = true;
+  Relation table = open_table();
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  SysScanDesc scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, nullptr);
+  int capacity = 0;
+  for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple); tuple = systable_getnext(scan)) {
+    if (*count == capacity) {
+      capacity = capacity == 0 ? 16 : 2 * capacity;
+      Size bytes = sizeof(EndpointRow) * static_cast<Size>(capacity);
+      *rows = static_cast<EndpointRow*>(*rows == nullptr ? palloc(bytes) : repalloc(*rows, bytes));
+    }
+    copy_row(tuple, RelationGetDescr(table), &(*rows)[(*count)++]);
+  }
+  systable_endscan(scan);
+  UnregisterSnapshot(snapshot);
+  table_close(table, AccessShareLock);
+  return true;
+}
+
+}  // namespace wee5::pg

@@ -1,0 +1,28 @@
+// A database that receives another one's ledger must not make its calls, nor begin to when the subscription ends: the
+// publisher goes on calling. The worker takes the mark away when it sees the subscription; this is for those that end
+// before it does, and where no worker runs.
+
+#include "wee5_cron/pg/hooks/subscription_watch.h"
+
+#include "wee5_cron/pg/boundary/as_owner.h"
+#include "wee5_cron/pg/boundary/pg_extension_lookup.h"
+#include "wee5_cron/pg/ledger/armed.h"
+
+namespace wee5::pg {
+
+void before_subscription_changes(Node* statement) {
+  if (!IsA(statement, AlterSubscriptionStmt) && !IsA(statement, DropSubscriptionStmt)) return;
+  if (!IsTransactionState() || RecoveryInProgress() || XactReadOnly || !ActiveSnapshotSet()) return;
+  ExtensionInfo extension;
+  find_extension("wee5_cron", &extension);
+  if (!OidIsValid(extension.oid) || !subscriber_has_mark()) return;
+  as_owner(extension.owner, [] { SPI_execute("SELECT wee5_cron.disarm_subscriber()", false, 0); });
+}
+
+bool may_change_permit(Node* statement) {
+  if (IsA(statement, RenameStmt)) return reinterpret_cast<RenameStmt*>(statement)->renameType == OBJECT_SCHEMA;
+  return IsA(statement, CreateSubscriptionStmt) || IsA(statement, AlterSubscriptionStmt) ||
+         IsA(statement, DropSubscriptionStmt);
+}
+
+}  // namespace wee5::pg

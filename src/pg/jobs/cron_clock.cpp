@@ -1,0 +1,143 @@
+// When pg_cron starts a job: its schedules, read as the installed version reads them, on its clock.
+
+#include "wee5_cron/pg/jobs/cron_clock.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <vector>
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/boundary.h"
+
+namespace wee5::pg {
+
+namespace {
+
+constexpr int kMostTicks = 100'000;
+
+pg_tz* zone = nullptr;
+core::CronDialect dialect;
+
+// The ticks after `after`, at most `count`, the last of them the first after `until`. 'N seconds' counts from the job's
+// last start: pg_cron starts it N seconds after that, or at once where that time is over.
+std::vector<std::int64_t> find_ticks(const core::CronSchedule& schedule, std::int64_t after,
+                                     std::optional<std::int64_t> last_start, std::int64_t until, int count) {
+  std::vector<std::int64_t> ticks;
+  if (const int seconds = schedule.interval_seconds(); seconds > 0) {
+    std::int64_t tick = last_start ? std::max(*last_start + seconds, after) : after + seconds;
+    for (; count > 0; --count, tick += seconds) {
+      ticks.push_back(tick);
+      if (tick > until) break;
+    }
+    return ticks;
+  }
+  std::optional<std::int64_t> tick = schedule.next_after(after, cron_wall_clock);
+  for (; tick && count > 0; --count, tick = schedule.next_after(*tick, cron_wall_clock)) {
+    ticks.push_back(*tick);
+    if (*tick > until) break;
+  }
+  return ticks;
+}
+
+// Defined by pg_cron itself: a name that it does not know may stand in postgresql.conf all the same.
+bool has_setting(const char* name) {
+  return GetConfigOption(name, true, false) != nullptr &&
+         (GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) == 0;
+}
+
+}  // namespace
+
+void load_cron_clock() {
+  dialect.seconds = has_setting("cron.timezone");
+  const char* name = dialect.seconds ? GetConfigOption("cron.timezone", true, false) : "GMT";
+  zone = pg_tzset(name);
+  if (zone == nullptr) zone = pg_tzset("GMT");
+  // Came with the same version as '$'.
+  dialect.last_day = has_setting("cron.launch_active_jobs");
+}
+
+core::CronDialect cron_dialect() { return dialect; }
+
+// pg_localtime() neither allocates nor raises.
+core::LocalMinute cron_wall_clock(std::int64_t unix_seconds) {
+  pg_time_t time = static_cast<pg_time_t>(unix_seconds);
+  const pg_tm* local = pg_localtime(&time, zone);
+  return core::LocalMinute{local->tm_min, local->tm_hour, local->tm_mday, local->tm_mon + 1, local->tm_wday};
+}
+
+// wee5_cron.ticks(schedule text, after timestamptz, count int, last_start timestamptz, until timestamptz)
+// -> timestamptz[]
+WEE5_SQL_FUNCTION(wee5_cron_ticks) {
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2)) PG_RETURN_NULL();
+  const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1))) PG_RETURN_NULL();
+  std::int64_t after = timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(1));
+  int count = Max(0, Min(PG_GETARG_INT32(2), kMostTicks));
+  bool has_last_start = !PG_ARGISNULL(3);
+  std::int64_t last_start = has_last_start ? timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(3)) : 0;
+  std::int64_t until = PG_ARGISNULL(4) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(4))
+                           ? PG_INT64_MAX
+                           : timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(4));
+  load_cron_clock();
+
+  std::int64_t* ticks = static_cast<std::int64_t*>(palloc(sizeof(std::int64_t) * static_cast<Size>(count)));
+  int found = 0;
+  bool readable = false;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(schedule_text, dialect);
+        readable = schedule.has_value();
+        if (!readable) return;
+        const auto start = has_last_start ? std::optional(last_start) : std::nullopt;
+        for (std::int64_t tick : find_ticks(*schedule, after, start, until, count)) ticks[found++] = tick;
+      }))
+    raise(&failure);
+  if (!readable) PG_RETURN_NULL();
+  Datum* values = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<Size>(found)));
+  for (int i = 0; i < found; ++i)
+    values[i] = TimestampTzGetDatum(time_t_to_timestamptz(static_cast<pg_time_t>(ticks[i])));
+  PG_RETURN_DATUM(eight_byte_array(values, found, TIMESTAMPTZOID));
+}
+
+// wee5_cron.newest_tick(schedule text, at timestamptz) -> timestamptz
+WEE5_SQL_FUNCTION(wee5_cron_newest_tick) {
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1))) PG_RETURN_NULL();
+  const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  std::int64_t at = timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(1));
+  load_cron_clock();
+  std::int64_t tick = 0;
+  bool found = false;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(schedule_text, dialect);
+        if (!schedule) return;
+        const std::optional<std::int64_t> newest = schedule->newest_at_or_before(at, cron_wall_clock);
+        found = newest.has_value();
+        tick = newest.value_or(0);
+      }))
+    raise(&failure);
+  if (!found) PG_RETURN_NULL();
+  PG_RETURN_TIMESTAMPTZ(time_t_to_timestamptz(static_cast<pg_time_t>(tick)));
+}
+
+// wee5_cron.never_fires(schedule text, after timestamptz) -> boolean
+WEE5_SQL_FUNCTION(wee5_cron_never_fires) {
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1))) PG_RETURN_NULL();
+  const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  std::int64_t after = timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(1));
+  load_cron_clock();
+  bool readable = false;
+  bool never = false;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(schedule_text, dialect);
+        readable = schedule.has_value();
+        never = readable && schedule->interval_seconds() == 0 && !schedule->at_reboot() &&
+                !schedule->next_after(after, cron_wall_clock);
+      }))
+    raise(&failure);
+  if (!readable) PG_RETURN_NULL();
+  PG_RETURN_BOOL(never);
+}
+
+}  // namespace wee5::pg

@@ -1,0 +1,162 @@
+#include "wee5_cron/pg/jobs/job_removal.h"
+
+#include <initializer_list>
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/pg_extension_lookup.h"
+#include "wee5_cron/pg/jobs/job_command.h"
+
+namespace wee5::pg {
+
+namespace {
+
+// A job that we made, as wee5_cron.job remembers it.
+struct RememberedJob {
+  int64 jobid;
+  char* name;
+  char* endpoint_path;  // NULL: it harvests
+};
+
+char* text_of_column(HeapTuple tuple, TupleDesc descriptor, AttrNumber column) {
+  if (column == InvalidAttrNumber) return nullptr;
+  bool is_null;
+  Datum value = heap_getattr(tuple, column, descriptor, &is_null);
+  return is_null ? nullptr : TextDatumGetCString(value);
+}
+
+// A plain heap scan: no planner, no index, no defaults.
+List* remembered_jobs(Oid job_table) {
+  AttrNumber jobid_column = get_attnum(job_table, "jobid");
+  AttrNumber name_column = get_attnum(job_table, "job_name");
+  AttrNumber path_column = get_attnum(job_table, "endpoint_path");
+  // Somebody has altered the table: then nothing in it says for certain what is ours.
+  if (get_atttype(job_table, jobid_column) != INT8OID || get_atttype(job_table, name_column) != TEXTOID ||
+      get_atttype(job_table, path_column) != TEXTOID)
+    return NIL;
+  List* jobs = NIL;
+  Relation relation = table_open(job_table, NoLock);
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  TableScanDesc scan = table_beginscan(relation, snapshot, 0, nullptr);
+  for (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection); HeapTupleIsValid(tuple);
+       tuple = heap_getnext(scan, ForwardScanDirection)) {
+    TupleDesc descriptor = RelationGetDescr(relation);
+    bool is_null;
+    Datum jobid = heap_getattr(tuple, jobid_column, descriptor, &is_null);
+    if (is_null) continue;
+    RememberedJob* job = static_cast<RememberedJob*>(palloc(sizeof(RememberedJob)));
+    job->jobid = DatumGetInt64(jobid);
+    job->name = text_of_column(tuple, descriptor, name_column);
+    job->endpoint_path = text_of_column(tuple, descriptor, path_column);
+    jobs = lappend(jobs, job);
+  }
+  table_endscan(scan);
+  UnregisterSnapshot(snapshot);
+  table_close(relation, NoLock);
+  return jobs;
+}
+
+// Ids begin anew when pg_cron is dropped and made again, and a user can turn a job of ours into another one: number,
+// name and call have to be those that we remember.
+bool is_ours(const RememberedJob* job, int64 jobid, const char* name, char* command) {
+  if (job->jobid != jobid || job->name == nullptr || name == nullptr || strcmp(job->name, name) != 0) return false;
+  CommandRead read;
+  read_command(command, &read);
+  if (job->endpoint_path == nullptr) return read.harvests;
+  return read.endpoint_path != nullptr && strcmp(read.endpoint_path, job->endpoint_path) == 0;
+}
+
+// Of the jobs of this database in cron.job those that are ours: their ids, with commas between them.
+char* our_jobids(List* jobs) {
+  int result = SPI_execute(
+      "SELECT jobid, jobname::pg_catalog.text, command FROM cron.job"
+      " WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database()",
+      true, 0);
+  if (result != SPI_OK_SELECT) elog(ERROR, "could not read cron.job: %s", SPI_result_code_string(result));
+  StringInfoData jobids;
+  initStringInfo(&jobids);
+  for (uint64 i = 0; i < SPI_processed; ++i) {
+    HeapTuple tuple = SPI_tuptable->vals[i];
+    TupleDesc descriptor = SPI_tuptable->tupdesc;
+    bool is_null;
+    int64 jobid = DatumGetInt64(SPI_getbinval(tuple, descriptor, 1, &is_null));
+    char* name = SPI_getvalue(tuple, descriptor, 2);
+    char* command = SPI_getvalue(tuple, descriptor, 3);
+    ListCell* cell;
+    foreach (cell, jobs) {
+      if (command == nullptr || !is_ours(static_cast<RememberedJob*>(lfirst(cell)), jobid, name, command)) continue;
+      appendStringInfo(&jobids, "%s" INT64_FORMAT, jobids.len > 0 ? "," : "", jobid);
+      break;
+    }
+  }
+  return jobids.data;
+}
+
+// By pg_cron's own function. A session in which pg_cron was dropped and made again since that function was used there
+// keeps the old table's oid in it, and gets an internal error: then the row itself is removed, and the table's trigger
+// tells pg_cron.
+void unschedule(const char* jobids) {
+  if (jobids[0] == '\0') return;
+  int result = SPI_execute(
+      psprintf("DO LANGUAGE plpgsql $wee5_cron$ DECLARE id pg_catalog.int8;"
+               " BEGIN FOREACH id IN ARRAY array[%s]::pg_catalog.int8[] LOOP"
+               "   BEGIN PERFORM cron.unschedule(id);"
+               "   EXCEPTION WHEN internal_error THEN DELETE FROM cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) id;"
+               "   END; END LOOP; END $wee5_cron$",
+               jobids),
+      false, 0);
+  if (result != SPI_OK_UTILITY)
+    elog(ERROR, "could not remove our jobs from cron.job: %s", SPI_result_code_string(result));
+}
+
+bool has_unschedule(Oid pg_cron) {
+  bool foreign;
+  return OidIsValid(function_of_extension("cron", "unschedule", pg_cron, &foreign));
+}
+
+}  // namespace
+
+void remove_our_cron_jobs(Oid job_table) {
+  ExtensionInfo pg_cron;
+  find_extension("pg_cron", &pg_cron);
+  Oid cron_job = relation_of_extension("cron", "job", pg_cron.oid);
+  if (!OidIsValid(cron_job) || get_attnum(cron_job, "jobname") == InvalidAttrNumber || !has_unschedule(pg_cron.oid))
+    return;
+  List* jobs = remembered_jobs(job_table);
+  if (jobs == NIL) return;
+
+  // As the owner of cron.job, whose rights suffice whoever drops us.
+  Oid saved_user;
+  int saved_context;
+  GetUserIdAndSecContext(&saved_user, &saved_context);
+  HeapTuple class_tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(cron_job));
+  if (!HeapTupleIsValid(class_tuple)) return;
+  Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(class_tuple))->relowner;
+  ReleaseSysCache(class_tuple);
+  SetUserIdAndSecContext(owner, saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+  SPI_connect();
+  unschedule(our_jobids(jobs));
+  SPI_finish();
+  SetUserIdAndSecContext(saved_user, saved_context);
+}
+
+void forget_cron_jobids() {
+  ExtensionInfo extension;
+  find_extension("wee5_cron", &extension);
+  Oid job_table = relation_of_extension("wee5_cron", "job", extension.oid);
+  // pg_cron stays droppable, whatever somebody did to our table.
+  for (const char* column : {"jobid", "paused_at", "pause_note"})
+    if (!OidIsValid(job_table) || get_attnum(job_table, column) == InvalidAttrNumber) return;
+  Oid saved_user;
+  int saved_context;
+  GetUserIdAndSecContext(&saved_user, &saved_context);
+  SetUserIdAndSecContext(extension.owner, saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+  SPI_connect();
+  int result = SPI_execute(
+      "UPDATE wee5_cron.job SET jobid = NULL, paused_at = NULL, pause_note = NULL WHERE jobid IS NOT NULL OR paused_at "
+      "IS NOT NULL",
+      false, 0);
+  if (result != SPI_OK_UPDATE) elog(ERROR, "could not forget the jobs of pg_cron: %s", SPI_result_code_string(result));
+  SPI_finish();
+  SetUserIdAndSecContext(saved_user, saved_context);
+}
+
+}  // namespace wee5::pg

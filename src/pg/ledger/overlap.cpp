@@ -1,0 +1,266 @@
+// Whether a call would overlap with another one.
+//
+// Under `skip` a call is skipped as soon as it is made where one of its path is seen that has not ended. What cannot be
+// seen yet, because it was queued by a transaction that has not committed, is left to whoever sends: he is the only
+// one, sees all that is committed, and sends the first. So nobody waits for a lock, no two paths can deadlock, and a
+// call is never skipped for the sake of one that is rolled back.
+
+#include "wee5_cron/pg/ledger/overlap.h"
+
+#include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/boundary/pg_extension_lookup.h"
+#include "wee5_cron/pg/ledger/ledger.h"
+#include "wee5_cron/pg/ledger/ledger_table.h"
+#include "wee5_cron/pg/ledger/outcome_text.h"
+#include "wee5_cron/pg/ledger/path_floor.h"
+#include "wee5_cron/pg/settings/stored_settings.h"
+
+namespace wee5::pg {
+
+namespace {
+
+constexpr uint16 kLockClass = 5;  // advisory locks of SQL are of class 1 and 2
+constexpr uint32 kLocks = 1024;   // a transaction that calls many paths must not fill the lock table
+
+struct Ledger {
+  Relation table;
+  Oid by_path;
+  AttrNumber columns[kInvocationColumns];
+};
+
+// The columns that count, found by name: an upgrade may have added some before them.
+struct Columns {
+  AttrNumber id;
+  AttrNumber path;
+  AttrNumber transport;
+  AttrNumber status;
+  AttrNumber attempts;
+  AttrNumber next_attempt_at;
+  AttrNumber requested_by;
+};
+
+Ledger open_ledger() {
+  ExtensionInfo extension;
+  find_extension("wee5_cron", &extension);
+  Oid table = relation_of_extension("wee5_cron", "invocation", extension.oid);
+  if (!OidIsValid(table)) elog(ERROR, "wee5_cron.invocation is missing");
+  Ledger ledger;
+  ledger.table = table_open(table, AccessShareLock);
+  check_ledger_columns(ledger.table, ledger.columns);
+  ledger.by_path = own_index(ledger.table, &kInvocationUnfinishedLayout);
+  return ledger;
+}
+
+Columns columns_of(const Ledger* ledger) {
+  Columns columns;
+  columns.id = ledger->columns[kInvocationId];
+  columns.path = ledger->columns[kInvocationEndpointPath];
+  columns.transport = ledger->columns[kInvocationTransport];
+  columns.status = ledger->columns[kInvocationStatus];
+  columns.attempts = ledger->columns[kInvocationAttempts];
+  columns.next_attempt_at = ledger->columns[kInvocationNextAttemptAt];
+  columns.requested_by = ledger->columns[kInvocationRequestedBy];
+  return columns;
+}
+
+char* text_of(HeapTuple tuple, TupleDesc descriptor, AttrNumber column) {
+  bool is_null;
+  Datum value = heap_getattr(tuple, column, descriptor, &is_null);
+  return is_null ? pstrdup("") : TextDatumGetCString(value);
+}
+
+// Whether that call is sent already, or handed over, so that it comes first whatever its id.
+bool is_begun(HeapTuple tuple, TupleDesc descriptor, const Columns* columns) {
+  if (strcmp(text_of(tuple, descriptor, columns->status), "queued") != 0) return true;
+  bool is_null;
+  if (DatumGetInt32(heap_getattr(tuple, columns->attempts, descriptor, &is_null)) > 0) return true;
+  heap_getattr(tuple, columns->next_attempt_at, descriptor, &is_null);
+  return is_null && strcmp(text_of(tuple, descriptor, columns->transport), "pg_net") == 0;
+}
+
+// The app's address as it is stored for a role; "" where it is not.
+const char* stored_api_url(const char* role) {
+  StoredSettings settings;
+  read_stored_settings(get_role_oid(role, true), &settings);
+  const StoredValue* url = &settings.api_url;
+  for (const char* value : {url->role_in_database, url->role, url->database, url->all})
+    if (!is_blank(value)) return value;
+  return "";
+}
+
+// Roles may have apps of their own; the same path there is another route.
+bool call_same_app(const char* role, const char* other) {
+  return strcmp(role, other) == 0 || strcmp(stored_api_url(role), stored_api_url(other)) == 0;
+}
+
+struct Question {
+  const char* role;
+  int64 call_id;
+  HeldTest is_held;
+  const void* context;
+};
+
+bool comes_first(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const Question* question, int64 id) {
+  if (question->call_id == 0) return true;
+  if (id == question->call_id) return false;
+  if (id < question->call_id) return true;
+  if (question->is_held != nullptr && question->is_held(id, question->context)) return true;
+  return is_begun(tuple, descriptor, columns);
+}
+
+bool counts(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const Question* question, int64 id) {
+  if (!comes_first(tuple, descriptor, columns, question, id)) return false;
+  bool is_null;
+  Datum role = heap_getattr(tuple, columns->requested_by, descriptor, &is_null);
+  return is_null || call_same_app(question->role, NameStr(*DatumGetName(role)));
+}
+
+struct Found {
+  int64 beside;             // the call that counts; 0: none
+  int64 lowest_unfinished;  // of those that were seen
+};
+
+// The rows that the index has for the keys, one after the other, until one counts. Whoever is to be sent gives way to
+// older calls, so these come first; for a new call the newest one is the likeliest.
+Found find_unfinished(const Ledger* ledger, Snapshot snapshot, const Columns* columns, ScanKey keys, int key_count,
+                      const Question* question) {
+  TupleDesc descriptor = RelationGetDescr(ledger->table);
+  ScanDirection direction = question->call_id == 0 ? BackwardScanDirection : ForwardScanDirection;
+  Relation index = index_open(ledger->by_path, AccessShareLock);
+  SysScanDesc scan = systable_beginscan_ordered(ledger->table, index, snapshot, key_count, keys);
+  Found found = {0, PG_INT64_MAX};
+  while (found.beside == 0) {
+    HeapTuple tuple = systable_getnext_ordered(scan, direction);
+    if (!HeapTupleIsValid(tuple)) break;
+    bool is_null;
+    int64 id = DatumGetInt64(heap_getattr(tuple, columns->id, descriptor, &is_null));
+    found.lowest_unfinished = Min(found.lowest_unfinished, id);
+    if (counts(tuple, descriptor, columns, question, id)) found.beside = id;
+  }
+  systable_endscan_ordered(scan);
+  index_close(index, AccessShareLock);
+  return found;
+}
+
+// Whether ids stand behind the paths in the index; up to 0.1.0 they did not.
+bool index_has_ids(const Ledger* ledger, const Columns* columns) {
+  Relation index = index_open(ledger->by_path, AccessShareLock);
+  bool has = index->rd_index->indnkeyatts > 1 && index->rd_index->indkey.values[1] == columns->id;
+  index_close(index, AccessShareLock);
+  return has;
+}
+
+// The index's collation is "C", which is the one that ScanKeyInit() fills in.
+void path_key(ScanKey key, AttrNumber column, StrategyNumber strategy, RegProcedure procedure, const char* path) {
+  ScanKeyInit(key, column, strategy, procedure, CStringGetTextDatum(path));
+}
+
+int64 find_by_path(const Ledger* ledger, const char* path, const Question* question) {
+  Columns columns = columns_of(ledger);
+  Oid file = ledger->table->rd_rel->relfilenode;
+  bool has_ids = index_has_ids(ledger, &columns);
+  // Drawn before the snapshot is taken: the call that is to be sent, or the last one that this process made.
+  int64 drawn = question->call_id != 0 ? question->call_id : last_inserted_call();
+  ScanKeyData keys[2];
+  path_key(&keys[0], columns.path, BTEqualStrategyNumber, F_TEXTEQ, path);
+  ScanKeyInit(&keys[1], columns.id, BTGreaterEqualStrategyNumber, F_INT8GE,
+              Int64GetDatum(has_ids ? path_floor(file, path) : 0));
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  Found found = find_unfinished(ledger, snapshot, &columns, keys, has_ids ? 2 : 1, question);
+  if (found.beside == 0 && has_ids && drawn != 0)
+    learn_path_floor(file, path, Min(drawn, found.lowest_unfinished), snapshot);
+  UnregisterSnapshot(snapshot);
+  return found.beside;
+}
+
+// Among the calls whose path lies in [from, to).
+int64 find_in_range(const Ledger* ledger, const char* from, const char* to, const Question* question) {
+  Columns columns = columns_of(ledger);
+  ScanKeyData keys[2];
+  path_key(&keys[0], columns.path, BTGreaterEqualStrategyNumber, F_TEXT_GE, from);
+  path_key(&keys[1], columns.path, BTLessStrategyNumber, F_TEXT_LT, to);
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  Found found = find_unfinished(ledger, snapshot, &columns, keys, 2, question);
+  UnregisterSnapshot(snapshot);
+  return found.beside;
+}
+
+char* route_of(const char* path) {
+  const char* query = strchr(path, '?');
+  return query == nullptr ? pstrdup(path) : pnstrdup(path, static_cast<Size>(query - path));
+}
+
+}  // namespace
+
+int64 find_unfinished_beside(const char* path, const char* exclusive, const char* role, int64 call_id, HeldTest is_held,
+                             const void* context) {
+  // What this transaction has written by now is to be seen.
+  CommandCounterIncrement();
+  Ledger ledger = open_ledger();
+  Question question = {role, call_id, is_held, context};
+  int64 found;
+  if (strcmp(exclusive, kExclusiveRoute) == 0) {
+    const char* route = route_of(path);
+    found = find_by_path(&ledger, route, &question);
+    // '@' follows '?'.
+    if (found == 0) found = find_in_range(&ledger, psprintf("%s?", route), psprintf("%s@", route), &question);
+  } else {
+    found = find_by_path(&ledger, path, &question);
+  }
+  table_close(ledger.table, AccessShareLock);
+  return found;
+}
+
+bool lock_path(const char* path) {
+  const char* route = route_of(path);
+  uint32 hash =
+      DatumGetUInt32(hash_any(reinterpret_cast<const unsigned char*>(route), static_cast<int>(strlen(route))));
+  LOCKTAG tag;
+  SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, hash % kLocks, kLockClass);
+  return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+char* overlap_error(const char* path, int64 beside) {
+  return outcome_error(core::Reason::kOverlap, path, psprintf(INT64_FORMAT, beside));
+}
+
+char* overlap_hint(const char* path) {
+  const char* literal = quote_literal_cstr(path);
+  return psprintf(
+      "Calls of this path are skipped while one has not ended. To let them overlap: INSERT INTO wee5_cron.endpoint "
+      "(endpoint_path, overlap) VALUES (%s, 'allow') ON CONFLICT (endpoint_path) DO UPDATE SET overlap = 'allow';",
+      literal);
+}
+
+// wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name) -> bigint: NULL where it
+// may be sent
+WEE5_SQL_FUNCTION(wee5_cron_call_beside) {
+  for (int i = 0; i < 4; ++i)
+    if (PG_ARGISNULL(i)) PG_RETURN_NULL();
+  const char* path = text_to_cstring(PG_GETARG_TEXT_PP(1));
+  const char* exclusive = text_to_cstring(PG_GETARG_TEXT_PP(2));
+  int64 beside =
+      find_unfinished_beside(path, exclusive, NameStr(*PG_GETARG_NAME(3)), PG_GETARG_INT64(0), nullptr, nullptr);
+  if (beside == 0) PG_RETURN_NULL();
+  PG_RETURN_INT64(beside);
+}
+
+// wee5_cron.lock_path(endpoint_path text) -> boolean
+WEE5_SQL_FUNCTION(wee5_cron_lock_path) {
+  if (PG_ARGISNULL(0)) PG_RETURN_BOOL(false);
+  PG_RETURN_BOOL(lock_path(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+}
+
+// wee5_cron.explain_overlap(endpoint_path text, beside bigint, OUT error text, OUT hint text)
+WEE5_SQL_FUNCTION(wee5_cron_explain_overlap) {
+  TupleDesc descriptor;
+  if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
+    elog(ERROR, "wee5_cron.explain_overlap must return a row");
+  const char* path = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+  Datum values[2] = {CStringGetTextDatum(overlap_error(path, PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1))),
+                     CStringGetTextDatum(overlap_hint(path))};
+  bool nulls[2] = {false, false};
+  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+}
+
+}  // namespace wee5::pg

@@ -1,0 +1,132 @@
+#include "wee5_cron/pg/registry/database_hold.h"
+
+#include "wee5_cron/pg/registry/worker_registry_memory.h"
+
+namespace wee5::pg {
+
+namespace {
+
+constexpr long kDrainPatienceMs = 10'000;
+constexpr long kEndPatienceMs = 10'000;    // after the cut
+constexpr long kOthersPatienceMs = 5'000;  // Postgres itself waits so long for other sessions to go
+constexpr long kLookAgainMs = 500;
+
+List* held = NIL;  // in TopMemoryContext, once for each hold
+
+// A slot, also where nobody asked for a worker: the launcher might just now be about to look.
+WorkerSlot* begin_hold(Oid database) {
+  MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+  held = lappend_oid(held, database);
+  MemoryContextSwitchTo(old);
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  WorkerSlot* slot = find_locked(database);
+  if (slot == nullptr) slot = take_slot_locked(database);
+  if (slot != nullptr) {
+    ++slot->holders;
+    change_state(slot, WorkerEvent::kHeld);
+    if (slot->latch != nullptr) SetLatch(slot->latch);
+  }
+  LWLockRelease(registry->lock);
+  return slot;
+}
+
+void end_hold(Oid database) {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  WorkerSlot* slot = find_locked(database);
+  if (slot != nullptr && slot->holders > 0 && --slot->holders == 0) {
+    slot->cut = false;
+    slot->start_after = 0;
+    if (change_state(slot, WorkerEvent::kReleased).after == WorkerState::kNone) clear_slot_locked(slot);
+    if (slot->latch != nullptr) SetLatch(slot->latch);
+  }
+  LWLockRelease(registry->lock);
+}
+
+void release(Oid database) {
+  end_hold(database);
+  held = list_delete_oid(held, database);
+}
+
+bool worker_is_gone(WorkerSlot* slot) {
+  WorkerState state = state_of(slot);
+  return !core::has_process(state) && !core::is_launched(state);
+}
+
+void cut_off(WorkerSlot* slot) {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  slot->cut = true;
+  if (slot->latch != nullptr) SetLatch(slot->latch);
+  LWLockRelease(registry->lock);
+}
+
+int worker_pid(WorkerSlot* slot) {
+  LWLockAcquire(registry->lock, LW_SHARED);
+  int pid = slot->pid;
+  LWLockRelease(registry->lock);
+  return pid;
+}
+
+bool others_are_connected(Oid database, int worker) {
+  forget_backend_statuses();
+  int count = pgstat_fetch_stat_numbackends();
+  for (int i = 1; i <= count; ++i) {
+    const PgBackendStatus* status = backend_status(i);
+    if (status == nullptr || status->st_procpid == 0 || status->st_databaseid != database) continue;
+    // Postgres ends autovacuum itself.
+    if (status->st_backendType == B_AUTOVAC_WORKER) continue;
+    if (status->st_procpid != worker && status->st_procpid != MyProcPid) return true;
+  }
+  return false;
+}
+
+void say_why(WorkerSlot* slot) {
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  snprintf(slot->last_error, sizeof(slot->last_error),
+           "stopped for a statement that needs the database to itself, of process %d", MyProcPid);
+  LWLockRelease(registry->lock);
+}
+
+// False where the statement will fail.
+bool wait_until_gone(Oid database, WorkerSlot* slot, bool other_sessions_matter) {
+  TimestampTz began = GetCurrentTimestamp();
+  bool was_cut = false;
+  ConditionVariablePrepareToSleep(&slot->changed);
+  while (!worker_is_gone(slot)) {
+    long waited_ms = static_cast<long>((GetCurrentTimestamp() - began) / 1000);
+    if (waited_ms >= kDrainPatienceMs + kEndPatienceMs) break;
+    if (other_sessions_matter && !was_cut && waited_ms >= kOthersPatienceMs &&
+        others_are_connected(database, worker_pid(slot))) {
+      ConditionVariableCancelSleep();
+      return false;
+    }
+    if (!was_cut && waited_ms >= kDrainPatienceMs) {
+      cut_off(slot);
+      was_cut = true;
+    }
+    ConditionVariableTimedSleep(&slot->changed, kLookAgainMs, wait_event("Wee5CronWorkerStop"));
+  }
+  ConditionVariableCancelSleep();
+  return true;
+}
+
+}  // namespace
+
+void hold_database(Oid database, bool other_sessions_matter) {
+  if (registry == nullptr) return;
+  WorkerSlot* slot = begin_hold(database);
+  if (slot == nullptr) return;
+  if (wait_until_gone(database, slot, other_sessions_matter))
+    say_why(slot);
+  else
+    release(database);
+}
+
+void release_held_databases() {
+  if (registry == nullptr) return;
+  ListCell* cell;
+  foreach (cell, held) end_hold(lfirst_oid(cell));
+  list_free(held);
+  held = NIL;
+}
+
+}  // namespace wee5::pg

@@ -1,0 +1,276 @@
+// wee5_cron.configure(): checks and stores where the app is and the secret that it expects. The statement that calls it
+// holds the secret, so its text is taken out of everything that shows running statements as soon as we run, and what we
+// store goes through no SQL text: ALTER DATABASE would stand in the log, in statistics and in the context of errors.
+
+#include <string>
+
+#include "wee5_cron/core/settings.hpp"
+#include "wee5_cron/core/text.hpp"
+#include "wee5_cron/delivery/url.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/settings/guc.h"
+#include "wee5_cron/pg/settings/stored_settings.h"
+#include "wee5_cron/pg/settings/vault.h"
+
+namespace wee5::pg {
+
+namespace {
+
+constexpr const char* kShown = "SELECT wee5_cron.configure(...)";
+constexpr const char* kApiUrl = "app.settings.api_url";
+constexpr const char* kCronSecret = "app.settings.cron_secret";
+constexpr std::size_t kShortSecret = 16;
+
+enum Store { kStoreDatabase, kStoreVault };
+
+// UTF-8, without blanks around them.
+struct Values {
+  const char* api_url;
+  const char* cron_secret;
+  bool secret_is_short;
+};
+
+// Calls from a function of somebody's have their statement in the context.
+void hide_context(void* arg) {
+  (void)arg;
+  errhidecontext(true);
+}
+
+// pg_stat_activity, the STATEMENT line of errors, and what the server logs about a process that crashed.
+void hide_statement() {
+  pgstat_report_activity(STATE_RUNNING, kShown);
+  debug_query_string = kShown;
+}
+
+char* required(FunctionCallInfo fcinfo, int number, const char* name) {
+  if (PG_ARGISNULL(number))
+    ereport(ERROR,
+            (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be NULL", name),
+             errhint("SELECT wee5_cron.configure('https://app.example.com', 'the secret that the app expects');")));
+  return to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(number)));
+}
+
+Store parse_store(const char* text) {
+  if (strcmp(text, "database") == 0) return kStoreDatabase;
+  if (strcmp(text, "vault") == 0) return kStoreVault;
+  // Who mixes up the order of the arguments has the secret here.
+  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown store"),
+                  errhint("store is 'database' (ALTER DATABASE ... SET) or 'vault' (the extension supabase_vault).")));
+  pg_unreachable();
+}
+
+core::Setting given(const char* text) {
+  core::SettingCandidates candidates;
+  candidates.session = text;
+  return core::choose_setting(candidates);
+}
+
+// The rules of a call.
+void check(const char* api_url, const char* cron_secret, Values* values, TextBuffer* texts) {
+  const core::Setting url = given(api_url);
+  const core::Setting secret = given(cron_secret);
+  if (url.value.empty() || secret.value.empty()) {
+    throw core::Error(core::ErrorKind::kInvalidValue, url.value.empty() ? "api_url is blank" : "cron_secret is blank",
+                      "SELECT wee5_cron.configure('https://app.example.com', 'the secret that the app expects');");
+  }
+  try {
+    delivery::parse_api_url(url.value, guc_allow_plain_http);
+    core::check_secret(secret.value);
+  } catch (const core::Error& error) {
+    throw core::Error(core::ErrorKind::kInvalidValue, error.message(), error.hint());
+  }
+  values->api_url = texts->put(url.value);
+  values->cron_secret = texts->put(secret.value);
+  values->secret_is_short = secret.value.size() < kShortSecret;
+}
+
+const char* database_identifier() { return quote_identifier(get_database_name(MyDatabaseId)); }
+
+// What ALTER DATABASE asks for, as the current user: the owner of the function.
+void check_rights() {
+  Oid role = GetUserId();
+  const char* name = GetUserNameFromId(role, false);
+  if (!owns_database(MyDatabaseId, role))
+    ereport(ERROR,
+            (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+             errmsg("the owner of wee5_cron.configure, role \"%s\", does not own database \"%s\"", name,
+                    get_database_name(MyDatabaseId)),
+             errhint("A superuser may: ALTER DATABASE %s OWNER TO %s; or: ALTER FUNCTION wee5_cron.configure(text, "
+                     "text, text) OWNER TO the database's owner.",
+                     database_identifier(), quote_identifier(name))));
+  for (const char* setting : {kApiUrl, kCronSecret})
+    if (!may_set_parameter(setting, role))
+      ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                      errmsg("permission denied to set parameter \"%s\" for role \"%s\"", setting, name),
+                      errhint("A superuser may: GRANT SET ON PARAMETER %s, %s TO %s;", kApiUrl, kCronSecret,
+                              quote_identifier(name))));
+}
+
+void alter_database(const char* setting, const char* utf8) {
+  VariableSetStmt* statement = makeNode(VariableSetStmt);
+  statement->kind = VAR_SET_VALUE;
+  statement->name = pstrdup(setting);
+  statement->args = list_make1(string_constant(pstrdup(from_utf8(utf8))));
+  AlterSetting(MyDatabaseId, InvalidOid, statement);
+  // The next one changes the same row.
+  CommandCounterIncrement();
+}
+
+struct Overrides {
+  bool roles_only;  // what is stored for the database is what was just stored
+  StringInfoData whose;
+  StringInfoData resets;
+};
+
+void note_override(Oid database, Oid role, const char* name, const char* value, void* arg) {
+  Overrides* found = static_cast<Overrides*>(arg);
+  if (found->roles_only && !OidIsValid(role)) return;
+  if (pg_strcasecmp(name, kApiUrl) != 0 && pg_strcasecmp(name, kCronSecret) != 0) return;
+  if (is_blank(value)) return;
+  StringInfoData target;
+  initStringInfo(&target);
+  if (OidIsValid(role)) {
+    char* role_name = GetUserNameFromId(role, true);
+    if (role_name == nullptr) return;  // dropped at this moment
+    appendStringInfo(&target, "ROLE %s", quote_identifier(role_name));
+    if (OidIsValid(database)) appendStringInfo(&target, " IN DATABASE %s", database_identifier());
+  } else if (OidIsValid(database)) {
+    appendStringInfo(&target, "DATABASE %s", database_identifier());
+  } else {
+    appendStringInfoString(&target, "ROLE ALL");
+  }
+  if (found->whose.len > 0) appendStringInfoString(&found->whose, ", ");
+  appendStringInfo(&found->whose, "%s (ALTER %s)", name, target.data);
+  appendStringInfo(&found->resets, "%sALTER %s RESET %s;", found->resets.len > 0 ? " " : "", target.data, name);
+}
+
+// What counts before that which was stored now.
+void warn_of_overrides(Store store) {
+  Overrides found;
+  found.roles_only = store == kStoreDatabase;
+  initStringInfo(&found.whose);
+  initStringInfo(&found.resets);
+  visit_stored_entries(note_override, &found);
+  if (found.whose.len > 0)
+    ereport(WARNING, (errmsg("other values are set that count before the ones stored now: %s", found.whose.data),
+                      errhint("%s", found.resets.data)));
+  for (const char* setting : {kApiUrl, kCronSecret}) {
+    bool is_url = setting == kApiUrl;
+    if (!is_blank(is_url ? session_api_url() : session_cron_secret()))
+      ereport(WARNING,
+              (errmsg("this session has a value of its own for %s, which counts before the one stored now", setting),
+               errhint("RESET %s;", setting)));
+    if (store == kStoreVault && !is_blank(is_url ? command_line_api_url() : command_line_cron_secret()))
+      ereport(WARNING, (errmsg("the server's command line sets %s, which counts before the one stored now", setting),
+                        errhint("Start the server without it.")));
+  }
+}
+
+struct Mixture {
+  Store store;
+  VaultNames chosen;  // where the store is Vault
+  StringInfoData found;
+};
+
+// Whether something of the role's own, or with Vault anything stored, counts before what is stored now.
+bool counts_before(const StoredValue* value, const char* command_line, Store store) {
+  if (!is_blank(value->role_in_database) || !is_blank(value->role)) return true;
+  return store == kStoreVault && (!is_blank(value->database) || !is_blank(value->all) || !is_blank(command_line));
+}
+
+// A role (InvalidOid: one that has nothing of its own) whose calls would go to the address that is stored now with a
+// secret that was stored elsewhere.
+void note_mixture(Oid role, Mixture* mixture) {
+  StoredSettings stored;
+  read_stored_settings(role, &stored);
+  Store store = mixture->store;
+  bool other_url = counts_before(&stored.api_url, command_line_api_url(), store);
+  bool other_secret = counts_before(&stored.cron_secret, command_line_cron_secret(), store);
+  if (store == kStoreVault) {
+    VaultNames names = stored_vault_names(&stored);
+    other_url = other_url || strcmp(names.api_url, mixture->chosen.api_url) != 0;
+    other_secret = other_secret || strcmp(names.cron_secret, mixture->chosen.cron_secret) != 0;
+  }
+  if (other_url || !other_secret) return;
+  const char* name = OidIsValid(role) ? GetUserNameFromId(role, true) : "every role";
+  if (name == nullptr || strstr(mixture->found.data, name) != nullptr) return;
+  appendStringInfo(&mixture->found, "%s%s", mixture->found.len > 0 ? ", " : "",
+                   OidIsValid(role) ? quote_identifier(name) : name);
+}
+
+void note_mixture_of_entry(Oid database, Oid role, const char* name, const char* value, void* arg) {
+  (void)database;
+  (void)value;
+  bool of_secret = pg_strcasecmp(name, kCronSecret) == 0 || pg_strcasecmp(name, "wee5_cron.vault_cron_secret") == 0;
+  if (of_secret && OidIsValid(role)) note_mixture(role, static_cast<Mixture*>(arg));
+}
+
+// Who may not read a secret does not send it to an address of his choice either: that is what it comes to where he
+// replaces the address alone, for calls whose secret is stored elsewhere and counts more.
+void refuse_mixture(Store store, const VaultNames* chosen) {
+  if (has_privs_of_role(GetSessionUserId(), ROLE_PG_READ_ALL_SETTINGS)) return;
+  Mixture mixture;
+  mixture.store = store;
+  mixture.chosen = *chosen;
+  initStringInfo(&mixture.found);
+  note_mixture(InvalidOid, &mixture);
+  visit_stored_entries(note_mixture_of_entry, &mixture);
+  if (mixture.found.len == 0) return;
+  ereport(ERROR,
+          (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+           errmsg("the secret of calls by %s is stored elsewhere, and would go to the address that is stored now",
+                  mixture.found.data),
+           errhint("Only superusers and pg_read_all_settings may do that. doctor() says where what is stored; ALTER "
+                   "ROLE ... RESET %s takes a secret away that is stored for a role.",
+                   kCronSecret)));
+}
+
+void configure(const Values* values, Store store) {
+  PreventCommandIfReadOnly("wee5_cron.configure()");
+  if (store == kStoreDatabase) check_rights();
+  // One after the other: two that update the same row, or create the same name in Vault, at once would fail.
+  LockSharedObject(DatabaseRelationId, MyDatabaseId, 0, ShareUpdateExclusiveLock);
+  StoredSettings names;
+  read_stored_settings(GetSessionUserId(), &names);
+  VaultNames chosen = vault_names(&names);
+  refuse_mixture(store, &chosen);
+  if (store == kStoreDatabase) {
+    alter_database(kApiUrl, values->api_url);
+    alter_database(kCronSecret, values->cron_secret);
+  } else {
+    store_in_vault(&chosen, values->api_url, values->cron_secret);
+  }
+  if (values->secret_is_short)
+    ereport(WARNING,
+            (errmsg("the secret has less than %d characters and can be guessed", static_cast<int>(kShortSecret)),
+             errhint("Make a strong one, e.g. with \"openssl rand -hex 32\", and set it as CRON_SECRET in the app, "
+                     "too.")));
+  warn_of_overrides(store);
+}
+
+}  // namespace
+
+// wee5_cron.configure(api_url text, cron_secret text, store text) -> void
+WEE5_SQL_FUNCTION(wee5_cron_configure) {
+  hide_statement();
+  ErrorContextCallback callback;
+  callback.callback = hide_context;
+  callback.arg = nullptr;
+  callback.previous = error_context_stack;
+  error_context_stack = &callback;
+
+  const char* api_url = required(fcinfo, 0, "api_url");
+  const char* cron_secret = required(fcinfo, 1, "cron_secret");
+  Store store = parse_store(required(fcinfo, 2, "store"));
+  Values values = {nullptr, nullptr, false};
+  TextBuffer texts = make_text_buffer(strlen(api_url) + strlen(cron_secret) + 2);
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] { check(api_url, cron_secret, &values, &texts); })) raise(&failure);
+  configure(&values, store);
+
+  error_context_stack = callback.previous;
+  PG_RETURN_VOID();
+}
+
+}  // namespace wee5::pg

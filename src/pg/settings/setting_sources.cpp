@@ -1,0 +1,115 @@
+// Where the values of app.settings.* come from, for whoever has to find out; never what the secret is.
+
+#include <string>
+
+#include "wee5_cron/core/settings.hpp"
+#include "wee5_cron/delivery/url.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/settings/guc.h"
+#include "wee5_cron/pg/settings/setting_candidates.h"
+#include "wee5_cron/pg/settings/stored_settings.h"
+#include "wee5_cron/pg/settings/vault.h"
+
+namespace wee5::pg {
+
+namespace {
+
+// A row of the result. Texts UTF-8; NULL: none.
+struct SourceRow {
+  const char* name;
+  const char* source;
+  int length;
+  const char* value;
+  const char* error;
+  const char* hint;
+};
+
+// Address or secret as the rules of a call see it.
+struct Question {
+  const char* name;
+  const StoredValue* stored;
+  const char* session;
+  const char* command_line;
+  const char* vault;
+};
+
+void answer(const Question* question, const VaultValues* vault, bool is_url, SourceRow* row, TextBuffer* texts) {
+  core::SettingCandidates candidates =
+      candidates_of(*question->stored, question->command_line, *vault, question->vault);
+  if (question->session != nullptr) candidates.session = question->session;
+  const core::Setting setting = core::choose_setting(candidates);
+  row->name = question->name;
+  row->source = core::setting_source_name(setting.source);
+  row->length = static_cast<int>(setting.value.size());
+  try {
+    if (setting.value.empty()) {
+      if (!setting.vault_trouble.empty()) throw core::missing_setting(question->name, setting);
+    } else if (is_url) {
+      delivery::parse_api_url(setting.value, "on");
+      row->value = texts->put(setting.value);
+      delivery::parse_api_url(setting.value, guc_allow_plain_http);
+    } else {
+      core::check_secret(setting.value);
+    }
+  } catch (const core::Error& error) {
+    row->error = texts->put(error.message());
+    row->hint = texts->put(error.hint());
+  }
+}
+
+Size bytes_of(const char* text) { return text != nullptr ? strlen(text) : 0; }
+Size bytes_of(const Question* question) {
+  const StoredValue* stored = question->stored;
+  return bytes_of(stored->role_in_database) + bytes_of(stored->role) + bytes_of(stored->database) +
+         bytes_of(stored->all) + bytes_of(question->session) + bytes_of(question->command_line) +
+         bytes_of(question->vault);
+}
+
+void put_row(ReturnSetInfo* result, const SourceRow* row) {
+  Datum values[7];
+  bool nulls[7] = {};
+  values[0] = CStringGetTextDatum(row->name);
+  values[1] = CStringGetTextDatum(row->source);
+  values[2] = BoolGetDatum(row->length > 0);
+  values[3] = Int32GetDatum(row->length);
+  nulls[4] = row->value == nullptr;
+  values[4] = nulls[4] ? 0 : CStringGetTextDatum(from_utf8(row->value));
+  nulls[5] = row->error == nullptr;
+  values[5] = nulls[5] ? 0 : CStringGetTextDatum(from_utf8(row->error));
+  nulls[6] = row->hint == nullptr;
+  values[6] = nulls[6] ? 0 : CStringGetTextDatum(from_utf8(row->hint));
+  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+}  // namespace
+
+// wee5_cron.setting_sources(role name, OUT name text, OUT source text, OUT is_set boolean, OUT length int,
+//                           OUT value text, OUT error text, OUT hint text) -> setof record
+WEE5_SQL_FUNCTION(wee5_cron_setting_sources) {
+  materialized_srf(fcinfo);
+  Oid role = PG_ARGISNULL(0) ? GetSessionUserId() : get_role_oid(NameStr(*PG_GETARG_NAME(0)), true);
+  bool own = role == GetSessionUserId();
+  SessionSettings session = {own ? session_api_url() : nullptr, own ? session_cron_secret() : nullptr};
+  StoredSettings stored;
+  VaultValues vault;
+  read_stored_settings(role, &stored);
+  complete_from_vault(role, &session, &stored, &vault);
+
+  Question questions[2] = {
+      {"app.settings.api_url", &stored.api_url, session.api_url, command_line_api_url(), vault.api_url},
+      {"app.settings.cron_secret", &stored.cron_secret, session.cron_secret, command_line_cron_secret(),
+       vault.cron_secret}};
+  for (int i = 0; i < 2; ++i) {
+    SourceRow row;
+    memset(&row, 0, sizeof(row));
+    TextBuffer texts =
+        make_text_buffer(bytes_of(&questions[i]) + bytes_of(vault.trouble) + bytes_of(vault.hint) + 4096);
+    CppFailure failure;
+    if (!run_cpp(&failure, [&] { answer(&questions[i], &vault, i == 0, &row, &texts); })) raise(&failure);
+    put_row(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo), &row);
+  }
+  return static_cast<Datum>(0);
+}
+
+}  // namespace wee5::pg

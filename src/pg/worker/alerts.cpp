@@ -1,0 +1,86 @@
+// The worker's part of alerts; sql/42_alerts.sql has the rules.
+
+#include "wee5_cron/pg/worker/alerts.h"
+
+#include "wee5_cron/core/alert_webhook.hpp"
+#include "wee5_cron/delivery/url.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/boundary/kept_plan.h"
+
+namespace wee5::pg {
+
+namespace {
+
+SPIPlanPtr trouble_plan = nullptr;
+SPIPlanPtr note_plan = nullptr;
+SPIPlanPtr tell_plan = nullptr;
+
+bool something_fails() {
+  SPIPlanPtr plan =
+      kept_plan(&trouble_plan, "SELECT 1 FROM wee5_cron.trouble WHERE kind = 'failing' LIMIT 1", 0, nullptr);
+  int result = SPI_execute_plan(plan, nullptr, nullptr, false, 1);
+  if (result != SPI_OK_SELECT) elog(ERROR, "could not look for failures: %s", SPI_result_code_string(result));
+  return SPI_processed > 0;
+}
+
+void select(SPIPlanPtr plan, Datum* values) {
+  int result = SPI_execute_plan(plan, values, nullptr, false, 1);
+  if (result != SPI_OK_SELECT || SPI_processed != 1)
+    elog(ERROR, "unexpected result of an alert's statement: %s", SPI_result_code_string(result));
+}
+
+}  // namespace
+
+bool note_outcomes(const delivery::Result* results, int count) {
+  Datum* ids = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<Size>(count)));
+  int failed = 0;
+  bool succeeded = false;
+  for (int i = 0; i < count; ++i) {
+    if (results[i].outcome.succeeded)
+      succeeded = true;
+    else if (results[i].retry_at_us == 0)
+      ids[failed++] = Int64GetDatum(results[i].id);
+  }
+  int noted = failed;
+  // A success matters to what has failed before it, perhaps in this very batch.
+  if (succeeded && (failed > 0 || something_fails()))
+    for (int i = 0; i < count; ++i)
+      if (results[i].outcome.succeeded) ids[noted++] = Int64GetDatum(results[i].id);
+  if (noted == 0) return false;
+  Oid types[1] = {INT8ARRAYOID};
+  Datum values[1] = {eight_byte_array(ids, noted, INT8OID)};
+  select(kept_plan(&note_plan, "SELECT wee5_cron.note_outcomes($1)", 1, types), values);
+  bool is_null;
+  return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+}
+
+int64 tell_alerts(const WorkerSettings* base) {
+  WorkerSettings settings = *base;
+  apply_stored_worker_settings(&settings);
+  Oid types[1] = {BOOLOID};
+  Datum values[1] = {BoolGetDatum(!is_blank(settings.alert_url))};
+  select(kept_plan(&tell_plan, "SELECT wee5_cron.tell_alerts($1)", 1, types), values);
+  return 0;
+}
+
+// wee5_cron.alert_webhook() -> text
+WEE5_SQL_FUNCTION(wee5_cron_alert_webhook) {
+  (void)fcinfo;
+  WorkerSettings settings;
+  settings_of_process(&settings);
+  apply_stored_worker_settings(&settings);
+  if (is_blank(settings.alert_url)) PG_RETURN_NULL();
+  const char* name = nullptr;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const delivery::ApiUrl origin =
+            delivery::parse_api_url(delivery::parse_webhook(settings.alert_url, "on").origin, "on");
+        name = core::alert_webhook_name(core::alert_webhook_of(origin.host));
+      }))
+    // The call itself will say what is wrong with it.
+    PG_RETURN_NULL();
+  PG_RETURN_TEXT_P(cstring_to_text(name));
+}
+
+}  // namespace wee5::pg

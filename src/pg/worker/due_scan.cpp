@@ -1,0 +1,544 @@
+// Reading due calls, straight from the indexes: a statement could neither skip from route to route nor stop after so
+// many entries, and a kept plan costs more than the rows.
+
+#include <string>
+
+#include "wee5_cron/core/endpoint_path.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/boundary/subtransaction.h"
+#include "wee5_cron/pg/ledger/ledger.h"
+#include "wee5_cron/pg/ledger/ledger_table.h"
+#include "wee5_cron/pg/ledger/overlap.h"
+#include "wee5_cron/pg/worker/worker_ledger.h"
+
+namespace wee5::pg {
+
+namespace {
+
+// Who reads cannot serve the network: a read ends after so many rows, or so many entries of an index.
+constexpr int kRowsPerRead = 1024;
+constexpr int kEntriesPerRead = 16'384;
+constexpr int kRefillsPerRead = 64;
+// A transaction's ids lie together unless others made calls at the same time.
+constexpr int64 kWidestRange = 256;
+// From microseconds since 2000 to those since 1970.
+constexpr int64 kUnixEpochUs = static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+
+struct Reader {
+  delivery::Dispatcher* dispatcher;
+  MemoryContext context;  // for what comes out
+  DueRows* due;
+  LedgerTable table;
+  TupleTableSlot* row;
+  bool careful;  // a read before this one failed: find the row that it failed at
+  TimestampTz now;
+  int entries_left;
+  Size bytes_left;
+  // The route that rows are being taken of.
+  const char* route;       // in the server's encoding; NULL: none
+  const char* route_utf8;  // as the dispatcher knows it; NULL: it cannot be told in UTF-8
+  int64 room;
+};
+
+bool full(const Reader* reader) {
+  return reader->entries_left <= 0 || reader->due->count >= kRowsPerRead || reader->due->bytes >= reader->bytes_left;
+}
+
+int64 room_for(const delivery::Dispatcher* dispatcher, const char* route, int already_read) {
+  int64 room = 0;
+  CppFailure failure;
+  if (!run_cpp(&failure,
+               [&] { room = static_cast<int64>(dispatcher->room_for(route, static_cast<std::size_t>(already_read))); }))
+    raise(&failure);
+  return room;
+}
+
+void begin_route(Reader* reader, const char* route) {
+  MemoryContext old = MemoryContextSwitchTo(reader->context);
+  char* own = pstrdup(route);
+  char* utf8 = to_utf8_lossy(own);
+  MemoryContextSwitchTo(old);
+  reader->route = own;
+  reader->route_utf8 = utf8 == own || strcmp(from_utf8(utf8), own) == 0 ? utf8 : nullptr;
+  reader->room = room_for(reader->dispatcher, utf8, reader->due->count);
+}
+
+template <class Item>
+Item* next_item(Item** items, int* count, int* capacity, MemoryContext context) {
+  if (*count == *capacity) {
+    *capacity = *capacity == 0 ? 64 : *capacity * 2;
+    Size bytes = sizeof(Item) * static_cast<Size>(*capacity);
+    *items = static_cast<Item*>(*items == nullptr ? MemoryContextAlloc(context, bytes) : repalloc(*items, bytes));
+  }
+  Item* item = &(*items)[(*count)++];
+  memset(item, 0, sizeof(*item));
+  return item;
+}
+
+void note_read(Reader* reader, Outlook* outlook, int64 from, int64 next) {
+  // A route that cannot be asked for by its name again is left to a further round.
+  if (reader->route_utf8 == nullptr) {
+    if (next != kNothing) ask_for_round(outlook, next);
+    return;
+  }
+  DueRows* due = reader->due;
+  RouteRead* read = next_item(&due->reads, &due->read_count, &due->read_capacity, reader->context);
+  read->route = const_cast<char*>(reader->route_utf8);
+  read->from = from;
+  read->next = next;
+}
+
+// The newest log position by which the transaction's commit is written. Never the insert pointer.
+void need_commit_of(TransactionId xid, XLogRecPtr* committed_at) {
+  // Most rows of a read were made by the same few transactions.
+  static TransactionId last = InvalidTransactionId;
+  static XLogRecPtr last_position = InvalidXLogRecPtr;
+  if (!TransactionIdIsNormal(xid)) return;
+  if (xid != last) {
+    last_position = InvalidXLogRecPtr;
+    LWLockAcquire(XactTruncationLock, LW_SHARED);
+    // Of an older one nothing is left to look up, and it was flushed long ago.
+    if (!TransactionIdPrecedes(xid, oldest_clog_xid())) last_position = TransactionIdGetCommitLSN(xid);
+    LWLockRelease(XactTruncationLock);
+    last = xid;
+  }
+  if (last_position > *committed_at) *committed_at = last_position;
+}
+
+Datum value_of(const Reader* reader, int column, bool* is_null) {
+  return slot_getattr(reader->row, reader->table.invocation[column], is_null);
+}
+
+// Of a column that is NOT NULL as the extension made it. A user may have taken that away.
+Datum required_value(const Reader* reader, int column) {
+  bool is_null;
+  Datum value = value_of(reader, column, &is_null);
+  if (is_null)
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("column \"%s\" of wee5_cron.invocation is NULL", kInvocationLayout.columns[column].name)));
+  return value;
+}
+
+// The transaction that made the row; InvalidTransactionId where it is so old that its id means another one by now.
+TransactionId maker_of_row(const Reader* reader) {
+  bool should_free;
+  HeapTuple tuple = ExecFetchSlotHeapTuple(reader->row, false, &should_free);
+  TransactionId xmin =
+      HeapTupleHeaderXminFrozen(tuple->t_data) ? InvalidTransactionId : HeapTupleHeaderGetRawXmin(tuple->t_data);
+  if (should_free) heap_freetuple(tuple);
+  return xmin;
+}
+
+char* text_of(const Reader* reader, int column) {
+  bool is_null;
+  Datum value = value_of(reader, column, &is_null);
+  return is_null ? nullptr : to_utf8_lossy(TextDatumGetCString(value));
+}
+
+char* required_text(const Reader* reader, int column) {
+  return to_utf8_lossy(TextDatumGetCString(required_value(reader, column)));
+}
+
+int64 milliseconds_of(const Interval* interval) {
+  return interval->time / 1000 +
+         (static_cast<int64>(interval->month) * DAYS_PER_MONTH + interval->day) * SECS_PER_DAY * 1000;
+}
+
+void copy_row(const Reader* reader, DueRow* row) {
+  bool is_null;
+  row->endpoint_path = required_text(reader, kInvocationEndpointPath);
+  row->method = required_text(reader, kInvocationMethod);
+  Datum body = value_of(reader, kInvocationBody, &is_null);
+  if (!is_null) {
+    Jsonb* json = DatumGetJsonbP(body);
+    row->body = to_utf8_lossy(JsonbToCString(nullptr, &json->root, static_cast<int>(VARSIZE(json))));
+  }
+  Datum headers = value_of(reader, kInvocationHeaders, &is_null);
+  row->headers_unreadable = !headers_from_stored_jsonb(is_null ? nullptr : DatumGetJsonbP(headers), &row->headers);
+  Datum timeout = value_of(reader, kInvocationTimeout, &is_null);
+  row->timeout_ms = is_null ? 0 : milliseconds_of(DatumGetIntervalP(timeout));
+  row->requested_by = pstrdup(NameStr(*DatumGetName(required_value(reader, kInvocationRequestedBy))));
+  row->job_name = text_of(reader, kInvocationJobName);
+  Datum scheduled_at = value_of(reader, kInvocationScheduledAt, &is_null);
+  row->scheduled_at = is_null ? nullptr : rfc3339(DatumGetTimestampTz(scheduled_at));
+  Datum first_sent_at = value_of(reader, kInvocationFirstSentAt, &is_null);
+  row->first_begun_us = is_null ? 0 : DatumGetTimestampTz(first_sent_at) + kUnixEpochUs;
+  row->idempotency_key =
+      DatumGetCString(DirectFunctionCall1(uuid_out, required_value(reader, kInvocationIdempotencyKey)));
+  char* status = TextDatumGetCString(required_value(reader, kInvocationStatus));
+  row->attempt = DatumGetInt32(required_value(reader, kInvocationAttempts)) + 1;
+  row->cut_off = strcmp(status, "sending") == 0;
+  pfree(status);
+}
+
+Size bytes_of(const DueRow* row) {
+  Size bytes = sizeof(*row) + strlen(row->endpoint_path);
+  if (row->body != nullptr) bytes += strlen(row->body);
+  for (int i = 0; i < row->headers.count; ++i) bytes += strlen(row->headers.names[i]) + strlen(row->headers.values[i]);
+  return bytes;
+}
+
+void take(Reader* reader, int64 id) {
+  DueRows* due = reader->due;
+  DueRow* row = next_item(&due->rows, &due->count, &due->capacity, reader->context);
+  MemoryContext old = MemoryContextSwitchTo(reader->context);
+  copy_row(reader, row);
+  MemoryContextSwitchTo(old);
+  row->id = id;
+  due->bytes += bytes_of(row);
+  need_commit_of(maker_of_row(reader), &due->committed_at);
+  if (row->cut_off) book_lost_attempt(id, row->attempt - 1);
+}
+
+// Whether the ERROR is about what stands in a row: bad or missing data, or more of it than there is room for. Trouble
+// of the server's, such as a lack of memory or of a lock, is not.
+bool is_about_the_row(const ErrorData* error) {
+  int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+  return category == ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION) ||
+         category == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR) ||
+         category == ERRCODE_TO_CATEGORY(ERRCODE_PROGRAM_LIMIT_EXCEEDED);
+}
+
+// Whether the row can be read at all. One that cannot would keep all calls of the database from being sent: it ends.
+bool is_readable(Reader* reader, int64 id) {
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "wee5_cron row", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext old = MemoryContextSwitchTo(scratch);
+  ErrorData* error;
+  bool readable = in_subtransaction(
+      [reader] {
+        DueRow row;
+        memset(&row, 0, sizeof(row));
+        copy_row(reader, &row);
+      },
+      &error);
+  if (!readable && !is_about_the_row(error)) ReThrowError(error);
+  MemoryContextSwitchTo(old);
+  if (!readable) {
+    if (end_unreadable(id, error->message))
+      ++reader->due->skipped;
+    else
+      reader->due->held_back = true;
+  }
+  MemoryContextDelete(scratch);
+  return readable;
+}
+
+// Whether the row in the slot is one to be sent now.
+bool is_due(Reader* reader, int64 id) {
+  bool is_null;
+  value_of(reader, kInvocationFinishedAt, &is_null);
+  if (!is_null || reader->dispatcher->holds(id)) return false;
+  Datum next = value_of(reader, kInvocationNextAttemptAt, &is_null);
+  if (!is_null && DatumGetTimestampTz(next) > reader->now) return false;
+  return !reader->careful || is_readable(reader, id);
+}
+
+bool is_held(int64 id, const void* context) {
+  const Reader* reader = static_cast<const Reader*>(context);
+  if (reader->dispatcher->holds(id)) return true;
+  for (int i = 0; i < reader->due->count; ++i)
+    if (reader->due->rows[i].id == id) return true;
+  return false;
+}
+
+// Whether the row, about to be sent for the first time, is of a call that gives way to others, and one is in its way:
+// what could not be seen when it was made is seen now.
+bool gives_way(Reader* reader, int64 id) {
+  bool is_null;
+  Datum exclusive = value_of(reader, kInvocationExclusive, &is_null);
+  if (is_null || strcmp(TextDatumGetCString(required_value(reader, kInvocationStatus)), "queued") != 0) return false;
+  const char* path = TextDatumGetCString(required_value(reader, kInvocationEndpointPath));
+  const char* role = NameStr(*DatumGetName(required_value(reader, kInvocationRequestedBy)));
+  int64 beside = find_unfinished_beside(path, TextDatumGetCString(exclusive), role, id, is_held, reader);
+  if (beside == 0) return false;
+  if (skip_for_overlap(id, path, beside))
+    ++reader->due->skipped;
+  else
+    reader->due->held_back = true;
+  return true;
+}
+
+// --- by id ---------------------------------------------------------------------------------------------------------
+
+char* route_of_row(const Reader* reader) {
+  char* path = TextDatumGetCString(required_value(reader, kInvocationEndpointPath));
+  path[strcspn(path, "?")] = '\0';
+  return path;
+}
+
+void read_range(Reader* reader, IndexScanDesc scan, Outlook* outlook, IdRange range) {
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(range.first));
+  ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(range.last));
+  index_rescan(scan, keys, 2, nullptr, 0);
+  while (index_getnext_slot(scan, ForwardScanDirection, reader->row)) {
+    bool is_null;
+    --reader->entries_left;
+    int64 id = DatumGetInt64(required_value(reader, kInvocationId));
+    Datum transport = value_of(reader, kInvocationTransport, &is_null);
+    if (is_null || strcmp(TextDatumGetCString(transport), "builtin") != 0 || !is_due(reader, id)) continue;
+    char* route = route_of_row(reader);
+    if (reader->route == nullptr || strcmp(reader->route, route) != 0) begin_route(reader, route);
+    if (reader->room <= 0) {
+      note_read(reader, outlook, id, id);
+    } else if (!gives_way(reader, id)) {
+      --reader->room;
+      take(reader, id);
+    }
+  }
+}
+
+void read_announced(Reader* reader, Outlook* outlook) {
+  Announcements* announced = &outlook->announced;
+  if (announced->count == 0) return;
+  Relation index = index_open(reader->table.invocation_key, AccessShareLock);
+  IndexScanDesc scan = begin_index_scan(reader->table.invocation_relation, index, GetActiveSnapshot(), 2);
+  for (int i = 0; i < announced->count; ++i) {
+    IdRange range = announced->ranges[i];
+    if (full(reader) || range.last - range.first >= kWidestRange)
+      ask_for_round(outlook, range.first);
+    else
+      read_range(reader, scan, outlook, range);
+  }
+  announced->count = 0;
+  reader->route = nullptr;
+  index_endscan(scan);
+  index_close(index, AccessShareLock);
+}
+
+// --- by route ------------------------------------------------------------------------------------------------------
+
+// The index of what is open: transport, route, id. A scan's number of keys is fixed when it begins, hence one for each:
+// all routes, the ones behind a route, a route from an id on.
+struct OpenScan {
+  IndexScanDesc scans[3];
+  IndexScanDesc scan;  // the one in use
+  Relation heap;
+  Relation index;
+  ScanKeyData keys[3];
+  bool within;  // one route only
+};
+
+void set_key(OpenScan* open, int column, StrategyNumber strategy, RegProcedure procedure, Datum value) {
+  ScanKeyEntryInitialize(&open->keys[column - 1], 0, static_cast<AttrNumber>(column), strategy, InvalidOid,
+                         open->index->rd_indcollation[column - 1], procedure, value);
+}
+
+void restart(OpenScan* open, int keys) {
+  IndexScanDesc* scan = &open->scans[keys - 1];
+  if (*scan == nullptr) {
+    *scan = begin_index_scan(open->heap, open->index, GetActiveSnapshot(), keys);
+    (*scan)->xs_want_itup = true;
+  }
+  open->scan = *scan;
+  index_rescan(open->scan, open->keys, keys, nullptr, 0);
+}
+
+void begin_open_scan(OpenScan* open, const LedgerTable* table, const char* transport) {
+  memset(open, 0, sizeof(*open));
+  open->heap = table->invocation_relation;
+  open->index = index_open(table->invocation_open, AccessShareLock);
+  set_key(open, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(transport));
+}
+
+void end_open_scan(OpenScan* open) {
+  for (IndexScanDesc scan : open->scans)
+    if (scan != nullptr) index_endscan(scan);
+  index_close(open->index, AccessShareLock);
+}
+
+void scan_all_routes(OpenScan* open) {
+  open->within = false;
+  restart(open, 1);
+}
+
+void scan_within(OpenScan* open, const char* route, int64 from) {
+  open->within = true;
+  set_key(open, 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(route));
+  set_key(open, 3, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
+  restart(open, 3);
+}
+
+void scan_behind(OpenScan* open, const char* route) {
+  open->within = false;
+  set_key(open, 2, BTGreaterStrategyNumber, F_TEXT_GT, CStringGetTextDatum(route));
+  restart(open, 2);
+}
+
+// The entry at which the scan stands. Also where its row is gone: so a read can end, and go on, among such entries.
+int64 id_of_entry(const OpenScan* open) {
+  bool is_null;
+  return DatumGetInt64(index_getattr(open->scan->xs_itup, 3, open->scan->xs_itupdesc, &is_null));
+}
+
+bool is_route_of_entry(const OpenScan* open, const char* route) {
+  bool is_null;
+  Datum value = index_getattr(open->scan->xs_itup, 2, open->scan->xs_itupdesc, &is_null);
+  text* entry = DatumGetTextPP(value);
+  Size length = VARSIZE_ANY_EXHDR(entry);
+  return route != nullptr && strlen(route) == length && memcmp(route, VARDATA_ANY(entry), length) == 0;
+}
+
+const char* route_of_entry(const OpenScan* open) {
+  bool is_null;
+  return TextDatumGetCString(index_getattr(open->scan->xs_itup, 2, open->scan->xs_itupdesc, &is_null));
+}
+
+bool next_entry(Reader* reader, OpenScan* open) {
+  if (index_getnext_tid(open->scan, ForwardScanDirection) == nullptr) return false;
+  --reader->entries_left;
+  return true;
+}
+
+void consider_entry(Reader* reader, OpenScan* open, int64 id) {
+  if (!index_fetch_heap(open->scan, reader->row) || !is_due(reader, id) || gives_way(reader, id)) return;
+  --reader->room;
+  take(reader, id);
+}
+
+// A route that runs low: on from where it was left.
+void refill(Reader* reader, Outlook* outlook, OpenScan* open, const char* route, int64 from, int64 room) {
+  begin_route(reader, route);
+  reader->room = Min(room, kRowsPerRead);
+  scan_within(open, reader->route, from);
+  int64 next = kNothing;
+  while (next_entry(reader, open)) {
+    int64 id = id_of_entry(open);
+    if (reader->room <= 0 || full(reader)) {
+      next = id;
+      break;
+    }
+    consider_entry(reader, open, id);
+  }
+  note_read(reader, outlook, from, next);
+}
+
+void read_routes_that_run_low(Reader* reader, Outlook* outlook, OpenScan* open) {
+  const delivery::Dispatcher::Refill* refills = nullptr;
+  int count = 0;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const std::vector<delivery::Dispatcher::Refill>& wanted = reader->dispatcher->refills(kRefillsPerRead);
+        refills = wanted.data();
+        count = static_cast<int>(wanted.size());
+      }))
+    raise(&failure);
+  for (int i = 0; i < count && !full(reader); ++i)
+    refill(reader, outlook, open, from_utf8(refills[i].route.c_str()), refills[i].from,
+           static_cast<int64>(refills[i].room));
+}
+
+void begin_round(Outlook* outlook) {
+  outlook->under_way = true;
+  outlook->round_from = outlook->announced.look_from;
+  outlook->announced.look_from = kNothing;
+  outlook->at_begin = true;
+}
+
+// The round goes on, through one route after the other, until nothing more is wanted.
+void go_on_with_round(Reader* reader, Outlook* outlook, OpenScan* open) {
+  reader->route = nullptr;
+  int64 from = outlook->round_from;
+  if (outlook->at_begin) {
+    scan_all_routes(open);
+  } else {
+    from = outlook->at_id;
+    begin_route(reader, outlook->at_route);
+    scan_within(open, reader->route, from);
+  }
+  for (;;) {
+    bool found = next_entry(reader, open);
+    bool same_route = found && (open->within || is_route_of_entry(open, reader->route));
+    if (!same_route && reader->route != nullptr) note_read(reader, outlook, from, kNothing);
+    if (!found) {
+      if (!open->within) break;
+      scan_behind(open, reader->route);
+      reader->route = nullptr;
+      continue;
+    }
+    int64 id = id_of_entry(open);
+    if (!same_route) {
+      begin_route(reader, route_of_entry(open));
+      from = outlook->round_from;
+    }
+    if (full(reader)) {
+      outlook->at_begin = false;
+      strlcpy(outlook->at_route, reader->route, sizeof(outlook->at_route));
+      outlook->at_id = Max(id, from);
+      return;
+    }
+    if (id < from) {
+      scan_within(open, reader->route, from);
+    } else if (reader->room <= 0) {
+      note_read(reader, outlook, from, id);
+      scan_behind(open, reader->route);
+      reader->route = nullptr;
+    } else {
+      consider_entry(reader, open, id);
+    }
+  }
+  outlook->under_way = false;
+}
+
+void read_by_route(Reader* reader, Outlook* outlook) {
+  OpenScan open;
+  begin_open_scan(&open, &reader->table, "builtin");
+  read_routes_that_run_low(reader, outlook, &open);
+  if (!outlook->under_way && outlook->announced.look_from != kNothing) begin_round(outlook);
+  if (outlook->under_way && reader->dispatcher->wants_more_routes() && !full(reader))
+    go_on_with_round(reader, outlook, &open);
+  end_open_scan(&open);
+}
+
+}  // namespace
+
+void ask_for_round(Outlook* outlook, int64 from) {
+  outlook->announced.look_from = Min(outlook->announced.look_from, from);
+}
+
+void announce(Outlook* outlook, IdRange range) {
+  if (outlook->announced.count < kAnnouncements)
+    outlook->announced.ranges[outlook->announced.count++] = range;
+  else
+    ask_for_round(outlook, range.first);
+}
+
+bool something_new(const Outlook* outlook) {
+  return outlook->announced.count > 0 || (!outlook->under_way && outlook->announced.look_from != kNothing);
+}
+
+void read_due(delivery::Dispatcher* dispatcher, Outlook* outlook, bool careful, MemoryContext context, DueRows* due) {
+  memset(due, 0, sizeof(*due));
+  Reader reader;
+  memset(&reader, 0, sizeof(reader));
+  reader.careful = careful;
+  reader.dispatcher = dispatcher;
+  reader.context = context;
+  reader.due = due;
+  open_ledger_table(&reader.table);
+  reader.row = table_slot_create(reader.table.invocation_relation, nullptr);
+  reader.now = GetCurrentTimestamp();
+  reader.entries_left = kEntriesPerRead;
+  reader.bytes_left = dispatcher->bytes_left();
+  read_announced(&reader, outlook);
+  read_by_route(&reader, outlook);
+  ExecDropSingleTupleTableSlot(reader.row);
+  close_ledger_table(&reader.table);
+}
+
+bool calls_open_on(const char* transport) {
+  LedgerTable table;
+  open_ledger_table(&table);
+  TupleTableSlot* row = table_slot_create(table.invocation_relation, nullptr);
+  OpenScan open;
+  begin_open_scan(&open, &table, transport);
+  scan_all_routes(&open);
+  bool found = index_getnext_slot(open.scan, ForwardScanDirection, row);
+  end_open_scan(&open);
+  ExecDropSingleTupleTableSlot(row);
+  close_ledger_table(&table);
+  return found;
+}
+
+}  // namespace wee5::pg

@@ -1,0 +1,44 @@
+// What COMMIT waits for where there is a synchronous standby, for a process that must not wait: it looks.
+
+#include "wee5_cron/pg/worker/synchronous_standby.h"
+
+namespace wee5::pg {
+
+namespace {
+
+int wait_mode() {
+  switch (synchronous_commit) {
+    case SYNCHRONOUS_COMMIT_REMOTE_WRITE:
+      return SYNC_REP_WAIT_WRITE;
+    case SYNCHRONOUS_COMMIT_REMOTE_APPLY:
+      return SYNC_REP_WAIT_APPLY;
+    default:
+      return SYNC_REP_WAIT_FLUSH;
+  }
+}
+
+// Up to where those that count have confirmed. Postgres moves it on whether a session waits or not.
+XLogRecPtr confirmed_to() {
+  LWLockAcquire(SyncRepLock, LW_SHARED);
+  XLogRecPtr position = WalSndCtl->lsn[wait_mode()];
+  LWLockRelease(SyncRepLock);
+  return position;
+}
+
+// As many are connected, and have caught up, as synchronous_standby_names asks for.
+bool enough_are_there() {
+  SyncRepStandbyData* standbys = nullptr;
+  int count = SyncRepGetCandidateStandbys(&standbys);
+  if (standbys != nullptr) pfree(standbys);
+  return count >= SyncRepConfig->num_sync;
+}
+
+}  // namespace
+
+bool standby_lacks(XLogRecPtr position) {
+  // SyncRepConfig: synchronous_standby_names, NULL where it is empty.
+  if (!SyncRepRequested() || SyncRepConfig == nullptr) return false;
+  return confirmed_to() < position && enough_are_there();
+}
+
+}  // namespace wee5::pg
