@@ -10,6 +10,7 @@
 #include "wee5_cron/pg/ledger/ledger.h"
 #include "wee5_cron/pg/ledger/ledger_table.h"
 #include "wee5_cron/pg/ledger/overlap.h"
+#include "wee5_cron/pg/worker/due_row.h"
 #include "wee5_cron/pg/worker/worker_ledger.h"
 
 namespace wee5::pg {
@@ -22,8 +23,6 @@ constexpr int kEntriesPerRead = 16'384;
 constexpr int kRefillsPerRead = 64;
 // A transaction's ids lie together unless others made calls at the same time.
 constexpr int64 kWidestRange = 256;
-// From microseconds since 2000 to those since 1970.
-constexpr int64 kUnixEpochUs = static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 
 struct Reader {
   delivery::Dispatcher* dispatcher;
@@ -106,98 +105,18 @@ void need_commit_of(TransactionId xid, XLogRecPtr* committed_at) {
   if (last_position > *committed_at) *committed_at = last_position;
 }
 
-Datum value_of(const Reader* reader, int column, bool* is_null) {
-  return slot_getattr(reader->row, reader->table.invocation[column], is_null);
-}
-
-// Of a column that is NOT NULL as the extension made it. A user may have taken that away.
-Datum required_value(const Reader* reader, int column) {
-  bool is_null;
-  Datum value = value_of(reader, column, &is_null);
-  if (is_null)
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-                    errmsg("column \"%s\" of wee5_cron.invocation is NULL", kInvocationLayout.columns[column].name)));
-  return value;
-}
-
-// The transaction that made the row; InvalidTransactionId where it is so old that its id means another one by now.
-TransactionId maker_of_row(const Reader* reader) {
-  bool should_free;
-  HeapTuple tuple = ExecFetchSlotHeapTuple(reader->row, false, &should_free);
-  TransactionId xmin =
-      HeapTupleHeaderXminFrozen(tuple->t_data) ? InvalidTransactionId : HeapTupleHeaderGetRawXmin(tuple->t_data);
-  if (should_free) heap_freetuple(tuple);
-  return xmin;
-}
-
-char* text_of(const Reader* reader, int column) {
-  bool is_null;
-  Datum value = value_of(reader, column, &is_null);
-  return is_null ? nullptr : to_utf8_lossy(TextDatumGetCString(value));
-}
-
-char* required_text(const Reader* reader, int column) {
-  return to_utf8_lossy(TextDatumGetCString(required_value(reader, column)));
-}
-
-int64 milliseconds_of(const Interval* interval) {
-  return interval->time / 1000 +
-         (static_cast<int64>(interval->month) * DAYS_PER_MONTH + interval->day) * SECS_PER_DAY * 1000;
-}
-
-void copy_row(const Reader* reader, DueRow* row) {
-  bool is_null;
-  row->endpoint_path = required_text(reader, kInvocationEndpointPath);
-  row->method = required_text(reader, kInvocationMethod);
-  Datum body = value_of(reader, kInvocationBody, &is_null);
-  if (!is_null) {
-    Jsonb* json = DatumGetJsonbP(body);
-    row->body = to_utf8_lossy(JsonbToCString(nullptr, &json->root, static_cast<int>(VARSIZE(json))));
-  }
-  Datum headers = value_of(reader, kInvocationHeaders, &is_null);
-  row->headers_unreadable = !headers_from_stored_jsonb(is_null ? nullptr : DatumGetJsonbP(headers), &row->headers);
-  Datum timeout = value_of(reader, kInvocationTimeout, &is_null);
-  row->timeout_ms = is_null ? 0 : milliseconds_of(DatumGetIntervalP(timeout));
-  row->requested_by = pstrdup(NameStr(*DatumGetName(required_value(reader, kInvocationRequestedBy))));
-  row->job_name = text_of(reader, kInvocationJobName);
-  Datum scheduled_at = value_of(reader, kInvocationScheduledAt, &is_null);
-  row->scheduled_at = is_null ? nullptr : rfc3339(DatumGetTimestampTz(scheduled_at));
-  Datum first_sent_at = value_of(reader, kInvocationFirstSentAt, &is_null);
-  row->first_begun_us = is_null ? 0 : DatumGetTimestampTz(first_sent_at) + kUnixEpochUs;
-  row->idempotency_key =
-      DatumGetCString(DirectFunctionCall1(uuid_out, required_value(reader, kInvocationIdempotencyKey)));
-  char* status = TextDatumGetCString(required_value(reader, kInvocationStatus));
-  row->attempt = DatumGetInt32(required_value(reader, kInvocationAttempts)) + 1;
-  row->cut_off = strcmp(status, "sending") == 0;
-  pfree(status);
-}
-
-Size bytes_of(const DueRow* row) {
-  Size bytes = sizeof(*row) + strlen(row->endpoint_path);
-  if (row->body != nullptr) bytes += strlen(row->body);
-  for (int i = 0; i < row->headers.count; ++i) bytes += strlen(row->headers.names[i]) + strlen(row->headers.values[i]);
-  return bytes;
-}
+InvocationRow current_row(const Reader* reader) { return {&reader->table, reader->row}; }
 
 void take(Reader* reader, int64 id) {
   DueRows* due = reader->due;
   DueRow* row = next_item(&due->rows, &due->count, &due->capacity, reader->context);
   MemoryContext old = MemoryContextSwitchTo(reader->context);
-  copy_row(reader, row);
+  copy_due_row(current_row(reader), row);
   MemoryContextSwitchTo(old);
   row->id = id;
   due->bytes += bytes_of(row);
-  need_commit_of(maker_of_row(reader), &due->committed_at);
+  need_commit_of(inserting_transaction(current_row(reader)), &due->committed_at);
   if (row->cut_off) book_lost_attempt(id, row->attempt - 1);
-}
-
-// Whether the ERROR is about what stands in a row: bad or missing data, or more of it than there is room for. Trouble
-// of the server's, such as a lack of memory or of a lock, is not.
-bool is_about_the_row(const ErrorData* error) {
-  int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-  return category == ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION) ||
-         category == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR) ||
-         category == ERRCODE_TO_CATEGORY(ERRCODE_PROGRAM_LIMIT_EXCEEDED);
 }
 
 // Whether the row can be read at all. One that cannot would keep all calls of the database from being sent: it ends.
@@ -209,7 +128,7 @@ bool is_readable(Reader* reader, int64 id) {
       [reader] {
         DueRow row;
         memset(&row, 0, sizeof(row));
-        copy_row(reader, &row);
+        copy_due_row(current_row(reader), &row);
       },
       &error);
   if (!readable && !is_about_the_row(error)) ReThrowError(error);
@@ -227,9 +146,9 @@ bool is_readable(Reader* reader, int64 id) {
 // Whether the row in the slot is one to be sent now.
 bool is_due(Reader* reader, int64 id) {
   bool is_null;
-  value_of(reader, kInvocationFinishedAt, &is_null);
+  value_of(current_row(reader), kInvocationFinishedAt, &is_null);
   if (!is_null || reader->dispatcher->holds(id)) return false;
-  Datum next = value_of(reader, kInvocationNextAttemptAt, &is_null);
+  Datum next = value_of(current_row(reader), kInvocationNextAttemptAt, &is_null);
   if (!is_null && DatumGetTimestampTz(next) > reader->now) return false;
   return !reader->careful || is_readable(reader, id);
 }
@@ -246,10 +165,11 @@ bool is_held(int64 id, const void* context) {
 // what could not be seen when it was made is seen now.
 bool gives_way(Reader* reader, int64 id) {
   bool is_null;
-  Datum exclusive = value_of(reader, kInvocationExclusive, &is_null);
-  if (is_null || strcmp(TextDatumGetCString(required_value(reader, kInvocationStatus)), "queued") != 0) return false;
-  const char* path = TextDatumGetCString(required_value(reader, kInvocationEndpointPath));
-  const char* role = NameStr(*DatumGetName(required_value(reader, kInvocationRequestedBy)));
+  Datum exclusive = value_of(current_row(reader), kInvocationExclusive, &is_null);
+  if (is_null || strcmp(TextDatumGetCString(required_value(current_row(reader), kInvocationStatus)), "queued") != 0)
+    return false;
+  const char* path = TextDatumGetCString(required_value(current_row(reader), kInvocationEndpointPath));
+  const char* role = NameStr(*DatumGetName(required_value(current_row(reader), kInvocationRequestedBy)));
   int64 beside = find_unfinished_beside(path, TextDatumGetCString(exclusive), role, id, is_held, reader);
   if (beside == 0) return false;
   if (skip_for_overlap(id, path, beside))
@@ -262,7 +182,7 @@ bool gives_way(Reader* reader, int64 id) {
 // --- by id ---------------------------------------------------------------------------------------------------------
 
 char* route_of_row(const Reader* reader) {
-  char* path = TextDatumGetCString(required_value(reader, kInvocationEndpointPath));
+  char* path = TextDatumGetCString(required_value(current_row(reader), kInvocationEndpointPath));
   path[strcspn(path, "?")] = '\0';
   return path;
 }
@@ -275,8 +195,8 @@ void read_range(Reader* reader, IndexScanDesc scan, Outlook* outlook, IdRange ra
   while (index_getnext_slot(scan, ForwardScanDirection, reader->row)) {
     bool is_null;
     --reader->entries_left;
-    int64 id = DatumGetInt64(required_value(reader, kInvocationId));
-    Datum transport = value_of(reader, kInvocationTransport, &is_null);
+    int64 id = DatumGetInt64(required_value(current_row(reader), kInvocationId));
+    Datum transport = value_of(current_row(reader), kInvocationTransport, &is_null);
     if (is_null || strcmp(TextDatumGetCString(transport), "builtin") != 0 || !is_due(reader, id)) continue;
     char* route = route_of_row(reader);
     if (reader->route == nullptr || strcmp(reader->route, route) != 0) begin_route(reader, route);

@@ -1,0 +1,92 @@
+#include "wee5_cron/pg/worker/due_row.h"
+
+#include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/ledger/ledger.h"
+
+namespace wee5::pg {
+
+namespace {
+
+// Microseconds between 1970 and 2000.
+constexpr int64 kUnixEpochUs = static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+
+char* text_of(InvocationRow row, int column) {
+  bool is_null;
+  Datum value = value_of(row, column, &is_null);
+  return is_null ? nullptr : to_utf8_lossy(TextDatumGetCString(value));
+}
+
+char* required_text(InvocationRow row, int column) {
+  return to_utf8_lossy(TextDatumGetCString(required_value(row, column)));
+}
+
+int64 milliseconds_of(const Interval* interval) {
+  return interval->time / 1000 +
+         (static_cast<int64>(interval->month) * DAYS_PER_MONTH + interval->day) * SECS_PER_DAY * 1000;
+}
+
+}  // namespace
+
+Datum value_of(InvocationRow row, int column, bool* is_null) {
+  return slot_getattr(row.tuple, row.table->invocation[column], is_null);
+}
+
+Datum required_value(InvocationRow row, int column) {
+  bool is_null;
+  Datum value = value_of(row, column, &is_null);
+  if (is_null)
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("column \"%s\" of wee5_cron.invocation is NULL", kInvocationLayout.columns[column].name)));
+  return value;
+}
+
+TransactionId inserting_transaction(InvocationRow row) {
+  bool should_free;
+  HeapTuple tuple = ExecFetchSlotHeapTuple(row.tuple, false, &should_free);
+  TransactionId xmin =
+      HeapTupleHeaderXminFrozen(tuple->t_data) ? InvalidTransactionId : HeapTupleHeaderGetRawXmin(tuple->t_data);
+  if (should_free) heap_freetuple(tuple);
+  return xmin;
+}
+
+void copy_due_row(InvocationRow row, DueRow* due) {
+  bool is_null;
+  due->endpoint_path = required_text(row, kInvocationEndpointPath);
+  due->method = required_text(row, kInvocationMethod);
+  Datum body = value_of(row, kInvocationBody, &is_null);
+  if (!is_null) {
+    Jsonb* json = DatumGetJsonbP(body);
+    due->body = to_utf8_lossy(JsonbToCString(nullptr, &json->root, static_cast<int>(VARSIZE(json))));
+  }
+  Datum headers = value_of(row, kInvocationHeaders, &is_null);
+  due->headers_unreadable = !headers_from_stored_jsonb(is_null ? nullptr : DatumGetJsonbP(headers), &due->headers);
+  Datum timeout = value_of(row, kInvocationTimeout, &is_null);
+  due->timeout_ms = is_null ? 0 : milliseconds_of(DatumGetIntervalP(timeout));
+  due->requested_by = pstrdup(NameStr(*DatumGetName(required_value(row, kInvocationRequestedBy))));
+  due->job_name = text_of(row, kInvocationJobName);
+  Datum scheduled_at = value_of(row, kInvocationScheduledAt, &is_null);
+  due->scheduled_at = is_null ? nullptr : rfc3339(DatumGetTimestampTz(scheduled_at));
+  Datum first_sent_at = value_of(row, kInvocationFirstSentAt, &is_null);
+  due->first_begun_us = is_null ? 0 : DatumGetTimestampTz(first_sent_at) + kUnixEpochUs;
+  due->idempotency_key = DatumGetCString(DirectFunctionCall1(uuid_out, required_value(row, kInvocationIdempotencyKey)));
+  char* status = TextDatumGetCString(required_value(row, kInvocationStatus));
+  due->attempt = DatumGetInt32(required_value(row, kInvocationAttempts)) + 1;
+  due->cut_off = strcmp(status, "sending") == 0;
+  pfree(status);
+}
+
+Size bytes_of(const DueRow* due) {
+  Size bytes = sizeof(*due) + strlen(due->endpoint_path);
+  if (due->body != nullptr) bytes += strlen(due->body);
+  for (int i = 0; i < due->headers.count; ++i) bytes += strlen(due->headers.names[i]) + strlen(due->headers.values[i]);
+  return bytes;
+}
+
+bool is_about_the_row(const ErrorData* error) {
+  int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+  return category == ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION) ||
+         category == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR) ||
+         category == ERRCODE_TO_CATEGORY(ERRCODE_PROGRAM_LIMIT_EXCEEDED);
+}
+
+}  // namespace wee5::pg
