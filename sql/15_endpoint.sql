@@ -34,12 +34,19 @@ COMMENT ON COLUMN wee5_cron.endpoint.overlap IS
 COMMENT ON COLUMN wee5_cron.endpoint.alert_after IS 'failures in a row until somebody is told; the default is 3';
 COMMENT ON COLUMN wee5_cron.endpoint.note IS 'for people';
 
--- Says what is wrong with a row, in words, before it is written; and tells every session and the worker, which keep what
--- they know of this table, that it has changed. Hence for DELETE, and also where session_replication_role is replica.
+-- Every session and the worker keep what they know of this table, and the trigger tells them that it has changed: hence
+-- DELETE and ENABLE ALWAYS. It also refuses a row that could not work, unless a restore or logical replication writes the
+-- row: an older version may have allowed it, and one policy must not make a whole restore fail.
 CREATE FUNCTION wee5_cron.check_endpoint() RETURNS trigger
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_check_endpoint';
 COMMENT ON FUNCTION wee5_cron.check_endpoint() IS 'Internal, of the table endpoint: checks a row and announces the change';
+
+CREATE FUNCTION wee5_cron.check_policy(policy wee5_cron.endpoint) RETURNS void
+  LANGUAGE c STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_check_policy';
+COMMENT ON FUNCTION wee5_cron.check_policy(wee5_cron.endpoint) IS
+  'Internal, of doctor(): raises the error with which the table endpoint refuses such a row';
 
 CREATE TRIGGER check_endpoint BEFORE INSERT OR UPDATE OR DELETE ON wee5_cron.endpoint
   FOR EACH ROW EXECUTE FUNCTION wee5_cron.check_endpoint();

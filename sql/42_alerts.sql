@@ -66,7 +66,9 @@ BEGIN
       SELECT i.id, i.job_name, i.endpoint_path, i.status, i.reason, i.http_status, i.error, i.finished_at,
              i.job_name IS NOT NULL OR i.scheduled_at IS NOT NULL AS by_job,
              coalesce(whole.endpoint_path, split_part(i.endpoint_path, '?', 1)) AS path,
-             coalesce(CASE WHEN whole.endpoint_path IS NULL THEN route.alert_after ELSE whole.alert_after END, 3) AS alert_after
+             -- A policy that was restored may say less than 1.
+             coalesce(nullif(greatest(CASE WHEN whole.endpoint_path IS NULL THEN route.alert_after
+                                           ELSE whole.alert_after END, 0), 0), 3) AS alert_after
       FROM wee5_cron.invocation i
       LEFT JOIN wee5_cron.endpoint whole ON whole.endpoint_path = i.endpoint_path
       LEFT JOIN wee5_cron.endpoint route ON route.endpoint_path = split_part(i.endpoint_path, '?', 1)
@@ -157,7 +159,7 @@ BEGIN
   SET failures = t.failures + excluded.failures, last_failed_at = excluded.last_failed_at, by_job = true
   RETURNING * INTO known;
   IF NOT known.told AND known.failures >= coalesce((SELECT e.alert_after FROM wee5_cron.endpoint e
-                                                    WHERE e.endpoint_path = known.name), 3) THEN
+                                                    WHERE e.endpoint_path = known.name AND e.alert_after >= 1), 3) THEN
     UPDATE wee5_cron.trouble t SET told = true WHERE t.kind = 'failing' AND t.name = known.name;
     PERFORM wee5_cron.add_alert('failing', $1, $2, NULL, 'failed', NULL, NULL, $4, known.failures,
       format('%s in database "%s" %s: %s', wee5_cron.whom($1, $2), current_database(),

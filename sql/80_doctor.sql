@@ -129,6 +129,7 @@ BEGIN
       ('doctor_subscription_target', 'subscription_target'),
       ('doctor_physical_clone', 'physical_clone'),
       ('doctor_tables', 'ledger_tables'),
+      ('doctor_policies', 'policies'),
       ('doctor_worker_slots', 'worker_slots'),
       ('doctor_jobs', 'jobs_made job_calls_us job_active'),
       ('doctor_job_setup', 'job_owner job_schedule job_command job_database'),

@@ -47,10 +47,15 @@ VALUES ('/api/report?of=germany', '5 min', 100, 'transient', '{100ms,1s,1h}', '9
 SELECT * FROM wee5_cron.endpoint ORDER BY endpoint_path;
 UPDATE wee5_cron.endpoint SET method = 'GET' WHERE endpoint_path = '/api/report';
 UPDATE wee5_cron.endpoint SET max_attempts = -1;
--- Also as a replica.
-SET session_replication_role = replica;
-INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on) VALUES ('/x', 'always');
-RESET session_replication_role;
+-- What logical replication or a restore brings is stored as it is. doctor() reports it.
+BEGIN;
+SET LOCAL session_replication_role = replica;
+INSERT INTO wee5_cron.endpoint (endpoint_path, method, retry_on) VALUES ('/replicated', 'get', 'always');
+SET LOCAL session_replication_role = origin;
+SELECT method, retry_on FROM wee5_cron.endpoint WHERE endpoint_path = '/replicated';
+SELECT status, detail, hint FROM wee5_cron.doctor_policies();
+ROLLBACK;
+SELECT status, detail, hint FROM wee5_cron.doctor_policies();
 
 -- What a call takes over: the row of its whole path, else of the path without its query; what it says itself counts more.
 CREATE FUNCTION made(id bigint) RETURNS text LANGUAGE sql AS $$

@@ -1,5 +1,6 @@
-// The trigger of wee5_cron.endpoint: a row that could not work is refused when it is written, in words, and a change is
-// announced to all processes.
+// The trigger of wee5_cron.endpoint. It refuses a row that could not work when the row is written, and announces each
+// change to all processes. A row that a restore or logical replication writes is stored as it is: it was allowed where
+// it comes from. doctor() reports it, and calls ignore what is out of bounds in it.
 
 #include "wee5_cron/core/endpoint_path.hpp"
 #include "wee5_cron/core/request_headers.hpp"
@@ -118,7 +119,7 @@ void check_row(const NewRow* row) {
   static const char* const retry_words[] = {"unprocessed", "transient", "never", nullptr};
   static const char* const overlap_words[] = {"allow", "skip", nullptr};
   check_request(row);
-  check_interval(row, "timeout", 1, PG_INT32_MAX,
+  check_interval(row, "timeout", 1, kMostTimeoutMs,
                  "Give an interval from 1 millisecond to 24 days, or NULL for wee5_cron.request_timeout.");
   check_number(row, "max_attempts", "At least 1, which is no retry. NULL: the default, 4.");
   check_word(
@@ -135,6 +136,14 @@ void check_row(const NewRow* row) {
       "hand are allowed.");
   check_number(row, "alert_after", "At least 1: the number of failures in a row. NULL: the default, 3.");
 }
+
+bool set_by_session(const char* setting) {
+  config_generic* record = setting_record(setting);
+  return record != nullptr && record->source == PGC_S_SESSION;
+}
+
+// Every mode of pg_dump and pg_restore sets both in its session.
+bool restores_dump() { return set_by_session("row_security") && set_by_session("xmloption"); }
 
 // The method as it goes into a request.
 HeapTuple with_upper_method(const NewRow* row) {
@@ -161,8 +170,28 @@ WEE5_SQL_FUNCTION(wee5_cron_check_endpoint) {
   row.tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
   row.descriptor = RelationGetDescr(trigger->tg_relation);
   row.table = trigger->tg_relation;
-  check_row(&row);
+  if (SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA && !restores_dump()) check_row(&row);
   return PointerGetDatum(with_upper_method(&row));
+}
+
+// wee5_cron.check_policy(policy wee5_cron.endpoint) -> void: raises what the trigger would
+WEE5_SQL_FUNCTION(wee5_cron_check_policy) {
+  if (PG_ARGISNULL(0)) PG_RETURN_VOID();
+  HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
+  Oid table = get_typ_typrelid(HeapTupleHeaderGetTypeId(header));
+  if (!OidIsValid(table)) elog(ERROR, "wee5_cron.check_policy() takes a row of wee5_cron.endpoint");
+  HeapTupleData tuple;
+  tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+  ItemPointerSetInvalid(&tuple.t_self);
+  tuple.t_tableOid = table;
+  tuple.t_data = header;
+  NewRow row;
+  row.tuple = &tuple;
+  row.table = table_open(table, AccessShareLock);
+  row.descriptor = RelationGetDescr(row.table);
+  check_row(&row);
+  table_close(row.table, AccessShareLock);
+  PG_RETURN_VOID();
 }
 
 }  // namespace wee5::pg

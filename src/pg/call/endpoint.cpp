@@ -30,19 +30,32 @@ void at_invalidation(Datum arg, Oid relation) {
 char* text_of(Datum value, bool is_null) { return is_null ? nullptr : TextDatumGetCString(value); }
 
 Overlap overlap_of(const char* text) {
-  if (text == nullptr) return Overlap::kDefault;
-  return strcmp(text, "skip") == 0 ? Overlap::kSkip : Overlap::kAllow;
+  if (text != nullptr && strcmp(text, "skip") == 0) return Overlap::kSkip;
+  if (text != nullptr && strcmp(text, "allow") == 0) return Overlap::kAllow;
+  return Overlap::kDefault;
 }
 
+void copy_timeout(const Interval* timeout, EndpointRow* row) {
+  int64 ms = interval_milliseconds(timeout);
+  if (ms < 1 || ms > kMostTimeoutMs) return;
+  row->timeout = static_cast<Interval*>(palloc(sizeof(Interval)));
+  memcpy(row->timeout, timeout, sizeof(Interval));
+}
+
+// None of them where one cannot be waited for.
 void copy_delays(ArrayType* array, EndpointRow* row) {
   Datum* values;
   bool* nulls;
   int count;
   deconstruct_array(array, INTERVALOID, sizeof(Interval), false, TYPALIGN_DOUBLE, &values, &nulls, &count);
-  row->retry_delays = static_cast<int64*>(palloc(sizeof(int64) * static_cast<Size>(Max(count, 1))));
-  for (int i = 0; i < count; ++i)
-    row->retry_delays[row->retry_delay_count++] =
-        nulls[i] ? 0 : Max(interval_milliseconds(DatumGetIntervalP(values[i])), 0);
+  if (count == 0) return;
+  int64* delays = static_cast<int64*>(palloc(sizeof(int64) * static_cast<Size>(count)));
+  for (int i = 0; i < count; ++i) {
+    delays[i] = nulls[i] ? -1 : interval_milliseconds(DatumGetIntervalP(values[i]));
+    if (delays[i] < 0) return;
+  }
+  row->retry_delays = delays;
+  row->retry_delay_count = count;
 }
 
 void copy_row(HeapTuple tuple, TupleDesc descriptor, EndpointRow* row) {
@@ -56,10 +69,7 @@ void copy_row(HeapTuple tuple, TupleDesc descriptor, EndpointRow* row) {
   row->method = text_of(values[kEndpointMethod], nulls[kEndpointMethod]);
   if (!nulls[kEndpointBody]) row->body = JsonbPGetDatum(DatumGetJsonbPCopy(values[kEndpointBody]));
   if (!nulls[kEndpointHeaders]) row->headers = DatumGetJsonbPCopy(values[kEndpointHeaders]);
-  if (!nulls[kEndpointTimeout]) {
-    row->timeout = static_cast<Interval*>(palloc(sizeof(Interval)));
-    memcpy(row->timeout, DatumGetIntervalP(values[kEndpointTimeout]), sizeof(Interval));
-  }
+  if (!nulls[kEndpointTimeout]) copy_timeout(DatumGetIntervalP(values[kEndpointTimeout]), row);
   if (!nulls[kEndpointMaxAttempts]) row->max_attempts = DatumGetInt32(values[kEndpointMaxAttempts]);
   row->retry_on = text_of(values[kEndpointRetryOn], nulls[kEndpointRetryOn]);
   if (!nulls[kEndpointRetryDelays]) copy_delays(DatumGetArrayTypeP(values[kEndpointRetryDelays]), row);

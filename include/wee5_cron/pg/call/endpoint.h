@@ -9,7 +9,11 @@ namespace wee5::pg {
 
 enum class Overlap { kDefault, kAllow, kSkip };
 
-// A row of wee5_cron.endpoint: the delivery policy of a path. palloc'd; texts in the server's encoding.
+// 24 days: libcurl takes no longer time.
+constexpr int64 kMostTimeoutMs = PG_INT32_MAX;
+
+// A row of wee5_cron.endpoint: the delivery policy of a path. palloc'd; texts in the server's encoding. A row that was
+// restored may hold values that are out of bounds: they read as the default.
 struct EndpointRow {
   char* endpoint_path;    // NULL: there is no row
   char* method;           // NULL, as below: the default
