@@ -3,9 +3,9 @@
 # started by a user who is not root but may use sudo, from a directory that is not the work tree, and cannot write to that.
 
 releases=(bookworm trixie sid)
-# What is checked there without --only. Not tap, which takes half an hour of a machine with two processors for each
-# release: scripts/check --release <name> --only tap.
-release_parts=(unit build regress isolation)
+# What is checked there without --only. Of tap only a third where everything is checked: all of it takes a quarter of an
+# hour of a machine with two processors for each release (scripts/check --release <name> --only tap).
+release_parts=(unit build regress isolation tap)
 
 release_cache=/var/cache/wee5_cron_check
 declare -A release_pids=()
@@ -14,7 +14,7 @@ declare -A release_scratches=()
 # begin_in_release <release> [part...]: starts the check in it, in the background; its chroot is made first where there is
 # none. False where there can be none, which is a skip.
 begin_in_release() {
-  local name=$1 why packages=() only=() part
+  local name=$1 why packages=() only=() part share=$tap_share
   local release_root=$tree/scripts/lib/release_root
   shift
   if ! can_be_root; then
@@ -27,15 +27,18 @@ begin_in_release() {
   fi
   install_missing_packages debootstrap
   # One chroot for all: what single parts need is in it, too.
-  mapfile -t packages < <(versions_of "$name" && packages_for "${release_parts[@]}" tap "$@" && echo nodejs)
+  mapfile -t packages < <(versions_of "$name" && packages_for "${release_parts[@]}" "$@" && echo nodejs)
   bring_sources "$name" "$@"
   for part in "$@"; do only+=(--only "$part"); done
+  for part in "${!releases[@]}"; do
+    if [[ -n $third_of_tap && ${releases[part]} == "$name" ]]; then share=$((part + 1))/${#releases[@]}; fi
+  done
   say "$name: scripts/check ${only[*]}, as a user with sudo, in a chroot in $release_cache (made anew it takes some minutes)"
   # shellcheck disable=SC2016  # expanded by the inner bash
   start_in_background "$name" \
     "$release_root" check "$release_cache" "$name" "$(debian_mirror)" "${packages[*]}" "${release_scratches[$name]}" \
     chroot --userspec=checker / env HOME=/home/checker USER=checker \
-    bash -c 'cd /var/tmp && exec /srv/wee5_cron/scripts/check "$@"' check ${keep:+--keep} "${only[@]}"
+    bash -c 'cd /var/tmp && exec /srv/wee5_cron/scripts/check "$@"' check ${keep:+--keep} --tap-share "$share" "${only[@]}"
 }
 
 # end_in_release <release>: shows its output from the beginning, waits for its end, and counts what it counted.
