@@ -85,6 +85,11 @@ BEGIN
                            '''RowExclusiveLock'') AND l.database = (SELECT d.oid FROM pg_database d '
                            'WHERE d.datname = current_database()));'
                  END)::wee5_cron.finding;
+  ELSIF worker.last_error LIKE '%open files%' THEN
+    RETURN NEXT ('worker', 'warning', format('the worker (pid %s) is %s: %s', worker.pid, worker.state, worker.last_error),
+                 wee5_cron.doctor_comment('Raise the server''s limit of open files (LimitNOFILE= in its systemd unit, or '
+                                          'ulimit -n) and restart the server, or lower wee5_cron.max_in_flight.')
+                 )::wee5_cron.finding;
   ELSE
     RETURN NEXT ('worker', 'ok', format('the worker (pid %s) is %s, with %s requests on the wire',
                                         worker.pid, worker.state, worker.in_flight), NULL)::wee5_cron.finding;

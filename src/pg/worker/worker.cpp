@@ -22,7 +22,6 @@ PGDLLEXPORT void wee5_cron_worker_main(Datum arg);
 
 namespace {
 
-constexpr std::size_t kMaxConnections = 4096;  // the upper bound of wee5_cron.max_in_flight
 // Results are recorded together: when so many are there, or the first has waited so long, or nothing else is to come.
 constexpr std::size_t kResultsAtOnce = 256;
 constexpr int64 kResultDelayUs = 2'000;
@@ -169,6 +168,7 @@ void leave_behind() {
     left.history = history_walk();
   }
   registry_leave_behind(slot, &left);
+  withdraw_shortage();
 }
 
 void take_over_what_was_left() {
@@ -229,7 +229,7 @@ void look_again() {
   retry_at_us = 0;
   retries_due = cancels_due = true;
   watch.at_us = now_us();
-  registry_set_error(slot, "");
+  clear_error();
 }
 
 void handle_interrupts() {
@@ -314,10 +314,10 @@ void close_dispatcher(int code, Datum arg) {
 }
 
 void open_dispatcher() {
-  // The engine's epoll descriptor and its sockets: room that fd.c would otherwise use for files.
-  ReserveExternalFD();
+  capacity = reserve_request_descriptors(kMaxInFlightBounds.most);
+  std::size_t connections = static_cast<std::size_t>(capacity.requests);
   CppFailure failure;
-  if (!run_cpp(&failure, [] { dispatcher = std::make_unique<delivery::Dispatcher>(kMaxConnections).release(); }))
+  if (!run_cpp(&failure, [=] { dispatcher = std::make_unique<delivery::Dispatcher>(connections).release(); }))
     raise(&failure);
   on_proc_exit(close_dispatcher, 0);
 }

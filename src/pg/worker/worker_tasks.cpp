@@ -22,6 +22,7 @@ delivery::Dispatcher* dispatcher = nullptr;
 WorkerSlot* slot = nullptr;
 MemoryContext turn_context = nullptr;
 WorkerSettings process_settings;
+RequestCapacity capacity;
 Outlook outlook;
 int64 flush_asked_us = 0;
 int64 settings_read_us = 0;
@@ -52,6 +53,8 @@ int64 round_began_us = 0;
 int64 next_round_us = 0;  // not before
 int64 locked_wait_us = 0;
 int64 retry_wait_us = 0;
+int shortage_reported_for = 0;  // the max_in_flight that was found to be too large for the limit of open files
+char shortage[kLastErrorBytes] = "";
 bool stood_still = false;  // the turn before found the database disarmed
 
 int64 run_harvest() {
@@ -69,6 +72,15 @@ Chore watch = {"look for missed runs", run_watch_transaction, 1, 0};  // what th
 Chore alerts = {"tell of failures", [] { return run_alerts_transaction(&process_settings); }, 1, 0};
 Chore history = {"delete what the ledger keeps no longer", [] { return run_history_transaction(&process_settings); }, 1,
                  0};
+
+void clear_error() { registry_set_error(slot, shortage); }
+
+void withdraw_shortage() {
+  if (shortage[0] == '\0') return;
+  shortage[0] = '\0';
+  shortage_reported_for = 0;
+  clear_error();
+}
 
 void run_or_exit(CppFailure* failure, bool done) {
   if (done) return;
@@ -116,6 +128,28 @@ delivery::Proxy proxy_of(const char* text) {
   }
 }
 
+// Says so when max_in_flight asks for more requests than the process has descriptors for.
+void report_shortage(int max_in_flight) {
+  if (max_in_flight <= capacity.requests) {
+    withdraw_shortage();
+    return;
+  }
+  if (shortage_reported_for == max_in_flight) return;
+  shortage_reported_for = max_in_flight;
+  long limit = static_cast<long>(file_limit_for(max_in_flight));
+  snprintf(
+      shortage, sizeof(shortage),
+      "wee5_cron.max_in_flight is %d, but only %d requests fit into the limit of %ld open files; %d need a limit of "
+      "%ld",
+      max_in_flight, capacity.requests, static_cast<long>(capacity.file_limit), max_in_flight, limit);
+  clear_error();
+  ereport(LOG,
+          (errmsg("wee5_cron worker: %s", shortage),
+           errhint("Raise the server's limit of open files to %ld (LimitNOFILE= in its systemd unit, or ulimit -n) "
+                   "and restart the server, or lower wee5_cron.max_in_flight.",
+                   limit)));
+}
+
 // Takes over what the transaction read, and sends. The results of the batch are durable or will be before anything else
 // is recorded.
 void take_over_and_send(const Turn* turn) {
@@ -129,7 +163,7 @@ void take_over_and_send(const Turn* turn) {
     delivery::DispatchSettings settings;
     settings.request_timeout_ms = turn->settings.request_timeout_ms;
     settings.connect_timeout_ms = turn->settings.connect_timeout_ms;
-    settings.max_in_flight = static_cast<std::size_t>(turn->settings.max_in_flight);
+    settings.max_in_flight = static_cast<std::size_t>(Min(turn->settings.max_in_flight, capacity.requests));
     settings.max_response_bytes = static_cast<std::size_t>(turn->settings.max_response_bytes);
     settings.allow_plain_http = turn->settings.allow_plain_http;
     settings.proxy = proxy_of(turn->settings.proxy);
@@ -183,7 +217,7 @@ void count_ended(const Tally* tally) {
 
 void note_success(const Tally* tally) {
   count_ended(tally);
-  if (retry_wait_us > 0 || stood_still) registry_set_error(slot, "");
+  if (retry_wait_us > 0 || stood_still) clear_error();
   if (stood_still) watch.at_us = now_us();
   stood_still = false;
   retry_wait_us = 0;
@@ -314,7 +348,7 @@ void do_chore(Chore* chore) {
   PG_TRY();
   {
     int64 again_us = chore->run();
-    if (chore->wait_us > 0) registry_set_error(slot, "");
+    if (chore->wait_us > 0) clear_error();
     chore->wait_us = 0;
     chore->at_us = again_us;
   }
@@ -411,6 +445,7 @@ void follow_up(const Turn* turn) {
   note_round(something_new(&outlook) || outlook.under_way);
   settings_read_us = now_us();
   settings_current_until = turn->current_until;
+  report_shortage(turn->settings.max_in_flight);
   take_over_and_send(turn);
   send_claimed_calls();
   // Our own commit becomes durable while the next requests are on the wire; the next batch waits for it. So no more

@@ -1,4 +1,5 @@
-// What becomes of a call beyond its first attempt: retries, calls sent at most once, interrupted attempts, cancellation.
+// What becomes of a call beyond its first attempt: retries, calls sent at most once, interrupted attempts,
+// cancellation.
 
 #include <gtest/gtest.h>
 

@@ -7,6 +7,7 @@
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/registry/worker_registry.h"
 #include "wee5_cron/pg/settings/guc.h"
+#include "wee5_cron/pg/worker/descriptors.h"
 #include "wee5_cron/pg/worker/worker_turn.h"
 
 namespace wee5::pg::worker {
@@ -18,6 +19,7 @@ extern delivery::Dispatcher* dispatcher;
 extern WorkerSlot* slot;
 extern MemoryContext turn_context;
 extern WorkerSettings process_settings;
+extern RequestCapacity capacity;  // how many requests the process has descriptors for
 
 extern Outlook outlook;  // what of the ledger is still to be looked at
 extern int64 flush_asked_us;
@@ -46,6 +48,11 @@ inline Chore* const chores[kChores] = {&runs, &harvest, &watch, &history, &alert
 inline bool due(int64 at_us, int64 now) { return at_us != 0 && at_us <= now; }
 
 inline void report(WorkerEvent found) { registry_report(slot, found); }
+
+// Nothing keeps the worker from its work any more: last_error says at most that descriptors are short.
+void clear_error();
+// The same when the worker leaves, since a worker that sleeps lacks no descriptors.
+void withdraw_shortage();
 
 void run_or_exit(CppFailure* failure, bool done);
 
