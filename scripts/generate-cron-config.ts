@@ -110,6 +110,7 @@ privateNetworks.addSubnet('10.0.0.0', 8);
 privateNetworks.addSubnet('172.16.0.0', 12);
 privateNetworks.addSubnet('192.168.0.0', 16);
 privateNetworks.addSubnet('169.254.0.0', 16);
+privateNetworks.addSubnet('100.64.0.0', 10);
 privateNetworks.addAddress('::1', 'ipv6');
 privateNetworks.addSubnet('fe80::', 10, 'ipv6');
 privateNetworks.addSubnet('fc00::', 7, 'ipv6');
@@ -126,7 +127,7 @@ function leadsToThisMachine(host: string): boolean {
 
 function staysInPrivateNetworks(host: string): boolean {
   if (host.startsWith('[') || /^[\d.]+$/.test(host)) return isIn(privateNetworks, host);
-  return /^[^.]+\.?$/.test(host) || /\.(localhost|internal|local)\.?$/.test(host);
+  return /^[^.]+\.?$/.test(host) || /\.(localhost|internal|local|svc)\.?$/.test(host);
 }
 
 // For a message: what stands before an "@" or after a "?" may be a password or a token.

@@ -2,7 +2,7 @@
 // should is tested in test/t.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -138,6 +138,15 @@ for (const [address, reason] of Object.entries({
   'http://[::ffff:93.184.216.34]': /clear text/,
 })) {
   test(`the address ${address.slice(0, 60)} is refused`, () => refuses(reason, [], withUrl(address)));
+}
+
+// The cases that the script shares with the extension.
+const hosts = readFileSync(new URL('../plain_http_hosts.txt', import.meta.url), 'utf8').match(/^(private|public) .+$/gm);
+for (const [verdict, host] of hosts.map((line) => line.split(' '))) {
+  test(`plain http to ${host} is ${verdict === 'private' ? 'taken' : 'refused'}`, () => {
+    const { status } = run(['--allow-localhost'], withUrl(`http://${host}`));
+    assert.equal(status, verdict === 'private' ? 0 : 1);
+  });
 }
 
 for (const address of ['http://localhost:3000', 'https://localhost', 'http://api.localhost', 'http://LOCALHOST.', 'http://127.0.0.1:3000',

@@ -8,6 +8,7 @@
 #include "wee5_cron/pg/registry/worker_registry.h"
 #include "wee5_cron/pg/settings/app_setting_rights.h"
 #include "wee5_cron/pg/settings/guc.h"
+#include "wee5_cron/pg/settings/log_redaction.h"
 #include "wee5_cron/pg/worker/launcher.h"
 
 extern "C" {
@@ -24,6 +25,7 @@ void _PG_init(void) {
   wee5::pg::define_settings();
   if (IsBinaryUpgrade) return;
   wee5::pg::install_object_access_hook();
+  wee5::pg::install_log_redaction();
   if (!process_shared_preload_libraries_in_progress) return;
   wee5::pg::install_wake();
   wee5::pg::install_utility_hook();

@@ -169,34 +169,36 @@ void define_timeouts() {
                           GUC_UNIT_MS, nullptr, nullptr, nullptr);
 }
 
-// A webhook's URL is a secret itself. Whether plain http may be is asked when it is called: that setting may come
-// later.
+// Refuses the value of a setting that is a secret. Postgres's own message would quote the value.
+bool refuse_secret_value(const char* setting, const char* detail, const char* hint) {
+  GUC_check_errmsg("invalid value for parameter \"%s\"", setting);
+  GUC_check_errdetail("%s", detail);
+  if (hint[0] != '\0') GUC_check_errhint("%s", hint);
+  return false;
+}
+
+// Whoever knows the URL of a webhook can post to it. The check allows plain http to every host:
+// wee5_cron.allow_plain_http may be read after this setting, so it is applied when an alert is sent.
 bool check_alert_url(char** newval, void** extra, GucSource source) {
   (void)extra;
   (void)source;
   if (is_blank(*newval)) return true;
-  if (strlen(*newval) >= sizeof(WorkerSettings::alert_url)) {
-    GUC_check_errdetail("It is too long.");
-    return false;
-  }
+  if (strlen(*newval) >= sizeof(WorkerSettings::alert_url))
+    return refuse_secret_value(kAlertUrlSetting, "It is too long.", "");
   CppFailure failure;
   if (run_cpp(&failure, [newval] { delivery::parse_webhook(*newval, "on"); })) return true;
-  GUC_check_errdetail("%s", failure.message);
-  GUC_check_errhint("%s", failure.hint);
-  return false;
+  return refuse_secret_value(kAlertUrlSetting, failure.message, failure.hint);
 }
 
-// The message shows no value: it may hold a password.
+// The URL of a proxy may hold a password.
 bool check_proxy(char** newval, void** extra, GucSource source) {
   (void)extra;
   (void)source;
+  if (strlen(*newval) >= sizeof(WorkerSettings::proxy))
+    return refuse_secret_value(kProxySetting, "It is too long.", "");
   CppFailure failure;
-  bool fits = strlen(*newval) < sizeof(WorkerSettings::proxy);
-  if (fits && run_cpp(&failure, [newval] { delivery::parse_proxy(*newval); })) return true;
-  GUC_check_errmsg("invalid value for parameter \"wee5_cron.proxy\"");
-  GUC_check_errdetail("%s", fits ? failure.message : "It is too long.");
-  if (fits) GUC_check_errhint("%s", failure.hint);
-  return false;
+  if (run_cpp(&failure, [newval] { delivery::parse_proxy(*newval); })) return true;
+  return refuse_secret_value(kProxySetting, failure.message, failure.hint);
 }
 
 // Leaves the value as it is to be shown.
@@ -227,13 +229,13 @@ bool check_plain_http(char** newval, void** extra, GucSource source) {
 }
 
 void define_alerts() {
-  DefineCustomStringVariable("wee5_cron.alert_url", "Webhook to which alerts are posted, as JSON.",
+  DefineCustomStringVariable(kAlertUrlSetting, "Webhook to which alerts are posted, as JSON.",
                              "Without it alerts are told by NOTIFY wee5_cron only.", &guc_alert_url, "", PGC_SUSET,
                              GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, check_alert_url, nullptr, nullptr);
 }
 
 void define_proxy() {
-  DefineCustomStringVariable("wee5_cron.proxy", "HTTP proxy through which calls go, by CONNECT.",
+  DefineCustomStringVariable(kProxySetting, "HTTP proxy through which calls go, by CONNECT.",
                              "As in http://user:password@proxy.example.com:3128. Those of the environment are ignored.",
                              &guc_proxy, "", PGC_SUSET, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, check_proxy, nullptr,
                              nullptr);

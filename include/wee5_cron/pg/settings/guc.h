@@ -46,6 +46,8 @@ bool library_preloaded();
 
 inline constexpr const char* kApiUrlSetting = "app.settings.api_url";
 inline constexpr const char* kCronSecretSetting = "app.settings.cron_secret";
+inline constexpr const char* kAlertUrlSetting = "wee5_cron.alert_url";
+inline constexpr const char* kProxySetting = "wee5_cron.proxy";
 // Every role may SET these in its session: wee5_cron.protect_secret is off.
 bool app_settings_are_open();
 
