@@ -246,6 +246,14 @@ bool is_own_check(const char* expression, const TableLayout* layout) {
   return false;
 }
 
+// Settings of the session change how Postgres writes an expression. AtEOXact_GUC(true, level) puts them back.
+int begin_plain_names() {
+  int level = NewGUCNestLevel();
+  set_config_option("quote_all_identifiers", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+  set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+  return level;
+}
+
 char* shown_expression(Datum expression, Oid relation) {
   return TextDatumGetCString(DirectFunctionCall2(pg_get_expr, expression, ObjectIdGetDatum(relation)));
 }
@@ -315,7 +323,9 @@ bool has_only_own_checks(Relation relation, const TableLayout* layout) {
   // Set first: an invalidation that arrives meanwhile takes it back.
   verdict->current = true;
   verdict->passed = false;
+  int level = begin_plain_names();
   bool passed = compare_checks(relation, layout);
+  AtEOXact_GUC(true, level);
   verdict->passed = passed;
   return passed;
 }
@@ -329,7 +339,9 @@ Oid own_index(Relation table, const IndexLayout* layout) {
   if (!verdict->current) {
     verdict->current = true;
     verdict->passed = false;
+    int level = begin_plain_names();
     bool passed = compare_index(index, layout);
+    AtEOXact_GUC(true, level);
     verdict->passed = passed;
   }
   bool same = verdict->passed;
