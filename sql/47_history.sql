@@ -202,11 +202,12 @@ CREATE FUNCTION wee5_cron.kept_for(setting text) RETURNS interval
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  minutes int;
+  shown text;
 BEGIN
   PERFORM wee5_cron.library_preloaded();
-  SELECT s.setting::int INTO minutes FROM pg_settings s WHERE s.name = kept_for.setting;
-  RETURN CASE WHEN minutes >= 0 THEN make_interval(mins => minutes) END;
+  shown := current_setting(setting);
+  -- Days are stored as minutes.
+  RETURN CASE WHEN shown <> '-1' THEN make_interval(mins => (extract(epoch FROM shown::interval) / 60)::int) END;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.kept_for(text) IS 'Internal: what wee5_cron.keep_succeeded or keep_failed says, NULL for ever';

@@ -6,6 +6,13 @@ CREATE FUNCTION wee5_cron.library_preloaded() RETURNS boolean
 COMMENT ON FUNCTION wee5_cron.library_preloaded() IS
   'Internal: whether wee5_cron is in shared_preload_libraries. After this call the settings wee5_cron.* can be read';
 
+-- Only superusers and members of pg_read_all_settings may look at these settings, and the extension's owner may be neither.
+CREATE FUNCTION wee5_cron.server_setting(name text) RETURNS text
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_server_setting';
+COMMENT ON FUNCTION wee5_cron.server_setting(text) IS
+  'Internal: a setting of pg_cron, or shared_preload_libraries; NULL where there is no such setting';
+
 -- What the command of a job does, read as SQL.
 CREATE FUNCTION wee5_cron.calls_us(command text) RETURNS boolean
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -118,7 +125,7 @@ BEGIN
                                            w.job_name || '@' || current_database(), w.schedule, w.command,
                                            current_database()), E'\n')
                          || E'\n-- in the database that has pg_cron'
-                         || coalesce(' (cron.database_name: ' || current_setting('cron.database_name', true) || ')', '')
+                         || coalesce(' (cron.database_name: ' || wee5_cron.server_setting('cron.database_name') || ')', '')
                          || ', or CREATE EXTENSION pg_cron here'
                          -- The ledger cannot look the name up in cron.job.
                          || CASE WHEN $1 IS NULL THEN '' ELSE

@@ -26,7 +26,7 @@ COMMENT ON COLUMN wee5_cron.job_watch.cron_job IS 'the oid of cron.job: pg_cron 
 -- Without cron.log_run pg_cron keeps no history: then a run is known by its call alone.
 CREATE FUNCTION wee5_cron.pg_cron_logs_runs() RETURNS boolean
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT coalesce(current_setting('cron.log_run', true), 'on') <> 'off' $$;
+  AS $$ SELECT coalesce(wee5_cron.server_setting('cron.log_run'), 'on') <> 'off' $$;
 COMMENT ON FUNCTION wee5_cron.pg_cron_logs_runs() IS 'Internal: whether pg_cron writes its runs into cron.job_run_details';
 
 -- When the runs of a job began, since a time. pg_cron's history has one index, on runid, so only its newest part is read.

@@ -39,7 +39,7 @@ CREATE FUNCTION wee5_cron.doctor_preload() RETURNS text
   AS $$
     WITH preloaded AS (
       SELECT btrim(name, ' "') AS name, n
-      FROM unnest(string_to_array(current_setting('shared_preload_libraries'), ',')) WITH ORDINALITY AS l (name, n)
+      FROM unnest(string_to_array(wee5_cron.server_setting('shared_preload_libraries'), ',')) WITH ORDINALITY AS l (name, n)
       WHERE btrim(name, ' "') <> ''
     ), needed (name, n) AS (
       SELECT 'pg_cron', 1001 WHERE EXISTS (SELECT FROM pg_available_extensions a WHERE a.name = 'pg_cron')

@@ -13,8 +13,8 @@ DECLARE
   here constant name := current_database();
   installed constant boolean := wee5_cron.pg_cron_installed();
   -- Only pg_cron's library defines it, and only while the server starts.
-  loaded constant boolean := EXISTS (SELECT FROM pg_settings WHERE name = 'cron.database_name');
-  its_database constant text := current_setting('cron.database_name', true);
+  its_database constant text := wee5_cron.server_setting('cron.database_name');
+  loaded constant boolean := its_database IS NOT NULL;
   called_at timestamptz;
   to_this_database constant text :=
     format(E'ALTER SYSTEM SET cron.database_name = %L;\n-- then restart the server', here);
@@ -74,7 +74,7 @@ BEGIN
     RETURN NEXT ('pg_cron_launcher', 'ok', 'does not apply: pg_cron is not loaded', NULL)::wee5_cron.finding;
   ELSIF pg_is_in_recovery() THEN
     RETURN NEXT ('pg_cron_launcher', 'ok', 'does not apply: this is a standby', NULL)::wee5_cron.finding;
-  ELSIF current_setting('cron.launch_active_jobs', true) = 'off' THEN
+  ELSIF wee5_cron.server_setting('cron.launch_active_jobs') = 'off' THEN
     RETURN NEXT ('pg_cron_launcher', 'error', 'cron.launch_active_jobs is off: no job runs',
                  E'ALTER SYSTEM SET cron.launch_active_jobs = on;\nSELECT pg_reload_conf();')::wee5_cron.finding;
   ELSIF EXISTS (SELECT FROM pg_stat_activity WHERE backend_type ~ '^pg_cron (launcher|scheduler)$') THEN
@@ -83,6 +83,10 @@ BEGIN
     RETURN NEXT ('pg_cron_launcher', 'error',
                  format('pg_cron''s launcher does not run: there is no database "%s" (cron.database_name)', its_database),
                  to_this_database)::wee5_cron.finding;
+  ELSIF NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') THEN
+    RETURN NEXT ('pg_cron_launcher', 'warning',
+                 format('the extension''s owner "%s" may not see whether pg_cron''s launcher runs', current_user),
+                 format('GRANT pg_read_all_stats TO %I;', current_user))::wee5_cron.finding;
   ELSE
     RETURN NEXT ('pg_cron_launcher', 'error', 'pg_cron''s launcher does not run: no job runs',
                  wee5_cron.doctor_comment('Ask again in a few seconds: it starts anew each second. If it still does not '
@@ -132,7 +136,7 @@ CREATE FUNCTION wee5_cron.doctor_worker_slots() RETURNS SETOF wee5_cron.finding
   AS $$
 DECLARE
   slots constant int := current_setting('max_worker_processes')::int;
-  of_jobs constant boolean := coalesce(current_setting('cron.use_background_workers', true)::boolean, false);
+  of_jobs constant boolean := coalesce(wee5_cron.server_setting('cron.use_background_workers')::boolean, false);
   used int;
   jobs int := 0;
   databases int;
@@ -148,7 +152,7 @@ BEGIN
                              'parallel worker', 'pg_cron', 'pg_cron worker');
   IF of_jobs AND wee5_cron.pg_cron_installed() THEN
     EXECUTE 'SELECT count(*) FROM cron.job WHERE active' INTO jobs;
-    jobs := least(jobs, current_setting('cron.max_running_jobs', true)::int);
+    jobs := least(jobs, wee5_cron.server_setting('cron.max_running_jobs')::int);
   END IF;
   SELECT count(*), count(*) FILTER (WHERE pid IS NULL), count(*) FILTER (WHERE state = 'asleep')
     INTO databases, missing, asleep FROM wee5_cron.worker_slots();
