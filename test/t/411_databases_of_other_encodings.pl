@@ -1,0 +1,109 @@
+# Names, paths, headers and bodies that are not ASCII, in databases of the encodings LATIN1 and SQL_ASCII: the app gets the
+# same bytes at the first attempt and at the next ones, through the builtin transport and through the real pg_net. It also
+# says what wee5_cron.proxy means for calls that pg_net carries.
+use utf8;
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+use Wee5Cron::Doctor;
+
+local $ENV{PGCLIENTENCODING} = 'UTF8';
+my $secret    = 'the secret of this test';
+my $receiver  = Wee5Cron::Receiver->start(secret => $secret);
+my $pg_net    = pg_net_available();
+my %encoding  = (latin1 => 'LATIN1', ascii => 'SQL_ASCII');
+my $node = Wee5Cron::Node->start_new('main', preload => 'pg_cron,wee5_cron' . ($pg_net ? ',pg_net' : ''),
+    conf => "cron.database_name = 'latin1'" . ($pg_net ? "\npg_net.database_name = 'latin1'" : ''));
+for my $database (qw(latin1 ascii)) {
+    $node->safe_psql('postgres', "CREATE DATABASE $database ENCODING '$encoding{$database}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+    $node->safe_psql($database, 'CREATE EXTENSION pg_net') if $pg_net;
+    $node->safe_psql($database, 'CREATE EXTENSION pg_cron') if $database eq 'latin1';
+    $node->install($database, api_url => $receiver->url, secret => $secret);
+}
+
+# psql in UTF-8, as a terminal has it; a SQL_ASCII database takes the bytes as they are.
+sub sql {
+    my ($database, $sql) = @_;
+    utf8::encode($sql);
+    local $ENV{PGCLIENTENCODING} = 'SQL_ASCII' if $database eq 'ascii';
+    my $answer = $node->safe_psql($database, $sql);
+    utf8::decode($answer);
+    return $answer;
+}
+
+my $turn = 0;
+sub calls_arrive {
+    my ($database, $transport) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $name = "$encoding{$database}, $transport";
+    $node->safe_psql('postgres', "ALTER DATABASE $database SET wee5_cron.transport = '$transport'");
+    my $n = ++$turn;
+
+    # 503 first: the second attempt is handed over by the worker, the first one by the caller's session.
+    my $path = "/f\x{fc}r-$n/statuses/503,200";
+    sql($database, "INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on, retry_delays) VALUES ('$path?n=$n', 'transient', '{10ms}')");
+    my $id;
+    if ($database eq 'latin1') {
+        sql($database, "SELECT wee5_cron.schedule('t\x{e4}glich $n', '0 0 1 1 *', '$path?n=$n')");
+        $id = sql($database, "SELECT wee5_cron.run_now('t\x{e4}glich $n')");
+    }
+    else {
+        # pg_cron is not in this database: the name is that of the row for the path.
+        sql($database, "INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES ('t\x{e4}glich $n', '$path?n=$n')");
+        $id = sql($database, "SET application_name = 'pg_cron'; SELECT invoke_cron_endpoint('$path?n=$n')");
+    }
+    is(sql($database, "SELECT status, attempts, transport, job_name, endpoint_path FROM wee5_cron.wait_for($id, '2 minutes')"),
+        "succeeded|2|$transport|t\x{e4}glich $n|$path?n=$n", "$name: a call with a name and a path that are not ASCII");
+    my @heard = grep { $_->{headers}{'x-wee5-cron-invocation'} eq $id && $_->{url} =~ /\?n=$n\z/ } $receiver->requests;
+    is(join(' ', map { $_->{url} } @heard), join(' ', ("/f%C3%BCr-$n/statuses/503,200?n=$n") x 2), '... arrives with its path in UTF-8, at both attempts');
+    is(join(' ', map { $_->{headers}{'x-wee5-cron-job'} } @heard), join(' ', ("t%C3%A4glich $n") x 2), '... and its name');
+    is(join(' ', map { "$_->{bearer}$_->{headers}{'x-wee5-cron-attempt'}" } @heard), 'match1 match2', '... the bearer and its number');
+    is($heard[0]{headers}{'idempotency-key'}, $heard[1]{headers}{'idempotency-key'}, '... one key');
+    my $post = sql($database, "SELECT wee5_cron.invoke('/echo?post=$n', 'POST', '{\"gr\x{f6}\x{df}e\": \"\x{e9}\"}')");
+    is(sql($database, "SELECT status FROM wee5_cron.wait_for($post, '2 minutes')"), 'succeeded', '... a body that is not ASCII');
+    my ($echo) = grep { $_->{url} eq "/echo?post=$n" } $receiver->requests('/echo');
+    is($echo->{body}, "{\"gr\x{f6}\x{df}e\": \"\x{e9}\"}", '... arrives in UTF-8');
+    # pg_net keeps the bytes of an answer as they came, whatever the encoding of the database is.
+    like(sql($database, "SELECT response_body FROM wee5_cron.invocation WHERE id = $post"), qr/gr\x{f6}\x{df}e/, '... and its answer is kept in the encoding of the database')
+      if $transport eq 'builtin';
+    is(sql($database, "SELECT count(*) FROM wee5_cron.doctor() WHERE detail LIKE '%could not be looked at%'"), 0, '... doctor() can look at everything');
+    return;
+}
+calls_arrive($_, 'builtin') for qw(latin1 ascii);
+
+# Bytes that are no UTF-8, where the database does not mind.
+is($node->safe_psql('ascii', q{INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES (E't\344glich', '/bytes')
+    RETURNING true}), 't', 'SQL_ASCII: a name whose bytes are no UTF-8');
+my $id = $node->safe_psql('ascii', q{SET application_name = 'pg_cron'; SELECT invoke_cron_endpoint('/bytes')});
+is($node->safe_psql('ascii', "SELECT status FROM wee5_cron.wait_for($id, '2 minutes')"), 'succeeded', '... does not keep its call from being made');
+my ($bytes) = $receiver->requests('/bytes');
+is($bytes->{headers}{'x-wee5-cron-job'}, 't%EF%BF%BDglich', '... the app gets the replacement character in their place');
+$node->raises('ascii', q{SELECT invoke_cron_endpoint(E'/t\344glich')}, '22021', '... in a path they are refused', message => qr/invalid byte sequence/);
+
+SKIP: {
+    skip 'pg_net not available', 40 unless $pg_net;
+    $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%' AND datname = 'latin1'}) or die;
+    calls_arrive('latin1', 'pg_net');
+
+    # A proxy is of the builtin transport.
+    my $doctor = Wee5Cron::Doctor->new($node, 'latin1');
+    $node->set_server('wee5_cron.proxy', 'http://user:canary@127.0.0.1:9');
+    my $direct = $node->call('latin1', '/status/200?direct');
+    is($node->safe_psql('latin1', "SELECT status, transport FROM wee5_cron.wait_for($direct, '2 minutes')"), 'succeeded|pg_net', 'pg_net ignores wee5_cron.proxy');
+    my $hint = $doctor->red('proxy', 'warning', qr/pg_net ignores wee5_cron\.proxy: calls do not go through 127\.0\.0\.1:9/, '... which doctor() says');
+    unlike(join(' ', map { "$_->{detail} $_->{hint}" } $doctor->lines('proxy')), qr/canary/, '... without the password');
+    $node->no_retries('latin1', '/put', '/status/200');
+    $node->safe_psql('postgres', q{ALTER DATABASE latin1 SET wee5_cron.transport = 'auto'});
+    fields_are($node->finished('latin1', $node->call('latin1', '/put', q{'PUT'})), { transport => 'builtin', reason => 'connect' }, '... what the builtin transport carries beside it goes through the proxy');
+    $doctor->paste($hint, '... the hint of doctor()', in => 'latin1');
+    fields_are($node->finished('latin1', $node->call('latin1', '/status/200?through')), { transport => 'builtin', reason => 'connect' }, '... sends every call through it');
+    $doctor->green('proxy', '... and doctor() says so', qr/calls go through the proxy 127\.0\.0\.1:9/);
+    $node->safe_psql('postgres', 'ALTER SYSTEM RESET wee5_cron.proxy');
+
+    $node->safe_psql('postgres', q{ALTER SYSTEM SET pg_net.database_name = 'ascii'});
+    $node->restart;
+    $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%' AND datname = 'ascii'}) or die;
+    calls_arrive('ascii', 'pg_net');
+}
+$node->log_is_sane;
+done_testing();
