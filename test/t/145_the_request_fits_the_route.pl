@@ -2,6 +2,7 @@
 # query. And what every request tells: its trace, and how long it may take.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Fastify;
 use Wee5Cron::Test;
 
 use Digest::SHA qw(sha256_hex);
@@ -89,6 +90,22 @@ called('/limit');
 is(heard('/limit')->{headers}{'x-wee5-cron-timeout-ms'}, 7_000, '... or of an endpoint row');
 $node->safe_psql('postgres', q{ALTER DATABASE postgres SET wee5_cron.request_timeout = '12s'});
 is((called('/default'), heard('/default'))[1]{headers}{'x-wee5-cron-timeout-ms'}, 12_000, '... or what is stored for the database');
+
+# An app that is really particular.
+SKIP: {
+    skip Wee5Cron::Fastify::missing(), 1 if Wee5Cron::Fastify::missing();
+    my $fastify = Wee5Cron::Fastify->start(secret => 'the secret');
+    $node->configure('postgres', api_url => $fastify->url);
+    for my $case ([ 'GET' ], [ 'HEAD' ], [ 'POST', undef, '{}' ], [ 'POST', '{"a": [1]}', '{"a":[1]}' ], [ 'POST', 'null', 'null' ], [ 'PUT', undef, '{}' ],
+        [ 'PATCH', '{"a": 1}', '{"a":1}' ], [ 'DELETE' ], [ 'DELETE', '{"a": 1}', '{"a":1}' ]) {
+        my ($method, $body, $heard) = @$case;
+        my $choices = "method => '$method'" . (defined $body ? ", body => '$body'" : '');
+        fields_are(called('/route', $choices),
+            { status => 'succeeded', http_status => 200, response_body => $method eq 'HEAD' ? '' : qq({"method":"$method","body":@{[ $heard // 'null' ]}}) },
+            "Fastify understands: $choices");
+    }
+    fields_are(called('/route'), { status => 'succeeded', http_status => 200 }, '... and a call without choices');
+}
 
 $node->log_is_sane;
 done_testing();

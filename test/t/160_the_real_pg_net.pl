@@ -1,6 +1,7 @@
 # The whole path through the real pg_net, where the server has it: the same calls end with the same rows.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Fastify;
 use Wee5Cron::Test;
 
 plan skip_all => 'pg_net not available' unless pg_net_available();
@@ -72,6 +73,19 @@ is($post->{headers}{'x-team'}, 'blue', '... and header');
 is(scalar(my @none = $receiver->requests('/rolled-back')), 0, 'what was rolled back is not sent');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'the ledger holds no secret');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pg_net_request'), 0, 'no binding is left over');
+
+# An app that is particular about a type without a body.
+SKIP: {
+    skip Wee5Cron::Fastify::missing(), 1 if Wee5Cron::Fastify::missing();
+    my $fastify = Wee5Cron::Fastify->start(secret => $secret);
+    $node->configure('postgres', api_url => $fastify->url);
+    my @choices = (q{'GET'}, q{'POST'}, q{'POST', '{"a": 1}'}, q{'DELETE'}, q{'DELETE', '{"a": 1}'});
+    my @ids = map { $node->call('postgres', '/route', $_) } @choices;
+    for my $choices (@choices) {
+        fields_are($node->finished('postgres', shift @ids), { transport => 'pg_net', status => 'succeeded', http_status => 200 }, "Fastify understands: $choices");
+    }
+    $node->configure('postgres', api_url => $receiver->url);
+}
 
 # wait_for, while the worker harvests.
 my $id = $node->call('postgres', '/status/204');

@@ -1,0 +1,24 @@
+// An app on the real Fastify, for the TAP tests: it answers 400 to a Content-Type without a body, and 415 to a body of a
+// type that it does not know.
+//
+//   FASTIFY_SECRET=... node fastify_app.mjs
+//
+// Prints "listening PORT". Every method of /route is answered 200 with {"method", "body"}; without the bearer, 401. Lives
+// until its standard input ends.
+import { createRequire } from 'node:module'
+
+const fastify = createRequire(new URL('../scripts/package.json', import.meta.url))('fastify')
+const app = fastify()
+
+app.addHook('onRequest', async (request, reply) => {
+  if (request.headers.authorization !== `Bearer ${process.env.FASTIFY_SECRET}`) return reply.code(401).send({ error: 'bearer' })
+})
+app.route({
+  method: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
+  url: '/route',
+  handler: async (request) => ({ method: request.method, body: request.body ?? null }),
+})
+
+process.stdin.on('end', () => process.exit(0)).resume()
+await app.listen({ host: '127.0.0.1', port: 0 })
+console.log(`listening ${app.server.address().port}`)
