@@ -152,6 +152,20 @@ fields_are(answered('/big', 'status_code, content', q{200, repeat('x', 100000)})
 fields_are(answered('/leak', 'status_code, content', qq{500, 'you sent $secret'}),
     { %common, status => 'failed', response_body => qr/^(?!.*\Q$secret\E)/ }, 'an app that gives the secret back');
 
+# An attempt that is in the ledger already, as after a restore of one table alone.
+{
+    my @ids = map { $node->call('postgres', "/booked-before?n=$_") } 1, 2;
+    $node->safe_psql('postgres', <<SQL);
+INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, http_status) VALUES ($ids[0], 1, '2020-01-01', 500);
+BEGIN;
+INSERT INTO net._http_response (id, status_code, content) SELECT request_id, 200, 'ok' FROM wee5_cron.pg_net_request WHERE invocation_id IN ($ids[0], $ids[1]);
+DELETE FROM net.http_request_queue q USING wee5_cron.pg_net_request r WHERE q.id = r.request_id AND r.invocation_id IN ($ids[0], $ids[1]);
+COMMIT;
+SQL
+    fields_are($node->finished('postgres', $_), { %common, status => 'succeeded' }, 'an attempt that is in the ledger already keeps no answer from being booked') for @ids;
+    is(join(' ', map { $_->{http_status} } $node->attempts('postgres', $ids[0])), '500', '... and stays as it is');
+}
+
 # In neither of its tables: lost.
 $id = $node->call('postgres', '/lost');
 $node->safe_psql('postgres', "DELETE FROM net.http_request_queue q USING wee5_cron.pg_net_request r WHERE q.id = r.request_id AND r.invocation_id = $id");

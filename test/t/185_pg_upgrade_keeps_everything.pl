@@ -5,6 +5,7 @@ use Cwd qw(getcwd);
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
+use Wee5Cron::Doctor;
 
 # The newest version with pg_upgrade, pg_cron and our extension; Debian's places.
 sub newest_version {
@@ -85,29 +86,40 @@ $old->stop;
 my $room_and_log = "\nmax_worker_processes = 16\nlog_min_messages = debug1\n";
 $old->append_conf('postgresql.conf', $room_and_log);
 
-my $new = Wee5Cron::Node->new_configured('new', conf => $room_and_log, new => {@place});
-my $new_bin = $new->config_data('--bindir');
 my $here = getcwd();
-chdir PostgreSQL::Test::Utils::tempdir() or die "chdir: $!";
-command_ok([ "$new_bin/pg_upgrade", '--retain', '-b', $old_bin, '-B', $new_bin, '-d', $old->data_dir, '-D', $new->data_dir, '-p', $old->port,
-        '-P', $new->port, '-s', $new->host ], 'pg_upgrade, with the library preloaded on both sides');
-chdir $here or die "chdir: $!";
-my $upgrade_log = join '', map { slurp_file($_) } grep { -f } glob($new->data_dir . '/pg_upgrade_output.d/*/log/*'), $new->logfile;
-like($upgrade_log, qr/database system is ready/, '... whose servers log');
-like($upgrade_log, qr/DEBUG: /, '... and in detail');
-unlike($upgrade_log, qr/background worker (?:process )?"wee5_cron|FATAL|PANIC/, '... and have no process of ours');
-my @sent = $receiver->requests;
-$new->append_conf('postgresql.conf', $no_workers . "log_min_messages = warning\n");
-$new->start;
-my $after = state_of($new);
-is_deeply($after, $before, 'everything is as it was');
-is(scalar(my @more = $receiver->requests), scalar @sent, 'nothing was sent meanwhile');
+# Upgrades the old server into a new one, which it starts without room for a worker.
+sub upgraded {
+    my ($mode) = @_;
+    my $new = Wee5Cron::Node->new_configured("new_by_$mode", conf => $room_and_log, new => {@place});
+    my $new_bin = $new->config_data('--bindir');
+    chdir PostgreSQL::Test::Utils::tempdir() or die "chdir: $!";
+    command_ok([ "$new_bin/pg_upgrade", ($mode eq 'link' ? '--link' : ()), '--retain', '-b', $old_bin, '-B', $new_bin, '-d', $old->data_dir, '-D', $new->data_dir, '-p', $old->port,
+            '-P', $new->port, '-s', $new->host ], "pg_upgrade by $mode, with the library preloaded on both sides");
+    chdir $here or die "chdir: $!";
+    my $upgrade_log = join '', map { slurp_file($_) } grep { -f } glob($new->data_dir . '/pg_upgrade_output.d/*/log/*'), $new->logfile;
+    like($upgrade_log, qr/database system is ready/, '... whose servers log');
+    like($upgrade_log, qr/DEBUG: /, '... and in detail');
+    unlike($upgrade_log, qr/background worker (?:process )?"wee5_cron|FATAL|PANIC/, '... and have no process of ours');
+    my @sent = $receiver->requests;
+    $new->append_conf('postgresql.conf', $no_workers . "log_min_messages = warning\n");
+    $new->start;
+    my $after = state_of($new);
+    is_deeply($after, $before, '... everything is as it was');
+    is($new->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', '... it is armed');
+    is(scalar(my @more = $receiver->requests), scalar @sent, '... nothing was sent meanwhile');
+    return $new;
+}
+# The first copy makes no call. Of the second one the old server's files are part: it is the one that goes on.
+upgraded('copy')->stop;
+my $new = upgraded('link');
 
 # And it goes on.
 $new->append_conf('postgresql.conf', "\nmax_worker_processes = 16\n");
 $receiver->release_for_good;
 $new->restart;
 is($new->finished('postgres', $queued)->{status}, 'succeeded', 'what was queued is sent by the new server');
+is(scalar(my @heard = $receiver->requests('/queued')), 1, '... once');
+Wee5Cron::Doctor->new($new, 'postgres')->red('physical_clone', 'warning', qr/system identifier/, '... doctor() tells that it is another server than the one that was armed');
 is($new->psql_as('app_owner', 'postgres', 'SELECT wee5_cron.register_jobs()'), 0, 'the deleted job does not come back');
 cmp_ok($new->call('postgres', '/after'), '>', $bound, 'ids go on');
 $new->safe_psql('postgres', 'DROP EXTENSION wee5_cron');
