@@ -138,7 +138,6 @@ CREATE FUNCTION wee5_cron.ledger_subscriptions() RETURNS SETOF name
 COMMENT ON FUNCTION wee5_cron.ledger_subscriptions() IS
   'Internal: subscriptions by which this database receives another one''s ledger';
 
--- What is not going to be sent, in words of cancel(). What pg_net has is taken back as far as possible.
 CREATE FUNCTION wee5_cron.discard_queue() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -153,19 +152,8 @@ BEGIN
     WHERE i.finished_at IS NULL AND i.status IN ('queued', 'sending', 'retrying')
     ORDER BY i.id
   LOOP
-    IF call.handed_over THEN
-      IF wee5_cron.cancel_on_pg_net(call.id) THEN
-        cancelled := cancelled + 1;
-      END IF;
-      CONTINUE;
-    END IF;
-    UPDATE wee5_cron.invocation i
-    SET status = 'cancelled', reason = 'cancelled', error = format('The call of %L was cancelled.', call.endpoint_path),
-        hint = NULL, next_attempt_at = NULL, finished_at = clock_timestamp(), duration = clock_timestamp() - i.first_sent_at
-    WHERE i.id = call.id AND i.finished_at IS NULL;
-    IF FOUND THEN
-      cancelled := cancelled + 1;
-    END IF;
+    cancelled := cancelled + CASE WHEN call.handed_over THEN wee5_cron.cancel_on_pg_net(call.id)
+                                  ELSE wee5_cron.end_cancelled(call.id, call.endpoint_path) END::int;
   END LOOP;
   RETURN cancelled;
 END
@@ -260,6 +248,8 @@ BEGIN
   SELECT string_agg(format('"%s"', s.name), ', ') INTO subscriptions FROM wee5_cron.ledger_subscriptions() AS s (name);
   IF subscriptions IS NOT NULL AND wee5_cron.has_mark() THEN
     PERFORM wee5_cron.disarm(format('its ledger came from another database by subscription %s', subscriptions));
+    -- The open calls are the publisher's, so pg_net has no answers to them here: answers_are_ours().
+    UPDATE wee5_cron.armed SET system_identifier = NULL, timeline = NULL;
   END IF;
 END
 $$;
@@ -269,10 +259,11 @@ COMMENT ON FUNCTION wee5_cron.disarm_subscriber() IS
 CREATE FUNCTION wee5_cron.answers_are_ours() RETURNS boolean
   LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT wee5_cron.is_armed()
-        OR EXISTS (SELECT FROM wee5_cron.armed a CROSS JOIN wee5_cron.server_identity() s
-                   WHERE a.database = wee5_cron.database_oid() AND a.xid = '0'
-                     AND a.system_identifier = s.system_identifier)
+    SELECT NOT EXISTS (SELECT FROM wee5_cron.ledger_subscriptions())
+       AND (wee5_cron.is_armed()
+            OR EXISTS (SELECT FROM wee5_cron.armed a CROSS JOIN wee5_cron.server_identity() s
+                       WHERE a.database = wee5_cron.database_oid() AND a.xid = '0'
+                         AND a.system_identifier = s.system_identifier))
   $$;
 COMMENT ON FUNCTION wee5_cron.answers_are_ours() IS
   'Internal, of harvest(): whether pg_net was given the open calls by this very database, also where it was disarmed since';

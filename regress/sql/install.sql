@@ -41,13 +41,11 @@ SELECT c.oid::regclass AS dumped_with_its_rows
 FROM pg_extension e, unnest(e.extconfig) AS t JOIN pg_class c ON c.oid = t
 WHERE e.extname = 'wee5_cron' ORDER BY c.relname;
 
--- Every function has a search_path of its own and a comment. A procedure that commits may have none; nor may a C function
--- that changes a setting for the function that calls it.
+-- Every function has a search_path of its own and a comment. A procedure that commits may have no search_path.
 SELECT p.oid::regprocedure
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_proc p ON p.oid = d.objid
 WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'wee5_cron'
-  AND (p.prokind <> 'p' AND p.proname <> 'silence_statements'
-       AND (p.proconfig IS NULL OR NOT p.proconfig @> '{"search_path=pg_catalog, pg_temp"}')
+  AND (p.prokind <> 'p' AND (p.proconfig IS NULL OR NOT p.proconfig @> '{"search_path=pg_catalog, pg_temp"}')
        OR obj_description(p.oid, 'pg_proc') IS NULL);
 
 -- So has everything else, and each column of what grant_to() lets others read.

@@ -107,7 +107,7 @@ SELECT wee5_cron.register_jobs();
 SET SESSION AUTHORIZATION regress_operator;
 SELECT wee5_cron.harvest();
 SELECT wee5_cron.redact_for('postgres', 'secret of the regression tests');
-SELECT wee5_cron.record_pg_net_answer(1, false, 200, NULL, NULL, NULL, NULL, NULL);
+SELECT wee5_cron.end_call(1, 'succeeded');
 SELECT wee5_cron.invoke_for_job('x', '/x');
 -- He says which job calls which path, where the ledger cannot know; never which of pg_cron's jobs are the extension's own.
 INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES ('digest', '/api/digest');

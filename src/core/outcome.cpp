@@ -161,8 +161,8 @@ Advice explain_reason(const Observation& observation) {
     case Reason::kTimeout:
       return explain_timeout(observation);
     case Reason::kLost:
-      return {"What became of the call of " + shown_path(observation) +
-                  " is not known: the server, or the process that carried it, stopped before the answer was recorded.",
+      return {"The outcome of the call of " + shown_path(observation) +
+                  " is unknown: the server, or the process that sent it, stopped before the answer was recorded.",
               "It may or may not have reached the app: look at the app's log before you call it again."};
     case Reason::kOverlap:
       return {(observation.detail.empty() ? "An earlier call of " : "Call " + observation.detail + " of ") +
@@ -221,26 +221,6 @@ Explanation explain(const Observation& observation) {
     advice = explain_reason(observation);
   }
   return {false, reason, std::move(advice.error), std::move(advice.hint)};
-}
-
-Reason reason_of_pg_net(std::string_view error_msg, bool timed_out) noexcept {
-  // The words of a timeout first: they go on to list the lengths of its DNS and TLS phases.
-  const auto says = [&](std::string_view wanted) {
-    return std::search(error_msg.begin(), error_msg.end(), wanted.begin(), wanted.end(),
-                       [](char a, char b) { return to_lower(a) == b; }) != error_msg.end();
-  };
-  const auto says_any = [&](std::initializer_list<std::string_view> wanted) {
-    return std::any_of(wanted.begin(), wanted.end(), says);
-  };
-  if (timed_out || says_any({"timeout", "timed out"})) return Reason::kTimeout;
-  if (says_any({"resolve host", "resolve proxy", "resolving host", "could not resolve"})) return Reason::kDns;
-  if (says_any({"connect to server", "failed to connect", "connection refused", "proxy handshake"})) {
-    return Reason::kConnect;
-  }
-  if (says_any({"ssl", "tls", "certificate", "ca cert", "issuer check", "crl file"})) return Reason::kTls;
-  if (says("redirect")) return Reason::kRedirect;
-  if (says_any({"url using bad", "unsupported protocol", "malformed", "bad/illegal"})) return Reason::kConfig;
-  return Reason::kResponse;
 }
 
 }  // namespace wee5::core

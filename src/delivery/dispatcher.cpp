@@ -5,6 +5,7 @@
 #include <random>
 #include <utility>
 
+#include "wee5_cron/core/decision.hpp"
 #include "wee5_cron/core/endpoint_path.hpp"
 #include "wee5_cron/core/error.hpp"
 #include "wee5_cron/core/request_headers.hpp"
@@ -38,16 +39,9 @@ std::function<double()> default_random() {
   };
 }
 
-core::Explanation lost(const std::string& endpoint_path) {
+core::Explanation explain_unsent(core::Reason reason, const std::string& endpoint_path) {
   core::Observation observation;
-  observation.reason = core::Reason::kLost;
-  observation.endpoint_path = endpoint_path;
-  return core::explain(observation);
-}
-
-core::Explanation cancelled(const std::string& endpoint_path) {
-  core::Observation observation;
-  observation.reason = core::Reason::kCancelled;
+  observation.reason = reason;
   observation.endpoint_path = endpoint_path;
   return core::explain(observation);
 }
@@ -93,17 +87,20 @@ const core::RetryPolicy& Dispatcher::policy_of(const std::string& endpoint_path)
 
 void Dispatcher::add(DueCall call) {
   if (!held_.insert(call.id).second) return;
-  if (call.cut_off) {
-    const core::RetryPolicy& policy = policy_of(call.endpoint_path);
-    if (policy.retry_on == core::RetryOn::kNever || call.attempt > policy.max_attempts) {
-      end_unsent(call, lost(call.endpoint_path));
-      return;
+  // The first attempt of a call always may begin: most calls need neither policy nor clock.
+  if (call.attempt > 1 || call.cut_off) {
+    const core::DueAttempt due{call.attempt, call.first_begun_us, call.cut_off};
+    switch (core::may_begin(due, policy_of(call.endpoint_path), unix_now_us())) {
+      case core::Begin::kNow:
+        break;
+      case core::Begin::kNeverLost:
+        end_unsent(call, explain_unsent(core::Reason::kLost, call.endpoint_path));
+        return;
+      case core::Begin::kNeverLate:
+        end_unsent(call, {});
+        results_.back().as_before = true;
+        return;
     }
-  } else if (call.attempt > 1 && call.first_begun_us > 0 &&
-             !core::may_still_begin(policy_of(call.endpoint_path), call.attempt, call.first_begun_us, unix_now_us())) {
-    end_unsent(call, {});
-    results_.back().as_before = true;
-    return;
   }
   ++waiting_by_role_[call.requested_by];
   waiting_bytes_ += bytes_of(call);
@@ -231,6 +228,7 @@ void Dispatcher::end_unsent(const DueCall& call, core::Explanation outcome) {
   result.attempt = call.attempt - 1;  // this one was not begun
   result.finished_us = unix_now_us();
   result.outcome = std::move(outcome);
+  result.status = core::decide_unsent(result.outcome.reason, result.finished_us).status;
   results_.push_back(std::move(result));
 }
 
@@ -314,7 +312,7 @@ bool Dispatcher::cancel_claim(std::vector<Claim>& claims, std::int64_t id) {
   DueCall call;
   call.id = id;
   call.attempt = claim->request.attempt;
-  end_unsent(call, cancelled(claim->sending.endpoint_path));
+  end_unsent(call, explain_unsent(core::Reason::kCancelled, claim->sending.endpoint_path));
   claims.erase(claim);
   return true;
 }
@@ -322,7 +320,7 @@ bool Dispatcher::cancel_claim(std::vector<Claim>& claims, std::int64_t id) {
 bool Dispatcher::cancel(std::int64_t id) {
   if (std::optional<DueCall> waiting = queue_.remove([id](const DueCall& call) { return call.id == id; })) {
     forget_waiting(*waiting);
-    end_unsent(*waiting, cancelled(waiting->endpoint_path));
+    end_unsent(*waiting, explain_unsent(core::Reason::kCancelled, waiting->endpoint_path));
     return true;
   }
   if (cancel_claim(claims_, id) || cancel_claim(claimed_, id)) return true;
@@ -340,17 +338,19 @@ void Dispatcher::perform() {
   collect();
 }
 
-void Dispatcher::decide_retry(const Sending& sending, Result& result) {
-  if (result.outcome.succeeded) return;
-  core::FailedAttempt failed;
-  failed.attempt = result.attempt;
-  failed.reason = result.outcome.reason;
-  failed.http_status = result.http_status;
-  failed.retry_after = result.retry_after;
-  failed.first_begun_us = sending.first_begun_us;
-  failed.ended_us = result.finished_us;
-  const auto next = core::next_attempt_us(policy_of(sending.endpoint_path), failed, random_());
-  if (next) result.retry_at_us = *next;
+void Dispatcher::decide(const Sending& sending, Result& result) {
+  core::EndedAttempt ended;
+  ended.attempt = result.attempt;
+  ended.http_status = result.http_status;
+  ended.retry_after = result.retry_after;
+  ended.first_begun_us = sending.first_begun_us;
+  ended.ended_us = result.finished_us;
+  // Most calls succeed, whatever the policy is.
+  const bool succeeded = result.outcome.succeeded;
+  const core::RetryPolicy& policy = succeeded ? default_policy_ : policy_of(sending.endpoint_path);
+  const core::Decision decision = core::decide(result.outcome, ended, policy, succeeded ? 0 : random_());
+  result.status = decision.status;
+  result.retry_at_us = decision.next_attempt_us;
 }
 
 void Dispatcher::collect() {
@@ -359,7 +359,7 @@ void Dispatcher::collect() {
     if (sending == on_the_wire_.end()) continue;  // forgotten
     queue_.release(sending->second.route);
     if (sending->second.endpoint_path == core::kAlertPath) explain_alert(result);
-    decide_retry(sending->second, result);
+    decide(sending->second, result);
     on_the_wire_.erase(sending);
     results_.push_back(std::move(result));
   }

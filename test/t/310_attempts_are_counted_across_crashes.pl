@@ -49,7 +49,7 @@ for my $way (@ways) {
     $crash->();
 
     my ($lost) = ($node->finished('postgres', $once));
-    fields_are($lost, { status => 'failed', reason => 'lost', attempts => 1, error => qr{^What became of the call of /\S+ is not known: \w}, hint => qr/look/ }, "$what: it is lost");
+    fields_are($lost, { status => 'failed', reason => 'lost', attempts => 1, error => qr{^The outcome of the call of /\S+ is unknown: \w}, hint => qr/look/ }, "$what: it is lost");
     my @attempts = $node->attempts('postgres', $once);
     is_deeply([ map { "$_->{attempt} $_->{reason}" } @attempts ], ['1 lost'], '... its attempt says so');
     is($attempts[0]{error}, $lost->{error}, '... in the same words');

@@ -57,8 +57,4 @@ Explanation explain(const Observation& observation);
 // An HTML page by its content type, where a cron route answers JSON.
 bool is_html(std::string_view content_type) noexcept;
 
-// pg_net tells a failure only in words (libcurl's, or "Timeout of 5000 ms reached ..."), and whether it timed out
-// only in some versions: the reason that those words stand for.
-Reason reason_of_pg_net(std::string_view error_msg, bool timed_out) noexcept;
-
 }  // namespace wee5::core

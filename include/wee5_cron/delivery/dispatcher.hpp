@@ -185,7 +185,7 @@ class Dispatcher {
   // Gives up a call that has a slot and is not on the wire.
   bool cancel_claim(std::vector<Claim>& claims, std::int64_t id);
   void fail_config(const DueCall& call, std::string error, std::string hint);
-  void decide_retry(const Sending& sending, Result& result);
+  void decide(const Sending& sending, Result& result);
   void collect();
 
   Engine engine_;

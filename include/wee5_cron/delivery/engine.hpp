@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "wee5_cron/core/decision.hpp"
 #include "wee5_cron/core/outcome.hpp"
 #include "wee5_cron/core/request_headers.hpp"
 #include "wee5_cron/delivery/proxy.hpp"
@@ -53,8 +54,9 @@ struct Result {
   std::string response_content_type;
   std::string response_body;  // valid UTF-8 without NUL, redacted
   bool response_truncated = false;
-  std::string retry_after;       // the header of that name, as it came
-  bool as_before = false;        // the dispatcher's: nothing was sent; the call ends with what its last attempt came to
+  std::string retry_after;                      // the header of that name, as it came
+  core::Status status = core::Status::kFailed;  // the dispatcher's: what the call's row says from now on
+  bool as_before = false;  // the dispatcher's: nothing was sent; the call ends with the outcome of its last attempt
   std::int64_t retry_at_us = 0;  // the dispatcher's: when the next attempt begins; 0: there is none, this is the end
   Timings timings;
 };

@@ -17,8 +17,8 @@ namespace wee5::pg {
 
 namespace {
 
-// The calls of one run, counted. A run is a transaction, and the further ones of the same statement of the client: a
-// procedure may commit in between. What a savepoint takes back was counted all the same, so no number comes twice.
+// The calls of one run, counted. A run is a transaction, or several of the same client statement, since a procedure may
+// commit. Calls that a savepoint rolls back are counted, too, so no number is used twice.
 struct Numbering {
   FullTransactionId transaction;
   TimestampTz statement;
@@ -35,7 +35,7 @@ struct Count {
 void start_counting() {
   if (numbering.context == nullptr)
     numbering.context = AllocSetContextCreate(TopMemoryContext, "wee5_cron equal calls", ALLOCSET_SMALL_SIZES);
-  // Out of memory halfway: the next call starts anew.
+  // If memory runs out below, the next call starts anew.
   numbering.counts = nullptr;
   MemoryContextReset(numbering.context);
   HASHCTL control;

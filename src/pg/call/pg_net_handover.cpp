@@ -1,21 +1,21 @@
-// Handing an attempt to pg_net: when the call is made, and again when its policy says so.
+// Handing an attempt to pg_net: when the call is made, and for each retry.
 
 #include "wee5_cron/pg/call/pg_net_handover.h"
 
 #include <string>
 #include <vector>
 
+#include "wee5_cron/core/decision.hpp"
 #include "wee5_cron/core/request_headers.hpp"
-#include "wee5_cron/core/settings.hpp"
-#include "wee5_cron/delivery/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/kept_plan.h"
-#include "wee5_cron/pg/call/endpoint.h"
-#include "wee5_cron/pg/ledger/ledger.h"
-#include "wee5_cron/pg/ledger/ledger_table.h"
+#include "wee5_cron/pg/boundary/unix_time.h"
+#include "wee5_cron/pg/call/call_address.h"
+#include "wee5_cron/pg/call/endpoint_policy.h"
+#include "wee5_cron/pg/ledger/stored_call.h"
+#include "wee5_cron/pg/registry/worker_registry.h"
 #include "wee5_cron/pg/settings/guc.h"
-#include "wee5_cron/pg/settings/setting_candidates.h"
 #include "wee5_cron/pg/settings/transport.h"
 
 namespace wee5::pg {
@@ -45,6 +45,17 @@ void write_headers(const PgNetCall* call, HeaderList* out, TextBuffer* texts) {
   }
 }
 
+void bind_request(int64 invocation_id, int64 request_id) {
+  Oid types[2] = {INT8OID, INT8OID};
+  Datum values[2] = {Int64GetDatum(invocation_id), Int64GetDatum(request_id)};
+  SPI_connect();
+  int result = SPI_execute_with_args("INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) VALUES ($1, $2)",
+                                     2, types, values, nullptr, false, 0);
+  if (result != SPI_OK_INSERT)
+    elog(ERROR, "could not insert into wee5_cron.pg_net_request: %s", SPI_result_code_string(result));
+  SPI_finish();
+}
+
 }  // namespace
 
 void hand_to_pg_net(const PgNetCall* call) {
@@ -64,101 +75,49 @@ void hand_to_pg_net(const PgNetCall* call) {
   request.url = call->url;
   request.body = call->body;
   request.timeout_ms = call->timeout_ms;
-  insert_pg_net_request(call->id, enqueue_with_pg_net(&request));
+  bind_request(call->id, enqueue_with_pg_net(&request));
+}
+
+bool book_on_pg_net(int64 invocation_id) {
+  if (registry_exists() || XactReadOnly || IsolationUsesXactSnapshot()) return false;
+  SPI_connect();
+  Oid types[1] = {INT8OID};
+  Datum values[1] = {Int64GetDatum(invocation_id)};
+  SPI_execute_with_args("SELECT wee5_cron.book_pg_net_answers($1), wee5_cron.send_due_by_pg_net($1)", 1, types, values,
+                        nullptr, false, 0);
+  SPI_finish();
+  CommandCounterIncrement();
+  return true;
 }
 
 namespace {
 
-// A call of the ledger that is to be handed over again.
-struct StoredCall {
-  PgNetCall call;
-  HeaderList custom;
-  char* endpoint_path;  // UTF-8
-  char* requested_by;
-};
-
-SPIPlanPtr read_plan = nullptr;
 SPIPlanPtr handed_over_plan = nullptr;
-
-// $1 id
-constexpr const char* kRead =
-    "SELECT endpoint_path, method, body, headers, timeout, requested_by, job_name, scheduled_at, idempotency_key::text,"
-    "       attempts"
-    " FROM wee5_cron.invocation WHERE id = $1 AND finished_at IS NULL AND transport = 'pg_net'";
 
 // $1 id, $2 url
 constexpr const char* kHandedOver = "UPDATE wee5_cron.invocation SET next_attempt_at = NULL, url = $2 WHERE id = $1";
 
-bool read_call(int64 id, StoredCall* stored) {
-  Oid types[1] = {INT8OID};
-  Datum values[1] = {Int64GetDatum(id)};
-  MemoryContext context = CurrentMemoryContext;
-  require_ledger_columns();
-  SPI_connect();
-  int result = SPI_execute_plan(kept_plan(&read_plan, kRead, 1, types), values, nullptr, false, 1);
-  bool found = result == SPI_OK_SELECT && SPI_processed == 1;
-  if (found) {
-    HeapTuple tuple = SPI_tuptable->vals[0];
-    TupleDesc descriptor = SPI_tuptable->tupdesc;
-    MemoryContext old = MemoryContextSwitchTo(context);
-    bool is_null;
-    PgNetCall* call = &stored->call;
-    call->id = id;
-    stored->endpoint_path = to_utf8_lossy(SPI_getvalue(tuple, descriptor, 1));
-    call->method = SPI_getvalue(tuple, descriptor, 2);
-    Datum body = SPI_getbinval(tuple, descriptor, 3, &is_null);
-    if (!is_null) call->body = JsonbPGetDatum(DatumGetJsonbPCopy(body));
-    Datum headers = SPI_getbinval(tuple, descriptor, 4, &is_null);
-    headers_from_jsonb(is_null ? nullptr : DatumGetJsonbPCopy(headers), &stored->custom);
-    call->custom = &stored->custom;
-    Datum timeout = SPI_getbinval(tuple, descriptor, 5, &is_null);
-    int64 ms = is_null ? -1 : interval_milliseconds(DatumGetIntervalP(timeout));
-    call->timeout_ms = ms > 0 ? static_cast<int>(Min(ms, PG_INT32_MAX)) : guc_request_timeout;
-    stored->requested_by = SPI_getvalue(tuple, descriptor, 6);
-    const char* job_name = SPI_getvalue(tuple, descriptor, 7);
-    call->job_name = job_name != nullptr ? to_utf8_lossy(pstrdup(job_name)) : nullptr;
-    Datum scheduled_at = SPI_getbinval(tuple, descriptor, 8, &is_null);
-    call->scheduled_at = is_null ? nullptr : rfc3339(DatumGetTimestampTz(scheduled_at));
-    call->idempotency_key = SPI_getvalue(tuple, descriptor, 9);
-    call->attempt = DatumGetInt32(SPI_getbinval(tuple, descriptor, 10, &is_null)) + 1;
-    MemoryContextSwitchTo(old);
-  }
-  SPI_finish();
-  return found;
-}
-
-// Where the call goes now, and with which secret: as the settings of its role are at this moment.
-void resolve(StoredCall* stored) {
-  Oid role = get_role_oid(stored->requested_by, true);
-  StoredSettings settings;
-  VaultValues vault;
-  read_stored_settings(role, &settings);
-  memset(&vault, 0, sizeof(vault));
-  complete_from_vault(role, nullptr, &settings, &vault);
-  const char* api_url = command_line_api_url();
-  const char* secret = command_line_cron_secret();
-  // Path and prefix percent-encoded, the secret.
-  Size bytes = 3 * strlen(stored->endpoint_path) + 1024;
-  const StoredValue* values[2] = {&settings.api_url, &settings.cron_secret};
-  const char* others[4] = {api_url, secret, vault.api_url, vault.cron_secret};
-  for (const StoredValue* value : values)
-    for (const char* text : {value->role_in_database, value->role, value->database, value->all})
-      bytes += text != nullptr ? 3 * strlen(text) : 0;
-  for (const char* text : others) bytes += text != nullptr ? 3 * strlen(text) : 0;
-  TextBuffer texts = make_text_buffer(bytes);
-  CppFailure failure;
-  if (!run_cpp(&failure, [&] {
-        core::Setting url = core::choose_setting(candidates_of(settings.api_url, api_url, vault, vault.api_url));
-        core::Setting bearer =
-            core::choose_setting(candidates_of(settings.cron_secret, secret, vault, vault.cron_secret));
-        if (url.value.empty()) throw core::missing_setting("app.settings.api_url", url);
-        if (bearer.value.empty()) throw core::missing_setting("app.settings.cron_secret", bearer);
-        core::check_secret(bearer.value);
-        delivery::ApiUrl base = delivery::parse_api_url(url.value, guc_allow_plain_http);
-        stored->call.url = texts.put(delivery::join_url(base, stored->endpoint_path));
-        stored->call.secret = texts.put(bearer.value);
-      }))
-    raise(&failure);
+// The next attempt of a call, with the address and the secret that its role has now.
+void prepare_attempt(int64 id, const StoredCall* stored, HeaderList* custom, PgNetCall* call) {
+  if (stored->idempotency_key == nullptr)
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("column \"idempotency_key\" of wee5_cron.invocation is NULL")));
+  headers_from_jsonb(stored->headers, custom);
+  call->id = id;
+  call->attempt = stored->attempts + 1;
+  call->idempotency_key = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(stored->idempotency_key)));
+  call->job_name = stored->job_name != nullptr ? to_utf8_lossy(pstrdup(stored->job_name)) : nullptr;
+  call->scheduled_at = stored->has_scheduled_at ? rfc3339(stored->scheduled_at) : nullptr;
+  call->method = stored->method;
+  call->body = stored->body;
+  call->custom = custom;
+  int64 ms = stored->timeout != nullptr ? interval_milliseconds(stored->timeout) : -1;
+  call->timeout_ms = ms > 0 ? static_cast<int>(Min(ms, PG_INT32_MAX)) : guc_request_timeout;
+  CallAddress address;
+  find_stored_address(get_role_oid(stored->requested_by, true), to_utf8_lossy(pstrdup(stored->endpoint_path)),
+                      &address);
+  call->url = address.url;
+  call->secret = address.secret;
 }
 
 }  // namespace
@@ -166,17 +125,36 @@ void resolve(StoredCall* stored) {
 // wee5_cron.send_by_pg_net(call_id bigint) -> boolean: false where there is no such call that has not ended
 WEE5_SQL_FUNCTION(wee5_cron_send_by_pg_net) {
   if (PG_ARGISNULL(0)) PG_RETURN_BOOL(false);
+  int64 id = PG_GETARG_INT64(0);
   StoredCall stored;
-  memset(&stored, 0, sizeof(stored));
-  if (!read_call(PG_GETARG_INT64(0), &stored)) PG_RETURN_BOOL(false);
-  resolve(&stored);
-  hand_to_pg_net(&stored.call);
+  if (!read_stored_call(id, &stored) || stored.finished || !stored.on_pg_net) PG_RETURN_BOOL(false);
+  HeaderList custom;
+  PgNetCall call;
+  memset(&call, 0, sizeof(call));
+  prepare_attempt(id, &stored, &custom, &call);
+  hand_to_pg_net(&call);
   Oid types[2] = {INT8OID, TEXTOID};
-  Datum values[2] = {Int64GetDatum(stored.call.id), CStringGetTextDatum(from_utf8(stored.call.url))};
+  Datum values[2] = {Int64GetDatum(id), CStringGetTextDatum(from_utf8(call.url))};
   SPI_connect();
   SPI_execute_plan(kept_plan(&handed_over_plan, kHandedOver, 2, types), values, nullptr, false, 0);
   SPI_finish();
   PG_RETURN_BOOL(true);
+}
+
+// wee5_cron.may_still_begin(endpoint_path text, attempt int, first_begun timestamptz) -> boolean
+WEE5_SQL_FUNCTION(wee5_cron_may_still_begin) {
+  for (int i = 0; i < 3; ++i)
+    if (PG_ARGISNULL(i)) PG_RETURN_NULL();
+  EndpointRow policy;
+  find_endpoint(text_to_cstring(PG_GETARG_TEXT_PP(0)), &policy);
+  core::DueAttempt due;
+  due.attempt = PG_GETARG_INT32(1);
+  due.first_begun_us = unix_us_of(PG_GETARG_TIMESTAMPTZ(2));
+  int64 now_us = unix_us_of(GetCurrentTimestamp());
+  core::Begin begin = core::Begin::kNow;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] { begin = core::may_begin(due, retry_policy_of(&policy), now_us); })) raise(&failure);
+  PG_RETURN_BOOL(begin == core::Begin::kNow);
 }
 
 }  // namespace wee5::pg

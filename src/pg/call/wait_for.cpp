@@ -1,22 +1,32 @@
-// wee5_cron.wait_for(): waits until a call has ended. And what wee5_cron.run(), which waits by it, has to know before.
+// wee5_cron.wait_for(), which waits until a call has ended, and a check for wee5_cron.run(), which uses it.
 
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
-#include "wee5_cron/pg/ledger/ended_calls.h"
-#include "wee5_cron/pg/ledger/ledger.h"
-#include "wee5_cron/pg/ledger/ledger_table.h"
+#include "wee5_cron/pg/call/pg_net_handover.h"
+#include "wee5_cron/pg/ledger/armed.h"
+#include "wee5_cron/pg/ledger/invocation_table.h"
+#include "wee5_cron/pg/registry/ended_calls.h"
 #include "wee5_cron/pg/settings/guc.h"
 
 namespace wee5::pg {
 
 namespace {
 
-// How long to wait at most before looking again. The worker signals the calls that it ends; a harvest in another
-// session, a user's UPDATE, or a server without our library preloaded does not. Neither does the primary of a standby.
+// How long to wait at most before looking again. The worker signals the calls that it ends. There is no signal from a
+// harvest in another session, a user's UPDATE, a server without our library preloaded, or the primary of a standby.
 constexpr long kLookAgainMs = 1'000;
 constexpr long kLookAgainUnsignalledMs = 100;
 
-enum class Seen { kNothing, kOwnTransaction, kUnfinished, kFinished };
+// After this long a call that is on the wire is marked in the ledger as `sending`.
+constexpr TimestampTz kMarkedAfterUs = 500'000;
+
+enum class Seen {
+  kNothing,
+  kOwnTransaction,
+  kUnsent,  // queued, or waiting for a retry
+  kSent,    // on the wire, or with pg_net
+  kFinished
+};
 
 HeapTuple find_row(Relation relation, Snapshot snapshot, int64 id, SysScanDesc* scan) {
   AttrNumber column = readable_column(relation, &kInvocationLayout, kInvocationId);
@@ -35,8 +45,8 @@ bool written_by_own_transaction(Relation relation, int64 id) {
   return own;
 }
 
-// EXECUTE alone lets a role wait for any call. What was said in it is for whose call it is, namely session_user's, as
-// whom calls are made, and for who may read the ledger, also by another role that the session has set.
+// EXECUTE alone lets a role wait for any call. Headers and bodies are shown only to the role that made the call, and to
+// roles that may read the ledger: session_user, or the role that the session has set.
 bool may_see_content(Relation relation, HeapTuple tuple) {
   Oid table = RelationGetRelid(relation);
   AttrNumber maker_column = readable_column(relation, &kInvocationLayout, kInvocationRequestedBy);
@@ -62,23 +72,34 @@ Datum copy_row(Relation relation, HeapTuple tuple) {
   return HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls));
 }
 
-// Looks at the row as it is committed now, whatever the isolation level. *row: its copy, in the context `copies`, where
-// the call has ended or this is the last look. A row may be large, so it is copied once and not at each look.
+bool text_is(Relation relation, HeapTuple tuple, InvocationColumn column, const char* expected) {
+  bool is_null;
+  Datum value =
+      heap_getattr(tuple, readable_column(relation, &kInvocationLayout, column), RelationGetDescr(relation), &is_null);
+  return !is_null && strcmp(TextDatumGetCString(value), expected) == 0;
+}
+
+Seen state_of_row(Relation relation, HeapTuple tuple) {
+  auto is_null = [relation, tuple](InvocationColumn column) {
+    return heap_attisnull(tuple, readable_column(relation, &kInvocationLayout, column), RelationGetDescr(relation));
+  };
+  if (!is_null(kInvocationFinishedAt)) return Seen::kFinished;
+  bool with_pg_net = text_is(relation, tuple, kInvocationTransport, "pg_net") && is_null(kInvocationNextAttemptAt);
+  return with_pg_net || text_is(relation, tuple, kInvocationStatus, "sending") ? Seen::kSent : Seen::kUnsent;
+}
+
+// Looks at the row as it is committed now, whatever the isolation level. If the call has ended, or this is the last
+// look, *row becomes a copy of it in the context `copies`. A row may be large, so it is copied only once.
 Seen look(Relation relation, int64 id, bool last, MemoryContext copies, Datum* row) {
-  AttrNumber finished_column = readable_column(relation, &kInvocationLayout, kInvocationFinishedAt);
   Seen seen = Seen::kNothing;
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   SysScanDesc scan;
   HeapTuple tuple = find_row(relation, snapshot, id, &scan);
-  if (HeapTupleIsValid(tuple)) {
-    bool unfinished;
-    heap_getattr(tuple, finished_column, RelationGetDescr(relation), &unfinished);
-    seen = unfinished ? Seen::kUnfinished : Seen::kFinished;
-  }
-  // An unfinished row of our own will not be sent before we commit: waiting would be for ever.
+  if (HeapTupleIsValid(tuple)) seen = state_of_row(relation, tuple);
+  // An unfinished call of our own is not sent before we commit, so the wait would never end.
   if (seen != Seen::kFinished && written_by_own_transaction(relation, id))
     seen = Seen::kOwnTransaction;
-  else if (seen == Seen::kFinished || (seen == Seen::kUnfinished && last)) {
+  else if (seen == Seen::kFinished || (seen != Seen::kNothing && last)) {
     MemoryContext old = MemoryContextSwitchTo(copies);
     *row = copy_row(relation, tuple);
     MemoryContextSwitchTo(old);
@@ -110,8 +131,8 @@ void wait_for_change(ConditionVariable* ended, TimestampTz deadline) {
 
 [[noreturn]] void raise_unknown(int64 id) {
   ereport(ERROR, (errcode(ERRCODE_NO_DATA), errmsg("there is no call " INT64_FORMAT " in wee5_cron.invocation", id),
-                  errhint("Ids are returned by invoke_cron_endpoint(), and are known to others when its transaction "
-                          "has committed; finished calls are removed after a while.")));
+                  errhint("Give the id that invoke_cron_endpoint() returned. Other sessions see the call when its "
+                          "transaction has committed. Finished calls are deleted after a while.")));
   pg_unreachable();
 }
 
@@ -119,7 +140,7 @@ Relation open_ledger() {
   ExtensionInfo extension;
   find_extension("wee5_cron", &extension);
   Oid table = relation_of_extension("wee5_cron", "invocation", extension.oid);
-  // Between the look and the lock a DROP EXTENSION may have ended.
+  // A DROP EXTENSION may have committed between the look-up and the lock.
   Relation relation = OidIsValid(table) ? try_relation_open(table, AccessShareLock) : nullptr;
   if (relation == nullptr)
     ereport(ERROR,
@@ -128,7 +149,7 @@ Relation open_ledger() {
   return relation;
 }
 
-// Now plus the timeout. What lies beyond the calendar, infinity among it, is for ever: timestamptz's own + would raise.
+// Now plus the timeout. A moment beyond the calendar, and infinity, means for ever; timestamptz's own + would raise.
 TimestampTz deadline_after(const Interval* timeout) {
   TimestampTz now = GetCurrentTimestamp();
   double days = static_cast<double>(timeout->month) * DAYS_PER_MONTH + timeout->day;
@@ -138,28 +159,31 @@ TimestampTz deadline_after(const Interval* timeout) {
   return now + static_cast<int64>(microseconds);
 }
 
-// One look; true when *row is what to return.
-bool look_once(int64 id, bool last, MemoryContext copies, Datum* row) {
+Seen look_once(int64 id, bool last, MemoryContext copies, Datum* row) {
   Relation relation = open_ledger();
   Seen seen = look(relation, id, last, copies, row);
-  // Not kept while waiting: DROP EXTENSION and TRUNCATE shall not wait for us longer than a look takes.
+  // The lock is not kept during the wait: DROP EXTENSION and TRUNCATE need it.
   table_close(relation, AccessShareLock);
   if (seen == Seen::kNothing) raise_unknown(id);
   if (seen == Seen::kOwnTransaction) raise_own_transaction(id);
-  return last || seen == Seen::kFinished;
+  return seen;
 }
 
 Datum wait_until_finished(int64 id, TimestampTz deadline) {
-  // What a look allocates goes with it: there may be a million of them.
+  // There may be a million looks, so each frees what it allocates.
   MemoryContext copies = CurrentMemoryContext;
   MemoryContext looks = AllocSetContextCreate(copies, "wee5_cron wait_for", ALLOCSET_SMALL_SIZES);
   MemoryContextSwitchTo(looks);
   ConditionVariable* ended = ended_call_variable(id);
+  TimestampTz begun = GetCurrentTimestamp();
   Datum row = 0;
   for (;;) {
-    // Before the look: what ends from now on is signalled, and seen by the next one.
+    // Before the look: a call that ends from now on is signalled, and the next look sees it.
     if (ended != nullptr) ConditionVariablePrepareToSleep(ended);
-    if (look_once(id, GetCurrentTimestamp() >= deadline, copies, &row)) break;
+    TimestampTz now = GetCurrentTimestamp();
+    Seen seen = look_once(id, now >= deadline, copies, &row);
+    if (seen == Seen::kUnsent && now - begun >= kMarkedAfterUs) require_sender();
+    if (now >= deadline || seen == Seen::kFinished) break;
     book_on_pg_net(id);
     wait_for_change(ended, deadline);
     MemoryContextReset(looks);

@@ -3,7 +3,7 @@
 #include "wee5_cron/core/version.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/hooks/hooks.h"
-#include "wee5_cron/pg/ledger/ended_calls.h"
+#include "wee5_cron/pg/registry/ended_calls.h"
 #include "wee5_cron/pg/registry/wake.h"
 #include "wee5_cron/pg/registry/worker_registry.h"
 #include "wee5_cron/pg/settings/app_setting_rights.h"

@@ -7,6 +7,7 @@
 #include "wee5_cron/pg/boundary/ended_transactions.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
 #include "wee5_cron/pg/registry/wake.h"
+#include "wee5_cron/pg/registry/worker_registry.h"
 #include "wee5_cron/pg/settings/guc.h"
 
 namespace wee5::pg {
@@ -206,6 +207,13 @@ bool was_disarmed() {
   return disarmed;
 }
 
+[[noreturn]] void raise_disabled() {
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                  errmsg("wee5_cron.enabled is off: no database of this server makes calls"),
+                  errhint("To switch calls on: ALTER SYSTEM SET wee5_cron.enabled = on; SELECT pg_reload_conf();")));
+  pg_unreachable();
+}
+
 [[noreturn]] void raise_renamed() {
   ExtensionInfo extension;
   find_extension(kSchema, &extension);
@@ -265,16 +273,20 @@ const char* explain_permit(CallPermit permit) {
   return "";
 }
 
+void require_sender() {
+  // The primary of a standby sends its calls, and the publisher those of a subscriber.
+  if (RecoveryInProgress()) return;
+  if (registry_calls_are_off()) raise_disabled();
+  CallPermit permit = call_permit();
+  if (permit == CallPermit::kDisabled || permit == CallPermit::kDisarmed) require_armed();
+}
+
 void require_armed() {
   switch (permit_of_caller()) {
     case CallPermit::kGranted:
       return;
     case CallPermit::kDisabled:
-      ereport(ERROR,
-              (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-               errmsg("wee5_cron.enabled is off: no database of this server makes calls"),
-               errhint("To switch calls on: ALTER SYSTEM SET wee5_cron.enabled = on; SELECT pg_reload_conf();")));
-      break;
+      raise_disabled();
     case CallPermit::kConverting:
       ereport(ERROR,
               (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -1,17 +1,17 @@
 // Whether a call would overlap with another one.
 //
-// Under `skip` a call is skipped as soon as it is made where one of its path is seen that has not ended. What cannot be
-// seen yet, because it was queued by a transaction that has not committed, is left to whoever sends: he is the only
-// one, sees all that is committed, and sends the first. So nobody waits for a lock, no two paths can deadlock, and a
-// call is never skipped for the sake of one that is rolled back.
+// Under `skip`, a new call is skipped at once if an unfinished call of its path is visible. A call in a transaction
+// that has not committed is invisible, so the sender decides about it later. There is one sender. It sees everything
+// that is committed, and sends the first call. So nobody waits for a lock, two paths cannot deadlock, and no call is
+// skipped because of one that is rolled back.
 
 #include "wee5_cron/pg/ledger/overlap.h"
 
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
-#include "wee5_cron/pg/ledger/ledger.h"
-#include "wee5_cron/pg/ledger/ledger_table.h"
-#include "wee5_cron/pg/ledger/outcome_text.h"
+#include "wee5_cron/pg/ledger/end_call.h"
+#include "wee5_cron/pg/ledger/insert_call.h"
+#include "wee5_cron/pg/ledger/invocation_table.h"
 #include "wee5_cron/pg/ledger/path_floor.h"
 #include "wee5_cron/pg/settings/stored_settings.h"
 
@@ -28,7 +28,7 @@ struct Ledger {
   AttrNumber columns[kInvocationColumns];
 };
 
-// The columns that count, found by name: an upgrade may have added some before them.
+// The columns that are read here, found by name.
 struct Columns {
   AttrNumber id;
   AttrNumber path;
@@ -69,7 +69,7 @@ char* text_of(HeapTuple tuple, TupleDesc descriptor, AttrNumber column) {
   return is_null ? pstrdup("") : TextDatumGetCString(value);
 }
 
-// Whether that call is sent already, or handed over, so that it comes first whatever its id.
+// Whether the call has been sent or handed over, so that it comes first whatever its id.
 bool is_begun(HeapTuple tuple, TupleDesc descriptor, const Columns* columns) {
   if (strcmp(text_of(tuple, descriptor, columns->status), "queued") != 0) return true;
   bool is_null;
@@ -78,7 +78,7 @@ bool is_begun(HeapTuple tuple, TupleDesc descriptor, const Columns* columns) {
   return is_null && strcmp(text_of(tuple, descriptor, columns->transport), "pg_net") == 0;
 }
 
-// The app's address as it is stored for a role; "" where it is not.
+// The app's address as it is stored for a role; "" if none is.
 const char* stored_api_url(const char* role) {
   StoredSettings settings;
   read_stored_settings(get_role_oid(role, true), &settings);
@@ -88,7 +88,7 @@ const char* stored_api_url(const char* role) {
   return "";
 }
 
-// Roles may have apps of their own; the same path there is another route.
+// Each role may have its own app, where the same path is another route.
 bool call_same_app(const char* role, const char* other) {
   return strcmp(role, other) == 0 || strcmp(stored_api_url(role), stored_api_url(other)) == 0;
 }
@@ -120,8 +120,8 @@ struct Found {
   int64 lowest_unfinished;  // of those that were seen
 };
 
-// The rows that the index has for the keys, one after the other, until one counts. Whoever is to be sent gives way to
-// older calls, so these come first; for a new call the newest one is the likeliest.
+// Goes through the index entries of the keys until a call counts. A call that is about to be sent gives way to older
+// ones, so the scan begins with those. For a new call, the newest one is the likeliest.
 Found find_unfinished(const Ledger* ledger, Snapshot snapshot, const Columns* columns, ScanKey keys, int key_count,
                       const Question* question) {
   TupleDesc descriptor = RelationGetDescr(ledger->table);
@@ -142,7 +142,7 @@ Found find_unfinished(const Ledger* ledger, Snapshot snapshot, const Columns* co
   return found;
 }
 
-// Whether ids stand behind the paths in the index; up to 0.1.0 they did not.
+// Whether the index has ids behind the paths; in 0.1.0 it had none.
 bool index_has_ids(const Ledger* ledger, const Columns* columns) {
   Relation index = index_open(ledger->by_path, AccessShareLock);
   bool has = index->rd_index->indnkeyatts > 1 && index->rd_index->indkey.values[1] == columns->id;
@@ -150,7 +150,7 @@ bool index_has_ids(const Ledger* ledger, const Columns* columns) {
   return has;
 }
 
-// The index's collation is "C", which is the one that ScanKeyInit() fills in.
+// ScanKeyInit() fills in the collation "C", which the index has.
 void path_key(ScanKey key, AttrNumber column, StrategyNumber strategy, RegProcedure procedure, const char* path) {
   ScanKeyInit(key, column, strategy, procedure, CStringGetTextDatum(path));
 }
@@ -159,7 +159,8 @@ int64 find_by_path(const Ledger* ledger, const char* path, const Question* quest
   Columns columns = columns_of(ledger);
   Oid file = ledger->table->rd_rel->relfilenode;
   bool has_ids = index_has_ids(ledger, &columns);
-  // Drawn before the snapshot is taken: the call that is to be sent, or the last one that this process made.
+  // An id that was drawn before the snapshot: of the call that is to be sent, or of the last one that this process
+  // made.
   int64 drawn = question->call_id != 0 ? question->call_id : last_inserted_call();
   ScanKeyData keys[2];
   path_key(&keys[0], columns.path, BTEqualStrategyNumber, F_TEXTEQ, path);
@@ -194,7 +195,7 @@ char* route_of(const char* path) {
 
 int64 find_unfinished_beside(const char* path, const char* exclusive, const char* role, int64 call_id, HeldTest is_held,
                              const void* context) {
-  // What this transaction has written by now is to be seen.
+  // Makes visible what this transaction has written.
   CommandCounterIncrement();
   Ledger ledger = open_ledger();
   Question question = {role, call_id, is_held, context};

@@ -56,6 +56,7 @@ void set_up_memory() {
     pg_atomic_init_u32(&registry->launcher_pending, 0);
     pg_atomic_init_u32(&registry->left_out, 0);
     pg_atomic_init_u32(&registry->more_may_leave, 0);
+    pg_atomic_init_u32(&registry->calls_are_off, 0);
     pg_atomic_init_u64(&registry->ended_at, 0);
     pg_atomic_init_u64(&registry->flush_wanted, 0);
     registry->size = slots_wanted();
@@ -219,6 +220,12 @@ void registry_want(Oid database) {
 
 // Asked at every commit that writes, so without the lock. What it reads changes when a worker comes or goes; a wrong
 // answer is a wake too many, or one that the worker's start makes up for.
+void registry_switch_calls(bool on) {
+  if (registry != nullptr) pg_atomic_write_u32(&registry->calls_are_off, on ? 0 : 1);
+}
+
+bool registry_calls_are_off() { return registry != nullptr && pg_atomic_read_u32(&registry->calls_are_off) != 0; }
+
 Oid registry_watched_table() {
   if (registry == nullptr) return InvalidOid;
   static int hint = 0;

@@ -337,4 +337,10 @@ const char* session_vault_cron_secret() { return explicit_value(&vault_cron_secr
 const char* server_vault_api_url() { return server_value(&vault_api_url, kVaultApiUrl); }
 const char* server_vault_cron_secret() { return server_value(&vault_cron_secret, kVaultCronSecret); }
 
+// wee5_cron.library_preloaded() -> boolean
+WEE5_SQL_FUNCTION(wee5_cron_library_preloaded) {
+  (void)fcinfo;
+  PG_RETURN_BOOL(library_preloaded());
+}
+
 }  // namespace wee5::pg

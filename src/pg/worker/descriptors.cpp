@@ -65,7 +65,8 @@ RequestCapacity reserve_request_descriptors(int wanted) {
 
 int64 file_limit_for(int wanted) {
   // A server with a higher limit keeps more files open itself, up to max_files_per_process.
-  int64 limit = max_files_per_process + open_descriptors() + kUnannounced + static_cast<int64>(wanted) * kDescriptorsPerRequest;
+  int64 limit =
+      max_files_per_process + open_descriptors() + kUnannounced + static_cast<int64>(wanted) * kDescriptorsPerRequest;
   return TYPEALIGN(kLimitStep, limit + kLimitStep);
 }
 

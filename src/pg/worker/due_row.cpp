@@ -1,14 +1,11 @@
 #include "wee5_cron/pg/worker/due_row.h"
 
 #include "wee5_cron/pg/boundary/boundary.h"
-#include "wee5_cron/pg/ledger/ledger.h"
+#include "wee5_cron/pg/boundary/unix_time.h"
 
 namespace wee5::pg {
 
 namespace {
-
-// Microseconds between 1970 and 2000.
-constexpr int64 kUnixEpochUs = static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 
 char* text_of(InvocationRow row, int column) {
   bool is_null;

@@ -7,8 +7,8 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/subtransaction.h"
-#include "wee5_cron/pg/ledger/ledger.h"
-#include "wee5_cron/pg/ledger/ledger_table.h"
+#include "wee5_cron/pg/ledger/end_call.h"
+#include "wee5_cron/pg/ledger/invocation_table.h"
 #include "wee5_cron/pg/ledger/overlap.h"
 #include "wee5_cron/pg/worker/due_row.h"
 #include "wee5_cron/pg/worker/worker_ledger.h"

@@ -8,6 +8,7 @@
 #include "wee5_cron/pg/worker/launcher.h"
 
 #include "wee5_cron/pg/registry/worker_registry.h"
+#include "wee5_cron/pg/settings/guc.h"
 
 namespace wee5::pg {
 
@@ -238,6 +239,7 @@ void wait_for_change(long wait_ms) {
   if (ConfigReloadPending) {
     ConfigReloadPending = false;
     ProcessConfigFile(PGC_SIGHUP);
+    registry_switch_calls(guc_enabled);
     registry_wake_those_that_stood_still();
   }
 }
@@ -265,6 +267,7 @@ void wee5_cron_launcher_main(Datum arg) {
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
   pgstat_report_appname("wee5_cron launcher");
+  registry_switch_calls(guc_enabled);
 
   MemoryContext context = AllocSetContextCreate(TopMemoryContext, "wee5_cron launcher", ALLOCSET_DEFAULT_SIZES);
   MemoryContextSwitchTo(context);

@@ -229,39 +229,5 @@ TEST(Outcome, EmptyObservationsDoNoHarm) {
   }
 }
 
-TEST(PgNet, WordsToReasons) {
-  struct Row {
-    const char* words;
-    Reason reason;
-  };
-  for (const Row& row : {
-           Row{"Couldn't resolve host name", Reason::kDns},
-           Row{"Could not resolve hostname", Reason::kDns},
-           Row{"Couldn't resolve proxy name", Reason::kDns},
-           Row{"Couldn't connect to server", Reason::kConnect},
-           Row{"Could not connect to server", Reason::kConnect},
-           Row{"Timeout was reached", Reason::kTimeout},
-           Row{"Timeout of 5000 ms reached. Total time: 5001.0 ms (DNS time: 73.4 ms, TCP/SSL handshake time: 677.2 "
-               "ms, "
-               "HTTP Request/Response time: 0.0 ms)",
-               Reason::kTimeout},
-           Row{"SSL connect error", Reason::kTls},
-           Row{"SSL peer certificate or SSH remote key was not OK", Reason::kTls},
-           Row{"Problem with the SSL CA cert (path? access rights?)", Reason::kTls},
-           Row{"Server returned nothing (no headers, no data)", Reason::kResponse},
-           Row{"Failure when receiving data from the peer", Reason::kResponse},
-           Row{"Failed sending data to the peer", Reason::kResponse},
-           Row{"Transferred a partial file", Reason::kResponse},
-           Row{"Number of redirects hit maximum amount", Reason::kRedirect},
-           Row{"URL using bad/illegal format or missing URL", Reason::kConfig},
-           Row{"Unsupported protocol", Reason::kConfig},
-           Row{"", Reason::kResponse},
-           Row{"something new", Reason::kResponse},
-       }) {
-    EXPECT_EQ(reason_of_pg_net(row.words, false), row.reason) << row.words;
-    EXPECT_EQ(reason_of_pg_net(row.words, true), Reason::kTimeout) << row.words;
-  }
-}
-
 }  // namespace
 }  // namespace wee5::core

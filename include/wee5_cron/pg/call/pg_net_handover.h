@@ -23,4 +23,7 @@ struct PgNetCall {
 // Puts the request into pg_net's queue, as part of this transaction, and remembers which call it carries.
 void hand_to_pg_net(const PgNetCall* call);
 
+// Where no worker of ours harvests, a session that wants to know about its call books it. True where it tried.
+bool book_on_pg_net(int64 invocation_id);
+
 }  // namespace wee5::pg

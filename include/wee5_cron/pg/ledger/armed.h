@@ -23,6 +23,10 @@ const char* explain_permit(CallPermit permit);
 // Raises 55000 where calls are not made. Remembers what it saw as long as nothing can have changed.
 void require_armed();
 
+// For a session that waits for a call. Raises the same where calls are switched off, also since the session's command
+// began: nobody sends an unsent call then, and the wait would never end.
+void require_sender();
+
 // Whether the database has a mark although it is a subscriber: disarm_subscriber() of the SQL takes it away.
 bool subscriber_has_mark();
 

@@ -4,22 +4,21 @@
 
 namespace wee5::pg {
 
-// For each path below which id all its calls have ended, as far as this process has found out. While somebody holds an
-// old snapshot, calls that ended stay in the index of unfinished ones, and each look for a call in the way would visit
-// all of them again.
+// Remembers, for each path, an id below which all its calls have ended. While somebody holds an old snapshot, ended
+// calls stay in the index of unfinished ones, and each search for an overlapping call would visit all of them again.
 //
-// An id is drawn by a transaction that has its transaction id already (insert_invocation() sees to that). So when a
-// look finds no unfinished call below `below`, what may still appear there belongs to transactions that the look's
-// snapshot sees as running: their ids lie below its xmax. When they all have ended and a later look finds nothing there
-// either, nothing will.
+// A transaction has its transaction id before it draws an id for a call: insert_invocation() sees to that. Suppose that
+// a search finds no unfinished call below `below`. A call that may still appear there belongs to a transaction that the
+// search's snapshot shows as running, so its transaction id is below the snapshot's xmax. When all those have ended and
+// a later search finds nothing either, nothing can appear any more.
 //
-// A user may do what calls do not: draw ids in advance, open a call again. So what is known is forgotten after a while.
+// A user can break this: draw ids in advance, or open a call again. So the knowledge is discarded after a while.
 
-// All calls of the path with lower ids have ended; 0: not known. `ledger`: the ledger's file, a TRUNCATE makes a new
-// one.
+// All calls of the path with lower ids have ended; 0: not known. `ledger` is the table's file, since TRUNCATE makes a
+// new one.
 int64 path_floor(Oid ledger, const char* path);
-// A look from the floor on found no unfinished call with an id below `below`, all of which had been drawn before
-// `snapshot` was taken.
+// A search from the floor on found no unfinished call with an id below `below`. All those ids were drawn before
+// `snapshot`.
 void learn_path_floor(Oid ledger, const char* path, int64 below, Snapshot snapshot);
 
 }  // namespace wee5::pg

@@ -4,20 +4,19 @@
 
 namespace wee5::pg {
 
-// Writes rows of a table and its indexes without a statement, as the executor would: for the worker, whose results are
-// the bulk of all writes. Only for a table to which a user added nothing that the executor alone knows how to obey.
+// Writes rows of a table and its indexes without a statement, as the executor would. For the worker, since most writes
+// are its results. Only for a table to which no user added anything that only the executor can obey.
 struct TableWriter {
   Relation relation;
   EState* estate;
   int index_count;
   Relation* indexes;
   IndexInfo** index_infos;
-  bool* hint_unchanged;  // of an index that an update of ours leaves as it is
+  bool* hint_unchanged;  // for each index: whether our updates leave its keys as they are
 };
 
-// Whether what is written obeys everything that stands on the table: no trigger, rule, CHECK constraint but its own,
-// exclusion constraint, partition bound, policy, generated column or missing privilege. `privileges`: that the current
-// user needs.
+// Whether direct writing obeys everything that is defined on the table: there is no trigger, rule, foreign CHECK
+// constraint, exclusion constraint, partition bound, policy or generated column, and the current user has `privileges`.
 bool can_write_directly(Relation relation, const TableLayout* layout, AclMode privileges);
 // `changed`: the columns that updates will change (attribute numbers), `count` of them.
 void begin_writing(TableWriter* writer, Relation relation, const AttrNumber* changed, int count);

@@ -91,6 +91,11 @@ void registry_announce(Oid database, int64 first, int64 last);  // calls with id
 // was left out.
 void registry_want(Oid database);
 WorkerSlot* registry_find(Oid database);
+// Whether wee5_cron.enabled is on, as the launcher saw it last. A session sees a reload only when its command ends, so
+// a command that waits asks here.
+void registry_switch_calls(bool on);
+bool registry_calls_are_off();
+
 // The table of this database whose changes its worker wants to hear of; InvalidOid: none.
 Oid registry_watched_table();
 void registry_note_jobs_changed();  // there was one: wakes the worker. Never raises.

@@ -14,6 +14,7 @@ struct Registry {
   pg_atomic_uint32 launcher_pending;
   pg_atomic_uint32 left_out;        // a database found no free slot
   pg_atomic_uint32 more_may_leave;  // as core::TurnPlan has it
+  pg_atomic_uint32 calls_are_off;   // wee5_cron.enabled is off
   pg_atomic_uint64 ended_at;        // when a process ended last
   pg_atomic_uint64 flush_wanted;    // a log position
   int size;

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "wee5_cron/pg/boundary/compat.h"
-#include "wee5_cron/pg/ledger/ledger_table.h"
+#include "wee5_cron/pg/ledger/invocation_table.h"
 #include "wee5_cron/pg/worker/worker_ledger.h"
 
 namespace wee5::pg {

@@ -68,10 +68,6 @@ void ask_for_round(Outlook* outlook, int64 from);
 void announce(Outlook* outlook, IdRange range);
 bool something_new(const Outlook* outlook);
 
-// Books results: invocation and attempt rows. Rows that are gone or have ended meanwhile are skipped. Of rows that
-// somebody else holds locked the ids go into `locked`, which has room for `count`; returns how many. `directly`:
-// without a statement where that can be.
-int record_results(const delivery::Result* results, int count, bool directly, int64* locked);
 // Of results that are booked: an HTML page's hint says so where its route spoke JSON before. No statement where no page
 // came.
 void note_html_pages(const delivery::Result* results, int count);
@@ -89,19 +85,14 @@ enum class CancelsLeft { kNone, kUnsettled, kMore };
 CancelsLeft give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held, int* held_count);
 // When the next of those that wait is due; 0: none waits.
 TimestampTz next_attempt_at();
-// Ends a call that gives way to call `beside`. False where somebody holds its row locked.
-bool skip_for_overlap(int64 id, const char* path, int64 beside);
 // Reads due calls, a limited number a time: announced ones, then routes that run low, then on with the round; each
 // route up to the room that the dispatcher has for it, leaving out what it holds. `outlook` says what is left. An
 // attempt that a crash or a restart cut off is booked as lost on the way. `careful`: a row that cannot be read is
 // ended, instead of an ERROR.
 void read_due(delivery::Dispatcher* dispatcher, Outlook* outlook, bool careful, MemoryContext context, DueRows* due);
-// Ends a call whose row cannot be read; `error` says why. False where somebody holds its row locked.
-bool end_unreadable(int64 id, const char* error);
 
 // Whether a call of this transport has not ended.
 bool calls_open_on(const char* transport);
-void book_lost_attempt(int64 id, int attempt);
 
 // Calls that pg_net carries; and calls that are to be handed to it again by now.
 bool pg_net_calls_outstanding();

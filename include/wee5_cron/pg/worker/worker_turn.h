@@ -3,7 +3,7 @@
 #include "wee5_cron/delivery/dispatcher.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/compat.h"
-#include "wee5_cron/pg/call/endpoint.h"
+#include "wee5_cron/pg/call/endpoint_policy.h"
 #include "wee5_cron/pg/settings/stored_settings.h"
 #include "wee5_cron/pg/settings/vault.h"
 #include "wee5_cron/pg/worker/worker_ledger.h"

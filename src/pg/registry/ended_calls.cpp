@@ -1,4 +1,4 @@
-#include "wee5_cron/pg/ledger/ended_calls.h"
+#include "wee5_cron/pg/registry/ended_calls.h"
 
 namespace wee5::pg {
 

@@ -6,7 +6,7 @@ namespace wee5::pg {
 
 inline constexpr int kUuidTextBytes = 37;
 
-// A row of wee5_cron.invocation as a caller writes it; texts in the server's encoding, NULL: NULL.
+// The row of a call as its caller writes it. Texts are in the server's encoding; NULL is NULL.
 struct NewInvocation {
   int64 id;  // filled in
   const char* job_name;
@@ -29,17 +29,11 @@ struct NewInvocation {
   const pg_uuid_t* idempotency_key;  // NULL: the column's default, a random one
 };
 
-// Writes the row; returns its id and, where asked for, its idempotency key as text (kUuidTextBytes).
+// Writes the row. Returns its id and, where asked for, its idempotency key as text (kUuidTextBytes).
 int64 insert_invocation(const NewInvocation* row, char* idempotency_key);
 // The id of the call that this process wrote last, in whatever transaction; 0: none.
 int64 last_inserted_call();
-void insert_pg_net_request(int64 invocation_id, int64 request_id);
-// Where no worker of ours harvests, a call on pg_net is booked by whoever wants to know of it: true where that was
-// tried.
-bool book_on_pg_net(int64 invocation_id);
+// The backend of the pg_cron run that made the call: bind_cron_runs() finds the run by it later.
 void insert_cron_caller(int64 invocation_id, int pid);
-
-// A time as RFC 3339 in UTC, palloc'd: 2026-01-31T12:30:00Z.
-char* rfc3339(TimestampTz time);
 
 }  // namespace wee5::pg

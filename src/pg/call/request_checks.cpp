@@ -1,7 +1,9 @@
-// The body of a request, as large as it will be on the wire.
+// Checks of a request that more than one place makes.
 
-#include "wee5_cron/pg/call/request_body.h"
+#include "wee5_cron/pg/call/request_checks.h"
 
+#include "wee5_cron/core/endpoint_path.hpp"
+// Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/settings/guc.h"
 
@@ -19,6 +21,18 @@ void check_body_bytes(Datum body) {
            errhint("Send what the app needs to find the data itself, or let a superuser raise the limit: ALTER "
                    "DATABASE %s SET wee5_cron.max_request_bytes = '%zukB';",
                    quote_identifier(get_database_name(MyDatabaseId)), bytes / 1024 + 1)));
+}
+
+// wee5_cron.check_endpoint_path(endpoint_path text) -> text
+WEE5_SQL_FUNCTION(wee5_cron_check_endpoint_path) {
+  if (PG_ARGISNULL(0))
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("endpoint_path must not be NULL"),
+                    errhint("Give the path of the route, e.g. '/api/cron/poll-activities'.")));
+  text* path = PG_GETARG_TEXT_PP(0);
+  const char* utf8 = to_utf8(text_to_cstring(path));
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] { core::check_endpoint_path(utf8); })) raise(&failure);
+  PG_RETURN_TEXT_P(path);
 }
 
 }  // namespace wee5::pg

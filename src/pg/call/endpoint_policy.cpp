@@ -1,11 +1,11 @@
-// Reading wee5_cron.endpoint. What a process knows of the table stays valid until a relcache invalidation of it
-// arrives, which the table's trigger sends with every change.
+// Reading wee5_cron.endpoint. A process keeps what it has read until a relcache invalidation of the table arrives. The
+// table's trigger sends one with every change.
 
-#include "wee5_cron/pg/call/endpoint.h"
+#include "wee5_cron/pg/call/endpoint_policy.h"
 
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
-#include "wee5_cron/pg/ledger/ledger_table.h"
+#include "wee5_cron/pg/ledger/invocation_table.h"
 
 namespace wee5::pg {
 
@@ -78,7 +78,7 @@ void copy_row(HeapTuple tuple, TupleDesc descriptor, EndpointRow* row) {
   row->overlap = overlap_of(text_of(values[kEndpointOverlap], nulls[kEndpointOverlap]));
 }
 
-// Whoever goes on without the table would make calls twice that are to be made at most once.
+// Without the table, calls would be made twice that must be made at most once.
 Oid find_table() {
   ExtensionInfo extension;
   find_extension("wee5_cron", &extension);
@@ -91,9 +91,9 @@ Oid find_table() {
   return table;
 }
 
-// Also notes where its columns stand. Raises where one was altered, or where a policy hides rows.
+// Also finds its columns. Raises if one was altered, or if a row security policy hides rows.
 Relation open_table() {
-  // Set first: an invalidation that arrives with the lock takes it back.
+  // Set first: an invalidation that arrives with the lock resets it.
   known.valid = true;
   Relation table = table_open(known.table, AccessShareLock);
   bool valid = known.valid;
@@ -114,7 +114,7 @@ bool know_table() {
   return OidIsValid(known.table);
 }
 
-// The primary key's index, where it can be asked for a path; else the table is read from begin to end.
+// The primary key's index if it can find a path; else the whole table is read.
 Oid key_in_c_collation(Relation table) {
   Oid oid = primary_key_on(table, known.columns[kEndpointPath]);
   if (!OidIsValid(oid)) return InvalidOid;
@@ -126,7 +126,7 @@ Oid key_in_c_collation(Relation table) {
 
 bool find_by_key(Relation table, Snapshot snapshot, const char* path, EndpointRow* row) {
   ScanKeyData key;
-  // The column's collation is "C", which is the one that ScanKeyInit() fills in.
+  // ScanKeyInit() fills in the collation "C", which the column has.
   ScanKeyInit(&key, known.columns[kEndpointPath], BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(path));
   Oid index = key_in_c_collation(table);
   SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), snapshot, 1, &key);
@@ -165,7 +165,7 @@ core::RetryPolicy retry_policy_of(const EndpointRow* row) {
 
 void find_endpoint(const char* path, EndpointRow* row) {
   memset(row, 0, sizeof(*row));
-  // A change that was committed before this call shall count for it.
+  // A change that was committed before this call counts.
   AcceptInvalidationMessages();
   if (known.valid && known.empty) return;
   if (!know_table()) return;

@@ -7,8 +7,8 @@
 #include "wee5_cron/core/retry_policy.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
-#include "wee5_cron/pg/call/endpoint.h"
-#include "wee5_cron/pg/call/request_body.h"
+#include "wee5_cron/pg/call/endpoint_policy.h"
+#include "wee5_cron/pg/call/request_checks.h"
 #include "wee5_cron/pg/ledger/table_layout.h"
 
 namespace wee5::pg {
@@ -21,7 +21,7 @@ struct NewRow {
   Relation table;
 };
 
-// Raises where the table's column is not what the extension made.
+// Raises if the column is not as the extension made it.
 Datum column(const NewRow* row, const char* name, bool* is_null) {
   AttrNumber number = readable_column_named(row->table, &kEndpointLayout, name);
   return heap_getattr(row->tuple, number, row->descriptor, is_null);
@@ -38,8 +38,8 @@ char* interval_text(const Interval* interval) {
 }
 
 [[noreturn]] void refuse(const char* name, const char* value, const char* hint) {
-  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s \"%s\" is not possible", name, value),
-                  errhint("%s", hint)));
+  ereport(ERROR,
+          (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid %s \"%s\"", name, value), errhint("%s", hint)));
   pg_unreachable();
 }
 
@@ -109,9 +109,9 @@ void check_request(const NewRow* row) {
   bool no_body;
   Datum body = column(row, "body", &no_body);
   if (!no_body && !takes_body)
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s carries no body", method != nullptr ? method : "GET"),
-             errhint("Set method to 'POST', or leave body NULL.")));
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("%s requests cannot have a body", method != nullptr ? method : "GET"),
+                    errhint("Set method to 'POST', or leave body NULL.")));
   if (!no_body) check_body_bytes(body);
 }
 
@@ -124,12 +124,11 @@ void check_row(const NewRow* row) {
   check_number(row, "max_attempts", "At least 1, which is no retry. NULL: the default, 4.");
   check_word(
       row, "retry_on", retry_words,
-      "unprocessed: only what the app surely did not work on. transient: also timeouts, broken connections, 408, "
-      "425, 5xx. never: at most once. NULL: unprocessed.");
+      "unprocessed: only calls that the app cannot have processed. transient: also timeouts, broken connections, 408, "
+      "425 and 5xx. never: each call is sent at most once. NULL: unprocessed.");
   check_delays(row);
-  check_interval(
-      row, "retry_window", 1, PG_INT64_MAX,
-      "Give an interval that is longer than nothing and no longer than a century. NULL: the default, 1 hour.");
+  check_interval(row, "retry_window", 1, PG_INT64_MAX,
+                 "Give a positive interval of at most 100 years. NULL: the default, 1 hour.");
   check_word(
       row, "overlap", overlap_words,
       "allow, or skip: a call is skipped while an earlier one has not ended. NULL: calls by a job skip, calls by "

@@ -1,4 +1,4 @@
-#include "wee5_cron/pg/ledger/ledger_table.h"
+#include "wee5_cron/pg/ledger/invocation_table.h"
 
 namespace wee5::pg {
 
@@ -28,7 +28,7 @@ Oid primary_key_on(Relation relation, AttrNumber column) {
   if (!OidIsValid(oid)) return InvalidOid;
   Relation index = index_open(oid, AccessShareLock);
   bool fits = index->rd_index->indkey.values[0] == column && index->rd_rel->relam == BTREE_AM_OID;
-  // Not kept: whoever holds the index and asks for its table anew is in the way of a TRUNCATE, and that in his.
+  // The lock is not kept: with a TRUNCATE, which locks the table first, it would deadlock.
   index_close(index, AccessShareLock);
   return fits ? oid : InvalidOid;
 }

@@ -4,7 +4,7 @@
 
 namespace wee5::pg {
 
-// The ledger's table for code that reads and writes it without a statement: the worker.
+// wee5_cron.invocation, for the worker, which reads and writes it without statements.
 struct LedgerTable {
   Relation invocation_relation;
   AttrNumber invocation[kInvocationColumns];  // InvalidAttrNumber: only statements read the column
@@ -12,7 +12,7 @@ struct LedgerTable {
   Oid invocation_open;                        // the index of what is open: transport, route, id
 };
 
-// Call it inside a transaction that holds the table's lock already. Raises 55000 with the name of the column, index or
+// Call it in a transaction that already holds the table's lock. Raises 55000 with the name of the column, index or
 // table that keeps the worker from reading the ledger.
 void open_ledger_table(LedgerTable* table);
 void close_ledger_table(LedgerTable* table);
@@ -23,7 +23,7 @@ void check_ledger_columns(Relation invocation, AttrNumber* numbers);
 // The index of the table's primary key where its first column is `column`; InvalidOid: there is none.
 Oid primary_key_on(Relation relation, AttrNumber column);
 
-// For code that takes values from a statement's result: raises where a column of the ledger has changed.
+// For code that takes values from the result of a statement: raises if a column has changed.
 void require_ledger_columns();
 
 }  // namespace wee5::pg

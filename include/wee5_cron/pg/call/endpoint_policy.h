@@ -35,8 +35,8 @@ core::RetryPolicy retry_policy_of(const EndpointRow* row);
 // of the transaction shows. Costs nothing while the table is empty, else an index look-up or two.
 void find_endpoint(const char* path, EndpointRow* row);
 
-// What a call that leaves its choices open takes over from its path's policy. `method`, `headers` and `timeout` NULL,
-// `body` 0: left open. Afterwards `method` is set. The policy's body goes with its method.
+// Fills in from the path's policy what a call leaves open: a NULL `method`, `headers` or `timeout`, a `body` of 0.
+// Afterwards `method` is set. The policy's body goes with the policy's method.
 struct CallChoices {
   char* method;  // UTF-8
   Datum body;
@@ -45,8 +45,8 @@ struct CallChoices {
 };
 void take_over_policy(CallChoices* choices, const EndpointRow* row);
 
-// All rows, where the table may have changed since the last time that this process read them: then true. Where what was
-// read did not come to count: forget_endpoints(), and the next time reads them again.
+// Reads all rows, and returns true, if the table may have changed since this process last read them. If the caller
+// could not use them, it calls forget_endpoints(), and the next call reads them again.
 bool read_changed_endpoints(EndpointRow** rows, int* count);
 void forget_endpoints();
 

@@ -1,31 +1,30 @@
-// A row of the ledger, written without a statement. Parsing aside, most of what a one-row INSERT costs is the
-// executor's start and end: constraints, defaults and index expressions are read from their stored text each time. Here
-// they are kept for the life of the session, as COPY keeps them for one command.
+// The row of a call, written without a statement. Parsing aside, a one-row INSERT spends most of its time on the start
+// and the end of the executor, which reads constraints, defaults and index expressions from their stored text each
+// time. This file keeps them for the life of the session, as COPY keeps them for one command.
 //
-// What the session keeps belongs to one state of the table: an invalidation of the table or of one of its indexes,
-// which follows every ALTER TABLE, CREATE INDEX, CREATE TRIGGER ..., throws it away. It may then have to be a
-// statement: whatever the table has beyond what this file knows to do itself is left to the executor.
+// They belong to one state of the table. Every ALTER TABLE, CREATE INDEX or CREATE TRIGGER sends an invalidation, which
+// discards them. If the table then has anything that this file does not know, a statement writes the row.
 
-#include "wee5_cron/pg/ledger/direct_insert.h"
+#include "wee5_cron/pg/ledger/insert_call_directly.h"
 
 namespace wee5::pg {
 
-const GivenColumn kGivenColumn[kGivenColumns] = {{"job_name", TEXTOID},
-                                                 {"endpoint_path", TEXTOID},
-                                                 {"method", TEXTOID},
-                                                 {"body", JSONBOID},
-                                                 {"headers", JSONBOID},
-                                                 {"url", TEXTOID},
-                                                 {"transport", TEXTOID},
-                                                 {"status", TEXTOID},
-                                                 {"reason", TEXTOID},
-                                                 {"error", TEXTOID},
-                                                 {"hint", TEXTOID},
-                                                 {"scheduled_at", TIMESTAMPTZOID},
-                                                 {"finished_at", TIMESTAMPTZOID},
-                                                 {"timeout", INTERVALOID},
-                                                 {"exclusive", TEXTOID},
-                                                 {"next_attempt_at", TIMESTAMPTZOID}};
+const GivenColumnLayout kGivenLayout[kGivenColumns] = {{"job_name", TEXTOID},
+                                                       {"endpoint_path", TEXTOID},
+                                                       {"method", TEXTOID},
+                                                       {"body", JSONBOID},
+                                                       {"headers", JSONBOID},
+                                                       {"url", TEXTOID},
+                                                       {"transport", TEXTOID},
+                                                       {"status", TEXTOID},
+                                                       {"reason", TEXTOID},
+                                                       {"error", TEXTOID},
+                                                       {"hint", TEXTOID},
+                                                       {"scheduled_at", TIMESTAMPTZOID},
+                                                       {"finished_at", TIMESTAMPTZOID},
+                                                       {"timeout", INTERVALOID},
+                                                       {"exclusive", TEXTOID},
+                                                       {"next_attempt_at", TIMESTAMPTZOID}};
 
 namespace {
 
@@ -33,7 +32,7 @@ struct DirectInsert {
   MemoryContext context;  // of everything below; NULL: nothing is kept
   Oid table;
   bool stale;     // the table, an index or a schema has changed
-  bool in_use;    // left standing: an ERROR ended the use, and what is kept may be half made
+  bool in_use;    // still set later: an ERROR ended the use, and everything here may be half made
   bool possible;  // false: the table needs a statement
   EState* estate;
   ResultRelInfo* target;
@@ -49,13 +48,13 @@ DirectInsert kept;
 
 void relation_changed(Datum arg, Oid relation) {
   (void)arg;
-  // Nothing is freed here: the row may be on its way in.
+  // Nothing is freed here: a row may just be written.
   bool ours = !OidIsValid(relation) || relation == kept.table;
   for (int i = 0; i < kept.index_count; ++i) ours = ours || relation == kept.indexes[i];
   if (ours) kept.stale = true;
 }
 
-// The schema may have got another name.
+// The schema may have been renamed.
 void schema_changed(Datum arg, int cache, uint32 hash) {
   (void)arg;
   (void)cache;
@@ -77,7 +76,7 @@ void forget_kept() {
   if (context != nullptr) MemoryContextDelete(context);
 }
 
-// Functions that a user made can be replaced without the table hearing of it.
+// A user's function can be replaced, and the table gets no invalidation.
 bool is_made_by_user(Oid function, void* context) {
   (void)context;
   return function >= FirstNormalObjectId;
@@ -124,7 +123,7 @@ bool is_given(AttrNumber column) {
 
 bool find_columns(TupleDesc descriptor) {
   for (int i = 0; i < kGivenColumns; ++i) {
-    kept.given[i] = column_of_type(descriptor, kGivenColumn[i].name, kGivenColumn[i].type);
+    kept.given[i] = column_of_type(descriptor, kGivenLayout[i].name, kGivenLayout[i].type);
     if (kept.given[i] == InvalidAttrNumber) return false;
   }
   kept.id = column_of_type(descriptor, "id", INT8OID);
@@ -138,7 +137,7 @@ bool prepare_defaults(Relation relation) {
   for (int i = 0; i < descriptor->natts; ++i) {
     Form_pg_attribute column = TupleDescAttr(descriptor, i);
     if (column->attisdropped) continue;
-    // A domain has constraints of its own, also for what is not given.
+    // A domain has constraints of its own, for a default as well.
     if (column->attgenerated != '\0' || column->attidentity != '\0' || get_typtype(column->atttypid) == TYPTYPE_DOMAIN)
       return false;
     if (is_given(column->attnum)) continue;
@@ -150,7 +149,7 @@ bool prepare_defaults(Relation relation) {
   return true;
 }
 
-// B-trees without more to them; other access methods may keep something of their own between the rows of a statement.
+// Plain B-trees: other access methods may keep a state of their own between the rows of a statement.
 bool is_plain_index(Relation index, const IndexInfo* info) {
   return index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indimmediate && info->ii_ExclusionOps == nullptr &&
          !runs_foreign_code(reinterpret_cast<Node*>(info->ii_Expressions), nullptr) &&
@@ -192,11 +191,11 @@ void prepare(Relation relation) {
   kept.in_use = false;
 }
 
-// Opens the ledger, with what is kept of it as it is now.
+// Opens the table, with `kept` made for its present state.
 Relation open_ledger() {
   if (kept.context != nullptr && !kept.stale && !kept.in_use) {
     Relation relation = try_table_open(kept.table, RowExclusiveLock);
-    // What others have changed is heard of when the lock is taken.
+    // Taking the lock processes the invalidations that others have sent.
     if (relation != nullptr && !kept.stale) return relation;
     if (relation != nullptr) table_close(relation, NoLock);
   }

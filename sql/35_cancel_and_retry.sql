@@ -1,48 +1,57 @@
--- What people do with calls that were made, and overlap as harvest() asks for it. The rules are in C, where calls are
--- made and sent.
-
-CREATE FUNCTION wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name) RETURNS bigint
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_call_beside';
-COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name) IS
-  'Internal, of harvest(): a call that has not ended and that this one would overlap with; NULL: it may be sent';
-
-CREATE FUNCTION wee5_cron.lock_path(endpoint_path text) RETURNS boolean
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_lock_path';
-COMMENT ON FUNCTION wee5_cron.lock_path(text) IS
-  'Internal, of harvest(): false, without waiting, while another transaction is queueing a call of this path on pg_net';
-
-CREATE FUNCTION wee5_cron.explain_overlap(endpoint_path text, beside bigint, OUT error text, OUT hint text)
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_explain_overlap';
-COMMENT ON FUNCTION wee5_cron.explain_overlap(text, bigint) IS 'Internal, of harvest(): what is said about a call that is skipped';
+-- Giving calls up, and making them again.
 
 CREATE FUNCTION wee5_cron.outcome_error(reason text, endpoint_path text) RETURNS text
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_outcome_error';
 COMMENT ON FUNCTION wee5_cron.outcome_error(text, text) IS
-  'Internal, of cancel(): the error of a call that ended without an answer, in the words of the worker';
+  'Internal: the error of a call that ended without an answer';
 
--- Calls that the worker shall give up. It is the one who sends them, so it alone can say whether a call is given up in
--- time; and whoever writes here holds no row of the ledger that the worker would have to wait for. No key: two sessions
--- that cancel the same calls must not wait for each other. Where the table is published, Postgres refuses DELETE on a table
--- that has neither a key nor a replica identity.
+-- A NULL reason leaves reason, error and hint of the last attempt.
+CREATE FUNCTION wee5_cron.end_call(call_id bigint, status text, reason text DEFAULT NULL, error text DEFAULT NULL,
+                                   hint text DEFAULT NULL) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+#variable_conflict use_column
+DECLARE
+  now constant timestamptz := clock_timestamp();
+BEGIN
+  UPDATE wee5_cron.invocation i
+  SET status = $2, next_attempt_at = NULL, finished_at = now, duration = now - i.first_sent_at,
+      reason = CASE WHEN $3 IS NULL THEN i.reason ELSE $3 END,
+      error = CASE WHEN $3 IS NULL THEN i.error ELSE $4 END,
+      hint = CASE WHEN $3 IS NULL THEN i.hint ELSE $5 END
+  -- Not "finished_at IS NULL": Postgres could then read an index of all open rows, which it may take for an empty one.
+  WHERE i.id = $1 AND coalesce(i.finished_at, 'infinity') = 'infinity';
+  RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.end_call(bigint, text, text, text, text) IS
+  'Internal: ends a call that is not on the wire; false if it has ended already';
+
+CREATE FUNCTION wee5_cron.end_cancelled(call_id bigint, endpoint_path text) RETURNS boolean
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT wee5_cron.end_call($1, 'cancelled', 'cancelled', wee5_cron.outcome_error('cancelled', $2)) $$;
+COMMENT ON FUNCTION wee5_cron.end_cancelled(bigint, text) IS
+  'Internal, for cancel() and arm(): ends a call as cancelled; false if it has ended already';
+
+-- Only the worker knows whether it is sending a call, so it decides whether cancel() was in time. A session that writes here
+-- locks no row of the ledger, so the worker never waits for it. There is no key: two sessions that cancel the same calls do
+-- not wait for each other. If the table is published, Postgres needs a replica identity for DELETE.
 CREATE TABLE wee5_cron.cancellation (
   invocation_id bigint NOT NULL,
   requested_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
   requested_by name NOT NULL DEFAULT SESSION_USER
 );
 ALTER TABLE wee5_cron.cancellation REPLICA IDENTITY FULL;
-COMMENT ON TABLE wee5_cron.cancellation IS 'Calls that cancel() asks the worker to give up; a row goes when its call has ended';
+COMMENT ON TABLE wee5_cron.cancellation IS 'Calls that cancel() asks the worker to give up. The worker deletes the row when the call has ended';
 
 CREATE FUNCTION wee5_cron.refuse_tampered_queue() RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_refuse_tampered_queue';
 COMMENT ON FUNCTION wee5_cron.refuse_tampered_queue() IS
-  'Internal, of cancel(): an error where pg_net''s queue has a trigger, rule or policy, which would run with our rights';
+  'Internal, for cancel(): raises an error if pg_net''s queue has a trigger, rule or policy, which would run with our rights';
 
--- pg_net's own worker works through batches, whose rows it holds locked: what it has taken up is not to be had back.
+-- pg_net's worker locks the rows of the batch that it sends: those cannot be taken back.
 CREATE FUNCTION wee5_cron.cancel_on_pg_net(call_id bigint) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -63,21 +72,17 @@ BEGIN
     $query$ USING call_id;
     GET DIAGNOSTICS taken_back = ROW_COUNT;
     IF taken_back = 0 THEN
-      RAISE NOTICE 'call % cannot be taken back: pg_net is sending it, or has sent it', call_id
+      RAISE NOTICE 'call % cannot be cancelled: pg_net is sending it, or has sent it', call_id
         USING HINT = format('SELECT wee5_cron.wait_for(%s);', call_id);
       RETURN false;
     END IF;
   END IF;
   DELETE FROM wee5_cron.pg_net_request b WHERE b.invocation_id = call_id;
-  UPDATE wee5_cron.invocation i
-  SET status = 'cancelled', reason = 'cancelled', error = wee5_cron.outcome_error('cancelled', call.endpoint_path),
-      hint = NULL, next_attempt_at = NULL, finished_at = clock_timestamp()
-  WHERE i.id = call_id;
-  RETURN true;
+  RETURN wee5_cron.end_cancelled(call_id, call.endpoint_path);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.cancel_on_pg_net(bigint) IS
-  'Internal, of cancel(): takes a request back that pg_net has not begun to send';
+  'Internal, for cancel() and arm(): cancels a call that pg_net has not begun to send';
 
 CREATE FUNCTION wee5_cron.cancel(id bigint) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -102,12 +107,8 @@ BEGIN
     RETURN wee5_cron.cancel_on_pg_net($1);
   END IF;
   IF NOT wee5_cron.library_preloaded() THEN
-    -- No worker sends it, nor would give it up.
-    UPDATE wee5_cron.invocation i
-    SET status = 'cancelled', reason = 'cancelled', error = wee5_cron.outcome_error('cancelled', i.endpoint_path),
-        hint = NULL, next_attempt_at = NULL, finished_at = clock_timestamp(), duration = clock_timestamp() - i.first_sent_at
-    WHERE i.id = $1 AND i.finished_at IS NULL;
-    RETURN FOUND;
+    -- There is no worker that sends the call.
+    RETURN wee5_cron.end_cancelled($1, call.endpoint_path);
   END IF;
   INSERT INTO wee5_cron.cancellation (invocation_id) VALUES ($1);
   PERFORM wee5_cron.wake_worker();
@@ -115,7 +116,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.cancel(bigint) IS
-  'Gives up a call that is queued, waits for its next attempt or is on the wire: the worker does when this transaction commits, and the row ends cancelled. False where the call has ended already, or pg_net has taken it up';
+  'Gives up a call that is queued, waits for a retry or is on the wire. The worker ends it when this transaction commits; its row then says cancelled. Returns false if the call has ended already, or pg_net has begun to send it';
 
 CREATE FUNCTION wee5_cron.retry(id bigint) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

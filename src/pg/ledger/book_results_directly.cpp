@@ -1,12 +1,8 @@
-// Booking results without a statement: a third of its cost.
-
-#include "wee5_cron/pg/ledger/result_writer.h"
-
-#include <string>
+#include "wee5_cron/pg/ledger/book_results_directly.h"
 
 // Postgres's headers last.
-#include "wee5_cron/pg/boundary/boundary.h"
-#include "wee5_cron/pg/ledger/ledger_table.h"
+#include "wee5_cron/pg/ledger/book_results.h"
+#include "wee5_cron/pg/ledger/invocation_table.h"
 #include "wee5_cron/pg/ledger/table_writer.h"
 
 namespace wee5::pg {
@@ -21,10 +17,6 @@ constexpr InvocationColumn kChanged[] = {
     kInvocationNextAttemptAt, kInvocationFinishedAt,       kInvocationDuration, kInvocationResponseContentType,
     kInvocationResponseBody,  kInvocationResponseTruncated};
 
-TimestampTz timestamp_of_unix_us(int64 unix_us) {
-  return unix_us - static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-}
-
 struct Writer {
   LedgerTable ledger;
   TableWriter invocations;
@@ -36,8 +28,8 @@ struct Writer {
   AttrNumber attempt[kAttemptColumns];
   TupleTableSlot* attempt_rows[kAttemptsAtOnce];
   int attempt_count;
-  MemoryContext context;      // of all of this: a scan allocates when it is first used, for as long as it lives
-  MemoryContext row_context;  // of the rows that are not written yet
+  MemoryContext context;      // of the scan, which allocates at its first use
+  MemoryContext row_context;  // of rows that are not written yet
 };
 
 // One row's new values.
@@ -53,46 +45,38 @@ void put(Values* row, AttrNumber number, Datum value, bool present) {
   row->nulls[at] = !present;
   if (row->replaced != nullptr) row->replaced[at] = true;
 }
-Datum text_datum(const std::string* utf8) { return utf8->empty() ? 0 : CStringGetTextDatum(from_utf8(utf8->c_str())); }
-void put_text(Values* row, AttrNumber number, const std::string* utf8) {
-  put(row, number, text_datum(utf8), !utf8->empty());
+void put(Values* row, AttrNumber number, const BoundResult* bound, ResultValue value) {
+  put(row, number, bound->values[value], !bound->nulls[value]);
 }
-void put_ms(Values* row, AttrNumber number, float ms) { put(row, number, Float4GetDatum(ms), ms >= 0); }
 
 Datum duration_of(TimestampTz from, TimestampTz until) {
   return DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(until), TimestampTzGetDatum(from));
 }
 
-void set_invocation(Writer* writer, const delivery::Result* result, Values* row) {
+void set_invocation(Writer* writer, const BoundResult* bound, Values* row) {
   const AttrNumber* column = writer->ledger.invocation;
-  const core::Explanation* outcome = &result->outcome;
-  const char* reason = core::reason_name(outcome->reason);
-  bool again = is_made_again(result);
-  bool begun = result->started_us > 0;
+  bool ended = bound->nulls[kResultNextAttemptAt];
   bool never_sent;
   Datum first_sent = slot_getattr(writer->found, column[kInvocationFirstSentAt], &never_sent);
-  if (never_sent && begun) first_sent = TimestampTzGetDatum(timestamp_of_unix_us(result->started_us));
-  bool sent = !never_sent || begun;
-  TimestampTz finished = timestamp_of_unix_us(result->finished_us);
-  put(row, column[kInvocationStatus], CStringGetTextDatum(status_of(result)), true);
-  put(row, column[kInvocationAttempts], Int32GetDatum(result->attempt), true);
-  put(row, column[kInvocationNextAttemptAt], TimestampTzGetDatum(timestamp_of_unix_us(result->retry_at_us)), again);
-  put(row, column[kInvocationFinishedAt], TimestampTzGetDatum(finished), !again);
-  put(row, column[kInvocationDuration], sent && !again ? duration_of(DatumGetTimestampTz(first_sent), finished) : 0,
-      sent && !again);
-  if (result->as_before) return;
-  put(row, column[kInvocationReason], reason[0] != '\0' ? CStringGetTextDatum(reason) : 0, reason[0] != '\0');
-  put_text(row, column[kInvocationError], &outcome->error);
-  put_text(row, column[kInvocationHint], &outcome->hint);
-  put(row, column[kInvocationHttpStatus], Int32GetDatum(result->http_status), result->http_status != 0);
-  if (!result->url.empty()) put_text(row, column[kInvocationUrl], &result->url);
+  if (never_sent) first_sent = bound->values[kResultStartedAt];
+  bool sent = !never_sent || !bound->nulls[kResultStartedAt];
+  Datum finished = bound->values[kResultFinishedAt];
+  put(row, column[kInvocationStatus], bound, kResultStatus);
+  put(row, column[kInvocationAttempts], bound, kResultAttempt);
+  put(row, column[kInvocationNextAttemptAt], bound, kResultNextAttemptAt);
+  put(row, column[kInvocationFinishedAt], finished, ended);
+  put(row, column[kInvocationDuration],
+      sent && ended ? duration_of(DatumGetTimestampTz(first_sent), DatumGetTimestampTz(finished)) : 0, sent && ended);
+  if (DatumGetBool(bound->values[kResultAsBefore])) return;
+  put(row, column[kInvocationReason], bound, kResultReason);
+  put(row, column[kInvocationError], bound, kResultError);
+  put(row, column[kInvocationHint], bound, kResultHint);
+  put(row, column[kInvocationHttpStatus], bound, kResultHttpStatus);
+  if (!bound->nulls[kResultUrl]) put(row, column[kInvocationUrl], bound, kResultUrl);
   put(row, column[kInvocationFirstSentAt], first_sent, sent);
-  put_text(row, column[kInvocationResponseContentType], &result->response_content_type);
-  // An answer without a body has an empty one; without an answer there is none.
-  put(row, column[kInvocationResponseBody],
-      result->http_status != 0 ? CStringGetTextDatum(from_utf8(result->response_body.c_str())) : 0,
-      result->http_status != 0);
-  put(row, column[kInvocationResponseTruncated], BoolGetDatum(result->response_truncated), true);
+  put(row, column[kInvocationResponseContentType], bound, kResultContentType);
+  put(row, column[kInvocationResponseBody], bound, kResultBody);
+  put(row, column[kInvocationResponseTruncated], bound, kResultTruncated);
 }
 
 enum class Booked { kDone, kGone, kLeft };
@@ -107,7 +91,8 @@ bool find_row(Writer* writer, int64 id) {
   return found;
 }
 
-Booked book_invocation(Writer* writer, const delivery::Result* result) {
+// Also fills in `bound`, where the row is there.
+Booked book_invocation(Writer* writer, const delivery::Result* result, BoundResult* bound) {
   if (!find_row(writer, result->id)) return Booked::kGone;
   bool is_null;
   slot_getattr(writer->found, writer->ledger.invocation[kInvocationFinishedAt], &is_null);
@@ -118,7 +103,8 @@ Booked book_invocation(Writer* writer, const delivery::Result* result) {
   row.values = static_cast<Datum*>(palloc0(sizeof(Datum) * columns));
   row.nulls = static_cast<bool*>(palloc0(sizeof(bool) * columns));
   row.replaced = static_cast<bool*>(palloc0(sizeof(bool) * columns));
-  set_invocation(writer, result, &row);
+  bind_result(result, bound);
+  set_invocation(writer, bound, &row);
   bool should_free;
   HeapTuple old = ExecFetchSlotHeapTuple(writer->found, false, &should_free);
   HeapTuple fresh = heap_modify_tuple(old, descriptor, row.values, row.nulls, row.replaced);
@@ -143,27 +129,25 @@ void flush_attempts(Writer* writer) {
   MemoryContextReset(writer->row_context);
 }
 
-void book_attempt(Writer* writer, const delivery::Result* result) {
+void book_attempt(Writer* writer, const BoundResult* bound) {
   TupleTableSlot* slot = writer->attempt_rows[writer->attempt_count++];
   ExecClearTuple(slot);
-  // Columns that a user added stay NULL: one with a default is written by statement.
+  // Columns that a user added stay NULL. If one has a default, the statement writes the row.
   memset(slot->tts_isnull, true, sizeof(bool) * static_cast<Size>(slot->tts_tupleDescriptor->natts));
   Values row = {slot->tts_values, slot->tts_isnull, nullptr};
   const AttrNumber* column = writer->attempt;
-  const char* reason = core::reason_name(result->outcome.reason);
-  const delivery::Timings* timings = &result->timings;
-  put(&row, column[kAttemptInvocationId], Int64GetDatum(result->id), true);
-  put(&row, column[kAttemptAttempt], Int32GetDatum(result->attempt), true);
-  put(&row, column[kAttemptStartedAt], TimestampTzGetDatum(timestamp_of_unix_us(result->started_us)), true);
-  put(&row, column[kAttemptFinishedAt], TimestampTzGetDatum(timestamp_of_unix_us(result->finished_us)), true);
-  put(&row, column[kAttemptHttpStatus], Int32GetDatum(result->http_status), result->http_status != 0);
-  put(&row, column[kAttemptReason], reason[0] != '\0' ? CStringGetTextDatum(reason) : 0, reason[0] != '\0');
-  put_text(&row, column[kAttemptError], &result->outcome.error);
-  put_ms(&row, column[kAttemptDnsMs], timings->dns_ms);
-  put_ms(&row, column[kAttemptConnectMs], timings->connect_ms);
-  put_ms(&row, column[kAttemptTlsMs], timings->tls_ms);
-  put_ms(&row, column[kAttemptFirstByteMs], timings->first_byte_ms);
-  put_ms(&row, column[kAttemptTotalMs], timings->total_ms);
+  put(&row, column[kAttemptInvocationId], bound, kResultId);
+  put(&row, column[kAttemptAttempt], bound, kResultAttempt);
+  put(&row, column[kAttemptStartedAt], bound, kResultStartedAt);
+  put(&row, column[kAttemptFinishedAt], bound, kResultFinishedAt);
+  put(&row, column[kAttemptHttpStatus], bound, kResultHttpStatus);
+  put(&row, column[kAttemptReason], bound, kResultReason);
+  put(&row, column[kAttemptError], bound, kResultError);
+  put(&row, column[kAttemptDnsMs], bound, kResultDnsMs);
+  put(&row, column[kAttemptConnectMs], bound, kResultConnectMs);
+  put(&row, column[kAttemptTlsMs], bound, kResultTlsMs);
+  put(&row, column[kAttemptFirstByteMs], bound, kResultFirstByteMs);
+  put(&row, column[kAttemptTotalMs], bound, kResultTotalMs);
   ExecStoreVirtualTuple(slot);
 }
 
@@ -177,7 +161,8 @@ bool find_changed(Writer* writer, AttrNumber* changed) {
   return true;
 }
 
-// False where a column is not as the extension made it, or a user's own needs a value that only a statement gives it.
+// False if a column is not as the extension made it, or if a user's own column needs a value that only a statement
+// gives.
 bool find_attempt_columns(TupleDesc descriptor, AttrNumber* columns) {
   for (int i = 0; i < kAttemptColumns; ++i) {
     columns[i] = writable_column(descriptor, &kAttemptLayout.columns[i]);
@@ -197,7 +182,7 @@ bool find_attempt_columns(TupleDesc descriptor, AttrNumber* columns) {
 
 void begin(Writer* writer, Relation attempts, const AttrNumber* changed) {
   Relation invocations = writer->ledger.invocation_relation;
-  // The executor asks so before it updates a table that is published.
+  // The executor makes this check before it updates a published table.
   CheckCmdReplicaIdentity(invocations, CMD_UPDATE);
   begin_writing(&writer->invocations, invocations, changed, lengthof(kChanged));
   writer->key = index_open(writer->ledger.invocation_key, AccessShareLock);
@@ -224,7 +209,7 @@ void end(Writer* writer) {
 
 }  // namespace
 
-bool write_results(const delivery::Result* results, int count, bool* left) {
+bool record_directly(const delivery::Result* results, int count, bool* left) {
   Writer* writer = static_cast<Writer*>(palloc0(sizeof(Writer)));
   open_ledger_table(&writer->ledger);
   Oid attempt_oid = get_relname_relid(kAttemptLayout.name, get_namespace_oid("wee5_cron", false));
@@ -237,9 +222,10 @@ bool write_results(const delivery::Result* results, int count, bool* left) {
     begin(writer, attempts, changed);
     MemoryContext old = MemoryContextSwitchTo(writer->row_context);
     for (int i = 0; i < count; ++i) {
-      Booked booked = book_invocation(writer, &results[i]);
+      BoundResult bound;
+      Booked booked = book_invocation(writer, &results[i], &bound);
       left[i] = booked == Booked::kLeft;
-      if (booked == Booked::kDone && results[i].started_us > 0) book_attempt(writer, &results[i]);
+      if (booked == Booked::kDone && !bound.nulls[kResultStartedAt]) book_attempt(writer, &bound);
       if (writer->attempt_count == kAttemptsAtOnce) flush_attempts(writer);
     }
     flush_attempts(writer);

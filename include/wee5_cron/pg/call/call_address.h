@@ -1,0 +1,28 @@
+#pragma once
+
+#include "wee5_cron/core/text_buffer.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/compat.h"
+
+namespace wee5::pg {
+
+// Where a call goes, and with which secret. Texts UTF-8, palloc'd.
+struct CallAddress {
+  const char* url;      // NULL: the address or the secret is missing
+  const char* secret;   // NULL with it
+  const char* missing;  // what to say about the setting that is missing; NULL: none is
+  const char* missing_hint;
+  const char* session_only;  // the setting that only this session has, so that no worker knows it; NULL: none
+  core::TextBuffer texts;
+};
+
+// As app.settings.* are now for a role, and in this session. `path`: UTF-8. Raises 55000 where the address is no usable
+// URL or leads elsewhere than the app.
+void find_address_of_session(Oid role, const char* path, CallAddress* address);
+// As they are stored for a role: for a call that this session did not make. Raises 55000 also where one is missing.
+void find_stored_address(Oid role, const char* path, CallAddress* address);
+
+// Raises 55000 with what is said about the missing setting.
+[[noreturn]] void refuse_missing_setting(const CallAddress* address);
+
+}  // namespace wee5::pg

@@ -1,0 +1,48 @@
+#pragma once
+
+#include "wee5_cron/delivery/engine.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/compat.h"
+
+namespace wee5::pg {
+
+// Books results of the worker: the row of each call, and one for each attempt. Skips calls that are gone or have ended.
+// Puts the ids of rows that somebody else holds locked into `locked`, which has room for `count`, and returns how many.
+// `directly`: without a statement where that is possible. In a transaction, with an open SPI connection.
+int record_results(const delivery::Result* results, int count, bool directly, int64* locked);
+
+// Raises if a trigger or rule of a user's discards updates of the ledger: the worker would try them for ever, and say
+// nothing. `ids`: the calls whose rows were not updated.
+void refuse_discarded_updates(const int64* ids, int count);
+
+// The values that a result puts into the ledger, for booking directly and by statement alike.
+enum ResultValue {
+  kResultId,
+  kResultAttempt,
+  kResultStatus,
+  kResultReason,
+  kResultError,
+  kResultHint,
+  kResultHttpStatus,
+  kResultStartedAt,  // NULL: the attempt was not begun, and gets no row
+  kResultFinishedAt,
+  kResultUrl,  // NULL: the row keeps its own
+  kResultContentType,
+  kResultBody,
+  kResultTruncated,
+  kResultDnsMs,
+  kResultConnectMs,
+  kResultTlsMs,
+  kResultFirstByteMs,
+  kResultTotalMs,
+  kResultNextAttemptAt,  // NULL: the call has ended
+  kResultAsBefore,       // the row keeps the outcome of its last attempt
+  kResultValues
+};
+struct BoundResult {
+  Datum values[kResultValues];
+  bool nulls[kResultValues];
+};
+void bind_result(const delivery::Result* result, BoundResult* bound);
+
+}  // namespace wee5::pg

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/compat.h"
+#include "wee5_cron/pg/settings/stored_settings.h"
+#include "wee5_cron/pg/settings/vault.h"
+
+namespace wee5::pg {
+
+// Every secret that a request of a role may have carried: stored, on the server's command line, or in Vault. Palloc'd,
+// UTF-8.
+struct RoleSecrets {
+  StoredValue stored;
+  const char* command_line;
+  VaultValues vault;
+  bool unknown;  // Vault cannot be read, and nothing is stored: no text of an answer may be shown
+};
+void collect_role_secrets(const char* role, RoleSecrets* secrets);
+
+// Stands for a text that might hold a secret that is unknown.
+inline constexpr const char* kWithheld = "[not kept: Vault cannot be read, so the secret could not be struck out]";
+
+// C++: those that are set, without the white space around them.
+std::vector<std::string> texts_of(const RoleSecrets& secrets);
+
+}  // namespace wee5::pg

@@ -1,0 +1,333 @@
+-- harvest(): books the answers that pg_net got, and hands calls to pg_net again. What an answer means is decided in C, by the
+-- same rules as for our own worker. The statements here only move rows.
+
+-- The row of a call after an answer. `lost`: pg_net no longer knows the request. `may_retry`: another attempt is possible.
+CREATE FUNCTION wee5_cron.decide_pg_net_answer(
+    endpoint_path text, method text, url text, timeout interval, requested_by name, requested_at timestamptz, attempts int,
+    lost boolean, status_code int, content_type text, content text, timed_out boolean, error_msg text, answer_headers jsonb,
+    may_retry boolean, random float8,
+    OUT status text, OUT reason text, OUT error text, OUT hint text, OUT next_attempt_at timestamptz, OUT ended_at timestamptz,
+    OUT finished_at timestamptz, OUT response_content_type text, OUT response_body text, OUT response_truncated boolean)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_decide_pg_net_answer';
+COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8) IS
+  'Internal, for harvest(): what an answer of pg_net means for the row of its call; random from 0 to 1 spreads the delay of a retry';
+
+CREATE FUNCTION wee5_cron.redact_for(role name, value text) RETURNS text
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_redact_for';
+COMMENT ON FUNCTION wee5_cron.redact_for(name, text) IS
+  'Internal: the text without the secret that calls of the role carry';
+
+-- The request in pg_net's queue that carries a call now. The caller of this function holds the call's row locked.
+CREATE FUNCTION wee5_cron.pg_net_request_of(call_id bigint) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT b.request_id FROM wee5_cron.pg_net_request b
+    WHERE b.invocation_id = call_id AND b.queue = to_regclass('net.http_request_queue')
+  $$;
+COMMENT ON FUNCTION wee5_cron.pg_net_request_of(bigint) IS 'Internal, for harvest(): the request that carries a call at this moment';
+
+-- Books the answers that a query finds. The query's columns: call (wee5_cron.invocation), request_id, handed_over_at, lost,
+-- status_code, content_type, content, timed_out, error_msg, headers. It locks the rows of the calls. $1 in it is `oldest`, $2
+-- is `only_id`.
+CREATE FUNCTION wee5_cron.book_answers(query text, oldest timestamptz, only_id bigint, may_retry boolean) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  booked record;
+BEGIN
+  EXECUTE format($query$
+    WITH found AS MATERIALIZED (%s), answer AS MATERIALIZED (
+      -- Since the query began, another session may have booked the answer and handed the call over again. Any role may write
+      -- to pg_net's tables, so two answers may claim one request.
+      SELECT DISTINCT ON ((f.call).id) f.* FROM found f
+      WHERE f.request_id IS NOT DISTINCT FROM wee5_cron.pg_net_request_of((f.call).id)
+    ), decided AS MATERIALIZED (
+      SELECT (a.call).id, (a.call).attempts + 1 AS attempt, (a.call).requested_at, a.handed_over_at, a.status_code, d.*
+      FROM answer a CROSS JOIN LATERAL wee5_cron.decide_pg_net_answer(
+        (a.call).endpoint_path, (a.call).method, (a.call).url, (a.call).timeout, (a.call).requested_by, (a.call).requested_at,
+        (a.call).attempts, a.lost, a.status_code, a.content_type, a.content, a.timed_out, a.error_msg, a.headers, $3, random()) d
+    ), booked AS (
+      UPDATE wee5_cron.invocation i
+      SET status = d.status, reason = d.reason, error = d.error, hint = d.hint, http_status = d.status_code,
+          attempts = d.attempt, next_attempt_at = d.next_attempt_at, finished_at = d.finished_at,
+          response_content_type = d.response_content_type, response_body = d.response_body,
+          response_truncated = d.response_truncated
+      FROM decided d WHERE i.id = d.id
+    ), logged AS (
+      INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, finished_at, http_status, reason, error)
+      SELECT d.id, d.attempt, CASE d.attempt WHEN 1 THEN d.requested_at ELSE d.handed_over_at END, d.ended_at, d.status_code,
+             d.reason, d.error
+      FROM decided d
+      ON CONFLICT DO NOTHING
+    ), unbound AS (
+      DELETE FROM wee5_cron.pg_net_request b USING decided d WHERE b.invocation_id = d.id
+    )
+    SELECT array_agg(d.id) AS ids, array_agg(d.id) FILTER (WHERE d.status = 'succeeded') AS succeeded,
+           count(*) FILTER (WHERE d.finished_at IS NOT NULL) AS ended
+    FROM decided d
+  $query$, query) INTO booked USING oldest, only_id, may_retry;
+  IF booked.ids IS NOT NULL THEN
+    PERFORM wee5_cron.note_outcomes(booked.ids);
+  END IF;
+  IF booked.succeeded IS NOT NULL THEN
+    PERFORM wee5_cron.note_html_pages(booked.succeeded);
+  END IF;
+  RETURN booked.ended;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.book_answers(text, timestamptz, bigint, boolean) IS
+  'Internal, for harvest(): writes the answers that a query finds into the ledger, and returns how many calls have ended';
+
+-- only_id: that call alone, for wait_for() where no worker harvests; NULL: all calls.
+CREATE FUNCTION wee5_cron.book_pg_net_answers(only_id bigint DEFAULT NULL) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  outstanding constant text := 'i.transport = ''pg_net'' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL'
+    || CASE WHEN only_id IS NULL THEN '' ELSE ' AND i.id = $2' END;
+  binding constant text := 'wee5_cron.pg_net_request b ON b.invocation_id = i.id AND b.queue = ''net.http_request_queue''::regclass';
+  answer constant text := 'r.status_code, r.content_type, r.content, r.timed_out, r.error_msg, r.headers';
+  oldest timestamptz;
+  unanswered boolean;
+  booked bigint;
+BEGIN
+  -- pg_net has no answers here to calls that were restored or replicated: all of them would count as lost.
+  IF NOT wee5_cron.answers_are_ours() THEN
+    RETURN 0;
+  END IF;
+  SELECT min(i.requested_at) INTO oldest
+  FROM wee5_cron.invocation i
+  WHERE i.transport = 'pg_net' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL
+    AND (only_id IS NULL OR i.id = only_id);
+  IF oldest IS NULL THEN
+    RETURN 0;
+  END IF;
+
+  IF NOT wee5_cron.pg_net_installed() THEN
+    RETURN wee5_cron.book_answers(format($query$
+      SELECT i AS call, wee5_cron.pg_net_request_of(i.id) AS request_id, NULL::timestamptz AS handed_over_at, true AS lost,
+             NULL::int AS status_code, NULL AS content_type, NULL AS content, NULL::boolean AS timed_out, NULL AS error_msg,
+             NULL::jsonb AS headers
+      FROM wee5_cron.invocation i WHERE %s FOR UPDATE SKIP LOCKED
+    $query$, outstanding), oldest, only_id, false);
+  END IF;
+
+  -- net._http_response has an index on `created` alone. pg_net fills it with the start of its transaction, which can be before
+  -- the request was made. The query further down finds an answer that seems to be more than a minute older.
+  booked := wee5_cron.book_answers(format($query$
+    SELECT i AS call, b.request_id, b.handed_over_at, false AS lost, %s
+    FROM wee5_cron.invocation i JOIN %s JOIN net._http_response r ON r.id = b.request_id
+    WHERE %s AND r.created >= $1 - interval '1 minute'
+    FOR UPDATE OF i SKIP LOCKED
+  $query$, answer, binding, outstanding), oldest, only_id, true);
+
+  -- pg_net moves a request from one of its tables to the other in a single transaction. So a request is lost if one snapshot,
+  -- which means one statement, shows it in neither. That statement reads all answers, so it runs only if there is a reason.
+  EXECUTE format($query$
+    SELECT EXISTS (
+      SELECT $1 FROM wee5_cron.invocation i LEFT JOIN %s
+      WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id))
+  $query$, binding, outstanding) INTO unanswered USING oldest, only_id;
+  IF unanswered THEN
+    booked := booked + wee5_cron.book_answers(format($query$
+      SELECT i AS call, b.request_id, b.handed_over_at, r.id IS NULL AS lost, %s
+      FROM wee5_cron.invocation i LEFT JOIN %s LEFT JOIN net._http_response r ON r.id = b.request_id
+      WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id)
+      FOR UPDATE OF i SKIP LOCKED
+    $query$, answer, binding, outstanding), oldest, only_id, true);
+  END IF;
+  RETURN booked;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.book_pg_net_answers(bigint) IS
+  'Internal, for harvest() and wait_for(): books the answers to all outstanding calls, or to one call';
+
+-- After an error in booking all answers at once: a trigger or constraint that somebody added to the ledger may refuse one of
+-- the rows. A part of the calls each time, since one that cannot be booked is tried again and again.
+CREATE FUNCTION wee5_cron.book_pg_net_answers_one_by_one() RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  call_id bigint;
+  booked bigint := 0;
+BEGIN
+  FOR call_id IN
+    SELECT i.id FROM wee5_cron.invocation i
+    WHERE i.transport = 'pg_net' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL
+    ORDER BY random() LIMIT 100
+  LOOP
+    BEGIN
+      booked := booked + wee5_cron.book_pg_net_answers(call_id);
+    EXCEPTION WHEN OTHERS THEN
+      RAISE WARNING 'the answer to call % cannot be recorded: %', call_id, SQLERRM
+        USING HINT = 'Look at the triggers and constraints of the table: \d wee5_cron.invocation';
+    END;
+  END LOOP;
+  RETURN booked;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.book_pg_net_answers_one_by_one() IS
+  'Internal, for harvest(): books answers so that one that cannot be recorded does not stop the others';
+
+CREATE FUNCTION wee5_cron.may_still_begin(endpoint_path text, attempt int, first_begun timestamptz) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_may_still_begin';
+COMMENT ON FUNCTION wee5_cron.may_still_begin(text, int, timestamptz) IS
+  'Internal, for harvest(): whether the path''s policy, as it is now, still allows a retry that is due';
+
+CREATE FUNCTION wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name) RETURNS bigint
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_call_beside';
+COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name) IS
+  'Internal, for harvest(): an unfinished call that this one would overlap with; NULL: the call may be sent';
+
+CREATE FUNCTION wee5_cron.lock_path(endpoint_path text) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_lock_path';
+COMMENT ON FUNCTION wee5_cron.lock_path(text) IS
+  'Internal, for harvest(): false, without waiting, if another transaction is handing a call of this path to pg_net';
+
+CREATE FUNCTION wee5_cron.explain_overlap(endpoint_path text, beside bigint, OUT error text, OUT hint text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_explain_overlap';
+COMMENT ON FUNCTION wee5_cron.explain_overlap(text, bigint) IS
+  'Internal, for harvest(): error and hint of a call that is skipped because another one has not ended';
+
+CREATE FUNCTION wee5_cron.send_by_pg_net(call_id bigint) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_send_by_pg_net';
+COMMENT ON FUNCTION wee5_cron.send_by_pg_net(bigint) IS
+  'Internal, for harvest(): hands a call to pg_net again, with the address and the secret that its role has now';
+
+-- Hands over one call that is due, or ends it. The caller of this function holds the call's row locked.
+CREATE FUNCTION wee5_cron.send_due_call(call wee5_cron.invocation) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  beside bigint;
+  overlap record;
+BEGIN
+  IF call.attempts > 0 AND NOT wee5_cron.may_still_begin(call.endpoint_path, call.attempts + 1, call.requested_at) THEN
+    -- The call ends with the outcome of its last attempt.
+    PERFORM wee5_cron.end_call(call.id, 'failed');
+    PERFORM wee5_cron.note_outcomes(array[call.id]);
+    RETURN;
+  END IF;
+  IF call.exclusive IS NOT NULL AND call.attempts = 0 THEN
+    IF NOT wee5_cron.lock_path(call.endpoint_path) THEN
+      RETURN;
+    END IF;
+    beside := wee5_cron.call_beside(call.id, call.endpoint_path, call.exclusive, call.requested_by);
+    IF beside IS NOT NULL THEN
+      overlap := wee5_cron.explain_overlap(call.endpoint_path, beside);
+      PERFORM wee5_cron.end_call(call.id, 'skipped', 'overlap', overlap.error, overlap.hint);
+      RETURN;
+    END IF;
+  END IF;
+  IF NOT wee5_cron.pg_net_installed() THEN
+    RAISE EXCEPTION 'pg_net is no longer installed'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('To make the call by the builtin transport: SELECT wee5_cron.retry(%s);', call.id);
+  END IF;
+  PERFORM wee5_cron.send_by_pg_net(call.id);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.send_due_call(wee5_cron.invocation) IS
+  'Internal, for harvest(): hands a due call to pg_net, or ends it if its policy does not allow that any more';
+
+-- Nobody waits for the error of a call that is handed over later, so the error goes into the call's row. A lock, a lack of
+-- memory or of disk space passes: the call stays due, and says meanwhile what it waits for.
+CREATE FUNCTION wee5_cron.keep_send_error(call_id bigint, state text, message text, advice text) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  -- A lock, a deadlock or serialization failure, out of resources, trouble of the operating system.
+  passes constant boolean := state = '55P03' OR left(state, 2) IN ('40', '53', '58');
+BEGIN
+  IF passes THEN
+    UPDATE wee5_cron.invocation i SET error = message, hint = nullif(advice, '') WHERE i.id = call_id;
+  ELSE
+    PERFORM wee5_cron.end_call(call_id, 'failed', 'config', message, nullif(advice, ''));
+    PERFORM wee5_cron.note_outcomes(array[call_id]);
+  END IF;
+  RETURN passes;
+EXCEPTION WHEN OTHERS THEN
+  -- A trigger or constraint that somebody added to the ledger. The other calls are sent all the same.
+  RAISE WARNING 'call % cannot be handed to pg_net: %', call_id, message
+    USING HINT = format('Its row could not be updated either: %s', SQLERRM);
+  RETURN passes;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.keep_send_error(bigint, text, text, text) IS
+  'Internal, for harvest(): writes into a call''s row why the call could not be handed to pg_net; true if that may pass';
+
+-- Hands over every call that is due: retries, and calls that may have overlapped with a transaction still running when they
+-- were made. only_id: that call alone; NULL: all of them.
+CREATE FUNCTION wee5_cron.send_due_by_pg_net(only_id bigint DEFAULT NULL) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  call wee5_cron.invocation;
+  message text;
+  advice text;
+  -- What keeps one call back for a while may keep back all of them: the table that somebody has locked, for example. Each try
+  -- waits for lock_timeout, so the rest is left to the next harvest.
+  tries_left int := 3;
+BEGIN
+  IF NOT wee5_cron.may_call() THEN
+    RETURN;
+  END IF;
+  FOR call IN
+    SELECT i.* FROM wee5_cron.invocation i
+    WHERE i.finished_at IS NULL AND i.next_attempt_at <= clock_timestamp() AND i.transport = 'pg_net'
+      AND (only_id IS NULL OR i.id = only_id)
+    ORDER BY i.id
+    FOR UPDATE SKIP LOCKED
+  LOOP
+    EXIT WHEN tries_left = 0;
+    BEGIN
+      PERFORM wee5_cron.send_due_call(call);
+    EXCEPTION WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+      IF wee5_cron.keep_send_error(call.id, SQLSTATE, message, advice) THEN
+        tries_left := tries_left - 1;
+      END IF;
+    END;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.send_due_by_pg_net(bigint) IS
+  'Internal, for harvest() and wait_for(): hands calls that are due to pg_net; the error of one call does not stop the others';
+
+CREATE FUNCTION wee5_cron.harvest() RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  booked bigint;
+BEGIN
+  -- The publisher books its calls, and this database receives the rows.
+  IF EXISTS (SELECT FROM wee5_cron.ledger_subscriptions()) THEN
+    PERFORM wee5_cron.disarm_subscriber();
+    RETURN 0;
+  END IF;
+  BEGIN
+    booked := wee5_cron.book_pg_net_answers();
+  EXCEPTION
+    WHEN lock_not_available THEN
+      RAISE;
+    WHEN OTHERS THEN
+      booked := wee5_cron.book_pg_net_answers_one_by_one();
+  END;
+  PERFORM wee5_cron.send_due_by_pg_net();
+  PERFORM wee5_cron.bind_cron_runs();
+  -- If there is a worker, it sends the alerts, and calls the webhook.
+  IF wee5_cron.may_call() AND NOT wee5_cron.library_preloaded() THEN
+    PERFORM wee5_cron.tell_alerts(by_webhook => false);
+  END IF;
+  RETURN booked;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.harvest() IS
+  'Books the answers that pg_net got, and returns how many calls have ended. Hands retries that are due to pg_net';

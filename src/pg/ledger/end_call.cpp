@@ -1,0 +1,117 @@
+// Where a call ends that is not on the wire.
+
+#include "wee5_cron/pg/ledger/end_call.h"
+
+#include "wee5_cron/core/text.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/boundary/kept_plan.h"
+#include "wee5_cron/pg/boundary/subtransaction.h"
+#include "wee5_cron/pg/ledger/end_call.h"
+#include "wee5_cron/pg/ledger/overlap.h"
+#include "wee5_cron/pg/registry/ended_calls.h"
+
+namespace wee5::pg {
+
+namespace {
+
+SPIPlanPtr end_plan = nullptr;
+SPIPlanPtr cancel_plan = nullptr;
+SPIPlanPtr lost_plan = nullptr;
+SPIPlanPtr outcome_plan = nullptr;
+
+// $1 id, $2 status, $3 reason, $4 error, $5 hint
+constexpr const char* kEnd =
+    "SELECT wee5_cron.end_call(free.id, $2, $3, $4, $5) FROM (" WEE5_OPEN_AND_FREE("array[$1]") ") free";
+
+// $1 id
+constexpr const char* kCancel =
+    "SELECT wee5_cron.end_cancelled(i.id, i.endpoint_path) FROM wee5_cron.invocation i"
+    " WHERE i.id IN (" WEE5_OPEN_AND_FREE("array[$1]") ")";
+
+// $1 id, $2 attempt
+constexpr const char* kLost =
+    "INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, finished_at, reason, error)"
+    " SELECT i.id, $2, CASE WHEN $2 = 1 THEN i.first_sent_at END, pg_catalog.clock_timestamp(), 'lost',"
+    "        wee5_cron.outcome_error('lost', i.endpoint_path)"
+    " FROM wee5_cron.invocation i WHERE i.id = $1 ON CONFLICT DO NOTHING";
+
+void execute(SPIPlanPtr plan, Datum* values, int expected) {
+  int result = SPI_execute_plan(plan, values, nullptr, false, 0);
+  if (result != expected) elog(ERROR, "unexpected result of a ledger statement: %s", SPI_result_code_string(result));
+}
+
+// False where the row is locked, or the call has ended.
+bool end_call(int64 id, const char* status, core::Reason reason, const char* error, const char* hint) {
+  Oid types[5] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+  Datum values[5] = {Int64GetDatum(id), CStringGetTextDatum(status), CStringGetTextDatum(core::reason_name(reason)),
+                     CStringGetTextDatum(error), CStringGetTextDatum(hint)};
+  execute(kept_plan(&end_plan, kEnd, 5, types), values, SPI_OK_SELECT);
+  if (SPI_processed == 0) return false;
+  note_ended_call(id);
+  return true;
+}
+
+// Alerts go by the path, which may be just what cannot be read.
+void note_outcome_if_possible(int64 id) {
+  ErrorData* untold;
+  in_subtransaction(
+      [id] {
+        Oid types[1] = {INT8OID};
+        Datum values[1] = {Int64GetDatum(id)};
+        execute(kept_plan(&outcome_plan, "SELECT wee5_cron.note_outcomes(array[$1])", 1, types), values, SPI_OK_SELECT);
+      },
+      &untold);
+}
+
+}  // namespace
+
+char* outcome_error(core::Reason reason, const char* path, const char* detail) {
+  const char* endpoint_path = to_utf8_lossy(pstrdup(path));
+  TextBuffer texts = make_text_buffer(4096 + 1);
+  const char* error = nullptr;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        core::Observation seen;
+        seen.reason = reason;
+        seen.endpoint_path = endpoint_path;
+        seen.detail = detail;
+        error = texts.put(core::shorten(core::explain(seen).error, 4096));
+      }))
+    raise(&failure);
+  return from_utf8(error);
+}
+
+bool skip_for_overlap(int64 id, const char* path, int64 beside) {
+  return end_call(id, "skipped", core::Reason::kOverlap, overlap_error(path, beside), overlap_hint(path));
+}
+
+bool end_unreadable(int64 id, const char* error) {
+  const char* hint = "Look at the row: a value in it is missing, damaged or too long. Then make the call again.";
+  if (!end_call(id, "failed", core::Reason::kConfig, psprintf("The row of this call cannot be read: %s.", error), hint))
+    return false;
+  note_outcome_if_possible(id);
+  return true;
+}
+
+void end_cancelled(int64 id) {
+  Oid types[1] = {INT8OID};
+  Datum values[1] = {Int64GetDatum(id)};
+  execute(kept_plan(&cancel_plan, kCancel, 1, types), values, SPI_OK_SELECT);
+  note_ended_call(id);
+}
+
+void book_lost_attempt(int64 id, int attempt) {
+  Oid types[2] = {INT8OID, INT4OID};
+  Datum values[2] = {Int64GetDatum(id), Int32GetDatum(attempt)};
+  execute(kept_plan(&lost_plan, kLost, 2, types), values, SPI_OK_INSERT);
+}
+
+// wee5_cron.outcome_error(reason text, endpoint_path text) -> text
+WEE5_SQL_FUNCTION(wee5_cron_outcome_error) {
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1)) PG_RETURN_NULL();
+  core::Reason reason = core::parse_reason(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+  PG_RETURN_TEXT_P(cstring_to_text(outcome_error(reason, text_to_cstring(PG_GETARG_TEXT_PP(1)), "")));
+}
+
+}  // namespace wee5::pg
