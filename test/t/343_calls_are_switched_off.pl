@@ -42,6 +42,31 @@ sub stands_still {
     is(scalar(() = $receiver->requests("/queued/$round")), 0, '... the app has heard nothing');
     return;
 }
+# Nobody sends it, so nobody waits for it.
+sub is_not_waited_for {
+    my ($id, $message) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $node->raises('app', "SELECT wee5_cron.wait_for($id, '1 hour')", '55000', 'wait_for() on a call that stands still is an error', message => $message, hint => qr/\w/);
+    is($node->safe_psql('app', "SELECT status FROM wee5_cron.wait_for($id, '0')"), 'queued', '... without a timeout its row is returned');
+    return;
+}
+# run() that waits for its call when calls are switched off.
+sub begin_run {
+    my ($path) = @_;
+    my $session = $node->background_psql('app', on_error_stop => 0);
+    $session->query_until(qr/begun/, "\\echo begun\nCALL wee5_cron.run('$path');\n");
+    $node->poll_query_until('app', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = '$path'") or die 'run() made no call';
+    return $session;
+}
+sub run_ends_with {
+    my ($session, $message) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $session->query('SELECT 1');
+    like($session->{stderr}, $message, 'a run() that was waiting ends with the same error');
+    $session->{stderr} = '';
+    $session->quit;
+    return;
+}
 sub goes_on {
     my ($round, %call) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -56,7 +81,10 @@ sub goes_on {
 my $done = $node->call('app', '/first');
 $node->finished('app', $done);
 my %call = prepare(1);
+my $run = begin_run('/waits/1');
 $node->psql_as('operator', 'app', q{SELECT wee5_cron.disarm('moving house')});
+run_ends_with($run, qr/ERROR:  database "app" is disarmed/);
+is_not_waited_for($call{queued}, qr/"app" is disarmed/);
 ok(worker_says('^disarmed: disarm\(\) was called'), 'the worker says why it stands still');
 $node->raises('app', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'disarmed: a call raises', role => 'caller', message => qr/"app" is disarmed/,
     hint => qr/SELECT wee5_cron\.arm\(\);/);
@@ -73,7 +101,7 @@ $node->restart;
 $node->wait_for_worker('app');
 ok(worker_says('^disarmed'), 'a restart changes nothing');
 my ($status, undef, $stderr) = $node->psql('app', 'SELECT wee5_cron.arm()', extra_params => [ '-U', 'operator' ]);
-like($stderr, qr/NOTICE:  calls that are overdue and go out now: 2\n.*discard => true/s, 'arm() says how many go out now');
+like($stderr, qr/NOTICE:  calls that are overdue and go out now: 3\n.*discard => true/s, 'arm() says how many go out now');
 goes_on(1, %call);
 $doctor->green('armed', 'doctor() is content');
 
@@ -102,7 +130,10 @@ is(scalar(() = $receiver->requests('/queued/2')), 0, '... no cancelled one is');
 
 # The server.
 %call = prepare(3);
+$run = begin_run('/waits/3');
 $node->set_server('wee5_cron.enabled', 'off');
+run_ends_with($run, qr/ERROR:  wee5_cron\.enabled is off/);
+is_not_waited_for($call{queued}, qr/wee5_cron\.enabled is off/);
 ok(worker_says('^disabled: wee5_cron.enabled is off'), 'enabled = off: the worker says why it stands still');
 for my $database (qw(app postgres)) {
     $node->raises($database, q{SELECT invoke_cron_endpoint('/x')}, '55000', "$database: a call raises", message => qr/wee5_cron\.enabled is off/,
