@@ -1,12 +1,12 @@
--- A copy of a database must not call the app: its queue and its jobs are the original's. Calls are made only where the
--- table wee5_cron.armed holds a valid mark: exactly two rows with this database's oid, whose column xid is the id of the
--- very transaction that wrote the row. No copy by SQL keeps that. A restore and logical replication write the rows in
--- transactions of their own (one row can be right by coincidence, two with ids that are no neighbours cannot), and
--- CREATE DATABASE ... TEMPLATE gives the copy another oid. What copies files keeps it: pg_upgrade, a standby, a base
--- backup. So does VACUUM, which leaves the raw xmin of a frozen row as it was. Whatever rewrites the table with new
--- transaction ids (ALTER TABLE ... TYPE, pg_repack) disarms the database.
+-- A copy of a database must not call the app: its queue and its jobs belong to the original. A database makes calls
+-- only if the table wee5_cron.armed holds a valid mark: exactly two rows with this database's oid, each with the id of
+-- the transaction that wrote the row in its column xid. No copy by SQL keeps that. A restore and logical replication
+-- write the rows in transactions of their own. (One row can be right by coincidence; two whose ids are not neighbours
+-- cannot.) CREATE DATABASE ... TEMPLATE gives the copy another oid. Copies of files keep the mark: pg_upgrade, a
+-- standby, a base backup. So does VACUUM, which leaves the raw xmin of a frozen row as it was. Anything that rewrites
+-- the table with new transaction ids (ALTER TABLE ... TYPE, pg_repack) disarms the database.
 --
--- No key, which a replicated row could violate; with REPLICA IDENTITY FULL publications let DELETE pass.
+-- The table has no key, which a replicated row could violate. With REPLICA IDENTITY FULL, publications let DELETE pass.
 
 CREATE TABLE wee5_cron.armed (
   database oid NOT NULL,
@@ -19,18 +19,18 @@ CREATE TABLE wee5_cron.armed (
 ) USING heap;
 ALTER TABLE wee5_cron.armed REPLICA IDENTITY FULL;
 COMMENT ON TABLE wee5_cron.armed IS
-  'Whether this database makes calls: two rows whose xid is their own xmin, written by arm(). Never update it, or rewrite it: that disarms the database';
+  'Whether this database makes calls: two rows whose xid is their own xmin, written by arm(). An update or a rewrite of the table disarms the database';
 COMMENT ON COLUMN wee5_cron.armed.database IS 'pg_database.oid';
-COMMENT ON COLUMN wee5_cron.armed.armed_at IS 'when CREATE EXTENSION or arm() armed the database, or disarm() disarmed it';
-COMMENT ON COLUMN wee5_cron.armed.armed_by IS 'the session_user who did';
-COMMENT ON COLUMN wee5_cron.armed.xid IS 'the transaction that wrote this row; 0: the database was disarmed';
-COMMENT ON COLUMN wee5_cron.armed.note IS 'what disarm() was told';
+COMMENT ON COLUMN wee5_cron.armed.armed_at IS 'When CREATE EXTENSION or arm() armed the database, or disarm() disarmed it';
+COMMENT ON COLUMN wee5_cron.armed.armed_by IS 'session_user who armed or disarmed it';
+COMMENT ON COLUMN wee5_cron.armed.xid IS 'Transaction that wrote this row; 0: the database was disarmed';
+COMMENT ON COLUMN wee5_cron.armed.note IS 'Note given to disarm()';
 COMMENT ON COLUMN wee5_cron.armed.system_identifier IS
-  'of the server on which the database was armed, as pg_control_system() has it; NULL: not known, or it was not armed when disarm() was called';
-COMMENT ON COLUMN wee5_cron.armed.timeline IS 'the timeline of that server';
+  'System identifier of the server on which the database was armed, as in pg_control_system(); NULL: not known, or the database was not armed when disarm() was called';
+COMMENT ON COLUMN wee5_cron.armed.timeline IS 'Timeline of that server';
 
--- What the keys of a job's calls are made from, so that nobody can compute one who may not read this. A copy of the files
--- shares it with the original; any other database has another one. It counts beside a valid mark only, and is written
+-- The secret part of the idempotency keys of jobs' calls: nobody can compute such a key without it. A copy of the files
+-- has the same id as the original; any other database has its own. It is valid only beside a valid mark, and is written
 -- by the transaction of the mark's first row.
 CREATE TABLE wee5_cron.arming (
   database oid NOT NULL,
@@ -40,8 +40,8 @@ CREATE TABLE wee5_cron.arming (
 ALTER TABLE wee5_cron.arming REPLICA IDENTITY FULL;
 COMMENT ON TABLE wee5_cron.arming IS 'Internal: 16 random bytes that arm() stores. Only the owner may read them';
 COMMENT ON COLUMN wee5_cron.arming.database IS 'pg_database.oid';
-COMMENT ON COLUMN wee5_cron.arming.xid IS 'the transaction that wrote this row, and a row of wee5_cron.armed';
-COMMENT ON COLUMN wee5_cron.arming.id IS 'the bytes';
+COMMENT ON COLUMN wee5_cron.arming.xid IS 'Transaction that wrote this row and a row of wee5_cron.armed';
+COMMENT ON COLUMN wee5_cron.arming.id IS 'The random bytes';
 
 CREATE FUNCTION wee5_cron.has_mark() RETURNS boolean
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -56,19 +56,19 @@ COMMENT ON FUNCTION wee5_cron.is_armed() IS 'Internal: whether this database has
 CREATE FUNCTION wee5_cron.may_call() RETURNS boolean
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_may_call';
-COMMENT ON FUNCTION wee5_cron.may_call() IS 'Internal: whether calls are made now: the database is armed, and wee5_cron.enabled is on';
+COMMENT ON FUNCTION wee5_cron.may_call() IS 'Internal: whether this database makes calls now: it is armed, and wee5_cron.enabled is on';
 
 CREATE FUNCTION wee5_cron.wake_worker() RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_wake_worker';
-COMMENT ON FUNCTION wee5_cron.wake_worker() IS 'Internal: has the worker look at the ledger when this transaction commits';
+COMMENT ON FUNCTION wee5_cron.wake_worker() IS 'Internal: makes the worker look at the ledger when this transaction commits';
 
 CREATE FUNCTION wee5_cron.database_oid() RETURNS oid
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT d.oid FROM pg_database d WHERE d.datname = current_database() $$;
 COMMENT ON FUNCTION wee5_cron.database_oid() IS 'Internal: pg_database.oid of this database';
 
--- A host may have revoked these functions, and on a standby there is no timeline of its own.
+-- A hosting provider may have revoked these functions. A standby has no timeline of its own.
 CREATE FUNCTION wee5_cron.server_identity(OUT system_identifier bigint, OUT timeline int)
   LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS $$
@@ -84,10 +84,10 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.server_identity() IS
-  'Internal: what a physical copy shares with its original until it is promoted; NULL where it is not to be known';
+  'Internal: what a physical copy has in common with its original until it is promoted; NULL if it cannot be known';
 
--- Each row in a subtransaction of its own, which a block with EXCEPTION is. The ids must not be neighbours: statements
--- that commit one by one, as a restore by INSERT does, have ids in a row.
+-- Writes each row in a subtransaction of its own: that is what a block with EXCEPTION is. The ids must not be
+-- neighbours, because statements that commit one by one, such as a restore by INSERT, have consecutive ids.
 CREATE FUNCTION wee5_cron.write_mark(armed_at timestamptz, armed_by name, id bytea) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -112,20 +112,20 @@ BEGIN
       INSERT INTO wee5_cron.armed (database, armed_at, armed_by, system_identifier, timeline)
       VALUES (here, $1, $2, server.system_identifier, server.timeline);
       UPDATE wee5_cron.armed a SET xid = a.xmin WHERE a.xid = '0' RETURNING a.xid INTO second;
-      -- The second number: 3 follows on 4294967295.
+      -- The second number, because 3 follows 4294967295.
       IF abs(first::text::bigint - second::text::bigint) IN (1, 4294967292) THEN
         RAISE SQLSTATE 'W5NB0';
       END IF;
       EXIT;
     EXCEPTION WHEN SQLSTATE 'W5NB0' THEN
-      -- That id is used up; the next one is no neighbour.
+      -- That id is used up. The next one is not a neighbour.
       NULL;
     END;
   END LOOP;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.write_mark(timestamptz, name, bytea) IS
-  'Internal, of arm(): writes the mark of this database anew, with whatever else the table holds taken away';
+  'Internal, for arm(): deletes everything in the table and writes the mark of this database';
 
 CREATE FUNCTION wee5_cron.ledger_subscriptions() RETURNS SETOF name
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -136,7 +136,7 @@ CREATE FUNCTION wee5_cron.ledger_subscriptions() RETURNS SETOF name
     ORDER BY 1
   $$;
 COMMENT ON FUNCTION wee5_cron.ledger_subscriptions() IS
-  'Internal: subscriptions by which this database receives another one''s ledger';
+  'Internal: subscriptions through which this database receives the ledger of another one';
 
 CREATE FUNCTION wee5_cron.discard_queue() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -158,7 +158,7 @@ BEGIN
   RETURN cancelled;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.discard_queue() IS 'Internal, of arm(): cancels all calls that have not ended, and returns how many';
+COMMENT ON FUNCTION wee5_cron.discard_queue() IS 'Internal, for arm(): cancels all calls that have not ended, and returns how many';
 
 CREATE FUNCTION wee5_cron.arm(discard boolean DEFAULT false) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -173,7 +173,7 @@ BEGIN
   SELECT string_agg(format('"%s"', s.name), ', '), string_agg(format('DROP SUBSCRIPTION %I;', s.name), ' ')
   INTO subscriptions, statements FROM wee5_cron.ledger_subscriptions() AS s (name);
   IF subscriptions IS NOT NULL THEN
-    RAISE EXCEPTION 'database "%" receives the ledger of another one by subscription %, and cannot be armed',
+    RAISE EXCEPTION 'database "%" receives its ledger by subscription % and cannot be armed',
                     current_database(), subscriptions
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = format('The publisher makes these calls. To let this database call instead: %s SELECT wee5_cron.arm();',
@@ -184,7 +184,7 @@ BEGIN
   IF discard THEN
     calls := wee5_cron.discard_queue();
     IF calls > 0 THEN
-      RAISE NOTICE 'calls cancelled: %', calls;
+      RAISE NOTICE 'cancelled calls: %', calls;
     END IF;
   END IF;
   IF NOT wee5_cron.is_armed() THEN
@@ -192,7 +192,7 @@ BEGIN
       SELECT count(*) INTO calls FROM wee5_cron.invocation i
       WHERE i.finished_at IS NULL AND coalesce(i.next_attempt_at, i.requested_at) <= clock_timestamp();
       IF calls > 0 THEN
-        RAISE NOTICE 'calls that are overdue and go out now: %', calls
+        RAISE NOTICE 'overdue calls that are sent now: %', calls
           USING HINT = 'To cancel them instead, roll back, then: SELECT wee5_cron.arm(discard => true);';
       END IF;
     END IF;
@@ -203,7 +203,7 @@ BEGIN
     SELECT a.armed_at, a.armed_by, a.system_identifier, a.timeline, r.id INTO mark
     FROM wee5_cron.armed a LEFT JOIN wee5_cron.arming r ON r.xid = a.xid AND r.xmin = r.xid
     WHERE a.database = wee5_cron.database_oid() ORDER BY r.id NULLS LAST LIMIT 1;
-    -- After a failover or pg_upgrade: this is the server that calls.
+    -- After a failover or pg_upgrade, this is the server that calls.
     IF (mark.system_identifier, mark.timeline) IS DISTINCT FROM (server.system_identifier, server.timeline) THEN
       PERFORM wee5_cron.write_mark(mark.armed_at, mark.armed_by, mark.id);
     END IF;
@@ -212,7 +212,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.arm(boolean) IS
-  'Lets this database make calls: after a restore from a dump, a copy, or disarm(). What is queued is sent, or with discard => true cancelled. In a database that is armed it confirms that this server is the one that calls, after a failover for example';
+  'Lets this database make calls, after a restore from a dump, a copy, or disarm(). Queued calls are sent, or cancelled with discard => true. In an armed database it confirms that this server is the one that calls, for example after a failover';
 
 CREATE FUNCTION wee5_cron.disarm(note text DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -236,9 +236,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.disarm(text) IS
-  'Stops all calls of this database until arm(): new ones raise an error, what is queued stands still, what is on the wire ends. The note is shown by doctor()';
+  'Stops all calls of this database until arm(). New calls raise an error, queued calls stand still, requests in flight end. doctor() shows the note';
 
--- The publisher goes on calling. Its calls must not be made here as well when the subscription has ended.
+-- The publisher goes on calling. This database must not make the same calls once the subscription has ended.
 CREATE FUNCTION wee5_cron.disarm_subscriber() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
@@ -254,7 +254,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.disarm_subscriber() IS
-  'Internal, of the worker and harvest(): takes the mark away where the ledger comes from another database by logical replication';
+  'Internal, for the worker and harvest(): disarms the database if its ledger comes from another one by logical replication';
 
 CREATE FUNCTION wee5_cron.answers_are_ours() RETURNS boolean
   LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
@@ -266,4 +266,4 @@ CREATE FUNCTION wee5_cron.answers_are_ours() RETURNS boolean
                          AND a.system_identifier = s.system_identifier))
   $$;
 COMMENT ON FUNCTION wee5_cron.answers_are_ours() IS
-  'Internal, of harvest(): whether pg_net was given the open calls by this very database, also where it was disarmed since';
+  'Internal, for harvest(): whether this very database handed the open calls to pg_net, even if it was disarmed since';

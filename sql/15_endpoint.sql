@@ -1,5 +1,5 @@
--- The delivery policy of a path. A call's path is looked up whole, then without its query; a path without a row, and a
--- column that is NULL, have the defaults.
+-- The delivery policy of a path. A call looks up its whole path, then the path without the query. Without a row, or if
+-- a column is NULL, the default holds.
 
 CREATE TABLE wee5_cron.endpoint (
   endpoint_path text COLLATE "C" PRIMARY KEY,
@@ -16,37 +16,37 @@ CREATE TABLE wee5_cron.endpoint (
   note text
 );
 COMMENT ON TABLE wee5_cron.endpoint IS
-  'Delivery policy of a path. A call''s path is looked up whole, then without its query; NULL: the default. What a call says itself counts more';
+  'Delivery policy of a path. A call looks up its whole path, then the path without the query. NULL: the default. Arguments of the call override the policy';
 COMMENT ON COLUMN wee5_cron.endpoint.endpoint_path IS
-  'with a query: for calls of exactly this path; without: also for calls with any query that has no row of its own';
+  'With a query: for calls of exactly this path. Without: also for calls with a query that has no row of its own';
 COMMENT ON COLUMN wee5_cron.endpoint.method IS 'GET (the default), POST, PUT, PATCH, DELETE or HEAD';
-COMMENT ON COLUMN wee5_cron.endpoint.body IS 'goes with the method: a call that names another method does not carry it';
-COMMENT ON COLUMN wee5_cron.endpoint.headers IS 'a call''s own headers are added to these, and count more where both name the same';
-COMMENT ON COLUMN wee5_cron.endpoint.timeout IS 'of an attempt; the default is wee5_cron.request_timeout';
-COMMENT ON COLUMN wee5_cron.endpoint.max_attempts IS 'the first one included; the default is 4';
+COMMENT ON COLUMN wee5_cron.endpoint.body IS 'Request body. It belongs to the method: a call with another method does not send it';
+COMMENT ON COLUMN wee5_cron.endpoint.headers IS 'Headers of each call. The call''s own headers are added, and override those of the same name';
+COMMENT ON COLUMN wee5_cron.endpoint.timeout IS 'Timeout of an attempt; the default is wee5_cron.request_timeout';
+COMMENT ON COLUMN wee5_cron.endpoint.max_attempts IS 'Attempts of a call, including the first; the default is 4';
 COMMENT ON COLUMN wee5_cron.endpoint.retry_on IS
-  'unprocessed (the default): DNS, connection or TLS failed, or the app answered 429 or 503. transient: also timeouts, broken connections, 408, 425, 5xx. never: sent at most once, crashes included';
+  'Which failures are retried. unprocessed (the default): DNS, connection or TLS failed, or the app answered 429 or 503. transient: also timeouts, broken connections, 408, 425, 5xx. never: sent at most once, even after a crash';
 COMMENT ON COLUMN wee5_cron.endpoint.retry_delays IS
-  'after the first attempt, the second ...; the last repeats; each is spread by 20 %. The default is {10s,1min,5min}';
-COMMENT ON COLUMN wee5_cron.endpoint.retry_window IS 'no attempt begins later than this after the first; the default is 1 hour';
+  'Delays after the first attempt, the second, and so on; the last one repeats. Each varies by 20 %. The default is {10s,1min,5min}';
+COMMENT ON COLUMN wee5_cron.endpoint.retry_window IS 'No attempt begins later than this after the first one; the default is 1 hour';
 COMMENT ON COLUMN wee5_cron.endpoint.overlap IS
-  'allow, or skip: a call is skipped while an earlier one has not ended. By default calls by a job skip, calls by hand are allowed';
-COMMENT ON COLUMN wee5_cron.endpoint.alert_after IS 'failures in a row until somebody is told; the default is 3';
-COMMENT ON COLUMN wee5_cron.endpoint.note IS 'for people';
+  'allow, or skip: a call is skipped while an earlier one has not ended. By default, calls by a job skip and calls by hand are allowed';
+COMMENT ON COLUMN wee5_cron.endpoint.alert_after IS 'Failures in a row until an alert is sent; the default is 3';
+COMMENT ON COLUMN wee5_cron.endpoint.note IS 'Your remark; wee5_cron does not use it';
 
 -- Every session and the worker keep what they know of this table, and the trigger tells them that it has changed: hence
--- DELETE and ENABLE ALWAYS. It also refuses a row that could not work, unless a restore or logical replication writes the
--- row: an older version may have allowed it, and one policy must not make a whole restore fail.
+-- DELETE and ENABLE ALWAYS. It also refuses a row that could not work, unless a restore or logical replication writes
+-- the row: an older version may have allowed it, and one policy must not make a whole restore fail.
 CREATE FUNCTION wee5_cron.check_endpoint() RETURNS trigger
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_check_endpoint';
-COMMENT ON FUNCTION wee5_cron.check_endpoint() IS 'Internal, of the table endpoint: checks a row and announces the change';
+COMMENT ON FUNCTION wee5_cron.check_endpoint() IS 'Internal, for the table endpoint: checks a row and announces the change';
 
 CREATE FUNCTION wee5_cron.check_policy(policy wee5_cron.endpoint) RETURNS void
   LANGUAGE c STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_check_policy';
 COMMENT ON FUNCTION wee5_cron.check_policy(wee5_cron.endpoint) IS
-  'Internal, of doctor(): raises the error with which the table endpoint refuses such a row';
+  'Internal, for doctor(): raises the error with which the table endpoint refuses such a row';
 
 CREATE TRIGGER check_endpoint BEFORE INSERT OR UPDATE OR DELETE ON wee5_cron.endpoint
   FOR EACH ROW EXECUTE FUNCTION wee5_cron.check_endpoint();

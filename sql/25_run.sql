@@ -1,14 +1,15 @@
--- A call and its outcome in one statement. As a job's command it makes pg_cron's own history tell what the app answered.
+-- A call and its outcome in one statement. As a job's command, it makes pg_cron's own history show what the app
+-- answered.
 
--- run() has to commit in its middle, so it is a procedure, runs with its caller's rights and pins no search_path: Postgres
--- forbids COMMIT otherwise. Hence every name in it carries its schema, types and operators too: what the caller's
--- search_path leads to is never looked at.
+-- run() commits in its middle. Postgres forbids that in a SECURITY DEFINER procedure and in one that pins the
+-- search_path. So run() runs with its caller's privileges, and every name in it carries its schema, types and operators
+-- included: run() never uses the caller's search_path.
 
 CREATE FUNCTION wee5_cron.commit_is_possible() RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_commit_is_possible';
 COMMENT ON FUNCTION wee5_cron.commit_is_possible() IS
-  'Internal, of run(): whether the procedure that asks may COMMIT; not in a transaction block, a function or a block with EXCEPTION';
+  'Internal, for run(): whether the procedure may COMMIT. Not in a transaction block, a function, or a block with EXCEPTION';
 
 CREATE PROCEDURE wee5_cron.run(endpoint_path text)
   LANGUAGE plpgsql
@@ -20,18 +21,18 @@ DECLARE
 BEGIN
   -- COMMIT itself would say "invalid transaction termination".
   IF NOT wee5_cron.commit_is_possible() THEN
-    RAISE EXCEPTION 'wee5_cron.run() cannot work in a transaction block or a function: its call is sent when that commits'
+    RAISE EXCEPTION 'wee5_cron.run() cannot run in a transaction block or a function: its call is sent when the transaction commits'
       USING ERRCODE = 'invalid_transaction_termination',
-            HINT = pg_catalog.format('CALL wee5_cron.run(%1$L) alone, also as the only statement of a job; or in two '
-                                     'transactions SELECT wee5_cron.invoke(%1$L), then SELECT wee5_cron.wait_for(id).',
+            HINT = pg_catalog.format('Use CALL wee5_cron.run(%1$L) alone, also as the only statement of a job. Or use two '
+                                     'transactions: SELECT wee5_cron.invoke(%1$L), then SELECT wee5_cron.wait_for(id).',
                                      endpoint_path);
   END IF;
   call_id := wee5_cron.invoke(endpoint_path);
   COMMIT;
   LOOP
     outcome := wee5_cron.wait_for(call_id, '1 second'::pg_catalog.interval);
-    -- Lets go of the snapshot, which would keep VACUUM from its work while a slow route is waited for; and keeps the
-    -- answer where wait_for() booked it.
+    -- Releases the snapshot, which would hold back VACUUM during a slow call, and keeps an answer that wait_for()
+    -- recorded.
     COMMIT;
     EXIT WHEN outcome.finished_at IS NOT NULL;
   END LOOP;
@@ -57,4 +58,4 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE wee5_cron.run(text) IS
-  'Makes one call, waits for its end however long that takes, and raises 38000 unless it succeeded: a job CALL wee5_cron.run(...) is failed in cron.job_run_details when the app did not answer 2xx. A call skipped because the one before has not ended is a notice; one skipped for want of settings is a failure. Holds a pg_cron slot while it waits';
+  'Makes one call, waits until it ends, however long that takes, and raises 38000 unless it succeeded. So a job CALL wee5_cron.run(...) is failed in cron.job_run_details if the app did not answer 2xx. A call that is skipped because the previous one has not ended is a notice; one that is skipped because a setting is missing is a failure. Holds a pg_cron slot while it waits';

@@ -1,13 +1,13 @@
--- What the workers are doing, read from shared memory.
+-- The view worker: what the workers are doing, from shared memory.
 
 CREATE FUNCTION wee5_cron.worker_slots(OUT datid oid, OUT pid int, OUT state text, OUT in_flight int, OUT sent bigint,
                                        OUT succeeded bigint, OUT failed bigint, OUT started_at timestamptz,
                                        OUT last_error text) RETURNS SETOF record
   LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_worker_slots';
-COMMENT ON FUNCTION wee5_cron.worker_slots() IS 'Internal, of the view worker: a row a database that has or wants a worker';
+COMMENT ON FUNCTION wee5_cron.worker_slots() IS 'Internal, for the view worker: one row per database that has a worker or waits for one';
 
--- Whoever keeps the ledger locked keeps the worker from its work, and must not keep people from being told so.
+-- A lock on the ledger stops the worker, and must not stop the view that says so.
 CREATE FUNCTION wee5_cron.queued_calls() RETURNS bigint
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
   AS $$
@@ -19,7 +19,7 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.queued_calls() IS
-  'Internal, of the view worker: how many calls of this database wait to be sent; NULL while the ledger is locked';
+  'Internal, for the view worker: how many calls of this database wait to be sent; NULL while the ledger is locked';
 
 CREATE VIEW wee5_cron.worker AS
   SELECT d.datname, s.pid, s.state, s.in_flight,
@@ -28,15 +28,15 @@ CREATE VIEW wee5_cron.worker AS
          s.sent, s.succeeded, s.failed, s.started_at, s.last_error
   FROM wee5_cron.worker_slots() s
   JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.datid;
-COMMENT ON VIEW wee5_cron.worker IS 'A row for each database that has a worker, or whose worker sleeps or is about to start; none where the library is not preloaded';
-COMMENT ON COLUMN wee5_cron.worker.datname IS 'the database';
-COMMENT ON COLUMN wee5_cron.worker.pid IS 'of the worker; NULL: it has no process at the moment';
+COMMENT ON VIEW wee5_cron.worker IS 'One row per database that has a worker, or whose worker sleeps or is about to start. Empty if the library is not preloaded';
+COMMENT ON COLUMN wee5_cron.worker.datname IS 'Database';
+COMMENT ON COLUMN wee5_cron.worker.pid IS 'Process id of the worker; NULL: it has no process at the moment';
 COMMENT ON COLUMN wee5_cron.worker.state IS
-  'starting, idle, sending, blocked (last_error says by what; nothing is lost), incompatible (the library is of another version than the SQL), stopping; asleep: there is no process, because databases take turns and this one has nothing to do at the moment. A call wakes it';
-COMMENT ON COLUMN wee5_cron.worker.in_flight IS 'requests on the wire';
-COMMENT ON COLUMN wee5_cron.worker.queued IS 'calls that are due and not sent; known for the current database only, and not while the ledger is locked';
-COMMENT ON COLUMN wee5_cron.worker.sent IS 'requests since the server started';
-COMMENT ON COLUMN wee5_cron.worker.succeeded IS 'since the server started';
-COMMENT ON COLUMN wee5_cron.worker.failed IS 'since the server started';
-COMMENT ON COLUMN wee5_cron.worker.started_at IS 'when the worker began, or the last one that slept';
-COMMENT ON COLUMN wee5_cron.worker.last_error IS 'what keeps the worker from its work, or from running; of other databases only for their owner and for pg_read_all_stats';
+  'starting, idle, sending, blocked (last_error says by what; nothing is lost), incompatible (the library and the SQL have different versions), stopping, asleep (databases take turns, and this one has nothing to do at the moment; a call wakes it)';
+COMMENT ON COLUMN wee5_cron.worker.in_flight IS 'Requests in flight';
+COMMENT ON COLUMN wee5_cron.worker.queued IS 'Calls that are due and not sent. NULL for other databases, and while the ledger is locked';
+COMMENT ON COLUMN wee5_cron.worker.sent IS 'Requests sent since the server started';
+COMMENT ON COLUMN wee5_cron.worker.succeeded IS 'Calls that succeeded since the server started';
+COMMENT ON COLUMN wee5_cron.worker.failed IS 'Calls that failed since the server started';
+COMMENT ON COLUMN wee5_cron.worker.started_at IS 'When the worker started; while it is asleep: when the last one started';
+COMMENT ON COLUMN wee5_cron.worker.last_error IS 'What stops the worker from working or starting. Of other databases, only their owner and pg_read_all_stats see it';

@@ -1,21 +1,20 @@
--- An HTML page where the route spoke JSON before. Every page that comes with 2xx has a hint already; here it says more
--- where more is known. Only pages are looked at: a call that answers JSON costs nothing.
+-- A route that answers with an HTML page although it answered with JSON before. Every page with 2xx has a hint already;
+-- this adds to it if more is known. It looks at pages only: a call that is answered with JSON costs nothing.
 
--- Of these calls, which have just been booked, the pages. There is no index by route and time, since it would cost
--- every call: looked at are the calls made shortly before, the newest ones of the same job, and the newest success that
--- prune() knows of. A page passes on what was found for it, so that a route that goes on answering pages is not
--- forgotten.
+-- The calls have just been recorded. There is no index by route and time, which would cost every call. So this looks at
+-- the calls shortly before, at the newest calls of the same job, and at the newest success that prune() knows. A page
+-- passes on what was found for it, so that a route that keeps answering with pages is not forgotten.
 CREATE FUNCTION wee5_cron.note_html_pages(ids bigint[]) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = on
   AS $$
 DECLARE
-  -- As core::is_html() has it.
+  -- The same as core::is_html().
   html constant text[] := array['text/html%', 'application/xhtml%'];
 BEGIN
   WITH page AS MATERIALIZED (
     SELECT i.id, i.job_name, split_part(i.endpoint_path, '?', 1) COLLATE "C" AS route
     FROM wee5_cron.invocation i
-    -- An alert's own call has no path.
+    -- The call of an alert has no path.
     WHERE i.id = ANY (ids) AND i.status = 'succeeded' AND lower(i.response_content_type COLLATE "C") LIKE ANY (html)
       AND starts_with(i.endpoint_path, '/') AND i.hint !~ 'spoke JSON'
     FOR NO KEY UPDATE SKIP LOCKED
@@ -33,7 +32,7 @@ BEGIN
     FROM (SELECT p.job_name, max(p.id) AS last FROM page p WHERE p.job_name IS NOT NULL GROUP BY p.job_name) job
     CROSS JOIN LATERAL (
       SELECT i.id FROM wee5_cron.invocation i
-      -- A range and not an equality: with that the planner may walk the primary key instead, through all other rows.
+      -- A range: for an equality the planner may walk the primary key instead, through all other rows.
       WHERE i.job_name >= job.job_name AND i.job_name <= job.job_name AND i.id < job.last
       ORDER BY i.job_name DESC, i.id DESC LIMIT 100) b
     UNION ALL
@@ -69,4 +68,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.note_html_pages(bigint[]) IS
-  'Internal, of the worker and harvest(): a page''s hint says so where its route spoke JSON before';
+  'Internal, for the worker and harvest(): adds to the hint of an HTML page that its route answered with JSON before';

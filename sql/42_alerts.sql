@@ -1,8 +1,8 @@
--- Telling somebody: when calls of a path fail in a row, when a job is late, and when that is over; once each. What was
--- told is remembered in the transaction that books a result. The telling is a transaction of its own, so that trouble
--- with it (a full NOTIFY queue, say) keeps no result from being booked.
+-- Alerts: when calls of a path fail in a row, when a job is late, and when that is over; once each. The transaction
+-- that records a result also records the alert. Another transaction sends it, so that a failure to send (a full NOTIFY
+-- queue, for example) does not stop results from being recorded.
 
--- What is amiss now. For a path whose calls succeed there is nothing here, and nothing to be done.
+-- The current troubles. A path whose calls succeed has no row here, and costs nothing.
 CREATE TABLE wee5_cron.trouble (
   kind text CHECK (kind IN ('failing', 'late')),
   name text COLLATE "C",
@@ -13,24 +13,24 @@ CREATE TABLE wee5_cron.trouble (
   by_job boolean NOT NULL DEFAULT false,
   PRIMARY KEY (kind, name)
 );
-COMMENT ON TABLE wee5_cron.trouble IS 'Paths whose last calls failed, jobs that are late, and whether somebody was told';
-COMMENT ON COLUMN wee5_cron.trouble.kind IS 'failing: a path, or a job whose path is not known; late: a job';
+COMMENT ON TABLE wee5_cron.trouble IS 'Paths whose last calls failed, jobs that are late, and whether an alert was sent';
+COMMENT ON COLUMN wee5_cron.trouble.kind IS 'failing: a path, or a job whose path is not known. late: a job';
 COMMENT ON COLUMN wee5_cron.trouble.name IS
-  'failing: the path as in wee5_cron.endpoint, else without its query; late, and where the path is not known: the job''s name, or # and its jobid where it has none or shares it with another user''s job';
-COMMENT ON COLUMN wee5_cron.trouble.failures IS 'in a row';
-COMMENT ON COLUMN wee5_cron.trouble.since IS 'failing: the end of the first of them; late: the run that did not begin';
-COMMENT ON COLUMN wee5_cron.trouble.told IS 'whether somebody was told';
-COMMENT ON COLUMN wee5_cron.trouble.last_failed_at IS 'failing: the end of the newest of them';
-COMMENT ON COLUMN wee5_cron.trouble.by_job IS 'failing: calls of a job are among them; the row goes away with the job';
+  'failing: the path as in wee5_cron.endpoint, else without its query. late, and if the path is not known: the job''s name, or # and its jobid if it has no name or shares it with another user''s job';
+COMMENT ON COLUMN wee5_cron.trouble.failures IS 'Failures in a row';
+COMMENT ON COLUMN wee5_cron.trouble.since IS 'failing: when the first of them ended. late: the run that did not begin';
+COMMENT ON COLUMN wee5_cron.trouble.told IS 'Whether an alert was sent';
+COMMENT ON COLUMN wee5_cron.trouble.last_failed_at IS 'failing: when the newest of them ended';
+COMMENT ON COLUMN wee5_cron.trouble.by_job IS 'failing: a job made some of the calls; the row goes away with the job';
 
 CREATE TABLE wee5_cron.pending_alert (
   id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
   at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   content jsonb NOT NULL
 );
-COMMENT ON TABLE wee5_cron.pending_alert IS 'Alerts that are to be told yet';
+COMMENT ON TABLE wee5_cron.pending_alert IS 'Internal: alerts that are still to be sent';
 
--- NOTIFY takes less than 8000 bytes.
+-- A payload of NOTIFY is shorter than 8000 bytes, so long texts are cut.
 CREATE FUNCTION wee5_cron.add_alert(event text, job_name text, endpoint_path text, invocation_id bigint, status text,
                                     reason text, http_status int, error text, failures int, text text) RETURNS void
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -47,9 +47,61 @@ CREATE FUNCTION wee5_cron.add_alert(event text, job_name text, endpoint_path tex
     SELECT s.content FROM short s WHERE octet_length(s.content::text) < 7900 ORDER BY octet_length(s.content::text) DESC LIMIT 1
   $$;
 COMMENT ON FUNCTION wee5_cron.add_alert(text, text, text, bigint, text, text, int, text, int, text) IS
-  'Internal: has somebody told of an event: failing, late or recovered';
+  'Internal: records an alert that is to be sent. event: failing, late or recovered';
 
--- Of these calls, which have just ended. True where somebody is to be told.
+CREATE FUNCTION wee5_cron.alert_subject(job_name text, endpoint_path text) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN job_name IS NULL THEN coalesce(left(endpoint_path, 200), 'a job')
+                ELSE format(CASE WHEN job_name ~ '^#[0-9]+$' THEN 'job %s%s' ELSE 'job "%s"%s' END, job_name,
+                            coalesce(' (' || left(endpoint_path, 200) || ')', '')) END
+  $$;
+COMMENT ON FUNCTION wee5_cron.alert_subject(text, text) IS 'Internal: what an alert calls the job or path that it is about';
+
+CREATE FUNCTION wee5_cron.alert_failing(job_name text, endpoint_path text, invocation_id bigint, reason text, http_status int,
+                                        error text, failures int) RETURNS void
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT wee5_cron.add_alert('failing', job_name, endpoint_path, invocation_id, 'failed', reason, http_status, error, failures,
+      format('%s in database "%s" %s: %s', wee5_cron.alert_subject(job_name, endpoint_path), current_database(),
+             CASE failures WHEN 1 THEN 'failed' ELSE format('failed %s times in a row', failures) END,
+             coalesce(error, 'pg_cron does not say why')))
+  $$;
+COMMENT ON FUNCTION wee5_cron.alert_failing(text, text, bigint, text, int, text, int) IS
+  'Internal: records the alert that the calls of a path, or the runs of a job, fail';
+
+-- unit: what failed, a call or a run.
+CREATE FUNCTION wee5_cron.alert_recovered(job_name text, endpoint_path text, invocation_id bigint, http_status int, unit text,
+                                          failures int, since timestamptz) RETURNS void
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT wee5_cron.add_alert('recovered', job_name, endpoint_path, invocation_id, 'succeeded', NULL, http_status, NULL, failures,
+      format('%s in database "%s" works again, after %s failed since %s', wee5_cron.alert_subject(job_name, endpoint_path),
+             current_database(), CASE failures WHEN 1 THEN 'a ' || unit ELSE failures || ' ' || unit || 's' END,
+             to_char(since, 'YYYY-MM-DD HH24:MI:SS TZ')))
+  $$;
+COMMENT ON FUNCTION wee5_cron.alert_recovered(text, text, bigint, int, text, int, timestamptz) IS
+  'Internal: records the alert that the calls of a path, or the runs of a job, succeed again';
+
+CREATE FUNCTION wee5_cron.store_failures(path text, counted wee5_cron.trouble) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF counted.failures > 0 THEN
+    INSERT INTO wee5_cron.trouble AS t (kind, name, failures, since, told, last_failed_at, by_job)
+    VALUES ('failing', path, counted.failures, counted.since, counted.told, counted.last_failed_at, counted.by_job)
+    ON CONFLICT (kind, name) DO UPDATE
+    SET failures = excluded.failures, since = excluded.since, told = excluded.told,
+        last_failed_at = excluded.last_failed_at, by_job = excluded.by_job;
+  ELSIF counted.kind IS NOT NULL THEN
+    DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.store_failures(text, wee5_cron.trouble) IS
+  'Internal, for note_outcomes(): stores the failures of a path, or deletes its row. kind is NULL if there is no row yet';
+
+-- The calls have just ended. True if there is an alert to send.
 CREATE FUNCTION wee5_cron.note_outcomes(ids bigint[]) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -58,7 +110,6 @@ DECLARE
   call record;
   path text;
   known wee5_cron.trouble;
-  was_known boolean;
   alerts boolean := false;
 BEGIN
   FOR call IN
@@ -72,7 +123,7 @@ BEGIN
       FROM wee5_cron.invocation i
       LEFT JOIN wee5_cron.endpoint whole ON whole.endpoint_path = i.endpoint_path
       LEFT JOIN wee5_cron.endpoint route ON route.endpoint_path = split_part(i.endpoint_path, '?', 1)
-      -- An alert's own call has no path; it alerts nobody.
+      -- The call of an alert itself has no path, and causes no alert.
       WHERE i.id = ANY (ids) AND i.status IN ('succeeded', 'failed') AND i.finished_at IS NOT NULL
         AND starts_with(i.endpoint_path, '/')) c
     UNION ALL
@@ -81,20 +132,11 @@ BEGIN
   LOOP
     IF call.path IS DISTINCT FROM path THEN
       IF path IS NOT NULL THEN
-        IF known.failures > 0 THEN
-          INSERT INTO wee5_cron.trouble AS t (kind, name, failures, since, told, last_failed_at, by_job)
-          VALUES ('failing', path, known.failures, known.since, known.told, known.last_failed_at, known.by_job)
-          ON CONFLICT (kind, name) DO UPDATE
-          SET failures = excluded.failures, since = excluded.since, told = excluded.told,
-              last_failed_at = excluded.last_failed_at, by_job = excluded.by_job;
-        ELSIF was_known THEN
-          DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path;
-        END IF;
+        PERFORM wee5_cron.store_failures(path, known);
       END IF;
       EXIT WHEN call.path IS NULL;
       path := call.path;
       SELECT * INTO known FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path FOR UPDATE NOWAIT;
-      was_known := FOUND;
       known.failures := coalesce(known.failures, 0);
       known.told := coalesce(known.told, false);
       known.by_job := coalesce(known.by_job, false);
@@ -107,20 +149,14 @@ BEGIN
       IF NOT known.told AND known.failures >= call.alert_after THEN
         known.told := true;
         alerts := true;
-        PERFORM wee5_cron.add_alert('failing', call.job_name, call.endpoint_path, call.id, call.status, call.reason,
-          call.http_status, call.error, known.failures,
-          format('%s in database "%s" %s: %s', wee5_cron.whom(call.job_name, call.endpoint_path), current_database(),
-                 CASE known.failures WHEN 1 THEN 'failed' ELSE format('failed %s times in a row', known.failures) END,
-                 call.error));
+        PERFORM wee5_cron.alert_failing(call.job_name, call.endpoint_path, call.id, call.reason, call.http_status, call.error,
+                                        known.failures);
       END IF;
     ELSE
       IF known.told THEN
         alerts := true;
-        PERFORM wee5_cron.add_alert('recovered', call.job_name, call.endpoint_path, call.id, call.status, NULL,
-          call.http_status, NULL, known.failures,
-          format('%s in database "%s" works again, after %s failed since %s', wee5_cron.whom(call.job_name, call.endpoint_path),
-                 current_database(), CASE known.failures WHEN 1 THEN 'a call' ELSE known.failures || ' calls' END,
-                 to_char(known.since, 'YYYY-MM-DD HH24:MI:SS TZ')));
+        PERFORM wee5_cron.alert_recovered(call.job_name, call.endpoint_path, call.id, call.http_status, 'call', known.failures,
+                                          known.since);
       END IF;
       known.failures := 0;
       known.told := false;
@@ -129,23 +165,22 @@ BEGIN
   END LOOP;
   RETURN alerts;
 EXCEPTION WHEN lock_not_available THEN
-  -- Somebody's harvest() counts the same path and has not committed. The results are worth more than their count.
+  -- A harvest() that has not committed counts the same path. The results matter more than the count.
   RETURN false;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.note_outcomes(bigint[]) IS
-  'Internal, of the worker and harvest(): counts failures in a row, and says whether somebody is to be told';
+  'Internal, for the worker and harvest(): counts failures in a row. True if there is an alert to send';
 
--- Under which name the failures of a path are counted.
 CREATE FUNCTION wee5_cron.trouble_name(endpoint_path text) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT coalesce((SELECT e.endpoint_path FROM wee5_cron.endpoint e WHERE e.endpoint_path = $1), split_part($1, '?', 1))
   $$;
-COMMENT ON FUNCTION wee5_cron.trouble_name(text) IS 'Internal: wee5_cron.trouble.name of a path whose calls fail';
+COMMENT ON FUNCTION wee5_cron.trouble_name(text) IS 'Internal: the name under which wee5_cron.trouble counts the failures of a path';
 
--- Runs of a job that failed before they made a call: a row less, and a failure like any other. Where the path cannot be
--- read from the job's command they are counted under the job itself.
+-- A run that failed before it made a call leaves no row, and is a failure like any other. If the path cannot be read
+-- from the job's command, the failure counts for the job itself.
 CREATE FUNCTION wee5_cron.note_failures(job_label text, endpoint_path text, failed int, error text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -161,17 +196,14 @@ BEGIN
   IF NOT known.told AND known.failures >= coalesce((SELECT e.alert_after FROM wee5_cron.endpoint e
                                                     WHERE e.endpoint_path = known.name AND e.alert_after >= 1), 3) THEN
     UPDATE wee5_cron.trouble t SET told = true WHERE t.kind = 'failing' AND t.name = known.name;
-    PERFORM wee5_cron.add_alert('failing', $1, $2, NULL, 'failed', NULL, NULL, $4, known.failures,
-      format('%s in database "%s" %s: %s', wee5_cron.whom($1, $2), current_database(),
-             CASE known.failures WHEN 1 THEN 'failed' ELSE format('failed %s times in a row', known.failures) END,
-             coalesce($4, 'pg_cron does not say why')));
+    PERFORM wee5_cron.alert_failing($1, $2, NULL, NULL, NULL, $4, known.failures);
   END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.note_failures(text, text, int, text) IS
-  'Internal, of watch_jobs(): counts runs of a job that failed before they made a call';
+  'Internal, for watch_jobs(): counts runs of a job that failed before they made a call';
 
--- A job whose path is not known has no call by which anybody would see that it works again.
+-- If the path of a job is not known, no call shows that the job works again.
 CREATE FUNCTION wee5_cron.note_recovery(job_label text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -180,23 +212,14 @@ DECLARE
 BEGIN
   DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = $1 RETURNING * INTO known;
   IF known.told THEN
-    PERFORM wee5_cron.add_alert('recovered', $1, NULL, NULL, 'succeeded', NULL, NULL, NULL, known.failures,
-      format('%s in database "%s" works again, after %s failed since %s', wee5_cron.whom($1, NULL), current_database(),
-             CASE known.failures WHEN 1 THEN 'a run' ELSE known.failures || ' runs' END,
-             to_char(known.since, 'YYYY-MM-DD HH24:MI:SS TZ')));
+    PERFORM wee5_cron.alert_recovered($1, NULL, NULL, NULL, 'run', known.failures, known.since);
   END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.note_recovery(text) IS
-  'Internal, of watch_jobs(): a run of a job succeeded whose path is not known';
+  'Internal, for watch_jobs(): a run succeeded of a job whose path is not known';
 
-CREATE FUNCTION wee5_cron.whom(job_name text, endpoint_path text) RETURNS text
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT CASE WHEN job_name IS NULL THEN coalesce(left(endpoint_path, 200), 'a job')
-                    ELSE format(CASE WHEN job_name ~ '^#[0-9]+$' THEN 'job %s%s' ELSE 'job "%s"%s' END, job_name, coalesce(' (' || left(endpoint_path, 200) || ')', '')) END $$;
-COMMENT ON FUNCTION wee5_cron.whom(text, text) IS 'Internal: what an alert is about, in words';
-
--- missed: a tick that nobody ran, and no later one either; NULL: the job's newest tick was run.
+-- missed: a tick without a run, and without a later run. NULL: the job's newest tick was run.
 CREATE FUNCTION wee5_cron.note_lateness(job_name text, endpoint_path text, missed timestamptz) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -207,30 +230,30 @@ BEGIN
     INSERT INTO wee5_cron.trouble (kind, name, since, told) VALUES ('late', job_name, missed, true) ON CONFLICT DO NOTHING;
     IF FOUND THEN
       PERFORM wee5_cron.add_alert('late', job_name, endpoint_path, NULL, NULL, NULL, NULL, NULL, NULL,
-        format('%s in database "%s" is late: its run of %s did not begin', wee5_cron.whom(job_name, endpoint_path),
+        format('%s in database "%s" is late: its run of %s did not begin', wee5_cron.alert_subject(job_name, endpoint_path),
                current_database(), to_char(missed, 'YYYY-MM-DD HH24:MI TZ')));
     END IF;
   ELSE
     DELETE FROM wee5_cron.trouble t WHERE t.kind = 'late' AND t.name = job_name RETURNING t.since INTO late_since;
     IF FOUND THEN
       PERFORM wee5_cron.add_alert('recovered', job_name, endpoint_path, NULL, NULL, NULL, NULL, NULL, NULL,
-        format('%s in database "%s" runs again, after it missed %s', wee5_cron.whom(job_name, endpoint_path),
+        format('%s in database "%s" runs again, after it missed %s', wee5_cron.alert_subject(job_name, endpoint_path),
                current_database(), to_char(late_since, 'YYYY-MM-DD HH24:MI TZ')));
     END IF;
   END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.note_lateness(text, text, timestamptz) IS
-  'Internal, of watch_jobs(): whether a job is late, and whether somebody is to be told';
+  'Internal, for watch_jobs(): records that a job is late, or not any more, with the alert';
 
 CREATE FUNCTION wee5_cron.alert_webhook() RETURNS text
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_alert_webhook';
 COMMENT ON FUNCTION wee5_cron.alert_webhook() IS
-  'Internal, of tell_alerts(): which message the receiver at wee5_cron.alert_url understands: discord, plain; NULL: there is none';
+  'Internal, for tell_alerts(): the format that the receiver at wee5_cron.alert_url understands: discord or plain; NULL: there is no receiver';
 
--- by_webhook: also with a call to wee5_cron.alert_url. Its row in the ledger has a word in place of a path, which no
--- caller can choose: the worker knows by it where to go, and that the bearer is not for there. The URL is a secret itself.
+-- by_webhook: also call wee5_cron.alert_url. That call's row in the ledger has a word in place of a path, which no
+-- caller can choose. By it the worker knows the URL, and sends no bearer secret there. The URL is a secret itself.
 CREATE FUNCTION wee5_cron.tell_alerts(by_webhook boolean) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -243,7 +266,7 @@ BEGIN
     IF by_webhook THEN
       INSERT INTO wee5_cron.invocation (endpoint_path, method, body, transport)
       VALUES ('wee5_cron.alert', 'POST', alert.content || CASE wee5_cron.alert_webhook()
-                -- Nobody is called by a name that stands in the text of an app.
+                -- A name in the text of an app must not notify anybody on Discord.
                 WHEN 'discord' THEN jsonb_build_object('content', alert.content->>'text', 'allowed_mentions', '{"parse": []}'::jsonb)
                 ELSE '{}' END, 'builtin');
       PERFORM wee5_cron.wake_worker();
@@ -254,4 +277,4 @@ BEGIN
   RETURN told;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.tell_alerts(boolean) IS 'Internal, of the worker and harvest(): NOTIFY wee5_cron, and the webhook';
+COMMENT ON FUNCTION wee5_cron.tell_alerts(boolean) IS 'Internal, for the worker and harvest(): sends the recorded alerts by NOTIFY wee5_cron, and to the webhook';

@@ -1,7 +1,18 @@
--- Who may do what: nobody, until grant_to() says so.
+-- Privileges. Nobody may do anything until grant_to() grants it.
 
--- Takes back what PUBLIC has by Postgres's own rules and what ALTER DEFAULT PRIVILEGES gave to anybody by name: on
--- Supabase that is anon, authenticated and service_role. After it only the owner is left in the ACLs of our objects.
+-- The objects that CREATE EXTENSION wee5_cron made.
+CREATE FUNCTION wee5_cron.extension_members(OUT classid oid, OUT objid oid) RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT d.classid, d.objid
+    FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.objsubid = 0 AND e.extname = 'wee5_cron'
+  $$;
+COMMENT ON FUNCTION wee5_cron.extension_members() IS 'Internal: the objects of the extension, as pg_depend names them';
+
+-- Postgres grants EXECUTE to PUBLIC by its own rules, and ALTER DEFAULT PRIVILEGES grants to roles by name: on Supabase
+-- to anon, authenticated and service_role. This revokes all of it, so that only the owner is left in the ACLs of our
+-- objects.
 CREATE FUNCTION wee5_cron.revoke_default_privileges() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -10,9 +21,7 @@ DECLARE
 BEGIN
   FOR granted IN
     WITH member AS (
-      SELECT d.classid, d.objid
-      FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-      WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.objsubid = 0 AND e.extname = 'wee5_cron'
+      SELECT * FROM wee5_cron.extension_members()
     ), object AS (
       SELECT format('SCHEMA %I', n.nspname) AS what, n.nspowner AS owner,
              coalesce(n.nspacl, acldefault('n', n.nspowner)) AS acl
@@ -38,19 +47,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.revoke_default_privileges() IS
-  'Internal, of this script: leaves nobody but the owner in the ACLs of the extension''s objects';
+  'Internal, for this script: revokes everything on the extension''s objects from everybody but the owner';
 
-CREATE FUNCTION wee5_cron.grant_to(role regrole, profile text) RETURNS void
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- Each profile includes the ones before it. NULL: there is no such profile.
+CREATE FUNCTION wee5_cron.profile_privileges(profile text) RETURNS text[]
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  call_schema constant name := wee5_cron.call_schema();
-  -- Each profile has what stands before it as well.
   calls constant text[] := array[
-    format('EXECUTE ON FUNCTION %I.invoke_cron_endpoint(text)', call_schema),
+    format('EXECUTE ON FUNCTION %I.invoke_cron_endpoint(text)', wee5_cron.call_schema()),
     'EXECUTE ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval)',
     'EXECUTE ON FUNCTION wee5_cron.wait_for(bigint, interval)',
-    -- run() works with its caller's rights, so these include what it asks.
+    -- run() runs with its caller's privileges, so the profile includes what run() calls.
     'EXECUTE ON PROCEDURE wee5_cron.run(text)', 'EXECUTE ON FUNCTION wee5_cron.commit_is_possible()'];
   reads constant text[] := array[
     'SELECT ON TABLE wee5_cron.invocation', 'SELECT ON TABLE wee5_cron.attempt', 'SELECT ON TABLE wee5_cron.job',
@@ -73,24 +81,34 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.disarm(text)',
     'EXECUTE ON FUNCTION wee5_cron.prune()', 'EXECUTE ON FUNCTION wee5_cron.prune_cron_history(interval)',
     'EXECUTE ON FUNCTION wee5_cron.grant_to(regrole, text)'];
-  grants text[];
-  privilege text;
 BEGIN
-  IF role IS NULL OR profile IS NULL THEN
-    RAISE EXCEPTION '% is NULL', CASE WHEN role IS NULL THEN 'role' ELSE 'profile' END
-      USING ERRCODE = 'null_value_not_allowed',
-            HINT = 'SELECT wee5_cron.grant_to(''some_role'', ''call''); profiles: call, read, operate.';
-  END IF;
-  grants := CASE profile
+  RETURN CASE profile
     WHEN 'call' THEN calls
     WHEN 'read' THEN calls || reads
     WHEN 'operate' THEN calls || reads || operates
   END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.profile_privileges(text) IS 'Internal, for grant_to(): what a profile grants';
+
+CREATE FUNCTION wee5_cron.grant_to(role regrole, profile text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  call_schema constant name := wee5_cron.call_schema();
+  grants constant text[] := wee5_cron.profile_privileges(profile);
+  privilege text;
+BEGIN
+  IF role IS NULL OR profile IS NULL THEN
+    RAISE EXCEPTION '% must not be NULL', CASE WHEN role IS NULL THEN 'role' ELSE 'profile' END
+      USING ERRCODE = 'null_value_not_allowed',
+            HINT = 'SELECT wee5_cron.grant_to(''some_role'', ''call''); profiles: call, read, operate.';
+  END IF;
   IF grants IS NULL THEN
-    RAISE EXCEPTION 'unknown profile "%"', profile
+    RAISE EXCEPTION 'unknown profile "%"', left(profile, 100)
       USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'Profiles: call (make calls, wait for them), read (and look at everything), '
-                   'operate (and work with jobs, policies and privileges).';
+            HINT = 'Choose call (make calls and wait for them), read (call, and read everything) or operate (read, and '
+                   'manage jobs, policies, settings and privileges).';
   END IF;
   IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
     RAISE EXCEPTION 'role % does not exist', role
@@ -107,4 +125,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.grant_to(regrole, text) IS
-  'Gives a role one of the profiles call (make calls, wait for them), read (and look at everything), operate (and work with jobs, policies, settings and privileges)';
+  'Grants a role one of the profiles call (make calls and wait for them), read (call, and read everything), operate (read, and manage jobs, policies, settings and privileges)';

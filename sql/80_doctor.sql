@@ -1,18 +1,18 @@
--- doctor(): what keeps calls from being made, or the secret from being one, in words and with what to do about it.
--- Each topic is a function of its own in the files that follow, and one that fails does not keep the others from telling.
+-- doctor(): everything that could stop a call or expose the secret, with what to do about it. Each topic is a function
+-- in the files that follow. If one fails, the others still report.
 --
--- A hint can be pasted into psql as it stands: SQL, with what is said to a person behind "--".
+-- You can paste a hint into psql as it stands: it is SQL, with explanations behind "--".
 
 CREATE TYPE wee5_cron.finding AS (check_name text, status text, detail text, hint text);
-COMMENT ON TYPE wee5_cron.finding IS 'A line of doctor(): status is ok, warning or error; hint can be pasted into psql';
+COMMENT ON TYPE wee5_cron.finding IS 'A line of doctor(). status is ok, warning or error; you can paste hint into psql';
 
--- Prose for a hint. Texts from elsewhere stand in it: none of their lines may become a statement.
+-- Prose for a hint. It contains texts from elsewhere, and none of their lines may become a statement.
 CREATE FUNCTION wee5_cron.doctor_comment(prose text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT '-- ' || regexp_replace(prose, '[\r\n\v\f]+', E'\n-- ', 'g') $$;
-COMMENT ON FUNCTION wee5_cron.doctor_comment(text) IS 'Internal, of doctor(): prose for a hint that is pasted into psql';
+COMMENT ON FUNCTION wee5_cron.doctor_comment(text) IS 'Internal, for doctor(): prose for a hint that is pasted into psql';
 
--- The statement that changes a setting where it is stored now.
+-- Changes a setting where it is stored now.
 CREATE FUNCTION wee5_cron.doctor_set(source text, role name, setting text, value text) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -29,11 +29,11 @@ CREATE FUNCTION wee5_cron.doctor_set(source text, role name, setting text, value
       END
   $$;
 COMMENT ON FUNCTION wee5_cron.doctor_set(text, name, text, text) IS
-  'Internal, of doctor(): the statement that changes a setting where it is stored';
+  'Internal, for doctor(): the statement that changes a setting where it is stored';
 
--- The statement that preloads what this database needs, beside what is preloaded now. Several checks give it as their
--- hint, so it is the same statement for all of them: pasted one after the other, none takes back what another one added.
--- A server does not start with a library in the list that it does not have, hence the looks.
+-- Preloads what this database needs, beside what is preloaded now. Several checks give this statement as their hint. It
+-- is the same for all of them, so that pasting one after the other takes nothing back. A server does not start if it
+-- lacks a library in the list: only installed ones are added.
 CREATE FUNCTION wee5_cron.doctor_preload() RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -53,26 +53,22 @@ CREATE FUNCTION wee5_cron.doctor_preload() RETURNS text
           SELECT n.name, n.n FROM needed n WHERE n.name NOT IN (SELECT p.name FROM preloaded p)) l
   $$;
 COMMENT ON FUNCTION wee5_cron.doctor_preload() IS
-  'Internal, of doctor(): the statement that adds the libraries that this database needs to shared_preload_libraries';
+  'Internal, for doctor(): the statement that adds the libraries that this database needs to shared_preload_libraries';
 
--- The users whose settings matter: those of the jobs that call us. Where pg_cron is elsewhere, those in whose name jobs
--- called last. Where there is no job, whoever asks.
+-- The users whose settings matter: the owners of the jobs that call. If pg_cron is in another database, the users of
+-- the jobs' last calls. If there is no job, session_user.
 CREATE FUNCTION wee5_cron.doctor_roles() RETURNS SETOF name
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   IF wee5_cron.pg_cron_installed() THEN
-    RETURN QUERY EXECUTE $query$
-      SELECT DISTINCT j.username::name FROM cron.job j
-      WHERE j.database = current_database() AND wee5_cron.calls_us(j.command)
-      ORDER BY 1 LIMIT 20
-    $query$;
+    RETURN QUERY SELECT DISTINCT j.username::name FROM wee5_cron.calling_jobs() j ORDER BY 1 LIMIT 20;
   ELSE
     RETURN QUERY
       SELECT DISTINCT newest.requested_by
-      FROM wee5_cron.jobs_that_call() j
+      FROM wee5_cron.known_jobs() j
       CROSS JOIN LATERAL (
-        -- A range and not an equality: with that the planner may walk the primary key instead, through all other rows.
+        -- A range: for an equality the planner may walk the primary key instead, through all other rows.
         SELECT i.requested_by FROM wee5_cron.invocation i
         WHERE i.job_name >= j.job_name AND i.job_name <= j.job_name
         ORDER BY i.job_name DESC, i.id DESC LIMIT 1) newest
@@ -83,9 +79,9 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_roles() IS 'Internal, of doctor(): the users whose settings matter';
+COMMENT ON FUNCTION wee5_cron.doctor_roles() IS 'Internal, for doctor(): the users whose settings matter';
 
--- Texts that others wrote, such as pg_cron's messages, without any secret that a call may carry.
+-- Removes every secret that a call may carry from a text that others wrote, such as a message of pg_cron's.
 CREATE FUNCTION wee5_cron.doctor_redact(value text) RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -106,12 +102,63 @@ BEGIN
   RETURN value;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_redact(text) IS 'Internal, of doctor(): text from elsewhere without the secret';
+COMMENT ON FUNCTION wee5_cron.doctor_redact(text) IS 'Internal, for doctor(): text from elsewhere, without the secret';
+
+-- The topics of doctor(): a function each, the checks that it makes, and the extension that it needs in this database.
+CREATE FUNCTION wee5_cron.doctor_topics(OUT function text, OUT checks text[], OUT needs text) RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT t.function, string_to_array(t.checks, ' '), t.needs
+    FROM (VALUES
+      ('doctor_pg_cron_loaded', 'pg_cron_loaded', NULL),
+      ('doctor_pg_cron_created', 'pg_cron_created', NULL),
+      ('doctor_pg_cron_database', 'pg_cron_database', 'pg_cron'),
+      ('doctor_pg_cron_launcher', 'pg_cron_launcher', NULL),
+      ('doctor_library', 'library_preloaded library_version', NULL),
+      ('doctor_armed', 'armed', NULL),
+      ('doctor_enabled', 'enabled', NULL),
+      ('doctor_subscription_target', 'subscription_target', NULL),
+      ('doctor_physical_clone', 'physical_clone', NULL),
+      ('doctor_tables', 'ledger_tables', NULL),
+      ('doctor_policies', 'policies', NULL),
+      ('doctor_worker_slots', 'worker_slots', NULL),
+      ('doctor_jobs', 'jobs_made', NULL),
+      ('doctor_job_calls', 'job_calls_us', 'pg_cron'),
+      ('doctor_job_active', 'job_active', 'pg_cron'),
+      ('doctor_job_setup', 'job_owner job_schedule job_command job_database', 'pg_cron'),
+      ('doctor_job_runs', 'job_last_run', 'pg_cron'),
+      ('doctor_job_waiting', 'job_waiting', NULL),
+      ('doctor_api_url', 'api_url', NULL),
+      ('doctor_api_url_https', 'api_url_https', NULL),
+      ('doctor_api_url_loopback', 'api_url_loopback', NULL),
+      ('doctor_api_url_resolves', 'api_url_resolves', NULL),
+      ('doctor_proxy', 'proxy', NULL),
+      ('doctor_cron_secret', 'cron_secret cron_secret_length', NULL),
+      ('doctor_cron_secret_readers', 'cron_secret_readers protect_secret', NULL),
+      ('doctor_secret_in_jobs', 'secret_in_jobs', 'pg_cron'),
+      ('doctor_transport', 'transport', NULL),
+      ('doctor_worker', 'worker', NULL),
+      ('doctor_queue', 'queue', NULL),
+      ('doctor_pg_net_worker', 'pg_net_worker', 'pg_net'),
+      ('doctor_pg_net_harvest', 'pg_net_harvest', 'pg_net'),
+      ('doctor_pg_net_queue', 'pg_net_queue', 'pg_net'),
+      ('doctor_pg_net_tampering', 'pg_net_tampering', 'pg_net'),
+      ('doctor_pg_net_readers', 'pg_net_readers', 'pg_net'),
+      ('doctor_retrying', 'retrying', NULL),
+      ('doctor_last_outcome', 'last_outcome', NULL),
+      ('doctor_history', 'ledger_history', NULL),
+      ('doctor_pg_cron_history', 'pg_cron_history', 'pg_cron'),
+      ('doctor_callers', 'callers', NULL),
+      ('doctor_namesakes', 'namesakes', NULL)
+    ) AS t (function, checks, needs)
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_topics() IS
+  'Internal, for doctor(): its topics, in the order of their lines, with the checks of each';
 
 CREATE FUNCTION wee5_cron.doctor() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  -- Who locks a table for long is not waited for; nothing here is worth being compiled; the backslashes of patterns mean
-  -- what they say; and no plan shows whoever asks what is struck out of texts before they are told.
+  -- doctor() does not wait for a locked table, compiles nothing, reads the backslashes of its patterns as they stand,
+  -- and shows no plan, in which secrets could stand.
   SET lock_timeout = '250ms' SET jit = off SET standard_conforming_strings = on
   SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
   AS $$
@@ -119,56 +166,30 @@ DECLARE
   topic record;
   message text;
 BEGIN
-  FOR topic IN
-    SELECT *
-    FROM (VALUES
-      ('doctor_pg_cron', 'pg_cron_loaded pg_cron_created pg_cron_database pg_cron_launcher'),
-      ('doctor_library', 'library_preloaded library_version'),
-      ('doctor_armed', 'armed'),
-      ('doctor_enabled', 'enabled'),
-      ('doctor_subscription_target', 'subscription_target'),
-      ('doctor_physical_clone', 'physical_clone'),
-      ('doctor_tables', 'ledger_tables'),
-      ('doctor_policies', 'policies'),
-      ('doctor_worker_slots', 'worker_slots'),
-      ('doctor_jobs', 'jobs_made job_calls_us job_active'),
-      ('doctor_job_setup', 'job_owner job_schedule job_command job_database'),
-      ('doctor_job_runs', 'job_last_run'),
-      ('doctor_job_waiting', 'job_waiting'),
-      ('doctor_api_url', 'api_url api_url_https api_url_loopback'),
-      ('doctor_api_url_resolves', 'api_url_resolves'),
-      ('doctor_proxy', 'proxy'),
-      ('doctor_cron_secret', 'cron_secret cron_secret_length'),
-      ('doctor_cron_secret_readers', 'cron_secret_readers protect_secret'),
-      ('doctor_secret_in_jobs', 'secret_in_jobs'),
-      ('doctor_transport', 'transport'),
-      ('doctor_worker', 'worker'),
-      ('doctor_queue', 'queue'),
-      ('doctor_pg_net', 'pg_net_worker pg_net_harvest pg_net_queue pg_net_tampering pg_net_readers'),
-      ('doctor_retrying', 'retrying'),
-      ('doctor_last_outcome', 'last_outcome'),
-      ('doctor_history', 'ledger_history pg_cron_history'),
-      ('doctor_callers', 'callers'),
-      ('doctor_namesakes', 'namesakes')
-    ) AS t (function, checks)
-  LOOP
+  FOR topic IN SELECT * FROM wee5_cron.doctor_topics() LOOP
     BEGIN
-      RETURN QUERY EXECUTE format('SELECT * FROM wee5_cron.%I()', topic.function);
+      IF (CASE topic.needs WHEN 'pg_cron' THEN wee5_cron.pg_cron_installed()
+                           WHEN 'pg_net' THEN wee5_cron.pg_net_installed() ELSE true END) THEN
+        RETURN QUERY EXECUTE format('SELECT * FROM wee5_cron.%I()', topic.function);
+      ELSE
+        RETURN QUERY SELECT c.name, 'ok', format('does not apply: %s is not installed in this database', topic.needs), NULL::text
+                     FROM unnest(topic.checks) AS c (name);
+      END IF;
     EXCEPTION WHEN OTHERS THEN
       message := SQLERRM;
       BEGIN
         message := wee5_cron.doctor_redact(message);
       EXCEPTION WHEN OTHERS THEN
-        -- Without the library nothing can be struck out.
+        -- Without the library the message cannot be redacted.
         message := 'SQLSTATE ' || SQLSTATE;
       END;
       RETURN QUERY
-        SELECT c.name, 'error', 'this could not be looked at: ' || message,
+        SELECT c.name, 'error', 'the check failed: ' || message,
                format('SELECT * FROM wee5_cron.%I(); -- as a superuser, for the whole error', topic.function)
-        FROM unnest(string_to_array(topic.checks, ' ')) AS c (name);
+        FROM unnest(topic.checks) AS c (name);
     END;
   END LOOP;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor() IS
-  'Looks at everything that keeps calls from being made or the secret from being one. status: ok, warning or error; a hint can be pasted into psql. Every check has at least one line';
+  'Looks at everything that could stop a call or expose the secret. status is ok, warning or error; you can paste a hint into psql. Every check has at least one line';

@@ -1,76 +1,115 @@
--- doctor(): pg_cron, our library, and the slots for background workers that all of them share.
+-- doctor(): pg_cron, the library, and the background workers that they share.
 
 CREATE FUNCTION wee5_cron.worker_sees_pg_cron() RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_worker_sees_pg_cron';
 COMMENT ON FUNCTION wee5_cron.worker_sees_pg_cron() IS
-  'Internal, of doctor(): whether the worker of some database of the server has found pg_cron in that database';
+  'Internal, for doctor(): whether a worker of this server has found pg_cron in its database';
 
-CREATE FUNCTION wee5_cron.doctor_pg_cron() RETURNS SETOF wee5_cron.finding
+-- Only pg_cron's library defines its settings, and only while the server starts.
+CREATE FUNCTION wee5_cron.pg_cron_loaded() RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT wee5_cron.server_setting('cron.database_name') IS NOT NULL $$;
+COMMENT ON FUNCTION wee5_cron.pg_cron_loaded() IS 'Internal, for doctor(): whether pg_cron is in shared_preload_libraries';
+
+CREATE FUNCTION wee5_cron.doctor_pg_cron_loaded() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
-DECLARE
-  here constant name := current_database();
-  installed constant boolean := wee5_cron.pg_cron_installed();
-  -- Only pg_cron's library defines it, and only while the server starts.
-  its_database constant text := wee5_cron.server_setting('cron.database_name');
-  loaded constant boolean := its_database IS NOT NULL;
-  called_at timestamptz;
-  to_this_database constant text :=
-    format(E'ALTER SYSTEM SET cron.database_name = %L;\n-- then restart the server', here);
 BEGIN
-  IF loaded THEN
+  IF wee5_cron.pg_cron_loaded() THEN
     RETURN NEXT ('pg_cron_loaded', 'ok', 'pg_cron is in shared_preload_libraries', NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('pg_cron_loaded', 'error', 'pg_cron is not in shared_preload_libraries: no job runs',
                  wee5_cron.doctor_preload()
-                 || CASE WHEN here <> 'postgres' AND NOT installed
+                 || CASE WHEN current_database() <> 'postgres' AND NOT wee5_cron.pg_cron_installed()
                          THEN format(E'\n-- and, in postgresql.conf, for pg_cron to live in this database: '
-                                     'cron.database_name = %L', here) ELSE '' END)::wee5_cron.finding;
+                                     'cron.database_name = %L', current_database()) ELSE '' END)::wee5_cron.finding;
   END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_pg_cron_loaded() IS 'Internal, for doctor(): whether pg_cron is preloaded';
 
-  IF installed THEN
+-- Nobody can look into another database from here. That pg_cron is there is known if the worker of that database has
+-- found it, or if its jobs have called.
+CREATE FUNCTION wee5_cron.doctor_pg_cron_elsewhere() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  its_database constant text := wee5_cron.server_setting('cron.database_name');
+  called_at timestamptz;
+BEGIN
+  SELECT max(r.requested_at) INTO called_at
+  FROM wee5_cron.known_jobs() j
+  CROSS JOIN LATERAL (
+    SELECT i.requested_at, i.scheduled_at FROM wee5_cron.invocation i
+    WHERE i.job_name >= j.job_name AND i.job_name <= j.job_name ORDER BY i.job_name DESC, i.id DESC LIMIT 20) r
+  WHERE r.scheduled_at IS DISTINCT FROM r.requested_at;  -- not run_now()
+  IF called_at IS NOT NULL OR wee5_cron.worker_sees_pg_cron() THEN
+    RETURN NEXT ('pg_cron_created', 'ok',
+                 format('pg_cron is in database "%s", where the jobs for this database are scheduled', its_database)
+                 || coalesce('; the last call of one was at ' || to_char(called_at, 'YYYY-MM-DD HH24:MI'), ''),
+                 NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('pg_cron_created', 'warning',
+                 format('pg_cron is not in this database, and there is no sign of it in database "%s" (cron.database_name)',
+                        its_database),
+                 wee5_cron.doctor_comment(format('In database "%s": CREATE EXTENSION IF NOT EXISTS pg_cron; then schedule the '
+                                                 'jobs there, see jobs_made.', its_database)))::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_pg_cron_elsewhere() IS
+  'Internal, for doctor(): whether there is a sign of pg_cron in the database that cron.database_name names';
+
+CREATE FUNCTION wee5_cron.doctor_pg_cron_created() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF wee5_cron.pg_cron_installed() THEN
     RETURN NEXT ('pg_cron_created', 'ok',
                  format('pg_cron %s is installed in database "%s"',
-                        (SELECT extversion FROM pg_extension WHERE extname = 'pg_cron'), here),
+                        (SELECT extversion FROM pg_extension WHERE extname = 'pg_cron'), current_database()),
                  NULL)::wee5_cron.finding;
-  ELSIF loaded AND its_database <> here THEN
-    -- Another database cannot be looked into from here. That pg_cron is there is known where a worker of ours sees it, or
-    -- where its jobs have called.
-    SELECT max(r.requested_at) INTO called_at
-    FROM wee5_cron.jobs_that_call() j
-    CROSS JOIN LATERAL (
-      SELECT i.requested_at, i.scheduled_at FROM wee5_cron.invocation i
-      WHERE i.job_name >= j.job_name AND i.job_name <= j.job_name ORDER BY i.job_name DESC, i.id DESC LIMIT 20) r
-    WHERE r.scheduled_at IS DISTINCT FROM r.requested_at;  -- not run_now()
-    IF called_at IS NOT NULL OR wee5_cron.worker_sees_pg_cron() THEN
-      RETURN NEXT ('pg_cron_created', 'ok',
-                   format('pg_cron is in database "%s": jobs for this one are made there', its_database)
-                   || coalesce('; one of them called last at ' || to_char(called_at, 'YYYY-MM-DD HH24:MI'), ''),
-                   NULL)::wee5_cron.finding;
-    ELSE
-      RETURN NEXT ('pg_cron_created', 'warning',
-                   format('pg_cron is not in this database, and there is no sign of it in database "%s" (cron.database_name)',
-                          its_database),
-                   wee5_cron.doctor_comment(format('In database "%s": CREATE EXTENSION IF NOT EXISTS pg_cron; then make the '
-                                                   'jobs there, see jobs_made.', its_database)))::wee5_cron.finding;
-    END IF;
+  ELSIF wee5_cron.pg_cron_loaded() AND wee5_cron.server_setting('cron.database_name') <> current_database() THEN
+    RETURN QUERY SELECT * FROM wee5_cron.doctor_pg_cron_elsewhere();
   ELSE
-    RETURN NEXT ('pg_cron_created', 'error', format('pg_cron is not installed in database "%s"', here),
+    RETURN NEXT ('pg_cron_created', 'error', format('pg_cron is not installed in database "%s"', current_database()),
                  E'CREATE EXTENSION pg_cron;\nSELECT wee5_cron.register_jobs();')::wee5_cron.finding;
   END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_pg_cron_created() IS 'Internal, for doctor(): whether pg_cron is installed, here or elsewhere';
 
-  IF NOT installed THEN
-    RETURN NEXT ('pg_cron_database', 'ok', 'does not apply: pg_cron is not in this database', NULL)::wee5_cron.finding;
-  ELSIF loaded AND its_database <> here THEN
+CREATE FUNCTION wee5_cron.doctor_bring_pg_cron_here() RETURNS text
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT format(E'ALTER SYSTEM SET cron.database_name = %L;\n-- then restart the server', current_database()) $$;
+COMMENT ON FUNCTION wee5_cron.doctor_bring_pg_cron_here() IS
+  'Internal, for doctor(): the statement that makes pg_cron work in this database';
+
+CREATE FUNCTION wee5_cron.doctor_pg_cron_database() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  its_database constant text := wee5_cron.server_setting('cron.database_name');
+BEGIN
+  IF wee5_cron.pg_cron_loaded() AND its_database <> current_database() THEN
     RETURN NEXT ('pg_cron_database', 'error',
                  format('cron.database_name is "%s": the jobs of this database do not run', its_database),
-                 to_this_database)::wee5_cron.finding;
+                 wee5_cron.doctor_bring_pg_cron_here())::wee5_cron.finding;
   ELSE
     RETURN NEXT ('pg_cron_database', 'ok', 'cron.database_name is this database', NULL)::wee5_cron.finding;
   END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_pg_cron_database() IS 'Internal, for doctor(): whether pg_cron works in this database';
 
-  IF NOT loaded THEN
+CREATE FUNCTION wee5_cron.doctor_pg_cron_launcher() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  its_database constant text := wee5_cron.server_setting('cron.database_name');
+BEGIN
+  IF NOT wee5_cron.pg_cron_loaded() THEN
     RETURN NEXT ('pg_cron_launcher', 'ok', 'does not apply: pg_cron is not loaded', NULL)::wee5_cron.finding;
   ELSIF pg_is_in_recovery() THEN
     RETURN NEXT ('pg_cron_launcher', 'ok', 'does not apply: this is a standby', NULL)::wee5_cron.finding;
@@ -82,25 +121,25 @@ BEGIN
   ELSIF NOT EXISTS (SELECT FROM pg_database WHERE datname = its_database) THEN
     RETURN NEXT ('pg_cron_launcher', 'error',
                  format('pg_cron''s launcher does not run: there is no database "%s" (cron.database_name)', its_database),
-                 to_this_database)::wee5_cron.finding;
+                 wee5_cron.doctor_bring_pg_cron_here())::wee5_cron.finding;
   ELSIF NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') THEN
     RETURN NEXT ('pg_cron_launcher', 'warning',
                  format('the extension''s owner "%s" may not see whether pg_cron''s launcher runs', current_user),
                  format('GRANT pg_read_all_stats TO %I;', current_user))::wee5_cron.finding;
   ELSE
     RETURN NEXT ('pg_cron_launcher', 'error', 'pg_cron''s launcher does not run: no job runs',
-                 wee5_cron.doctor_comment('Ask again in a few seconds: it starts anew each second. If it still does not '
-                                          'run, the server''s log says why; perhaps max_worker_processes is used up: '
-                                          'see worker_slots.'))::wee5_cron.finding;
+                 wee5_cron.doctor_comment('Ask again in a few seconds, because it restarts every second. If it still does '
+                                          'not run, the server''s log says why. If max_worker_processes is used up, see '
+                                          'worker_slots.'))::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_pg_cron() IS 'Internal, of doctor(): whether pg_cron is there and runs';
+COMMENT ON FUNCTION wee5_cron.doctor_pg_cron_launcher() IS 'Internal, for doctor(): whether pg_cron''s own process runs';
 
 CREATE FUNCTION wee5_cron.library_version() RETURNS text
   LANGUAGE c VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_library_version';
-COMMENT ON FUNCTION wee5_cron.library_version() IS 'Internal, of doctor(): the version of the library that is loaded';
+COMMENT ON FUNCTION wee5_cron.library_version() IS 'Internal, for doctor(): the version of the library that is loaded';
 
 CREATE FUNCTION wee5_cron.doctor_library() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -113,24 +152,25 @@ BEGIN
     RETURN NEXT ('library_preloaded', 'ok', 'wee5_cron is in shared_preload_libraries', NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('library_preloaded', CASE WHEN wee5_cron.pg_net_worker_lives() THEN 'warning' ELSE 'error' END,
-                 'wee5_cron is not in shared_preload_libraries: there is no builtin transport, and the secret is not '
-                 'protected from SHOW', wee5_cron.doctor_preload())::wee5_cron.finding;
+                 'wee5_cron is not in shared_preload_libraries: there is no builtin transport, and every role may '
+                 'SHOW the secret', wee5_cron.doctor_preload())::wee5_cron.finding;
   END IF;
   IF library = extension THEN
-    RETURN NEXT ('library_version', 'ok', format('library and SQL are version %s', library), NULL)::wee5_cron.finding;
+    RETURN NEXT ('library_version', 'ok', format('the library and the SQL have version %s', library), NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('library_version', 'error',
-                 format('the library is version %s, the SQL of this database %s: its calls stand still',
+                 format('the library has version %s, but the SQL of this database has version %s: its calls stand still',
                         library, extension),
                  format(E'ALTER EXTENSION wee5_cron UPDATE TO %L;\n'
-                        '-- and restart the server where a newer library was installed since its start',
+                        '-- and restart the server if a newer library was installed since it started',
                         library))::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_library() IS 'Internal, of doctor(): whether the library is preloaded and fits the SQL';
+COMMENT ON FUNCTION wee5_cron.doctor_library() IS 'Internal, for doctor(): whether the library is preloaded and fits the SQL';
 
--- pg_cron's jobs, where they are background workers, our workers and everybody else's come from one number of slots.
+-- pg_cron's jobs (if they are background workers), our workers and those of other extensions share
+-- max_worker_processes.
 CREATE FUNCTION wee5_cron.doctor_worker_slots() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -144,7 +184,7 @@ DECLARE
   asleep int;
   wanted int;
 BEGIN
-  -- What stays; pg_cron's running jobs are counted as jobs, parallel workers come and go.
+  -- Processes that stay. pg_cron's running jobs count as jobs, and parallel workers come and go.
   SELECT count(*) INTO used FROM pg_stat_activity
   WHERE backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'background writer',
                              'checkpointer', 'startup', 'walwriter', 'walreceiver', 'walsender', 'walsummarizer',
@@ -163,9 +203,9 @@ BEGIN
                  NULL)::wee5_cron.finding;
   ELSIF asleep > 0 THEN
     RETURN NEXT ('worker_slots', 'warning',
-                 format('max_worker_processes is %s: %s databases take turns, because there are processes for %s of their '
-                        'workers. A call may wait while other databases have theirs, and pg_cron may need %s processes '
-                        'at once for its jobs', slots, databases, databases - missing, jobs),
+                 format('max_worker_processes is %s: %s databases take turns, because only %s of their workers have a '
+                        'process. A call may wait until its database has its turn. pg_cron may need %s processes at once '
+                        'for its jobs', slots, databases, databases - missing, jobs),
                  format(E'ALTER SYSTEM SET max_worker_processes = %s;\n-- then restart the server',
                         greatest(16, wanted + 8)))::wee5_cron.finding;
   ELSE
@@ -177,4 +217,4 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_worker_slots() IS 'Internal, of doctor(): whether max_worker_processes is enough';
+COMMENT ON FUNCTION wee5_cron.doctor_worker_slots() IS 'Internal, for doctor(): whether max_worker_processes is enough';

@@ -1,88 +1,129 @@
--- doctor(): the jobs. Dynamic SQL, since pg_cron may come after us and leave before.
+-- doctor(): the jobs. Dynamic SQL where it reads cron.job, because pg_cron may be created after the extension and
+-- dropped before it.
+
+-- A job in a sentence.
+CREATE FUNCTION wee5_cron.doctor_job_name(job_name text, jobid bigint) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT coalesce(format('job "%s"', left(nullif($1, ''), 255)), format('jobid %s', $2)) $$;
+COMMENT ON FUNCTION wee5_cron.doctor_job_name(text, bigint) IS 'Internal, for doctor(): what a finding calls a job';
+
+-- The statement that makes a job call a path, or a comment where the path is not known.
+CREATE FUNCTION wee5_cron.doctor_call_instead(jobid bigint, endpoint_path text) RETURNS text
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE
+      WHEN endpoint_path LIKE '/%' THEN
+        format('SELECT cron.alter_job(%s, command => %L);', jobid,
+               format('SELECT %I.invoke_cron_endpoint(%L)', wee5_cron.call_schema(), endpoint_path))
+      ELSE wee5_cron.doctor_comment(format('Change its command so that it calls %I.invoke_cron_endpoint().',
+                                           wee5_cron.call_schema()))
+    END
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_call_instead(bigint, text) IS
+  'Internal, for doctor(): the statement that makes a job call a path';
 
 CREATE FUNCTION wee5_cron.doctor_jobs() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  here constant name := current_database();
-  job record;
-  names text;
   calling bigint;
+  names text;
+  job record;
   lines bigint := 0;
-  schedule_lines text;
 BEGIN
   PERFORM wee5_cron.library_preloaded();  -- defines the settings
   IF NOT wee5_cron.pg_cron_installed() THEN
-    SELECT string_agg(j.job_name, ', ' ORDER BY j.job_name) INTO names FROM wee5_cron.jobs_that_call() j;
-    FOR job IN
-      SELECT j.job_name, s.* FROM wee5_cron.jobs_that_call() j CROSS JOIN LATERAL wee5_cron.silent_since(j.job_name) s
-      WHERE s.last_call IS NOT NULL ORDER BY j.job_name
-    LOOP
-      lines := lines + 1;
-      RETURN NEXT ('jobs_made', 'warning',
-                   format('job "%s" has not called since %s; before that it called at least every %s', job.job_name,
-                          to_char(job.last_call, 'YYYY-MM-DD HH24:MI'), date_trunc('second', job.longest_pause)),
-                   wee5_cron.doctor_comment(format(
-                     'Ask doctor() in the database that has pg_cron. If this database was renamed, its jobs need the new name: '
-                     'SELECT cron.alter_job(jobid, database => %L) FROM cron.job WHERE database = ''the old name'';',
-                     here)))::wee5_cron.finding;
-    END LOOP;
-    IF lines > 0 THEN
-      NULL;
-    ELSIF names IS NOT NULL THEN
-      RETURN NEXT ('jobs_made', 'ok', 'known from the ledger, since pg_cron is elsewhere: ' || names,
-                   NULL)::wee5_cron.finding;
-    ELSE
-      BEGIN
-        PERFORM wee5_cron.raise_no_pg_cron();
-      EXCEPTION WHEN object_not_in_prerequisite_state THEN
-        GET STACKED DIAGNOSTICS schedule_lines = PG_EXCEPTION_HINT;
-      END;
-      RETURN NEXT ('jobs_made', 'warning', 'no job has made a call in this database, which pg_cron is not in',
-                   schedule_lines)::wee5_cron.finding;
-    END IF;
-    RETURN NEXT ('job_calls_us', 'ok', 'does not apply: pg_cron is not in this database', NULL)::wee5_cron.finding;
-    RETURN NEXT ('job_active', 'ok', 'does not apply: pg_cron is not in this database', NULL)::wee5_cron.finding;
+    RETURN QUERY SELECT * FROM wee5_cron.doctor_jobs_elsewhere();
     RETURN;
   END IF;
-
-  EXECUTE $query$
-    SELECT count(*), string_agg(coalesce(j.jobname, 'jobid ' || j.jobid), ', ' ORDER BY j.jobname)
-    FROM cron.job j WHERE j.database = current_database() AND wee5_cron.calls_us(j.command)
-  $query$ INTO calling, names;
+  SELECT count(*), string_agg(coalesce(j.job_name, 'jobid ' || j.jobid), ', ' ORDER BY j.job_name)
+  INTO calling, names FROM wee5_cron.calling_jobs() j;
   IF current_setting('wee5_cron.default_jobs')::boolean THEN
     FOR job IN EXECUTE $query$
-      SELECT d.job_name, coalesce(k.registered, false) AS made
+      SELECT d.job_name, coalesce(k.registered, false) AS registered
       FROM wee5_cron.jobs_to_register() d
       LEFT JOIN wee5_cron.job k ON k.job_name = d.job_name
       WHERE d.endpoint_path IS NOT NULL
-        -- Where unregister_jobs() took all of them away and others call us, that is how it is meant.
+        -- If unregister_jobs() removed all of them and other jobs call, they are not wanted.
         AND ($1 = 0 OR EXISTS (SELECT FROM wee5_cron.job r WHERE r.registered))
         AND NOT EXISTS (SELECT FROM cron.job j WHERE j.jobname = d.job_name AND j.database = current_database())
       ORDER BY d.job_name
     $query$ USING calling
     LOOP
       lines := lines + 1;
-      RETURN NEXT ('jobs_made', CASE WHEN job.made THEN 'warning' ELSE 'error' END,
-                   format(CASE WHEN job.made THEN 'job "%s" was made, and is gone' ELSE 'job "%s" was not made' END,
-                          job.job_name),
-                   CASE WHEN job.made THEN 'SELECT wee5_cron.register_jobs(force => true);'
-                        ELSE 'SELECT wee5_cron.register_jobs();' END
-                   || format(E'\n-- or, where it is not wanted: ALTER DATABASE %I SET wee5_cron.default_jobs = off;',
-                             here))::wee5_cron.finding;
+      RETURN NEXT ('jobs_made', CASE WHEN job.registered THEN 'warning' ELSE 'error' END,
+                   format('job "%s" was ', job.job_name)
+                   || CASE WHEN job.registered THEN 'registered but no longer exists' ELSE 'never registered' END,
+                   format(E'SELECT wee5_cron.register_jobs(%s);\n'
+                          '-- or, if you do not want it: ALTER DATABASE %I SET wee5_cron.default_jobs = off;',
+                          CASE WHEN job.registered THEN 'force => true' END, current_database()))::wee5_cron.finding;
     END LOOP;
   END IF;
   IF lines = 0 AND calling > 0 THEN
-    RETURN NEXT ('jobs_made', 'ok', format('%s jobs call the app: %s', calling, names), NULL)::wee5_cron.finding;
+    RETURN NEXT ('jobs_made', 'ok', format('%s %s the app: %s', calling, CASE calling WHEN 1 THEN 'job calls' ELSE 'jobs call' END,
+                                           names), NULL)::wee5_cron.finding;
   ELSIF lines = 0 THEN
     RETURN NEXT ('jobs_made', 'warning', 'no job of this database calls the app',
                  'SELECT wee5_cron.schedule(''nightly-report'', ''15 3 * * *'', ''/api/reports/nightly'');'
                 )::wee5_cron.finding;
   END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_jobs() IS 'Internal, for doctor(): whether there are jobs that call the app';
 
-  lines := 0;
+CREATE FUNCTION wee5_cron.doctor_jobs_elsewhere() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  job record;
+  lines bigint := 0;
+  names text;
+  statements text;
+BEGIN
+  FOR job IN
+    SELECT j.job_name, s.last_call, s.longest_pause
+    FROM wee5_cron.known_jobs() j CROSS JOIN LATERAL wee5_cron.silent_since(j.job_name) s
+    WHERE s.last_call IS NOT NULL ORDER BY j.job_name
+  LOOP
+    lines := lines + 1;
+    RETURN NEXT ('jobs_made', 'warning',
+                 format('job "%s" has not called since %s; before that it called at least every %s', job.job_name,
+                        to_char(job.last_call, 'YYYY-MM-DD HH24:MI'), date_trunc('second', job.longest_pause)),
+                 wee5_cron.doctor_comment(format(
+                   'Ask doctor() in the database that has pg_cron. If this database was renamed, its jobs need the new name: '
+                   'SELECT cron.alter_job(jobid, database => %L) FROM cron.job WHERE database = ''the old name'';',
+                   current_database())))::wee5_cron.finding;
+  END LOOP;
+  IF lines > 0 THEN
+    RETURN;
+  END IF;
+  SELECT string_agg(j.job_name, ', ' ORDER BY j.job_name) INTO names FROM wee5_cron.known_jobs() j;
+  IF names IS NOT NULL THEN
+    RETURN NEXT ('jobs_made', 'ok', 'pg_cron is in another database; jobs known from the ledger: ' || names,
+                 NULL)::wee5_cron.finding;
+    RETURN;
+  END IF;
+  BEGIN
+    PERFORM wee5_cron.raise_no_pg_cron();
+  EXCEPTION WHEN object_not_in_prerequisite_state THEN
+    GET STACKED DIAGNOSTICS statements = PG_EXCEPTION_HINT;
+  END;
+  RETURN NEXT ('jobs_made', 'warning', 'pg_cron is not in this database, and no job has made a call here',
+               statements)::wee5_cron.finding;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_jobs_elsewhere() IS
+  'Internal, for doctor(): what the ledger knows of jobs if pg_cron is not in this database';
+
+CREATE FUNCTION wee5_cron.doctor_job_calls() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  job record;
+  lines bigint := 0;
+BEGIN
   FOR job IN EXECUTE $query$
-    SELECT j.jobid, coalesce(j.jobname, 'jobid ' || j.jobid) AS name,
+    SELECT j.jobid, wee5_cron.doctor_job_name(j.jobname, j.jobid) AS name,
            o.schema, coalesce(o.endpoint_path, k.endpoint_path, d.endpoint_path) AS path
     FROM cron.job j
     CROSS JOIN wee5_cron.other_call(j.command) o
@@ -94,121 +135,130 @@ BEGIN
     ORDER BY j.jobname, j.jobid
   $query$ LOOP
     lines := lines + 1;
-    RETURN NEXT ('job_calls_us', CASE WHEN job.schema IS NOT NULL THEN 'error' ELSE 'warning' END,
-                 format(CASE WHEN job.schema IS NOT NULL THEN 'job "%s" calls %I.invoke_cron_endpoint(), which is not ours'
-                             ELSE 'job "%s" has the name of one of ours, and does not call us' END,
-                        job.name, job.schema),
-                 CASE WHEN job.path LIKE '/%' THEN
-                   format('SELECT cron.alter_job(%s, command => %L);', job.jobid,
-                          format('SELECT %I.invoke_cron_endpoint(%L)', wee5_cron.call_schema(), job.path))
-                 ELSE
-                   wee5_cron.doctor_comment(format('Let its command call %I.invoke_cron_endpoint().',
-                                                   wee5_cron.call_schema()))
-                 END)::wee5_cron.finding;
+    IF job.schema IS NOT NULL THEN
+      RETURN NEXT ('job_calls_us', 'error',
+                   format('%s calls %I.invoke_cron_endpoint(), which does not belong to wee5_cron', job.name, job.schema),
+                   wee5_cron.doctor_call_instead(job.jobid, job.path))::wee5_cron.finding;
+    ELSE
+      RETURN NEXT ('job_calls_us', 'warning',
+                   format('%s has the name of a job of wee5_cron, but does not call it', job.name),
+                   wee5_cron.doctor_call_instead(job.jobid, job.path))::wee5_cron.finding;
+    END IF;
   END LOOP;
   IF lines = 0 THEN
-    RETURN NEXT ('job_calls_us', 'ok', 'no job calls anything else in our place', NULL)::wee5_cron.finding;
+    RETURN NEXT ('job_calls_us', 'ok', 'no job calls another function in place of ours', NULL)::wee5_cron.finding;
   END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_job_calls() IS
+  'Internal, for doctor(): jobs that call another invoke_cron_endpoint(), or have the name of a job of ours and do not call';
 
-  lines := 0;
-  FOR job IN EXECUTE $query$
-    SELECT j.jobid, j.jobname, coalesce(j.jobname, 'jobid ' || j.jobid) AS name, k.paused_at, k.pause_note,
-           count(*) OVER (PARTITION BY j.jobname) AS namesakes, j.active
-    FROM cron.job j
-    LEFT JOIN wee5_cron.job k ON k.job_name = j.jobname
-    WHERE j.database = current_database() AND wee5_cron.calls_us(j.command)
-    ORDER BY j.jobname, j.jobid
-  $query$ LOOP
-    CONTINUE WHEN job.active;
+CREATE FUNCTION wee5_cron.doctor_job_active() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  job record;
+  lines bigint := 0;
+BEGIN
+  FOR job IN
+    SELECT j.jobid, j.job_name, j.name_shared, k.paused_at, k.pause_note
+    FROM wee5_cron.calling_jobs() j LEFT JOIN wee5_cron.job k ON k.job_name = j.job_name
+    WHERE NOT j.active ORDER BY j.job_name, j.jobid
+  LOOP
     lines := lines + 1;
     RETURN NEXT ('job_active', 'warning',
-                 format('job "%s" is paused', job.name) || coalesce(to_char(job.paused_at, '" since "YYYY-MM-DD HH24:MI'), '')
-                 || coalesce(': ' || job.pause_note, ''),
-                 CASE WHEN job.jobname IS NOT NULL AND job.namesakes = 1
-                      THEN format('SELECT wee5_cron.resume(%L);', job.jobname)
-                      ELSE format('SELECT cron.alter_job(%s, active => true);', job.jobid) END)::wee5_cron.finding;
+                 format('%s is paused%s%s', wee5_cron.doctor_job_name(job.job_name, job.jobid),
+                        to_char(job.paused_at, '" since "YYYY-MM-DD HH24:MI'), ': ' || job.pause_note),
+                 CASE WHEN job.job_name IS NULL OR job.name_shared
+                      THEN format('SELECT cron.alter_job(%s, active => true);', job.jobid)
+                      ELSE format('SELECT wee5_cron.resume(%L);', job.job_name) END)::wee5_cron.finding;
   END LOOP;
   IF lines = 0 THEN
     RETURN NEXT ('job_active', 'ok', 'no job is paused', NULL)::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_jobs() IS 'Internal, of doctor(): whether the jobs are there, active and call us';
+COMMENT ON FUNCTION wee5_cron.doctor_job_active() IS 'Internal, for doctor(): which jobs are paused';
 
--- What keeps a job from calling, or its call from being told from others, whatever its runs came to.
-CREATE FUNCTION wee5_cron.doctor_job_setup() RETURNS SETOF wee5_cron.finding
+-- What keeps a job from calling, or wee5_cron from telling whose call it is, whatever its runs came to. One line each;
+-- a check without a line is ok.
+CREATE FUNCTION wee5_cron.doctor_job_faults() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  checks constant text[] := '{job_owner,job_schedule,job_command,job_database}';
-  fine constant text[] := array['every job belongs to a role that may make its call', 'every schedule comes',
-                                'no two jobs have the same command', 'every job is for a database that exists'];
   job record;
-  found wee5_cron.finding[] := '{}';
 BEGIN
-  IF NOT wee5_cron.pg_cron_installed() THEN
-    RETURN QUERY SELECT c, 'ok', 'does not apply: pg_cron is not in this database', NULL::text FROM unnest(checks) c;
-    RETURN;
-  END IF;
   FOR job IN
-    SELECT j.*, coalesce('job "' || j.job_name || '"', 'jobid ' || j.jobid) AS name,
+    SELECT j.*, wee5_cron.doctor_job_name(j.job_name, j.jobid) AS name,
            wee5_cron.may_run(j.username::name, j.command) AS may_run, wee5_cron.never_fires(j.schedule, now()) AS never_fires,
-           first_value(j.jobid) OVER same AS twin_of, string_agg(coalesce('"' || j.job_name || '"', 'jobid ' || j.jobid), ', ') OVER same AS twins
+           first_value(j.jobid) OVER same AS twin_of,
+           string_agg(coalesce('"' || j.job_name || '"', 'jobid ' || j.jobid), ', ') OVER same AS twins
     FROM wee5_cron.calling_jobs() j
     WINDOW same AS (PARTITION BY j.command, j.username ORDER BY j.jobid ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
     ORDER BY j.job_name, j.jobid
   LOOP
     IF job.may_run IS NULL THEN
-      found := found || ('job_owner', 'error', format('%s belongs to role "%s", which does not exist: it does not run', job.name, job.username),
+      RETURN NEXT ('job_owner', 'error',
+                   format('%s belongs to role "%s", which does not exist: it does not run', job.name, job.username),
                    format('SELECT cron.alter_job(%s, username => %L);', job.jobid, session_user))::wee5_cron.finding;
     ELSIF NOT job.may_run THEN
-      found := found || ('job_owner', 'error', format('%s belongs to "%s", who may not make its call', job.name, job.username),
+      RETURN NEXT ('job_owner', 'error', format('%s belongs to "%s", who may not make its call', job.name, job.username),
                    wee5_cron.hint_for_owner(job.username))::wee5_cron.finding;
     END IF;
     IF job.never_fires THEN
-      found := found || ('job_schedule', 'warning',
+      RETURN NEXT ('job_schedule', 'warning',
                    format('%s never runs: no day in the next 40 years matches its schedule "%s"', job.name, job.schedule),
-                   wee5_cron.doctor_comment(format('Give it days that there are: SELECT cron.alter_job(%s, schedule => ''15 3 1 * *'');',
+                   wee5_cron.doctor_comment(format('Choose days that exist: SELECT cron.alter_job(%s, schedule => ''15 3 1 * *'');',
                                                    job.jobid)))::wee5_cron.finding;
     END IF;
     IF job.command_shared AND job.jobid <> job.twin_of THEN
-      found := found || ('job_command', 'warning',
-                   format('jobs %s have the same command: nobody can tell whose a call is, so their calls carry no job name and no schedule',
-                          job.twins),
+      RETURN NEXT ('job_command', 'warning',
+                   format('jobs %s have the same command: wee5_cron cannot tell whose a call is, so their calls carry no job '
+                          'name and no schedule', job.twins),
                    -- The command itself is not shown: cron.job hides it from other users.
                    format('SELECT cron.alter_job(jobid, command => command || %L) FROM cron.job WHERE jobid = %s;',
                           ' -- job ' || job.jobid, job.jobid))::wee5_cron.finding;
     END IF;
   END LOOP;
   FOR job IN EXECUTE $query$
-    SELECT j.jobid, coalesce('job "' || j.jobname || '"', 'jobid ' || j.jobid) AS name, j.database
+    SELECT j.jobid, wee5_cron.doctor_job_name(j.jobname, j.jobid) AS name, j.database
     FROM cron.job j CROSS JOIN wee5_cron.other_call(j.command) o
     WHERE NOT EXISTS (SELECT FROM pg_database d WHERE d.datname = j.database)
       -- Our function may be in another schema there.
       AND (wee5_cron.calls_us(j.command) OR o.schema IS NOT NULL)
     ORDER BY j.jobname, j.jobid
   $query$ LOOP
-    found := found || ('job_database', 'error',
+    RETURN NEXT ('job_database', 'error',
                  format('%s is for database "%s", which does not exist: each run fails', job.name, job.database),
                  wee5_cron.doctor_comment(format(
                    'If the database has a new name: SELECT cron.alter_job(%1$s, database => ''its new name''); '
-                   'if it is gone: SELECT cron.unschedule(%1$s);', job.jobid)))::wee5_cron.finding;
+                   'If it is gone: SELECT cron.unschedule(%1$s);', job.jobid)))::wee5_cron.finding;
   END LOOP;
-  RETURN QUERY
-    SELECT l.check_name, l.status, l.detail, l.hint
-    FROM unnest(checks, fine) WITH ORDINALITY AS c (name, said, n)
-    CROSS JOIN LATERAL (
-      SELECT f.* FROM unnest(found) AS f WHERE f.check_name = c.name
-      UNION ALL
-      SELECT c.name, 'ok', c.said, NULL WHERE NOT EXISTS (SELECT FROM unnest(found) AS f WHERE f.check_name = c.name)
-    ) l
-    ORDER BY c.n;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_job_setup() IS
-  'Internal, of doctor(): whether each job has an owner who may call, a schedule that comes, a command of its own, and a database';
+COMMENT ON FUNCTION wee5_cron.doctor_job_faults() IS
+  'Internal, for doctor(): jobs whose owner may not call, whose schedule never fires, that share a command, or whose database is gone';
 
--- Jobs whose calls are skipped since one waits to be made again.
+CREATE FUNCTION wee5_cron.doctor_job_setup() RETURNS SETOF wee5_cron.finding
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH fault AS MATERIALIZED (
+      SELECT * FROM wee5_cron.doctor_job_faults() WITH ORDINALITY AS f (check_name, status, detail, hint, n)
+    )
+    SELECT c.name, coalesce(f.status, 'ok'), coalesce(f.detail, c.fine), f.hint
+    FROM (VALUES
+      (1, 'job_owner', 'every job belongs to a role that may make its call'),
+      (2, 'job_schedule', 'every schedule fires'),
+      (3, 'job_command', 'no two jobs have the same command'),
+      (4, 'job_database', 'every job is for a database that exists')
+    ) AS c (position, name, fine)
+    LEFT JOIN fault f ON f.check_name = c.name
+    ORDER BY c.position, f.n
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_job_setup() IS
+  'Internal, for doctor(): whether each job has an owner who may call, a schedule that fires, a command of its own, and a database';
+
+-- Jobs whose calls are skipped while an earlier call waits for its next attempt.
 CREATE FUNCTION wee5_cron.doctor_job_waiting() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -217,11 +267,11 @@ DECLARE
   call record;
   lines bigint := 0;
 BEGIN
-  -- The newest call of each job that has a name, and of what has none as far as it is among the newest calls.
+  -- The newest call of each job that has a name. Calls without a name count as far as they are among the newest calls.
   FOR job IN
     WITH newest AS MATERIALIZED (
       SELECT i.job_name, i.id, i.endpoint_path, i.status, i.reason, i.exclusive
-      FROM (SELECT DISTINCT s.job_name FROM wee5_cron.jobs_that_call() s WHERE s.job_name IS NOT NULL) j
+      FROM (SELECT DISTINCT s.job_name FROM wee5_cron.known_jobs() s WHERE s.job_name IS NOT NULL) j
       CROSS JOIN LATERAL (
         SELECT n.* FROM wee5_cron.invocation n WHERE n.job_name >= j.job_name AND n.job_name <= j.job_name
         ORDER BY n.job_name DESC, n.id DESC LIMIT 1) i
@@ -241,14 +291,14 @@ BEGIN
     CONTINUE WHEN call.id IS NULL;
     lines := lines + 1;
     RETURN NEXT ('job_waiting', 'warning',
-                 format('%s: %s since call %s of %s %s%s', coalesce('job "' || job.job_name || '"', 'a job without a name'),
+                 format('%s: %s because call %s of %s %s%s', coalesce('job "' || job.job_name || '"', 'a job without a name'),
                         CASE call.skipped WHEN 1 THEN 'a call was skipped' ELSE call.skipped || ' calls were skipped' END,
                         call.id, left(job.endpoint_path, 200),
-                        CASE WHEN call.until IS NOT NULL THEN 'is made again at ' || to_char(call.until, 'YYYY-MM-DD HH24:MI:SS TZ')
-                             WHEN call.attempts > 0 THEN 'is being made again'
+                        CASE WHEN call.until IS NOT NULL THEN 'is retried at ' || to_char(call.until, 'YYYY-MM-DD HH24:MI:SS TZ')
+                             WHEN call.attempts > 0 THEN 'is being retried'
                              ELSE 'has not been sent yet' END,
                         coalesce(': ' || call.error, '')),
-                 format(E'SELECT wee5_cron.cancel(%s);\n-- gives that call up, so that the job''s next one is made', call.id)
+                 format(E'SELECT wee5_cron.cancel(%s);\n-- gives up that call, so that the job''s next one is made', call.id)
                 )::wee5_cron.finding;
   END LOOP;
   IF lines = 0 THEN
@@ -257,9 +307,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_job_waiting() IS
-  'Internal, of doctor(): which jobs skip their calls since one is to be made again, and when that is';
+  'Internal, for doctor(): jobs whose calls are skipped while an earlier call waits to be retried, and until when';
 
--- What to do about a run that pg_cron booked as failed. Its messages differ by mode: "ERROR:  x", CONTEXT lines.
+-- What to do about a run that pg_cron logged as failed. Its messages differ by mode: "ERROR:  x", CONTEXT lines.
 CREATE FUNCTION wee5_cron.doctor_run_hint(message text, jobid bigint, username text, path text) RETURNS text
   LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -275,8 +325,7 @@ CREATE FUNCTION wee5_cron.doctor_run_hint(message text, jobid bigint, username t
       WHEN message LIKE '%permission denied for%' THEN
         format('SELECT wee5_cron.grant_to(%L, ''call'');', quote_ident(username))
       WHEN message LIKE '%invoke_cron_endpoint%does not exist%' AND path LIKE '/%' THEN
-        format('SELECT cron.alter_job(%s, command => %L);', jobid,
-               format('SELECT %I.invoke_cron_endpoint(%L)', wee5_cron.call_schema(), path))
+        wee5_cron.doctor_call_instead(jobid, path)
       WHEN message LIKE '%app.settings.%is not set%' THEN
         wee5_cron.doctor_comment('See the lines api_url and cron_secret.')
       WHEN message LIKE '%shared_preload_libraries%' THEN
@@ -287,7 +336,7 @@ CREATE FUNCTION wee5_cron.doctor_run_hint(message text, jobid bigint, username t
     END
   $$;
 COMMENT ON FUNCTION wee5_cron.doctor_run_hint(text, bigint, text, text) IS
-  'Internal, of doctor(): what to do about a run that pg_cron booked as failed';
+  'Internal, for doctor(): what to do about a run that pg_cron logged as failed';
 
 CREATE FUNCTION wee5_cron.doctor_job_runs() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -298,45 +347,33 @@ DECLARE
   never text;
   lines bigint := 0;
 BEGIN
-  IF NOT wee5_cron.pg_cron_installed() THEN
-    RETURN NEXT ('job_last_run', 'ok', 'does not apply: pg_cron is not in this database', NULL)::wee5_cron.finding;
-    RETURN;
-  END IF;
-  -- pg_cron's history has one index, on runid.
-  FOR job IN EXECUTE $query$
-    WITH newest AS MATERIALIZED (
-      SELECT d.jobid, d.runid, d.status, d.return_message, coalesce(d.start_time, d.end_time) AS at
-      FROM cron.job_run_details d ORDER BY d.runid DESC LIMIT 20000
-    ), last AS (
-      SELECT DISTINCT ON (n.jobid) n.* FROM newest n WHERE n.status IN ('succeeded', 'failed')
-      ORDER BY n.jobid, n.runid DESC
-    )
-    SELECT j.jobid, coalesce(j.jobname, 'jobid ' || j.jobid) AS name, j.username, wee5_cron.path_of_command(j.command) AS path,
-           l.status, l.at, btrim(l.return_message, E' \r\n') AS message
-    FROM cron.job j LEFT JOIN last l ON l.jobid = j.jobid
-    WHERE j.database = current_database() AND wee5_cron.calls_us(j.command)
-    ORDER BY j.jobname, j.jobid
-  $query$ LOOP
+  FOR job IN
+    SELECT j.jobid, j.job_name, j.username, j.endpoint_path, l.status, coalesce(l.start_time, l.end_time) AS at, l.message
+    FROM wee5_cron.calling_jobs() j
+    LEFT JOIN (SELECT DISTINCT ON (r.jobid) r.* FROM wee5_cron.newest_cron_runs() r
+               WHERE r.status IN ('succeeded', 'failed') ORDER BY r.jobid, r.runid DESC) l ON l.jobid = j.jobid
+    ORDER BY j.job_name, j.jobid
+  LOOP
     IF job.status IS NULL THEN
-      never := concat_ws(', ', never, job.name);
+      never := concat_ws(', ', never, coalesce(job.job_name, 'jobid ' || job.jobid));
     ELSIF job.status = 'succeeded' THEN
       succeeded := succeeded + 1;
     ELSE
       lines := lines + 1;
       RETURN NEXT ('job_last_run', 'error',
-                   format('pg_cron booked the last run of job "%s"%s as failed: %s', job.name,
-                          to_char(job.at, '" of "YYYY-MM-DD HH24:MI'), wee5_cron.doctor_redact(job.message)),
-                   wee5_cron.doctor_run_hint(job.message, job.jobid, job.username, job.path))::wee5_cron.finding;
+                   format('pg_cron logged the last run of %s%s as failed: %s', wee5_cron.doctor_job_name(job.job_name, job.jobid),
+                          to_char(job.at, '", at "YYYY-MM-DD HH24:MI","'), wee5_cron.doctor_redact(job.message)),
+                   wee5_cron.doctor_run_hint(job.message, job.jobid, job.username, job.endpoint_path))::wee5_cron.finding;
     END IF;
   END LOOP;
   IF lines = 0 THEN
     RETURN NEXT ('job_last_run', 'ok',
-                 format('the last run of %s jobs succeeded', succeeded) || coalesce('; not yet run: ' || never, ''),
+                 format('jobs whose last run succeeded: %s', succeeded) || coalesce('; jobs that have not run yet: ' || never, ''),
                  NULL)::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_job_runs() IS 'Internal, of doctor(): what pg_cron booked about the last run of each job';
+COMMENT ON FUNCTION wee5_cron.doctor_job_runs() IS 'Internal, for doctor(): how pg_cron logged the last run of each job';
 
 -- cron.job.command goes to the server's log, to pg_cron's history and into every dump.
 CREATE FUNCTION wee5_cron.doctor_secret_in_jobs() RETURNS SETOF wee5_cron.finding
@@ -346,12 +383,8 @@ DECLARE
   job record;
   lines bigint := 0;
 BEGIN
-  IF NOT wee5_cron.pg_cron_installed() THEN
-    RETURN NEXT ('secret_in_jobs', 'ok', 'does not apply: pg_cron is not in this database', NULL)::wee5_cron.finding;
-    RETURN;
-  END IF;
   FOR job IN EXECUTE $query$
-    SELECT j.jobid, coalesce(j.jobname, 'jobid ' || j.jobid) AS name,
+    SELECT j.jobid, wee5_cron.doctor_job_name(j.jobname, j.jobid) AS name,
            coalesce((regexp_match(j.command, 'https?://[^/''"\s]+(/[^''"?#\s]*)'))[1],
                     CASE WHEN wee5_cron.calls_us(j.command) THEN wee5_cron.path_of_command(j.command) END) AS path
     FROM cron.job j
@@ -363,15 +396,8 @@ BEGIN
   $query$ LOOP
     lines := lines + 1;
     RETURN NEXT ('secret_in_jobs', 'error',
-                 format('a bearer secret stands in the command of job "%s", and so in pg_cron''s history and the '
-                        'server''s log', job.name),
-                 CASE WHEN job.path LIKE '/%' AND wee5_cron.doctor_redact(job.path) = job.path THEN
-                   format('SELECT cron.alter_job(%s, command => %L);', job.jobid,
-                          format('SELECT %I.invoke_cron_endpoint(%L)', wee5_cron.call_schema(), job.path))
-                 ELSE
-                   wee5_cron.doctor_comment(format('Let its command call %I.invoke_cron_endpoint().',
-                                                   wee5_cron.call_schema()))
-                 END
+                 format('the command of %s contains a bearer secret, and so do pg_cron''s history and the server''s log', job.name),
+                 wee5_cron.doctor_call_instead(job.jobid, CASE WHEN wee5_cron.doctor_redact(job.path) = job.path THEN job.path END)
                  || format(E'\nDELETE FROM cron.job_run_details WHERE jobid = %s;\n'
                            '-- then change the secret, in the app and here', job.jobid))::wee5_cron.finding;
   END LOOP;
@@ -380,4 +406,4 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_secret_in_jobs() IS 'Internal, of doctor(): whether a secret stands in cron.job.command';
+COMMENT ON FUNCTION wee5_cron.doctor_secret_in_jobs() IS 'Internal, for doctor(): jobs whose command contains a secret';

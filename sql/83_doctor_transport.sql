@@ -1,16 +1,30 @@
--- doctor(): what carries the calls, our worker, and pg_net.
+-- doctor(): which transport calls use, the worker, and pg_net.
 
 CREATE FUNCTION wee5_cron.transport_of_a_get() RETURNS text
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_transport_of_a_get';
 COMMENT ON FUNCTION wee5_cron.transport_of_a_get() IS
-  'Internal, of doctor(): what would carry a call of this session, or the error that the call would raise';
+  'Internal, for doctor(): the transport of a call of this session, or the error that the call would raise';
 
 CREATE FUNCTION wee5_cron.pg_net_worker_lives() RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_pg_net_worker_lives';
 COMMENT ON FUNCTION wee5_cron.pg_net_worker_lives() IS
-  'Internal, of doctor(): whether pg_net is installed in this database and its worker runs';
+  'Internal, for doctor(): whether pg_net is installed in this database and its worker runs';
+
+CREATE FUNCTION wee5_cron.doctor_uses_pg_net() RETURNS boolean
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE current_setting('wee5_cron.transport', true) WHEN 'auto' THEN wee5_cron.pg_net_worker_lives()
+                                                             WHEN 'pg_net' THEN true ELSE false END
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_uses_pg_net() IS 'Internal, for doctor(): whether calls of this session use pg_net';
+
+CREATE FUNCTION wee5_cron.doctor_use_builtin() RETURNS text
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT format('ALTER DATABASE %I SET wee5_cron.transport = ''builtin'';', current_database()) $$;
+COMMENT ON FUNCTION wee5_cron.doctor_use_builtin() IS
+  'Internal, for doctor(): the statement that makes this database use the builtin transport';
 
 CREATE FUNCTION wee5_cron.doctor_transport() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -36,14 +50,14 @@ BEGIN
     RETURN;
   END;
   RETURN NEXT ('transport', 'ok',
-               format('calls are carried by %s: wee5_cron.transport is %s', chosen, asked_for)
+               format('calls use %s: wee5_cron.transport is %s', chosen, asked_for)
                || CASE WHEN asked_for <> 'auto' THEN ''
-                       WHEN chosen = 'pg_net' THEN ', and pg_net is installed here and runs'
-                       WHEN wee5_cron.pg_net_installed() THEN ', and pg_net is installed but does not run'
+                       WHEN chosen = 'pg_net' THEN ', and pg_net is installed here and running'
+                       WHEN wee5_cron.pg_net_installed() THEN ', and pg_net is installed here but not running'
                        ELSE ', and pg_net is not installed in this database' END, NULL)::wee5_cron.finding;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_transport() IS 'Internal, of doctor(): what carries the calls, and why';
+COMMENT ON FUNCTION wee5_cron.doctor_transport() IS 'Internal, for doctor(): which transport calls use, and why';
 
 CREATE FUNCTION wee5_cron.doctor_worker() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -58,18 +72,18 @@ BEGIN
   ELSIF pg_is_in_recovery() THEN
     RETURN NEXT ('worker', 'ok', 'does not apply: this is a standby', NULL)::wee5_cron.finding;
   ELSIF worker.state = 'asleep' AND worker.last_error IS NULL THEN
-    RETURN NEXT ('worker', 'ok', 'the worker sleeps: databases take turns, and a call wakes it', NULL)::wee5_cron.finding;
+    RETURN NEXT ('worker', 'ok', 'the worker sleeps until a call wakes it, because databases take turns', NULL)::wee5_cron.finding;
   ELSIF worker.state = 'starting' AND worker.last_error LIKE 'waits for its turn%'
         AND EXISTS (SELECT FROM wee5_cron.worker_slots() WHERE pid IS NOT NULL) THEN
     RETURN NEXT ('worker', 'warning',
-                 'the worker waits for its turn: other databases have all the background workers at the moment',
-                 wee5_cron.doctor_comment('It gets one as soon as another database has nothing to do, and after about '
-                                          'ten seconds in any case. For one of its own, see worker_slots.')
+                 'the worker waits for its turn: other databases use all background workers at the moment',
+                 wee5_cron.doctor_comment('It starts as soon as another database has nothing to do, or after about ten '
+                                          'seconds. If it should not have to wait, see worker_slots.')
                  )::wee5_cron.finding;
   ELSIF worker.pid IS NULL THEN
     RETURN NEXT ('worker', 'error', 'this database has no worker: calls stay queued'
-                 || coalesce('. The last one said: ' || wee5_cron.doctor_redact(worker.last_error), ''),
-                 wee5_cron.doctor_comment('The server''s log says why. Where max_worker_processes is used up, see '
+                 || coalesce('. The last worker said: ' || wee5_cron.doctor_redact(worker.last_error), ''),
+                 wee5_cron.doctor_comment('The server''s log says why. If max_worker_processes is used up, see '
                                           'worker_slots.'))::wee5_cron.finding;
   ELSIF worker.state IN ('blocked', 'incompatible') THEN
     RETURN NEXT ('worker', 'error',
@@ -77,8 +91,8 @@ BEGIN
                  || coalesce(': ' || wee5_cron.doctor_redact(worker.last_error), ''),
                  CASE WHEN worker.state = 'incompatible' THEN wee5_cron.doctor_comment('See the line library_version.')
                       WHEN worker.last_error !~ '\mlock' THEN
-                        wee5_cron.doctor_comment('Nothing is lost: answers are kept, nothing new is sent, and it goes on '
-                                                 'by itself when that is mended. A full disk needs room.')
+                        wee5_cron.doctor_comment('Nothing is lost: the worker keeps its answers, sends nothing new, and '
+                                                 'goes on by itself once this is fixed. If the disk is full, make room.')
                       ELSE 'SELECT pid, usename, state, query FROM pg_stat_activity WHERE pid IN (SELECT l.pid FROM '
                            'pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relnamespace = '
                            '''wee5_cron''::regnamespace AND l.granted AND l.mode NOT IN (''AccessShareLock'', '
@@ -91,12 +105,12 @@ BEGIN
                                           'ulimit -n) and restart the server, or lower wee5_cron.max_in_flight.')
                  )::wee5_cron.finding;
   ELSE
-    RETURN NEXT ('worker', 'ok', format('the worker (pid %s) is %s, with %s requests on the wire',
+    RETURN NEXT ('worker', 'ok', format('the worker (pid %s) is %s, requests in flight: %s',
                                         worker.pid, worker.state, worker.in_flight), NULL)::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_worker() IS 'Internal, of doctor(): our worker';
+COMMENT ON FUNCTION wee5_cron.doctor_worker() IS 'Internal, for doctor(): the worker of this database';
 
 CREATE FUNCTION wee5_cron.doctor_queue() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -104,142 +118,51 @@ CREATE FUNCTION wee5_cron.doctor_queue() RETURNS SETOF wee5_cron.finding
 DECLARE
   waiting record;
 BEGIN
-  -- A look at some of what is open, however much that is.
+  -- Reads a part of the open calls, however many there are.
   SELECT count(*) AS calls, min(o.due) AS since INTO waiting
   FROM (SELECT coalesce(i.next_attempt_at, i.requested_at) AS due, i.status
         FROM wee5_cron.invocation i
         WHERE i.transport = 'builtin' AND i.finished_at IS NULL LIMIT 10000) o
   WHERE o.status <> 'sending' AND o.due < clock_timestamp() - interval '1 minute';
   IF waiting.calls = 0 THEN
-    RETURN NEXT ('queue', 'ok', 'no call has been waiting for the builtin worker for more than a minute',
+    RETURN NEXT ('queue', 'ok', 'no call has been due for more than a minute without being sent',
                  NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('queue', 'warning',
-                 format('%s%s calls have been due for more than a minute and are not sent, the oldest since %s',
+                 format('calls that have been due for more than a minute without being sent: %s%s, the oldest since %s',
                         waiting.calls, CASE WHEN waiting.calls >= 10000 THEN ' or more' ELSE '' END,
                         to_char(waiting.since, 'YYYY-MM-DD HH24:MI:SS')),
                  E'SELECT * FROM wee5_cron.worker;\n'
-                 '-- where in_flight is at wee5_cron.max_in_flight, the app does not keep up')::wee5_cron.finding;
+                 '-- if in_flight is at wee5_cron.max_in_flight, the app is too slow')::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_queue() IS 'Internal, of doctor(): what waits for our worker';
+COMMENT ON FUNCTION wee5_cron.doctor_queue() IS 'Internal, for doctor(): calls that wait for the worker';
 
-CREATE FUNCTION wee5_cron.doctor_pg_net() RETURNS SETOF wee5_cron.finding
+CREATE FUNCTION wee5_cron.doctor_pg_net_worker() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
-#variable_conflict use_column
 DECLARE
-  here constant name := current_database();
   preloaded constant boolean := wee5_cron.library_preloaded();
-  to_builtin constant text := format('ALTER DATABASE %I SET wee5_cron.transport = ''builtin'';', here);
-  lives boolean;
-  used boolean;
-  open record;
-  planted text;
-  statements text;
-  check_name text;
+  used constant boolean := wee5_cron.doctor_uses_pg_net();
 BEGIN
-  IF NOT wee5_cron.pg_net_installed() THEN
-    FOREACH check_name IN ARRAY '{pg_net_worker,pg_net_harvest,pg_net_queue,pg_net_tampering,pg_net_readers}'::text[] LOOP
-      RETURN NEXT (check_name, 'ok', 'does not apply: pg_net is not installed in this database',
-                   NULL)::wee5_cron.finding;
-    END LOOP;
-    RETURN;
-  END IF;
-  lives := wee5_cron.pg_net_worker_lives();
-  used := CASE current_setting('wee5_cron.transport') WHEN 'auto' THEN lives WHEN 'pg_net' THEN true ELSE false END;
-
-  IF lives THEN
+  IF wee5_cron.pg_net_worker_lives() THEN
     RETURN NEXT ('pg_net_worker', 'ok', 'pg_net''s worker runs', NULL)::wee5_cron.finding;
   ELSIF current_setting('wee5_cron.transport') = 'builtin' THEN
-    RETURN NEXT ('pg_net_worker', 'ok', 'pg_net''s worker does not run; it is not used', NULL)::wee5_cron.finding;
+    RETURN NEXT ('pg_net_worker', 'ok', 'pg_net''s worker does not run, and is not used', NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('pg_net_worker', CASE WHEN used OR NOT preloaded THEN 'error' ELSE 'warning' END,
-                 'pg_net is installed in this database, and its worker does not run here'
-                 || CASE WHEN used THEN ': calls stay queued' WHEN preloaded THEN ': calls are carried by builtin'
+                 'pg_net is installed in this database, but its worker does not run here'
+                 || CASE WHEN used THEN ': calls stay queued'
+                         WHEN preloaded THEN ': calls use the builtin transport'
                          ELSE ': calls are refused' END,
-                 CASE WHEN preloaded THEN to_builtin ELSE wee5_cron.doctor_preload() END
+                 CASE WHEN preloaded THEN wee5_cron.doctor_use_builtin() ELSE wee5_cron.doctor_preload() END
                  || format(E'\n-- or let it run: pg_net in shared_preload_libraries, pg_net.database_name = %L, and a '
-                           'restart', here))::wee5_cron.finding;
-  END IF;
-
-  -- Who books its answers.
-  SELECT count(*) AS calls, min(o.requested_at) AS since INTO open
-  FROM (SELECT i.requested_at FROM wee5_cron.invocation i
-        WHERE i.transport = 'pg_net' AND i.finished_at IS NULL LIMIT 10000) o
-  WHERE o.requested_at < clock_timestamp() - interval '5 minutes';
-  IF preloaded THEN
-    RETURN NEXT ('pg_net_harvest', 'ok', 'the worker books pg_net''s answers', NULL)::wee5_cron.finding;
-  ELSIF NOT used THEN
-    RETURN NEXT ('pg_net_harvest', 'ok', 'does not apply: calls are not carried by pg_net', NULL)::wee5_cron.finding;
-  ELSIF wee5_cron.pg_cron_installed() AND wee5_cron.doctor_harvest_job() THEN
-    RETURN NEXT ('pg_net_harvest', 'ok', 'a job books pg_net''s answers', NULL)::wee5_cron.finding;
-  ELSE
-    RETURN NEXT ('pg_net_harvest', 'error', 'nobody books pg_net''s answers: wee5_cron is not preloaded, and no job does',
-                 CASE WHEN wee5_cron.pg_cron_installed()
-                      THEN 'SELECT cron.schedule(''wee5-cron-harvest'', ''* * * * *'', ''SELECT wee5_cron.harvest()'');'
-                      ELSE wee5_cron.doctor_preload() END)::wee5_cron.finding;
-  END IF;
-
-  IF open.calls = 0 THEN
-    RETURN NEXT ('pg_net_queue', 'ok', 'no call has been at pg_net for more than five minutes', NULL)::wee5_cron.finding;
-  ELSE
-    RETURN NEXT ('pg_net_queue', 'warning',
-                 format('%s%s calls have been at pg_net for more than five minutes, the oldest since %s', open.calls,
-                        CASE WHEN open.calls >= 10000 THEN ' or more' ELSE '' END,
-                        to_char(open.since, 'YYYY-MM-DD HH24:MI:SS')),
-                 E'SELECT wee5_cron.harvest();\n-- where its worker is stuck: SELECT net.worker_restart();'
-                )::wee5_cron.finding;
-  END IF;
-
-  -- What somebody hung onto the queue runs with our rights and sees the bearer.
-  SELECT string_agg(p.what, ', ' ORDER BY p.what), string_agg(p.statement, E'\n' ORDER BY p.what)
-  INTO planted, statements
-  FROM (
-    SELECT format('trigger "%s"', t.tgname) AS what,
-           format('DROP TRIGGER %I ON net.http_request_queue;', t.tgname) AS statement
-    FROM pg_trigger t WHERE t.tgrelid = 'net.http_request_queue'::regclass AND NOT t.tgisinternal
-    UNION ALL
-    SELECT format('rule "%s"', r.rulename), format('DROP RULE %I ON net.http_request_queue;', r.rulename)
-    FROM pg_rewrite r WHERE r.ev_class = 'net.http_request_queue'::regclass
-    UNION ALL
-    SELECT format('policy "%s"', p.polname), format('DROP POLICY %I ON net.http_request_queue;', p.polname)
-    FROM pg_policy p WHERE p.polrelid = 'net.http_request_queue'::regclass
-    UNION ALL
-    SELECT 'row level security', 'ALTER TABLE net.http_request_queue DISABLE ROW LEVEL SECURITY;'
-    FROM pg_class c WHERE c.oid = 'net.http_request_queue'::regclass AND c.relrowsecurity
-  ) p;
-  IF planted IS NULL THEN
-    RETURN NEXT ('pg_net_tampering', 'ok', 'net.http_request_queue has no trigger, rule or policy',
-                 NULL)::wee5_cron.finding;
-  ELSE
-    RETURN NEXT ('pg_net_tampering', CASE WHEN used THEN 'error' ELSE 'warning' END,
-                 format('net.http_request_queue has %s, which would see the bearer secret: calls by pg_net are refused',
-                        planted), statements)::wee5_cron.finding;
-  END IF;
-
-  IF NOT used THEN
-    RETURN NEXT ('pg_net_readers', 'ok', 'does not apply: calls are not carried by pg_net', NULL)::wee5_cron.finding;
-  ELSIF EXISTS (
-      SELECT FROM pg_class c CROSS JOIN LATERAL aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
-      WHERE c.oid IN ('net.http_request_queue'::regclass, 'net._http_response'::regclass) AND a.grantee = 0) THEN
-    RETURN NEXT ('pg_net_readers', 'warning',
-                 'every role may read and change net.http_request_queue, where the bearer secret lies until a call is '
-                 'sent, and net._http_response',
-                 CASE WHEN preloaded THEN
-                   to_builtin || E'\n-- or, where no other role uses pg_net itself: '
-                   'REVOKE ALL ON net.http_request_queue, net._http_response FROM PUBLIC;'
-                 ELSE
-                   E'REVOKE ALL ON net.http_request_queue, net._http_response FROM PUBLIC;\n'
-                   '-- roles that call pg_net themselves then need a GRANT; an update of pg_net may bring it back'
-                 END)::wee5_cron.finding;
-  ELSE
-    RETURN NEXT ('pg_net_readers', 'ok', 'pg_net''s tables are not open to every role', NULL)::wee5_cron.finding;
+                           'restart', current_database()))::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_pg_net() IS 'Internal, of doctor(): pg_net''s worker, its queue, and who can get at it';
+COMMENT ON FUNCTION wee5_cron.doctor_pg_net_worker() IS 'Internal, for doctor(): whether pg_net''s worker runs';
 
 CREATE FUNCTION wee5_cron.doctor_harvest_job() RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -254,4 +177,115 @@ BEGIN
   RETURN found;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_harvest_job() IS 'Internal, of doctor(): whether a job runs harvest()';
+COMMENT ON FUNCTION wee5_cron.doctor_harvest_job() IS 'Internal, for doctor(): whether a job of this database runs harvest()';
+
+CREATE FUNCTION wee5_cron.doctor_pg_net_harvest() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  pg_cron_here constant boolean := wee5_cron.pg_cron_installed();
+BEGIN
+  IF wee5_cron.library_preloaded() THEN
+    RETURN NEXT ('pg_net_harvest', 'ok', 'the worker records pg_net''s answers', NULL)::wee5_cron.finding;
+  ELSIF NOT wee5_cron.doctor_uses_pg_net() THEN
+    RETURN NEXT ('pg_net_harvest', 'ok', 'does not apply: calls do not use pg_net', NULL)::wee5_cron.finding;
+  ELSIF pg_cron_here AND wee5_cron.doctor_harvest_job() THEN
+    RETURN NEXT ('pg_net_harvest', 'ok', 'a job records pg_net''s answers', NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('pg_net_harvest', 'error',
+                 'nothing records pg_net''s answers: wee5_cron is not preloaded, and no job runs harvest()',
+                 CASE WHEN pg_cron_here
+                      THEN 'SELECT cron.schedule(''wee5-cron-harvest'', ''* * * * *'', ''SELECT wee5_cron.harvest()'');'
+                      ELSE wee5_cron.doctor_preload() END)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_pg_net_harvest() IS 'Internal, for doctor(): whether something records pg_net''s answers';
+
+CREATE FUNCTION wee5_cron.doctor_pg_net_queue() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  open record;
+BEGIN
+  SELECT count(*) AS calls, min(o.requested_at) AS since INTO open
+  FROM (SELECT i.requested_at FROM wee5_cron.invocation i
+        WHERE i.transport = 'pg_net' AND i.finished_at IS NULL LIMIT 10000) o
+  WHERE o.requested_at < clock_timestamp() - interval '5 minutes';
+  IF open.calls = 0 THEN
+    RETURN NEXT ('pg_net_queue', 'ok', 'no call has waited at pg_net for more than five minutes', NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('pg_net_queue', 'warning',
+                 format('calls that have waited at pg_net for more than five minutes: %s%s, the oldest since %s', open.calls,
+                        CASE WHEN open.calls >= 10000 THEN ' or more' ELSE '' END,
+                        to_char(open.since, 'YYYY-MM-DD HH24:MI:SS')),
+                 E'SELECT wee5_cron.harvest();\n-- if pg_net''s worker is stuck: SELECT net.worker_restart();'
+                )::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_pg_net_queue() IS 'Internal, for doctor(): calls that have waited at pg_net for long';
+
+-- What somebody adds to the queue table runs with our privileges and sees the bearer secret.
+CREATE FUNCTION wee5_cron.doctor_pg_net_tampering() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  queue constant oid := to_regclass('net.http_request_queue');
+  added text;
+  statements text;
+BEGIN
+  SELECT string_agg(p.what, ', ' ORDER BY p.what), string_agg(p.statement, E'\n' ORDER BY p.what)
+  INTO added, statements
+  FROM (
+    SELECT format('trigger "%s"', t.tgname) AS what,
+           format('DROP TRIGGER %I ON net.http_request_queue;', t.tgname) AS statement
+    FROM pg_trigger t WHERE t.tgrelid = queue AND NOT t.tgisinternal
+    UNION ALL
+    SELECT format('rule "%s"', r.rulename), format('DROP RULE %I ON net.http_request_queue;', r.rulename)
+    FROM pg_rewrite r WHERE r.ev_class = queue
+    UNION ALL
+    SELECT format('policy "%s"', p.polname), format('DROP POLICY %I ON net.http_request_queue;', p.polname)
+    FROM pg_policy p WHERE p.polrelid = queue
+    UNION ALL
+    SELECT 'row level security', 'ALTER TABLE net.http_request_queue DISABLE ROW LEVEL SECURITY;'
+    FROM pg_class c WHERE c.oid = queue AND c.relrowsecurity
+  ) p;
+  IF added IS NULL THEN
+    RETURN NEXT ('pg_net_tampering', 'ok', 'net.http_request_queue has no trigger, rule or policy',
+                 NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('pg_net_tampering', CASE WHEN wee5_cron.doctor_uses_pg_net() THEN 'error' ELSE 'warning' END,
+                 format('net.http_request_queue has %s, which would see the bearer secret: calls by pg_net are refused',
+                        added), statements)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_pg_net_tampering() IS
+  'Internal, for doctor(): triggers, rules and policies on pg_net''s queue, which would see the secret';
+
+CREATE FUNCTION wee5_cron.doctor_pg_net_readers() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  take_back constant text := 'REVOKE ALL ON net.http_request_queue, net._http_response FROM PUBLIC;';
+BEGIN
+  IF NOT wee5_cron.doctor_uses_pg_net() THEN
+    RETURN NEXT ('pg_net_readers', 'ok', 'does not apply: calls do not use pg_net', NULL)::wee5_cron.finding;
+  ELSIF EXISTS (
+      SELECT FROM pg_class c CROSS JOIN LATERAL aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
+      WHERE c.oid IN ('net.http_request_queue'::regclass, 'net._http_response'::regclass) AND a.grantee = 0) THEN
+    RETURN NEXT ('pg_net_readers', 'warning',
+                 'every role may read and change net.http_request_queue, which holds the bearer secret until a call is '
+                 'sent, and net._http_response',
+                 CASE WHEN wee5_cron.library_preloaded() THEN
+                   wee5_cron.doctor_use_builtin() || E'\n-- or, if no other role uses pg_net itself: ' || take_back
+                 ELSE
+                   take_back || E'\n-- roles that use pg_net themselves then need a GRANT; an update of pg_net may undo it'
+                 END)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('pg_net_readers', 'ok', 'pg_net''s tables are not open to every role', NULL)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_pg_net_readers() IS 'Internal, for doctor(): whether every role can read pg_net''s tables';

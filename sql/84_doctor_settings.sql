@@ -1,12 +1,12 @@
--- doctor(): where the calls go, and the secret that they carry. The secret itself never comes here: setting_sources()
--- tells where it is, how long it is, and whether a header can hold it.
+-- doctor(): the app's address and the secret. The secret itself never comes here: setting_sources() says where it is
+-- stored, how long it is, and whether a header can hold it.
 
 CREATE FUNCTION wee5_cron.api_url_parts(api_url text, OUT url text, OUT scheme text, OUT host text, OUT rest text,
                                         OUT private_host boolean, OUT loopback_host boolean)
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_api_url_parts';
 COMMENT ON FUNCTION wee5_cron.api_url_parts(text) IS
-  'Internal, of doctor(): an address as libcurl reads it; rest is what follows scheme://';
+  'Internal, for doctor(): the parts of an address, as libcurl reads it. rest is what follows scheme://';
 
 -- Roles with the same value share a row; role is one of them.
 CREATE FUNCTION wee5_cron.doctor_api_urls(OUT roles text, OUT role name, OUT source text, OUT error text, OUT hint text,
@@ -22,7 +22,7 @@ CREATE FUNCTION wee5_cron.doctor_api_urls(OUT roles text, OUT role name, OUT sou
     GROUP BY s.source, s.error, s.hint, p.url, p.scheme, p.host, p.rest, p.private_host, p.loopback_host
     ORDER BY 1
   $$;
-COMMENT ON FUNCTION wee5_cron.doctor_api_urls() IS 'Internal, of doctor(): the addresses that count, with the users they count for';
+COMMENT ON FUNCTION wee5_cron.doctor_api_urls() IS 'Internal, for doctor(): the addresses that calls use, with the users that have them';
 
 CREATE FUNCTION wee5_cron.doctor_secrets(OUT roles text, OUT role name, OUT source text, OUT length int, OUT error text,
                                          OUT hint text) RETURNS SETOF record
@@ -37,25 +37,25 @@ CREATE FUNCTION wee5_cron.doctor_secrets(OUT roles text, OUT role name, OUT sour
     ORDER BY 1
   $$;
 COMMENT ON FUNCTION wee5_cron.doctor_secrets() IS
-  'Internal, of doctor(): where the secrets that count are, with the users they count for; not what they are';
+  'Internal, for doctor(): where the secrets that calls use are stored, with the users that have them; never the secrets';
 
 CREATE FUNCTION wee5_cron.plain_http_allowed(host text) RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_plain_http_allowed';
 COMMENT ON FUNCTION wee5_cron.plain_http_allowed(text) IS
-  'Internal, of doctor(): whether wee5_cron.allow_plain_http, as it stands for the worker of this database, lets plain http go to a host';
+  'Internal, for doctor(): whether wee5_cron.allow_plain_http, as the worker of this database sees it, allows plain http to a host';
 
 CREATE FUNCTION wee5_cron.inside_container() RETURNS text
   LANGUAGE c VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_inside_container';
 COMMENT ON FUNCTION wee5_cron.inside_container() IS
-  'Internal, of doctor(): what says that the server runs in a container, NULL where nothing does';
+  'Internal, for doctor(): the sign that the server runs in a container; NULL if there is none';
 
 CREATE FUNCTION wee5_cron.resolve_host(host text, patience_ms int, OUT address text, OUT error text)
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_resolve_host';
 COMMENT ON FUNCTION wee5_cron.resolve_host(text, int) IS
-  'Internal, of doctor(): the first address of a host, as libcurl finds it, or why there is none';
+  'Internal, for doctor(): the first address that libcurl finds for a host, or why there is none';
 
 CREATE FUNCTION wee5_cron.doctor_place(source text, roles text) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -69,91 +69,108 @@ CREATE FUNCTION wee5_cron.doctor_place(source text, roles text) RETURNS text
       WHEN 'session' THEN 'set in this session'
       ELSE 'not set' END
   $$;
-COMMENT ON FUNCTION wee5_cron.doctor_place(text, text) IS 'Internal, of doctor(): where a setting comes from, in words';
+COMMENT ON FUNCTION wee5_cron.doctor_place(text, text) IS 'Internal, for doctor(): where a setting comes from, in words';
 
+-- One row of doctor_api_urls() is one address, with the users that have it.
 CREATE FUNCTION wee5_cron.doctor_api_url() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  here constant name := current_database();
-  container constant text := wee5_cron.inside_container();
-  plain_allowed boolean;
   setting record;
-  lines wee5_cron.finding[] := '{}';
 BEGIN
   FOR setting IN SELECT * FROM wee5_cron.doctor_api_urls() LOOP
     IF setting.source = 'session' THEN
-      lines := lines || ('api_url', 'warning',
-                         'this session has SET an app.settings.api_url of its own, which no job sees',
-                         'RESET app.settings.api_url;')::wee5_cron.finding;
+      RETURN NEXT ('api_url', 'warning', 'this session has SET its own app.settings.api_url, which no job sees',
+                   'RESET app.settings.api_url;')::wee5_cron.finding;
     END IF;
     IF setting.url IS NULL THEN
-      lines := lines || ('api_url', 'error',
-                         coalesce(setting.error, 'app.settings.api_url is not set') || ' (for ' || setting.roles || ')',
-                         concat_ws(E'\n', wee5_cron.doctor_set(setting.source, setting.role, 'app.settings.api_url',
-                                                               'https://app.example.com'),
-                                   wee5_cron.doctor_comment(setting.hint)))::wee5_cron.finding;
-      CONTINUE;
-    END IF;
-    lines := lines || ('api_url', 'ok', format('%s, %s', setting.url,
-                                               wee5_cron.doctor_place(setting.source, setting.roles)),
-                       NULL)::wee5_cron.finding;
-
-    plain_allowed := wee5_cron.plain_http_allowed(setting.host);
-    IF setting.scheme = 'http' AND NOT setting.private_host THEN
-      lines := lines || ('api_url_https', CASE WHEN plain_allowed THEN 'warning' ELSE 'error' END,
-                         format('%s sends the bearer secret in clear text over a public network%s', setting.url,
-                                CASE WHEN plain_allowed THEN ' (wee5_cron.allow_plain_http allows it)'
-                                     ELSE ': calls are refused' END),
-                         wee5_cron.doctor_set(setting.source, setting.role, 'app.settings.api_url',
-                                              'https://' || setting.rest))::wee5_cron.finding;
+      RETURN NEXT ('api_url', 'error',
+                   coalesce(setting.error, 'app.settings.api_url is not set') || ' (for ' || setting.roles || ')',
+                   concat_ws(E'\n', wee5_cron.doctor_set(setting.source, setting.role, 'app.settings.api_url',
+                                                         'https://app.example.com'),
+                             wee5_cron.doctor_comment(setting.hint)))::wee5_cron.finding;
     ELSE
-      lines := lines || ('api_url_https', 'ok',
-                         CASE setting.scheme WHEN 'https' THEN setting.url || ' is https'
-                              ELSE setting.url || ' is plain http to a private host' END, NULL)::wee5_cron.finding;
-    END IF;
-
-    IF setting.loopback_host AND container IS NOT NULL AND NOT EXISTS (
-         -- Something answers there: then the app is in this container.
-         SELECT FROM (SELECT i.url, i.http_status FROM wee5_cron.invocation i ORDER BY i.id DESC LIMIT 1000) i
-         WHERE i.http_status IS NOT NULL AND starts_with(i.url, setting.url || '/')) THEN
-      lines := lines || ('api_url_loopback', 'warning',
-                         format('%s is this container itself (%s), and nothing there has answered so far', setting.url,
-                                container),
-                         wee5_cron.doctor_set(setting.source, setting.role, 'app.settings.api_url',
-                                              setting.scheme || '://host.docker.internal'
-                                              || substr(setting.rest, length(setting.host) + 1))
-                         || E'\n-- that is the host of a container; an app in another one has its service''s name'
-                        )::wee5_cron.finding;
-    ELSE
-      lines := lines || ('api_url_loopback', 'ok',
-                         CASE WHEN NOT setting.loopback_host THEN setting.host || ' is not this machine itself'
-                              WHEN container IS NULL THEN setting.host || ' is this machine, which is no container'
-                              ELSE setting.url || ' has answered from within this container' END,
-                         NULL)::wee5_cron.finding;
+      RETURN NEXT ('api_url', 'ok', format('%s, %s', setting.url, wee5_cron.doctor_place(setting.source, setting.roles)),
+                   NULL)::wee5_cron.finding;
     END IF;
   END LOOP;
-
-  RETURN QUERY
-    SELECT l.check_name, l.status, l.detail, l.hint
-    FROM unnest('{api_url,api_url_https,api_url_loopback}'::text[]) WITH ORDINALITY AS c (name, position)
-    CROSS JOIN LATERAL (
-      SELECT f.check_name, f.status, f.detail, f.hint, f.n
-      FROM unnest(lines) WITH ORDINALITY AS f (check_name, status, detail, hint, n) WHERE f.check_name = c.name
-      UNION ALL
-      SELECT c.name, 'ok', 'does not apply: see api_url', NULL, 0
-      WHERE NOT EXISTS (SELECT FROM unnest(lines) AS f WHERE f.check_name = c.name)
-    ) l
-    ORDER BY c.position, l.n;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_api_url() IS 'Internal, of doctor(): app.settings.api_url';
+COMMENT ON FUNCTION wee5_cron.doctor_api_url() IS 'Internal, for doctor(): app.settings.api_url';
+
+CREATE FUNCTION wee5_cron.doctor_api_url_https() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  setting record;
+  allowed boolean;
+  lines bigint := 0;
+BEGIN
+  FOR setting IN SELECT * FROM wee5_cron.doctor_api_urls() u WHERE u.url IS NOT NULL LOOP
+    lines := lines + 1;
+    IF setting.scheme = 'https' THEN
+      RETURN NEXT ('api_url_https', 'ok', setting.url || ' is https', NULL)::wee5_cron.finding;
+    ELSIF setting.private_host THEN
+      RETURN NEXT ('api_url_https', 'ok', setting.url || ' is plain http to a private host', NULL)::wee5_cron.finding;
+    ELSE
+      allowed := wee5_cron.plain_http_allowed(setting.host);
+      RETURN NEXT ('api_url_https', CASE WHEN allowed THEN 'warning' ELSE 'error' END,
+                   format('%s sends the bearer secret in clear text over a public network%s', setting.url,
+                          CASE WHEN allowed THEN ' (wee5_cron.allow_plain_http allows it)' ELSE ': calls are refused' END),
+                   wee5_cron.doctor_set(setting.source, setting.role, 'app.settings.api_url',
+                                        'https://' || setting.rest))::wee5_cron.finding;
+    END IF;
+  END LOOP;
+  IF lines = 0 THEN
+    RETURN NEXT ('api_url_https', 'ok', 'does not apply: see api_url', NULL)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_api_url_https() IS
+  'Internal, for doctor(): whether the secret crosses a public network in clear text';
+
+CREATE FUNCTION wee5_cron.doctor_api_url_loopback() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  container constant text := wee5_cron.inside_container();
+  setting record;
+  lines bigint := 0;
+BEGIN
+  FOR setting IN SELECT * FROM wee5_cron.doctor_api_urls() u WHERE u.url IS NOT NULL LOOP
+    lines := lines + 1;
+    IF NOT setting.loopback_host THEN
+      RETURN NEXT ('api_url_loopback', 'ok', setting.host || ' is not this machine itself', NULL)::wee5_cron.finding;
+    ELSIF container IS NULL THEN
+      RETURN NEXT ('api_url_loopback', 'ok', setting.host || ' is this machine, which is no container', NULL)::wee5_cron.finding;
+    ELSIF EXISTS (
+        -- Something answers there: then the app is in this container.
+        SELECT FROM (SELECT i.url, i.http_status FROM wee5_cron.invocation i ORDER BY i.id DESC LIMIT 1000) i
+        WHERE i.http_status IS NOT NULL AND starts_with(i.url, setting.url || '/')) THEN
+      RETURN NEXT ('api_url_loopback', 'ok', setting.url || ' has answered from within this container', NULL)::wee5_cron.finding;
+    ELSE
+      RETURN NEXT ('api_url_loopback', 'warning',
+                   format('%s is this container itself (%s), and nothing has answered there so far', setting.url, container),
+                   wee5_cron.doctor_set(setting.source, setting.role, 'app.settings.api_url',
+                                        setting.scheme || '://host.docker.internal'
+                                        || substr(setting.rest, length(setting.host) + 1))
+                   || E'\n-- that is the host of the container; for an app in another container, use its service name'
+                  )::wee5_cron.finding;
+    END IF;
+  END LOOP;
+  IF lines = 0 THEN
+    RETURN NEXT ('api_url_loopback', 'ok', 'does not apply: see api_url', NULL)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_api_url_loopback() IS
+  'Internal, for doctor(): whether the address is localhost inside a container';
 
 CREATE FUNCTION wee5_cron.proxy_shown() RETURNS text
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_proxy_shown';
 COMMENT ON FUNCTION wee5_cron.proxy_shown() IS
-  'Internal, of doctor(): host and port of wee5_cron.proxy as it stands for the worker of this database, never user or password; NULL: no proxy; 55000 where it cannot be read';
+  'Internal, for doctor(): host and port of wee5_cron.proxy, as the worker of this database sees it, never user or password. NULL: no proxy. 55000 if the setting cannot be read';
 
 CREATE FUNCTION wee5_cron.doctor_proxy() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -164,7 +181,7 @@ BEGIN
   BEGIN
     proxy := wee5_cron.proxy_shown();
   EXCEPTION WHEN object_not_in_prerequisite_state THEN
-    RETURN NEXT ('proxy', 'error', 'wee5_cron.proxy cannot be read: ' || SQLERRM || ' No call is made',
+    RETURN NEXT ('proxy', 'error', 'wee5_cron.proxy cannot be read, and no call is made: ' || SQLERRM,
                  format(E'ALTER DATABASE %I RESET wee5_cron.proxy;\nALTER SYSTEM RESET wee5_cron.proxy;\n'
                         'SELECT pg_reload_conf();', current_database()))::wee5_cron.finding;
     RETURN;
@@ -173,21 +190,13 @@ BEGIN
     RETURN NEXT ('proxy', 'ok', 'calls are made without a proxy', NULL)::wee5_cron.finding;
   ELSIF wee5_cron.doctor_uses_pg_net() THEN
     RETURN NEXT ('proxy', 'warning', format('pg_net ignores wee5_cron.proxy: calls do not go through %s', proxy),
-                 format('ALTER DATABASE %I SET wee5_cron.transport = ''builtin'';', current_database()))::wee5_cron.finding;
+                 wee5_cron.doctor_use_builtin())::wee5_cron.finding;
   ELSE
     RETURN NEXT ('proxy', 'ok', format('calls go through the proxy %s', proxy), NULL)::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_proxy() IS 'Internal, of doctor(): the proxy that calls go through';
-
-CREATE FUNCTION wee5_cron.doctor_uses_pg_net() RETURNS boolean
-  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT CASE current_setting('wee5_cron.transport', true) WHEN 'auto' THEN wee5_cron.pg_net_worker_lives()
-                                                             WHEN 'pg_net' THEN true ELSE false END
-  $$;
-COMMENT ON FUNCTION wee5_cron.doctor_uses_pg_net() IS 'Internal, of doctor(): whether pg_net carries the calls of this session';
+COMMENT ON FUNCTION wee5_cron.doctor_proxy() IS 'Internal, for doctor(): the proxy that calls use';
 
 CREATE FUNCTION wee5_cron.doctor_api_url_resolves() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -212,7 +221,8 @@ BEGIN
   FOREACH wanted IN ARRAY hosts LOOP
     answer := wee5_cron.resolve_host(
       wanted, greatest(100, least(2000, extract(epoch FROM deadline - clock_timestamp()) * 1000))::int);
-    -- Plain http is for private names; what they lead to is for the network's own DNS to say, and worth a word.
+    -- Plain http is allowed for private names. The network's own DNS decides what they lead to, so a public address is
+    -- worth a warning.
     SELECT s.source, s.role, s.rest INTO plain FROM wee5_cron.doctor_api_urls() s
     WHERE s.host = wanted AND s.scheme = 'http' AND s.private_host AND answer.address IS NOT NULL LIMIT 1;
     IF FOUND AND NOT (wee5_cron.api_url_parts(
@@ -220,7 +230,7 @@ BEGIN
       RETURN NEXT ('api_url_resolves', 'warning',
                    format('%s is %s, a public address: the bearer secret goes there in clear text', wanted, answer.address),
                    wee5_cron.doctor_set(plain.source, plain.role, 'app.settings.api_url', 'https://' || plain.rest)
-                   || E'\n-- or, where only private networks lead there, leave it as it is')::wee5_cron.finding;
+                   || E'\n-- or leave it as it is, if only private networks lead there')::wee5_cron.finding;
     ELSIF answer.address IS NOT NULL THEN
       RETURN NEXT ('api_url_resolves', 'ok', format('%s is %s', wanted, answer.address), NULL)::wee5_cron.finding;
     ELSIF answer.error LIKE 'not looked up%' THEN
@@ -228,15 +238,15 @@ BEGIN
     ELSE
       RETURN NEXT ('api_url_resolves', 'error',
                    format('the database server finds no address for %s: %s', wanted, answer.error),
-                   wee5_cron.doctor_comment('Check the spelling in app.settings.api_url, and that the server, or the '
-                                            'container it runs in, can look up this name.'))::wee5_cron.finding;
+                   wee5_cron.doctor_comment('Check the spelling in app.settings.api_url. The server, or the container it '
+                                            'runs in, must be able to look up this name.'))::wee5_cron.finding;
     END IF;
   END LOOP;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_api_url_resolves() IS 'Internal, of doctor(): whether the app''s host name has an address';
+COMMENT ON FUNCTION wee5_cron.doctor_api_url_resolves() IS 'Internal, for doctor(): whether the app''s host name has an address';
 
--- The statement that sets another secret where it is now. configure() keeps it out of logs and statistics.
+-- Replaces the secret where it is stored now. configure() keeps it out of logs and statistics.
 CREATE FUNCTION wee5_cron.doctor_set_secret(source text, role name, placeholder text) RETURNS text
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -250,7 +260,7 @@ CREATE FUNCTION wee5_cron.doctor_set_secret(source text, role name, placeholder 
       END
   $$;
 COMMENT ON FUNCTION wee5_cron.doctor_set_secret(text, name, text) IS
-  'Internal, of doctor(): the statement that changes the secret where it is stored';
+  'Internal, for doctor(): the statement that changes the secret where it is stored';
 
 CREATE FUNCTION wee5_cron.doctor_cron_secret() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -262,7 +272,7 @@ BEGIN
   FOR setting IN SELECT * FROM wee5_cron.doctor_secrets() LOOP
     IF setting.source = 'session' THEN
       RETURN NEXT ('cron_secret', 'warning',
-                   'this session has SET an app.settings.cron_secret of its own, which no job sees',
+                   'this session has SET its own app.settings.cron_secret, which no job sees',
                    'RESET app.settings.cron_secret;')::wee5_cron.finding;
     ELSIF setting.length = 0 OR setting.error IS NOT NULL THEN
       RETURN NEXT ('cron_secret', 'error',
@@ -281,14 +291,14 @@ BEGIN
     lines := lines + 1;
     RETURN NEXT ('cron_secret_length', 'warning', format('the secret has %s characters: it can be guessed', setting.length),
                  wee5_cron.doctor_set_secret(setting.source, setting.role, 'the output of openssl rand -hex 32')
-                 || E'\n-- and the same as CRON_SECRET in the app')::wee5_cron.finding;
+                 || E'\n-- and set the same value as CRON_SECRET in the app')::wee5_cron.finding;
   END LOOP;
   IF lines = 0 THEN
     RETURN NEXT ('cron_secret_length', 'ok', 'no secret is shorter than 16 characters', NULL)::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_cron_secret() IS 'Internal, of doctor(): app.settings.cron_secret, never its value';
+COMMENT ON FUNCTION wee5_cron.doctor_cron_secret() IS 'Internal, for doctor(): app.settings.cron_secret, never its value';
 
 CREATE FUNCTION wee5_cron.doctor_cron_secret_readers() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -298,7 +308,7 @@ DECLARE
     SELECT FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
     WHERE entry ILIKE 'app.settings.cron\_secret=_%'
       AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())));
-  -- The table is the server's, its privileges are each database's.
+  -- All databases share the table, but each has its own privileges on it.
   elsewhere constant text := (
     SELECT string_agg(format('"%s"', d.datname), ', ' ORDER BY d.datname) FROM pg_database d
     WHERE d.datallowconn AND d.datname <> current_database()
@@ -313,12 +323,12 @@ BEGIN
     RETURN NEXT ('cron_secret_readers', 'warning',
                  'every role may read pg_db_role_setting, where ALTER DATABASE and ALTER ROLE store the secret',
                  'REVOKE SELECT ON pg_catalog.pg_db_role_setting FROM PUBLIC;'
-                 || coalesce(E'\n-- and the same in each other database that roles may connect to: ' || elsewhere, '')
+                 || coalesce(E'\n-- and in each other database that roles may connect to: ' || elsewhere, '')
                 )::wee5_cron.finding;
   ELSE
     RETURN NEXT ('cron_secret_readers', 'ok',
                  'pg_db_role_setting is not open to every role in this database'
-                 || coalesce('; whether it is in others, only they can tell: ' || elsewhere, ''),
+                 || coalesce('; ask doctor() in the other databases, too: ' || elsewhere, ''),
                  NULL)::wee5_cron.finding;
   END IF;
 
@@ -335,4 +345,4 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_cron_secret_readers() IS 'Internal, of doctor(): who else can read the secret';
+COMMENT ON FUNCTION wee5_cron.doctor_cron_secret_readers() IS 'Internal, for doctor(): who else can read the secret';

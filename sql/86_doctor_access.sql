@@ -1,6 +1,6 @@
--- doctor(): who may call, and who answers to our name.
+-- doctor(): who may call, and other functions of our name.
 
--- Everybody, and the roles in whose name a public API works (PostgREST, Supabase): a call with the secret is not theirs.
+-- PUBLIC, and the roles of a public API (PostgREST, Supabase), must not make a call with the secret.
 CREATE FUNCTION wee5_cron.doctor_callers() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -10,8 +10,7 @@ DECLARE
 BEGIN
   FOR found IN
     WITH member AS (
-      SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-      WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.objsubid = 0 AND e.extname = 'wee5_cron'
+      SELECT * FROM wee5_cron.extension_members()
     ), granted AS (
       SELECT 'ROUTINE' AS kind, p.oid::regprocedure::text AS name, a.grantee
       FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
@@ -27,7 +26,7 @@ BEGIN
       SELECT 0::oid AS oid, 'PUBLIC' AS name
       UNION ALL SELECT r.oid, quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated')
     )
-    -- Straight, or as a member of a role that may.
+    -- Directly, or as a member of another role.
     SELECT p.name AS whom, CASE WHEN g.grantee <> p.oid THEN quote_ident(v.rolname) END AS through,
            string_agg(DISTINCT g.name, ', ' ORDER BY g.name) AS objects,
            concat_ws(E'\n', 'REVOKE ALL ON ROUTINE ' || string_agg(DISTINCT g.name, ', ') FILTER (WHERE g.kind = 'ROUTINE')
@@ -49,11 +48,11 @@ BEGIN
                       ELSE format('REVOKE %s FROM %s;', found.through, found.whom) END)::wee5_cron.finding;
   END LOOP;
   IF lines = 0 THEN
-    RETURN NEXT ('callers', 'ok', 'neither everybody nor anon nor authenticated may call or read', NULL)::wee5_cron.finding;
+    RETURN NEXT ('callers', 'ok', 'neither PUBLIC nor anon nor authenticated may call or read', NULL)::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_callers() IS 'Internal, of doctor(): whether everybody, anon or authenticated may use us';
+COMMENT ON FUNCTION wee5_cron.doctor_callers() IS 'Internal, for doctor(): whether PUBLIC, anon or authenticated may call or read';
 
 CREATE FUNCTION wee5_cron.doctor_namesakes() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -64,7 +63,7 @@ DECLARE
 BEGIN
   FOR namesake IN SELECT * FROM wee5_cron.other_endpoint_functions() LOOP
     lines := lines + 1;
-    RETURN NEXT ('namesakes', 'error', format('%s is not ours: a job may call it instead', namesake.name),
+    RETURN NEXT ('namesakes', 'error', format('%s does not belong to wee5_cron, but a job may call it', namesake.name),
                  namesake.way_out)::wee5_cron.finding;
   END LOOP;
   IF lines = 0 THEN
@@ -73,4 +72,4 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_namesakes() IS 'Internal, of doctor(): other functions named invoke_cron_endpoint';
+COMMENT ON FUNCTION wee5_cron.doctor_namesakes() IS 'Internal, for doctor(): other functions named invoke_cron_endpoint';

@@ -1,4 +1,4 @@
--- doctor(): whether this database makes calls at all, and whether it is the one that should.
+-- doctor(): whether this database makes calls, and whether it should.
 
 CREATE FUNCTION wee5_cron.doctor_armed() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -12,7 +12,7 @@ BEGIN
   WHERE a.database = wee5_cron.database_oid() AND (a.xid = '0' OR wee5_cron.has_mark()) LIMIT 1;
   since := to_char(mark.armed_at, 'YYYY-MM-DD HH24:MI:SS');
   IF wee5_cron.has_mark() THEN
-    RETURN NEXT ('armed', 'ok', format('calls are made, since %s by "%s"', since, mark.armed_by), NULL)::wee5_cron.finding;
+    RETURN NEXT ('armed', 'ok', format('the database makes calls; "%s" armed it at %s', mark.armed_by, since), NULL)::wee5_cron.finding;
     RETURN;
   END IF;
   SELECT count(*) INTO waiting FROM (SELECT FROM wee5_cron.invocation i WHERE i.finished_at IS NULL LIMIT 100000) w;
@@ -20,14 +20,14 @@ BEGIN
                CASE WHEN mark IS NULL THEN 'the database was restored from a dump or copied, and makes no calls'
                     ELSE format('the database was disarmed at %s by "%s"%s, and makes no calls', since, mark.armed_by,
                                 coalesce(' (' || wee5_cron.doctor_redact(mark.note) || ')', '')) END
-               || format('; %s are queued', waiting),
+               || format('; queued calls: %s', waiting),
                E'SELECT wee5_cron.arm();\n'
-               || CASE WHEN mark IS NULL THEN '-- if it is to call the app in place of the one that it was made from; '
+               || CASE WHEN mark IS NULL THEN '-- if this database shall call the app in place of the original. '
                        ELSE '-- ' END
-               || 'what is queued is sent then; arm(discard => true) cancels it')::wee5_cron.finding;
+               || 'Queued calls are then sent; arm(discard => true) cancels them')::wee5_cron.finding;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_armed() IS 'Internal, of doctor(): whether this database makes calls';
+COMMENT ON FUNCTION wee5_cron.doctor_armed() IS 'Internal, for doctor(): whether this database makes calls';
 
 CREATE FUNCTION wee5_cron.doctor_enabled() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -43,7 +43,7 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_enabled() IS 'Internal, of doctor(): whether calls are switched on in this server';
+COMMENT ON FUNCTION wee5_cron.doctor_enabled() IS 'Internal, for doctor(): whether wee5_cron.enabled is on';
 
 CREATE FUNCTION wee5_cron.doctor_subscription_target() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -58,16 +58,16 @@ BEGIN
     RETURN NEXT ('subscription_target', 'ok', 'no subscription writes to the ledger', NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('subscription_target', 'error',
-                 format('the ledger comes from another database by subscription %s: that one makes the calls, and this '
+                 format('the ledger comes from another database by subscription %s: that database makes the calls, and this '
                         'one makes none', names),
                  '-- to let this database call instead:' || E'\n' || statements || 'SELECT wee5_cron.arm();')::wee5_cron.finding;
   END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_subscription_target() IS
-  'Internal, of doctor(): whether the ledger comes from another database by logical replication';
+  'Internal, for doctor(): whether the ledger comes from another database by logical replication';
 
--- A copy of the data directory, or a restore to a point in time, cannot be told from a failover: only people know.
+-- A copy of the data directory or a point-in-time recovery looks like a failover. Only people can tell.
 CREATE FUNCTION wee5_cron.doctor_physical_clone() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -82,22 +82,22 @@ BEGIN
   ELSIF mark IS NULL THEN
     RETURN NEXT ('physical_clone', 'ok', 'does not apply: the database makes no calls, see armed', NULL)::wee5_cron.finding;
   ELSIF server.system_identifier IS NULL OR mark.system_identifier IS NULL THEN
-    RETURN NEXT ('physical_clone', 'ok', 'not known: pg_control_system() or pg_walfile_name() may not be called',
+    RETURN NEXT ('physical_clone', 'ok', 'not known: the extension''s owner may not call pg_control_system() or pg_walfile_name()',
                  NULL)::wee5_cron.finding;
   ELSIF mark.system_identifier = server.system_identifier AND mark.timeline = server.timeline THEN
     RETURN NEXT ('physical_clone', 'ok', 'this is the server on which the database was armed', NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('physical_clone', 'warning',
                  CASE WHEN mark.system_identifier = server.system_identifier
-                      THEN format('the server is on timeline %s, and was on %s when the database was armed: it was promoted, '
-                                  'or is a clone, and makes calls', server.timeline, mark.timeline)
-                      ELSE format('the server''s system identifier is %s, and was %s when the database was armed: it came '
-                                  'from pg_upgrade, or is a clone, and makes calls', server.system_identifier,
+                      THEN format('the server is on timeline %s, and was on %s when the database was armed. It was promoted or is a '
+                                  'clone, and it makes calls', server.timeline, mark.timeline)
+                      ELSE format('the server''s system identifier is %s, and was %s when the database was armed. It came from '
+                                  'pg_upgrade or is a clone, and it makes calls', server.system_identifier,
                                   mark.system_identifier) END,
-                 E'SELECT wee5_cron.arm();\n-- confirms that this server is to call. If it is a copy and the original lives: '
+                 E'SELECT wee5_cron.arm();\n-- confirms that this server shall call. If it is a copy and the original still runs: '
                  'SELECT wee5_cron.disarm(''a copy'');')::wee5_cron.finding;
   END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_physical_clone() IS
-  'Internal, of doctor(): whether this may be a copy of the server on which the database was armed';
+  'Internal, for doctor(): whether this server may be a copy of the one on which the database was armed';

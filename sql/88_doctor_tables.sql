@@ -1,20 +1,19 @@
--- doctor(): what users have altered on the extension's tables, and which publications stand in the way of the worker.
+-- doctor(): what users have altered on the extension's tables, and which publications block the worker.
 
--- The columns of the extension's tables, as its library knows them.
 CREATE FUNCTION wee5_cron.table_layout(OUT table_name text, OUT column_name text, OUT column_type regtype, OUT read_directly boolean)
   RETURNS SETOF record
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_table_layout';
 COMMENT ON FUNCTION wee5_cron.table_layout() IS
-  'Internal, of doctor(): the columns of the extension''s tables; read_directly: another type stops the worker';
+  'Internal, for doctor(): the columns of the extension''s tables, as the library knows them. read_directly: another type stops the worker';
 
--- Publications by which Postgres refuses UPDATE or DELETE on a table of ours. blocks: which of the two.
+-- A publication can make Postgres refuse UPDATE or DELETE on a table of ours. blocks: which of the two.
 CREATE FUNCTION wee5_cron.blocking_publications(OUT table_name name, OUT publication name, OUT blocks text, OUT reason text,
                                                 OUT hint text) RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  -- Version 15 brought publications by schema, row filters and column lists.
+  -- Since PostgreSQL 15: publications by schema, row filters, column lists.
   has_filters constant boolean := to_regclass('pg_catalog.pg_publication_namespace') IS NOT NULL;
 BEGIN
   RETURN QUERY EXECUTE format($query$
@@ -73,131 +72,177 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.blocking_publications() IS
-  'Internal, of doctor(): publications by which Postgres refuses UPDATE or DELETE on the extension''s tables';
+  'Internal, for doctor(): publications that make Postgres refuse UPDATE or DELETE on the extension''s tables';
 
--- severity: error, where it stops calls; warning, where it may; ok, where what a user added is obeyed.
+-- oid is NULL if somebody renamed, moved or replaced the table.
+CREATE FUNCTION wee5_cron.own_tables(OUT table_name text, OUT oid oid, OUT relkind "char", OUT relpersistence "char",
+                                     OUT relispartition boolean, OUT relowner oid, OUT relrowsecurity boolean,
+                                     OUT relforcerowsecurity boolean)
+  RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT t.table_name, c.oid, c.relkind, c.relpersistence, c.relispartition, c.relowner, c.relrowsecurity,
+           c.relforcerowsecurity
+    FROM (SELECT DISTINCT e.table_name FROM wee5_cron.table_layout() e) t
+    LEFT JOIN pg_class c ON c.relname = t.table_name AND c.relnamespace = to_regnamespace('wee5_cron')
+      AND wee5_cron.belongs_to_extension('pg_class', c.oid, 'wee5_cron')
+  $$;
+COMMENT ON FUNCTION wee5_cron.own_tables() IS 'Internal, for table_changes(): the extension''s tables as they are now';
+
+-- Each of the next functions finds one kind of change. severity: error if it stops calls; warning if it may; ok if
+-- wee5_cron obeys what a user added.
+CREATE FUNCTION wee5_cron.changed_columns(OUT severity text, OUT what text, OUT hint text) RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH own AS MATERIALIZED (
+      SELECT * FROM wee5_cron.own_tables()
+    )
+    SELECT 'error', format('the table wee5_cron.%I is missing', p.table_name),
+           '-- if you renamed, moved or replaced the table, put back the one that the extension made'
+    FROM own p WHERE p.oid IS NULL OR p.relkind <> 'r'
+    UNION ALL
+    SELECT 'error', format('wee5_cron.%I has no column "%s"', e.table_name, e.column_name),
+           format('ALTER TABLE wee5_cron.%I ADD %I %s; -- if you renamed the column, rename it back instead',
+                  e.table_name, e.column_name, e.column_type)
+    FROM wee5_cron.table_layout() e JOIN own p ON p.table_name = e.table_name AND p.relkind = 'r'
+    WHERE NOT EXISTS (SELECT FROM pg_attribute a
+                      WHERE a.attrelid = p.oid AND a.attname = e.column_name AND NOT a.attisdropped)
+    UNION ALL
+    SELECT CASE WHEN e.column_type = 'text'::regtype AND a.atttypid = 'varchar'::regtype OR t.typbasetype = e.column_type THEN 'ok'
+                WHEN e.read_directly THEN 'error' WHEN e.table_name = 'attempt' THEN 'ok' ELSE 'warning' END,
+           format('column "%s" of wee5_cron.%I has type %s instead of %s', e.column_name, e.table_name,
+                  format_type(a.atttypid, a.atttypmod), e.column_type),
+           format('ALTER TABLE wee5_cron.%I ALTER %I TYPE %s USING %I::%s;', e.table_name, e.column_name, e.column_type,
+                  e.column_name, e.column_type)
+    FROM wee5_cron.table_layout() e
+    JOIN own p ON p.table_name = e.table_name AND p.relkind = 'r'
+    JOIN pg_attribute a ON a.attrelid = p.oid AND a.attname = e.column_name AND NOT a.attisdropped
+    JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.atttypid <> e.column_type OR a.atttypmod <> -1
+    UNION ALL
+    SELECT 'ok', format('column "%s" of wee5_cron.%I is generated', a.attname, p.table_name), NULL
+    FROM own p JOIN pg_attribute a ON a.attrelid = p.oid AND a.attgenerated <> '' AND NOT a.attisdropped
+  $$;
+COMMENT ON FUNCTION wee5_cron.changed_columns() IS
+  'Internal, for table_changes(): tables and columns that are missing or have another type';
+
+CREATE FUNCTION wee5_cron.added_objects(OUT severity text, OUT what text, OUT hint text) RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH own AS MATERIALIZED (
+      SELECT * FROM wee5_cron.own_tables()
+    )
+    SELECT 'ok', format('wee5_cron.%I has the trigger "%s"', p.table_name, t.tgname), NULL
+    FROM own p JOIN pg_trigger t ON t.tgrelid = p.oid AND NOT t.tgisinternal
+    WHERE NOT (p.table_name = 'endpoint' AND t.tgname = 'check_endpoint')
+    UNION ALL
+    SELECT 'warning', 'wee5_cron.endpoint has no working trigger "check_endpoint": sessions and the worker do not notice changes of the table',
+           CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = p.oid AND t.tgname = 'check_endpoint')
+                THEN 'ALTER TABLE wee5_cron.endpoint ENABLE ALWAYS TRIGGER check_endpoint;'
+                ELSE E'CREATE TRIGGER check_endpoint BEFORE INSERT OR UPDATE OR DELETE ON wee5_cron.endpoint\n'
+                     '  FOR EACH ROW EXECUTE FUNCTION wee5_cron.check_endpoint();\n'
+                     'ALTER TABLE wee5_cron.endpoint ENABLE ALWAYS TRIGGER check_endpoint;' END
+    FROM own p
+    WHERE p.table_name = 'endpoint' AND p.relkind = 'r'
+      AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = p.oid AND t.tgname = 'check_endpoint' AND t.tgenabled = 'A')
+    UNION ALL
+    SELECT 'ok', format('wee5_cron.%I has the rule "%s"', p.table_name, r.rulename), NULL
+    FROM own p JOIN pg_rewrite r ON r.ev_class = p.oid
+    UNION ALL
+    -- An expression or a predicate can raise an error that does not name its index.
+    SELECT 'ok', format('wee5_cron.%I has the index "%s"', p.table_name, c.relname), NULL
+    FROM own p
+    JOIN pg_index i ON i.indrelid = p.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+    JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE c.relname NOT IN ('invocation_open', 'invocation_retry', 'invocation_unfinished', 'invocation_job', 'invocation_job_success')
+    UNION ALL
+    SELECT 'ok', format('wee5_cron.%I is a partition of %s', p.table_name, h.inhparent::regclass), NULL
+    FROM own p JOIN pg_inherits h ON h.inhrelid = p.oid WHERE p.relispartition
+    UNION ALL
+    SELECT 'warning', format('%s inherits from wee5_cron.%I; its rows are not sent', h.inhrelid::regclass, p.table_name),
+           format('ALTER TABLE %s NO INHERIT wee5_cron.%I;', h.inhrelid::regclass, p.table_name)
+    FROM own p JOIN pg_inherits h ON h.inhparent = p.oid
+  $$;
+COMMENT ON FUNCTION wee5_cron.added_objects() IS
+  'Internal, for table_changes(): what users added to the extension''s tables';
+
+CREATE FUNCTION wee5_cron.restricted_tables(OUT severity text, OUT what text, OUT hint text) RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH own AS MATERIALIZED (
+      SELECT * FROM wee5_cron.own_tables()
+    ), extension AS (
+      SELECT e.extowner FROM pg_extension e WHERE e.extname = 'wee5_cron'
+    )
+    SELECT 'error', format('row-level security applies to the extension''s owner on wee5_cron.%I', p.table_name),
+           format('ALTER TABLE wee5_cron.%I NO FORCE ROW LEVEL SECURITY;%s', p.table_name,
+                  CASE WHEN p.relowner <> x.extowner
+                       THEN format(' ALTER TABLE wee5_cron.%I OWNER TO %I;', p.table_name, pg_get_userbyid(x.extowner)) ELSE '' END)
+    FROM own p CROSS JOIN extension x
+    JOIN pg_roles r ON r.oid = x.extowner
+    WHERE p.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
+      AND (p.relforcerowsecurity OR NOT pg_has_role(x.extowner, p.relowner, 'USAGE'))
+    UNION ALL
+    SELECT 'error', format('the extension''s owner may not read and write wee5_cron.%I', p.table_name),
+           format('GRANT ALL ON wee5_cron.%I TO %I;', p.table_name, pg_get_userbyid(x.extowner))
+    FROM own p CROSS JOIN extension x
+    WHERE p.relkind = 'r' AND NOT (has_table_privilege(x.extowner, p.oid, 'SELECT') AND has_table_privilege(x.extowner, p.oid, 'INSERT')
+                                   AND has_table_privilege(x.extowner, p.oid, 'UPDATE') AND has_table_privilege(x.extowner, p.oid, 'DELETE'))
+    UNION ALL
+    SELECT 'warning', format('wee5_cron.%I is unlogged: a crash empties it', p.table_name),
+           format('ALTER TABLE wee5_cron.%I SET LOGGED;', p.table_name)
+    FROM own p
+    WHERE p.relpersistence = 'u' AND p.table_name IN ('invocation', 'attempt', 'endpoint', 'job', 'cancellation', 'trouble', 'pending_alert', 'armed')
+  $$;
+COMMENT ON FUNCTION wee5_cron.restricted_tables() IS
+  'Internal, for table_changes(): tables that the extension''s owner cannot use, or that a crash empties';
+
+CREATE FUNCTION wee5_cron.broken_indexes(OUT severity text, OUT what text, OUT hint text) RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH own AS MATERIALIZED (
+      SELECT * FROM wee5_cron.own_tables()
+    )
+    SELECT CASE WHEN k.needed THEN 'error' ELSE 'warning' END,
+           format('index wee5_cron.%I is %s', k.name, CASE WHEN i.indexrelid IS NULL THEN 'missing' ELSE 'not valid' END),
+           CASE WHEN i.indexrelid IS NULL THEN format('CREATE INDEX %I ON wee5_cron.invocation %s;', k.name, k.definition)
+                ELSE format('REINDEX INDEX wee5_cron.%I;', k.name) END
+    FROM own p
+    CROSS JOIN (VALUES
+      ('invocation_open', true, '(transport, (split_part(endpoint_path, ''?'', 1)) COLLATE "C", id) WHERE finished_at IS NULL AND next_attempt_at IS NULL'),
+      ('invocation_retry', false, '(next_attempt_at) WHERE finished_at IS NULL AND next_attempt_at IS NOT NULL'),
+      ('invocation_unfinished', true, '(endpoint_path COLLATE "C", id) WHERE finished_at IS NULL'),
+      ('invocation_job', false, '(job_name, id) WHERE job_name IS NOT NULL'),
+      ('invocation_job_success', false, '(job_name, id) WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NULL')
+    ) AS k (name, needed, definition)
+    LEFT JOIN (pg_index i JOIN pg_class c ON c.oid = i.indexrelid) ON i.indrelid = p.oid AND c.relname = k.name
+    WHERE p.table_name = 'invocation' AND p.relkind = 'r' AND (i.indexrelid IS NULL OR NOT i.indisvalid)
+    UNION ALL
+    SELECT 'error', 'wee5_cron.invocation has no primary key on its column "id"', 'ALTER TABLE wee5_cron.invocation ADD PRIMARY KEY (id);'
+    FROM own p
+    WHERE p.table_name = 'invocation' AND p.relkind = 'r'
+      AND NOT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = p.oid AND a.attnum = i.indkey[0]
+                      WHERE i.indrelid = p.oid AND i.indisprimary AND a.attname = 'id')
+  $$;
+COMMENT ON FUNCTION wee5_cron.broken_indexes() IS
+  'Internal, for table_changes(): indexes that are missing or not valid';
+
 CREATE FUNCTION wee5_cron.table_changes(OUT severity text, OUT what text, OUT hint text) RETURNS SETOF record
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    WITH extension AS (
-      SELECT e.oid, e.extowner FROM pg_extension e WHERE e.extname = 'wee5_cron'
-    ), expected AS MATERIALIZED (
-      SELECT * FROM wee5_cron.table_layout()
-    ), present AS MATERIALIZED (
-      SELECT t.table_name, c.oid, c.relkind, c.relpersistence, c.relispartition, c.relowner, c.relrowsecurity,
-             c.relforcerowsecurity
-      FROM (SELECT DISTINCT e.table_name FROM expected e) t
-      LEFT JOIN pg_class c ON c.relname = t.table_name AND c.relnamespace = to_regnamespace('wee5_cron')
-        AND EXISTS (SELECT FROM pg_depend d JOIN extension x ON x.oid = d.refobjid
-                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
-                      AND d.refclassid = 'pg_extension'::regclass)
-    ), change AS (
-      SELECT 'error' AS severity, format('the table wee5_cron.%I is missing', p.table_name) AS what,
-             '-- if you renamed, moved or replaced the table, put back the one that the extension made' AS hint
-      FROM present p WHERE p.oid IS NULL OR p.relkind <> 'r'
-      UNION ALL
-      SELECT 'error', format('wee5_cron.%I has no column "%s"', e.table_name, e.column_name),
-             format('ALTER TABLE wee5_cron.%I ADD %I %s; -- if you renamed the column, rename it back instead',
-                    e.table_name, e.column_name, e.column_type)
-      FROM expected e JOIN present p ON p.table_name = e.table_name AND p.relkind = 'r'
-      WHERE NOT EXISTS (SELECT FROM pg_attribute a
-                        WHERE a.attrelid = p.oid AND a.attname = e.column_name AND NOT a.attisdropped)
-      UNION ALL
-      SELECT CASE WHEN e.column_type = 'text'::regtype AND a.atttypid = 'varchar'::regtype OR t.typbasetype = e.column_type THEN 'ok'
-                  WHEN e.read_directly THEN 'error' WHEN e.table_name = 'attempt' THEN 'ok' ELSE 'warning' END,
-             format('column "%s" of wee5_cron.%I has type %s instead of %s', e.column_name, e.table_name,
-                    format_type(a.atttypid, a.atttypmod), e.column_type),
-             format('ALTER TABLE wee5_cron.%I ALTER %I TYPE %s USING %I::%s;', e.table_name, e.column_name, e.column_type,
-                    e.column_name, e.column_type)
-      FROM expected e
-      JOIN present p ON p.table_name = e.table_name AND p.relkind = 'r'
-      JOIN pg_attribute a ON a.attrelid = p.oid AND a.attname = e.column_name AND NOT a.attisdropped
-      JOIN pg_type t ON t.oid = a.atttypid
-      WHERE a.atttypid <> e.column_type OR a.atttypmod <> -1
-      UNION ALL
-      SELECT 'ok', format('column "%s" of wee5_cron.%I is generated', a.attname, p.table_name), NULL
-      FROM present p JOIN pg_attribute a ON a.attrelid = p.oid AND a.attgenerated <> '' AND NOT a.attisdropped
-      UNION ALL
-      SELECT 'ok', format('wee5_cron.%I has the trigger "%s"', p.table_name, t.tgname), NULL
-      FROM present p JOIN pg_trigger t ON t.tgrelid = p.oid AND NOT t.tgisinternal
-      WHERE NOT (p.table_name = 'endpoint' AND t.tgname = 'check_endpoint')
-      UNION ALL
-      SELECT 'warning', 'wee5_cron.endpoint has no working trigger "check_endpoint": sessions and the worker do not hear of changes to the table',
-             CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = p.oid AND t.tgname = 'check_endpoint')
-                  THEN 'ALTER TABLE wee5_cron.endpoint ENABLE ALWAYS TRIGGER check_endpoint;'
-                  ELSE E'CREATE TRIGGER check_endpoint BEFORE INSERT OR UPDATE OR DELETE ON wee5_cron.endpoint\n'
-                       '  FOR EACH ROW EXECUTE FUNCTION wee5_cron.check_endpoint();\n'
-                       'ALTER TABLE wee5_cron.endpoint ENABLE ALWAYS TRIGGER check_endpoint;' END
-      FROM present p
-      WHERE p.table_name = 'endpoint' AND p.relkind = 'r'
-        AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = p.oid AND t.tgname = 'check_endpoint' AND t.tgenabled = 'A')
-      UNION ALL
-      SELECT 'ok', format('wee5_cron.%I has the rule "%s"', p.table_name, r.rulename), NULL
-      FROM present p JOIN pg_rewrite r ON r.ev_class = p.oid
-      UNION ALL
-      -- An expression or a predicate can raise an error that does not name its index.
-      SELECT 'ok', format('wee5_cron.%I has the index "%s"', p.table_name, c.relname), NULL
-      FROM present p
-      JOIN pg_index i ON i.indrelid = p.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
-      JOIN pg_class c ON c.oid = i.indexrelid
-      WHERE c.relname NOT IN ('invocation_open', 'invocation_retry', 'invocation_unfinished', 'invocation_job', 'invocation_job_success')
-      UNION ALL
-      SELECT 'ok', format('wee5_cron.%I is a partition of %s', p.table_name, h.inhparent::regclass), NULL
-      FROM present p JOIN pg_inherits h ON h.inhrelid = p.oid WHERE p.relispartition
-      UNION ALL
-      SELECT 'warning', format('%s inherits from wee5_cron.%I; its rows are not sent', h.inhrelid::regclass, p.table_name),
-             format('ALTER TABLE %s NO INHERIT wee5_cron.%I;', h.inhrelid::regclass, p.table_name)
-      FROM present p JOIN pg_inherits h ON h.inhparent = p.oid
-      UNION ALL
-      SELECT 'error', format('row-level security applies to the extension''s owner on wee5_cron.%I', p.table_name),
-             format('ALTER TABLE wee5_cron.%I NO FORCE ROW LEVEL SECURITY;%s', p.table_name,
-                    CASE WHEN p.relowner <> x.extowner
-                         THEN format(' ALTER TABLE wee5_cron.%I OWNER TO %I;', p.table_name, pg_get_userbyid(x.extowner)) ELSE '' END)
-      FROM present p CROSS JOIN extension x
-      JOIN pg_roles r ON r.oid = x.extowner
-      WHERE p.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
-        AND (p.relforcerowsecurity OR NOT pg_has_role(x.extowner, p.relowner, 'USAGE'))
-      UNION ALL
-      SELECT 'error', format('the extension''s owner may not read and write wee5_cron.%I', p.table_name),
-             format('GRANT ALL ON wee5_cron.%I TO %I;', p.table_name, pg_get_userbyid(x.extowner))
-      FROM present p CROSS JOIN extension x
-      WHERE p.relkind = 'r' AND NOT (has_table_privilege(x.extowner, p.oid, 'SELECT') AND has_table_privilege(x.extowner, p.oid, 'INSERT')
-                                     AND has_table_privilege(x.extowner, p.oid, 'UPDATE') AND has_table_privilege(x.extowner, p.oid, 'DELETE'))
-      UNION ALL
-      SELECT 'warning', format('wee5_cron.%I is unlogged: a crash empties it', p.table_name),
-             format('ALTER TABLE wee5_cron.%I SET LOGGED;', p.table_name)
-      FROM present p
-      WHERE p.relpersistence = 'u' AND p.table_name IN ('invocation', 'attempt', 'endpoint', 'job', 'cancellation', 'trouble', 'pending_alert', 'armed')
-      UNION ALL
-      SELECT CASE WHEN k.needed THEN 'error' ELSE 'warning' END,
-             format('index wee5_cron.%I is %s', k.name, CASE WHEN i.indexrelid IS NULL THEN 'missing' ELSE 'not valid' END),
-             CASE WHEN i.indexrelid IS NULL THEN format('CREATE INDEX %I ON wee5_cron.invocation %s;', k.name, k.definition)
-                  ELSE format('REINDEX INDEX wee5_cron.%I;', k.name) END
-      FROM present p
-      CROSS JOIN (VALUES
-        ('invocation_open', true, '(transport, (split_part(endpoint_path, ''?'', 1)) COLLATE "C", id) WHERE finished_at IS NULL AND next_attempt_at IS NULL'),
-        ('invocation_retry', false, '(next_attempt_at) WHERE finished_at IS NULL AND next_attempt_at IS NOT NULL'),
-        ('invocation_unfinished', true, '(endpoint_path COLLATE "C", id) WHERE finished_at IS NULL'),
-        ('invocation_job', false, '(job_name, id) WHERE job_name IS NOT NULL'),
-        ('invocation_job_success', false, '(job_name, id) WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NULL')
-      ) AS k (name, needed, definition)
-      LEFT JOIN (pg_index i JOIN pg_class c ON c.oid = i.indexrelid) ON i.indrelid = p.oid AND c.relname = k.name
-      WHERE p.table_name = 'invocation' AND p.relkind = 'r' AND (i.indexrelid IS NULL OR NOT i.indisvalid)
-      UNION ALL
-      SELECT 'error', 'wee5_cron.invocation has no primary key on its column "id"', 'ALTER TABLE wee5_cron.invocation ADD PRIMARY KEY (id);'
-      FROM present p
-      WHERE p.table_name = 'invocation' AND p.relkind = 'r'
-        AND NOT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = p.oid AND a.attnum = i.indkey[0]
-                        WHERE i.indrelid = p.oid AND i.indisprimary AND a.attname = 'id')
-      UNION ALL
-      SELECT 'error', format('publication "%s" makes Postgres refuse %s on wee5_cron.%I: %s', b.publication, b.blocks, b.table_name, b.reason),
-             b.hint
-      FROM wee5_cron.blocking_publications() b
-    )
-    SELECT c.severity, c.what, c.hint FROM change c ORDER BY array_position(array['error', 'warning', 'ok'], c.severity), c.what
+    SELECT c.severity, c.what, c.hint
+    FROM (SELECT * FROM wee5_cron.changed_columns()
+          UNION ALL SELECT * FROM wee5_cron.added_objects()
+          UNION ALL SELECT * FROM wee5_cron.restricted_tables()
+          UNION ALL SELECT * FROM wee5_cron.broken_indexes()
+          UNION ALL
+          SELECT 'error', format('publication "%s" makes Postgres refuse %s on wee5_cron.%I: %s', b.publication, b.blocks,
+                                 b.table_name, b.reason), b.hint
+          FROM wee5_cron.blocking_publications() b) c
+    ORDER BY array_position(array['error', 'warning', 'ok'], c.severity), c.what
   $$;
 COMMENT ON FUNCTION wee5_cron.table_changes() IS
-  'Internal, of doctor() and the worker: what users have altered on the extension''s tables';
+  'Internal, for doctor() and the worker: what users have altered on the extension''s tables';
 
 CREATE FUNCTION wee5_cron.doctor_tables() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -213,8 +258,8 @@ BEGIN
     obeyed := (SELECT string_agg(c.what, '; ') FROM wee5_cron.table_changes() c);
     RETURN NEXT ('ledger_tables', 'ok',
                  CASE WHEN obeyed IS NULL THEN 'the tables are as the extension made them'
-                      ELSE 'the worker obeys what was added: ' || obeyed END, NULL)::wee5_cron.finding;
+                      ELSE 'the worker obeys what you added: ' || obeyed END, NULL)::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_tables() IS 'Internal, of doctor(): what users have altered on the extension''s tables';
+COMMENT ON FUNCTION wee5_cron.doctor_tables() IS 'Internal, for doctor(): what users have altered on the extension''s tables';

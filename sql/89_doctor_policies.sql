@@ -27,4 +27,4 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_policies() IS 'Internal, of doctor(): rows of wee5_cron.endpoint that cannot work';
+COMMENT ON FUNCTION wee5_cron.doctor_policies() IS 'Internal, for doctor(): rows of wee5_cron.endpoint that the table would refuse today';

@@ -221,5 +221,48 @@ SELECT wee5_cron.grant_to('regress_nobody', 'call');
 \echo :SQLSTATE
 DROP ROLE regress_caller;
 
+-- Whatever the input is, the error has an SQLSTATE, names the value, and says what to do.
+CREATE FUNCTION answer(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  message text;
+  advice text;
+BEGIN
+  EXECUTE statement;
+  RETURN 'accepted';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+  RETURN format('%s %s%s', SQLSTATE, regexp_replace(message, '(.)\1{99,}', '\1...', 'g'),
+                CASE advice WHEN '' THEN ' (no hint)' ELSE '' END);
+END
+$$;
+ALTER DATABASE contrib_regression SET app.settings.api_url = 'http://127.0.0.1:9';
+BEGIN;
+SELECT format('SELECT invoke_cron_endpoint(%L)', p) AS call, answer(format('SELECT invoke_cron_endpoint(%L)', p))
+FROM unnest(array[' ', E'/a\tb', '/ü', '/it''s"quoted"', '/a?b#c', '/%zz', '/.', '/a b', 'name:/x', E'/a\x7f', '/?next=https://x']) p;
+SELECT answer(format('SELECT invoke_cron_endpoint(%L)', '/' || repeat('ü', 1100)));
+SELECT m AS method, answer(format('SELECT wee5_cron.invoke(%L, %L)', '/a', m))
+FROM unnest(array['', ' GET', 'get', 'OPTIONS', E'GET\n', 'ü', repeat('X', 1000)]) WITH ORDINALITY AS t (m, n) WHERE n < 7;
+SELECT answer(format('SELECT wee5_cron.invoke(%L, %L)', '/a', repeat('X', 1000)));
+SELECT h AS headers, answer(format('SELECT wee5_cron.invoke(%L, headers => %L)', '/a', h))
+FROM unnest(array['null', '1', '"x"', '{"A": null}', '{"A": {}}', '{"": "x"}', '{"Ü": "x"}', '{"host": "x"}', '{"Expect": "x"}',
+                  '{"Proxy-X": "x"}', '{"TE": "x"}', '{"Trailer": "x"}', '{"Upgrade": "x"}', '{"Content-Type": "x"}',
+                  '{"X-Wee5-Cron-Timeout-Ms": "1"}', '{"X-A": "ü"}', '{"X-A": ""}', '{"User-Agent": "vercel-cron/1.0"}']) h;
+SELECT t AS timeout, answer(format('SELECT wee5_cron.invoke(%L, timeout => %L)', '/a', t))
+FROM unnest(array['0', '-1 s', '1 us', '25 days', '178000000 years', '-178000000 years', '1 mon -30 days', '1 mon -29 days']) t;
+SELECT i AS id, answer(format('SELECT wee5_cron.wait_for(%L)', i)) AS wait_for, answer(format('SELECT wee5_cron.retry(%L)', i)) AS retry,
+       answer(format('SELECT wee5_cron.cancel(%L)', i)) AS cancel
+FROM unnest(array[0, -1, 9223372036854775807, -9223372036854775808]) i;
+SELECT u AS api_url, answer(format('SELECT wee5_cron.configure(%L, %L)', u, 'secret of the regression tests'))
+FROM unnest(array['', ' ', 'x', 'https://', 'https:///x', 'https://a b', E'https://a\nb', 'https://ü.example', 'https://a?b', 'https://a#b',
+                  'https://user:pass@a', 'http://8.8.8.8', 'ftp://a', 'https://a:0', 'https://a/' || repeat('x', 9000)]) WITH ORDINALITY AS t (u, n)
+WHERE n < 15;
+SELECT answer(format('SELECT wee5_cron.configure(%L, %L)', 'https://a', s))
+FROM unnest(array['', E'a\nb', 'ü', E'\x01']) s;
+SELECT p AS profile, answer(format('SELECT wee5_cron.grant_to(%L, %L)', 'pg_monitor', p)) FROM unnest(array['', 'CALL', ' call', E'call\n"']) p;
+SELECT answer(format('SELECT wee5_cron.grant_to(%L, %L)', 'pg_monitor', repeat('x', 1000)));
+ROLLBACK;
+ALTER DATABASE contrib_regression RESET app.settings.api_url;
+DROP FUNCTION answer(text);
+
 ALTER DATABASE contrib_regression RESET app.settings.cron_secret;
 DROP EXTENSION wee5_cron;

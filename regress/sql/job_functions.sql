@@ -137,6 +137,32 @@ SELECT jobname FROM cron.job WHERE database = current_database() ORDER BY jobid;
 SELECT wee5_cron.register_jobs();
 SELECT job_name, registered FROM wee5_cron.job ORDER BY job_name COLLATE "C";
 
+-- Whatever the name, the schedule or the number is, the error has an SQLSTATE, names the value, and says what to do.
+CREATE FUNCTION answer(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  message text;
+  advice text;
+BEGIN
+  EXECUTE statement;
+  RETURN 'accepted';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+  RETURN format('%s %s%s', SQLSTATE, regexp_replace(message, '(.)\1{99,}', '\1...', 'g'),
+                CASE advice WHEN '' THEN ' (no hint)' ELSE '' END);
+END
+$$;
+BEGIN;
+SELECT f AS function, left(j, 20) AS name, answer(format('SELECT wee5_cron.%I(%L)', f, j))
+FROM unnest('{unschedule,pause,resume,run_now,next_runs}'::text[]) f
+CROSS JOIN unnest(array[NULL, '', 'nobody', 'NIGHTLY', ' nightly', E'night\nly', 'Ü"''x', repeat('x', 1000)]) j;
+SELECT left(s, 20) AS schedule, answer(format('SELECT wee5_cron.schedule(%L, %L, %L)', 'hostile', s, '/x'))
+FROM unnest(array['', 'x', '* * * *', '-1 * * * *', 'ü * * * *', '0 seconds', repeat('*', 5000)]) s;
+SELECT n, answer(format('SELECT wee5_cron.next_runs(%L, %L)', 'nightly', n)) FROM unnest(array[NULL, 0, -1, 10001, 2147483647, -2147483648]) n;
+SELECT i AS older_than, answer(format('SELECT wee5_cron.prune_cron_history(%L)', i))
+FROM unnest(array[NULL, '0', '-1 us', '178000000 years', '-178000000 years', '1 mon -31 days']) i;
+ROLLBACK;
+DROP FUNCTION answer(text);
+
 -- unregister_jobs() leaves what schedule() made; DROP EXTENSION takes it along, or it would fail at every tick.
 SELECT wee5_cron.unregister_jobs();
 SELECT jobname FROM cron.job ORDER BY jobid;

@@ -74,7 +74,7 @@ my ($stdout) = type($over, $page->{look}, 'the look at what is there');
 like($stdout, qr/^invoke_cron_endpoint\(text\)\|public\|app_owner$/m, '... shows the function');
 like($stdout, qr/^\d+\|$_\|.*\|app_owner\|select invoke_cron_endpoint\('\Q$paths{$_}\E'\)$/m, "... and $_") for sort keys %paths;
 my (undef, $stderr) = type($over, $page->{over}, 'the change');
-like($stderr, qr/NOTICE:  job "$_" exists already and is left as it is$/m, "... leaves $_ alone, and says so") for sort keys %paths;
+like($stderr, qr/NOTICE:  job "$_" already exists and stays as it is$/m, "... leaves $_ alone, and says so") for sort keys %paths;
 is($over->safe_psql('postgres', $jobs), $before, '... every job is what it was, and there is no other');
 ($stdout) = type($over, $page->{check}, 'the check');
 like($stdout, qr/^succeeded\|200\|\|$/m, '... a job of the app calls the app');

@@ -122,7 +122,7 @@ SQL
     is($run->('waits_as_web')->{requested_by}, 'web', "$of ... by a role with the profile call");
     fields_are($run->('waits_not'), { cron_status => 'succeeded', status => 'failed', http_status => 501 }, "$of a job that does not wait succeeded for pg_cron all the same");
     fields_are($run->('waits_denied'), { cron_status => 'failed', return_message => qr/permission denied for/, id => undef }, "$of without a grant");
-    fields_are($run->('waits_twice'), { cron_status => 'failed', return_message => qr/cannot work in a transaction block/, id => undef },
+    fields_are($run->('waits_twice'), { cron_status => 'failed', return_message => qr/cannot run in a transaction block/, id => undef },
         "$of two CALLs in one command are refused, and pg_cron tells why");
 
     # The second database.

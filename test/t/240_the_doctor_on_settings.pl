@@ -148,7 +148,7 @@ my %red = (
     '/status/401'           => [ error   => qr/answered 401/,           qr/cron_secret/ ],
     '/status/404'           => [ error   => qr/answered 404/,           qr/api_url/ ],
     '/redirect?status=308&to=/login' => [ error => qr/answered 308/,    qr/^-- / ],
-    '/html'                 => [ warning => qr/succeeded, and yet:.*HTML page/, qr/^-- The answer is an HTML page/ ],
+    '/html'                 => [ warning => qr/succeeded, but:.*HTML page/, qr/^-- The answer is an HTML page/ ],
     '/drop'                 => [ error   => qr/answer/,                 qr/log/ ],
 );
 $node->finished('postgres', $node->call('postgres', $_)) for sort keys %red;

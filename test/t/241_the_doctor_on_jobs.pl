@@ -17,22 +17,22 @@ my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 # Made.
 $doctor->red('jobs_made', 'warning', qr/no job of this database calls the app/, 'default_jobs off, and no job of another name');
 $node->set_server('wee5_cron.default_jobs', 'on');
-$doctor->red('jobs_made', 'error', qr/job "daily-analytics" was not made/, 'pg_cron never got the jobs');
-$doctor->red_then_green('jobs_made', 'error', qr/job "poll-activities" was not made/, '... each has a line');
+$doctor->red('jobs_made', 'error', qr/job "daily-analytics" was never registered/, 'pg_cron never got the jobs');
+$doctor->red_then_green('jobs_made', 'error', qr/job "poll-activities" was never registered/, '... each has a line');
 $doctor->green('jobs_made', '... and then they are there', qr/^3 jobs call the app: daily-analytics, poll-activities, welcome-emails$/);
 $node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails')");
-$doctor->red_then_green('jobs_made', 'warning', qr/job "welcome-emails" was made, and is gone/, 'a job of ours that was deleted');
+$doctor->red_then_green('jobs_made', 'warning', qr/job "welcome-emails" was registered but no longer exists/, 'a job of ours that was deleted');
 $node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails')");
 my ($other_way) = $doctor->red('jobs_made', 'warning', qr/welcome-emails/, 'deleted on purpose') =~ /(ALTER DATABASE.*)/;
 $doctor->paste($other_way, '... its hint has the other way, too');
 $doctor->green('jobs_made', '... which helps', qr/^2 jobs/);
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.default_jobs; SELECT wee5_cron.unregister_jobs()');
 $node->safe_psql('postgres', "SELECT wee5_cron.schedule('own', '0 0 1 1 *', '/own')");
-$doctor->green('jobs_made', 'who has jobs of his own and wants none of ours', qr/^1 jobs call the app: own$/);
+$doctor->green('jobs_made', 'who has jobs of his own and wants none of ours', qr/^1 job calls the app: own$/);
 
 # Ours.
 $node->safe_psql('postgres', "SELECT cron.schedule('welcome-emails', '0 0 1 1 *', 'SELECT 1')");
-$doctor->red_then_green('job_calls_us', 'warning', qr/job "welcome-emails" has the name of one of ours/, 'a job of one of our names that does something else');
+$doctor->red_then_green('job_calls_us', 'warning', qr/job "welcome-emails" has the name of a job of wee5_cron/, 'a job of one of our names that does something else');
 is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'welcome-emails'"),
     "SELECT public.invoke_cron_endpoint('/api/cron/welcome-emails')", '... now calls our path');
 $node->safe_psql('postgres', q{SELECT cron.schedule('elsewhere', '0 0 1 1 *', $$SELECT extensions.invoke_cron_endpoint('/it''s')$$)});
@@ -84,7 +84,7 @@ $node->safe_psql('postgres', <<SQL);
 INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, return_message, start_time, end_time)
 VALUES ($jobid, $run, 'postgres', 'web', 'SELECT x', 'succeeded', '1 row', now(), now()), ($jobid, $run + 1, 'postgres', 'web', 'SELECT x', 'running', NULL, now(), NULL);
 SQL
-$doctor->green('job_last_run', 'the newest run that has ended counts', qr/the last run of 1 jobs succeeded; not yet run: elsewhere, own, quoted, welcome-emails/);
+$doctor->green('job_last_run', 'the newest run that has ended counts', qr/jobs whose last run succeeded: 1; jobs that have not run yet: elsewhere, own, quoted, welcome-emails/);
 
 # The secret in a command.
 for my $command (
@@ -94,7 +94,7 @@ for my $command (
 ) {
     my $id = $node->psql_as('web', 'postgres', "SELECT cron.schedule('leaky', '0 0 1 1 *', \$c\$$command\$c\$)");
     $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, command) SELECT $id, max(runid) + 1, \$c\$$command\$c\$ FROM cron.job_run_details");
-    my $hint = $doctor->red('secret_in_jobs', 'error', qr/bearer secret stands in the command of job "leaky"/, 'a secret in a command');
+    my $hint = $doctor->red('secret_in_jobs', 'error', qr/the command of job "leaky" contains a bearer secret/, 'a secret in a command');
     unlike($hint, qr/\Q$secret\E|another-one/, '... which is not said again');
     $doctor->paste($hint, '... its hint is SQL');
     is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobid = $id"), "SELECT public.invoke_cron_endpoint('/api/cron/x')", '... and makes it our call');
@@ -122,7 +122,7 @@ $node->safe_psql('postgres', <<'SQL');
 CREATE SCHEMA "of old";
 CREATE FUNCTION "of old".invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS 'SELECT';
 SQL
-$doctor->red_then_green('namesakes', 'error', qr/"of old"\.invoke_cron_endpoint\(text\) is not ours/, 'another function of our name');
+$doctor->red_then_green('namesakes', 'error', qr/"of old"\.invoke_cron_endpoint\(text\) does not belong to wee5_cron/, 'another function of our name');
 
 # The past.
 $doctor->green('ledger_history', 'a small ledger');
@@ -131,12 +131,12 @@ INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at
 SELECT '/old', 'builtin', 'succeeded', now() - interval '100 days', now() - interval '100 days' FROM generate_series(1, 2);
 INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT id, 1 FROM wee5_cron.invocation WHERE endpoint_path = '/old';
 SQL
-$doctor->red_then_green('ledger_history', 'warning', qr/kept for 7 days, others for 1 mon; but there are older ones, of \d{4}-/, 'calls that should be gone');
+$doctor->red_then_green('ledger_history', 'warning', qr/kept for 7 days, others for 1 mon; but there are older ones, from \d{4}-/, 'calls that should be gone');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/old'"), 1, '... the newest stays, and may');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)'), 0, '... attempts go with their calls');
 $node->safe_psql('postgres', "UPDATE cron.job_run_details SET start_time = now() - interval '100 days', end_time = now() - interval '100 days'");
-$doctor->red_then_green('pg_cron_history', 'warning', qr/oldest run is of \d{4}-/, "pg_cron's history that reaches back for long");
-is($node->safe_psql('postgres', 'SELECT string_agg(status, $$ $$) FROM wee5_cron.doctor_history(max_bytes => 1000)'), 'warning warning', 'too large, however young');
+$doctor->red_then_green('pg_cron_history', 'warning', qr/oldest run is from \d{4}-/, "pg_cron's history that reaches back for long");
+is($node->safe_psql('postgres', 'SELECT string_agg(status, $$ $$) FROM (SELECT * FROM wee5_cron.doctor_history(max_bytes => 1000) UNION ALL SELECT * FROM wee5_cron.doctor_pg_cron_history(max_bytes => 1000)) d'), 'warning warning', 'too large, however young');
 
 unlike(slurp_file($node->logfile), qr/LOG:.*\Q$secret\E/, 'the log does not have the secret');
 $node->log_is_sane;

@@ -16,7 +16,7 @@ my $asked  = sub { $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee
 # Asked for, and not there.
 $asked->('pg_net');
 $doctor->red_then_green('transport', 'error', qr/pg_net is not installed in this database/, 'pg_net is asked for and not installed');
-$doctor->green('transport', '... builtin carries the calls', qr/carried by builtin: wee5_cron\.transport is auto, and pg_net is not installed/);
+$doctor->green('transport', '... builtin carries the calls', qr/calls use builtin: wee5_cron\.transport is auto, and pg_net is not installed/);
 $doctor->green($_, "... $_ does not apply", qr/^does not apply/) for qw(pg_net_worker pg_net_harvest pg_net_queue pg_net_tampering pg_net_readers);
 
 # A schema of that name is not pg_net.
@@ -26,16 +26,16 @@ $node->safe_psql('postgres', 'DROP SCHEMA net CASCADE');
 
 # Installed, and its worker does not run.
 $node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
-$doctor->red_then_green('pg_net_worker', 'warning', qr/worker does not run here: calls are carried by builtin/, 'auto: pg_net without its worker');
+$doctor->red_then_green('pg_net_worker', 'warning', qr/worker does not run here: calls use the builtin transport/, 'auto: pg_net without its worker');
 $asked->('pg_net');
-$doctor->green('transport', 'pg_net is asked for', qr/carried by pg_net: wee5_cron\.transport is pg_net/);
+$doctor->green('transport', 'pg_net is asked for', qr/calls use pg_net: wee5_cron\.transport is pg_net/);
 $doctor->red_then_green('pg_net_worker', 'error', qr/worker does not run here: calls stay queued/, 'pg_net is asked for, and does not run');
 $asked->('pg_net');
 
 # A call that stays there.
 my $id = $node->call('postgres', '/slow');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() - interval '6 minutes' WHERE id = $id");
-my $hint = $doctor->red('pg_net_queue', 'warning', qr/^1 calls have been at pg_net for more than five minutes/, 'a call that stays at pg_net');
+my $hint = $doctor->red('pg_net_queue', 'warning', qr/^calls that have waited at pg_net for more than five minutes: 1,/, 'a call that stays at pg_net');
 $node->safe_psql('postgres', <<SQL);
 BEGIN;
 INSERT INTO net._http_response (id, status_code, created) SELECT request_id, 200, now() - interval '6 minutes' FROM wee5_cron.pg_net_request WHERE invocation_id = $id;
@@ -81,16 +81,16 @@ SKIP: {
     $real->install('postgres', api_url => $receiver->url, secret => $secret);
     $real->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%'");
     my $doctor = Wee5Cron::Doctor->new($real, 'postgres');
-    $doctor->green('transport', 'the real one carries', qr/carried by pg_net: wee5_cron\.transport is auto, and pg_net is installed here and runs/);
+    $doctor->green('transport', 'the real one carries', qr/calls use pg_net: wee5_cron\.transport is auto, and pg_net is installed here and running/);
     $doctor->green('pg_net_worker', '... its worker runs');
-    $doctor->green('pg_net_harvest', '... a job books', qr/a job books/);
+    $doctor->green('pg_net_harvest', '... a job books', qr/a job records/);
     $real->safe_psql('postgres', "SELECT cron.unschedule('wee5-cron-harvest')");
-    $doctor->red_then_green('pg_net_harvest', 'error', qr/nobody books/, 'the job that books is gone');
+    $doctor->red_then_green('pg_net_harvest', 'error', qr/nothing records/, 'the job that books is gone');
     $doctor->red_then_green('pg_net_readers', 'warning', qr/every role/, 'its tables are open to everybody');
     my $id = $real->call('postgres', '/after-the-revoke');
     is($real->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', '... and without that calls still arrive');
     $doctor->red_then_green('library_preloaded', 'warning', qr/not in shared_preload_libraries/, 'without our library', restart => 1);
-    $doctor->green('pg_net_harvest', '... with it our worker books', qr/the worker books/);
+    $doctor->green('pg_net_harvest', '... with it our worker books', qr/the worker records/);
     $real->log_is_sane;
 }
 done_testing();

@@ -91,7 +91,7 @@ $node->raises('app', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'disarmed: a
 $node->raises('app', q{SELECT wee5_cron.invoke('/x', 'POST')}, '55000', '... in every form');
 $node->raises('app', q{CALL wee5_cron.run('/x')}, '55000', '... run()');
 $node->raises('app', "SELECT wee5_cron.retry($done)", '55000', '... retry()');
-$doctor->red('armed', 'error', qr/was disarmed at \d{4}-.* by "operator" \(moving house\), and makes no calls; \d+ are queued$/, 'doctor() has the note, who, and since when');
+$doctor->red('armed', 'error', qr/was disarmed at \d{4}-.* by "operator" \(moving house\), and makes no calls; queued calls: \d+$/, 'doctor() has the note, who, and since when');
 $node->raises('app', $_, '42501', "a caller may not $_", role => 'caller') for 'SELECT wee5_cron.disarm()', 'SELECT wee5_cron.arm()';
 stands_still(1, %call);
 is($node->finished('postgres', $node->call('postgres', '/other'))->{status}, 'succeeded', 'other databases call');
@@ -101,7 +101,7 @@ $node->restart;
 $node->wait_for_worker('app');
 ok(worker_says('^disarmed'), 'a restart changes nothing');
 my ($status, undef, $stderr) = $node->psql('app', 'SELECT wee5_cron.arm()', extra_params => [ '-U', 'operator' ]);
-like($stderr, qr/NOTICE:  calls that are overdue and go out now: 3\n.*discard => true/s, 'arm() says how many go out now');
+like($stderr, qr/NOTICE:  overdue calls that are sent now: 3\n.*discard => true/s, 'arm() says how many go out now');
 goes_on(1, %call);
 $doctor->green('armed', 'doctor() is content');
 
@@ -123,7 +123,7 @@ $node->safe_psql('app', 'SELECT wee5_cron.arm()');
 $node->safe_psql('app', 'SELECT wee5_cron.disarm()');
 stands_still(2, %call);
 (undef, undef, $stderr) = $node->psql('app', 'SELECT wee5_cron.arm(discard => true)');
-like($stderr, qr/NOTICE:  calls cancelled: 2$/m, 'arm(discard) says how many it cancels');
+like($stderr, qr/NOTICE:  cancelled calls: 2$/m, 'arm(discard) says how many it cancels');
 fields_are($node->invocation('app', $_), { status => 'cancelled', reason => 'cancelled', next_attempt_at => undef }, '... they are') for @call{qw(queued retrying)};
 is($node->finished('app', $node->call('app', '/new'))->{status}, 'succeeded', '... and calls are made');
 is(scalar(() = $receiver->requests('/queued/2')), 0, '... no cancelled one is');

@@ -70,7 +70,7 @@ for my $transport (@transports) {
     $ends->($id{200}, { %$success, hint => qr/$from_a_cache.*$html/, response_content_type => "text/html\x{fffd}" }, '... and Age and content type');
 
     # The doctor: red for the newest call, green when the route answers itself.
-    my $line = qr{/$transport/cache/vercel, .*succeeded, and yet: The answer came from a cache \(x-vercel-cache: HIT\)};
+    my $line = qr{/$transport/cache/vercel, .*succeeded, but: The answer came from a cache \(x-vercel-cache: HIT\)};
     like($doctor->red('last_outcome', 'warning', $line, "$transport: the doctor warns"), qr/^-- The answer came from a cache.*force-dynamic/, '... and says what to do');
     is(scalar(grep { $_->{detail} =~ m{/cache/(miss|fresh|nonsense)} } $doctor->lines('last_outcome')), 0, '... of no call that was fresh');
     $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
@@ -100,7 +100,7 @@ for my $transport (@transports) {
         is($node->invocation('postgres', $page)->{hint} =~ $json_before ? $1 : undef, $spoke_json, '... the hint names the call that had JSON');
     }
     $ends->($call->('/job?page=2'), { %$success, hint => $json_before }, 'the same by hand');
-    $doctor->red('last_outcome', 'warning', qr{/$transport/job by job.*succeeded, and yet: $html.*$json_before}, "$transport: the doctor warns of the page");
+    $doctor->red('last_outcome', 'warning', qr{/$transport/job by job.*succeeded, but: $html.*$json_before}, "$transport: the doctor warns of the page");
     $says->('/job');
     $ends->($call->('/job?page=2'), { %$success, hint => undef }, 'JSON again');
     $ends->($run->(), { %$success, hint => undef }, 'JSON again by the job');

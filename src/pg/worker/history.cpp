@@ -1,4 +1,4 @@
-// The worker's part of keeping the ledger short; sql/47_history.sql has the statements and says how it goes.
+// The worker's part of keeping the ledger short; sql/47_retention.sql has the statements and says how it goes.
 //
 // A walk begins when the time of the oldest row is over, but not more often than a row may well stay beyond its time,
 // so that a steady stream of calls, each of which is over at a moment of its own, is pruned in heaps.

@@ -1,13 +1,13 @@
--- The last of the script, when all objects are there.
--- What a script of an extension grants counts as its initial privileges, which pg_dump does not carry.
+-- The end of the script, when all objects exist.
+-- What the script of an extension grants counts as initial privileges, which pg_dump leaves out.
 CREATE FUNCTION wee5_cron.grant_outside_script(role regrole, profile text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_grant_outside_script';
 COMMENT ON FUNCTION wee5_cron.grant_outside_script(regrole, text) IS
-  'Internal, of this script: grant_to() as if it were called later, so that a dump has what it grants';
+  'Internal, for this script: grant_to() as if it were called after the script, so that a dump contains the grants';
 SELECT wee5_cron.revoke_default_privileges();
 
--- Where an extension is installed by somebody who is not superuser (a managed server lets him), it is his to work with.
+-- A managed server lets somebody who is not a superuser install the extension. That role may then operate it.
 DO $$
 BEGIN
   IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER) THEN
@@ -16,14 +16,15 @@ BEGIN
 END
 $$;
 
--- A restored dump brings its own jobs and fills wee5_cron.job after this script: a row of ours would collide with them
--- and lose them all, and the copy must not make calls by itself. Every mode of pg_dump and pg_restore SETs both
--- row_security (to on or off) and xmloption in its session; ALTER DATABASE, ALTER ROLE and PGOPTIONS are other sources.
+-- A restored dump brings its own jobs and fills wee5_cron.job after this script. A row of ours would collide with them,
+-- so that all of them would be lost. And the copy must not make calls by itself. Every mode of pg_dump and pg_restore
+-- SETs both row_security (to on or off) and xmloption in its session; values from ALTER DATABASE, ALTER ROLE and
+-- PGOPTIONS have another source.
 DO $$
 DECLARE
   owner record;
 BEGIN
-  -- The last statements of the script: Postgres puts the setting back after them.
+  -- After these last statements of the script, Postgres restores the setting.
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   -- Loads the library, which defines the settings.
   PERFORM wee5_cron.library_preloaded();
@@ -32,15 +33,15 @@ BEGIN
     RETURN;
   END IF;
   PERFORM wee5_cron.arm();
-  -- While a script of an extension runs, Postgres hides its notices; these are meant to be seen. What the session had set
-  -- itself is not to be known here, only what it began with.
+  -- Postgres hides the notices of an extension's script, but users must see these. The script cannot know what the
+  -- session had SET itself, only what the session began with.
   IF current_setting('client_min_messages') = 'warning' THEN
     PERFORM set_config('client_min_messages', reset_val, true) FROM pg_settings WHERE name = 'client_min_messages';
   END IF;
   IF NOT wee5_cron.pg_cron_installed() THEN
     IF current_setting('wee5_cron.default_jobs') <> 'off' THEN
-      RAISE NOTICE 'pg_cron is not installed in database "%": no jobs are made', current_database()
-        USING HINT = 'When it is, SELECT wee5_cron.register_jobs(); which also says what to do where pg_cron is in another database.';
+      RAISE NOTICE 'pg_cron is not installed in database "%": no jobs are created', current_database()
+        USING HINT = 'Once it is, SELECT wee5_cron.register_jobs(); which also says what to do if pg_cron is in another database.';
     END IF;
     RETURN;
   END IF;
@@ -48,7 +49,8 @@ BEGIN
     PERFORM wee5_cron.register_jobs();
   END IF;
 
-  -- Jobs that were there before called a function that every role could execute. This one nobody can, until he may.
+  -- Existing jobs called a function that every role could execute. Nobody may execute this one until grant_to() grants
+  -- it.
   FOR owner IN EXECUTE $query$
     SELECT j.username, string_agg(coalesce(quote_literal(j.jobname), j.jobid::text), ', ' ORDER BY j.jobid) AS jobs
     FROM cron.job j JOIN pg_roles r ON r.rolname = j.username

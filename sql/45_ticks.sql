@@ -1,4 +1,4 @@
--- When pg_cron starts a job: the schedule as the installed version reads it, in the time zone that it thinks in.
+-- When pg_cron starts a job. The schedule is read as the installed pg_cron reads it, in the time zone that it uses.
 
 CREATE FUNCTION wee5_cron.ticks(schedule text, after timestamptz, count int, last_start timestamptz DEFAULT NULL,
                                 until timestamptz DEFAULT NULL)
@@ -6,16 +6,16 @@ CREATE FUNCTION wee5_cron.ticks(schedule text, after timestamptz, count int, las
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_ticks';
 COMMENT ON FUNCTION wee5_cron.ticks(text, timestamptz, int, timestamptz, timestamptz) IS
-  'Internal: the next times, at most count, at which pg_cron starts a job of this schedule; NULL where it does not understand it. ''N seconds'' counts from last_start; the last one told is the first after until';
+  'Internal: the next times, at most count, at which pg_cron starts a job of this schedule; NULL if pg_cron does not understand it. ''N seconds'' counts from last_start. The last of them is the first after until';
 
 CREATE FUNCTION wee5_cron.newest_tick(schedule text, at timestamptz) RETURNS timestamptz
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_newest_tick';
 COMMENT ON FUNCTION wee5_cron.newest_tick(text, timestamptz) IS
-  'Internal: the newest minute, that one included, at which pg_cron starts a job of this schedule; NULL without one';
+  'Internal: the newest minute up to and including that one at which pg_cron starts a job of this schedule; NULL if there is none';
 
 CREATE FUNCTION wee5_cron.never_fires(schedule text, after timestamptz) RETURNS boolean
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_never_fires';
 COMMENT ON FUNCTION wee5_cron.never_fires(text, timestamptz) IS
-  'Internal: whether pg_cron takes the schedule and starts no job by it in the next 40 years, as for 30 February; NULL where it does not understand it';
+  'Internal: whether pg_cron accepts the schedule but starts no job by it in the next 40 years, as for 30 February; NULL if pg_cron does not understand it';

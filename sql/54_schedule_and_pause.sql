@@ -1,11 +1,11 @@
--- Working with jobs by their names. All of it can be done with pg_cron's own functions; these keep what this extension
--- remembers of a job in step, check the path first, and work for whoever may operate, not only for the job's owner.
+-- Working with jobs by their names. pg_cron's own functions do the same. These also keep wee5_cron.job up to date,
+-- check the path first, and work for every role with the profile operate, not only for the job's owner.
 
 CREATE FUNCTION wee5_cron.check_endpoint_path(endpoint_path text) RETURNS text
   LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_check_endpoint_path';
 COMMENT ON FUNCTION wee5_cron.check_endpoint_path(text) IS
-  'Internal: the path as it came, or the error that a call with it would raise';
+  'Internal: returns the path as it is, or raises the error of a call with this path';
 
 CREATE FUNCTION wee5_cron.schedule(job_name text, schedule text, endpoint_path text) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -18,18 +18,18 @@ DECLARE
   new_jobid bigint;
 BEGIN
   IF $1 IS NULL OR $2 IS NULL THEN
-    RAISE EXCEPTION '% is NULL', CASE WHEN $1 IS NULL THEN 'job_name' ELSE 'schedule' END
+    RAISE EXCEPTION '% must not be NULL', CASE WHEN $1 IS NULL THEN 'job_name' ELSE 'schedule' END
       USING ERRCODE = 'null_value_not_allowed',
             HINT = 'SELECT wee5_cron.schedule(''nightly-report'', ''15 3 * * *'', ''/api/reports/nightly'');';
   ELSIF $1 = '' OR octet_length($1) > 255 THEN
-    RAISE EXCEPTION 'bad job name "%"', left($1, 100)
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'A name has 1 to 255 bytes.';
+    RAISE EXCEPTION 'invalid job name "%"', left($1, 100)
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a name of 1 to 255 bytes.';
   END IF;
   IF NOT wee5_cron.pg_cron_installed() THEN
     PERFORM wee5_cron.raise_no_pg_cron($1, $2, command);
   END IF;
   LOCK TABLE wee5_cron.job IN SHARE ROW EXCLUSIVE MODE;
-  -- pg_cron takes a name that its user has for a change of that job, in whatever database it is.
+  -- pg_cron changes a job of session_user that has this name, whatever its database.
   EXECUTE $query$
     SELECT j.jobid, j.username, j.database, j.database = current_database() AS here,
            j.username = session_user AS mine, wee5_cron.calls_us(j.command) AS calls_us
@@ -38,23 +38,23 @@ BEGIN
     ORDER BY mine DESC, here DESC LIMIT 1
   $query$ INTO taken USING $1;
   IF taken.jobid IS NOT NULL AND NOT (taken.mine AND taken.here AND taken.calls_us) THEN
-    RAISE EXCEPTION 'there is a job "%" already: jobid % of "%"%', $1, taken.jobid, taken.username,
+    RAISE EXCEPTION 'job "%" already exists: jobid % of "%"%', $1, taken.jobid, taken.username,
                     CASE WHEN NOT taken.here THEN format(' in database "%s"', taken.database)
-                         WHEN NOT taken.calls_us THEN ', which calls no endpoint' ELSE '' END
+                         WHEN NOT taken.calls_us THEN ', which does not call the app' ELSE '' END
       USING ERRCODE = 'duplicate_object',
             HINT = format('Choose another name, such as %L.', $1 || '@' || current_database());
   END IF;
   BEGIN
     new_jobid := wee5_cron.schedule_for_session_user($1, $2, command);
   EXCEPTION WHEN invalid_parameter_value THEN
-    RAISE EXCEPTION 'pg_cron does not understand the schedule "%"', $2
+    RAISE EXCEPTION 'pg_cron does not understand the schedule "%"', left($2, 100)
       USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'Five fields: minute, hour, day of month, month, day of week. ''15 3 * * *'' is 3:15 every day, '
+            HINT = 'Give five fields: minute, hour, day of month, month, day of week. ''15 3 * * *'' is 3:15 every day, '
                    '''*/30 * * * *'' every half hour.';
   END;
   IF wee5_cron.never_fires($2, now()) THEN
-    RAISE NOTICE 'schedule "%" never comes: no day in the next 40 years matches it', $2
-      USING HINT = format('Give the job another schedule: SELECT wee5_cron.schedule(%L, ''15 3 1 * *'', %L);', $1, $3);
+    RAISE NOTICE 'schedule "%" never fires: no day in the next 40 years matches it', $2
+      USING HINT = format('Choose days that exist: SELECT wee5_cron.schedule(%L, ''15 3 1 * *'', %L);', $1, $3);
   END IF;
   INSERT INTO wee5_cron.job AS j (job_name, jobid, endpoint_path)
   VALUES ($1, new_jobid, $3)
@@ -63,7 +63,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.schedule(text, text, text) IS
-  'Makes a job in pg_cron, for session_user, that calls this path, and returns its jobid; a job of that name that calls us already gets the new schedule and path';
+  'Creates a pg_cron job for session_user that calls this path, and returns its jobid. If session_user already has a job of that name that calls the app, it gets the new schedule and path';
 
 CREATE FUNCTION wee5_cron.unschedule(job_name text) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -73,14 +73,14 @@ DECLARE
 BEGIN
   LOCK TABLE wee5_cron.job IN SHARE ROW EXCLUSIVE MODE;
   PERFORM wee5_cron.remove_cron_job(jobid);
-  -- What register_jobs() made is remembered, so that it does not come back by itself.
+  -- The row of a registered job stays, so that register_jobs() does not create the job again.
   DELETE FROM wee5_cron.job j WHERE j.job_name = $1 AND NOT j.registered;
   UPDATE wee5_cron.job j SET paused_at = NULL, pause_note = NULL WHERE j.job_name = $1;
   RETURN true;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.unschedule(text) IS
-  'Removes a job that calls us from pg_cron, whoever made it; what it called stays in the ledger';
+  'Removes a job that calls the app from pg_cron, whoever created it. Its calls stay in the ledger';
 
 CREATE FUNCTION wee5_cron.set_job_active(job_name text, active boolean, note text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -95,11 +95,11 @@ BEGIN
       BEGIN
         EXECUTE 'SELECT cron.alter_job($1, active => $2)' USING job.jobid, $2;
       EXCEPTION WHEN internal_error THEN
-        -- As in remove_cron_job().
+        -- See remove_cron_job().
         EXECUTE 'UPDATE cron.job j SET active = $2 WHERE j.jobid = $1' USING job.jobid, $2;
       END;
     ELSE
-      -- pg_cron before 1.4. Its own trigger on the table tells its launcher.
+      -- pg_cron before 1.4. A trigger on its table tells its launcher.
       EXECUTE 'UPDATE cron.job j SET active = $2 WHERE j.jobid = $1' USING job.jobid, $2;
     END IF;
   END IF;
@@ -108,7 +108,7 @@ BEGIN
     DELETE FROM wee5_cron.job j
     WHERE j.job_name = $1 AND j.jobid IS NULL AND NOT j.registered AND j.catch_up IS NULL;
   ELSE
-    -- A job that we did not make has no jobid here, or DROP EXTENSION would take it along.
+    -- Only jobs of ours have a jobid here: DROP EXTENSION removes those.
     INSERT INTO wee5_cron.job AS j (job_name, endpoint_path, paused_at, pause_note)
     VALUES ($1, wee5_cron.path_of_command(job.command), now(), $3)
     ON CONFLICT (job_name) DO UPDATE
@@ -117,18 +117,18 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.set_job_active(text, boolean, text) IS 'Internal, of pause() and resume()';
+COMMENT ON FUNCTION wee5_cron.set_job_active(text, boolean, text) IS 'Internal, for pause() and resume()';
 
 CREATE FUNCTION wee5_cron.pause(job_name text, note text DEFAULT NULL) RETURNS void
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$ SELECT wee5_cron.set_job_active($1, false, $2) $$;
 COMMENT ON FUNCTION wee5_cron.pause(text, text) IS
-  'Makes pg_cron leave a job out until resume(); the note stands in wee5_cron.job. What is queued already is sent all the same';
+  'Stops pg_cron from starting a job until resume(). The note is kept in wee5_cron.job. Calls that are already queued are sent';
 
 CREATE FUNCTION wee5_cron.resume(job_name text) RETURNS void
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$ SELECT wee5_cron.set_job_active($1, true, NULL) $$;
-COMMENT ON FUNCTION wee5_cron.resume(text) IS 'Lets pg_cron run a job again; what it left out meanwhile is not made up for';
+COMMENT ON FUNCTION wee5_cron.resume(text) IS 'Lets pg_cron start a job again. The runs in between are not made up for';
 
 CREATE FUNCTION wee5_cron.next_runs(job_name text, n int DEFAULT 5) RETURNS SETOF timestamptz
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -138,17 +138,18 @@ DECLARE
   last_start timestamptz;
 BEGIN
   IF n IS NULL OR n < 1 OR n > 10000 THEN
-    RAISE EXCEPTION 'n is %', coalesce(n::text, 'NULL')
-      USING ERRCODE = CASE WHEN n IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
-            HINT = 'How many runs to tell: 1 to 10000.';
+    RAISE EXCEPTION USING
+      ERRCODE = CASE WHEN n IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+      MESSAGE = CASE WHEN n IS NULL THEN 'n must not be NULL' ELSE format('invalid number of runs: %s', n) END,
+      HINT = 'Give the number of runs to list, 1 to 10000.';
   END IF;
   IF NOT job.active THEN
     RAISE NOTICE 'job "%" is paused', $1 USING HINT = format('SELECT wee5_cron.resume(%L);', $1);
     RETURN;
   END IF;
-  SELECT s.last_start INTO last_start FROM wee5_cron.jobs_that_call() s WHERE s.jobid = job.jobid;
+  SELECT max(r.start_time) INTO last_start FROM wee5_cron.newest_cron_runs() r WHERE r.jobid = job.jobid;
   RETURN QUERY SELECT unnest(wee5_cron.ticks(job.schedule, now(), n, last_start));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.next_runs(text, int) IS
-  'The next n times at which pg_cron starts a job; none while it is paused, or for a schedule such as @reboot';
+  'The next n times at which pg_cron starts a job. None while it is paused, or for a schedule such as @reboot';

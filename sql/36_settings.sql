@@ -1,0 +1,31 @@
+-- The settings: reading them, and storing the app's address and secret.
+
+CREATE FUNCTION wee5_cron.library_preloaded() RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_library_preloaded';
+COMMENT ON FUNCTION wee5_cron.library_preloaded() IS
+  'Internal: whether wee5_cron is in shared_preload_libraries. After this call the session can read the settings wee5_cron.*';
+
+-- Only superusers and members of pg_read_all_settings may look at these settings, and the extension's owner may be
+-- neither.
+CREATE FUNCTION wee5_cron.server_setting(name text) RETURNS text
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_server_setting';
+COMMENT ON FUNCTION wee5_cron.server_setting(text) IS
+  'Internal: a setting of pg_cron, or shared_preload_libraries; NULL if there is no such setting';
+
+-- In C: a statement that contains the secret would end up in logs and statistics.
+CREATE FUNCTION wee5_cron.configure(api_url text, cron_secret text, store text DEFAULT 'database') RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_configure';
+COMMENT ON FUNCTION wee5_cron.configure(text, text, text) IS
+  'Checks and stores the app''s address and the bearer secret, for this database (store => ''database'', as ALTER DATABASE does) or in Supabase Vault (store => ''vault''). Never returns either. The next call uses them';
+
+CREATE FUNCTION wee5_cron.setting_sources(role name DEFAULT SESSION_USER, OUT name text, OUT source text,
+                                          OUT is_set boolean, OUT length int, OUT value text, OUT error text,
+                                          OUT hint text)
+  RETURNS SETOF record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_setting_sources';
+COMMENT ON FUNCTION wee5_cron.setting_sources(name) IS
+  'Internal, for doctor(): where app.settings.* come from for calls of this role (session, role in database, role, database, all, vault, none), how many bytes they have, the address, what is wrong with them and what to do. An address with an error is valid except for plain http. Never the secret';

@@ -1,0 +1,77 @@
+-- pg_cron's own history, cron.job_run_details. Its only index is on runid, so only its newest part is read.
+
+-- Without cron.log_run pg_cron keeps no history. Then a run is known by its call alone.
+CREATE FUNCTION wee5_cron.pg_cron_logs_runs() RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT coalesce(wee5_cron.server_setting('cron.log_run'), 'on') <> 'off' $$;
+COMMENT ON FUNCTION wee5_cron.pg_cron_logs_runs() IS 'Internal: whether pg_cron writes its runs into cron.job_run_details';
+
+-- The newest runs, up to 20,000. pg_cron gives a run no time if its connection failed: `at` is then the time of the
+-- next run that has one, or this moment. `message` is set for failed runs only. Dynamic SQL: pg_cron may be created
+-- after the extension and dropped before it.
+CREATE FUNCTION wee5_cron.newest_cron_runs(after_run bigint DEFAULT 0, OUT runid bigint, OUT jobid bigint, OUT status text,
+                                           OUT message text, OUT start_time timestamptz, OUT end_time timestamptz,
+                                           OUT at timestamptz)
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 20000 SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN QUERY EXECUTE $query$
+    SELECT d.runid, d.jobid, d.status, CASE d.status WHEN 'failed' THEN btrim(d.return_message, E' \r\n') END,
+           d.start_time, d.end_time,
+           coalesce(d.start_time, d.end_time, min(coalesce(d.start_time, d.end_time)) OVER (ORDER BY d.runid DESC),
+                    clock_timestamp())
+    FROM (SELECT * FROM cron.job_run_details r WHERE r.runid > $1 ORDER BY r.runid DESC LIMIT 20000) d
+  $query$ USING coalesce(after_run, 0);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.newest_cron_runs(bigint) IS
+  'Internal: the newest runs in cron.job_run_details that have a higher runid';
+
+-- pg_cron keeps the time from its launcher's start on, or from the start of all processes if the launcher does not show
+-- (yet). It forgets what was due before and did not run.
+CREATE FUNCTION wee5_cron.pg_cron_began_at() RETURNS timestamptz
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT greatest(pg_postmaster_start_time(), max(a.backend_start))
+    FROM pg_stat_activity a WHERE a.backend_type IN ('pg_cron launcher', 'checkpointer')
+  $$;
+COMMENT ON FUNCTION wee5_cron.pg_cron_began_at() IS 'Internal: since when pg_cron keeps the time without a gap';
+
+-- A run whose connection failed has no time: it is as old as the next run that has one.
+CREATE FUNCTION wee5_cron.prune_cron_history(older_than interval) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  pruned bigint;
+BEGIN
+  IF older_than IS NULL THEN
+    RAISE EXCEPTION 'older_than must not be NULL'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'SELECT wee5_cron.prune_cron_history(''30 days'');';
+  ELSIF older_than < interval '0' THEN
+    RAISE EXCEPTION 'invalid interval "%": older_than must not be negative', older_than
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT wee5_cron.prune_cron_history(''30 days'');';
+  ELSIF older_than > interval '5000 years' THEN
+    RETURN 0;  -- the calendar does not go back that far
+  ELSIF NOT wee5_cron.pg_cron_installed() THEN
+    RAISE EXCEPTION 'pg_cron is not installed in database "%"', current_database()
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'pg_cron''s history is in the database that cron.database_name names. Run this function there.';
+  END IF;
+  EXECUTE $query$
+    WITH edge AS MATERIALIZED (
+      SELECT max(d.runid) AS runid FROM cron.job_run_details d WHERE coalesce(d.end_time, d.start_time) < now() - $1
+    ), newest AS MATERIALIZED (
+      SELECT max(d.runid) AS runid FROM cron.job_run_details d JOIN cron.job j ON j.jobid = d.jobid GROUP BY d.jobid
+    )
+    DELETE FROM cron.job_run_details d
+    WHERE d.runid <= (SELECT runid FROM edge) AND d.status IN ('succeeded', 'failed')
+      AND coalesce(d.end_time, d.start_time, '-infinity') < now() - $1
+      AND NOT EXISTS (SELECT FROM newest n WHERE n.runid = d.runid)
+  $query$ USING older_than;
+  GET DIAGNOSTICS pruned = ROW_COUNT;
+  RETURN pruned;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.prune_cron_history(interval) IS
+  'Deletes the runs of all databases that ended longer ago from pg_cron''s own history (cron.job_run_details), and returns how many. The newest run of each job stays';

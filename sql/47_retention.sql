@@ -1,0 +1,261 @@
+-- Retention. Calls that succeeded are kept for wee5_cron.keep_succeeded, all others that have ended for
+-- wee5_cron.keep_failed. The newest run and the newest success of each job stay longer. So do those of each route that
+-- is called by hand, for ten times wee5_cron.keep_failed: if ids are part of the route, there is no end of routes. The
+-- worker prunes by itself, a few hundred rows per transaction, whenever the time of the oldest row is over.
+--
+-- There is no index for it, which would cost every call. Ids ascend roughly with time, so prune() walks the ledger from
+-- its beginning to where the rows are too young. The next walk meets only the rows again that stay longer.
+
+-- The rows that stay although their time is over. The worker learns them by reading each call once, up to the highest
+-- run_id. A call that ended after the worker passed it is added when its time is over. UNLOGGED: after a crash it is
+-- learnt again.
+CREATE UNLOGGED TABLE wee5_cron.newest_call (
+  route text COLLATE "C",
+  job_name text COLLATE "C",
+  run_id bigint NOT NULL,
+  success_id bigint,
+  PRIMARY KEY (route, job_name)
+);
+COMMENT ON TABLE wee5_cron.newest_call IS
+  'Internal: the calls that prune() keeps: the newest run and the newest success of each job, whatever the route (route is empty), and of each route called by hand (job_name is empty)';
+
+CREATE FUNCTION wee5_cron.note_newest_between(after_id bigint, up_to_id bigint) RETURNS void
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    INSERT INTO wee5_cron.newest_call AS n (route, job_name, run_id, success_id)
+    SELECT CASE WHEN i.job_name IS NULL THEN split_part(i.endpoint_path, '?', 1) ELSE '' END, coalesce(i.job_name, ''),
+           max(i.id), max(i.id) FILTER (WHERE i.status = 'succeeded')
+    FROM wee5_cron.invocation i
+    WHERE i.id > after_id AND i.id <= up_to_id AND i.finished_at IS NOT NULL
+    GROUP BY 1, 2
+    ON CONFLICT (route, job_name) DO UPDATE
+    SET run_id = greatest(n.run_id, excluded.run_id), success_id = greatest(n.success_id, excluded.success_id)
+    WHERE excluded.run_id > n.run_id OR excluded.success_id > coalesce(n.success_id, 0)
+  $$;
+COMMENT ON FUNCTION wee5_cron.note_newest_between(bigint, bigint) IS
+  'Internal, for prune() and the worker: learns from a part of the ledger which rows stay';
+
+-- Reads the next page of calls. left_over: there are more behind it.
+CREATE FUNCTION wee5_cron.note_newest_calls(page_size int, INOUT looked_to bigint, OUT left_over boolean)
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  page record;
+BEGIN
+  -- If somebody deleted the newest calls, or emptied the ledger, learns everything again. Of very many routes, it looks
+  -- at some.
+  IF looked_to IS NULL AND EXISTS (
+       SELECT FROM (SELECT * FROM wee5_cron.newest_call LIMIT 5000) n
+       WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = n.run_id)
+          OR n.success_id IS NOT NULL AND NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = n.success_id)) THEN
+    DELETE FROM wee5_cron.newest_call;
+  END IF;
+  looked_to := coalesce(looked_to, (SELECT max(n.run_id) FROM wee5_cron.newest_call n), 0);
+  SELECT count(*) AS calls, max(p.id) AS last INTO page
+  FROM (SELECT i.id FROM wee5_cron.invocation i WHERE i.id > looked_to ORDER BY i.id LIMIT page_size) p;
+  left_over := page.calls = page_size;
+  IF page.calls > 0 THEN
+    PERFORM wee5_cron.note_newest_between(looked_to, page.last);
+    looked_to := page.last;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.note_newest_calls(int, bigint) IS
+  'Internal, for prune() and the worker: learns from the next page of calls which rows stay';
+
+-- Deletes what belongs to calls that are gone, because a user may delete rows of the ledger. Attempts are many, so each
+-- run looks at a part of them.
+CREATE FUNCTION wee5_cron.sweep_attempts(after_id bigint, up_to_id bigint, most int, OUT swept bigint, OUT last_id bigint)
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH orphan AS MATERIALIZED (
+      SELECT a.invocation_id, a.attempt FROM wee5_cron.attempt a
+      WHERE a.invocation_id > after_id AND a.invocation_id <= coalesce(up_to_id, 9223372036854775807)
+        AND NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)
+      ORDER BY a.invocation_id, a.attempt LIMIT most
+    ), gone AS (
+      DELETE FROM wee5_cron.attempt a USING orphan o
+      WHERE a.invocation_id = o.invocation_id AND a.attempt = o.attempt RETURNING a.invocation_id
+    )
+    SELECT count(*), max(g.invocation_id) FROM gone g
+  $$;
+COMMENT ON FUNCTION wee5_cron.sweep_attempts(bigint, bigint, int) IS
+  'Internal, for prune() and the worker: deletes attempts of calls that are gone';
+
+CREATE FUNCTION wee5_cron.sweep_leftovers(keep_failed interval) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  path text;
+BEGIN
+  DELETE FROM wee5_cron.cancellation c WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = c.invocation_id);
+  DELETE FROM wee5_cron.cron_caller c WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = c.invocation_id);
+  DELETE FROM wee5_cron.pg_net_request b WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = b.invocation_id);
+  -- Paths that failed, that nobody calls, and that have no call left. After keep_failed, newest_call knows every route
+  -- that has a call.
+  FOR path IN
+    SELECT t.name FROM wee5_cron.trouble t
+    WHERE t.kind = 'failing' AND t.since < now() - keep_failed
+      AND NOT EXISTS (SELECT FROM wee5_cron.newest_call n WHERE n.route = split_part(t.name, '?', 1))
+    LIMIT 100 FOR UPDATE SKIP LOCKED
+  LOOP
+    CONTINUE WHEN EXISTS (SELECT FROM wee5_cron.known_jobs() j
+                          WHERE split_part(j.endpoint_path, '?', 1) = split_part(path, '?', 1))
+               OR EXISTS (SELECT FROM wee5_cron.invocation i
+                          WHERE i.finished_at IS NULL AND split_part(i.endpoint_path, '?', 1) = split_part(path, '?', 1));
+    DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.sweep_leftovers(interval) IS
+  'Internal, for prune() and the worker: deletes what other tables hold of calls that are gone';
+
+-- The newest calls of a route that is called by hand do not stay for ever either.
+CREATE FUNCTION wee5_cron.forget_old_routes(after_id bigint, up_to_id bigint, keep_newest interval) RETURNS void
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    UPDATE wee5_cron.newest_call n SET success_id = NULL
+    FROM wee5_cron.invocation i
+    WHERE i.id > after_id AND i.id <= up_to_id AND i.job_name IS NULL AND i.finished_at + keep_newest <= now()
+      AND n.route = split_part(i.endpoint_path, '?', 1) COLLATE "C" AND n.job_name = '' AND n.success_id = i.id;
+    DELETE FROM wee5_cron.newest_call n USING wee5_cron.invocation i
+    WHERE i.id > after_id AND i.id <= up_to_id AND i.job_name IS NULL AND i.finished_at + keep_newest <= now()
+      AND n.route = split_part(i.endpoint_path, '?', 1) COLLATE "C" AND n.job_name = '' AND n.run_id = i.id
+  $$;
+COMMENT ON FUNCTION wee5_cron.forget_old_routes(bigint, bigint, interval) IS
+  'Internal, for prune() and the worker: no longer keeps the newest calls of routes that nobody has called for long';
+
+CREATE FUNCTION wee5_cron.delete_expired(after_id bigint, up_to_id bigint, keep_succeeded interval, keep_failed interval)
+  RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH free AS MATERIALIZED (
+      SELECT i.id FROM wee5_cron.invocation i
+      WHERE i.id > after_id AND i.id <= up_to_id
+        AND i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END <= now()
+        AND NOT EXISTS (
+          SELECT FROM wee5_cron.newest_call n
+          WHERE n.route = CASE WHEN i.job_name IS NULL THEN split_part(i.endpoint_path, '?', 1) ELSE '' END COLLATE "C"
+            AND n.job_name = coalesce(i.job_name, '') COLLATE "C"
+            AND i.id IN (n.run_id, n.success_id))
+      FOR UPDATE SKIP LOCKED
+    ), attempts AS (
+      DELETE FROM wee5_cron.attempt a USING free WHERE a.invocation_id = free.id
+    ), calls AS (
+      DELETE FROM wee5_cron.invocation i USING free WHERE i.id = free.id RETURNING i.id
+    )
+    SELECT count(*) FROM calls
+  $$;
+COMMENT ON FUNCTION wee5_cron.delete_expired(bigint, bigint, interval, interval) IS
+  'Internal, for prune() and the worker: deletes the calls of a part of the ledger whose time is over, with their attempts';
+
+-- Deletes the calls of the next page whose time is over. A NULL time to keep: for ever. left_over: calls behind the
+-- page may be over, too. next_due: when the first of the page's other calls will be.
+CREATE FUNCTION wee5_cron.prune_page(page_size int, keep_succeeded interval, keep_failed interval, INOUT walked_to bigint,
+                                     OUT left_over boolean, OUT pruned bigint, OUT next_due timestamptz)
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  shortest constant interval := least(keep_succeeded, keep_failed);
+  keep_newest constant interval := 10 * keep_failed;
+  most_orphans constant int := 4 * page_size;
+  page record;
+  orphans record;
+BEGIN
+  pruned := 0;
+  SELECT count(*) AS calls, max(p.id) AS last, coalesce(bool_or(p.over <= now()), false) AS some_over,
+         -- A call ends after it was made: none that was made since then can be over.
+         coalesce(bool_or(p.requested_at <= now() - shortest), false) AS some_old,
+         least(min(p.over) FILTER (WHERE p.over > now()),
+               min(p.requested_at + shortest) FILTER (WHERE p.over IS NULL AND p.requested_at > now() - shortest)) AS next_due
+  INTO page
+  FROM (SELECT i.id, i.requested_at,
+               i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END AS over
+        FROM wee5_cron.invocation i WHERE i.id > walked_to ORDER BY i.id LIMIT page_size) p;
+  left_over := page.calls = page_size AND (page.some_old OR page.some_over);
+  next_due := page.next_due;
+  IF page.some_over THEN
+    PERFORM wee5_cron.note_newest_between(walked_to, page.last);
+    PERFORM wee5_cron.forget_old_routes(walked_to, page.last, keep_newest);
+    pruned := wee5_cron.delete_expired(walked_to, page.last, keep_succeeded, keep_failed);
+    SELECT least(next_due, min(i.finished_at + keep_newest)) INTO next_due
+    FROM wee5_cron.invocation i
+    WHERE i.id > walked_to AND i.id <= page.last AND i.job_name IS NULL AND i.finished_at + keep_newest > now()
+      AND i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END <= now();
+  END IF;
+
+  orphans := wee5_cron.sweep_attempts(walked_to, CASE WHEN page.calls = page_size THEN page.last END, most_orphans);
+  IF orphans.swept = most_orphans THEN
+    -- There may be more of them before the rest of the page.
+    walked_to := greatest(walked_to, orphans.last_id - 1);
+    left_over := true;
+    RETURN;
+  END IF;
+  walked_to := coalesce(page.last, walked_to);
+  IF NOT left_over THEN
+    PERFORM wee5_cron.sweep_leftovers(keep_failed);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.prune_page(int, interval, interval, bigint) IS
+  'Internal, for prune() and the worker: deletes the calls of one page whose time is over';
+
+-- One session at a time: two would wait for each other's rows of newest_call. The worker does not wait.
+CREATE FUNCTION wee5_cron.may_prune() RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  LOCK TABLE wee5_cron.newest_call IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+  RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+  RETURN false;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.may_prune() IS 'Internal, for the worker: whether nobody else prunes the ledger at this moment';
+
+-- -1: for ever. The library defines the settings, and this session may not have loaded it yet.
+CREATE FUNCTION wee5_cron.kept_for(setting text) RETURNS interval
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  shown text;
+BEGIN
+  PERFORM wee5_cron.library_preloaded();
+  shown := current_setting(setting);
+  -- Days are stored as minutes.
+  RETURN CASE WHEN shown <> '-1' THEN make_interval(mins => (extract(epoch FROM shown::interval) / 60)::int) END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.kept_for(text) IS 'Internal: the value of wee5_cron.keep_succeeded or keep_failed; NULL: for ever';
+
+CREATE FUNCTION wee5_cron.prune() RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  keep_succeeded constant interval := wee5_cron.kept_for('wee5_cron.keep_succeeded');
+  keep_failed constant interval := wee5_cron.kept_for('wee5_cron.keep_failed');
+  looked record;
+  walked record;
+  looked_to bigint;
+  walked_to bigint := 0;
+  pruned bigint := 0;
+BEGIN
+  LOCK TABLE wee5_cron.newest_call IN SHARE ROW EXCLUSIVE MODE;
+  LOOP
+    looked := wee5_cron.note_newest_calls(1000, looked_to);
+    looked_to := looked.looked_to;
+    EXIT WHEN NOT looked.left_over;
+  END LOOP;
+  LOOP
+    walked := wee5_cron.prune_page(1000, keep_succeeded, keep_failed, walked_to);
+    walked_to := walked.walked_to;
+    pruned := pruned + walked.pruned;
+    EXIT WHEN NOT walked.left_over;
+  END LOOP;
+  -- The walk ended where calls are too young.
+  PERFORM wee5_cron.sweep_attempts(walked_to, NULL, 2147483647);
+  RETURN pruned;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.prune() IS
+  'Deletes calls whose time is over (wee5_cron.keep_succeeded, wee5_cron.keep_failed) with their attempts, and returns how many. The newest run and the newest success of each job stay; those of other paths stay for ten times keep_failed. The worker does this by itself';

@@ -1,0 +1,112 @@
+-- What a job's command calls, and which jobs of pg_cron are ours.
+
+-- CREATE EXTENSION chose the schema.
+CREATE FUNCTION wee5_cron.call_schema() RETURNS name
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT n.nspname
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE p.proname = 'invoke_cron_endpoint' AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
+  $$;
+COMMENT ON FUNCTION wee5_cron.call_schema() IS 'Internal: the schema of invoke_cron_endpoint()';
+
+-- These read the command of a job as SQL.
+CREATE FUNCTION wee5_cron.calls_us(command text) RETURNS boolean
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_calls_us';
+COMMENT ON FUNCTION wee5_cron.calls_us(text) IS
+  'Internal: whether this command calls our invoke_cron_endpoint() with one argument, wee5_cron.invoke() or wee5_cron.run()';
+
+CREATE FUNCTION wee5_cron.path_of_command(command text) RETURNS text
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_path_of_command';
+COMMENT ON FUNCTION wee5_cron.path_of_command(text) IS
+  'Internal: the path of the first such call in a job''s command; NULL if there is none or the path is not a literal';
+
+CREATE FUNCTION wee5_cron.is_plain_call(command text) RETURNS boolean
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_is_plain_call';
+COMMENT ON FUNCTION wee5_cron.is_plain_call(text) IS
+  'Internal: whether a job''s command calls one path, with no other arguments, and does nothing else';
+
+CREATE FUNCTION wee5_cron.functions_of_command(command text) RETURNS text[]
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_functions_of_command';
+COMMENT ON FUNCTION wee5_cron.functions_of_command(text) IS
+  'Internal: which of invoke_cron_endpoint, invoke and run a job''s command calls';
+
+CREATE FUNCTION wee5_cron.harvests(command text) RETURNS boolean
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_harvests';
+COMMENT ON FUNCTION wee5_cron.harvests(text) IS 'Internal: whether a job''s command calls wee5_cron.harvest()';
+
+CREATE FUNCTION wee5_cron.other_call(command text, OUT schema text, OUT endpoint_path text)
+  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_other_call';
+COMMENT ON FUNCTION wee5_cron.other_call(text) IS
+  'Internal: the schema and path of a call of an invoke_cron_endpoint(text) that is not ours; NULL where the command makes none';
+
+-- pg_cron assigns the same jobids again after it was dropped, and a user can turn a job of ours into another one. So a
+-- job is ours only if its jobid, its name and its path are those in wee5_cron.job.
+CREATE FUNCTION wee5_cron.is_remembered(jobid bigint, job_name text, command text) RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT EXISTS (SELECT FROM wee5_cron.job j
+                   WHERE j.job_name = $2 AND j.jobid = $1
+                     AND CASE WHEN j.endpoint_path IS NULL THEN wee5_cron.harvests(command)
+                              ELSE wee5_cron.path_of_command(command) = j.endpoint_path END)
+  $$;
+COMMENT ON FUNCTION wee5_cron.is_remembered(bigint, text, text) IS
+  'Internal: whether register_jobs() or schedule() made this job of cron.job, and it still makes its call';
+
+-- label: how alerts name the job. Dynamic SQL: pg_cron may be created after the extension and dropped before it.
+CREATE FUNCTION wee5_cron.calling_jobs(OUT jobid bigint, OUT job_name text, OUT schedule text, OUT active boolean,
+                                       OUT username text, OUT command text, OUT endpoint_path text, OUT label text,
+                                       OUT name_shared boolean, OUT command_shared boolean)
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN QUERY EXECUTE $query$
+    SELECT j.jobid, j.jobname::text, j.schedule, j.active, j.username, j.command, wee5_cron.path_of_command(j.command),
+           CASE WHEN j.jobname IS NULL OR count(*) OVER (PARTITION BY j.jobname) > 1 THEN '#' || j.jobid
+                ELSE j.jobname::text END,
+           j.jobname IS NOT NULL AND count(*) OVER (PARTITION BY j.jobname) > 1,
+           -- wee5_cron identifies the job behind a call by the job's command text.
+           count(*) OVER (PARTITION BY j.command, j.username) > 1
+    FROM cron.job j
+    WHERE j.database = current_database() AND wee5_cron.calls_us(j.command)
+  $query$;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.calling_jobs() IS 'Internal: the jobs of this database that call the app; needs pg_cron here';
+
+CREATE FUNCTION wee5_cron.may_run(owner name, command text) RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT r.rolcanlogin AND has_database_privilege(r.oid, current_database(), 'CONNECT')
+       AND bool_and(has_schema_privilege(r.oid, p.pronamespace, 'USAGE') AND has_function_privilege(r.oid, p.oid, 'EXECUTE'))
+    FROM pg_roles r CROSS JOIN pg_proc p
+    WHERE r.rolname = owner
+      -- A subquery runs once, and not for each function in pg_proc.
+      AND p.proname = ANY (ARRAY(
+        SELECT unnest(CASE WHEN 'run' = ANY (c.functions) THEN c.functions || array['invoke', 'wait_for', 'commit_is_possible']
+                           ELSE c.functions END)::name
+        FROM (SELECT wee5_cron.functions_of_command(command) AS functions) c))
+      AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
+    GROUP BY r.oid, r.rolcanlogin
+  $$;
+COMMENT ON FUNCTION wee5_cron.may_run(name, text) IS
+  'Internal: whether a job''s user may make the calls in the job''s command; NULL: the role does not exist';
+
+CREATE FUNCTION wee5_cron.hint_for_owner(owner text) RETURNS text
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE
+      WHEN NOT r.rolcanlogin THEN format('ALTER ROLE %I LOGIN;', owner)
+      WHEN NOT has_database_privilege(r.oid, current_database(), 'CONNECT')
+        THEN format('GRANT CONNECT ON DATABASE %I TO %I;', current_database(), owner)
+      ELSE format('SELECT wee5_cron.grant_to(%L, ''call'');', quote_ident(owner)) END
+    FROM pg_roles r WHERE r.rolname = owner
+  $$;
+COMMENT ON FUNCTION wee5_cron.hint_for_owner(text) IS 'Internal: the statement that lets a job''s user make its call';
