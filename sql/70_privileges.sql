@@ -36,13 +36,13 @@ BEGIN
       SELECT format('ROUTINE %s', p.oid::regprocedure), p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
       FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
     )
-    SELECT DISTINCT o.what, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END AS whom
+    SELECT DISTINCT o.what, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END AS grantee
     FROM object o
     CROSS JOIN LATERAL aclexplode(o.acl) a
     LEFT JOIN pg_roles r ON r.oid = a.grantee
     WHERE a.grantee <> o.owner AND (a.grantee = 0 OR r.oid IS NOT NULL)
   LOOP
-    EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', granted.what, granted.whom);
+    EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', granted.what, granted.grantee);
   END LOOP;
 END
 $$;

@@ -27,7 +27,7 @@ BEGIN
       UNION ALL SELECT r.oid, quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated')
     )
     -- Directly, or as a member of another role.
-    SELECT p.name AS whom, CASE WHEN g.grantee <> p.oid THEN quote_ident(v.rolname) END AS through,
+    SELECT p.name AS grantee, CASE WHEN g.grantee <> p.oid THEN quote_ident(v.rolname) END AS through,
            string_agg(DISTINCT g.name, ', ' ORDER BY g.name) AS objects,
            concat_ws(E'\n', 'REVOKE ALL ON ROUTINE ' || string_agg(DISTINCT g.name, ', ') FILTER (WHERE g.kind = 'ROUTINE')
                             || format(' FROM %s;', p.name),
@@ -42,10 +42,10 @@ BEGIN
   LOOP
     lines := lines + 1;
     RETURN NEXT ('callers', 'warning',
-                 CASE WHEN found.whom = 'PUBLIC' THEN 'every role' ELSE format('role %s', found.whom) END
+                 CASE WHEN found.grantee = 'PUBLIC' THEN 'every role' ELSE format('role %s', found.grantee) END
                  || coalesce(', as a member of ' || found.through || ',', '') || ' may use ' || found.objects,
                  CASE WHEN found.through IS NULL THEN found.statements
-                      ELSE format('REVOKE %s FROM %s;', found.through, found.whom) END)::wee5_cron.finding;
+                      ELSE format('REVOKE %s FROM %s;', found.through, found.grantee) END)::wee5_cron.finding;
   END LOOP;
   IF lines = 0 THEN
     RETURN NEXT ('callers', 'ok', 'neither PUBLIC nor anon nor authenticated may call or read', NULL)::wee5_cron.finding;

@@ -61,7 +61,7 @@ SELECT state FROM wee5_cron.job_status;
 SELECT wee5_cron.resume('job $n');
 SELECT wee5_cron.unschedule('job $n');
 SELECT wee5_cron.disarm('a note'), wee5_cron.arm();
-SELECT count(*) FROM wee5_cron.doctor() WHERE detail LIKE '%could not be looked at%';
+SELECT count(*) FROM wee5_cron.doctor() WHERE detail LIKE 'the check failed:%';
 SELECT state, last_error FROM wee5_cron.worker;
 SQL
 }
