@@ -1,4 +1,4 @@
--- wee5_cron.endpoint: what may stand in it, and what calls take over from it.
+-- wee5_cron.endpoint: what it accepts, and what calls take from it.
 \set VERBOSITY default
 SET client_min_messages = warning;
 SET wee5_cron.default_jobs = off;
@@ -12,7 +12,7 @@ SELECT format('ALTER DATABASE %I SET app.settings.cron_secret = ''for regress on
 SELECT column_name, data_type, is_nullable FROM information_schema.columns
 WHERE table_schema = 'wee5_cron' AND table_name = 'endpoint' ORDER BY ordinal_position;
 
--- What cannot work is refused when it is written, with the value and with what to do.
+-- A policy that cannot work is refused when it is written. The error names the value, the hint says what to do.
 INSERT INTO wee5_cron.endpoint (endpoint_path) VALUES (NULL);
 INSERT INTO wee5_cron.endpoint (endpoint_path) VALUES ('api/x');
 INSERT INTO wee5_cron.endpoint (endpoint_path) VALUES ('/a/../b');
@@ -38,7 +38,7 @@ INSERT INTO wee5_cron.endpoint (endpoint_path, overlap) VALUES ('/x', 'queue');
 INSERT INTO wee5_cron.endpoint (endpoint_path, alert_after) VALUES ('/x', 0);
 SELECT count(*) FROM wee5_cron.endpoint;
 
--- What is possible, to the edge; the method as it is sent.
+-- The limits of what is accepted. The method is stored as it is sent.
 INSERT INTO wee5_cron.endpoint
 VALUES ('/api/report', 'post', '{"batch": 50}', '{"X-Team": "blue", "Accept-Language": "de"}', '1 ms', 1, 'never', '{0}', '1 ms', 'skip', 1,
         'the nightly report');
@@ -57,7 +57,7 @@ SELECT status, detail, hint FROM wee5_cron.doctor_policies();
 ROLLBACK;
 SELECT status, detail, hint FROM wee5_cron.doctor_policies();
 
--- What a call takes over: the row of its whole path, else of the path without its query; what it says itself counts more.
+-- A call takes the row of its whole path, else of the path without the query. Its own arguments override the row.
 CREATE FUNCTION made(id bigint) RETURNS text LANGUAGE sql AS $$
   SELECT concat_ws(' ', endpoint_path, method, coalesce(body::text, 'no body'), headers, coalesce(timeout::text, 'default'))
   FROM wee5_cron.invocation i WHERE i.id = made.id
@@ -79,7 +79,7 @@ SELECT made(wee5_cron.invoke('/api/report', 'PUT'));
 SELECT made(wee5_cron.invoke('/api/report', NULL, NULL, NULL, NULL));
 ROLLBACK;
 
--- A change counts at once: in the same transaction, and no longer when that is taken back.
+-- A change counts at once, in the same transaction, until it is rolled back.
 BEGIN;
 UPDATE wee5_cron.endpoint SET timeout = '7 s', overlap = NULL;
 SELECT made(invoke_cron_endpoint('/api/report?of=germany'));
@@ -94,7 +94,7 @@ ROLLBACK;
 BEGIN;
 SELECT made(invoke_cron_endpoint('/api/report?of=germany'));
 ROLLBACK;
--- Another session's change reaches an old snapshot, too.
+-- A change by another session counts in spite of an old snapshot, too.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT made(invoke_cron_endpoint('/api/report?of=germany'));
 \setenv PGDATABASE :DBNAME

@@ -1,12 +1,12 @@
--- Every error of the callable functions: what happened, what to do, and an SQLSTATE that a program can act on. All of it
--- in transactions that roll back, so nothing is sent.
+-- Every error of the callable functions: what happened, what to do, and an SQLSTATE that a program can act on. All
+-- calls are rolled back, so nothing is sent.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE EXTENSION wee5_cron;
 RESET client_min_messages;
 BEGIN;
 
--- Not configured: an error, because pg_cron would book anything else as success.
+-- Not configured: an error, because pg_cron would log anything else as success.
 SAVEPOINT a;
 SELECT invoke_cron_endpoint('/api/cron/poll-activities');
 \echo :SQLSTATE
@@ -70,7 +70,7 @@ SELECT wee5_cron.invoke('/a', headers => '{"X A": "1"}');
 \echo :SQLSTATE
 SELECT wee5_cron.invoke('/a', headers => '["X-A"]');
 \echo :SQLSTATE
--- As large as no server takes them, together; in a policy too.
+-- Headers that together are larger than any server accepts; in a policy, too.
 SELECT wee5_cron.invoke('/a', headers => jsonb_build_object('X-A', repeat('a', 40000), 'X-B', repeat('b', 40000)));
 \echo :SQLSTATE
 INSERT INTO wee5_cron.endpoint (endpoint_path, headers) VALUES ('/a', jsonb_build_object(repeat('X', 65535), 'yes and no'));
@@ -84,7 +84,7 @@ SELECT wee5_cron.invoke('/a', timeout => '-1 s');
 SELECT wee5_cron.invoke('/a', timeout => '0');
 \echo :SQLSTATE
 
--- A body that is too large: as it is sent, not as it is stored; a policy's, too, when it is written and when it is used.
+-- A body that is too large as it is sent, not as it is stored. In a policy, too, when it is written and when it is used.
 SELECT wee5_cron.invoke('/a', 'POST', jsonb_build_array(repeat('x', 1024 * 1024)));
 \echo :SQLSTATE
 SELECT wee5_cron.invoke('/a', 'POST', jsonb_build_array('1e131071'::jsonb, '1e131071'::jsonb, '1e131071'::jsonb, '1e131071'::jsonb,
@@ -102,12 +102,12 @@ ROLLBACK TO a;
 SELECT wee5_cron.invoke('/large', 'POST', '{"a": "123456789"}') > 0 AS small_enough;
 ROLLBACK;
 
--- What goes through.
+-- A call that is accepted.
 BEGIN;
 SELECT wee5_cron.invoke('/a?b=c', 'POST', headers => '{"X-Team": "blue"}', timeout => '90 s') AS id \gset
 SELECT endpoint_path, method, body, headers, timeout, transport, status, attempts, finished_at
 FROM wee5_cron.invocation WHERE id = :id;
--- wait_for() of it would wait for ever.
+-- wait_for() would wait for it for ever.
 SELECT wee5_cron.wait_for(:id);
 \echo :SQLSTATE
 ROLLBACK;
@@ -153,7 +153,7 @@ SELECT invoke_cron_endpoint('/a');
 \echo :SQLSTATE
 ROLLBACK;
 
--- configure(); more in the TAP tests, which look at logs as well.
+-- configure(). The TAP tests have more, and look at the log, too.
 SELECT wee5_cron.configure(NULL, 'secret of the regression tests');
 \echo :SQLSTATE
 SELECT wee5_cron.configure('https://app.example', ' ');
@@ -165,7 +165,7 @@ SELECT wee5_cron.configure('https://app.example', 'secret of the regression test
 SELECT wee5_cron.configure('https://app.example', 'secret of the regression tests', 'vault');
 \echo :SQLSTATE
 
--- What works with jobs and with their history, without pg_cron.
+-- The job functions, without pg_cron.
 SELECT wee5_cron.register_jobs();
 \echo :SQLSTATE
 SELECT wee5_cron.unregister_jobs();

@@ -1,10 +1,10 @@
--- What CREATE EXTENSION makes, and where it refuses.
+-- What CREATE EXTENSION creates, and what it refuses.
 \set SHOW_CONTEXT never
 \set installer :USER
 CREATE ROLE regress_admin SUPERUSER LOGIN;
 SET SESSION AUTHORIZATION regress_admin;
 
--- Its own schema is not the one to name, and must not exist before.
+-- The schema wee5_cron must not exist before, and cannot be named.
 CREATE SCHEMA wee5_cron;
 CREATE EXTENSION wee5_cron SCHEMA wee5_cron;
 \echo :SQLSTATE
@@ -12,14 +12,14 @@ CREATE EXTENSION wee5_cron;
 \echo :SQLSTATE
 DROP SCHEMA wee5_cron;
 
--- Without pg_cron it installs, and says so once.
+-- Without pg_cron, it installs with one notice.
 CREATE EXTENSION wee5_cron;
 SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.proname = 'invoke_cron_endpoint';
 SELECT count(*) FROM wee5_cron.job;
 SELECT * FROM wee5_cron.job_status;
 DROP EXTENSION wee5_cron;
 
--- With it, the three jobs; invoke_cron_endpoint goes to the schema that is named.
+-- With pg_cron, it creates the three jobs. invoke_cron_endpoint goes to the named schema.
 CREATE EXTENSION pg_cron;
 CREATE SCHEMA "of App";
 CREATE EXTENSION wee5_cron SCHEMA "of App";
@@ -27,7 +27,7 @@ SELECT jobname, schedule, command, database, username, active FROM cron.job ORDE
 SELECT j.job_name, j.endpoint_path, j.registered, c.jobname = j.job_name AS same_name
 FROM wee5_cron.job j JOIN cron.job c USING (jobid) ORDER BY jobid;
 
--- What it is made of. Unaligned: a new object is one new line.
+-- All objects. Unaligned, so that a new object is one new line.
 \pset format unaligned
 \pset footer off
 SELECT pg_describe_object(d.classid, d.objid, 0) AS object
@@ -41,14 +41,14 @@ SELECT c.oid::regclass AS dumped_with_its_rows
 FROM pg_extension e, unnest(e.extconfig) AS t JOIN pg_class c ON c.oid = t
 WHERE e.extname = 'wee5_cron' ORDER BY c.relname;
 
--- Every function has a search_path of its own and a comment. A procedure that commits may have no search_path.
+-- Every function has a comment and pins its search_path. Only a procedure that commits cannot pin it.
 SELECT p.oid::regprocedure
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_proc p ON p.oid = d.objid
 WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'wee5_cron'
   AND (p.prokind <> 'p' AND (p.proconfig IS NULL OR NOT p.proconfig @> '{"search_path=pg_catalog, pg_temp"}')
        OR obj_description(p.oid, 'pg_proc') IS NULL);
 
--- So has everything else, and each column of what grant_to() lets others read.
+-- Everything else has a comment, too, and so has each column that grant_to() lets others read.
 SELECT pg_describe_object(d.classid, d.objid, 0) AS without_comment
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'wee5_cron'
@@ -63,33 +63,33 @@ GROUP BY c.oid ORDER BY c.relname;
 DROP OWNED BY regress_reader;
 DROP ROLE regress_reader;
 
--- DROP EXTENSION takes its jobs along, and no other.
+-- DROP EXTENSION removes its jobs, and no others.
 SELECT cron.schedule_in_database('of somebody', '0 0 1 1 *', $$SELECT 'x'$$, current_database()) > 0 AS scheduled;
 DROP EXTENSION wee5_cron;
 SELECT jobname FROM cron.job;
 SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron';
 
--- Created again, as if nothing had been.
+-- Created again, everything is as before.
 CREATE EXTENSION wee5_cron;
 SELECT jobname, command FROM cron.job ORDER BY jobid;
 DROP EXTENSION wee5_cron;
 
--- In one transaction with what may follow.
+-- In one transaction with other statements.
 BEGIN;
 CREATE EXTENSION wee5_cron;
 SELECT count(*) FROM cron.job;
 ROLLBACK;
 SELECT jobname FROM cron.job;
 
--- Not asked for.
+-- With default_jobs off, no jobs.
 SET wee5_cron.default_jobs = off;
 CREATE EXTENSION wee5_cron;
 SELECT jobname FROM cron.job;
 DROP EXTENSION wee5_cron;
 RESET wee5_cron.default_jobs;
 
--- A restore runs CREATE EXTENSION where pg_dump has SET row_security, to whatever value, and xmloption; it brings the
--- rows itself.
+-- pg_dump SETs row_security, to any value, and xmloption. A restore runs CREATE EXTENSION in such a session, and brings
+-- the rows itself.
 SET xmloption = content;
 SET row_security = on;
 CREATE EXTENSION wee5_cron;
@@ -100,7 +100,7 @@ SELECT jobname FROM cron.job;
 SELECT count(*) FROM wee5_cron.job;
 DROP EXTENSION wee5_cron;
 
--- A function of this name that was written by hand would go on answering. Refused in whatever schema it stands.
+-- A hand-written function of this name would go on answering. It is refused in every schema.
 CREATE FUNCTION public.invoke_cron_endpoint(endpoint_path text) RETURNS void LANGUAGE sql AS '';
 CREATE EXTENSION wee5_cron;
 \echo :SQLSTATE
@@ -109,7 +109,7 @@ CREATE EXTENSION wee5_cron SCHEMA "of App";
 CREATE FUNCTION "of App".invoke_cron_endpoint(path varchar, tries int DEFAULT 3) RETURNS void LANGUAGE sql AS '';
 CREATE EXTENSION wee5_cron;
 \echo :SQLSTATE
--- What is asked for by way of the search_path is named in the way over.
+-- The hint names the schema that the search_path asks for.
 DROP FUNCTION public.invoke_cron_endpoint(text);
 ALTER ROLE regress_admin SET search_path = "of App";
 \c - regress_admin
@@ -117,7 +117,7 @@ ALTER ROLE regress_admin SET search_path = "of App";
 CREATE EXTENSION wee5_cron;
 BEGIN; DROP FUNCTION "of App".invoke_cron_endpoint(character varying, integer); CREATE EXTENSION wee5_cron SCHEMA "of App"; COMMIT;
 SELECT oid::regprocedure FROM pg_proc WHERE proname = 'invoke_cron_endpoint';
--- One that appears later is none of ours.
+-- A function that appears later is not ours.
 CREATE FUNCTION public.invoke_cron_endpoint(endpoint_path text) RETURNS void LANGUAGE sql AS '';
 SELECT * FROM wee5_cron.other_endpoint_functions();
 DROP FUNCTION public.invoke_cron_endpoint(text);
@@ -125,7 +125,7 @@ DROP EXTENSION wee5_cron;
 ALTER ROLE regress_admin RESET search_path;
 \c - regress_admin
 \set SHOW_CONTEXT never
--- Each of these answers a call with one string.
+-- Each of these functions answers a call with one string.
 CREATE FUNCTION invoke_cron_endpoint(name) RETURNS void LANGUAGE sql AS '';
 CREATE FUNCTION invoke_cron_endpoint(VARIADIC text[]) RETURNS void LANGUAGE sql AS '';
 CREATE DOMAIN "of App".path AS text;
@@ -135,13 +135,13 @@ CREATE EXTENSION wee5_cron;
 DROP FUNCTION invoke_cron_endpoint(name), invoke_cron_endpoint(text[]), invoke_cron_endpoint("of App".path);
 DROP PROCEDURE invoke_cron_endpoint(text);
 DROP DOMAIN "of App".path;
--- A member of another extension has to step aside.
+-- A member of another extension has to be renamed.
 CREATE FUNCTION "of App".invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS '';
 ALTER EXTENSION pg_cron ADD FUNCTION "of App".invoke_cron_endpoint(text);
 CREATE EXTENSION wee5_cron;
 ALTER EXTENSION pg_cron DROP FUNCTION "of App".invoke_cron_endpoint(text);
 DROP FUNCTION "of App".invoke_cron_endpoint(text);
--- These do not, and may stay; nor is a temporary one ever found by its bare name.
+-- These do not answer such a call, and may stay. Nor does a call without schema find a temporary function.
 CREATE FUNCTION invoke_cron_endpoint(bigint) RETURNS void LANGUAGE sql AS '';
 CREATE FUNCTION invoke_cron_endpoint(text, int) RETURNS void LANGUAGE sql AS '';
 CREATE FUNCTION invoke_cron_endpoint() RETURNS void LANGUAGE sql AS '';
@@ -151,7 +151,7 @@ CREATE EXTENSION wee5_cron;
 DROP EXTENSION wee5_cron;
 DROP FUNCTION invoke_cron_endpoint(bigint), invoke_cron_endpoint(text, int), invoke_cron_endpoint();
 
--- Jobs that were there before are left as they are. Whose role may no longer call is told so.
+-- Existing jobs stay as they are. A notice names the roles that may no longer call.
 CREATE ROLE "regress App" LOGIN;
 SELECT cron.schedule_in_database(name, '0 0 1 1 *', command, current_database(), username) > 0 AS scheduled
 FROM (VALUES ('poll-activities', $$SELECT invoke_cron_endpoint('/api/cron/poll-activities')$$, 'regress App'),
@@ -167,7 +167,7 @@ DROP EXTENSION wee5_cron;
 SELECT jobname FROM cron.job ORDER BY jobname;
 DROP ROLE "regress App";
 
--- In a database that pg_cron does not serve.
+-- In a database without pg_cron.
 CREATE DATABASE regress_elsewhere;
 \c regress_elsewhere
 \set SHOW_CONTEXT never
@@ -180,14 +180,14 @@ SELECT wee5_cron.unregister_jobs();
 SELECT wee5_cron.run_now('poll-activities');
 \echo :SQLSTATE
 SELECT * FROM wee5_cron.job_status;
--- A job that pg_cron runs from elsewhere, known by its path.
+-- A job that pg_cron runs from another database is identified by its path.
 INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES ('poll-activities', '/api/cron/poll-activities');
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, finished_at, error)
 VALUES ('poll-activities', '/api/cron/poll-activities', 'builtin', 'failed', now(), 'The app answered 500.'),
        ('forgotten', '/x', 'builtin', 'succeeded', now(), NULL);
 SELECT job_name, jobid, schedule, active, endpoint_path, last_status, consecutive_failures, last_error, state
 FROM wee5_cron.job_status ORDER BY 1;
--- A schema cron that is not of the extension pg_cron is not looked at.
+-- A schema cron that does not belong to pg_cron is ignored.
 CREATE SCHEMA cron;
 CREATE TABLE cron.job (jobid bigint, jobname text, schedule text, command text, database text, username text, active boolean);
 CREATE TABLE cron.job_run_details (jobid bigint, runid bigint);

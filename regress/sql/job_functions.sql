@@ -11,13 +11,13 @@ CREATE VIEW jobs AS
   SELECT c.jobname, c.schedule, c.command, c.username, c.active, j.endpoint_path, j.jobid = c.jobid AS ours, j.registered
   FROM cron.job c LEFT JOIN wee5_cron.job j ON j.job_name = c.jobname ORDER BY c.jobid;
 
--- A new job; then the same with another schedule and path. It stays one job.
+-- A new job, then the same with another schedule and path: it stays one job.
 SELECT wee5_cron.schedule('nightly', '15 3 * * *', '/api/reports/nightly') AS jobid \gset
 SELECT wee5_cron.schedule('nightly', '15 4 * * *', '/api/reports/it''s nightly?of=germany') = :jobid AS same_job;
 TABLE jobs;
 SELECT job_name, endpoint_path, state FROM wee5_cron.job_status;
 
--- Bad input is refused, and nothing is made of it.
+-- Invalid input is refused and creates nothing.
 SELECT wee5_cron.schedule(NULL, '* * * * *', '/x');
 \echo :SQLSTATE
 SELECT wee5_cron.schedule('x', NULL, '/x');
@@ -33,7 +33,7 @@ SELECT wee5_cron.schedule('x', '* * * *', '/x');
 SELECT wee5_cron.schedule('x', '61 * * * *', '/x');
 \echo :SQLSTATE
 
--- What is somebody else's, in another database or of another kind is not replaced.
+-- A job of somebody else, in another database, or that does not call the app, is not replaced.
 SELECT cron.schedule_in_database('vacuum', '1 1 1 1 *', 'VACUUM', current_database()) > 0 AS made;
 SELECT cron.schedule_in_database('theirs', '1 1 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$, current_database(), 'regress_operator') > 0 AS made;
 SELECT cron.schedule_in_database('elsewhere', '1 1 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$, 'postgres') > 0 AS made;
@@ -55,7 +55,7 @@ END
 $$;
 SELECT jobname, schedule FROM cron.job WHERE jobname IN ('vacuum', 'theirs', 'elsewhere') ORDER BY 1;
 
--- Whoever may operate works with the jobs of all; his own new ones belong to him.
+-- A role with the profile operate works with everybody's jobs. Its new jobs belong to it.
 SET SESSION AUTHORIZATION regress_operator;
 SELECT wee5_cron.schedule('of the operator', '0 5 * * *', '/api/x') > 0 AS made;
 SELECT wee5_cron.pause('nightly', 'until the report is mended');
@@ -65,7 +65,7 @@ SELECT jobname, username, active FROM cron.job WHERE jobname IN ('nightly', 'of 
 SELECT job_name, paused_at IS NOT NULL AS paused, pause_note FROM wee5_cron.job WHERE job_name = 'nightly';
 SELECT job_name, active, state, next_run FROM wee5_cron.job_status WHERE job_name = 'nightly';
 
--- Paused again: since when stays, and so does a note that is not replaced.
+-- Paused again: the time stays, and so does the note if there is no new one.
 SELECT paused_at FROM wee5_cron.job WHERE job_name = 'nightly' \gset
 SELECT wee5_cron.pause('nightly');
 SELECT paused_at = :'paused_at' AS same, pause_note FROM wee5_cron.job WHERE job_name = 'nightly';
@@ -74,13 +74,13 @@ SELECT wee5_cron.resume('nightly');
 SELECT job_name, paused_at, pause_note FROM wee5_cron.job WHERE job_name = 'nightly';
 SELECT active FROM cron.job WHERE jobname = 'nightly';
 
--- A job that we did not make can be paused, and is still not ours.
+-- A job of somebody else can be paused, and is still not ours.
 SELECT wee5_cron.pause('theirs', 'not ours');
 SELECT job_name, jobid, endpoint_path, pause_note FROM wee5_cron.job WHERE job_name = 'theirs';
 SELECT wee5_cron.resume('theirs');
 SELECT count(*) FROM wee5_cron.job WHERE job_name = 'theirs';
 
--- What comes next: local times of pg_cron's clock, one after the other.
+-- The next runs, in local times of pg_cron's clock.
 SELECT count(*), min(t) > now() AS in_the_future, bool_and(extract(minute FROM t) = 15) AS at_the_minute,
        max(t) - min(t) BETWEEN interval '3 days 23 hours' AND interval '4 days 1 hour' AS once_a_day
 FROM wee5_cron.next_runs('nightly', 5) t;
@@ -93,7 +93,7 @@ SELECT wee5_cron.next_runs('nightly', NULL);
 SELECT wee5_cron.schedule('at start', '@reboot', '/api/x') > 0 AS made;
 SELECT count(*) FROM wee5_cron.next_runs('at start', 3);
 
--- A schedule that pg_cron takes and that never comes.
+-- A schedule that pg_cron accepts and that never fires.
 SELECT wee5_cron.schedule('at start', '0 0 30 2 *', '/api/x') > 0 AS made;
 SELECT wee5_cron.schedule('at start', '0 0 31 4,6,9,11 *', '/api/x') > 0 AS made;
 SELECT status, regexp_replace(detail, '[0-9]{4,}', 'N') FROM wee5_cron.doctor() WHERE check_name = 'job_schedule';
@@ -102,7 +102,7 @@ SELECT wee5_cron.schedule('at start', '0 0 29 2 */7', '/api/x') > 0 AS made;
 SELECT status, detail FROM wee5_cron.doctor() WHERE check_name = 'job_schedule';
 SELECT count(*) FROM wee5_cron.next_runs('at start', 1);
 
--- A login that does not inherit what it may do by SET ROLE: its job may not call.
+-- A login role that does not inherit the privilege that it has by SET ROLE: its job may not call.
 CREATE ROLE regress_noinherit LOGIN NOINHERIT;
 GRANT regress_operator TO regress_noinherit;
 SET SESSION AUTHORIZATION regress_noinherit;
@@ -118,7 +118,7 @@ SELECT wee5_cron.unschedule('of nobody');
 DROP OWNED BY regress_noinherit;
 DROP ROLE regress_noinherit;
 
--- Unknown, of another kind, ambiguous.
+-- An unknown job, one that does not call the app, an ambiguous name.
 SELECT wee5_cron.pause('no such job');
 \echo :SQLSTATE
 SELECT wee5_cron.resume(NULL);
@@ -129,7 +129,7 @@ SELECT cron.schedule_in_database('theirs', '1 1 1 1 *', $$SELECT invoke_cron_end
 SELECT wee5_cron.unschedule('theirs');
 \echo :SQLSTATE
 
--- unschedule() removes the job, whoever made it; a default job does not come back by itself.
+-- unschedule() removes the job, whoever created it. A default job does not come back by itself.
 SELECT wee5_cron.unschedule('of the operator');
 SELECT wee5_cron.register_jobs();
 SELECT wee5_cron.unschedule('daily-analytics');
@@ -163,7 +163,7 @@ FROM unnest(array[NULL, '0', '-1 us', '178000000 years', '-178000000 years', '1 
 ROLLBACK;
 DROP FUNCTION answer(text);
 
--- unregister_jobs() leaves what schedule() made; DROP EXTENSION takes it along, or it would fail at every tick.
+-- unregister_jobs() leaves the jobs that schedule() created. DROP EXTENSION removes them: they would fail at every tick.
 SELECT wee5_cron.unregister_jobs();
 SELECT jobname FROM cron.job ORDER BY jobid;
 DROP VIEW jobs;
@@ -173,8 +173,8 @@ SELECT jobname FROM cron.job ORDER BY jobid;
 DELETE FROM cron.job;
 DROP EXTENSION pg_cron;
 
--- The SQL of a pg_cron before 1.4. A newer library reads the name in a call of its cron.schedule() wrongly, so that must
--- not be tried.
+-- The SQL of a pg_cron before 1.4. A newer library misreads the name in a call of its cron.schedule(), so we must not
+-- call it.
 CREATE EXTENSION pg_cron VERSION '1.3';
 CREATE EXTENSION wee5_cron;
 SELECT wee5_cron.schedule('nightly', '1 1 1 1 *', '/x');

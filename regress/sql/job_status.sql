@@ -1,4 +1,4 @@
--- The view job_status: ledger and pg_cron's own history put together. The rows are made by hand, all inside one
+-- The view job_status joins the ledger and pg_cron's own history. The test writes the rows by hand, all in one
 -- transaction, so that now() is one moment and no worker sees them.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
@@ -13,7 +13,7 @@ BEGIN;
 CREATE FUNCTION pg_temp.job(name text, command text, owner text DEFAULT 'regress_one') RETURNS void LANGUAGE sql AS
   $$ INSERT INTO cron.job (jobname, schedule, command, nodeport, database, username)
      VALUES (name, '0 0 1 1 *', command, 5432, current_database(), owner) $$;
--- A call of a job, so long ago, that took two seconds.
+-- Adds a call of a job that long ago, which took two seconds.
 CREATE FUNCTION pg_temp.call(job text, outcome text, ago interval, what text DEFAULT NULL, run bigint DEFAULT NULL,
                              took interval DEFAULT '2 s', who name DEFAULT 'regress_one') RETURNS void LANGUAGE sql AS
   $$ INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, requested_by, requested_at, finished_at,
@@ -43,7 +43,7 @@ SELECT job_name, jobid IS NOT NULL AS has_jobid, schedule, active, endpoint_path
 FROM wee5_cron.job_status ORDER BY 1;
 DELETE FROM cron.job;
 
--- Calls alone: ok, failing, waiting, skipped, long ago.
+-- Calls only: ok, failing, waiting, skipped, long ago.
 SELECT pg_temp.job(name, $$SELECT invoke_cron_endpoint('/x')$$)
 FROM unnest('{ok,failing,never-succeeded,recovered,queued,skipped,long-ago}'::text[]) AS name;
 SELECT pg_temp.call('ok', 'succeeded', g * interval '1 h', took => g * interval '1 s') FROM generate_series(30, 1, -1) AS g;
@@ -59,18 +59,18 @@ SELECT job_name, last_status AS status, last_http_status AS http, now() - last_f
 FROM wee5_cron.job_status ORDER BY 1;
 SELECT s.job_name, s.last_invocation_id = max(i.id) AS is_the_last
 FROM wee5_cron.job_status s JOIN wee5_cron.invocation i USING (job_name) GROUP BY 1, s.last_invocation_id ORDER BY 1;
--- A slow call that ends after a quick one of a higher id: what counts is when they ended.
+-- A slow call ends after a quick one with a higher id. The time when they ended counts.
 SELECT pg_temp.call('queued', 'succeeded', '20 min', took => '19 min'), pg_temp.call('queued', 'failed', '10 min', 'quick');
 SELECT consecutive_failures, last_error, state FROM wee5_cron.job_status WHERE job_name = 'queued';
 DELETE FROM cron.job;
 DELETE FROM wee5_cron.invocation;
 
--- Runs that pg_cron booked as failed.
+-- Runs that pg_cron logged as failed.
 SELECT pg_temp.job(name, $$SELECT invoke_cron_endpoint('/x')$$)
 FROM unnest('{cannot-call,cannot-connect,connects-again,both,twice-told,server-restart}'::text[]) AS name;
 SELECT pg_temp.run(1, 'cannot-call', 'failed', '2 h', 'ERROR:  permission denied'),
        pg_temp.run(2, 'cannot-call', 'failed', '1 h', E'ERROR:  permission denied for schema wee5_cron\n');
--- The call failed and its run with it: one failure. The run before raised before it called: another.
+-- A call failed, and its run with it: one failure. The run before raised an error before it called: another failure.
 SELECT pg_temp.call('twice-told', 'succeeded', '4 h', run => 3), pg_temp.run(3, 'twice-told', 'succeeded', '4 h'),
        pg_temp.run(4, 'twice-told', 'failed', '3 h', 'ERROR:  raised'),
        pg_temp.call('twice-told', 'failed', '2 h', 'The app answered 500.', run => 5),
@@ -79,7 +79,7 @@ SELECT pg_temp.call('both', 'succeeded', '4 h'), pg_temp.run(6, 'both', 'failed'
        pg_temp.call('both', 'failed', '2 h', 'newer');
 SELECT pg_temp.call('server-restart', 'succeeded', '1 h', run => 7), pg_temp.run(7, 'server-restart', 'succeeded', '1 h'),
        pg_temp.run(8, 'server-restart', 'running', '1 min');
--- "connection failed" has no time at all.
+-- A run with "connection failed" has no time at all.
 SELECT pg_temp.run(9, 'connects-again', 'failed', NULL, 'connection failed'), pg_temp.run(10, 'connects-again', 'succeeded', '1 h'),
        pg_temp.call('connects-again', 'succeeded', '1 h', run => 10);
 SELECT pg_temp.call('cannot-connect', 'succeeded', '1 h'), pg_temp.run(11, 'cannot-connect', 'failed', NULL, 'connection failed'),
@@ -91,7 +91,7 @@ DELETE FROM cron.job;
 DELETE FROM cron.job_run_details;
 DELETE FROM wee5_cron.invocation;
 
--- What failed for days, by calls and by runs, before and after the last success.
+-- Calls and runs that failed for days, before and after the last success.
 SELECT pg_temp.job('for-days', $$SELECT invoke_cron_endpoint('/x')$$);
 SELECT pg_temp.call('for-days', 'failed', '10 d', 'before it worked'), pg_temp.call('for-days', 'succeeded', '9 d'),
        pg_temp.call('for-days', 'failed', '8 d', 'then not'), pg_temp.call('for-days', 'skipped', '7 d'),
@@ -106,20 +106,20 @@ DELETE FROM cron.job;
 DELETE FROM cron.job_run_details;
 DELETE FROM wee5_cron.invocation;
 
--- Two owners with a job of one name have each his own calls.
+-- If two owners have a job of one name, each has his own calls.
 SELECT pg_temp.job('shared', $$SELECT invoke_cron_endpoint('/one')$$),
        pg_temp.job('shared', $$SELECT invoke_cron_endpoint('/two')$$, 'regress_two');
 SELECT pg_temp.call('shared', 'succeeded', '1 h'), pg_temp.call('shared', 'failed', '1 h', 'of two', who => 'regress_two');
 SELECT job_name, endpoint_path, last_status, state FROM wee5_cron.job_status ORDER BY 2;
 
--- A job without a name is known by its runs; a call by hand of the same path is not its own.
+-- A job without a name is identified by its runs. A call by hand of the same path is not a call of the job.
 SELECT pg_temp.job(NULL, $$SELECT invoke_cron_endpoint('/unnamed')$$);
 INSERT INTO cron.job_run_details (runid, jobid, status, start_time)
 SELECT 20, jobid, 'succeeded', now() FROM cron.job WHERE jobname IS NULL;
 SELECT pg_temp.call(NULL, 'succeeded', '1 h', run => 20), pg_temp.call(NULL, 'failed', '30 min', 'by hand');
 SELECT endpoint_path, last_status, consecutive_failures, state FROM wee5_cron.job_status WHERE job_name IS NULL;
 
--- pg_cron hides other users' jobs; this view does not.
+-- pg_cron hides other users' jobs. This view does not.
 SELECT wee5_cron.grant_to('regress_two', 'read');
 GRANT USAGE ON SCHEMA cron TO regress_two;
 SET LOCAL SESSION AUTHORIZATION regress_two;
@@ -127,7 +127,7 @@ SELECT count(*) FROM cron.job;
 SELECT count(*) FROM wee5_cron.job_status;
 ROLLBACK;
 
--- pg_cron stays droppable.
+-- pg_cron can still be dropped.
 DROP EXTENSION pg_cron;
 SELECT count(*) FROM wee5_cron.job_status;
 DROP EXTENSION wee5_cron;

@@ -1,5 +1,5 @@
--- watch_jobs() and what it remembers of trouble, job_status and doctor() beside it: whose job it is and what it calls is
--- read from its command. All inside one transaction, so that now() is one moment and no worker sees the rows.
+-- watch_jobs() and the troubles that it records, with job_status and doctor(). What a job calls is read from its command.
+-- All in one transaction, so that now() is one moment and no worker sees the rows.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE ROLE regress_one LOGIN;
@@ -18,7 +18,7 @@ RETURNS bigint LANGUAGE sql AS
 CREATE FUNCTION pg_temp.runs(id bigint, outcome text, count int DEFAULT 3) RETURNS void LANGUAGE sql AS
   $$ INSERT INTO cron.job_run_details (jobid, status, return_message, start_time, end_time)
      SELECT id, outcome, CASE outcome WHEN 'failed' THEN 'ERROR:  it raised' END, now(), now() FROM generate_series(1, count) $$;
--- As if the ticks of the last so many minutes were to be judged.
+-- Makes watch_jobs() judge the ticks of the last minutes.
 CREATE FUNCTION pg_temp.watch(ago interval DEFAULT '0') RETURNS void LANGUAGE plpgsql AS
   $$ BEGIN UPDATE wee5_cron.job_watch SET judged_until = now() - ago; PERFORM wee5_cron.watch_jobs(); END $$;
 CREATE VIEW pg_temp.trouble AS SELECT kind, name, failures, told, by_job FROM wee5_cron.trouble ORDER BY kind, name;
@@ -28,7 +28,7 @@ CREATE FUNCTION pg_temp.alerts() RETURNS SETOF text LANGUAGE sql AS
                       regexp_replace(content ->> 'text', '[0-9]{4}-[0-9-]+ [0-9:]+ [A-Z0-9+-]+', 'T'))
      FROM gone ORDER BY content ->> 'event', content ->> 'job_name' $$;
 
--- Three failed runs each, of jobs whose path stands behind another literal, in dollar quotes, in a DO block, or nowhere.
+-- Three failed runs each, of jobs whose path is behind another literal, in dollar quotes, in a DO block, or nowhere.
 SELECT pg_temp.job('one', $$SELECT wee5_cron.invoke(method => 'POST', endpoint_path => '/api/one')$$) AS one,
        pg_temp.job('two', $$SELECT wee5_cron.invoke(method := 'POST', endpoint_path := '/api/two')$$) AS two,
        pg_temp.job('dollar', $$SELECT INVOKE_CRON_ENDPOINT($p$/x$p$)$$) AS dollar,
@@ -41,7 +41,7 @@ SELECT pg_temp.watch();
 SELECT regexp_replace(name, '#\d+', '#N') AS name, failures, told, by_job FROM pg_temp.trouble;
 SELECT regexp_replace(pg_temp.alerts(), '#\d+', '#N', 'g');
 SELECT job_name, endpoint_path, consecutive_failures, last_error, state FROM wee5_cron.job_status ORDER BY 1;
--- Nothing is told twice, and each is over with its next success: of a call, or of a run where the path is not known.
+-- No alert is sent twice. Each trouble ends with the next success: of a call, or of a run if the path is not known.
 SELECT pg_temp.watch();
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, finished_at)
 SELECT j.name, j.path, 'builtin', 'succeeded', now()
@@ -51,7 +51,7 @@ SELECT pg_temp.runs(:computed, 'succeeded', 1);
 SELECT pg_temp.watch();
 SELECT pg_temp.alerts();
 SELECT regexp_replace(name, '#\d+', '#N') AS name, failures, told FROM pg_temp.trouble;
--- What is left goes with its job; trouble of calls by hand stays for a day.
+-- The other troubles go with their jobs. A trouble of calls by hand stays for a day.
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at) VALUES ('/by/hand', 'builtin', 'failed', now());
 SELECT wee5_cron.note_outcomes((SELECT array_agg(id) FROM wee5_cron.invocation WHERE status = 'failed'));
 UPDATE cron.job SET command = 'VACUUM' WHERE jobname = 'block';
@@ -66,7 +66,7 @@ DELETE FROM cron.job;
 DELETE FROM cron.job_run_details;
 DELETE FROM wee5_cron.invocation;
 
--- Late: of two users with a job of one name each has his own ticks.
+-- Late: if two users have a job of one name, each has his own ticks.
 SELECT pg_temp.job('shared', $$SELECT invoke_cron_endpoint('/one')$$, '* * * * *') AS one,
        pg_temp.job('shared', $$SELECT invoke_cron_endpoint('/two')$$, '* * * * *', 'regress_two') AS two \gset
 UPDATE wee5_cron.job_watch SET judged_until = now();
@@ -74,14 +74,14 @@ SELECT pg_temp.watch();
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, requested_by, scheduled_at, finished_at)
 SELECT 'shared', '/two', 'builtin', 'succeeded', 'regress_two', date_trunc('minute', now()) - n * interval '1 minute', now()
 FROM generate_series(0, 9) n;
--- run_now() is not the run that was missed.
+-- A call by run_now() is not the missed run.
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, requested_by, scheduled_at, finished_at)
 VALUES ('shared', '/one', 'builtin', 'succeeded', 'regress_one', now(), now());
 SELECT pg_temp.watch('10 minutes');
 SELECT kind, name = '#' || :one AS of_the_first FROM pg_temp.trouble;
 SELECT w.username, w.missed_runs > 5 AS missed FROM wee5_cron.job_watch w ORDER BY 1;
 SELECT replace(pg_temp.alerts(), '#' || :one, '#N');
--- A job that calls somebody else from now on is not late either; nor is one that a new pg_cron gave the same number.
+-- A job that calls something else from now on is not late either; nor is a job to which a new pg_cron gave the same jobid.
 UPDATE cron.job SET command = 'VACUUM' WHERE jobid = :one;
 SELECT pg_temp.watch();
 TABLE pg_temp.trouble;
@@ -95,8 +95,8 @@ SELECT w.job_name, w.missed_runs, w.judged_until = now() AS from_now_on FROM wee
 DELETE FROM cron.job;
 DELETE FROM wee5_cron.invocation;
 
--- cron.log_run = off, which only a restart can set: a job without a name, two with one command, one that calls at times
--- only, and one that is late indeed.
+-- As with cron.log_run = off, which only a restart can set: a job without a name, two jobs with one command, one that
+-- calls only at times, and one that is really late.
 SAVEPOINT runs_are_logged;
 CREATE OR REPLACE FUNCTION wee5_cron.pg_cron_logs_runs() RETURNS boolean LANGUAGE sql STABLE AS 'SELECT false';
 SELECT pg_temp.job(NULL, $$SELECT invoke_cron_endpoint('/unnamed')$$, '* * * * *'),
@@ -118,7 +118,7 @@ SELECT job_name, last_status, missed_runs > 0 AS missed, state FROM wee5_cron.jo
 ROLLBACK TO runs_are_logged;
 DELETE FROM wee5_cron.pending_alert;
 
--- Two jobs with one command, where runs are logged: each has the calls of its own runs.
+-- Two jobs with one command, with logged runs: each has the calls of its own runs.
 SELECT pg_temp.job('twin-1', $$SELECT invoke_cron_endpoint('/twins')$$) AS one,
        pg_temp.job('twin-2', $$SELECT invoke_cron_endpoint('/twins')$$) AS two \gset
 INSERT INTO cron.job_run_details (runid, jobid, status, start_time, end_time)
@@ -137,7 +137,7 @@ SELECT job_name, wee5_cron.is_plain_call(command) AS plain FROM cron.job c JOIN 
 DELETE FROM cron.job;
 DELETE FROM wee5_cron.invocation;
 
--- Waiting: ticks are skipped since one call is made again in an hour. A slow call is no such call; nor is it one before a
+-- Waiting: ticks are skipped because a call is retried in an hour. A slow call does not count, nor does a call before a
 -- tick was skipped.
 SELECT pg_temp.job(n, $$SELECT invoke_cron_endpoint('/$$ || n || $$')$$) FROM unnest('{slow,waits,waits-not-yet,fails,queued}'::text[]) n \g /dev/null
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, reason, attempts, next_attempt_at, finished_at, exclusive, error)
@@ -163,7 +163,7 @@ SELECT job_name, state FROM wee5_cron.job_status ORDER BY 1;
 SELECT status, detail FROM wee5_cron.doctor() WHERE check_name = 'job_waiting';
 DELETE FROM cron.job;
 
--- A job for a database that has another name by now.
+-- A job for a database that has another name now.
 SELECT pg_temp.job('moved', $$SELECT invoke_cron_endpoint('/x')$$) AS jobid \gset
 UPDATE cron.job SET database = 'under its old name' WHERE jobid = :jobid;
 SELECT status, detail, replace(hint, :'jobid', 'N') AS hint FROM wee5_cron.doctor() WHERE check_name = 'job_database';
@@ -171,7 +171,7 @@ DELETE FROM cron.job;
 SELECT check_name, status, detail FROM wee5_cron.doctor() WHERE check_name IN ('job_owner', 'job_schedule', 'job_command', 'job_database');
 ROLLBACK;
 
--- Without pg_cron here: a job that called each minute and then stopped, one that goes on, and one that is run by hand only.
+-- Without pg_cron here: a job that called every minute and then stopped, one that goes on, and one that only run_now() runs.
 DROP EXTENSION pg_cron;
 BEGIN;
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, requested_at, scheduled_at, finished_at)

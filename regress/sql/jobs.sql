@@ -1,4 +1,4 @@
--- register_jobs(), unregister_jobs() and run_now(): ours, and nobody else's.
+-- register_jobs(), unregister_jobs() and run_now() work with our jobs, and with nobody else's.
 \set SHOW_CONTEXT never
 CREATE ROLE regress_admin SUPERUSER LOGIN;
 CREATE ROLE regress_other LOGIN;
@@ -7,13 +7,13 @@ CREATE EXTENSION pg_cron;
 CREATE VIEW jobs AS
   SELECT jobname, schedule, command, database, username, active FROM cron.job ORDER BY jobid;
 
--- A job of that name is left as it is, whoever owns it.
+-- An existing job of that name stays as it is, whoever owns it.
 SELECT cron.schedule_in_database('poll-activities', '1 1 1 1 *', 'SELECT 1', current_database(), 'regress_other') AS jobid;
 SELECT cron.schedule_in_database('daily-analytics', '1 1 1 1 *', 'SELECT 1', current_database()) AS jobid;
 CREATE EXTENSION wee5_cron;
 TABLE jobs;
 
--- A name that this user has in another database is taken as well: names are unique for a user, not for a database.
+-- A job of this user in another database takes the name, too: names are unique per user, not per database.
 SELECT wee5_cron.unregister_jobs();
 DELETE FROM cron.job;
 SELECT cron.schedule_in_database('welcome-emails', '1 1 1 1 *', 'SELECT 1', 'postgres') AS jobid;
@@ -21,12 +21,12 @@ SELECT cron.schedule_in_database('poll-activities', '1 1 1 1 *', 'SELECT 1', 'po
 SELECT wee5_cron.register_jobs();
 TABLE jobs;
 
--- All there already.
+-- All of them exist.
 DELETE FROM cron.job WHERE database = 'postgres';
 SELECT wee5_cron.register_jobs();
 SELECT wee5_cron.register_jobs(force => true);
 
--- What the user deleted stays deleted.
+-- A job that the user deleted stays deleted.
 SELECT cron.unschedule('welcome-emails');
 SELECT wee5_cron.register_jobs();
 SELECT wee5_cron.register_jobs(NULL);
@@ -34,8 +34,8 @@ SELECT count(*) FROM cron.job;
 SELECT wee5_cron.register_jobs(force => true);
 SELECT count(*) FROM cron.job;
 
--- unregister_jobs() leaves what is not ours: another job, one of ours that the user turned into something else, and one
--- that moved to another database.
+-- unregister_jobs() leaves jobs that are not ours: another job, a job of ours that the user turned into another one, and
+-- a job that moved to another database.
 SELECT cron.schedule_in_database('by hand', '1 1 1 1 *', $$SELECT invoke_cron_endpoint('/by-hand')$$, current_database()) > 0 AS scheduled;
 UPDATE cron.job SET command = 'VACUUM' WHERE jobname = 'welcome-emails';
 UPDATE cron.job SET database = 'postgres' WHERE jobname = 'daily-analytics';
@@ -45,8 +45,8 @@ SELECT count(*) FROM wee5_cron.job;
 SELECT wee5_cron.unregister_jobs();
 DELETE FROM cron.job;
 
--- A pg_cron that is made again begins its jobids anew, in a transaction of its own or in the same one, and whatever name,
--- number and path a job has then, it is the user's.
+-- If pg_cron is dropped and created, its jobids begin again, in a transaction of its own or in the same one. Whatever
+-- name, jobid and path a job then has, it belongs to the user.
 SELECT wee5_cron.register_jobs();
 DROP VIEW jobs;
 DROP EXTENSION pg_cron;
@@ -65,14 +65,14 @@ SELECT wee5_cron.unregister_jobs();
 SELECT jobname, command FROM cron.job ORDER BY jobid;
 DELETE FROM cron.job;
 
--- A job of ours that its user gave another path is his from then on.
+-- A job of ours with another path belongs to the user from then on.
 SELECT wee5_cron.register_jobs();
 SELECT cron.alter_job(jobid, command => $$SELECT invoke_cron_endpoint('/another')$$) FROM cron.job WHERE jobname = 'daily-analytics';
 SELECT wee5_cron.unregister_jobs();
 SELECT jobname, command FROM cron.job ORDER BY jobid;
 DELETE FROM cron.job;
 
--- A stranger's function of our name, with more arguments.
+-- Somebody else's function of our name, with more arguments.
 CREATE FUNCTION invoke_cron_endpoint(site text, path text, method text DEFAULT 'GET') RETURNS int LANGUAGE sql AS 'SELECT 1';
 SELECT cron.schedule_in_database('theirs', '1 1 1 1 *', $$SELECT public.invoke_cron_endpoint('seo','/api/seo','GET')$$, current_database()) > 0 AS scheduled;
 SELECT count(*) FROM wee5_cron.job_status;
@@ -86,7 +86,7 @@ SELECT jobname, active FROM cron.job;
 DROP FUNCTION invoke_cron_endpoint(text, text, text);
 DELETE FROM cron.job;
 
--- pg_cron refuses: a notice, and nothing is remembered.
+-- If pg_cron refuses a job, there is a notice, and wee5_cron.job has no row.
 REVOKE CONNECT ON DATABASE contrib_regression FROM PUBLIC;
 SELECT wee5_cron.grant_to('regress_other', 'operate');
 SET SESSION AUTHORIZATION regress_other;
@@ -112,7 +112,7 @@ SELECT job_name, endpoint_path, method, status, requested_by, scheduled_at = req
        headers ->> 'x-vercel-cron-schedule' AS schedule
 FROM wee5_cron.invocation WHERE id = :id;
 ROLLBACK;
--- Two jobs with one command: whose call it is cannot be told, so it has no job's name and no schedule.
+-- Two jobs with one command: wee5_cron cannot tell whose call it is, so the call has no job name and no schedule.
 SELECT cron.schedule_in_database('twin', '1 1 1 1 *', command, current_database(), username) > 0 AS scheduled FROM cron.job WHERE jobname = 'poll-activities';
 \set VERBOSITY terse
 BEGIN;
@@ -136,14 +136,14 @@ SELECT wee5_cron.run_now('no such job');
 SELECT cron.schedule_in_database('vacuum', '1 1 1 1 *', 'VACUUM', current_database()) > 0 AS scheduled;
 SELECT wee5_cron.run_now('vacuum');
 \echo :SQLSTATE
--- The call of such a job is not the plain one that run_now() could make.
+-- run_now() makes plain calls only, and refuses these jobs.
 SELECT cron.schedule_in_database('posts', '1 1 1 1 *', $$SELECT wee5_cron.invoke('/posts', 'POST')$$, current_database()) AS jobid \gset
 SELECT wee5_cron.run_now('posts');
 \echo :SQLSTATE
 SELECT cron.schedule_in_database('computed', '1 1 1 1 *', 'SELECT wee5_cron.invoke(path) FROM paths', current_database()) AS jobid \gset
 SELECT wee5_cron.run_now('computed');
 \echo :SQLSTATE
--- Which commands are: one call, of one path, without a condition.
+-- A plain call: one call of one path, without a condition.
 SELECT command, wee5_cron.is_plain_call(command) AS plain
 FROM unnest(array[
   $$SELECT invoke_cron_endpoint('/a')$$, $$ select * from "public" . invoke_cron_endpoint ( '/it''s' :: text ) ; $$,

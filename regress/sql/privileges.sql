@@ -1,4 +1,4 @@
--- Who may do what, on a server that grants by name what is made in public, as Supabase's does.
+-- Privileges, on a server whose default privileges grant to roles by name, like Supabase's.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE ROLE anon;
@@ -15,7 +15,7 @@ CREATE SCHEMA regress_app;
 REVOKE ALL ON SCHEMA regress_app FROM anon, authenticated, service_role;
 CREATE EXTENSION wee5_cron SCHEMA regress_app;
 
--- Nobody but the owner is in the ACLs of our objects.
+-- Only the owner is in the ACLs of our objects.
 CREATE VIEW regress_grants AS
   WITH object AS (
     SELECT n.nspname::text AS object, n.nspacl AS acl, n.nspowner AS owner, 'n'::"char" AS kind, 'pg_namespace'::regclass AS catalog, n.oid
@@ -38,11 +38,12 @@ CREATE VIEW regress_grants AS
 SELECT * FROM regress_grants;
 SELECT has_function_privilege('anon', 'regress_app.invoke_cron_endpoint(text)', 'EXECUTE') AS anon_calls;
 
--- What the profiles give.
+-- What the profiles grant.
 SELECT wee5_cron.grant_to('"regress Caller"', 'call');
 SELECT wee5_cron.grant_to('regress_reader', 'read');
 SELECT wee5_cron.grant_to('regress_operator', 'operate');
--- Every object of the extension with who may do what with it: whoever adds one decides here. Internal ones are nobody's.
+-- Every object of the extension with the profiles that may use it. If you add one, you decide here. Internal objects are
+-- for nobody.
 CREATE VIEW regress_reach AS
   WITH profile (role, name) AS (
     VALUES ('anon', 'anon'), ('authenticated', 'authenticated'), ('service_role', 'service_role'), ('regress Caller', 'call'),
@@ -80,12 +81,12 @@ SELECT * FROM regress_reach;
 \pset footer on
 CREATE TABLE regress_grants_before AS SELECT * FROM regress_grants;
 SELECT has_schema_privilege('regress Caller', 'regress_app', 'USAGE') AS reaches_the_function;
--- Once more changes nothing.
+-- Granting a profile again changes nothing.
 SELECT wee5_cron.grant_to('regress_operator', 'operate');
 TABLE regress_grants EXCEPT TABLE regress_grants_before;
 DROP TABLE regress_grants_before;
 
--- In action.
+-- The profiles at work.
 ALTER DATABASE contrib_regression SET app.settings.api_url = 'http://127.0.0.1:9';
 ALTER DATABASE contrib_regression SET app.settings.cron_secret = 'secret of the regression tests';
 SET SESSION AUTHORIZATION "regress Caller";
@@ -109,12 +110,13 @@ SELECT wee5_cron.harvest();
 SELECT wee5_cron.redact_for('postgres', 'secret of the regression tests');
 SELECT wee5_cron.end_call(1, 'succeeded');
 SELECT wee5_cron.invoke_for_job('x', '/x');
--- He says which job calls which path, where the ledger cannot know; never which of pg_cron's jobs are the extension's own.
+-- The profile operate may say which job calls which path, if the ledger cannot know; never which of pg_cron's jobs belong
+-- to the extension.
 INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES ('digest', '/api/digest');
 UPDATE wee5_cron.job SET catch_up = 'none', endpoint_path = '/api/digests' WHERE job_name = 'digest';
 UPDATE wee5_cron.job SET jobid = 1;
 INSERT INTO wee5_cron.job (job_name, registered) VALUES ('other', true);
--- A caller chooses neither transport nor how a call is made.
+-- A caller cannot choose the transport, nor other settings of a call.
 SET wee5_cron.transport = 'builtin';
 SET wee5_cron.allow_plain_http = on;
 SET app.settings.api_url = 'http://evil.internal';
@@ -123,8 +125,8 @@ ALTER DATABASE contrib_regression RESET app.settings.api_url;
 ALTER DATABASE contrib_regression RESET app.settings.cron_secret;
 DROP EXTENSION wee5_cron;
 
--- Managed servers let an owner who is not superuser install: the script runs with a superuser's rights, session_user is
--- the owner. It is his to work with, and the jobs are his.
+-- Managed servers let an owner who is not a superuser install extensions: the script runs with a superuser's rights, and
+-- session_user is the owner. The owner may then operate the extension, and owns the jobs.
 CREATE EXTENSION pg_cron;
 CREATE ROLE regress_owner LOGIN;
 CREATE FUNCTION pg_temp.install() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS
