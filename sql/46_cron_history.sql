@@ -28,6 +28,43 @@ $$;
 COMMENT ON FUNCTION wee5_cron.newest_cron_runs(bigint) IS
   'Internal: the newest runs in cron.job_run_details that have a higher runid';
 
+CREATE FUNCTION wee5_cron.newest_run() RETURNS bigint
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  runid bigint;
+BEGIN
+  EXECUTE 'SELECT max(d.runid) FROM cron.job_run_details d' INTO runid;
+  RETURN coalesce(runid, 0);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.newest_run() IS 'Internal: cron.job_run_details.runid of the newest run; 0: there is none';
+
+-- When the runs of a job began, since a time. Reads the newest runs, until a hundred in a row are older.
+CREATE FUNCTION wee5_cron.runs_since(jobid bigint, since timestamptz) RETURNS timestamptz[]
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  run record;
+  at timestamptz := clock_timestamp();
+  older int := 0;
+  runs timestamptz[] := '{}';
+BEGIN
+  FOR run IN EXECUTE 'SELECT d.jobid, coalesce(d.start_time, d.end_time) AS at FROM cron.job_run_details d
+                      ORDER BY d.runid DESC LIMIT 20000' LOOP
+    -- A run whose connection failed has no time. It is as old as the run after it.
+    at := coalesce(run.at, at);
+    older := CASE WHEN at < since THEN older + 1 ELSE 0 END;
+    EXIT WHEN older = 100;
+    IF older = 0 AND run.jobid = runs_since.jobid THEN
+      runs := runs || at;
+    END IF;
+  END LOOP;
+  RETURN runs;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.runs_since(bigint, timestamptz) IS 'Internal: when pg_cron began the runs of a job since that time';
+
 -- pg_cron keeps the time from its launcher's start on, or from the start of all processes if the launcher does not show
 -- (yet). It forgets what was due before and did not run.
 CREATE FUNCTION wee5_cron.pg_cron_began_at() RETURNS timestamptz

@@ -1,62 +1,110 @@
 -- The worker's look at the jobs: failed runs, missed runs, and troubles that have no job any more.
 
--- Counts the runs of a job that pg_cron logged as failed since the last look: the call raised an error, the connection
--- failed, a privilege was missing. A run whose call is in the ledger as failed counts by that call. Returns the runid
--- up to which it has looked.
-CREATE FUNCTION wee5_cron.note_failed_runs(watched wee5_cron.job_watch, label text, command text) RETURNS bigint
+-- Counts the runs of a job that pg_cron logged as failed: the call raised an error, the connection failed, a privilege was
+-- missing. A run whose call is in the ledger as failed counts by that call. succeeded: the newest run that succeeded.
+-- Returns false if a harvest() that has not committed counts the same path: the next look counts these runs.
+CREATE FUNCTION wee5_cron.note_failed_runs(watched wee5_cron.job_watch, label text, command text, may_lack_name boolean,
+                                           failed bigint[], messages text[], succeeded bigint) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   path constant text := wee5_cron.path_of_command(command);
-  unseen record;
+  unbooked record;
 BEGIN
-  WITH newest AS MATERIALIZED (
-    SELECT r.runid, r.jobid, r.status, r.message FROM wee5_cron.newest_cron_runs(watched.seen_run) r
-  ), run AS MATERIALIZED (
-    SELECT n.* FROM newest n WHERE n.jobid = watched.jobid
-  ), ended AS MATERIALIZED (
-    SELECT r.* FROM run r
-    WHERE r.runid < ALL (SELECT o.runid FROM run o WHERE o.status NOT IN ('succeeded', 'failed'))
-  ), booked AS MATERIALIZED (
+  IF path IS NULL AND succeeded IS NOT NULL THEN
+    PERFORM wee5_cron.note_recovery(label);
+  END IF;
+  IF failed IS NULL THEN
+    RETURN true;
+  END IF;
+  WITH booked AS MATERIALIZED (
     SELECT c.cron_run_id
     FROM (SELECT i.cron_run_id, i.status FROM wee5_cron.invocation i
-          WHERE i.job_name = watched.job_name ORDER BY i.id DESC LIMIT 1000) c
+          WHERE i.job_name >= watched.job_name AND i.job_name <= watched.job_name
+          ORDER BY i.job_name DESC, i.id DESC LIMIT 200) c
     WHERE c.status = 'failed'
     UNION ALL
     -- A call has no job name if the job has none, or shares its command with another job.
     SELECT c.cron_run_id
-    FROM (SELECT i.cron_run_id, i.job_name, i.status FROM wee5_cron.invocation i ORDER BY i.id DESC LIMIT 1000) c
-    WHERE c.status = 'failed' AND c.job_name IS NULL AND EXISTS (SELECT FROM ended e WHERE e.status = 'failed')
-  ), failed AS MATERIALIZED (
-    SELECT e.* FROM ended e
-    WHERE e.status = 'failed' AND NOT EXISTS (SELECT FROM booked b WHERE b.cron_run_id = e.runid)
+    FROM (SELECT i.cron_run_id, i.job_name, i.status FROM wee5_cron.invocation i
+          WHERE may_lack_name ORDER BY i.id DESC LIMIT 1000) c
+    WHERE c.status = 'failed' AND c.job_name IS NULL
   )
-  SELECT greatest(watched.seen_run, coalesce((SELECT min(o.runid) - 1 FROM run o WHERE o.status NOT IN ('succeeded', 'failed')),
-                                             (SELECT max(n.runid) FROM newest n))) AS seen,
+  SELECT (array_agg(f.message ORDER BY f.runid DESC))[1] AS message,
          -- If the path is not known, a run that succeeded ends the trouble. Otherwise the next call does.
-         (SELECT count(*) FROM failed f
-          WHERE path IS NOT NULL OR f.runid > ALL (SELECT e.runid FROM ended e WHERE e.status = 'succeeded')) AS failures,
-         (SELECT f.message FROM failed f ORDER BY f.runid DESC LIMIT 1) AS message,
-         EXISTS (SELECT FROM ended e WHERE e.status = 'succeeded') AS succeeded
-  INTO unseen;
-  BEGIN
-    IF path IS NULL AND unseen.succeeded THEN
-      PERFORM wee5_cron.note_recovery(label);
-    END IF;
-    -- What failed before the worker knew the job is no news.
-    IF watched.seen_run IS NOT NULL AND unseen.failures > 0 THEN
-      PERFORM wee5_cron.note_failures(label, path, unseen.failures::int,
-                                      wee5_cron.redact_for(watched.username::name, unseen.message));
-    END IF;
-  EXCEPTION WHEN lock_not_available THEN
-    -- A harvest() that has not committed counts the same path. The next look counts these runs.
-    RETURN watched.seen_run;
-  END;
-  RETURN coalesce(unseen.seen, 0);
+         count(*) FILTER (WHERE path IS NOT NULL OR f.runid > coalesce(succeeded, 0)) AS failures
+  INTO unbooked
+  FROM unnest(failed, messages) AS f (runid, message)
+  WHERE NOT EXISTS (SELECT FROM booked b WHERE b.cron_run_id = f.runid);
+  IF unbooked.failures > 0 THEN
+    PERFORM wee5_cron.note_failures(label, path, unbooked.failures::int,
+                                    wee5_cron.redact_for(watched.username::name, unbooked.message));
+  END IF;
+  RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+  RETURN false;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.note_failed_runs(wee5_cron.job_watch, text, text) IS
-  'Internal, for watch_jobs(): counts the runs that pg_cron logged as failed';
+COMMENT ON FUNCTION wee5_cron.note_failed_runs(wee5_cron.job_watch, text, text, boolean, bigint[], text[], bigint) IS
+  'Internal, for read_new_runs(): counts the runs that pg_cron logged as failed';
+
+-- Reads the new runs of all watched jobs at once, and again those that had not ended. After a long absence, only the newest
+-- part of them.
+CREATE FUNCTION wee5_cron.read_new_runs() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  newest_run constant bigint := wee5_cron.newest_run();
+  found record;
+  watched wee5_cron.job_watch;
+BEGIN
+  FOR found IN EXECUTE $query$
+    WITH newest AS MATERIALIZED (
+      SELECT d.runid, d.jobid, d.status, d.return_message, d.start_time, d.end_time FROM cron.job_run_details d
+      WHERE d.runid > (SELECT min(w.seen_run) FROM wee5_cron.job_watch w WHERE w.active) AND d.runid <= $1
+      ORDER BY d.runid DESC LIMIT 20000
+    ), timed AS MATERIALIZED (
+      SELECT n.*, coalesce(n.start_time, n.end_time, min(coalesce(n.start_time, n.end_time)) OVER (ORDER BY n.runid DESC),
+                           clock_timestamp()) AS at
+      FROM newest n
+    ), run AS MATERIALIZED (
+      SELECT t.jobid, t.runid, t.status, t.return_message, t.at
+      FROM timed t JOIN wee5_cron.job_watch w ON w.jobid = t.jobid AND t.runid > w.seen_run WHERE w.active
+      UNION ALL
+      SELECT d.jobid, d.runid, d.status, d.return_message, NULL
+      FROM wee5_cron.job_watch w CROSS JOIN LATERAL unnest(w.unended_runs) u (runid)
+      JOIN cron.job_run_details d ON d.runid = u.runid WHERE w.active
+    ), judged AS MATERIALIZED (
+      -- Runs count in their order: those after one that has not ended wait for it.
+      SELECT r.*, r.runid < coalesce(min(r.runid) FILTER (WHERE r.status NOT IN ('succeeded', 'failed'))
+                                     OVER (PARTITION BY r.jobid), r.runid + 1) AS ended
+      FROM run r
+    )
+    SELECT r.jobid, array_agg(r.at ORDER BY r.runid) FILTER (WHERE r.at IS NOT NULL) AS began,
+           (array_agg(r.runid ORDER BY r.runid DESC) FILTER (WHERE NOT r.ended))[1:100] AS unended,
+           array_agg(r.runid ORDER BY r.runid) FILTER (WHERE r.ended AND r.status = 'failed') AS failed,
+           array_agg(btrim(r.return_message, E' \r\n') ORDER BY r.runid) FILTER (WHERE r.ended AND r.status = 'failed')
+             AS messages,
+           max(r.runid) FILTER (WHERE r.ended AND r.status = 'succeeded') AS succeeded,
+           j.label, j.command, j.job_name IS NULL OR j.command_shared AS may_lack_name
+    FROM judged r JOIN wee5_cron.calling_jobs() j ON j.jobid = r.jobid
+    GROUP BY r.jobid, j.label, j.command, j.job_name, j.command_shared
+  $query$ USING newest_run LOOP
+    SELECT * INTO watched FROM wee5_cron.job_watch w WHERE w.jobid = found.jobid;
+    IF wee5_cron.note_failed_runs(watched, found.label, found.command, found.may_lack_name, found.failed, found.messages,
+                                  found.succeeded) THEN
+      UPDATE wee5_cron.job_watch w
+      SET seen_run = newest_run, runs = w.runs || coalesce(found.began, '{}'), unended_runs = coalesce(found.unended, '{}')
+      WHERE w.jobid = found.jobid;
+    END IF;
+  END LOOP;
+  -- For jobs without new runs only now and then: to write all rows would be the most expensive part of a look.
+  UPDATE wee5_cron.job_watch w SET seen_run = newest_run
+  WHERE w.active AND (w.seen_run IS NULL OR w.seen_run < newest_run - 1000);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.read_new_runs() IS
+  'Internal, for watch_jobs(): reads what is new in pg_cron''s history';
 
 -- Forgets troubles whose end nobody can see any more, because the job is gone or calls another path now. Troubles of
 -- paths that were called by hand, or by jobs in another database, are forgotten after a while.
@@ -84,73 +132,69 @@ CREATE FUNCTION wee5_cron.forget_lateness(label text) RETURNS void
   AS $$ DELETE FROM wee5_cron.trouble t WHERE t.kind = 'late' AND t.name = label $$;
 COMMENT ON FUNCTION wee5_cron.forget_lateness(text) IS 'Internal, for watch_jobs(): a job is not late any more, without an alert';
 
--- The row of a job in job_watch. A job that is new, that has changed, or that was paused is judged from now on: nobody
--- is to blame for what was due before. The same if somebody put the clock back.
-CREATE FUNCTION wee5_cron.watched_job(jobid bigint, job_name text, username text, schedule text, active boolean, label text)
-  RETURNS wee5_cron.job_watch
+-- Which jobs are watched, and since when. A job that is new, that has changed, or that was paused is judged from now on:
+-- nobody is to blame for what was due before. The same if somebody put the clock back.
+CREATE FUNCTION wee5_cron.update_watched_jobs() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
-#variable_conflict use_column
 DECLARE
-  cron_job constant oid := to_regclass('cron.job');
-  watched wee5_cron.job_watch;
+  cron_job_table constant oid := to_regclass('cron.job');
+  newest_run constant bigint := wee5_cron.newest_run();
 BEGIN
-  SELECT * INTO watched FROM wee5_cron.job_watch w WHERE w.jobid = $1 FOR UPDATE;
-  IF watched.cron_job IS NOT NULL
-     AND (watched.cron_job, watched.job_name, watched.username) IS DISTINCT FROM (cron_job, $2, $3) THEN
-    DELETE FROM wee5_cron.job_watch w WHERE w.jobid = $1;
-    watched := NULL;
-  END IF;
-  IF watched.active AND $5 AND watched.schedule = $4 AND watched.judged_until <= now() AND watched.cron_job IS NOT NULL THEN
-    RETURN watched;
-  END IF;
-  INSERT INTO wee5_cron.job_watch AS w (jobid, schedule, active, judged_until, job_name, username, cron_job)
-  VALUES ($1, $4, $5, now(), $2, $3, cron_job)
-  ON CONFLICT (jobid) DO UPDATE
-  SET schedule = excluded.schedule, active = excluded.active, judged_until = excluded.judged_until,
-      job_name = excluded.job_name, username = excluded.username, cron_job = excluded.cron_job
-  WHERE (w.schedule, w.active, w.cron_job) IS DISTINCT FROM (excluded.schedule, excluded.active, excluded.cron_job)
-     OR excluded.active
-  RETURNING * INTO watched;
-  PERFORM wee5_cron.forget_lateness(label);
-  RETURN watched;
+  DELETE FROM wee5_cron.job_watch w
+  WHERE NOT EXISTS (SELECT FROM wee5_cron.calling_jobs() j
+                    WHERE j.jobid = w.jobid
+                      AND (w.cron_job IS NULL
+                           OR (w.cron_job, w.job_name, w.username) IS NOT DISTINCT FROM (cron_job_table, j.job_name, j.username)));
+  WITH job AS MATERIALIZED (
+    SELECT * FROM wee5_cron.calling_jobs()
+  ), seen AS (
+    INSERT INTO wee5_cron.job_watch AS w (jobid, schedule, active, judged_until, job_name, username, cron_job, seen_run)
+    SELECT j.jobid, j.schedule, j.active, now(), j.job_name, j.username, cron_job_table, newest_run FROM job j
+    ON CONFLICT (jobid) DO UPDATE
+    SET schedule = excluded.schedule, active = excluded.active, judged_until = excluded.judged_until, runs = '{}',
+        job_name = excluded.job_name, username = excluded.username, cron_job = excluded.cron_job,
+        seen_run = coalesce(w.seen_run, excluded.seen_run)
+    WHERE (w.schedule, w.active, w.cron_job) IS DISTINCT FROM (excluded.schedule, excluded.active, excluded.cron_job)
+       OR w.judged_until > now()
+    RETURNING w.jobid
+  )
+  DELETE FROM wee5_cron.trouble t USING job, seen WHERE seen.jobid = job.jobid AND t.kind = 'late' AND t.name = job.label;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.watched_job(bigint, text, text, text, boolean, text) IS
-  'Internal, for watch_jobs(): the row of a job in job_watch, made or renewed if the job is not the one that it was';
+COMMENT ON FUNCTION wee5_cron.update_watched_jobs() IS 'Internal, for watch_jobs(): adds, renews and removes rows of job_watch as the jobs are now';
 
--- The worker calls this when it starts, when the grace of a job's tick ends, and when the jobs have changed.
-CREATE FUNCTION wee5_cron.watch_jobs() RETURNS timestamptz
+-- Looks at the next jobs after a jobid, so that the worker can send calls between two parts of a look. The first part
+-- (after_jobid is NULL) reads what has changed. watched_to: where the next part begins; NULL: that was the last one.
+-- look_again: when the grace of a tick of these jobs ends.
+CREATE FUNCTION wee5_cron.watch_some_jobs(after_jobid bigint, most int, OUT watched_to bigint, OUT look_again timestamptz)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 #variable_conflict use_column
 DECLARE
   logs_runs constant boolean := wee5_cron.pg_cron_logs_runs();
+  began_at constant timestamptz := wee5_cron.pg_cron_began_at();
+  jobs int := 0;
   job record;
   watched wee5_cron.job_watch;
   judged record;
-  look_again timestamptz;
-  seen bigint;
-  jobids bigint[] := '{}';
-  labels text[] := '{}';
-  paths text[] := '{}';
 BEGIN
   IF NOT wee5_cron.pg_cron_installed() THEN
     DELETE FROM wee5_cron.job_watch;
     PERFORM wee5_cron.forget_trouble('{}', '{}', true);
-    RETURN NULL;
+    RETURN;
   END IF;
-  FOR job IN
-    SELECT j.*, r.began FROM wee5_cron.calling_jobs() j
-    LEFT JOIN (SELECT n.jobid, array_agg(n.at ORDER BY n.at) AS began FROM wee5_cron.newest_cron_runs() n GROUP BY n.jobid) r
-           ON r.jobid = j.jobid
-    ORDER BY j.jobid
-  LOOP
-    jobids := jobids || job.jobid;
-    labels := labels || job.label;
-    paths := paths || coalesce(job.endpoint_path, '');
-    watched := wee5_cron.watched_job(job.jobid, job.job_name, job.username, job.schedule, job.active, job.label);
-    CONTINUE WHEN NOT job.active;
+  IF after_jobid IS NULL THEN
+    PERFORM wee5_cron.update_watched_jobs();
+    IF logs_runs THEN
+      PERFORM wee5_cron.read_new_runs();
+    END IF;
+  END IF;
+  FOR job IN SELECT * FROM wee5_cron.calling_jobs() j WHERE j.jobid > coalesce(after_jobid, 0) ORDER BY j.jobid LIMIT most LOOP
+    jobs := jobs + 1;
+    watched_to := job.jobid;
+    SELECT * INTO watched FROM wee5_cron.job_watch w WHERE w.jobid = job.jobid AND w.active FOR UPDATE;
+    CONTINUE WHEN NOT FOUND;
     IF NOT logs_runs AND NOT wee5_cron.is_plain_call(job.command) THEN
       -- Such a job may run and make no call: nobody could tell that from a missed run.
       UPDATE wee5_cron.job_watch w SET judged_until = now(), last_missed = NULL WHERE w.jobid = job.jobid;
@@ -158,27 +202,48 @@ BEGIN
       CONTINUE;
     END IF;
     SELECT * INTO judged
-    FROM wee5_cron.judge_ticks(watched, job.began, CASE WHEN job.name_shared THEN job.username::name END,
-           CASE WHEN NOT logs_runs AND (job.job_name IS NULL OR job.command_shared) THEN job.endpoint_path END);
+    FROM wee5_cron.judge_ticks(watched, CASE WHEN job.name_shared THEN job.username::name END,
+           CASE WHEN NOT logs_runs AND (job.job_name IS NULL OR job.command_shared) THEN job.endpoint_path END,
+           began_at);
     look_again := least(look_again, judged.look_again);
-    IF logs_runs THEN
-      seen := wee5_cron.note_failed_runs(watched, job.label, job.command);
-      UPDATE wee5_cron.job_watch w SET seen_run = seen WHERE w.jobid = job.jobid AND w.seen_run IS DISTINCT FROM seen;
-    END IF;
     CONTINUE WHEN judged.judged_until = watched.judged_until;
     UPDATE wee5_cron.job_watch w
     SET judged_until = judged.judged_until, missed_runs = w.missed_runs + judged.missed,
-        last_missed = coalesce(judged.last_missed, w.last_missed)
+        last_missed = coalesce(judged.last_missed, w.last_missed),
+        runs = ARRAY(SELECT r FROM unnest(w.runs) r WHERE r >= judged.judged_until)
     WHERE w.jobid = job.jobid;
     PERFORM wee5_cron.note_lateness(job.label, job.endpoint_path, CASE WHEN NOT judged.run_since THEN judged.last_missed END);
     IF judged.missed > 0 AND NOT judged.run_since THEN
       PERFORM wee5_cron.catch_up(job.job_name, job.command, job.username, job.schedule, judged.last_missed);
     END IF;
   END LOOP;
-  DELETE FROM wee5_cron.job_watch w WHERE w.jobid <> ALL (jobids);
-  PERFORM wee5_cron.forget_trouble(labels, paths, false);
+  IF jobs < most THEN
+    watched_to := NULL;
+    PERFORM wee5_cron.forget_trouble(coalesce(array_agg(j.label), '{}'), coalesce(array_agg(coalesce(j.endpoint_path, '')), '{}'),
+                                     false)
+    FROM wee5_cron.calling_jobs() j;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.watch_some_jobs(bigint, int) IS
+  'Internal, for the worker: counts missed runs of some jobs, makes up for the newest one, and says when to look again';
+
+-- The worker looks when it starts, when the grace of a job's tick ends, and when the jobs have changed.
+CREATE FUNCTION wee5_cron.watch_jobs() RETURNS timestamptz
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  part record;
+  watched_to bigint;
+  look_again timestamptz;
+BEGIN
+  LOOP
+    part := wee5_cron.watch_some_jobs(watched_to, 1000);
+    look_again := least(look_again, part.look_again);
+    watched_to := part.watched_to;
+    EXIT WHEN watched_to IS NULL;
+  END LOOP;
   RETURN look_again;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.watch_jobs() IS
-  'Internal, for the worker: counts missed runs, makes up for the newest one, and says when to look again';
+COMMENT ON FUNCTION wee5_cron.watch_jobs() IS 'Internal: looks at all jobs at once, as the worker does in parts';

@@ -183,5 +183,20 @@ $clock->set('2026-06-02 10:10:00');
 $clock->start($node);
 judged_until('2026-06-02 10:00:00');
 fields_are(job('not again'), { missed_runs => $missed + 2 }, '... what is missed from then on is counted');
+
+# A look reads what is new, however long pg_cron's history and the ledger are.
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO cron.job_run_details (runid, jobid, status, start_time, end_time)
+SELECT -n, jobid, 'succeeded', now() - n * interval '1 minute', now() - n * interval '1 minute'
+FROM generate_series(1, 5000) n, cron.job WHERE jobname = 'not again';
+INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, requested_at, finished_at)
+SELECT 'not again', '/again', 'builtin', 'succeeded', now() - n * interval '1 minute', now() FROM generate_series(5000, 1, -1) n;
+ANALYZE cron.job_run_details, wee5_cron.invocation;
+SQL
+my $rows_read = q{SELECT string_agg(coalesce(idx_tup_fetch, 0) + seq_tup_read || '', ' ' ORDER BY relname) FROM pg_stat_xact_user_tables
+    WHERE relid IN ('cron.job_run_details'::regclass, 'wee5_cron.invocation'::regclass)};
+my ($runs_read, $calls_read) = split / /, (split /\n/, $node->safe_psql('postgres', "BEGIN; SELECT wee5_cron.watch_jobs(); $rows_read; COMMIT"))[-1];
+cmp_ok($runs_read,  '<', 300, 'a look reads few rows of a long history of runs');
+cmp_ok($calls_read, '<', 300, '... and of a long ledger');
 $node->log_is_sane;
 done_testing();
