@@ -31,7 +31,7 @@ bool contains_any(std::string_view text, std::initializer_list<std::string_view>
   return std::any_of(wanted.begin(), wanted.end(), [&](std::string_view one) { return contains(text, one); });
 }
 
-// The transport's words behind a sentence: " (Connection refused)".
+// The transport's words, for the end of a sentence: " (Connection refused)".
 std::string in_brackets(std::string_view detail) {
   while (!detail.empty() && (is_space(detail.back()) || detail.back() == '.')) detail.remove_suffix(1);
   return detail.empty() ? "" : " (" + printable(detail, kShownDetail) + ")";
@@ -93,9 +93,9 @@ Advice explain_tls(const Observation& observation) {
   if (contains_any(detail, {"subject name", "does not match", "doesn't match", "hostname mismatch"})) {
     return {std::move(error),
             "The certificate was issued for another name: app.settings.api_url must use the name that the certificate "
-            "is for; often a 'www.' is missing or too many."};
+            "is for; often a 'www.' is missing, or one too many."};
   }
-  if (contains(detail, "expired")) return {std::move(error), "The app's certificate has to be renewed."};
+  if (contains(detail, "expired")) return {std::move(error), "The app's certificate has expired: renew it."};
   if (contains_any(detail, {"wrong version number", "packet length", "unknown protocol", "record layer"})) {
     return {
         std::move(error),
@@ -109,8 +109,8 @@ Advice explain_tls(const Observation& observation) {
   }
   return {
       std::move(error),
-      "Check the app's certificate and that it speaks TLS 1.2 or newer; wee5_cron.ca_file names other roots than the "
-      "system's."};
+      "Check the app's certificate, and that the app speaks TLS 1.2 or newer. wee5_cron.ca_file names other roots than "
+      "the system's."};
 }
 
 std::string duration_text(std::int64_t milliseconds) {
@@ -122,7 +122,7 @@ Advice explain_timeout(const Observation& observation) {
   const std::string longer = std::to_string(std::max<std::int64_t>(60, 2 * seconds));
   const std::string within =
       observation.timeout_ms > 0 ? " within " + duration_text(observation.timeout_ms) : " in time";
-  std::string hint = "The app may have finished its work all the same: look there before you call it again. ";
+  std::string hint = "The app may still have finished its work: check there before you call it again. ";
   if (seconds > 0 && seconds <= 10) hint += "A cold start alone can take this long. ";
   hint += "Raise the timeout above the route's own limit: ";
   if (!observation.endpoint_path.empty() && observation.endpoint_path.size() <= kShownDetail) {
@@ -140,7 +140,7 @@ Advice explain_response(const Observation& observation) {
                                 : "No complete answer came to ";
   return {began + shown_path(observation) + (observation.http_status > 0 ? ", and the answer broke off" : "") +
               in_brackets(observation.detail) + ".",
-          "The app may have done its work all the same: look at its log before you call it again."};
+          "The app may still have done its work: look at its log before you call it again."};
 }
 
 Advice explain_config(const Observation& observation) {
@@ -179,7 +179,7 @@ Advice explain_reason(const Observation& observation) {
   return explain_response(observation);
 }
 
-// Of a success that may be none.
+// The hint of a success that looks wrong.
 std::string explain_success(const Observation& observation) {
   std::string hint;
   if (observation.cache_signs.any()) {
@@ -189,7 +189,7 @@ std::string explain_success(const Observation& observation) {
   return hint;
 }
 
-// What an observation amounts to: where the transport names no failure of its own, the status decides.
+// The transport's reason, or the one that the HTTP status stands for.
 Reason reason_of(const Observation& observation) {
   const bool by_status = observation.reason == Reason::kNone || observation.reason == Reason::kHttp ||
                          observation.reason == Reason::kRedirect;

@@ -75,7 +75,7 @@ std::optional<std::int64_t> next_attempt_us(const RetryPolicy& policy, const Fai
   if (failed.ended_us > window_end) return std::nullopt;
   const auto asked_for = retry_after_us(failed.retry_after, failed.ended_us);
   if (asked_for && *asked_for > failed.ended_us) return std::min(*asked_for, window_end);
-  // Whether there is another attempt must not be left to chance: the window is for the delay as it was given.
+  // Chance must not decide whether there is another attempt, so the window is compared with the delay as configured.
   const std::int64_t exact_us = delay_us(policy, failed.attempt);
   if (add_capped(failed.ended_us, exact_us) > window_end) return std::nullopt;
   return std::min(add_capped(failed.ended_us, spread_us(exact_us, random)), window_end);

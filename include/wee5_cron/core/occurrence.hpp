@@ -12,10 +12,10 @@ using Uuid = std::array<unsigned char, 16>;
 // Lower case, in five groups.
 std::string uuid_text(const Uuid& uuid);
 
-// A call that a job makes for one of its ticks. Two servers that run the same job for the same tick make the same
-// occurrence. Texts in UTF-8.
+// A call that a job makes for a tick. Two servers that run the same job for the same tick make the same occurrence.
+// Texts are UTF-8.
 struct Occurrence {
-  std::string_view arming_id;  // known to this project alone, so that nobody else can compute its keys
+  std::string_view arming_id;  // only this project knows it, so nobody else can compute its keys
   std::string_view job_owner;
   std::string_view job_name;
   std::int64_t scheduled_at = 0;  // the tick, unix seconds

@@ -26,9 +26,8 @@ enum class Reason {
 const char* reason_name(Reason reason) noexcept;      // "" for kNone
 Reason parse_reason(std::string_view name) noexcept;  // kNone for what is no such word
 
-// What a transport saw of one attempt. `reason` is what the transport itself can tell: kNone where an answer came
-// (then http_status counts), else kDns, kConnect, kTls, kTimeout, kResponse, kLost, kConfig, kOverlap,
-// kCancelled.
+// What a transport saw of one attempt. `reason` is what the transport itself can tell: kNone if an answer came, and
+// http_status counts; else kDns, kConnect, kTls, kTimeout, kResponse, kLost, kConfig, kOverlap or kCancelled.
 struct Observation {
   Reason reason = Reason::kNone;
   int http_status = 0;
@@ -43,9 +42,9 @@ struct Observation {
   CacheSigns cache_signs;  // of the answer
 };
 
-// What the ledger says about it. `error` is one plain sentence, empty on success; `hint` what to do, in SQL where
-// SQL helps. Text from the network never enters SQL unquoted; a new api_url is proposed only for the same host with or
-// without "www.", or for https. A success has a hint where it looks wrong: a cache answered, or an HTML page came.
+// What the ledger says about it. `error` is one plain sentence, empty on success. `hint` says what to do, in SQL where
+// SQL helps. Text from the network never enters SQL unquoted. A hint proposes a new api_url only for the same host with
+// or without "www.", or for https. A success has a hint if it looks wrong: a cache answered, or an HTML page came.
 struct Explanation {
   bool succeeded = false;  // 2xx, nothing else
   Reason reason = Reason::kNone;

@@ -11,7 +11,7 @@ namespace wee5::core {
 
 // After which failures a call is made again.
 enum class RetryOn {
-  kUnprocessed,  // surely not worked on: DNS, connection or TLS failed, or the app says so itself with 429 or 503
+  kUnprocessed,  // the app cannot have processed it: DNS, connection or TLS failed, or it said so with 429 or 503
   kTransient,    // also timeouts, broken connections, 408, 425 and every 5xx: the app may have done its work
   kNever         // sent at most once, crashes included
 };
@@ -19,7 +19,7 @@ enum class RetryOn {
 // "unprocessed", "transient", "never"; nullopt for anything else.
 std::optional<RetryOn> parse_retry_on(std::string_view text) noexcept;
 
-// What becomes of a call whose attempt failed. The defaults are those of a path without a policy of its own.
+// What becomes of a call whose attempt failed. The defaults are for a path without a policy.
 struct RetryPolicy {
   int max_attempts = 4;
   RetryOn retry_on = RetryOn::kUnprocessed;
@@ -28,8 +28,8 @@ struct RetryPolicy {
   std::int64_t window_ms = 3'600'000;                               // no attempt begins later than that
 };
 
-// Whether such a failure is worth another attempt. `lost` is an attempt that a crash cut off: what is committed is
-// delivered at least once, so only kNever gives it up.
+// Whether the policy retries such a failure. `lost` is an attempt that a crash cut off. A committed call is delivered
+// at least once, so only kNever gives it up.
 bool is_retryable(RetryOn retry_on, Reason reason, int http_status) noexcept;
 
 // A failed attempt. Times are unix times in microseconds.
@@ -42,14 +42,14 @@ struct FailedAttempt {
   std::int64_t ended_us = 0;        // this one
 };
 
-// When the next attempt begins, nullopt: the failure is final. `random` from [0, 1) spreads a delay by 20 % to either
-// side, so that what failed together does not come back together, but not beyond the window. A Retry-After counts
-// instead of the delay; beyond the window it is cut to the window's end, where the call has its last attempt. One of
-// nothing, or a moment that has passed, as the app's clock may be another one, leaves the delay.
+// When the next attempt begins; nullopt: the failure is final. `random` from [0, 1) spreads a delay by 20 % to either
+// side, but not beyond the window, so that calls that failed together do not come back together. A Retry-After replaces
+// the delay. If it lies beyond the window, the last attempt is made at the window's end. The delay counts if
+// Retry-After is zero or in the past, since the app's clock may differ.
 std::optional<std::int64_t> next_attempt_us(const RetryPolicy& policy, const FailedAttempt& failed, double random);
 
-// Whether a call that failed may still have its next attempt when that is due: the policy can be another one by then,
-// and what comes long after its window, the server having been down, would surprise the app. Some lateness is usual.
+// Whether a retry may still begin when it is due. The policy may have changed by then. A retry long after its window,
+// because the server was down, would surprise the app. Some delay is normal.
 bool may_still_begin(const RetryPolicy& policy, int attempt, std::int64_t first_begun_us, std::int64_t now_us) noexcept;
 
 // Reads a Retry-After: seconds, or a date in any of the three formats of HTTP (RFC 9110, section 5.6.7). The time it

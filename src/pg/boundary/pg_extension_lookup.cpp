@@ -52,6 +52,12 @@ Oid relation_of_extension(const char* schema, const char* name, Oid extension) {
   return belongs_to_extension(RelationRelationId, relation, extension) ? relation : InvalidOid;
 }
 
+Oid own_table(const char* name) {
+  ExtensionInfo extension;
+  find_extension("wee5_cron", &extension);
+  return relation_of_extension("wee5_cron", name, extension.oid);
+}
+
 Oid function_of_extension(const char* schema, const char* name, Oid extension, bool* foreign) {
   *foreign = false;
   Oid schema_oid = get_namespace_oid(schema, true);

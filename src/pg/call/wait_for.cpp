@@ -137,9 +137,7 @@ void wait_for_change(ConditionVariable* ended, TimestampTz deadline) {
 }
 
 Relation open_ledger() {
-  ExtensionInfo extension;
-  find_extension("wee5_cron", &extension);
-  Oid table = relation_of_extension("wee5_cron", "invocation", extension.oid);
+  Oid table = own_table("invocation");
   // A DROP EXTENSION may have committed between the look-up and the lock.
   Relation relation = OidIsValid(table) ? try_relation_open(table, AccessShareLock) : nullptr;
   if (relation == nullptr)

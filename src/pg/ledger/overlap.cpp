@@ -40,9 +40,7 @@ struct Columns {
 };
 
 Ledger open_ledger() {
-  ExtensionInfo extension;
-  find_extension("wee5_cron", &extension);
-  Oid table = relation_of_extension("wee5_cron", "invocation", extension.oid);
+  Oid table = own_table("invocation");
   if (!OidIsValid(table)) elog(ERROR, "wee5_cron.invocation is missing");
   Ledger ledger;
   ledger.table = table_open(table, AccessShareLock);

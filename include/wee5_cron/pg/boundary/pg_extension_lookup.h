@@ -27,4 +27,7 @@ Oid relation_of_extension(const char* schema, const char* name, Oid extension);
 // that name there, which a call by name might reach.
 Oid function_of_extension(const char* schema, const char* name, Oid extension, bool* foreign);
 
+// The table of wee5_cron of that name; InvalidOid where the extension or the table is not there.
+Oid own_table(const char* name);
+
 }  // namespace wee5::pg
