@@ -7,9 +7,9 @@
 -- its beginning to where the rows are too young. The next walk meets only the rows again that stay longer.
 
 -- The rows that stay although their time is over. The worker learns them by reading each call once, up to the highest
--- run_id. A call that ended after the worker passed it is added when its time is over. UNLOGGED: after a crash it is
--- learnt again.
-CREATE UNLOGGED TABLE wee5_cron.newest_call (
+-- run_id. A call that ended after the worker passed it is added when its time is over. Logged, because to learn them again
+-- after a crash would take hours with a long ledger.
+CREATE TABLE wee5_cron.newest_call (
   route text COLLATE "C",
   job_name text COLLATE "C",
   run_id bigint NOT NULL,
@@ -239,15 +239,17 @@ DECLARE
   looked_to bigint;
   walked_to bigint := 0;
   pruned bigint := 0;
+  -- Each page updates the rows of newest_call, and each update in one transaction has to pass all versions before it.
+  page_size constant int := 50000;
 BEGIN
   LOCK TABLE wee5_cron.newest_call IN SHARE ROW EXCLUSIVE MODE;
   LOOP
-    looked := wee5_cron.note_newest_calls(1000, looked_to);
+    looked := wee5_cron.note_newest_calls(page_size, looked_to);
     looked_to := looked.looked_to;
     EXIT WHEN NOT looked.left_over;
   END LOOP;
   LOOP
-    walked := wee5_cron.prune_page(1000, keep_succeeded, keep_failed, walked_to);
+    walked := wee5_cron.prune_page(page_size, keep_succeeded, keep_failed, walked_to);
     walked_to := walked.walked_to;
     pruned := pruned + walked.pruned;
     EXIT WHEN NOT walked.left_over;

@@ -223,5 +223,19 @@ $node->safe_psql('postgres', 'CREATE DATABASE without');
 $node->install('without');
 $node->raises('without', "SELECT wee5_cron.prune_cron_history('30 days')", '55000', 'without pg_cron there is no such history', hint => qr/cron\.database_name/);
 
+# Of a long ledger each row of newest_call is written a few times, not once for each page; a crash forgets none.
+my @pruned = split /\n/, $node->safe_psql('without', <<'SQL');
+BEGIN;
+SET LOCAL wee5_cron.keep_succeeded = '1d';
+INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, requested_at, finished_at)
+SELECT 'long', '/long', 'builtin', 'succeeded', now() - interval '9 days', now() - interval '9 days' FROM generate_series(1, 20000);
+SELECT wee5_cron.prune();
+SELECT n_tup_ins + n_tup_upd <= 2 FROM pg_stat_xact_user_tables WHERE relid = 'wee5_cron.newest_call'::regclass;
+COMMIT;
+SQL
+is_deeply(\@pruned, [ 19999, 't' ], 'prune() takes long pages');
+$node->restart_immediately;
+is($node->safe_psql('without', "SELECT count(*) FROM wee5_cron.newest_call WHERE job_name = 'long'"), 1, 'a crash forgets no newest call');
+
 $node->log_is_sane;
 done_testing();

@@ -12,7 +12,7 @@ namespace wee5::pg {
 namespace {
 
 constexpr int kPageSize = 250;  // some milliseconds: the network is not served meanwhile
-constexpr int64 kPauseUs = 20'000;
+constexpr int64 kLeastPageGapUs = 5'000;
 constexpr int64 kLeastPauseUs = 1'000'000;  // between two walks: this share of the shorter time to keep, within bounds
 constexpr int64 kMostPauseUs = USECS_PER_HOUR;
 constexpr int64 kShareOfKeeping = 24;
@@ -87,6 +87,7 @@ HistoryWalk history_walk() { return walk; }
 void resume_history(const HistoryWalk* left) { walk = *left; }
 
 int64 prune_some_history(const WorkerSettings* base) {
+  int64 began_us = GetCurrentTimestamp();
   WorkerSettings settings = *base;
   apply_stored_worker_settings(&settings);
   if (!walk.under_way) begin(&settings);
@@ -100,7 +101,8 @@ int64 prune_some_history(const WorkerSettings* base) {
   else
     prune();
   int64 now = GetCurrentTimestamp();
-  if (walk.under_way) return now + kPauseUs;
+  // Half of the time is the network's, however slow the disk is.
+  if (walk.under_way) return now + Max(kLeastPageGapUs, now - began_us);
   if (walk.next_due_us == 0) return 0;
   int64 pause = shortest_us(&settings) / kShareOfKeeping;
   return Max(walk.next_due_us, now + Max(kLeastPauseUs, Min(pause, kMostPauseUs)));
