@@ -30,7 +30,6 @@ std::string kept_text(std::string_view text, const PgNetCall& call, std::size_t 
 }
 
 void keep_body(const PgNetAnswer& answer, const PgNetCall& call, PgNetOutcome& outcome) {
-  outcome.answered = answer.http_status != 0 || !answer.content.empty();
   if (!call.withheld.empty()) {
     if (!answer.content.empty()) outcome.body = call.withheld;
     return;

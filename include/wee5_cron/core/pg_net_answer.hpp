@@ -47,7 +47,6 @@ struct PgNetCall {
 struct PgNetOutcome {
   Decision decision;
   Explanation explanation;
-  bool answered = false;  // there is a body, perhaps an empty one
   std::string content_type;
   std::string body;  // valid UTF-8 without NUL, redacted
   bool truncated = false;

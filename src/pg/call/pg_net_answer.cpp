@@ -96,6 +96,33 @@ int timeout_of_call(FunctionCallInfo fcinfo) {
   return ms > 0 ? static_cast<int>(Min(ms, PG_INT32_MAX)) : guc_request_timeout;
 }
 
+const char* text_of_scalar(const JsonbValue* value) {
+  if (value->type == jbvString)
+    return to_utf8_lossy(pnstrdup(value->val.string.val, static_cast<Size>(value->val.string.len)));
+  if (value->type == jbvNumeric)
+    return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+  return nullptr;
+}
+
+// Names and values of an object, whatever else its values are: any role may write to pg_net's tables.
+void read_headers(Jsonb* jsonb, HeaderList* headers) {
+  if (!JB_ROOT_IS_OBJECT(jsonb)) return;
+  Size bytes = sizeof(char*) * (static_cast<Size>(JB_ROOT_COUNT(jsonb)) + 1);
+  headers->names = static_cast<char**>(palloc(bytes));
+  headers->values = static_cast<char**>(palloc(bytes));
+  JsonbIterator* iterator = JsonbIteratorInit(&jsonb->root);
+  JsonbValue value;
+  const char* name = nullptr;
+  for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true); token != WJB_DONE;
+       token = JsonbIteratorNext(&iterator, &value, true)) {
+    if (token == WJB_KEY) name = text_of_scalar(&value);
+    const char* text = token == WJB_VALUE ? text_of_scalar(&value) : nullptr;
+    if (text == nullptr) continue;
+    headers->names[headers->count] = const_cast<char*>(name);
+    headers->values[headers->count++] = const_cast<char*>(text);
+  }
+}
+
 void read_arguments(FunctionCallInfo fcinfo, AnsweredCall* call) {
   memset(call, 0, sizeof(*call));
   find_endpoint(text_to_cstring(PG_GETARG_TEXT_PP(kEndpointPath)), &call->policy);
@@ -112,7 +139,7 @@ void read_arguments(FunctionCallInfo fcinfo, AnsweredCall* call) {
   read_content(fcinfo, call);
   call->timed_out = flag(fcinfo, kTimedOut);
   call->error_msg = optional_text(fcinfo, kErrorMsg);
-  if (!PG_ARGISNULL(kAnswerHeaders)) headers_from_stored_jsonb(PG_GETARG_JSONB_P(kAnswerHeaders), &call->headers);
+  if (!PG_ARGISNULL(kAnswerHeaders)) read_headers(PG_GETARG_JSONB_P(kAnswerHeaders), &call->headers);
   call->may_retry = flag(fcinfo, kMayRetry);
   call->now_us = unix_us_of(GetCurrentTimestamp());
   call->random = PG_ARGISNULL(kRandom) ? 0.5 : PG_GETARG_FLOAT8(kRandom);
@@ -154,7 +181,7 @@ Datum time_or_null(int64 unix_us, bool* is_null) {
   return TimestampTzGetDatum(timestamp_of_unix_us(unix_us));
 }
 
-Datum row_of(FunctionCallInfo fcinfo, const core::PgNetOutcome* outcome, int64 ended_us) {
+Datum row_of(FunctionCallInfo fcinfo, const AnsweredCall* call, const core::PgNetOutcome* outcome) {
   TupleDesc descriptor;
   if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
     elog(ERROR, "wee5_cron.decide_pg_net_answer must return a row");
@@ -167,10 +194,10 @@ Datum row_of(FunctionCallInfo fcinfo, const core::PgNetOutcome* outcome, int64 e
   values[kError] = text_or_null(&outcome->explanation.error, &nulls[kError]);
   values[kHint] = text_or_null(&outcome->explanation.hint, &nulls[kHint]);
   values[kNextAttemptAt] = time_or_null(outcome->decision.next_attempt_us, &nulls[kNextAttemptAt]);
-  values[kEndedAt] = time_or_null(ended_us, &nulls[kEndedAt]);
+  values[kEndedAt] = time_or_null(call->now_us, &nulls[kEndedAt]);
   values[kFinishedAt] = time_or_null(outcome->decision.finished_us, &nulls[kFinishedAt]);
   values[kResponseContentType] = text_or_null(&outcome->content_type, &nulls[kResponseContentType]);
-  nulls[kResponseBody] = !outcome->answered;
+  nulls[kResponseBody] = call->content == nullptr;
   values[kResponseBody] = CStringGetTextDatum(from_utf8(outcome->body.c_str()));
   values[kResponseTruncated] = BoolGetDatum(outcome->truncated);
   return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
@@ -192,7 +219,7 @@ WEE5_SQL_FUNCTION(wee5_cron_decide_pg_net_answer) {
         decide_in_cpp(&call, outcome);
       }))
     raise(&failure);
-  PG_RETURN_DATUM(row_of(fcinfo, outcome, call.now_us));
+  PG_RETURN_DATUM(row_of(fcinfo, &call, outcome));
 }
 
 }  // namespace wee5::pg

@@ -44,7 +44,6 @@ TEST(PgNetAnswer, SuccessIsKeptAsItCame) {
   EXPECT_EQ(outcome.decision.finished_us, kNow);
   EXPECT_EQ(outcome.content_type, "application/json");
   EXPECT_EQ(outcome.body, "{\"ok\":true}");
-  EXPECT_TRUE(outcome.answered);
   EXPECT_FALSE(outcome.truncated);
   EXPECT_EQ(outcome.explanation.error, "");
 }
@@ -66,14 +65,6 @@ TEST(PgNetAnswer, HintNamesTheMethodOfTheCall) {
   PgNetCall post = call();
   post.method = "POST";
   EXPECT_NE(outcome_of(answer(405), post).explanation.hint.find("does not accept POST"), std::string::npos);
-}
-
-TEST(PgNetAnswer, AnswerWithoutBodyHasAnEmptyOne) {
-  EXPECT_TRUE(outcome_of(answer(204)).answered);
-  PgNetAnswer none;
-  none.failed = true;
-  none.error_msg = "Couldn't connect to server";
-  EXPECT_FALSE(outcome_of(none).answered);
 }
 
 TEST(PgNetAnswer, FailureWithoutAnswerIsRetriedByThePolicy) {
