@@ -114,6 +114,7 @@ CREATE FUNCTION wee5_cron.doctor_topics(OUT function text, OUT checks text[], OU
       ('doctor_pg_cron_created', 'pg_cron_created', NULL),
       ('doctor_pg_cron_database', 'pg_cron_database', 'pg_cron'),
       ('doctor_pg_cron_launcher', 'pg_cron_launcher', NULL),
+      ('doctor_pg_cron_readable', 'pg_cron_readable', NULL),
       ('doctor_library', 'library_preloaded library_version', NULL),
       ('doctor_armed', 'armed', NULL),
       ('doctor_enabled', 'enabled', NULL),

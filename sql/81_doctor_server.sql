@@ -136,6 +136,33 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_pg_cron_launcher() IS 'Internal, for doctor(): whether pg_cron''s own process runs';
 
+-- pg_cron shows each role its own jobs alone.
+CREATE FUNCTION wee5_cron.doctor_pg_cron_readable() RETURNS SETOF wee5_cron.finding
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH tables AS (
+      SELECT c.oid, has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+                    AND NOT row_security_active(c.oid) AS readable
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = 'cron' AND c.relname IN ('job', 'job_run_details')
+        AND wee5_cron.belongs_to_extension('pg_class', c.oid, 'pg_cron')
+    )
+    SELECT ('pg_cron_readable',
+            CASE WHEN bool_and(t.readable) IS FALSE THEN 'error' ELSE 'ok' END,
+            CASE bool_and(t.readable)
+              WHEN true THEN 'the extension''s owner sees every job of pg_cron'
+              WHEN false THEN format('the extension''s owner "%s" does not see every job of pg_cron: calls have no job name, '
+                                     'and jobs no state and no alerts', current_user)
+              ELSE 'does not apply: pg_cron is not in this database' END,
+            CASE WHEN bool_and(t.readable) IS FALSE THEN
+              format(E'ALTER ROLE %1$I BYPASSRLS;\nGRANT USAGE ON SCHEMA cron TO %1$I;\n'
+                     'GRANT SELECT ON cron.job, cron.job_run_details TO %1$I;\n'
+                     '-- and for pause() and unschedule(): ALTER ROLE %1$I SUPERUSER', current_user) END)::wee5_cron.finding
+    FROM tables t
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_pg_cron_readable() IS
+  'Internal, for doctor(): whether the extension''s owner may read the jobs of pg_cron and their runs';
+
 CREATE FUNCTION wee5_cron.library_version() RETURNS text
   LANGUAGE c VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_library_version';
