@@ -1,0 +1,175 @@
+# What administrators do to tables, roles and owners for reasons of their own: calls go on, or the worker and doctor() name
+# what stands in their way; undone, what waited is sent, once.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+use Wee5Cron::Doctor;
+
+my $receiver = Wee5Cron::Receiver->start(secret => 'the secret of this test');
+my $node     = Wee5Cron::Node->start_new('main');
+$node->safe_psql('postgres', 'CREATE DATABASE app; CREATE EXTENSION pg_cron');
+my %owner = (postgres => 'admin', app => 'keeper');
+for my $database (qw(postgres app)) {
+    $node->configure($database, api_url => $receiver->url, secret => 'the secret of this test');
+    $node->safe_psql('postgres', "CREATE ROLE $owner{$database} SUPERUSER LOGIN");
+    $node->psql_as($owner{$database}, $database, 'CREATE EXTENSION wee5_cron');
+}
+sub sql { return $node->safe_psql('app', $_[0]) }
+
+# The one check of doctor() that looks at the tables.
+sub table_line {
+    my ($status, $detail, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my @lines = $node->rows('app', 'SELECT * FROM wee5_cron.doctor_tables()');
+    my ($line) = grep { $_->{status} eq $status && $_->{detail} =~ $detail } @lines;
+    ok($line, $name) or diag(join "\n", map { "$_->{status}: $_->{detail}" } @lines);
+    return $line ? $line->{hint} : '';
+}
+
+my $calls = 0;
+sub path { return '/status/200?n=' . ++$calls }
+sub heard { my ($path) = @_; return scalar(grep { $_->{url} eq $path } $receiver->requests) }
+
+sub goes_on {
+    my ($id, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $row = $node->finished('app', $id);
+    fields_are($row, { status => 'succeeded', attempts => 1 }, $name);
+    is(heard($row->{endpoint_path}), 1, '... the app heard it once');
+    return;
+}
+
+# --- while calls flow ----------------------------------------------------------------------------------------------
+# To a receiver of their own: the test reads the records of the other one again and again.
+my $flow = Wee5Cron::Receiver->start(secret => 'the secret of this test');
+$node->configure('app', api_url => $flow->url);
+my $tablespace = PostgreSQL::Test::Utils::tempdir();
+$node->safe_psql('postgres', "CREATE TABLESPACE other LOCATION '$tablespace'");
+my $session = $node->background_psql('app');
+$session->{stdin} .= <<'SQL';
+DO $$ BEGIN
+  LOOP
+    PERFORM public.invoke_cron_endpoint('/status/200?flow=' || nextval('public.flow')); COMMIT;
+    EXIT WHEN EXISTS (SELECT FROM public.enough); COMMIT;
+    PERFORM pg_sleep(0.02);
+  END LOOP;
+END $$;
+\echo flowed
+SQL
+sql('CREATE SEQUENCE public.flow; CREATE TABLE public.enough (it int)');
+$session->{run}->pump_nb;
+$flow->wait_for_requests('/status/200');
+for my $act ('VACUUM (FULL)', 'CLUSTER wee5_cron.invocation USING invocation_pkey', 'REINDEX SCHEMA CONCURRENTLY wee5_cron', 'REINDEX SCHEMA wee5_cron',
+    'ALTER TABLE wee5_cron.invocation SET UNLOGGED', 'ALTER TABLE wee5_cron.invocation SET LOGGED', 'ALTER TABLE wee5_cron.attempt SET TABLESPACE other',
+    'ALTER TABLE wee5_cron.invocation SET TABLESPACE other', 'ALTER INDEX ALL IN TABLESPACE pg_default SET TABLESPACE other',
+    'ALTER TABLE wee5_cron.invocation SET (autovacuum_enabled = off, fillfactor = 10)', 'ANALYZE', 'VACUUM (FREEZE)',
+    'BEGIN; ALTER SCHEMA public RENAME TO before; ALTER SCHEMA before RENAME TO public; COMMIT', 'DISCARD ALL',
+    'ALTER ROLE keeper RENAME TO other_keeper; ALTER ROLE other_keeper RENAME TO keeper', 'ALTER ROLE keeper NOLOGIN CONNECTION LIMIT 0',
+    'REVOKE ALL ON DATABASE app FROM PUBLIC', 'ALTER DATABASE app CONNECTION LIMIT 100', 'ALTER TABLE wee5_cron.invocation CLUSTER ON invocation_pkey',
+    q{ALTER TABLE wee5_cron.invocation ADD noted text DEFAULT 'x'}, 'CREATE STATISTICS wee5_cron.s ON status, reason FROM wee5_cron.invocation')
+{
+    my $before = sql('SELECT count(*) FROM wee5_cron.invocation WHERE finished_at IS NOT NULL');
+    my ($status, $stdout, $stderr) = $node->psql('app', $act);
+    is($status, 0, $act) or diag($stderr);
+    $node->poll_query_until('app', "SELECT count(*) > $before FROM wee5_cron.invocation WHERE finished_at IS NOT NULL") or fail("$act: calls do not go on");
+}
+sql('INSERT INTO public.enough VALUES (1)');
+$session->query('SELECT 1');
+$session->quit;
+$node->wait_until_all_finished('app');
+is(sql(q{SELECT count(*) FROM wee5_cron.invocation WHERE status <> 'succeeded' OR attempts <> 1}), 0, 'every call of the flow succeeded at its first attempt');
+{
+    my %heard;
+    $heard{ $_->{headers}{'idempotency-key'} }++ for $flow->requests('/status/200');
+    is(scalar(keys %heard), sql('SELECT count(*) FROM wee5_cron.invocation'), '... the app heard each');
+    is(scalar(grep { $_ > 1 } values %heard), 0, '... once');
+}
+$flow->stop;
+$node->configure('app', api_url => $receiver->url);
+$node->safe_psql('postgres', 'ALTER ROLE keeper LOGIN CONNECTION LIMIT -1; GRANT CONNECT ON DATABASE app TO PUBLIC');
+sql('ALTER TABLE wee5_cron.invocation DROP noted');
+
+# --- callers that go away ------------------------------------------------------------------------------------------
+$node->safe_psql('postgres', 'CREATE ROLE gone LOGIN; CREATE ROLE renamed LOGIN');
+sql("SELECT wee5_cron.grant_to('$_', 'call')") for qw(gone renamed);
+sql(q{INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on, retry_delays) SELECT '/statuses/503,200?' || r, 'transient', '{3s}' FROM unnest(array['gone', 'renamed']) r});
+my %id = map { $_ => $node->psql_as($_, 'app', "SELECT invoke_cron_endpoint('/statuses/503,200?$_')") } qw(gone renamed);
+$node->invocation_when('app', $id{$_}, q{status IN ('retrying', 'succeeded')}) for qw(gone renamed);
+sql('DROP OWNED BY gone; DROP ROLE gone; ALTER ROLE renamed RENAME TO somebody');
+fields_are($node->finished('app', $id{$_}), { status => 'succeeded', requested_by => $_ }, "the call of a role that is $_ since") for qw(gone renamed);
+
+# --- an owner who is superuser no more ------------------------------------------------------------------------------
+$node->safe_psql('postgres', "SELECT wee5_cron.schedule('job', '0 0 1 1 *', '/status/200?job')");
+my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
+$doctor->green('pg_cron_readable', 'a superuser owns the extension', qr/sees every job/);
+$node->safe_psql('postgres', 'ALTER ROLE admin NOSUPERUSER; ALTER ROLE keeper NOSUPERUSER');
+fields_are($node->finished('postgres', $node->call('postgres', path())), { status => 'succeeded' }, 'the owner is superuser no more: calls are made');
+$doctor->red_then_green('pg_cron_readable', 'error', qr/"admin" does not see every job of pg_cron/, '... doctor() says what he cannot see');
+$doctor->red_then_green('pg_cron_launcher', 'warning', qr/"admin" may not see whether pg_cron's launcher runs/, '... and whether pg_cron runs');
+is(join("\n", grep { /the check failed/ } $doctor->complaints), '', '... then everything can be looked at');
+$doctor->green('pg_cron_loaded', '... the settings of pg_cron, too');
+fields_are($node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('job')")), { status => 'succeeded', job_name => 'job' }, '... jobs have their names');
+my ($watch) = $node->rows('postgres', 'SELECT state, last_error FROM wee5_cron.worker');
+fields_are($watch, { last_error => undef }, '... and the worker is content');
+$node->raises('postgres', q{SET SESSION AUTHORIZATION admin; SELECT wee5_cron.server_setting('app.settings.cron_secret')}, '42501', 'the owner is told no other setting of superusers');
+is($node->safe_psql('postgres', q{SET cron.unknown = '1'; SELECT wee5_cron.server_setting('cron.unknown') IS NULL}), 't', '... and what anybody may SET is no setting of pg_cron');
+
+# --- row security, which applies to that owner where it is forced --------------------------------------------------
+my @tables = split /\n/, sql('SELECT DISTINCT table_name FROM wee5_cron.table_layout() ORDER BY 1');
+cmp_ok(scalar(@tables), '>', 10, 'there are tables');
+for my $table (@tables) {
+    my $path = path();
+    my $id = sql("BEGIN; SELECT invoke_cron_endpoint('$path'); ALTER TABLE wee5_cron.$table ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; COMMIT");
+    $node->poll_query_until('app', "SELECT (SELECT state = 'blocked' AND last_error LIKE '%$table%' FROM wee5_cron.worker WHERE datname = 'app')"
+          . " OR EXISTS (SELECT FROM wee5_cron.invocation WHERE id = $id AND status = 'succeeded')")
+      or fail("row security on $table: the call is neither sent, nor does the worker say why");
+    my $hint = table_line('error', qr/row-level security applies to the extension's owner on wee5_cron\.$table\b/, "row security forced on $table: doctor() says so");
+    $doctor->paste($hint, '... its hint', in => 'app');
+    goes_on($id, '... makes the call go on');
+    sql("ALTER TABLE wee5_cron.$table DISABLE ROW LEVEL SECURITY");
+}
+
+# --- a table that is part of another --------------------------------------------------------------------------------
+for my $case (
+    [ 'invocation', 'inherits', 'CREATE TABLE public.parent (LIKE wee5_cron.invocation); ALTER TABLE wee5_cron.invocation INHERIT public.parent',
+        'ALTER TABLE wee5_cron.invocation NO INHERIT public.parent' ],
+    [ 'invocation', 'is a partition', q{CREATE TABLE public.parent (LIKE wee5_cron.invocation INCLUDING DEFAULTS) PARTITION BY LIST (transport);
+        ALTER TABLE public.parent ATTACH PARTITION wee5_cron.invocation FOR VALUES IN ('builtin')}, 'ALTER TABLE public.parent DETACH PARTITION wee5_cron.invocation' ],
+) {
+    my ($table, $what, $do, $undo) = @$case;
+    sql($do);
+    goes_on($node->call('app', path()), "$table $what");
+    sql("$undo; DROP TABLE public.parent");
+}
+sql(q{CREATE TABLE public.parent (LIKE wee5_cron.attempt) PARTITION BY LIST (http_status); TRUNCATE wee5_cron.attempt;
+    ALTER TABLE public.parent ATTACH PARTITION wee5_cron.attempt FOR VALUES IN (404)});
+{
+    my $id = $node->call('app', path());
+    $node->poll_query_until('app', q{SELECT state = 'blocked' AND last_error LIKE '%attempt is a partition of public.parent%' FROM wee5_cron.worker WHERE datname = 'app'})
+      or fail('attempt is a partition that refuses what the worker writes: the worker does not say so');
+    sql('ALTER TABLE public.parent DETACH PARTITION wee5_cron.attempt; DROP TABLE public.parent');
+    goes_on($id, 'attempt was a partition that refuses what the worker writes');
+}
+sql(q{CREATE TABLE public.child () INHERITS (wee5_cron.invocation);
+    INSERT INTO public.child SELECT * FROM wee5_cron.invocation ORDER BY id DESC LIMIT 1;
+    UPDATE public.child SET id = 1000000, endpoint_path = '/of-the-child', status = 'queued', finished_at = NULL, idempotency_key = gen_random_uuid()});
+goes_on($node->call('app', path()), 'a table inherits from invocation');
+table_line('warning', qr/child inherits from wee5_cron\.invocation; its rows are not sent/, '... doctor() says what that means');
+is(heard('/of-the-child'), 0, '... and it is so');
+sql('DROP TABLE public.child');
+
+# --- tables that are not where they were ----------------------------------------------------------------------------
+for my $table (grep { $_ ne 'armed' && $_ ne 'arming' } @tables) {
+    my $path = path();
+    my $id = sql("BEGIN; SELECT invoke_cron_endpoint('$path'); ALTER TABLE wee5_cron.$table SET SCHEMA public; COMMIT");
+    my $ended = $table eq 'invocation' ? 'public.invocation' : 'wee5_cron.invocation';
+    $node->poll_query_until('app', "SELECT (SELECT state = 'blocked' AND last_error LIKE '%$table%' FROM wee5_cron.worker WHERE datname = 'app')"
+          . " OR EXISTS (SELECT FROM $ended WHERE id = $id AND status = 'succeeded')")
+      or fail("$table is in another schema: the call is neither sent, nor does the worker say why");
+    table_line('error', qr/the table wee5_cron\.$table is missing/, "$table is in another schema: doctor() says so");
+    sql("ALTER TABLE public.$table SET SCHEMA wee5_cron");
+    goes_on($id, '... back again, the call is made');
+}
+Wee5Cron::Doctor->new($node, 'app')->green('ledger_tables', 'doctor() is content at the end');
+$node->log_is_sane;
+done_testing();
