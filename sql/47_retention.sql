@@ -147,10 +147,10 @@ CREATE FUNCTION wee5_cron.delete_expired(after_id bigint, up_to_id bigint, keep_
     SELECT count(*) FROM calls
   $$;
 COMMENT ON FUNCTION wee5_cron.delete_expired(bigint, bigint, interval, interval) IS
-  'Internal, for prune() and the worker: deletes the calls of a part of the ledger whose time is over, with their attempts';
+  'Internal, for prune() and the worker: deletes the expired calls of a part of the ledger, with their attempts';
 
--- Deletes the calls of the next page whose time is over. A NULL time to keep: for ever. left_over: calls behind the
--- page may be over, too. next_due: when the first of the page's other calls will be.
+-- Deletes the expired calls of the next page. If a time to keep is NULL, calls are kept for ever. left_over: there may be
+-- expired calls behind the page. next_due: when the first of the page's other calls expires.
 CREATE FUNCTION wee5_cron.prune_page(page_size int, keep_succeeded interval, keep_failed interval, INOUT walked_to bigint,
                                      OUT left_over boolean, OUT pruned bigint, OUT next_due timestamptz)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -198,7 +198,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune_page(int, interval, interval, bigint) IS
-  'Internal, for prune() and the worker: deletes the calls of one page whose time is over';
+  'Internal, for prune() and the worker: deletes the expired calls of one page';
 
 -- One session at a time: two would wait for each other's rows of newest_call. The worker does not wait.
 CREATE FUNCTION wee5_cron.may_prune() RETURNS boolean
@@ -260,4 +260,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune() IS
-  'Deletes calls whose time is over (wee5_cron.keep_succeeded, wee5_cron.keep_failed) with their attempts, and returns how many. The newest run and the newest success of each job stay; those of other paths stay for ten times keep_failed. The worker does this by itself';
+  'Deletes expired calls (wee5_cron.keep_succeeded, wee5_cron.keep_failed) with their attempts, and returns how many. The newest run and the newest success of each job stay; those of other paths stay for ten times keep_failed. The worker does this by itself';

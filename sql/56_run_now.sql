@@ -26,7 +26,7 @@ BEGIN
             HINT = format('Give the job to a role that may call: SELECT cron.alter_job(%s, username => %L);',
                           job.jobid, session_user);
   END IF;
-  -- Who may use pg_cron chooses the job's name and path, and run_now() would lend him the right to call.
+  -- Any user of pg_cron can choose a job's name and path. run_now() must not lend that user the privilege to call.
   IF wee5_cron.may_run(job.username, job.command) IS NOT TRUE THEN
     RAISE EXCEPTION 'job "%" belongs to "%", who may not make its call', $1, job.username
       USING ERRCODE = 'insufficient_privilege', HINT = wee5_cron.hint_for_owner(job.username);

@@ -148,8 +148,8 @@ COMMENT ON FUNCTION wee5_cron.judge_ticks(wee5_cron.job_watch, name, text, times
   'Internal, for watch_jobs(): how many ticks of a job were missed since the last look';
 
 -- Makes the newest missed call, once, as the call of the job's owner. Not if more than an hour has passed, if a later
--- tick was run already, or if the job does more than a plain call. A run that its user may not make is not made up for
--- either: who may use pg_cron can write anything into a command, and delete the runs that it had.
+-- tick was run already, or if the job does more than a plain call. Nor if the owner may not make the call: any user of
+-- pg_cron can write anything into a command, and delete the runs of the job.
 CREATE FUNCTION wee5_cron.catch_up(job_name text, command text, owner text, schedule text, tick timestamptz) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

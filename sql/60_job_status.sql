@@ -126,7 +126,7 @@ CREATE FUNCTION wee5_cron.silent_since(job_name text, OUT last_call timestamptz,
 COMMENT ON FUNCTION wee5_cron.silent_since(text) IS
   'Internal: the last call of a job in another database and the longest pause between its newest calls, if it has been silent for more than twice as long; else NULL';
 
--- What the calls and runs of one job came to. Reads the last two days: 24 hours, and a day for calls of long
+-- The outcomes of one job's calls and runs. Reads the last two days: 24 hours, and a day for calls of long
 -- transactions, whose ids are younger than the calls. Of the failures before that, since the newest success, it takes
 -- the number only.
 CREATE FUNCTION wee5_cron.job_outcomes(filter text, job_name text, username text, jobid bigint, failed_runs bigint[],
@@ -159,7 +159,7 @@ BEGIN
     ), succeeded AS MATERIALIZED (
       SELECT greatest((SELECT finished_at FROM success),
                       (SELECT max(r.finished_at) FROM recent r WHERE r.status = 'succeeded')) AS at
-    ), booked AS MATERIALIZED (
+    ), recorded AS MATERIALIZED (
       SELECT i.cron_run_id FROM wee5_cron.invocation i
       WHERE %1$s AND i.id > least(coalesce((SELECT id FROM success), 0), coalesce((SELECT id FROM edge), 0))
         AND i.cron_run_id = ANY ($4) AND i.status = 'failed'
@@ -169,7 +169,7 @@ BEGIN
       -- A call that failed may have made its run fail as well: it counts once.
       SELECT f.at, f.at, f.message
       FROM unnest($4, $5, $6) AS f (runid, at, message)
-      WHERE NOT EXISTS (SELECT FROM booked b WHERE b.cron_run_id = f.runid)
+      WHERE NOT EXISTS (SELECT FROM recorded b WHERE b.cron_run_id = f.runid)
     ), newest_before AS MATERIALIZED (
       SELECT i.finished_at AS at, i.error FROM wee5_cron.invocation i
       WHERE %1$s AND i.id > coalesce((SELECT id FROM success), 0) AND i.id <= (SELECT id FROM edge) AND i.status = 'failed'
@@ -200,7 +200,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.job_outcomes(text, text, text, bigint, bigint[], timestamptz[], text[]) IS
-  'Internal, for the view job_status: what the calls and failed runs of a job came to; the parameters are columns of known_jobs()';
+  'Internal, for the view job_status: the outcomes of a job''s calls and failed runs; the parameters are columns of known_jobs()';
 
 CREATE FUNCTION wee5_cron.job_status_rows(
     OUT job_name text, OUT jobid bigint, OUT schedule text, OUT active boolean, OUT endpoint_path text,

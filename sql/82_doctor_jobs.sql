@@ -180,8 +180,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_job_active() IS 'Internal, for doctor(): which jobs are paused';
 
--- What keeps a job from calling, or wee5_cron from telling whose call it is, whatever its runs came to. One line each;
--- a check without a line is ok.
+-- What stops a job from calling, or wee5_cron from telling which job made a call. A check without a line is ok.
 CREATE FUNCTION wee5_cron.doctor_job_faults() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -389,7 +388,7 @@ BEGIN
                     CASE WHEN wee5_cron.calls_us(j.command) THEN wee5_cron.path_of_command(j.command) END) AS path
     FROM cron.job j
     WHERE j.command ~* 'bearer\s+[[:alnum:]._~+/=-]{8,}'
-       -- A very short secret stands in any text.
+       -- Any text may contain a very short secret.
        OR ((SELECT s.length FROM wee5_cron.setting_sources(j.username::name) s WHERE s.name = 'app.settings.cron_secret') >= 8
            AND wee5_cron.redact_for(j.username::name, j.command) <> j.command)
     ORDER BY j.jobname, j.jobid

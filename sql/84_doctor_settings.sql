@@ -1,4 +1,4 @@
--- doctor(): the app's address and the secret. The secret itself never comes here: setting_sources() says where it is
+-- doctor(): the app's address and the secret. These functions never see the secret itself: setting_sources() says where it is
 -- stored, how long it is, and whether a header can hold it.
 
 CREATE FUNCTION wee5_cron.api_url_parts(api_url text, OUT url text, OUT scheme text, OUT host text, OUT rest text,
