@@ -7,7 +7,7 @@
 namespace wee5::core {
 namespace {
 
-// Of a list the first member counts; what is no number of seconds says nothing. The number itself may be of any length.
+// In a list, the first member counts. Anything but a number of seconds is no sign. The number may have any length.
 bool is_above_zero(std::string_view age) noexcept {
   const std::string_view seconds = without_blanks_around(age.substr(0, age.find(',')));
   return std::all_of(seconds.begin(), seconds.end(), is_digit) &&
@@ -27,7 +27,7 @@ void CacheSigns::read_line(std::string_view line) noexcept {
   } else if (equals_ignoring_case(name, "x-nextjs-cache")) {
     nextjs_hit_ = nextjs_hit_ || equals_ignoring_case(value, "hit");
   } else if (equals_ignoring_case(name, "age") && !age_known_) {
-    // Several lines are one list.
+    // Several lines form one list.
     age_known_ = true;
     aged_ = is_above_zero(value);
   }

@@ -214,7 +214,7 @@ is(sprintf('%o', (stat $directory)[2] & 0777), '700', '... where nobody else get
 is(scalar(grep { !/127\.0\.0\.1/ } split /\n/, `$psql -X -At -c 'SHOW listen_addresses'`), 0, '... nor from another machine');
 # As a terminal does it.
 kill 'INT', -$run{stays}{pid};
-is(ended($run{stays}), 0, 'Ctrl-C ends it, and that is fine');
+is(ended($run{stays}), 0, 'Ctrl-C ends it, and that is fine') or diag($run{stays}{output});
 unlike($run{stays}{output}, qr/the end of|has ended|^scripts/m, '... without a word of complaint');
 nothing_is_left($run{stays}, 'Ctrl-C');
 

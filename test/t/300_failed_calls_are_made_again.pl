@@ -106,8 +106,9 @@ for my $say ('retry_after=2', 'date=2', 'date=2&as=rfc850', 'date=2&as=asctime')
 }
 for my $say (sort keys %told) {
     fields_are($node->finished('postgres', $told{$say}), { status => 'succeeded', attempts => 2 }, "Retry-After with $say is honoured");
+    # From the begin: on a busy machine the answer may be read long after it was written.
     my $waited = $node->safe_psql('postgres',
-        "SELECT extract(epoch FROM b.started_at - a.finished_at) >= 0.5 FROM wee5_cron.attempt a JOIN wee5_cron.attempt b USING (invocation_id) WHERE invocation_id = $told{$say} AND a.attempt = 1 AND b.attempt = 2");
+        "SELECT b.started_at - a.started_at >= '1 s' FROM wee5_cron.attempt a JOIN wee5_cron.attempt b USING (invocation_id) WHERE invocation_id = $told{$say} AND a.attempt = 1 AND b.attempt = 2");
     is($waited, 't', '... and not forestalled');
 }
 $node->policy('postgres', '/capped/statuses/503', retry_window => '1 s');
@@ -145,10 +146,11 @@ $node->safe_psql('postgres', 'DROP FUNCTION pass CASCADE');
 
 # The app's address and the secret are looked up afresh for each attempt.
 my $other = Wee5Cron::Receiver->start(secret => 'the new secret');
-$node->policy('postgres', '/moved/statuses/503,200', retry_delays => '{5s}');
+$node->policy('postgres', '/moved/statuses/503,200', retry_delays => '{10min}');
 $id = $node->call('postgres', '/moved/statuses/503,200');
 $node->invocation_when('postgres', $id, "status = 'retrying'");
 $node->configure('postgres', api_url => $other->url, secret => 'the new secret');
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $id; SELECT wee5_cron.wake_worker()");
 my ($second) = $other->wait_for_requests('/moved/statuses/503,200');
 fields_are($second, { bearer => 'match' }, 'a retry follows a change of address and secret');
 fields_are($second->{headers}, { 'x-wee5-cron-attempt' => 2 }, '... as the second attempt');

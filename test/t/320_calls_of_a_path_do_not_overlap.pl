@@ -79,10 +79,11 @@ $receiver->release;
 $node->wait_until_all_finished('postgres');
 
 # One that waits for its next attempt has not ended either.
-$node->policy('postgres', '/statuses/503,200', overlap => 'skip', retry_delays => '{2s}');
+$node->policy('postgres', '/statuses/503,200', overlap => 'skip', retry_delays => '{10min}');
 $first = $node->call('postgres', '/statuses/503,200');
 $node->invocation_when('postgres', $first, "status = 'retrying'");
 is($node->invocation('postgres', $node->call('postgres', '/statuses/503,200'))->{reason}, 'overlap', 'a call that is to be made again is not overlapped');
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $first; SELECT wee5_cron.wake_worker()");
 is($node->finished('postgres', $first)->{status}, 'succeeded', '... and ends as it should');
 
 # At the same time: the caller cannot see the other one, the worker can.

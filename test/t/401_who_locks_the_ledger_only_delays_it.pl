@@ -145,7 +145,7 @@ SQL
     my $process = $holder->query_safe('SELECT pg_backend_pid()');
     $holder->query_safe('BEGIN; ALTER DATABASE beside RENAME TO elsewhere');
     fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'beside'"),
-        { pid => undef, last_error => qr/needs the database to itself, of process $process$/ },
+        { pid => undef, last_error => qr/process $process runs a statement that needs the database to itself$/ },
         'RENAME of a database: wee5_cron.worker says why it has no worker');
     fields_are($node->finished('postgres', $node->call('postgres', '/meanwhile')), { status => 'succeeded' }, '... the others have theirs');
     $holder->query_safe('ROLLBACK');

@@ -11,9 +11,9 @@ constexpr long kEndPatienceMs = 10'000;    // after the cut
 constexpr long kOthersPatienceMs = 5'000;  // Postgres itself waits so long for other sessions to go
 constexpr long kLookAgainMs = 500;
 
-List* held = NIL;  // in TopMemoryContext, once for each hold
+List* held = NIL;  // databases, once for each hold; in TopMemoryContext
 
-// A slot, also where nobody asked for a worker: the launcher might just now be about to look.
+// Takes a slot even if nobody requested a worker, because the launcher may be about to look at the database.
 WorkerSlot* begin_hold(Oid database) {
   MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
   held = lappend_oid(held, database);
@@ -79,14 +79,14 @@ bool others_are_connected(Oid database, int worker) {
   return false;
 }
 
-void say_why(WorkerSlot* slot) {
+void report_hold(WorkerSlot* slot) {
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
   snprintf(slot->last_error, sizeof(slot->last_error),
-           "stopped for a statement that needs the database to itself, of process %d", MyProcPid);
+           "stopped: process %d runs a statement that needs the database to itself", MyProcPid);
   LWLockRelease(registry->lock);
 }
 
-// False where the statement will fail.
+// False if the statement will fail.
 bool wait_until_gone(Oid database, WorkerSlot* slot, bool other_sessions_matter) {
   TimestampTz began = GetCurrentTimestamp();
   bool was_cut = false;
@@ -116,7 +116,7 @@ void hold_database(Oid database, bool other_sessions_matter) {
   WorkerSlot* slot = begin_hold(database);
   if (slot == nullptr) return;
   if (wait_until_gone(database, slot, other_sessions_matter))
-    say_why(slot);
+    report_hold(slot);
   else
     release(database);
 }

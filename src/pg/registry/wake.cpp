@@ -1,9 +1,9 @@
 // What a transaction tells the worker of its database when it ends.
 //
-// One part of it runs at every commit that wrote something, in databases with a job table that a worker watches, and in
-// those only: see hear_last_changes(). pg_cron announces a changed job to its own launcher by an invalidation of its
-// table, from a trigger and from C functions, and offers no hook. A trigger of ours on its table would be an object of
-// ours that another extension's dump, update or drop trips over.
+// One part runs at every commit that wrote something, but only in databases with a job table that a worker watches: see
+// hear_last_changes(). pg_cron announces a changed job to its launcher by invalidating its table, from a trigger and
+// from C functions, and has no hook. A trigger of this extension on pg_cron's table would get in the way of another
+// extension's dump, update or drop.
 
 #include "wee5_cron/pg/registry/wake.h"
 
@@ -15,10 +15,11 @@ namespace wee5::pg {
 namespace {
 
 bool wake_wanted = false;
-// The calls that this transaction made; first 0: none. One that a savepoint took back is harmless: there is no row.
+// The calls that this transaction made; first 0: none. A call that was rolled back to a savepoint is harmless: it has
+// no row.
 IdRange calls_made = {0, 0};
 bool jobs_changed = false;
-// Tables of which this transaction has heard a change. Beyond so many: one of them may well have been cron.job.
+// Tables that were invalidated in this transaction. If there are more, one of them may have been cron.job.
 constexpr int kChangedTables = 8;
 Oid changed_tables[kChangedTables];
 int changed_table_count = 0;
@@ -26,15 +27,15 @@ List* other_databases = NIL;  // in TopTransactionContext
 bool wrote_something = false;
 bool heard_last_changes = false;
 
-void want_other_databases() {
+void wake_other_databases() {
   ListCell* cell;
-  foreach (cell, other_databases) registry_want(lfirst_oid(cell));
+  foreach (cell, other_databases) registry_request_worker(lfirst_oid(cell));
 }
 
-// pg_cron tells its own launcher of a changed job by an invalidation of its table, which the changing session sees as
-// well: the worker, which does not look before the next run is due, hears of it at commit. Others that read the message
-// have most often not written anything. Only at commit it is known whether the worker watches the table: one that has
-// just been started, and looked at the jobs before they were committed, said so after the change.
+// pg_cron tells its launcher about a changed job by invalidating its table. The changing session sees this message,
+// too, and passes it on at commit to the worker, which would not look before the next run is due. Most sessions that
+// read the message have written nothing. Whether the worker watches the table is known only at commit: a worker that
+// started meanwhile, and looked at the jobs before they were committed, says so after the change.
 void note_changed_table(Datum arg, Oid relation) {
   (void)arg;
   if (!OidIsValid(relation) || jobs_changed || !TransactionIdIsValid(GetTopTransactionIdIfAny())) return;
@@ -53,23 +54,23 @@ bool jobs_may_have_changed() {
   return jobs_changed;
 }
 
-// A worker may have begun to watch, and looked at the jobs, between our last command and our commit: then we heard
-// nothing, and it saw nothing.
+// A worker may have begun to watch, and looked at the jobs, between the last command and the commit. Then neither the
+// transaction nor the worker noticed the change.
 bool missed_last_changes() { return wrote_something && !heard_last_changes && OidIsValid(registry_watched_table()); }
 
-// What the last statement changed is told to this session only after its commit, if there is no further statement: too
-// late for us. So the transaction has a command boundary more, where all that is to be told is.
+// A session gets the messages about its last statement only after the commit, which is too late. So this adds a command
+// boundary, where they are delivered.
 void hear_last_changes() {
   wrote_something = TransactionIdIsValid(GetTopTransactionIdIfAny());
   if (!wrote_something || !OidIsValid(registry_watched_table())) return;
   heard_last_changes = true;
   CommandCounterIncrement();
-  // One that changed no row of its own, as pg_cron's last word about its jobs, is no command to the counter.
+  // The counter ignores a command that changed no row, such as pg_cron's invalidation of its table.
   CommandEndInvalidationMessages();
 }
 
-// At COMMIT the rows are visible already, and it is too late for an error: nothing here can raise. A PREPARE forgets
-// the wish; COMMIT PREPARED, possibly by another session, wakes through the utility hook.
+// At COMMIT the rows are visible already, and it is too late for an error: nothing here can raise. A PREPARE drops the
+// request to wake; COMMIT PREPARED, perhaps in another session, wakes through the utility hook.
 void at_transaction_end(XactEvent event, void* arg) {
   (void)arg;
   switch (event) {
@@ -82,7 +83,7 @@ void at_transaction_end(XactEvent event, void* arg) {
       else if (calls_made.first > 0)
         registry_announce(MyDatabaseId, calls_made.first, calls_made.last);
       if (jobs_may_have_changed() || missed_last_changes()) registry_note_jobs_changed();
-      want_other_databases();
+      wake_other_databases();
       break;
     case XACT_EVENT_ABORT:
     case XACT_EVENT_PREPARE:

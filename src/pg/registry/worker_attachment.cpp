@@ -1,4 +1,4 @@
-// The registry as a worker sees it: it attaches to the place of its database, hears what is asked of it, and goes.
+// The registry for a worker: it attaches to the slot of its database, sees what is asked of it, and detaches.
 
 #include "wee5_cron/pg/registry/worker_registry_memory.h"
 
@@ -13,7 +13,7 @@ bool extension_was_absent = false;
 
 WorkerEvent how_it_ended(int code, WorkerSlot* slot) {
   if (code != 0) return WorkerEvent::kDied;
-  // Somebody may have created the extension again since we looked: then a new worker looks again.
+  // Somebody may have created the extension since this worker looked. Then a new worker looks again.
   if (pg_atomic_read_u32(&slot->work_pending) != 0 || pg_atomic_read_u32(&slot->jobs_changed) != 0)
     return WorkerEvent::kEndedWithWorkLeft;
   return extension_was_absent ? WorkerEvent::kEndedWithoutLedger : WorkerEvent::kEnded;
@@ -28,16 +28,16 @@ void detach_locked(WorkerSlot* slot, int code) {
   WorkerEvent event = how_it_ended(code, slot);
   if (event == WorkerEvent::kDied) {
     count_failure_locked(slot);
-    slot->left_behind.known = false;
+    slot->handover.known = false;
   }
   pg_atomic_write_u64(&registry->ended_at, static_cast<uint64>(GetCurrentTimestamp()));
   if (change_state(slot, event).after == WorkerState::kNone) clear_slot_locked(slot);
   wake_launcher_locked();
 }
 
-// The process's end, also where it never attached: an ERROR while it connected to the database, say. Runs after
-// Postgres took the process out of its process array: who waits for the worker to be gone (DROP DATABASE ... WITH
-// (FORCE), say) would otherwise still find it there.
+// When the process ends, even if it never attached, for example after an ERROR while it connected to the database. Runs
+// after Postgres has taken the process out of its process array. A statement that waits for the worker to end, such as
+// DROP DATABASE ... WITH (FORCE), would otherwise still find it there.
 void detach_on_exit(int code, Datum arg) {
   (void)arg;
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
@@ -49,7 +49,7 @@ void detach_on_exit(int code, Datum arg) {
   if (mine) ConditionVariableBroadcast(&slot->changed);
 }
 
-// Earlier than that: a latch that is no longer its owner's must not be set.
+// Runs before that, because nobody may set a latch whose owner is gone.
 void withdraw_latch(int code, Datum arg) {
   (void)code;
   (void)arg;
@@ -80,9 +80,9 @@ WorkerSlot* registry_attach_worker() {
     pg_atomic_write_u64(&slot->at_rest_since, 0);
     pg_atomic_write_u64(&slot->due_at, 0);
     pg_atomic_write_u32(&slot->in_flight, 0);
-    // It looks at everything that is due, and at the jobs where they changed.
+    // It reads everything that is due, and looks at the jobs if they changed.
     pg_atomic_write_u32(&slot->work_pending, 0);
-    if (pg_atomic_exchange_u32(&slot->jobs_changed, 0) != 0) slot->left_behind.known = false;
+    if (pg_atomic_exchange_u32(&slot->jobs_changed, 0) != 0) slot->handover.known = false;
     slot->announced.count = 0;
     slot->announced.look_from = kNothing;
     slot->last_error[0] = '\0';
@@ -99,25 +99,25 @@ void registry_note_absent() { extension_was_absent = true; }
 
 void registry_report(WorkerSlot* slot, WorkerEvent found) { change_state(slot, found); }
 
-Asked registry_asked(WorkerSlot* slot) {
+LeaveRequest registry_leave_request(WorkerSlot* slot) {
   if (state_of(slot) == WorkerState::kStoppingHeld) {
     LWLockAcquire(registry->lock, LW_SHARED);
     bool cut = slot->cut;
     LWLockRelease(registry->lock);
-    return cut ? Asked::kCut : Asked::kDrain;
+    return cut ? LeaveRequest::kCut : LeaveRequest::kDrain;
   }
   switch (static_cast<core::GiveWay>(pg_atomic_read_u32(&slot->asked))) {
     case core::GiveWay::kAtRest:
-      return Asked::kLeaveAtRest;
+      return LeaveRequest::kAtRest;
     case core::GiveWay::kDrained:
-      return Asked::kDrain;
+      return LeaveRequest::kDrain;
     case core::GiveWay::kNo:
       break;
   }
-  return Asked::kNothing;
+  return LeaveRequest::kNone;
 }
 
-bool registry_somebody_waits(WorkerSlot* slot) {
+bool registry_database_waits(WorkerSlot* slot) {
   return pg_atomic_read_u32(&slot->asked) != 0 || pg_atomic_read_u32(&registry->more_may_leave) != 0;
 }
 
@@ -137,18 +137,18 @@ void registry_decline(WorkerSlot* slot) {
   LWLockRelease(registry->lock);
 }
 
-void registry_left_behind(WorkerSlot* slot, LeftBehind* left) {
+void registry_read_handover(WorkerSlot* slot, WorkerHandover* handover) {
   LWLockAcquire(registry->lock, LW_SHARED);
-  *left = slot->left_behind;
+  *handover = slot->handover;
   LWLockRelease(registry->lock);
 }
 
-void registry_leave_behind(WorkerSlot* slot, const LeftBehind* left) {
-  int64 due_at = left->next_attempt_us;
-  for (int64 chore : left->chores_us)
-    if (chore != 0 && (due_at == 0 || chore < due_at)) due_at = chore;
+void registry_write_handover(WorkerSlot* slot, const WorkerHandover* handover) {
+  int64 due_at = handover->next_attempt_us;
+  for (int64 task_due_us : handover->tasks_due_us)
+    if (task_due_us != 0 && (due_at == 0 || task_due_us < due_at)) due_at = task_due_us;
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-  slot->left_behind = *left;
+  slot->handover = *handover;
   pg_atomic_write_u64(&slot->due_at, static_cast<uint64>(due_at));
   LWLockRelease(registry->lock);
 }
@@ -183,7 +183,7 @@ void registry_set_error(WorkerSlot* slot, const char* message) {
 }
 
 void registry_note_success(WorkerSlot* slot) {
-  // Nobody else changes it while a worker is attached.
+  // While a worker is attached, nobody else changes this.
   if (slot->failures == 0) return;
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
   slot->failures = 0;

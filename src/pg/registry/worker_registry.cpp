@@ -94,85 +94,6 @@ void forget_launcher(int code, Datum arg) {
 
 }  // namespace
 
-Change change_state(WorkerSlot* slot, WorkerEvent event) {
-  uint32 before = pg_atomic_read_u32(&slot->state);
-  WorkerState after = core::next_state(static_cast<WorkerState>(before), event);
-  while (static_cast<uint32>(after) != before &&
-         !pg_atomic_compare_exchange_u32(&slot->state, &before, static_cast<uint32>(after)))
-    after = core::next_state(static_cast<WorkerState>(before), event);
-  Change change = {static_cast<WorkerState>(before), after};
-  // What the launcher does itself is no news to it, and who got no process goes on waiting.
-  if (event == WorkerEvent::kLaunched || event == WorkerEvent::kLaunchFailed) return change;
-  if (after == WorkerState::kWaiting && change.before != after)
-    pg_atomic_write_u64(&slot->waiting_since, static_cast<uint64>(GetCurrentTimestamp()));
-  if (core::concerns_launcher(change.before, after)) wake_launcher_locked();
-  return change;
-}
-
-WorkerSlot* find_locked(Oid database) {
-  // A backend asks for its own at every commit: it is mostly where it was.
-  static int hint = 0;
-  if (registry->slots[hint].database == database) return &registry->slots[hint];
-  for (int i = 0; i < registry->size; ++i)
-    if (registry->slots[i].database == database) {
-      hint = i;
-      return &registry->slots[i];
-    }
-  return nullptr;
-}
-
-WorkerSlot* take_slot_locked(Oid database) {
-  WorkerSlot* slot = find_locked(InvalidOid);
-  if (slot == nullptr) return nullptr;
-  clear_slot_locked(slot);
-  slot->database = database;
-  return slot;
-}
-
-void clear_slot_locked(WorkerSlot* slot) {
-  slot->database = InvalidOid;
-  slot->pid = 0;
-  slot->latch = nullptr;
-  slot->holders = 0;
-  slot->cut = false;
-  slot->failures = 0;
-  slot->start_after = 0;
-  slot->started_at = 0;
-  memset(&slot->left_behind, 0, sizeof(slot->left_behind));
-  pg_atomic_write_u32(&slot->asked, 0);
-  pg_atomic_write_u32(&slot->first_look, 0);
-  pg_atomic_write_u64(&slot->waiting_since, 0);
-  pg_atomic_write_u64(&slot->at_rest_since, 0);
-  pg_atomic_write_u64(&slot->due_at, 0);
-  pg_atomic_write_u32(&slot->work_pending, 0);
-  slot->announced.count = 0;
-  slot->announced.look_from = kNothing;
-  pg_atomic_write_u32(&slot->cron_job_table, InvalidOid);
-  pg_atomic_write_u32(&slot->jobs_changed, 0);
-  pg_atomic_write_u32(&slot->in_flight, 0);
-  pg_atomic_write_u64(&slot->sent, 0);
-  pg_atomic_write_u64(&slot->succeeded, 0);
-  pg_atomic_write_u64(&slot->failed, 0);
-  slot->last_error[0] = '\0';
-}
-
-void wake_launcher_locked() {
-  pg_atomic_write_u32(&registry->launcher_pending, 1);
-  if (registry->launcher_latch != nullptr) SetLatch(registry->launcher_latch);
-}
-
-void wake_worker_locked(WorkerSlot* slot) {
-  pg_atomic_write_u32(&slot->work_pending, 1);
-  if (slot->latch != nullptr) SetLatch(slot->latch);
-}
-
-void count_failure_locked(WorkerSlot* slot) {
-  // At once after the first (somebody terminated it), then 1, 2, 4 ... 32 seconds later.
-  int wait_ms = slot->failures == 0 ? 0 : 1000 << Min(slot->failures - 1, 5);
-  slot->start_after = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms);
-  ++slot->failures;
-}
-
 void install_registry() {
   previous_startup_hook = shmem_startup_hook;
   shmem_startup_hook = set_up_memory;
@@ -200,10 +121,10 @@ void registry_announce(Oid database, int64 first, int64 last) {
   WorkerSlot* slot = find_locked(database);
   if (slot != nullptr) want_locked(slot, {first, last});
   LWLockRelease(registry->lock);
-  if (slot == nullptr) registry_want(database);
+  if (slot == nullptr) registry_request_worker(database);
 }
 
-void registry_want(Oid database) {
+void registry_request_worker(Oid database) {
   if (registry == nullptr) return;
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
   WorkerSlot* slot = find_locked(database);
@@ -218,14 +139,14 @@ void registry_want(Oid database) {
   LWLockRelease(registry->lock);
 }
 
-// Asked at every commit that writes, so without the lock. What it reads changes when a worker comes or goes; a wrong
-// answer is a wake too many, or one that the worker's start makes up for.
 void registry_switch_calls(bool on) {
   if (registry != nullptr) pg_atomic_write_u32(&registry->calls_are_off, on ? 0 : 1);
 }
 
 bool registry_calls_are_off() { return registry != nullptr && pg_atomic_read_u32(&registry->calls_are_off) != 0; }
 
+// Called at every commit that writes, hence without the lock. What it reads changes when a worker comes or goes. A
+// wrong answer costs a superfluous wake, or misses one that the worker's start makes up for.
 Oid registry_watched_table() {
   if (registry == nullptr) return InvalidOid;
   static int hint = 0;
@@ -278,7 +199,7 @@ bool registry_offer_slot(Oid database) {
       pg_atomic_write_u32(&slot->first_look, 1);
     }
   } else if (state_of(slot) == WorkerState::kReserved) {
-    // A statement has it to itself. Looked at afterwards.
+    // A statement has the database to itself. A worker looks at it afterwards.
     change_state(slot, WorkerEvent::kWanted);
   }
   LWLockRelease(registry->lock);
@@ -288,7 +209,7 @@ bool registry_offer_slot(Oid database) {
 void registry_attach_launcher() {
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
   registry->launcher_latch = MyLatch;
-  // What an earlier launcher started without seeing it attach is not this one's: it finds that out when it attaches.
+  // A process that an earlier launcher started and that has not attached is not waited for: attaching will fail.
   for (int i = 0; i < registry->size; ++i) change_state(&registry->slots[i], WorkerEvent::kLauncherCame);
   LWLockRelease(registry->lock);
   before_shmem_exit(forget_launcher, 0);
@@ -347,11 +268,11 @@ void registry_wake_due(WorkerSlot* slot) {
   LWLockRelease(registry->lock);
 }
 
-void registry_wake_those_that_stood_still() {
+void registry_wake_standstills() {
   LWLockAcquire(registry->lock, LW_SHARED);
   for (int i = 0; i < registry->size; ++i) {
     WorkerSlot* slot = &registry->slots[i];
-    if (state_of(slot) == WorkerState::kAsleep && !slot->left_behind.known) change_state(slot, WorkerEvent::kWanted);
+    if (state_of(slot) == WorkerState::kAsleep && !slot->handover.known) change_state(slot, WorkerEvent::kWanted);
   }
   LWLockRelease(registry->lock);
 }

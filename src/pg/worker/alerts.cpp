@@ -24,7 +24,7 @@ bool something_fails() {
   return SPI_processed > 0;
 }
 
-void select(SPIPlanPtr plan, Datum* values) {
+void select_row(SPIPlanPtr plan, Datum* values) {
   int result = SPI_execute_plan(plan, values, nullptr, false, 1);
   if (result != SPI_OK_SELECT || SPI_processed != 1)
     elog(ERROR, "unexpected result of an alert's statement: %s", SPI_result_code_string(result));
@@ -43,24 +43,24 @@ bool note_outcomes(const delivery::Result* results, int count) {
       ids[failed++] = Int64GetDatum(results[i].id);
   }
   int noted = failed;
-  // A success matters to what has failed before it, perhaps in this very batch.
+  // A success ends a series of failures, which may lie in this very batch.
   if (succeeded && (failed > 0 || something_fails()))
     for (int i = 0; i < count; ++i)
       if (results[i].outcome.succeeded) ids[noted++] = Int64GetDatum(results[i].id);
   if (noted == 0) return false;
   Oid types[1] = {INT8ARRAYOID};
   Datum values[1] = {eight_byte_array(ids, noted, INT8OID)};
-  select(kept_plan(&note_plan, "SELECT wee5_cron.note_outcomes($1)", 1, types), values);
+  select_row(kept_plan(&note_plan, "SELECT wee5_cron.note_outcomes($1)", 1, types), values);
   bool is_null;
   return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
-int64 tell_alerts(const WorkerSettings* base) {
-  WorkerSettings settings = *base;
+int64 tell_alerts(const WorkerSettings* process_settings) {
+  WorkerSettings settings = *process_settings;
   apply_stored_worker_settings(&settings);
   Oid types[1] = {BOOLOID};
   Datum values[1] = {BoolGetDatum(!is_blank(settings.alert_url))};
-  select(kept_plan(&tell_plan, "SELECT wee5_cron.tell_alerts($1)", 1, types), values);
+  select_row(kept_plan(&tell_plan, "SELECT wee5_cron.tell_alerts($1)", 1, types), values);
   return 0;
 }
 

@@ -64,7 +64,7 @@ void copy_due_row(InvocationRow row, DueRow* due) {
   Datum scheduled_at = value_of(row, kInvocationScheduledAt, &is_null);
   due->scheduled_at = is_null ? nullptr : rfc3339(DatumGetTimestampTz(scheduled_at));
   Datum first_sent_at = value_of(row, kInvocationFirstSentAt, &is_null);
-  due->first_begun_us = is_null ? 0 : DatumGetTimestampTz(first_sent_at) + kUnixEpochUs;
+  due->first_begun_us = is_null ? 0 : unix_us_of(DatumGetTimestampTz(first_sent_at));
   due->idempotency_key = DatumGetCString(DirectFunctionCall1(uuid_out, required_value(row, kInvocationIdempotencyKey)));
   char* status = TextDatumGetCString(required_value(row, kInvocationStatus));
   due->attempt = DatumGetInt32(required_value(row, kInvocationAttempts)) + 1;

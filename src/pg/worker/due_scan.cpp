@@ -1,5 +1,5 @@
-// Reading due calls, straight from the indexes: a statement could neither skip from route to route nor stop after so
-// many entries, and a kept plan costs more than the rows.
+// Reads due calls, directly from the indexes. A statement could neither skip from route to route nor stop after a
+// number of entries, and executing even a kept plan costs more than the rows.
 
 #include <string>
 
@@ -17,11 +17,11 @@ namespace wee5::pg {
 
 namespace {
 
-// Who reads cannot serve the network: a read ends after so many rows, or so many entries of an index.
+// The worker cannot serve the network while it reads, so a read ends after so many rows, or index entries.
 constexpr int kRowsPerRead = 1024;
 constexpr int kEntriesPerRead = 16'384;
 constexpr int kRefillsPerRead = 64;
-// A transaction's ids lie together unless others made calls at the same time.
+// The ids of a transaction lie together, unless others made calls at the same time.
 constexpr int64 kWidestRange = 256;
 
 struct Reader {
@@ -30,11 +30,14 @@ struct Reader {
   DueRows* due;
   LedgerTable table;
   TupleTableSlot* row;
-  bool careful;  // a read before this one failed: find the row that it failed at
+  bool careful;  // the read before failed: find the row that it failed at
   TimestampTz now;
   int entries_left;
   Size bytes_left;
-  // The route that rows are being taken of.
+  // The transaction that inserted the last row: most rows of a read come from the same few transactions.
+  TransactionId last_inserter;
+  XLogRecPtr last_commit;
+  // The route that rows are taken from.
   const char* route;       // in the server's encoding; NULL: none
   const char* route_utf8;  // as the dispatcher knows it; NULL: it cannot be told in UTF-8
   int64 room;
@@ -75,10 +78,10 @@ Item* next_item(Item** items, int* count, int* capacity, MemoryContext context) 
   return item;
 }
 
-void note_read(Reader* reader, Outlook* outlook, int64 from, int64 next) {
-  // A route that cannot be asked for by its name again is left to a further round.
+void note_read(Reader* reader, PendingReads* pending, int64 from, int64 next) {
+  // A route without a name in UTF-8 cannot be asked for again. A later round finds it.
   if (reader->route_utf8 == nullptr) {
-    if (next != kNothing) ask_for_round(outlook, next);
+    if (next != kNothing) want_round(pending, next);
     return;
   }
   DueRows* due = reader->due;
@@ -88,21 +91,19 @@ void note_read(Reader* reader, Outlook* outlook, int64 from, int64 next) {
   read->next = next;
 }
 
-// The newest log position by which the transaction's commit is written. Never the insert pointer.
-void need_commit_of(TransactionId xid, XLogRecPtr* committed_at) {
-  // Most rows of a read were made by the same few transactions.
-  static TransactionId last = InvalidTransactionId;
-  static XLogRecPtr last_position = InvalidXLogRecPtr;
+// Raises *committed_at to the log position of the transaction's commit. Not the insert pointer: that may lie in a
+// record that is still being written.
+void need_commit_of(Reader* reader, TransactionId xid, XLogRecPtr* committed_at) {
   if (!TransactionIdIsNormal(xid)) return;
-  if (xid != last) {
-    last_position = InvalidXLogRecPtr;
+  if (xid != reader->last_inserter) {
+    reader->last_commit = InvalidXLogRecPtr;
     LWLockAcquire(XactTruncationLock, LW_SHARED);
-    // Of an older one nothing is left to look up, and it was flushed long ago.
-    if (!TransactionIdPrecedes(xid, oldest_clog_xid())) last_position = TransactionIdGetCommitLSN(xid);
+    // The commit of an older transaction cannot be looked up, and was flushed long ago.
+    if (!TransactionIdPrecedes(xid, oldest_clog_xid())) reader->last_commit = TransactionIdGetCommitLSN(xid);
     LWLockRelease(XactTruncationLock);
-    last = xid;
+    reader->last_inserter = xid;
   }
-  if (last_position > *committed_at) *committed_at = last_position;
+  if (reader->last_commit > *committed_at) *committed_at = reader->last_commit;
 }
 
 InvocationRow current_row(const Reader* reader) { return {&reader->table, reader->row}; }
@@ -115,11 +116,11 @@ void take(Reader* reader, int64 id) {
   MemoryContextSwitchTo(old);
   row->id = id;
   due->bytes += bytes_of(row);
-  need_commit_of(inserting_transaction(current_row(reader)), &due->committed_at);
+  need_commit_of(reader, inserting_transaction(current_row(reader)), &due->committed_at);
   if (row->cut_off) book_lost_attempt(id, row->attempt - 1);
 }
 
-// Whether the row can be read at all. One that cannot would keep all calls of the database from being sent: it ends.
+// Whether the row can be read. A row that cannot is ended: it would keep all calls of the database from being sent.
 bool is_readable(Reader* reader, int64 id) {
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "wee5_cron row", ALLOCSET_DEFAULT_SIZES);
   MemoryContext old = MemoryContextSwitchTo(scratch);
@@ -135,15 +136,15 @@ bool is_readable(Reader* reader, int64 id) {
   MemoryContextSwitchTo(old);
   if (!readable) {
     if (end_unreadable(id, error->message))
-      ++reader->due->skipped;
+      ++reader->due->ended;
     else
-      reader->due->held_back = true;
+      reader->due->rows_were_locked = true;
   }
   MemoryContextDelete(scratch);
   return readable;
 }
 
-// Whether the row in the slot is one to be sent now.
+// Whether the current row is of a call to be sent now.
 bool is_due(Reader* reader, int64 id) {
   bool is_null;
   value_of(current_row(reader), kInvocationFinishedAt, &is_null);
@@ -161,9 +162,9 @@ bool is_held(int64 id, const void* context) {
   return false;
 }
 
-// Whether the row, about to be sent for the first time, is of a call that gives way to others, and one is in its way:
-// what could not be seen when it was made is seen now.
-bool gives_way(Reader* reader, int64 id) {
+// Skips a call that may not overlap with others, if it is about to be sent for the first time and another one runs. The
+// worker sees now what the caller could not see when it made the call.
+bool is_skipped_for_overlap(Reader* reader, int64 id) {
   bool is_null;
   Datum exclusive = value_of(current_row(reader), kInvocationExclusive, &is_null);
   if (is_null || strcmp(TextDatumGetCString(required_value(current_row(reader), kInvocationStatus)), "queued") != 0)
@@ -173,13 +174,13 @@ bool gives_way(Reader* reader, int64 id) {
   int64 beside = find_unfinished_beside(path, TextDatumGetCString(exclusive), role, id, is_held, reader);
   if (beside == 0) return false;
   if (skip_for_overlap(id, path, beside))
-    ++reader->due->skipped;
+    ++reader->due->ended;
   else
-    reader->due->held_back = true;
+    reader->due->rows_were_locked = true;
   return true;
 }
 
-// --- by id ---------------------------------------------------------------------------------------------------------
+// --- by id, from the primary key ---------------------------------------------------------------------------------
 
 char* route_of_row(const Reader* reader) {
   char* path = TextDatumGetCString(required_value(current_row(reader), kInvocationEndpointPath));
@@ -187,7 +188,7 @@ char* route_of_row(const Reader* reader) {
   return path;
 }
 
-void read_range(Reader* reader, IndexScanDesc scan, Outlook* outlook, IdRange range) {
+void read_range(Reader* reader, IndexScanDesc scan, PendingReads* pending, IdRange range) {
   ScanKeyData keys[2];
   ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(range.first));
   ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(range.last));
@@ -201,25 +202,25 @@ void read_range(Reader* reader, IndexScanDesc scan, Outlook* outlook, IdRange ra
     char* route = route_of_row(reader);
     if (reader->route == nullptr || strcmp(reader->route, route) != 0) begin_route(reader, route);
     if (reader->room <= 0) {
-      note_read(reader, outlook, id, id);
-    } else if (!gives_way(reader, id)) {
+      note_read(reader, pending, id, id);
+    } else if (!is_skipped_for_overlap(reader, id)) {
       --reader->room;
       take(reader, id);
     }
   }
 }
 
-void read_announced(Reader* reader, Outlook* outlook) {
-  Announcements* announced = &outlook->announced;
+void read_announced(Reader* reader, PendingReads* pending) {
+  Announcements* announced = &pending->announced;
   if (announced->count == 0) return;
   Relation index = index_open(reader->table.invocation_key, AccessShareLock);
   IndexScanDesc scan = begin_index_scan(reader->table.invocation_relation, index, GetActiveSnapshot(), 2);
   for (int i = 0; i < announced->count; ++i) {
     IdRange range = announced->ranges[i];
     if (full(reader) || range.last - range.first >= kWidestRange)
-      ask_for_round(outlook, range.first);
+      want_round(pending, range.first);
     else
-      read_range(reader, scan, outlook, range);
+      read_range(reader, scan, pending, range);
   }
   announced->count = 0;
   reader->route = nullptr;
@@ -227,25 +228,29 @@ void read_announced(Reader* reader, Outlook* outlook) {
   index_close(index, AccessShareLock);
 }
 
-// --- by route ------------------------------------------------------------------------------------------------------
+// --- by route, from the index of open calls ----------------------------------------------------------------------
 
-// The index of what is open: transport, route, id. A scan's number of keys is fixed when it begins, hence one for each:
-// all routes, the ones behind a route, a route from an id on.
+// The columns of the index of open calls.
+enum OpenIndexColumn { kTransportColumn = 1, kRouteColumn, kIdColumn };
+
+// The number of keys of a scan is fixed when it begins. So there is a scan for all routes (one key), one for the routes
+// after a route (two), and one for a route from an id on (three).
 struct OpenScan {
-  IndexScanDesc scans[3];
+  IndexScanDesc scans[kIdColumn];
   IndexScanDesc scan;  // the one in use
   Relation heap;
   Relation index;
-  ScanKeyData keys[3];
-  bool within;  // one route only
+  ScanKeyData keys[kIdColumn];
+  bool within_route;
 };
 
-void set_key(OpenScan* open, int column, StrategyNumber strategy, RegProcedure procedure, Datum value) {
+void set_key(OpenScan* open, OpenIndexColumn column, StrategyNumber strategy, RegProcedure procedure, Datum value) {
   ScanKeyEntryInitialize(&open->keys[column - 1], 0, static_cast<AttrNumber>(column), strategy, InvalidOid,
                          open->index->rd_indcollation[column - 1], procedure, value);
 }
 
-void restart(OpenScan* open, int keys) {
+// Starts the scan with keys up to this column.
+void restart(OpenScan* open, OpenIndexColumn keys) {
   IndexScanDesc* scan = &open->scans[keys - 1];
   if (*scan == nullptr) {
     *scan = begin_index_scan(open->heap, open->index, GetActiveSnapshot(), keys);
@@ -259,7 +264,7 @@ void begin_open_scan(OpenScan* open, const LedgerTable* table, const char* trans
   memset(open, 0, sizeof(*open));
   open->heap = table->invocation_relation;
   open->index = index_open(table->invocation_open, AccessShareLock);
-  set_key(open, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(transport));
+  set_key(open, kTransportColumn, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(transport));
 }
 
 void end_open_scan(OpenScan* open) {
@@ -269,32 +274,32 @@ void end_open_scan(OpenScan* open) {
 }
 
 void scan_all_routes(OpenScan* open) {
-  open->within = false;
-  restart(open, 1);
+  open->within_route = false;
+  restart(open, kTransportColumn);
 }
 
 void scan_within(OpenScan* open, const char* route, int64 from) {
-  open->within = true;
-  set_key(open, 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(route));
-  set_key(open, 3, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
-  restart(open, 3);
+  open->within_route = true;
+  set_key(open, kRouteColumn, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(route));
+  set_key(open, kIdColumn, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
+  restart(open, kIdColumn);
 }
 
 void scan_behind(OpenScan* open, const char* route) {
-  open->within = false;
-  set_key(open, 2, BTGreaterStrategyNumber, F_TEXT_GT, CStringGetTextDatum(route));
-  restart(open, 2);
+  open->within_route = false;
+  set_key(open, kRouteColumn, BTGreaterStrategyNumber, F_TEXT_GT, CStringGetTextDatum(route));
+  restart(open, kRouteColumn);
 }
 
-// The entry at which the scan stands. Also where its row is gone: so a read can end, and go on, among such entries.
+// From the index entry, which is there even if its row is gone. So a read can end, and go on, among such entries.
 int64 id_of_entry(const OpenScan* open) {
   bool is_null;
-  return DatumGetInt64(index_getattr(open->scan->xs_itup, 3, open->scan->xs_itupdesc, &is_null));
+  return DatumGetInt64(index_getattr(open->scan->xs_itup, kIdColumn, open->scan->xs_itupdesc, &is_null));
 }
 
 bool is_route_of_entry(const OpenScan* open, const char* route) {
   bool is_null;
-  Datum value = index_getattr(open->scan->xs_itup, 2, open->scan->xs_itupdesc, &is_null);
+  Datum value = index_getattr(open->scan->xs_itup, kRouteColumn, open->scan->xs_itupdesc, &is_null);
   text* entry = DatumGetTextPP(value);
   Size length = VARSIZE_ANY_EXHDR(entry);
   return route != nullptr && strlen(route) == length && memcmp(route, VARDATA_ANY(entry), length) == 0;
@@ -302,7 +307,7 @@ bool is_route_of_entry(const OpenScan* open, const char* route) {
 
 const char* route_of_entry(const OpenScan* open) {
   bool is_null;
-  return TextDatumGetCString(index_getattr(open->scan->xs_itup, 2, open->scan->xs_itupdesc, &is_null));
+  return TextDatumGetCString(index_getattr(open->scan->xs_itup, kRouteColumn, open->scan->xs_itupdesc, &is_null));
 }
 
 bool next_entry(Reader* reader, OpenScan* open) {
@@ -312,13 +317,13 @@ bool next_entry(Reader* reader, OpenScan* open) {
 }
 
 void consider_entry(Reader* reader, OpenScan* open, int64 id) {
-  if (!index_fetch_heap(open->scan, reader->row) || !is_due(reader, id) || gives_way(reader, id)) return;
+  if (!index_fetch_heap(open->scan, reader->row) || !is_due(reader, id) || is_skipped_for_overlap(reader, id)) return;
   --reader->room;
   take(reader, id);
 }
 
-// A route that runs low: on from where it was left.
-void refill(Reader* reader, Outlook* outlook, OpenScan* open, const char* route, int64 from, int64 room) {
+// Reads a route that runs low, on from where the last read stopped.
+void refill(Reader* reader, PendingReads* pending, OpenScan* open, const char* route, int64 from, int64 room) {
   begin_route(reader, route);
   reader->room = Min(room, kRowsPerRead);
   scan_within(open, reader->route, from);
@@ -331,10 +336,10 @@ void refill(Reader* reader, Outlook* outlook, OpenScan* open, const char* route,
     }
     consider_entry(reader, open, id);
   }
-  note_read(reader, outlook, from, next);
+  note_read(reader, pending, from, next);
 }
 
-void read_routes_that_run_low(Reader* reader, Outlook* outlook, OpenScan* open) {
+void read_routes_that_run_low(Reader* reader, PendingReads* pending, OpenScan* open) {
   const delivery::Dispatcher::Refill* refills = nullptr;
   int count = 0;
   CppFailure failure;
@@ -345,34 +350,34 @@ void read_routes_that_run_low(Reader* reader, Outlook* outlook, OpenScan* open) 
       }))
     raise(&failure);
   for (int i = 0; i < count && !full(reader); ++i)
-    refill(reader, outlook, open, from_utf8(refills[i].route.c_str()), refills[i].from,
+    refill(reader, pending, open, from_utf8(refills[i].route.c_str()), refills[i].from,
            static_cast<int64>(refills[i].room));
 }
 
-void begin_round(Outlook* outlook) {
-  outlook->under_way = true;
-  outlook->round_from = outlook->announced.look_from;
-  outlook->announced.look_from = kNothing;
-  outlook->at_begin = true;
+void begin_round(PendingReads* pending) {
+  pending->round_under_way = true;
+  pending->round_from = pending->announced.look_from;
+  pending->announced.look_from = kNothing;
+  pending->round_at_begin = true;
 }
 
-// The round goes on, through one route after the other, until nothing more is wanted.
-void go_on_with_round(Reader* reader, Outlook* outlook, OpenScan* open) {
+// Goes on with the round, one route after the other, until nothing more is wanted.
+void go_on_with_round(Reader* reader, PendingReads* pending, OpenScan* open) {
   reader->route = nullptr;
-  int64 from = outlook->round_from;
-  if (outlook->at_begin) {
+  int64 from = pending->round_from;
+  if (pending->round_at_begin) {
     scan_all_routes(open);
   } else {
-    from = outlook->at_id;
-    begin_route(reader, outlook->at_route);
+    from = pending->round_id;
+    begin_route(reader, pending->round_route);
     scan_within(open, reader->route, from);
   }
   for (;;) {
     bool found = next_entry(reader, open);
-    bool same_route = found && (open->within || is_route_of_entry(open, reader->route));
-    if (!same_route && reader->route != nullptr) note_read(reader, outlook, from, kNothing);
+    bool same_route = found && (open->within_route || is_route_of_entry(open, reader->route));
+    if (!same_route && reader->route != nullptr) note_read(reader, pending, from, kNothing);
     if (!found) {
-      if (!open->within) break;
+      if (!open->within_route) break;
       scan_behind(open, reader->route);
       reader->route = nullptr;
       continue;
@@ -380,55 +385,56 @@ void go_on_with_round(Reader* reader, Outlook* outlook, OpenScan* open) {
     int64 id = id_of_entry(open);
     if (!same_route) {
       begin_route(reader, route_of_entry(open));
-      from = outlook->round_from;
+      from = pending->round_from;
     }
     if (full(reader)) {
-      outlook->at_begin = false;
-      strlcpy(outlook->at_route, reader->route, sizeof(outlook->at_route));
-      outlook->at_id = Max(id, from);
+      pending->round_at_begin = false;
+      strlcpy(pending->round_route, reader->route, sizeof(pending->round_route));
+      pending->round_id = Max(id, from);
       return;
     }
     if (id < from) {
       scan_within(open, reader->route, from);
     } else if (reader->room <= 0) {
-      note_read(reader, outlook, from, id);
+      note_read(reader, pending, from, id);
       scan_behind(open, reader->route);
       reader->route = nullptr;
     } else {
       consider_entry(reader, open, id);
     }
   }
-  outlook->under_way = false;
+  pending->round_under_way = false;
 }
 
-void read_by_route(Reader* reader, Outlook* outlook) {
+void read_by_route(Reader* reader, PendingReads* pending) {
   OpenScan open;
   begin_open_scan(&open, &reader->table, "builtin");
-  read_routes_that_run_low(reader, outlook, &open);
-  if (!outlook->under_way && outlook->announced.look_from != kNothing) begin_round(outlook);
-  if (outlook->under_way && reader->dispatcher->wants_more_routes() && !full(reader))
-    go_on_with_round(reader, outlook, &open);
+  read_routes_that_run_low(reader, pending, &open);
+  if (!pending->round_under_way && pending->announced.look_from != kNothing) begin_round(pending);
+  if (pending->round_under_way && reader->dispatcher->wants_more_routes() && !full(reader))
+    go_on_with_round(reader, pending, &open);
   end_open_scan(&open);
 }
 
 }  // namespace
 
-void ask_for_round(Outlook* outlook, int64 from) {
-  outlook->announced.look_from = Min(outlook->announced.look_from, from);
+void want_round(PendingReads* pending, int64 from) {
+  pending->announced.look_from = Min(pending->announced.look_from, from);
 }
 
-void announce(Outlook* outlook, IdRange range) {
-  if (outlook->announced.count < kAnnouncements)
-    outlook->announced.ranges[outlook->announced.count++] = range;
+void add_announced_calls(PendingReads* pending, IdRange range) {
+  if (pending->announced.count < kAnnouncements)
+    pending->announced.ranges[pending->announced.count++] = range;
   else
-    ask_for_round(outlook, range.first);
+    want_round(pending, range.first);
 }
 
-bool something_new(const Outlook* outlook) {
-  return outlook->announced.count > 0 || (!outlook->under_way && outlook->announced.look_from != kNothing);
+bool has_new_calls(const PendingReads* pending) {
+  return pending->announced.count > 0 || (!pending->round_under_way && pending->announced.look_from != kNothing);
 }
 
-void read_due(delivery::Dispatcher* dispatcher, Outlook* outlook, bool careful, MemoryContext context, DueRows* due) {
+void read_due(delivery::Dispatcher* dispatcher, PendingReads* pending, bool careful, MemoryContext context,
+              DueRows* due) {
   memset(due, 0, sizeof(*due));
   Reader reader;
   memset(&reader, 0, sizeof(reader));
@@ -441,8 +447,8 @@ void read_due(delivery::Dispatcher* dispatcher, Outlook* outlook, bool careful, 
   reader.now = GetCurrentTimestamp();
   reader.entries_left = kEntriesPerRead;
   reader.bytes_left = dispatcher->bytes_left();
-  read_announced(&reader, outlook);
-  read_by_route(&reader, outlook);
+  read_announced(&reader, pending);
+  read_by_route(&reader, pending);
   ExecDropSingleTupleTableSlot(reader.row);
   close_ledger_table(&reader.table);
 }

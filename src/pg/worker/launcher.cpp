@@ -1,9 +1,9 @@
-// The launcher: one process for the server, connected to no database. It has a worker started in every database that
-// may have the extension; a worker that finds none there says so and goes. Where there are more databases than
-// processes, it has them take turns (core/worker_turns.hpp). It sleeps until something changes.
+// The launcher: one process for the server, connected to no database. It starts a worker in each database that may have
+// the extension; a worker that does not find the extension says so and ends. If there are more databases than
+// processes, the launcher has them take turns (core/worker_scheduling.hpp). It sleeps until something changes.
 //
-// It also flushes the log for the workers, so that none of them waits for the disk. What else it does delays their next
-// batches: a look at all places takes some microseconds, and a look at pg_database as long as that table is.
+// It also flushes the log for the workers, so that none of them waits for the disk. Its other work delays their next
+// batches: a look at all slots takes some microseconds, and a scan of pg_database as long as that table is.
 
 #include "wee5_cron/pg/worker/launcher.h"
 
@@ -18,21 +18,23 @@ PGDLLEXPORT void wee5_cron_launcher_main(Datum arg);
 
 namespace {
 
-constexpr long kFirstRetryMs = 250;  // for a process, where none of ours can make room; doubles up to
+constexpr long kFirstRetryMs = 250;  // for a process, if no worker can make room; it doubles up to
 constexpr long kLastRetryMs = 30'000;
 constexpr long kPlaceAgainMs = 20;
 constexpr long kLaunchAgainMs = 1'000;
 
-// For each slot: the process last started, to see one that ended before it attached; and what we know of it.
-BackgroundWorkerHandle** handles = nullptr;
-core::WorkerPlace* places = nullptr;
-core::GiveWay* asks = nullptr;
-bool asking = false;
-long retry_ms = kFirstRetryMs;
+// Lives from the start of the process to its end. The arrays have an element for each slot.
+struct Launcher {
+  BackgroundWorkerHandle** handles;  // of the process last started, to notice one that ended before it attached
+  core::WorkerPlace* places;
+  core::GiveWay* asks;
+  bool asking;  // some worker is asked to give way
+  long retry_ms;
+};
 
-// Calls `visit` for each database, as committed now. A plain heap scan: a process without a database has no indexes
-// to rely on (right after initdb there is no file of the shared ones). Not the cache: a DROP DATABASE tells us before
-// its invalidation messages are out.
+// Calls `visit` for each database, as committed now. It scans the heap, because a process without a database cannot
+// rely on indexes: right after initdb the shared ones have no file. It does not ask the cache, because a DROP DATABASE
+// wakes the launcher before its invalidation messages are out.
 template <class Visit>
 void visit_databases(Visit visit) {
   StartTransactionCommand();
@@ -48,13 +50,13 @@ void visit_databases(Visit visit) {
   CommitTransactionCommand();
 }
 
-// -2 marks what an interrupted DROP DATABASE left behind. A worker could only end with a FATAL there, again and again;
-// ALTER DATABASE ... ALLOW_CONNECTIONS asks for one anew.
+// -2 marks the remains of an interrupted DROP DATABASE, where a worker could only end with a FATAL, again and again.
+// ALTER DATABASE ... ALLOW_CONNECTIONS requests a worker.
 bool accepts_connections(Form_pg_database database) { return database->datallowconn && database->datconnlimit >= -1; }
 
-// Has every database looked at that has no slot: after a start of the server nobody knows which of them have the
-// extension, and later a database may have found all slots taken. There may be more databases than slots, so it goes
-// through them in the order of their oids, as far as slots are free, and on from there when one has become free.
+// Gives a slot to each database without one, so that a worker looks at it: after a start of the server nobody knows
+// which databases have the extension, and later a database may have found all slots taken. There may be more databases
+// than slots. So the sweep goes in the order of their oids as far as slots are free, and continues when one gets free.
 struct Sweep {
   bool under_way;
   Oid next;
@@ -73,7 +75,7 @@ List* accepting_databases_from(Oid first) {
   return oids;
 }
 
-void sweep_on(Sweep* sweep) {
+void continue_sweep(Sweep* sweep) {
   if (!registry_has_free_slot()) return;
   if (!sweep->under_way && registry_take_left_out()) *sweep = {true, InvalidOid};
   if (!sweep->under_way) return;
@@ -96,12 +98,12 @@ bool database_exists(Oid oid) {
   return exists;
 }
 
-bool start_worker(int index, Oid database, uint32 launch) {
+bool start_worker(Launcher* launcher, int index, Oid database, uint32 launch) {
   BackgroundWorker worker;
   memset(&worker, 0, sizeof(worker));
   worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
   worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-  // A database that vanished would make a restart time an endless loop: this launcher decides.
+  // In a dropped database, a restart time would mean an endless loop: the launcher decides.
   worker.bgw_restart_time = BGW_NEVER_RESTART;
   strlcpy(worker.bgw_library_name, "wee5_cron", sizeof(worker.bgw_library_name));
   strlcpy(worker.bgw_function_name, "wee5_cron_worker_main", sizeof(worker.bgw_function_name));
@@ -110,24 +112,27 @@ bool start_worker(int index, Oid database, uint32 launch) {
   worker.bgw_main_arg = ObjectIdGetDatum(database);
   memcpy(worker.bgw_extra, &launch, sizeof(launch));
   worker.bgw_notify_pid = MyProcPid;
-  if (handles[index] != nullptr) pfree(handles[index]);
-  handles[index] = nullptr;
-  return RegisterDynamicBackgroundWorker(&worker, &handles[index]);
+  BackgroundWorkerHandle** handle = &launcher->handles[index];
+  if (*handle != nullptr) pfree(*handle);
+  *handle = nullptr;
+  return RegisterDynamicBackgroundWorker(&worker, handle);
 }
 
-// Whether the launcher's own process at this place ended before it attached. It says so itself, unless it never came as
-// far as our code.
-bool ended_unseen(int index) {
+// Whether the process that was started for this slot ended before it attached. It reports that itself, unless it never
+// reached the extension's code.
+bool ended_unseen(const Launcher* launcher, int index) {
   pid_t pid;
-  return handles[index] == nullptr || GetBackgroundWorkerPid(handles[index], &pid) == BGWH_STOPPED;
+  BackgroundWorkerHandle* handle = launcher->handles[index];
+  return handle == nullptr || GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;
 }
 
-void view_places(TimestampTz now) {
+void view_places(Launcher* launcher, TimestampTz now) {
+  core::WorkerPlace* places = launcher->places;
   registry_view_places(places);
   bool changed = false;
   for (int i = 0; i < registry_size(); ++i) {
     bool is_due = places[i].state == WorkerState::kAsleep && places[i].due_at != 0 && places[i].due_at <= now;
-    bool ended = core::is_launched(places[i].state) && ended_unseen(i);
+    bool ended = core::is_launched(places[i].state) && ended_unseen(launcher, i);
     if (is_due) registry_wake_due(registry_slot(i));
     if (ended) registry_end_launch(registry_slot(i), WorkerEvent::kDied);
     changed = changed || is_due || ended;
@@ -137,95 +142,98 @@ void view_places(TimestampTz now) {
 
 enum class Launch { kDone, kNotNeeded, kRefused };
 
-Launch launch_at(int index) {
+Launch launch_at(Launcher* launcher, int index) {
   WorkerSlot* slot = registry_slot(index);
   if (!database_exists(slot->database)) {
     registry_forget(slot);
     return Launch::kNotNeeded;
   }
-  // Before the process can run, or it might attach before we say that it was launched.
+  // Before the process can run: it might attach before the slot says that it was launched.
   uint32 launch = registry_begin_launch(slot);
   if (launch == 0) return Launch::kNotNeeded;
-  if (start_worker(index, slot->database, launch)) return Launch::kDone;
+  if (start_worker(launcher, index, slot->database, launch)) return Launch::kDone;
   registry_end_launch(slot, WorkerEvent::kLaunchFailed);
   return Launch::kRefused;
 }
 
-// True where no process is to be had for somebody who waits.
-bool launch_who_waits(TimestampTz now) {
+// Starts processes for the databases that wait. True if Postgres has no process for one of them.
+bool launch_waiting(Launcher* launcher, TimestampTz now) {
   for (;;) {
-    int next = core::next_to_launch(places, registry_size(), now);
+    int next = core::next_to_launch(launcher->places, registry_size(), now);
     if (next < 0) return false;
-    Launch launch = launch_at(next);
+    Launch launch = launch_at(launcher, next);
     if (launch == Launch::kRefused) return true;
-    registry_view_places(places);
-    // Refused by none, and yet where it was: another look decides.
-    if (launch == Launch::kNotNeeded && places[next].state == WorkerState::kWaiting) return false;
+    registry_view_places(launcher->places);
+    // Not refused, and waiting still: the next look decides.
+    if (launch == Launch::kNotNeeded && launcher->places[next].state == WorkerState::kWaiting) return false;
   }
 }
 
 long until(TimestampTz at, TimestampTz now) {
-  // No longer than a latch can wait: 24 days.
+  // A latch cannot wait for longer than 24 days.
   int64 wait_ms = at <= now ? 0 : (at - now) / 1000 + 1;
   return static_cast<long>(Min(wait_ms, static_cast<int64>(INT_MAX)));
 }
 
-void sooner(long* wait_ms, long candidate) {
+void keep_shorter(long* wait_ms, long candidate) {
   if (candidate >= 0 && (*wait_ms < 0 || candidate < *wait_ms)) *wait_ms = candidate;
 }
 
-bool any(bool (*holds)(WorkerState)) {
+bool any(const Launcher* launcher, bool (*holds)(WorkerState)) {
   for (int i = 0; i < registry_size(); ++i)
-    if (holds(places[i].state)) return true;
+    if (holds(launcher->places[i].state)) return true;
   return false;
 }
 
-// Nothing tells us when somebody else's background worker ends. While one of ours runs it will make room itself.
-long retry_without_own_process_ms() {
-  if (any([](WorkerState state) { return core::has_process(state) || core::is_launched(state); })) {
-    retry_ms = kFirstRetryMs;
+// Nothing reports the end of other extensions' background workers, so the launcher tries again at intervals. While one
+// of its own workers runs, that one will make room.
+long retry_without_own_process_ms(Launcher* launcher) {
+  if (any(launcher, [](WorkerState state) { return core::has_process(state) || core::is_launched(state); })) {
+    launcher->retry_ms = kFirstRetryMs;
     return -1;
   }
-  long wait_ms = retry_ms;
-  retry_ms = Min(retry_ms * 2, kLastRetryMs);
+  long wait_ms = launcher->retry_ms;
+  launcher->retry_ms = Min(launcher->retry_ms * 2, kLastRetryMs);
   return wait_ms;
 }
 
-// Asks workers to give way; milliseconds after which to look again.
-long make_room(TimestampTz now) {
-  core::TurnPlan plan = core::plan_turns(places, registry_size(), now, asks);
-  registry_ask(asks, plan.more_may_leave);
-  asking = true;
+// Asks workers to give way; returns after how many milliseconds to look again.
+long make_room(Launcher* launcher, TimestampTz now) {
+  const core::WorkerPlace* places = launcher->places;
+  core::TurnPlan plan = core::plan_turns(places, registry_size(), now, launcher->asks);
+  registry_ask(launcher->asks, plan.more_may_leave);
+  launcher->asking = true;
   long wait_ms = plan.look_again_at != 0 ? until(plan.look_again_at, now) : -1;
-  // A process tells us of its end a moment before Postgres has its place free.
-  if (registry_process_just_ended()) sooner(&wait_ms, kPlaceAgainMs);
-  sooner(&wait_ms, retry_without_own_process_ms());
+  // A process reports its end a moment before Postgres frees its place.
+  if (registry_process_just_ended()) keep_shorter(&wait_ms, kPlaceAgainMs);
+  keep_shorter(&wait_ms, retry_without_own_process_ms(launcher));
   for (int i = 0; i < registry_size(); ++i)
     if (places[i].state == WorkerState::kWaiting && places[i].waiting_since + core::kPatienceUs <= now)
       registry_note_no_process(registry_slot(i));
   return wait_ms;
 }
 
-void ask_nobody() {
-  if (!asking) return;
-  memset(asks, 0, sizeof(core::GiveWay) * static_cast<Size>(registry_size()));
-  registry_ask(asks, 0);
-  asking = false;
+void withdraw_asks(Launcher* launcher) {
+  if (!launcher->asking) return;
+  memset(launcher->asks, 0, sizeof(core::GiveWay) * static_cast<Size>(registry_size()));
+  registry_ask(launcher->asks, 0);
+  launcher->asking = false;
 }
 
 bool is_waiting(WorkerState state) { return state == WorkerState::kWaiting; }
 
-// Sees that every place has what it wants; milliseconds after which to look again, -1: when something changes.
-long tend_all_places() {
+// Gives each database the process that it needs; returns after how many milliseconds to look again, -1: when something
+// changes.
+long serve_databases(Launcher* launcher) {
   TimestampTz now = GetCurrentTimestamp();
-  view_places(now);
-  bool refused = launch_who_waits(now);
-  long wait_ms = refused ? make_room(now) : -1;
-  if (!any(is_waiting)) ask_nobody();
-  TimestampTz due_at = core::next_due_at(places, registry_size(), now);
-  if (due_at != 0) sooner(&wait_ms, until(due_at, now));
-  // Whatever became of it: a process that should have told us is looked after.
-  if (any(core::is_launched)) sooner(&wait_ms, kLaunchAgainMs);
+  view_places(launcher, now);
+  bool refused = launch_waiting(launcher, now);
+  long wait_ms = refused ? make_room(launcher, now) : -1;
+  if (!any(launcher, is_waiting)) withdraw_asks(launcher);
+  TimestampTz due_at = core::next_due_at(launcher->places, registry_size(), now);
+  if (due_at != 0) keep_shorter(&wait_ms, until(due_at, now));
+  // A launched process should report itself. If it does not, look after it.
+  if (any(launcher, core::is_launched)) keep_shorter(&wait_ms, kLaunchAgainMs);
   return wait_ms;
 }
 
@@ -233,14 +241,14 @@ void wait_for_change(long wait_ms) {
   int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (wait_ms >= 0 ? WL_TIMEOUT : 0);
   WaitLatch(MyLatch, events, wait_ms, wait_event("Wee5CronLauncherMain"));
   ResetLatch(MyLatch);
-  // A stop of the server is not worth a FATAL in its log.
+  // An ordinary stop of the server is not worth a FATAL in its log.
   if (ProcDiePending) proc_exit(1);
   CHECK_FOR_INTERRUPTS();
   if (ConfigReloadPending) {
     ConfigReloadPending = false;
     ProcessConfigFile(PGC_SIGHUP);
     registry_switch_calls(guc_enabled);
-    registry_wake_those_that_stood_still();
+    registry_wake_standstills();
   }
 }
 
@@ -250,7 +258,7 @@ void register_launcher() {
   BackgroundWorker worker;
   memset(&worker, 0, sizeof(worker));
   worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-  // Not on a standby; starts at promotion.
+  // Not on a standby: it starts at promotion.
   worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
   worker.bgw_restart_time = 1;
   strlcpy(worker.bgw_library_name, "wee5_cron", sizeof(worker.bgw_library_name));
@@ -272,22 +280,25 @@ void wee5_cron_launcher_main(Datum arg) {
   MemoryContext context = AllocSetContextCreate(TopMemoryContext, "wee5_cron launcher", ALLOCSET_DEFAULT_SIZES);
   MemoryContextSwitchTo(context);
   Size slots = static_cast<Size>(registry_size());
-  handles = static_cast<BackgroundWorkerHandle**>(palloc0(sizeof(BackgroundWorkerHandle*) * slots));
-  places = static_cast<core::WorkerPlace*>(palloc0(sizeof(core::WorkerPlace) * slots));
-  asks = static_cast<core::GiveWay*>(palloc0(sizeof(core::GiveWay) * slots));
+  Launcher launcher;
+  launcher.handles = static_cast<BackgroundWorkerHandle**>(palloc0(sizeof(BackgroundWorkerHandle*) * slots));
+  launcher.places = static_cast<core::WorkerPlace*>(palloc0(sizeof(core::WorkerPlace) * slots));
+  launcher.asks = static_cast<core::GiveWay*>(palloc0(sizeof(core::GiveWay) * slots));
+  launcher.asking = false;
+  launcher.retry_ms = kFirstRetryMs;
   registry_attach_launcher();
   Sweep sweep = {true, InvalidOid};
   long wait_ms = 0;
   for (;;) {
-    // The context of the handles, also after a transaction left another one current.
+    // A transaction leaves another context current, and the handles belong into this one.
     MemoryContextSwitchTo(context);
     registry_flush_log();
-    // A worker that wants no more than a flush changes nothing else. While somebody waits, every wake may be Postgres's
-    // word that a process has ended.
-    if (registry_take_launcher_request() || wait_ms >= 0 || any(is_waiting)) {
-      sweep_on(&sweep);
-      wait_ms = tend_all_places();
-      // A slot may have become free just now, of a database that is gone.
+    // A worker that only wants a flush changes nothing else. While a database waits, any wake may come from Postgres,
+    // because a process has ended.
+    if (registry_take_launcher_request() || wait_ms >= 0 || any(&launcher, is_waiting)) {
+      continue_sweep(&sweep);
+      wait_ms = serve_databases(&launcher);
+      // The slot of a dropped database may have become free just now.
       if (sweep.under_way && registry_has_free_slot()) wait_ms = 0;
     }
     wait_for_change(wait_ms);

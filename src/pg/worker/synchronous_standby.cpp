@@ -1,4 +1,4 @@
-// What COMMIT waits for where there is a synchronous standby, for a process that must not wait: it looks.
+// What COMMIT waits for if there is a synchronous standby. The worker must not wait, so it checks instead.
 
 #include "wee5_cron/pg/worker/synchronous_standby.h"
 
@@ -17,7 +17,7 @@ int wait_mode() {
   }
 }
 
-// Up to where those that count have confirmed. Postgres moves it on whether a session waits or not.
+// The log position that the synchronous standbys have confirmed. Postgres advances it whether a session waits or not.
 XLogRecPtr confirmed_to() {
   LWLockAcquire(SyncRepLock, LW_SHARED);
   XLogRecPtr position = WalSndCtl->lsn[wait_mode()];
@@ -25,7 +25,7 @@ XLogRecPtr confirmed_to() {
   return position;
 }
 
-// As many are connected, and have caught up, as synchronous_standby_names asks for.
+// Whether as many standbys are connected, and have caught up, as synchronous_standby_names asks for.
 bool enough_are_there() {
   SyncRepStandbyData* standbys = nullptr;
   int count = SyncRepGetCandidateStandbys(&standbys);

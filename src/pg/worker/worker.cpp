@@ -1,20 +1,24 @@
-// The worker of a database: the only consumer of its ledger.
+// The worker of a database: the only process that sends the calls of its ledger.
 //
-// It waits on one set of its latch, the postmaster and the engine's epoll descriptor; nothing wakes it that does not
-// concern it. A turn is one short transaction: record what has ended, read what is due, with the settings as they are
-// now. Then, outside of it, send. No transaction or snapshot is held while requests are on the wire, and nothing is
-// sent that a crash could undo, nor while results cannot be recorded.
+// It waits for its latch, the postmaster and the engine's epoll descriptor at once, and sleeps until one of them has
+// something for it. A turn is one short transaction: it records results, and reads due calls with the present settings.
+// The requests are sent after it. No transaction or snapshot is open while requests are in flight. Nothing is sent that
+// a crash could undo, and nothing while results cannot be recorded.
+
+#include "wee5_cron/pg/worker/worker.h"
 
 #include <memory>
 #include <optional>
 
 #include "wee5_cron/delivery/dispatcher.hpp"
 // Postgres's headers last.
+#include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/settings/guc.h"
-#include "wee5_cron/pg/worker/history.h"
-#include "wee5_cron/pg/worker/worker_tasks.h"
+#include "wee5_cron/pg/worker/background_tasks.h"
+#include "wee5_cron/pg/worker/turn.h"
+#include "wee5_cron/pg/worker/turn_transaction.h"
 
-namespace wee5::pg::worker {
+namespace wee5::pg {
 
 extern "C" {
 PGDLLEXPORT void wee5_cron_worker_main(Datum arg);
@@ -22,328 +26,334 @@ PGDLLEXPORT void wee5_cron_worker_main(Datum arg);
 
 namespace {
 
-// Results are recorded together: when so many are there, or the first has waited so long, or nothing else is to come.
+// Results are recorded together: when there are so many, when the first is so old, or when no other is to come.
 constexpr std::size_t kResultsAtOnce = 256;
 constexpr int64 kResultDelayUs = 2'000;
-constexpr int64 kFlushLookUs = 500;  // the least pause between two looks, and in relation to how long it takes
-constexpr int64 kFlushLookShare = 8;
-// Calls that were read go on the wire without another look at the database for so long after the settings were read,
-// and only while nobody can have changed these.
+// Whether the log is flushed is checked at least at this interval, and less often the longer the flush takes.
+constexpr int64 kFlushCheckUs = 500;
+constexpr int64 kFlushCheckShare = 8;
+// For so long after the settings were read, calls in memory are sent without reading them again, provided that no
+// transaction has ended that could have changed them.
 constexpr int64 kFreshUs = 20'000;
 
-uint64 sent_before = 0;  // by the workers before this one
-
-void publish() {
-  pg_atomic_write_u32(&slot->in_flight, static_cast<uint32>(dispatcher->in_flight()));
-  pg_atomic_write_u64(&slot->sent, sent_before + dispatcher->sent());
+void publish_counters(Worker* worker) {
+  pg_atomic_write_u32(&worker->slot->in_flight, static_cast<uint32>(worker->dispatcher->in_flight()));
+  pg_atomic_write_u64(&worker->slot->sent, worker->sent_before + worker->dispatcher->sent());
 }
 
-void try_locked_again() {
-  locked_at_us = 0;
-  CppFailure failure;
-  run_or_exit(&failure, run_cpp(&failure, [] { dispatcher->retry_locked(); }));
+void retry_locked_results(Worker* worker) {
+  worker->timers.locked_results_us = 0;
+  run_cpp_or_exit(worker, [worker] { worker->dispatcher->retry_locked(); });
 }
 
-// What a look at memory says: whether the ledger has to be read or written now.
-struct Need {
+// Whether the ledger has to be read or written, as far as memory tells.
+struct LedgerWork {
   bool write;
   bool read;
-  int64 next_write_us;  // Postgres time; 0: none
+  int64 next_write_us;  // Postgres time, as all of these; 0: none
   int64 next_mark_us;
-  int64 next_look_us;  // whether disk and standby have what was written
+  int64 next_flush_check_us;
 };
 
-Need look_at_memory() {
-  Need need = {false, !draining && (something_new(&outlook) || retries_due || more_cancels), 0, 0, 0};
-  bool must_wait = batch_before_in_the_way();
+LedgerWork find_ledger_work(Worker* worker) {
+  const delivery::Dispatcher* dispatcher = worker->dispatcher;
+  bool new_calls = has_new_calls(&worker->pending) || worker->retries_due || worker->more_cancels;
+  LedgerWork work = {false, !worker->draining && new_calls, 0, 0, 0};
+  bool unflushed = previous_batch_is_unflushed(worker);
   int64 now = now_us();
-  int64 look_again_us = now + Min(Max((now - flush_asked_us) / kFlushLookShare, kFlushLookUs), kAskAgainUs);
-  CppFailure failure;
-  run_or_exit(&failure, run_cpp(&failure, [&] {
-    if (!draining) {
-      need.read = need.read || dispatcher->wants_refill() || (outlook.under_way && dispatcher->wants_more_routes());
-      need.write = dispatcher->can_dispatch() || (dispatcher->has_claims() && !dispatcher->has_claimed());
+  int64 flush_took_us = now - worker->flush_requested_us;
+  int64 flush_check_us = now + Min(Max(flush_took_us / kFlushCheckShare, kFlushCheckUs), kFlushPatienceUs);
+  run_cpp_or_exit(worker, [&] {
+    if (!worker->draining) {
+      bool round_goes_on = worker->pending.round_under_way && dispatcher->wants_more_routes();
+      work.read = work.read || dispatcher->wants_refill() || round_goes_on;
+      work.write = dispatcher->can_dispatch() || (dispatcher->has_claims() && !dispatcher->has_claimed());
     }
-    if (dispatcher->has_claimed()) need.next_look_us = look_again_us;
-    if (dispatcher->has_results() && must_wait) {
-      need.next_look_us = look_again_us;
-    } else if (dispatcher->has_results()) {
-      need.write =
-          need.write || dispatcher->results() >= kResultsAtOnce || dispatcher->in_flight() + dispatcher->waiting() == 0;
-      need.next_write_us = dispatcher->oldest_result_us() - unix_us(0) + kResultDelayUs;
+    if (dispatcher->has_claimed() || (dispatcher->has_results() && unflushed))
+      work.next_flush_check_us = flush_check_us;
+    if (dispatcher->has_results() && !unflushed) {
+      bool is_last = dispatcher->in_flight() + dispatcher->waiting() == 0;
+      work.write = work.write || dispatcher->results() >= kResultsAtOnce || is_last;
+      work.next_write_us = timestamp_of_unix_us(dispatcher->oldest_result_us()) + kResultDelayUs;
     }
     if (std::optional<std::int64_t> mark = dispatcher->next_mark_us(kMarkAfterUs))
-      need.next_mark_us = *mark - unix_us(0);
-  }));
-  return need;
+      work.next_mark_us = timestamp_of_unix_us(*mark);
+  });
+  return work;
+}
+
+void keep_earlier(int64* wake_us, int64 at_us) {
+  if (at_us != 0 && at_us != PG_INT64_MAX && (*wake_us == 0 || at_us < *wake_us)) *wake_us = at_us;
+}
+
+// When the worker has to wake up by itself; 0: never.
+int64 next_wake_us(const Worker* worker, const LedgerWork* work) {
+  const WorkerTimers* timers = &worker->timers;
+  int64 wake_us = 0;
+  if (timers->ledger_retry_us != 0) {
+    keep_earlier(&wake_us, timers->ledger_retry_us);
+  } else {
+    for (int64 at_us : {work->next_write_us, work->next_mark_us, work->next_flush_check_us, timers->locked_results_us})
+      keep_earlier(&wake_us, at_us);
+    if (!worker->draining) keep_earlier(&wake_us, timers->round_us);
+    if (!worker->draining) keep_earlier(&wake_us, timers->next_attempt_us);
+  }
+  if (!worker->draining)
+    for (const BackgroundTask& task : worker->tasks) keep_earlier(&wake_us, task.due_us);
+  return wake_us;
 }
 
 // Milliseconds to wait at most; -1: until something happens.
-long wait_time(const Need* need) {
-  int64 now = now_us();
-  int64 wake_us = 0;
-  auto sooner = [&wake_us](int64 at_us) {
-    if (at_us != 0 && at_us != PG_INT64_MAX && (wake_us == 0 || at_us < wake_us)) wake_us = at_us;
-  };
-  if (retry_at_us != 0)
-    sooner(retry_at_us);
-  else {
-    sooner(need->next_write_us);
-    sooner(need->next_mark_us);
-    sooner(need->next_look_us);
-    sooner(locked_at_us);
-    if (!draining) sooner(round_wanted_at_us);
-    if (!draining) sooner(next_attempt_us);
-  }
-  if (!draining)
-    for (const Chore* chore : chores) sooner(chore->at_us);
-  // No longer than epoll can wait: 24 days.
-  int64 wait_us = Min(wake_us - now, static_cast<int64>(INT_MAX) * 1000 - 999);
+long wait_time_ms(const Worker* worker, const LedgerWork* work) {
+  int64 wake_us = next_wake_us(worker, work);
+  // epoll cannot wait for longer than 24 days.
+  int64 wait_us = Min(wake_us - now_us(), static_cast<int64>(INT_MAX) * 1000 - 999);
   long wait_ms = wake_us == 0 ? -1 : wait_us <= 0 ? 0 : static_cast<long>((wait_us + 999) / 1000);
-  long engine_ms = dispatcher->timeout_ms();
+  long engine_ms = worker->dispatcher->timeout_ms();
   if (engine_ms >= 0 && (wait_ms < 0 || engine_ms < wait_ms)) wait_ms = engine_ms;
   return wait_ms;
 }
 
-void do_due_chores(int64 now) {
-  for (Chore* chore : chores)
-    if (due(chore->at_us, chore == &alerts ? now_us() : now)) {
-      do_chore(chore);
-      // They may have found something to tell.
-      if ((chore == &harvest || chore == &watch) && alerts.at_us == 0) alerts.at_us = now_us();
-    }
+void work_on_ledger(Worker* worker, int64 now) {
+  LedgerWork work = find_ledger_work(worker);
+  WorkerTimers* timers = &worker->timers;
+  if (timers->ledger_retry_us > now) return;
+  timers->ledger_retry_us = 0;
+  send_claimed_calls(worker);
+  if (is_due(timers->locked_results_us, now)) retry_locked_results(worker);
+  if (!worker->draining && is_due(timers->round_us, now)) request_round(worker);
+  if (work.write || work.read || is_due(work.next_write_us, now) || is_due(work.next_mark_us, now))
+    take_turn(worker, !worker->draining && (work.read || worker->pending.round_under_way));
 }
 
-void work() {
+void do_work(Worker* worker) {
   int64 now = now_us();
-  if (!draining && due(next_attempt_us, now)) {
-    next_attempt_us = 0;
-    retries_due = true;
+  if (!worker->draining && is_due(worker->timers.next_attempt_us, now)) {
+    worker->timers.next_attempt_us = 0;
+    worker->retries_due = true;
   }
-  Need need = look_at_memory();
-  if (retry_at_us == 0 || retry_at_us <= now) {
-    retry_at_us = 0;
-    send_claimed_calls();
-    if (due(locked_at_us, now)) try_locked_again();
-    if (!draining && due(round_wanted_at_us, now)) look_everywhere_in_time();
-    if (need.write || need.read || due(need.next_write_us, now) || due(need.next_mark_us, now))
-      take_turn(!draining && (need.read || outlook.under_way));
-  }
-  if (!draining) do_due_chores(now);
-  publish();
+  work_on_ledger(worker, now);
+  if (!worker->draining) run_due_tasks(worker, now);
+  publish_counters(worker);
 }
 
-void settle_state() {
-  if (retry_at_us != 0) return;  // blocked or incompatible
-  report(dispatcher->in_flight() > 0 ? WorkerEvent::kFoundSending : WorkerEvent::kFoundIdle);
+void report_idle_or_sending(Worker* worker) {
+  if (worker->timers.ledger_retry_us != 0) return;  // blocked or incompatible
+  report_state(worker, worker->dispatcher->in_flight() > 0 ? WorkerEvent::kFoundSending : WorkerEvent::kFoundIdle);
 }
 
-bool nothing_is_held() {
+bool holds_no_request(const Worker* worker) {
+  const delivery::Dispatcher* dispatcher = worker->dispatcher;
   return dispatcher->in_flight() == 0 && dispatcher->results() == 0 && !dispatcher->has_locked();
 }
 
-// Nothing on the wire, and no call that is due. Chores may be: whoever waits for a process has calls to make.
-bool is_at_rest(const Need* need) {
-  if (!nothing_is_held()) return false;
-  return retry_at_us != 0 ||
-         (!need->read && !need->write && dispatcher->waiting() == 0 && !outlook.under_way && !retries_due);
+// No request in flight, and no call due. Background tasks do not count: a database that waits for a process has calls.
+bool is_at_rest(const Worker* worker, const LedgerWork* work) {
+  if (!holds_no_request(worker)) return false;
+  if (worker->timers.ledger_retry_us != 0) return true;
+  bool has_calls = worker->dispatcher->waiting() > 0 || worker->pending.round_under_way || worker->retries_due;
+  return !work->read && !work->write && !has_calls;
 }
 
-void note_rest(bool at_rest) {
-  bool known = pg_atomic_read_u64(&slot->at_rest_since) != 0;
+void publish_rest(Worker* worker, bool at_rest) {
+  bool known = pg_atomic_read_u64(&worker->slot->at_rest_since) != 0;
   if (known != at_rest)
-    pg_atomic_write_u64(&slot->at_rest_since, at_rest ? static_cast<uint64>(GetCurrentTimestamp()) : 0);
+    pg_atomic_write_u64(&worker->slot->at_rest_since, at_rest ? static_cast<uint64>(GetCurrentTimestamp()) : 0);
 }
 
-void leave_behind() {
-  LeftBehind left;
-  memset(&left, 0, sizeof(left));
-  // Whatever ends that wakes a worker, which then does everything at once.
-  bool stands_still = retry_at_us == PG_INT64_MAX;
-  left.known = !stands_still;
-  if (!stands_still) {
-    left.next_attempt_us = next_attempt_us;
-    if (retry_at_us != 0) left.next_attempt_us = retry_at_us;
-    for (int i = 0; i < kChores; ++i) left.chores_us[i] = chores[i]->at_us;
-    left.history = history_walk();
+void write_handover(Worker* worker) {
+  WorkerHandover handover;
+  memset(&handover, 0, sizeof(handover));
+  // Whatever ends the standstill wakes a worker, which then does everything at once.
+  handover.known = worker->timers.ledger_retry_us != PG_INT64_MAX;
+  if (handover.known) {
+    int64 retry_us = worker->timers.ledger_retry_us;
+    handover.next_attempt_us = retry_us != 0 ? retry_us : worker->timers.next_attempt_us;
+    for (int i = 0; i < kBackgroundTasks; ++i) handover.tasks_due_us[i] = worker->tasks[i].due_us;
+    handover.history = worker->history;
   }
-  registry_leave_behind(slot, &left);
-  withdraw_shortage();
+  registry_write_handover(worker->slot, &handover);
+  withdraw_shortage(worker);
 }
 
-void take_over_what_was_left() {
-  LeftBehind left;
-  registry_left_behind(slot, &left);
-  sent_before = pg_atomic_read_u64(&slot->sent);
-  if (!left.known) return;
-  next_attempt_us = left.next_attempt_us;
-  for (int i = 0; i < kChores; ++i) chores[i]->at_us = left.chores_us[i];
-  resume_history(&left.history);
+void read_handover(Worker* worker) {
+  WorkerHandover handover;
+  registry_read_handover(worker->slot, &handover);
+  worker->sent_before = pg_atomic_read_u64(&worker->slot->sent);
+  if (!handover.known) return;
+  worker->timers.next_attempt_us = handover.next_attempt_us;
+  for (int i = 0; i < kBackgroundTasks; ++i) worker->tasks[i].due_us = handover.tasks_due_us[i];
+  worker->history = handover.history;
 }
 
-void serve_network() {
-  // Nothing new is sent while the ledger cannot be written, nor with an address and a secret that may be others by now.
-  bool may_send = !draining && retry_at_us == 0 && now_us() - settings_read_us < kFreshUs &&
-                  transactions_ended() == settings_current_until;
-  CppFailure failure;
-  run_or_exit(&failure, run_cpp(&failure, [may_send] {
-    dispatcher->perform();
-    if (may_send) dispatcher->dispatch();
-  }));
+void serve_network(Worker* worker) {
+  // Nothing new is sent while the ledger cannot be written, nor with settings that may have changed.
+  bool is_fresh =
+      now_us() - worker->settings_read_us < kFreshUs && transactions_ended() == worker->settings_valid_until;
+  bool may_send = !worker->draining && worker->timers.ledger_retry_us == 0 && is_fresh;
+  run_cpp_or_exit(worker, [=] {
+    worker->dispatcher->perform();
+    if (may_send) worker->dispatcher->dispatch();
+  });
 }
 
-// The last thing before the end: what has been answered is recorded, so that it is not sent again.
-[[noreturn]] void stop(int code) {
-  report(WorkerEvent::kStops);
-  // Or the transaction would end with a FATAL, which a stop of the server is not worth.
+// Records what has been answered, so that it is not sent again, and ends the process.
+[[noreturn]] void stop(Worker* worker, int code) {
+  report_state(worker, WorkerEvent::kStops);
+  // Otherwise the transaction would end with a FATAL, which an ordinary stop of the server is not worth.
   ProcDiePending = false;
   InterruptPending = false;
-  bool results = false;
-  CppFailure failure;
-  run_or_exit(&failure, run_cpp(&failure, [&results] {
-    // What waits to be claimed is not sent any more, so it must not be claimed either.
-    dispatcher->claimed({});
-    dispatcher->retry_locked();
-    results = dispatcher->has_results();
-  }));
-  if (results) {
-    Turn* turn = new_turn(false);
-    turn->record = true;
-    if (protected_turn(turn) && XactLastCommitEnd != InvalidXLogRecPtr) XLogFlush(XactLastCommitEnd);
-  }
+  bool has_results = false;
+  run_cpp_or_exit(worker, [worker, &has_results] {
+    // Calls that wait to be claimed are not sent any more, so they must not be claimed either.
+    worker->dispatcher->claimed({});
+    worker->dispatcher->retry_locked();
+    has_results = worker->dispatcher->has_results();
+  });
+  if (has_results) record_last_results(worker);
   proc_exit(code);
 }
 
-void take_announcements() {
+void take_announcements(Worker* worker) {
   Announcements fresh;
-  registry_take_announcements(slot, &fresh);
-  ask_for_round(&outlook, fresh.look_from);
-  if (fresh.look_from != kNothing) retries_due = cancels_due = true;
-  for (int i = 0; i < fresh.count; ++i) announce(&outlook, fresh.ranges[i]);
-  look_everywhere_in_time();
+  registry_take_announcements(worker->slot, &fresh);
+  want_round(&worker->pending, fresh.look_from);
+  if (fresh.look_from != kNothing) worker->retries_due = worker->cancels_due = true;
+  for (int i = 0; i < fresh.count; ++i) add_announced_calls(&worker->pending, fresh.ranges[i]);
+  request_round(worker);
 }
 
-// What kept it from working may be over.
-void look_again() {
-  if (retry_at_us != PG_INT64_MAX) return;
-  retry_at_us = 0;
-  retries_due = cancels_due = true;
-  watch.at_us = now_us();
-  clear_error();
+// The reason of a standstill may be gone.
+void end_standstill(Worker* worker) {
+  if (worker->timers.ledger_retry_us != PG_INT64_MAX) return;
+  worker->timers.ledger_retry_us = 0;
+  worker->retries_due = worker->cancels_due = true;
+  worker->tasks[kWatchJobs].due_us = now_us();
+  clear_error(worker);
 }
 
-void handle_interrupts() {
-  if (ProcDiePending) stop(1);
-  // A cancel outside of a statement would end the process, and what is on the wire would be sent again.
+void reload_configuration(Worker* worker) {
+  ConfigReloadPending = false;
+  ProcessConfigFile(PGC_SIGHUP);
+  // The turn that this asks for takes place even if all slots are in use: max_in_flight may be higher now.
+  worker->retries_due = true;
+  settings_of_process(&worker->process_settings);
+  want_round(&worker->pending, 0);
+  end_standstill(worker);
+}
+
+void handle_interrupts(Worker* worker) {
+  if (ProcDiePending) stop(worker, 1);
+  // Outside of a statement a cancel would end the process, and requests in flight would be sent again.
   QueryCancelPending = false;
   CHECK_FOR_INTERRUPTS();
-  if (ConfigReloadPending) {
-    ConfigReloadPending = false;
-    ProcessConfigFile(PGC_SIGHUP);
-    // Also where all slots are taken, and nothing would be read otherwise: there may be more of them now.
-    retries_due = true;
-    settings_of_process(&process_settings);
-    ask_for_round(&outlook, 0);
-    look_again();
+  if (ConfigReloadPending) reload_configuration(worker);
+  if (pg_atomic_exchange_u32(&worker->slot->work_pending, 0) != 0) {
+    take_announcements(worker);
+    end_standstill(worker);
   }
-  if (pg_atomic_exchange_u32(&slot->work_pending, 0) != 0) {
-    take_announcements();
-    look_again();
-  }
-  if (pg_atomic_exchange_u32(&slot->jobs_changed, 0) != 0) watch.at_us = now_us();
+  if (pg_atomic_exchange_u32(&worker->slot->jobs_changed, 0) != 0) worker->tasks[kWatchJobs].due_us = now_us();
 }
 
-// No new calls from now on. What waits to be claimed is forgotten here, and stays queued in the ledger.
-void begin_to_drain() {
-  draining = true;
-  CppFailure failure;
-  run_or_exit(&failure, run_cpp(&failure, [] { dispatcher->claimed({}); }));
+// From now on no new calls are taken. Calls that wait to be claimed are dropped here, and stay queued in the ledger.
+void begin_draining(Worker* worker) {
+  worker->draining = true;
+  run_cpp_or_exit(worker, [worker] { worker->dispatcher->claimed({}); });
 }
 
-void go_on() {
-  draining = false;
-  retries_due = true;
-  ask_for_round(&outlook, 0);
+void end_draining(Worker* worker) {
+  worker->draining = false;
+  worker->retries_due = true;
+  want_round(&worker->pending, 0);
 }
 
-// Other databases wait for a process, or a statement needs this one to itself.
-void heed_what_is_asked() {
-  switch (registry_asked(slot)) {
-    case Asked::kCut:
-      leave_behind();
-      stop(0);
-    case Asked::kDrain:
-      if (!draining) begin_to_drain();
+// Other databases wait for a process, or a statement needs this database to itself.
+void handle_leave_request(Worker* worker) {
+  switch (registry_leave_request(worker->slot)) {
+    case LeaveRequest::kCut:
+      write_handover(worker);
+      stop(worker, 0);
+    case LeaveRequest::kDrain:
+      if (!worker->draining) begin_draining(worker);
       break;
-    case Asked::kLeaveAtRest:
-    case Asked::kNothing:
-      if (draining) go_on();
+    case LeaveRequest::kAtRest:
+    case LeaveRequest::kNone:
+      if (worker->draining) end_draining(worker);
       break;
   }
 }
 
-void leave_if_asked(const Need* need) {
-  bool at_rest = is_at_rest(need);
-  note_rest(at_rest);
-  if (draining && nothing_is_held()) {
-    leave_behind();
-    // There may be calls that were not looked at.
-    pg_atomic_write_u32(&slot->work_pending, 1);
-    stop(0);
+void leave_if_asked(Worker* worker, const LedgerWork* work) {
+  bool at_rest = is_at_rest(worker, work);
+  publish_rest(worker, at_rest);
+  if (worker->draining && holds_no_request(worker)) {
+    write_handover(worker);
+    // There may be calls that were not read.
+    pg_atomic_write_u32(&worker->slot->work_pending, 1);
+    stop(worker, 0);
   }
-  if (draining || !registry_somebody_waits(slot)) return;
+  if (worker->draining || !registry_database_waits(worker->slot)) return;
   if (!at_rest) {
-    if (dispatcher->in_flight() > 0) registry_decline(slot);
+    if (worker->dispatcher->in_flight() > 0) registry_decline(worker->slot);
     return;
   }
-  // Rather than come back for it in a second.
-  if (round_wanted_at_us != 0 && retry_at_us == 0)
-    look_everywhere_now();
-  else if (registry_may_leave(slot)) {
-    leave_behind();
-    stop(0);
+  // A round that is wanted is made now, or the worker would have to come back for it in a second.
+  if (worker->timers.round_us != 0 && worker->timers.ledger_retry_us == 0) {
+    request_round_at_once(worker);
+  } else if (registry_may_leave(worker->slot)) {
+    write_handover(worker);
+    stop(worker, 0);
   }
 }
 
-void close_dispatcher(int code, Datum arg) {
+void delete_dispatcher(int code, Datum arg) {
   (void)code;
-  (void)arg;
-  delivery::Dispatcher* closing = dispatcher;
-  dispatcher = nullptr;
-  delete closing;
+  Worker* worker = reinterpret_cast<Worker*>(DatumGetPointer(arg));
+  delivery::Dispatcher* dispatcher = worker->dispatcher;
+  worker->dispatcher = nullptr;
+  delete dispatcher;
 }
 
-void open_dispatcher() {
-  capacity = reserve_request_descriptors(kMaxInFlightBounds.most);
-  std::size_t connections = static_cast<std::size_t>(capacity.requests);
-  CppFailure failure;
-  if (!run_cpp(&failure, [=] { dispatcher = std::make_unique<delivery::Dispatcher>(connections).release(); }))
-    raise(&failure);
-  on_proc_exit(close_dispatcher, 0);
+void create_dispatcher(Worker* worker) {
+  worker->capacity = reserve_request_descriptors(kMaxInFlightBounds.most);
+  std::size_t connections = static_cast<std::size_t>(worker->capacity.requests);
+  run_cpp_or_exit(worker, [=] { worker->dispatcher = std::make_unique<delivery::Dispatcher>(connections).release(); });
+  on_proc_exit(delete_dispatcher, PointerGetDatum(worker));
 }
 
-[[noreturn]] void run() {
+[[noreturn]] void run(Worker* worker) {
   WaitEventSet* events = create_wait_event_set(3);
   AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
   AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
-  AddWaitEventToSet(events, WL_SOCKET_READABLE, dispatcher->poll_fd(), nullptr, nullptr);
+  AddWaitEventToSet(events, WL_SOCKET_READABLE, worker->dispatcher->poll_fd(), nullptr, nullptr);
   uint32 event_name = wait_event("Wee5CronWorkerMain");
   for (;;) {
-    handle_interrupts();
-    heed_what_is_asked();
-    work();
-    settle_state();
-    Need need = look_at_memory();
-    leave_if_asked(&need);
-    need = look_at_memory();
-    // Something became known while we worked: no waiting.
-    bool again = retry_at_us == 0 && (need.write || need.read || due(need.next_write_us, now_us()));
+    handle_interrupts(worker);
+    handle_leave_request(worker);
+    do_work(worker);
+    report_idle_or_sending(worker);
+    LedgerWork work = find_ledger_work(worker);
+    leave_if_asked(worker, &work);
+    work = find_ledger_work(worker);
+    // What came up meanwhile is done without waiting.
+    bool has_work = work.write || work.read || is_due(work.next_write_us, now_us());
+    bool must_wait = worker->timers.ledger_retry_us != 0 || !has_work;
     WaitEvent occurred[3];
-    int count = WaitEventSetWait(events, again ? 0 : wait_time(&need), occurred, 3, event_name);
+    int count = WaitEventSetWait(events, must_wait ? wait_time_ms(worker, &work) : 0, occurred, 3, event_name);
     for (int i = 0; i < count; ++i)
       if ((occurred[i].events & WL_LATCH_SET) != 0) ResetLatch(MyLatch);
-    serve_network();
+    serve_network(worker);
   }
+}
+
+Worker* new_worker() {
+  Worker* worker = static_cast<Worker*>(MemoryContextAllocZero(TopMemoryContext, sizeof(Worker)));
+  worker->turn_context = AllocSetContextCreate(TopMemoryContext, "wee5_cron turn", ALLOCSET_DEFAULT_SIZES);
+  worker->retries_due = worker->cancels_due = true;
+  init_background_tasks(worker);
+  // Read before the connection applies what ALTER DATABASE stored for sessions. Each turn reads that afresh.
+  settings_of_process(&worker->process_settings);
+  return worker;
 }
 
 }  // namespace
@@ -354,26 +364,24 @@ void wee5_cron_worker_main(Datum arg) {
   pqsignal(SIGINT, StatementCancelHandler);
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   BackgroundWorkerUnblockSignals();
-  // Before the connection applies what ALTER DATABASE stored for sessions: that is read afresh at every turn.
-  settings_of_process(&process_settings);
+  Worker* worker = new_worker();
   uint32 launch;
   memcpy(&launch, MyBgworkerEntry->bgw_extra, sizeof(launch));
   registry_expect_worker(DatumGetObjectId(arg), launch);
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
   pgstat_report_appname("wee5_cron worker");
-  slot = registry_attach_worker();
-  if (slot == nullptr) proc_exit(0);
+  worker->slot = registry_attach_worker();
+  if (worker->slot == nullptr) proc_exit(0);
   fix_session_settings();
-  // Most databases of many servers: they are left before anything else is set up.
+  // On many servers most databases lack the extension: the process leaves them before it sets up anything else.
   if (extension_is_absent()) {
     registry_note_absent();
     proc_exit(0);
   }
-  take_over_what_was_left();
-  outlook.announced.look_from = 0;
-  turn_context = AllocSetContextCreate(TopMemoryContext, "wee5_cron turn", ALLOCSET_DEFAULT_SIZES);
-  open_dispatcher();
-  run();
+  read_handover(worker);
+  worker->pending.announced.look_from = 0;
+  create_dispatcher(worker);
+  run(worker);
 }
 
-}  // namespace wee5::pg::worker
+}  // namespace wee5::pg

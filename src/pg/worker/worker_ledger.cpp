@@ -19,7 +19,7 @@ constexpr int64 kCancelsPerRead = 1000;
 
 SPIPlanPtr mark_plan = nullptr;
 SPIPlanPtr claim_plan = nullptr;
-SPIPlanPtr turn_due_plan = nullptr;
+SPIPlanPtr queue_due_plan = nullptr;
 SPIPlanPtr next_attempt_plan = nullptr;
 SPIPlanPtr pg_net_due_plan = nullptr;
 SPIPlanPtr asked_plan = nullptr;
@@ -32,10 +32,10 @@ constexpr const char* kMark =
     "UPDATE wee5_cron.invocation i SET status = 'sending', attempts = c.attempt, url = c.url,"
     "  first_sent_at = coalesce(i.first_sent_at, c.started_at)"
     " FROM unnest($1, $2, $3, $4) AS c(id, attempt, started_at, url)"
-    // Whoever holds a row's lock keeps it from being marked, and no more.
+    // A row that somebody holds locked is not marked. Nothing else depends on that.
     " WHERE i.id = c.id AND i.id IN (" WEE5_OPEN_AND_FREE("$1") ")";
 
-// Those of $1, $2, $3, $4 as above that are there to be claimed.
+// $1 ids, $2 attempts, $3 started_at, $4 urls; returns the ids of those that could be claimed.
 constexpr const char* kClaim =
     "UPDATE wee5_cron.invocation i SET status = 'sending', attempts = c.attempt, url = c.url,"
     "  first_sent_at = coalesce(i.first_sent_at, c.started_at)"
@@ -44,19 +44,19 @@ constexpr const char* kClaim =
 
 constexpr const char* kAsked = "SELECT DISTINCT invocation_id::pg_catalog.int8 FROM wee5_cron.cancellation LIMIT $1";
 
-// Calls that have ended, however, are not to be given up any more.
+// However a call has ended: its cancellation is settled.
 constexpr const char* kSettled =
     "DELETE FROM wee5_cron.cancellation c WHERE (SELECT i.finished_at IS NULL FROM wee5_cron.invocation i"
     "                                            WHERE i.id = c.invocation_id) IS NOT TRUE";
 
-// Whose time has come: they take their turn with the others. $1 how many
-constexpr const char* kTurnDue =
+// Queues calls whose next attempt is due. $1 how many
+constexpr const char* kQueueDue =
     "UPDATE wee5_cron.invocation SET next_attempt_at = NULL WHERE id IN ("
     "  SELECT id FROM wee5_cron.invocation"
     "  WHERE finished_at IS NULL AND next_attempt_at <= pg_catalog.now() AND transport = 'builtin'"
     "  ORDER BY next_attempt_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING id::pg_catalog.int8";
 
-// What harvest() cannot send for the moment is not waited for here.
+// Without calls that harvest() cannot hand over at the moment.
 constexpr const char* kNextAttempt =
     "SELECT next_attempt_at::pg_catalog.timestamptz FROM wee5_cron.invocation"
     " WHERE finished_at IS NULL AND next_attempt_at IS NOT NULL"
@@ -108,7 +108,7 @@ void execute_for_calls(SPIPlanPtr* plan, const char* statement, const delivery::
   execute(kept_plan(plan, statement, 4, types), values, expected);
 }
 
-// Of the row that a statement returned, its first column.
+// The first column of a row that the statement returned.
 int64 returned_id(uint64 row) {
   bool is_null;
   return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &is_null));
@@ -136,12 +136,12 @@ void claim(const delivery::OnTheWire* calls, int count, MemoryContext context, i
   refuse_discarded_updates(left, left_count);
 }
 
-bool let_due_retries_take_their_turn(Outlook* outlook) {
+bool queue_due_retries(PendingReads* pending) {
   Oid types[1] = {INT8OID};
   Datum values[1] = {Int64GetDatum(kRetriesPerRead)};
-  execute(kept_plan(&turn_due_plan, kTurnDue, 1, types), values, SPI_OK_UPDATE_RETURNING);
-  for (uint64 row = 0; row < SPI_processed; ++row) announce(outlook, {returned_id(row), returned_id(row)});
-  // The reads that follow go by the transaction's snapshot: what was just changed is to be seen in it.
+  execute(kept_plan(&queue_due_plan, kQueueDue, 1, types), values, SPI_OK_UPDATE_RETURNING);
+  for (uint64 row = 0; row < SPI_processed; ++row) add_announced_calls(pending, {returned_id(row), returned_id(row)});
+  // The reads that follow use the transaction's snapshot, which has to see these changes.
   if (SPI_processed > 0) UpdateActiveSnapshotCommandId();
   return SPI_processed == kRetriesPerRead;
 }
@@ -154,8 +154,8 @@ TimestampTz next_attempt_at() {
   return is_null ? 0 : DatumGetTimestampTz(at);
 }
 
-CancelsLeft give_up_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held,
-                          int* held_count) {
+CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held,
+                                   int* held_count) {
   *held_count = 0;
   Oid types[1] = {INT8OID};
   Datum values[1] = {Int64GetDatum(kCancelsPerRead)};
@@ -187,21 +187,9 @@ bool pg_net_calls_due() {
 
 bool pg_net_calls_outstanding() { return calls_open_on("pg_net"); }
 
-void harvest_pg_net() { SPI_execute("SELECT wee5_cron.harvest()", false, 0); }
-
-void bind_cron_runs() { SPI_execute("SELECT wee5_cron.bind_cron_runs()", false, 0); }
-
-int64 watch_jobs() {
-  bool is_null = true;
-  Datum look_again = 0;
-  if (SPI_execute("SELECT wee5_cron.watch_jobs()", false, 0) == SPI_OK_SELECT && SPI_processed == 1)
-    look_again = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
-  return is_null ? 0 : DatumGetTimestampTz(look_again);
-}
-
 bool cron_runs_unbound() {
   execute(kept_plan(&unbound_plan,
-                    // Not a join: that might begin with the whole ledger, hoping for an early hit.
+                    // Not a join: the planner might begin one with the whole ledger, hoping for an early hit.
                     "SELECT 1 FROM wee5_cron.cron_caller c WHERE (SELECT i.finished_at IS NOT NULL"
                     " FROM wee5_cron.invocation i WHERE i.id = c.invocation_id) LIMIT 1",
                     0, nullptr),

@@ -4,10 +4,10 @@
 
 namespace wee5::pg {
 
-// How far a walk through the history has come. A worker that goes leaves it to the next one.
+// How far a walk through the history has come. A worker that ends hands it over to the next one.
 struct HistoryWalk {
   bool under_way;
-  bool learnt;  // which rows stay
+  bool learnt;  // the newest calls are noted, which stay
   int64 looked_to;
   bool looked_to_known;
   int64 walked_to;

@@ -2,16 +2,17 @@
 
 namespace wee5::pg {
 
-// Registers the transaction callback; once, from _PG_init (it is never deduplicated nor freed).
+// Registers the transaction callback. Call it once, from _PG_init: Postgres neither deduplicates nor frees callbacks.
 void install_wake();
 
-// The worker of this database shall look at the whole ledger when the current transaction commits.
+// When the current transaction commits, wakes the worker of this database, to read the whole ledger.
 void wake_worker_at_commit();
-// The same for a call that this transaction made: the worker looks at its row only.
+// The same for a call that this transaction made: the worker reads only its row.
 void announce_call_at_commit(long long id);
-// The worker of this database shall look at pg_cron's jobs when the current transaction commits.
+// When the current transaction commits, has the worker of this database look at pg_cron's jobs.
 void note_jobs_changed();
-// The worker of another database shall look, of which something changed (it was created, or allows connections again).
+// When the current transaction commits, requests a worker for another database, which was created or allows connections
+// again.
 void wake_database_at_commit(unsigned int database);
 
 }  // namespace wee5::pg

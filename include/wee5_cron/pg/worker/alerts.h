@@ -6,11 +6,12 @@
 
 namespace wee5::pg {
 
-// Counts failures in a row, in the transaction that booked these results; true where somebody is to be told. Nothing is
-// done for successes while nothing fails.
+// Counts failures in a row, in the transaction that recorded these results; true if an alert is to be sent. Costs no
+// statement as long as nothing fails.
 bool note_outcomes(const delivery::Result* results, int count);
 
-// Tells what is to be told, as a chore.
-int64 tell_alerts(const WorkerSettings* base);
+// Sends the alerts that are pending, in a background task; returns when it is due again: 0, when something happens.
+// `process_settings`: the settings without what is stored for the database.
+int64 tell_alerts(const WorkerSettings* process_settings);
 
 }  // namespace wee5::pg

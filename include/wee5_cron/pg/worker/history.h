@@ -5,16 +5,15 @@
 
 namespace wee5::pg {
 
-// The worker's walks through the ledger, deleting what is kept no longer. Times in microseconds since 2000, 0: none.
+// Pruning: the worker walks through the ledger, page by page, and deletes calls whose retention is over. Times are
+// Postgres's, in microseconds; 0: none.
 
-// One page of a walk, inside the worker's transaction; says when the next one is due. `base`: as in Turn.
-int64 prune_some_history(const WorkerSettings* base);
+// Prunes one page, in the worker's transaction; returns when the next page is due. `process_settings`: the settings
+// without what is stored for the database.
+int64 prune_some_history(const WorkerSettings* process_settings, HistoryWalk* walk);
 
-// When the next walk is due, after a turn that found these settings and perhaps new calls; `due_us`: as it was known.
-int64 history_due_us(const WorkerSettings* settings, int64 due_us);
-
-// For the next worker of the database, which goes on with it.
-HistoryWalk history_walk();
-void resume_history(const HistoryWalk* left);
+// When the next walk is due after a turn that found these settings and perhaps new calls. `due_us`: when it was due
+// before.
+int64 history_due_us(const WorkerSettings* settings, const HistoryWalk* walk, int64 due_us);
 
 }  // namespace wee5::pg

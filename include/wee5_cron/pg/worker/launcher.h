@@ -2,7 +2,7 @@
 
 namespace wee5::pg {
 
-// Registers the launcher with the postmaster; during the preload.
+// Registers the launcher with the postmaster. Call it during the preload.
 void register_launcher();
 
 }  // namespace wee5::pg

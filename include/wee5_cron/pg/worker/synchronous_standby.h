@@ -4,9 +4,9 @@
 
 namespace wee5::pg {
 
-// Whether a session that committed at `position` of the log would still wait for a synchronous standby, by its
-// synchronous_commit outside of a transaction of ours. A standby that is not connected, or that the server has given up
-// (wal_sender_timeout), is not waited for: calls go on without it.
+// Whether a session that committed at this position of the log, with its usual synchronous_commit, would still wait for
+// a synchronous standby. A standby that is not connected, or that the server has given up (wal_sender_timeout), is not
+// waited for: calls are made without it.
 bool standby_lacks(XLogRecPtr position);
 
 }  // namespace wee5::pg

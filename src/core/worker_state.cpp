@@ -1,4 +1,4 @@
-#include "wee5_cron/core/worker_life.hpp"
+#include "wee5_cron/core/worker_state.hpp"
 
 namespace wee5::core {
 
@@ -23,12 +23,12 @@ WorkerState when_released(WorkerState state) noexcept {
   switch (state) {
     case WorkerState::kReserved:
       return WorkerState::kNone;
-    // The database may have another name now, or be gone: somebody has to look.
+    // The database may have another name now, or be gone: a worker has to look.
     case WorkerState::kHeld:
       return WorkerState::kWaiting;
     case WorkerState::kLaunchedHeld:
       return WorkerState::kLaunched;
-    // It had not gone yet, and may go on.
+    // The worker has not ended yet, and may go on.
     case WorkerState::kStoppingHeld:
       return WorkerState::kStarting;
     default:
@@ -36,7 +36,8 @@ WorkerState when_released(WorkerState state) noexcept {
   }
 }
 
-// What the worker says of itself. Once it stops it goes on stopping, unless a statement that it stopped for is over.
+// The worker reports what it is doing. A worker that stops goes on stopping, unless the statement that it stops for
+// ends.
 WorkerState when_found(WorkerState state, WorkerState found) noexcept {
   switch (state) {
     case WorkerState::kStarting:
@@ -50,7 +51,7 @@ WorkerState when_found(WorkerState state, WorkerState found) noexcept {
   }
 }
 
-// A process has ended, attached or not, that leaves its database in `afterwards`.
+// A process has ended, attached or not. `afterwards`: the state that follows unless the database is held.
 WorkerState when_ended(WorkerState state, WorkerState afterwards) noexcept {
   if (state == WorkerState::kLaunchedHeld || state == WorkerState::kStoppingHeld) return WorkerState::kHeld;
   return has_process(state) || state == WorkerState::kLaunched ? afterwards : state;

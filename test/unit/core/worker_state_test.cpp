@@ -1,4 +1,4 @@
-#include "wee5_cron/core/worker_life.hpp"
+#include "wee5_cron/core/worker_state.hpp"
 
 #include <gtest/gtest.h>
 
@@ -60,14 +60,14 @@ constexpr std::array<Row, kWorkerStates> kTable = {{
 }};
 // clang-format on
 
-TEST(WorkerLife, EveryEventInEveryState) {
+TEST(WorkerState, EveryEventInEveryState) {
   for (const Row& row : kTable)
     for (std::size_t i = 0; i < kEvents.size(); ++i)
       EXPECT_EQ(next_state(row.state, kEvents[i]), row.next[i])
           << "state " << static_cast<int>(row.state) << ", event " << static_cast<int>(kEvents[i]);
 }
 
-TEST(WorkerLife, TheTableHasEachStateAndEachEventOnce) {
+TEST(WorkerState, TheTableHasEachStateAndEachEventOnce) {
   std::set<S> states;
   for (const Row& row : kTable) states.insert(row.state);
   EXPECT_EQ(states.size(), static_cast<std::size_t>(kWorkerStates));
@@ -75,7 +75,7 @@ TEST(WorkerLife, TheTableHasEachStateAndEachEventOnce) {
 }
 
 // Whatever happened before: a wish leads to a process, or something is there that will see it.
-TEST(WorkerLife, NoWishIsLost) {
+TEST(WorkerState, NoWishIsLost) {
   for (const Row& row : kTable) {
     const S wanted = next_state(row.state, E::kWanted);
     const bool seen = wanted == W || has_process(wanted) || is_launched(wanted) || is_held(wanted);
@@ -88,7 +88,7 @@ TEST(WorkerLife, NoWishIsLost) {
   }
 }
 
-TEST(WorkerLife, AProcessThatDiesIsAlwaysReplaced) {
+TEST(WorkerState, AProcessThatDiesIsAlwaysReplaced) {
   for (const Row& row : kTable) {
     if (!has_process(row.state) && !is_launched(row.state)) continue;
     const S after = next_state(row.state, E::kDied);
@@ -96,7 +96,7 @@ TEST(WorkerLife, AProcessThatDiesIsAlwaysReplaced) {
   }
 }
 
-TEST(WorkerLife, NobodyAttachesWhereAStatementNeedsTheDatabase) {
+TEST(WorkerState, NobodyAttachesWhereAStatementNeedsTheDatabase) {
   for (const Row& row : kTable) {
     const S held = next_state(row.state, E::kHeld);
     EXPECT_TRUE(is_held(held)) << static_cast<int>(row.state);
@@ -106,7 +106,7 @@ TEST(WorkerLife, NobodyAttachesWhereAStatementNeedsTheDatabase) {
   }
 }
 
-TEST(WorkerLife, TheLauncherHearsOfWhatConcernsIt) {
+TEST(WorkerState, TheLauncherHearsOfWhatConcernsIt) {
   EXPECT_TRUE(concerns_launcher(A, W));
   EXPECT_TRUE(concerns_launcher(W, W));
   EXPECT_TRUE(concerns_launcher(L, ST));
@@ -118,7 +118,7 @@ TEST(WorkerLife, TheLauncherHearsOfWhatConcernsIt) {
   EXPECT_FALSE(concerns_launcher(A, H));
 }
 
-TEST(WorkerLife, TheWordsOfTheView) {
+TEST(WorkerState, TheWordsOfTheView) {
   const std::set<std::string> words = {"starting", "idle", "sending", "blocked", "incompatible", "stopping", "asleep"};
   std::set<std::string> seen;
   for (const Row& row : kTable) seen.insert(std::string(state_name(row.state)));

@@ -1,4 +1,4 @@
-#include "wee5_cron/core/worker_turns.hpp"
+#include "wee5_cron/core/worker_scheduling.hpp"
 
 #include <algorithm>
 
@@ -19,7 +19,7 @@ void sooner(std::int64_t* at, std::int64_t candidate) noexcept {
   if (candidate != 0 && (*at == 0 || candidate < *at)) *at = candidate;
 }
 
-// The place with the smallest time of those that are not asked yet; -1: there is none. 0 is no time.
+// The place with the earliest time among those that are not asked yet; -1: there is none. 0 is no time.
 template <class Time>
 int earliest(const WorkerPlace* places, int count, const GiveWay* asks, Time time) noexcept {
   int best = -1;
@@ -35,11 +35,11 @@ bool is_leaving(WorkerState state) noexcept {
 }
 
 struct Waiters {
-  int patient = 0;         // have waited long enough for somebody at rest to go
-  std::int64_t turns = 0;  // how many busy processes are to be asked
+  int patient = 0;         // places that have waited long enough for a worker at rest to go
+  std::int64_t turns = 0;  // how many busy workers are to be asked
 };
 
-// Of first looks there is one at a time, so they count as one.
+// First looks are made one at a time, so they count as one.
 Waiters count_waiters(const WorkerPlace* places, int count, std::int64_t now_us, TurnPlan* plan) noexcept {
   Waiters asked;
   Waiters looks;
