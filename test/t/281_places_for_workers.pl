@@ -31,7 +31,8 @@ like($doctor->red('worker_slots', 'warning', qr/3 databases take turns/, '... an
     '... and what to set');
 
 # What a sleeping one left to do: a retry.
-$node->policy('a', '/statuses/503,200', retry_delays => '{3s}');
+# The delay gives the worker time to fall asleep on a busy machine, too.
+$node->policy('a', '/statuses/503,200', retry_delays => '{20s}');
 my $retried = $node->call('a', '/statuses/503,200');
 $node->invocation_when('a', $retried, "status = 'retrying'");
 $node->finished('b', $node->call('b', '/in-between'));
