@@ -87,6 +87,7 @@ void begin_walk(HistoryWalk* walk, const WorkerSettings* settings) {
 }  // namespace
 
 int64 prune_some_history(const WorkerSettings* process_settings, HistoryWalk* walk) {
+  int64 began_us = GetCurrentTimestamp();
   WorkerSettings settings = *process_settings;
   apply_stored_worker_settings(&settings);
   if (!walk->under_way) begin_walk(walk, &settings);
@@ -95,7 +96,6 @@ int64 prune_some_history(const WorkerSettings* process_settings, HistoryWalk* wa
     return 0;
   }
   if (!nobody_else_prunes()) return GetCurrentTimestamp() + kLeastPauseUs;
-  int64 began_us = GetCurrentTimestamp();
   if (!walk->learnt)
     note_newest_calls(walk);
   else
