@@ -122,7 +122,7 @@ Advice explain_timeout(const Observation& observation) {
   const std::string longer = std::to_string(std::max<std::int64_t>(60, 2 * seconds));
   const std::string within =
       observation.timeout_ms > 0 ? " within " + duration_text(observation.timeout_ms) : " in time";
-  std::string hint = "The app may still have finished its work: check there before you call it again. ";
+  std::string hint = "The app may have finished its work anyway: check there before you call it again. ";
   if (seconds > 0 && seconds <= 10) hint += "A cold start alone can take this long. ";
   hint += "Raise the timeout above the route's own limit: ";
   if (!observation.endpoint_path.empty() && observation.endpoint_path.size() <= kShownDetail) {
@@ -140,7 +140,7 @@ Advice explain_response(const Observation& observation) {
                                 : "No complete answer came to ";
   return {began + shown_path(observation) + (observation.http_status > 0 ? ", and the answer broke off" : "") +
               in_brackets(observation.detail) + ".",
-          "The app may still have done its work: look at its log before you call it again."};
+          "The app may have done its work anyway: look at its log before you call it again."};
 }
 
 Advice explain_config(const Observation& observation) {
