@@ -160,7 +160,11 @@ BEGIN
   LOOP
     BEGIN
       booked := booked + wee5_cron.book_pg_net_answers(call_id);
-    EXCEPTION WHEN OTHERS THEN
+    EXCEPTION
+    WHEN serialization_failure THEN
+      -- The snapshot of this transaction is too old: a new transaction may record the answer.
+      RAISE;
+    WHEN OTHERS THEN
       RAISE WARNING 'the answer to call % cannot be recorded: %', call_id, SQLERRM
         USING HINT = 'Look at the triggers and constraints of the table: \d wee5_cron.invocation';
     END;
