@@ -33,7 +33,7 @@ SQL
 # The next attempt of a call that waits for it is due now. Only that decides when it is made, however busy the machine is.
 sub make_next_attempt {
     my ($id) = @_;
-    $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $id; SELECT wee5_cron.harvest()");
+    $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $id; SELECT wee5_cron.wake_worker()");
     return;
 }
 my @refused = ('error_msg', q{'Couldn''t connect to server'});
