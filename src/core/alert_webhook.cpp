@@ -1,6 +1,6 @@
 #include "wee5_cron/core/alert_webhook.hpp"
 
-#include "bytes.hpp"
+#include "wee5_cron/core/ascii.hpp"
 
 namespace wee5::core {
 namespace {

@@ -4,8 +4,8 @@
 #include <string_view>
 #include <utility>
 
-#include "bytes.hpp"
 #include "outcome_parts.hpp"
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/endpoint_path.hpp"
 #include "wee5_cron/core/text.hpp"
 

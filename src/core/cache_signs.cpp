@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "bytes.hpp"
+#include "wee5_cron/core/ascii.hpp"
 
 namespace wee5::core {
 namespace {

@@ -4,11 +4,11 @@
 #include <cstdlib>
 #include <string>
 
-#include "bytes.hpp"
+#include "wee5_cron/core/ascii.hpp"
 
-// The reader has to agree with pg_cron's, which is Vixie cron's of 1994 over a memory buffer, where that one is odd
-// too: a job's tick is told from what pg_cron made of its schedule, not from what its author meant. The oddities are
-// facts about pg_cron 1.4.2 to 1.6.7, each named where it is kept; the tests hold one example of each.
+// This reader must agree with pg_cron's parser, even where that one is odd: pg_cron starts a job by what it read, not
+// by what the author of the schedule meant. pg_cron's parser is Vixie cron's of 1994 over a memory buffer. A comment
+// names each oddity of pg_cron 1.4.2 to 1.6.7; the tests have an example of each.
 namespace wee5::core {
 namespace {
 
@@ -38,11 +38,11 @@ constexpr Field kStep{0, 0};
 bool is_blank(int byte) { return byte == ' ' || byte == '\t'; }
 bool ends_field(int byte) { return is_blank(byte) || byte == '\n' || byte == '\0' || byte == kEnd; }
 
-// atoi() as glibc has it: beyond 64 bits the largest long, whose lower half is -1; below, the lower 32 bits count.
-int number_of(const std::string& digits) { return static_cast<int>(std::strtol(digits.c_str(), nullptr, 10)); }
+// atoi() of glibc on 64-bit platforms: the lower 32 bits of the number; beyond 64 bits of the largest one, so -1.
+int number_of(const std::string& digits) { return static_cast<int>(std::strtoll(digits.c_str(), nullptr, 10)); }
 
-// The bits of first..last. With `reversed_wraps` (the parser of pg_cron 1.6) a reversed range without a step, "20-10",
-// is not empty: it sets the rest of the first byte of the bit string and the start of the last one.
+// Sets the bits first..last. With `reversed_wraps` (the parser of pg_cron 1.6) a reversed range without a step, such as
+// "20-10", is not empty: it sets the rest of the first number's byte in the bit string and the start of the last one's.
 void set_range(Bits& bits, int first, int last, int step, bool reversed_wraps) {
   if (first > last && step == 1 && reversed_wraps && first / 8 != last / 8) {
     set_range(bits, first, first / 8 * 8 + 7, 1, false);
@@ -76,7 +76,7 @@ class Reader {
     ++position_;
   }
 
-  // To the first byte that is neither on a blank line nor in a comment.
+  // Moves to the first byte that is neither on a blank line nor in a comment.
   void skip_comments() {
     next();
     for (;; next()) {
@@ -106,7 +106,7 @@ class Reader {
     return read;
   }
 
-  // Ranges between commas. What stands between the last one and the next blank is passed over ("*x" is "*"), and so is
+  // Ranges between commas. The reader skips whatever follows the last one up to the next blank ("*x" is "*"), and
   // everything after the fifth field.
   bool read_list(const Field& field, Bits& bits) {
     for (;; next()) {
@@ -118,39 +118,39 @@ class Reader {
     return byte_ != kEnd;
   }
 
+  // "*", "n" or "n-m"; "*" and "n-m" may have a step.
   bool read_range(const Field& field, Bits& bits) {
     int first = field.low;
     int last = field.high;
+    int step = 1;
     if (byte_ == '*') {
       next();
+      if (!read_step(step)) return false;
     } else {
       if (!read_number(field, first)) return false;
       if (byte_ == '/') return false;  // a step needs a range: "5/10" is refused
       last = first;
-      if (byte_ == '-') {
-        next();
-        if (!read_number(field, last)) return false;
-      } else {
-        return set_one(field, bits, first);
-      }
+      if (byte_ == '-' && !read_end_of_range(field, last, step)) return false;
     }
-    int step = 1;
-    if (byte_ == '/') {
-      next();
-      if (!read_number(kStep, step) || step <= 0) return false;
-    }
-    if (first < field.low || first > field.high || last < field.low || last > field.high) return false;
+    if (!is_in(field, first) || !is_in(field, last)) return false;
     set_range(bits, first - field.low, last - field.low, step, dialect_.last_day);
     return true;
   }
 
-  static bool set_one(const Field& field, Bits& bits, int value) {
-    if (value < field.low || value > field.high) return false;
-    bits.set(static_cast<std::size_t>(value - field.low));
-    return true;
+  bool read_end_of_range(const Field& field, int& last, int& step) {
+    next();
+    return read_number(field, last) && read_step(step);
   }
 
-  // A run of letters and digits: one of the field's names, else all digits.
+  bool read_step(int& step) {
+    if (byte_ != '/') return true;
+    next();
+    return read_number(kStep, step) && step > 0;
+  }
+
+  static bool is_in(const Field& field, int value) { return value >= field.low && value <= field.high; }
+
+  // A run of letters and digits: one of the field's names, or a number.
   bool read_number(const Field& field, int& value) {
     std::string word;
     bool all_digits = true;
@@ -168,7 +168,7 @@ class Reader {
     return true;
   }
 
-  // Words are case-sensitive here, other than names. What follows the word is passed over.
+  // Words such as @hourly. Unlike names, they are case-sensitive. The reader skips whatever follows the word.
   std::optional<CronExpression> read_word() {
     std::string word;
     for (next(); !ends_field(byte_); next()) word += static_cast<char>(byte_);
@@ -188,7 +188,8 @@ class Reader {
   }
 
   std::string_view fields_of(std::string_view word) const {
-    // pg_cron 1.6 sets January of @yearly by a number below the field's range, which is ignored: such a job never runs.
+    // pg_cron 1.6 sets the month of @yearly by a number below the field's range. That has no effect, so the job never
+    // runs.
     if (word == "yearly" || word == "annually") return dialect_.last_day ? "0 0 1 12-11 *" : "0 0 1 1 *";
     if (word == "monthly") return "0 0 1 * *";
     if (word == "weekly") return "0 0 * * 0";
@@ -216,15 +217,15 @@ std::optional<CronExpression> read_cron_expression(std::string_view text, CronDi
   return Reader(text, dialect).read();
 }
 
-// What sscanf(" %u secon%c%c %c") of a lower-cased text accepts there: "5seconds", "+5 Second" and "5 seconds  ", but
-// not "5 second " (the blank is taken for the plural) and nothing after it.
+// Accepts what pg_cron's sscanf(" %u secon%c%c %c") of the lower-cased text accepts: "5seconds", "+5 Second" and
+// "5 seconds  ", but not "5 second " (it takes the blank for the plural), and nothing behind it.
 int read_seconds_interval(std::string_view text) {
   const std::string lower = lower_case(without_space_before(text.substr(0, text.find('\0'))));
   const std::size_t sign = lower.starts_with('+') || lower.starts_with('-') ? 1 : 0;
   if (lower.size() <= sign || !is_digit(lower[sign])) return 0;
   char* end = nullptr;
-  // %u takes the lower 32 bits of what strtoul() gives.
-  const auto seconds = static_cast<std::uint32_t>(std::strtoul(lower.c_str(), &end, 10));
+  // %u of glibc keeps the lower 32 bits of a 64-bit number.
+  const auto seconds = static_cast<std::uint32_t>(std::strtoull(lower.c_str(), &end, 10));
   std::string_view rest = without_space_before(std::string_view(end));
   if (!rest.starts_with("second")) return 0;
   rest.remove_prefix(6);

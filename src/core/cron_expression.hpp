@@ -8,8 +8,8 @@
 
 namespace wee5::core {
 
-// What a schedule's text says, before anything is asked of it. Bits count from the field's first value: day 1 and
-// January are bit 0. Wide enough for whatever the reader sets.
+// The fields of a schedule as they were read. Bits count from the field's first value: day 1 and January are bit 0. A
+// field has more bits than values, because pg_cron's parser may set bits beyond the last value.
 struct CronExpression {
   using Bits = std::bitset<64>;
   Bits minutes, hours, days, months, weekdays;
@@ -19,10 +19,10 @@ struct CronExpression {
   bool at_reboot = false;
 };
 
-// Five fields or a word such as @hourly; nullopt where pg_cron refuses the text as such.
+// Reads five fields or a word such as @hourly; nullopt if pg_cron refuses the text as either.
 std::optional<CronExpression> read_cron_expression(std::string_view text, CronDialect dialect);
 
-// The N of 'N seconds', 1..59; 0 where the text is no such interval.
+// The N of 'N seconds', 1..59; 0 if the text is no such interval.
 int read_seconds_interval(std::string_view text);
 
 }  // namespace wee5::core

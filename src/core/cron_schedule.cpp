@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t kMinute = 60;
 constexpr std::int64_t kDay = 86400;
-// From one 29 February that is a Sunday to the next it is 28 years, and 40 where a year such as 2100 lies between.
+// From one 29 February that is a Sunday to the next, 28 years pass, or 40 if a year such as 2100 lies between.
 constexpr std::int64_t kHorizon = kDay * 366 * 40;
 
 std::int64_t minute_start(std::int64_t unix_seconds) {
@@ -20,7 +20,7 @@ std::int64_t minute_start(std::int64_t unix_seconds) {
 
 int minute_of_day(const LocalMinute& at) { return at.hour * 60 + at.minute; }
 
-// Minutes from `minute` on, in `direction`, until one of `wanted` or out of the hour.
+// How many minutes, from `minute` on in `direction`, are not in `wanted`, up to the end of the hour.
 int minutes_without(const std::bitset<60>& wanted, int minute, int direction) {
   int count = 0;
   while (minute >= 0 && minute < 60 && !wanted[static_cast<std::size_t>(minute)]) {
@@ -30,8 +30,8 @@ int minutes_without(const std::bitset<60>& wanted, int minute, int direction) {
   return count;
 }
 
-// Steps over `count` minutes, this one included, that hold no match. Clocks that are put forward or back make
-// wall-clock distances wrong: the leap is taken only where the clock ran evenly all along, else it is a single minute.
+// Steps over `count` minutes without a match, this one included. Clocks that go forward or back make wall-clock
+// distances wrong, so the step is a single minute unless the clock ran evenly all along.
 std::int64_t leap(std::int64_t at, const LocalMinute& now, int count, int direction, LocalClock clock) {
   if (count > 1) {
     const std::int64_t last = at + kMinute * direction * (count - 1);
@@ -45,8 +45,8 @@ std::int64_t leap(std::int64_t at, const LocalMinute& now, int count, int direct
 
 }  // namespace
 
-// Days since 1970-01-01 to a date: Howard Hinnant's civil_from_days, which counts years from March, so that the leap
-// day is the last one.
+// Days since 1970-01-01 to a date: Howard Hinnant's civil_from_days. It counts years from March, so that the leap day
+// is the last day of a year.
 LocalMinute utc_clock(std::int64_t unix_seconds) {
   const std::int64_t minutes = minute_start(unix_seconds) / kMinute;
   const std::int64_t minute = ((minutes % 1440) + 1440) % 1440;
@@ -93,8 +93,7 @@ bool CronSchedule::matches_day(const LocalMinute& at, bool last_of_month) const 
 bool CronSchedule::matches(std::int64_t unix_seconds, LocalClock clock) const {
   const LocalMinute at = clock(unix_seconds);
   if (!minutes_[static_cast<std::size_t>(at.minute)] || !hours_[static_cast<std::size_t>(at.hour)]) return false;
-  // As pg_cron asks it: is it the first in 24 hours? On days that are longer or shorter this is not the calendar's
-  // answer.
+  // pg_cron asks whether it will be the first in 24 hours. When the clock changes, the calendar may say otherwise.
   const bool last_of_month = last_day_ && clock(unix_seconds + kDay).day == 1;
   return matches_day(at, last_of_month);
 }
@@ -112,22 +111,20 @@ bool CronSchedule::has_a_day() const {
   return false;
 }
 
+int CronSchedule::minutes_without_match(const LocalMinute& now, bool may_be_last, int direction) const {
+  if (!matches_day(now, may_be_last)) return direction < 0 ? minute_of_day(now) + 1 : 1440 - minute_of_day(now);
+  if (!hours_[static_cast<std::size_t>(now.hour)]) return direction < 0 ? now.minute + 1 : 60 - now.minute;
+  return minutes_without(minutes_, now.minute, direction);
+}
+
 std::optional<std::int64_t> CronSchedule::search(std::int64_t from, int direction, LocalClock clock) const {
   if (minutes_.none() || hours_.none() || months_.none() || !has_a_day()) return std::nullopt;
   const std::int64_t limit = from + direction * kHorizon;
   for (std::int64_t at = from; direction < 0 ? at >= limit : at <= limit;) {
     const LocalMinute now = clock(at);
-    const bool may_be_last = now.day >= 26;  // 28 or later, with room for days that are longer or shorter
-    int count = 1;
-    if (!matches_day(now, may_be_last)) {
-      count = direction < 0 ? minute_of_day(now) + 1 : 1440 - minute_of_day(now);
-    } else if (!hours_[static_cast<std::size_t>(now.hour)]) {
-      count = direction < 0 ? now.minute + 1 : 60 - now.minute;
-    } else if (!minutes_[static_cast<std::size_t>(now.minute)]) {
-      count = minutes_without(minutes_, now.minute, direction);
-    } else if (matches(at, clock)) {
-      return at;
-    }
+    const bool may_be_last = now.day >= 26;  // 28 or later, with room for clock changes
+    const int count = minutes_without_match(now, may_be_last, direction);
+    if (count == 0 && matches(at, clock)) return at;
     at = leap(at, now, count, direction, clock);
   }
   return std::nullopt;

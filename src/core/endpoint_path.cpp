@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "bytes.hpp"
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/error.hpp"
 #include "wee5_cron/core/text.hpp"
 
@@ -16,8 +16,8 @@ constexpr std::size_t kShownBytes = 100;
               "invalid endpoint path \"" + printable(path, kShownBytes) + "\": " + std::string(rule), std::move(hint));
 }
 
-// A separator of segments at `at`: a slash, or one that a server may decode before it resolves dot segments.
-// Returns its length, 0 where there is none.
+// The length of the separator at `at`; 0 if there is none. An encoded slash or backslash is one, too, because a server
+// may decode it before it resolves dot segments.
 std::size_t separator_length(std::string_view path, std::size_t at) {
   if (path[at] == '/') return 1;
   if (path[at] != '%') return 0;
@@ -25,7 +25,7 @@ std::size_t separator_length(std::string_view path, std::size_t at) {
   return byte == '/' || byte == '\\' ? 3 : 0;
 }
 
-// "." and "..", each dot plain or as %2e.
+// Whether the segment is "." or "..", with each dot plain or as %2e.
 bool is_dot_segment(std::string_view segment) {
   std::size_t dots = 0;
   for (std::size_t at = 0; at < segment.size(); ++dots) {
@@ -84,7 +84,7 @@ void check_bytes(std::string_view path) {
   if (path.find('#') != std::string_view::npos) {
     refuse(path, "it holds a '#'", "What follows a '#' never reaches the app: leave it out, or write %23.");
   }
-  // A query is data: no server resolves it (RFC 3986, section 3.4).
+  // A query is data, and no server resolves it (RFC 3986, section 3.4).
   const std::string_view route = route_of(path);
   if (route.find('\\') != std::string_view::npos) {
     refuse(path, "it holds a backslash", "Use a slash, or write a backslash that is data as %5C.");
@@ -95,7 +95,7 @@ void check_bytes(std::string_view path) {
   }
 }
 
-// What RFC 3986 lets stand in a path or a query, besides letters and digits; '%' begins an escape that was checked.
+// Whether RFC 3986 allows the byte in a path or a query. A '%' begins an escape that was checked before.
 bool stands_in_url(char byte) {
   constexpr std::string_view kAllowed = "-._~!$&'()*+,;=:@/?%";
   return is_alnum(byte) || kAllowed.find(byte) != std::string_view::npos;

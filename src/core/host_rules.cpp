@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "bytes.hpp"
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/error.hpp"
 #include "wee5_cron/core/text.hpp"
 
@@ -16,8 +16,7 @@ namespace {
 
 using Ipv6Bytes = std::array<unsigned char, 16>;
 
-// What stands in the URL without what does not change the host: brackets are an IPv6 address's, a trailing dot is the
-// root's.
+// A host without the brackets of an IPv6 address or the dot of the root at the end.
 struct Host {
   std::string_view name;
   bool bracketed = false;
@@ -38,7 +37,7 @@ std::string_view last_label(std::string_view name) {
   return dot == std::string_view::npos ? name : name.substr(dot + 1);
 }
 
-// One part of an IPv4 address as inet_aton() reads it: decimal, 0x hexadecimal or 0 octal.
+// One part of an IPv4 address, read as inet_aton() does: decimal, 0x hexadecimal or 0 octal.
 std::optional<std::uint64_t> ipv4_part(std::string_view part) {
   int base = 10;
   if (part.size() > 2 && part[0] == '0' && to_lower(part[1]) == 'x') {
@@ -58,8 +57,8 @@ std::optional<std::uint64_t> ipv4_part(std::string_view part) {
   return value;
 }
 
-// An IPv4 address in every spelling that resolvers accept ("127.1", "0x7f000001", "2130706433"): as a mere name such
-// a text would pass for a single label, and lead to any host of the Internet.
+// Reads an IPv4 address in every spelling that resolvers accept ("127.1", "0x7f000001", "2130706433"). As a name, such
+// a text would count as a single label, although it can lead to any host on the Internet.
 std::optional<std::uint32_t> ipv4_address(std::string_view name) {
   std::uint64_t address = 0;
   for (int parts = 1; parts <= 4; ++parts) {
@@ -79,7 +78,8 @@ std::optional<std::uint32_t> ipv4_address(std::string_view name) {
   return std::nullopt;
 }
 
-// Where the last label is a number the whole is meant as an IPv4 address, and is none that ipv4_address() could read.
+// Whether the last label is a number: then the text is meant as an IPv4 address, although ipv4_address() cannot read
+// it.
 bool looks_numeric(std::string_view name) {
   std::string_view label = last_label(name);
   if (label.size() > 2 && label[0] == '0' && to_lower(label[1]) == 'x') {
@@ -90,7 +90,7 @@ bool looks_numeric(std::string_view name) {
 }
 
 std::optional<Ipv6Bytes> ipv6_address(std::string_view name) {
-  name = name.substr(0, name.find('%'));  // a zone: which interface, not which network
+  name = name.substr(0, name.find('%'));  // the zone names an interface, not a network
   std::array<char, INET6_ADDRSTRLEN> text{};
   if (name.size() >= text.size()) return std::nullopt;
   std::copy(name.begin(), name.end(), text.begin());
@@ -99,7 +99,7 @@ std::optional<Ipv6Bytes> ipv6_address(std::string_view name) {
   return bytes;
 }
 
-// ::ffff:a.b.c.d is IPv4 on the wire.
+// The IPv4 address of ::ffff:a.b.c.d, which is IPv4 on the wire.
 std::optional<std::uint32_t> mapped_ipv4(const Ipv6Bytes& bytes) {
   constexpr std::array<unsigned char, 12> kPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
   if (!std::equal(kPrefix.begin(), kPrefix.end(), bytes.begin())) return std::nullopt;
@@ -113,7 +113,7 @@ bool is_loopback(std::uint32_t ipv4) { return ipv4 >> 24U == 127; }
 bool is_private(std::uint32_t ipv4) {
   return is_loopback(ipv4) || ipv4 >> 24U == 10 || ipv4 >> 20U == 0xAC1 ||  // 172.16.0.0/12
          ipv4 >> 16U == 0xC0A8 || ipv4 >> 16U == 0xA9FE ||                  // 192.168.0.0/16, 169.254.0.0/16
-         ipv4 >> 22U == 0x191;  // 100.64.0.0/10: carriers, and overlay networks such as Tailscale (RFC 6598)
+         ipv4 >> 22U == 0x191;  // 100.64.0.0/10 (RFC 6598): carriers, and overlay networks such as Tailscale
 }
 
 bool is_loopback(const Ipv6Bytes& bytes) {
@@ -132,16 +132,16 @@ bool stands_in_label(char byte) { return is_alnum(byte) || byte == '-' || byte =
 
 bool is_private_name(std::string_view name) {
   if (looks_numeric(name)) return false;
-  // ASCII only: IDNA turns U+3002 and the like into dots, so that what looks like one label may be several.
+  // ASCII only: IDNA turns U+3002 and the like into dots, so one label in Unicode may be several.
   if (std::all_of(name.begin(), name.end(), stands_in_label)) return true;
   const bool hostname = std::all_of(name.begin(), name.end(),
                                     [](char byte) { return stands_in_label(byte) || byte == '.' || !is_ascii(byte); });
-  // .svc.cluster.local, too, ends in .local.
+  // .svc.cluster.local ends in .local, too.
   return hostname && (ends_with_ignoring_case(name, ".localhost") || ends_with_ignoring_case(name, ".internal") ||
                       ends_with_ignoring_case(name, ".local") || ends_with_ignoring_case(name, ".svc"));
 }
 
-// Labels with dots between them, none empty, a dot at the end allowed.
+// Whether the text is labels separated by dots, with or without a dot at the end.
 bool is_domain(std::string_view text) {
   constexpr std::size_t kLongestName = 253;
   if (text.size() > kLongestName) return false;
@@ -169,7 +169,7 @@ bool matches(std::string_view pattern, const Host& host) {
          host.name[host.name.size() - domain.size() - 1] == '.' && ends_with_ignoring_case(host.name, domain);
 }
 
-// As Postgres reads a boolean setting: each word may be cut short as long as it is clear.
+// Reads a boolean as Postgres does: a word may be abbreviated as long as it is unambiguous.
 std::optional<bool> read_boolean(std::string_view text) {
   struct Word {
     std::string_view word;

@@ -13,17 +13,17 @@ namespace {
 
 using Tokens = std::span<const SqlToken>;
 
-// DO within DO would need dynamic SQL; a text that nests deeper is not looked into.
+// A DO block within a DO block needs dynamic SQL, so deeper nesting is not read.
 constexpr int kMostNestedBodies = 2;
-// What is longer, or calls us more often, is nobody's job: whoever may use pg_cron writes what he likes into a command,
-// and the worker reads it.
+// Every user of pg_cron can write a command of any length, and the worker reads all commands. No real job exceeds
+// these.
 constexpr std::size_t kMostBytes = 1U << 20U;
 constexpr int kMostCalls = 20;
 
 bool opens(const SqlToken& token) { return token.is_operator("(") || token.is_operator("["); }
 bool closes(const SqlToken& token) { return token.is_operator(")") || token.is_operator("]"); }
 
-// Where the bracket at `open` is closed; nothing where it is not.
+// The index of the bracket that closes the one at `open`; nullopt if there is none.
 std::optional<std::size_t> closing_bracket(Tokens tokens, std::size_t open) {
   std::size_t depth = 0;
   for (std::size_t i = open; i < tokens.size(); ++i) {
@@ -34,7 +34,7 @@ std::optional<std::size_t> closing_bracket(Tokens tokens, std::size_t open) {
 }
 
 struct Argument {
-  std::string_view name;  // of `name => value` and `name := value`; empty: by position
+  std::string_view name;  // of `name => value` or `name := value`; empty for a positional argument
   Tokens value;
 };
 
@@ -60,7 +60,8 @@ std::vector<Argument> read_arguments(Tokens tokens) {
   return arguments;
 }
 
-// Takes a type that leaves a text of so many bytes as it is: text, varchar, or varchar(n) with room for it.
+// Takes a type off `tokens` if a cast to it keeps a text of `bytes` bytes whole: text, varchar, or a long enough
+// varchar(n).
 bool take_text_type(Tokens& tokens, std::size_t bytes) {
   Tokens rest = tokens;
   if (rest.size() >= 2 && rest[0].is_name() && rest[0].text == "pg_catalog" && rest[1].is_operator("."))
@@ -86,7 +87,27 @@ bool take_text_type(Tokens& tokens, std::size_t bytes) {
 
 std::optional<std::string> read_literal(Tokens tokens, int depth = 0);
 
-// What stands in front of casts: a string, text '...', (...) or CAST(... AS text). Takes it off `tokens`.
+std::optional<std::string> take_value(Tokens& tokens, int depth);
+
+// Takes (...) off `tokens`, and returns what is between the brackets.
+std::optional<Tokens> take_brackets(Tokens& tokens) {
+  if (tokens.empty() || !tokens[0].is_operator("(")) return std::nullopt;
+  const std::optional<std::size_t> close = closing_bracket(tokens, 0);
+  if (!close) return std::nullopt;
+  const Tokens inside = tokens.subspan(1, *close - 1);
+  tokens = tokens.subspan(*close + 1);
+  return inside;
+}
+
+// The value of `'...' AS text`, the inside of a CAST.
+std::optional<std::string> read_cast(Tokens tokens, int depth) {
+  std::optional<std::string> value = take_value(tokens, depth);
+  if (!value || tokens.empty() || !tokens[0].is_word("as")) return std::nullopt;
+  tokens = tokens.subspan(1);
+  return take_text_type(tokens, value->size()) && tokens.empty() ? value : std::nullopt;
+}
+
+// Takes a value off `tokens`: a string, text '...', (...) or CAST(... AS text).
 std::optional<std::string> take_value(Tokens& tokens, int depth) {
   if (tokens.empty() || depth > 20) return std::nullopt;
   if (tokens[0].kind == SqlToken::Kind::kString) {
@@ -95,26 +116,22 @@ std::optional<std::string> take_value(Tokens& tokens, int depth) {
     tokens = tokens.subspan(1);
     return value;
   }
-  if (const bool is_cast = tokens[0].is_word("cast"); is_cast || tokens[0].is_operator("(")) {
-    const std::size_t open = is_cast ? 1 : 0;
-    if (tokens.size() <= open || !tokens[open].is_operator("(")) return std::nullopt;
-    const std::optional<std::size_t> close = closing_bracket(tokens, open);
-    if (!close) return std::nullopt;
-    Tokens inside = tokens.subspan(open + 1, *close - open - 1);
-    tokens = tokens.subspan(*close + 1);
-    if (!is_cast) return read_literal(inside, depth + 1);
-    std::optional<std::string> value = take_value(inside, depth + 1);
-    if (!value || inside.empty() || !inside[0].is_word("as")) return std::nullopt;
-    inside = inside.subspan(1);
-    return take_text_type(inside, value->size()) && inside.empty() ? value : std::nullopt;
+  if (tokens[0].is_word("cast")) {
+    tokens = tokens.subspan(1);
+    const std::optional<Tokens> inside = take_brackets(tokens);
+    return inside ? read_cast(*inside, depth + 1) : std::nullopt;
   }
-  // text '...'. A varchar(n) may cut the string that follows: it is not looked at.
+  if (tokens[0].is_operator("(")) {
+    const std::optional<Tokens> inside = take_brackets(tokens);
+    return inside ? read_literal(*inside, depth + 1) : std::nullopt;
+  }
+  // text '...'. A varchar(n) could cut the string that follows, so its length is not read.
   if (take_text_type(tokens, std::string::npos) && !tokens.empty() && tokens[0].kind == SqlToken::Kind::kString)
     return take_value(tokens, depth + 1);
   return std::nullopt;
 }
 
-// The text that an expression is, where it is a literal with nothing but brackets and casts to text around it.
+// The text of an expression that is a literal, with nothing but brackets and casts to text around it.
 std::optional<std::string> read_literal(Tokens tokens, int depth) {
   std::optional<std::string> value = take_value(tokens, depth);
   while (value && !tokens.empty()) {
@@ -125,7 +142,7 @@ std::optional<std::string> read_literal(Tokens tokens, int depth) {
   return value;
 }
 
-// What a name in front of a bracket is, where it calls nothing: something that is made, dropped, granted or named.
+// Whether a name and a bracket behind this word are no call: CREATE FUNCTION f(...), INSERT INTO t (...), WITH c (...).
 bool calls_nothing_after(const SqlToken& token) {
   static constexpr std::array<std::string_view, 11> kWords = {"function", "procedure", "routine",  "aggregate",
                                                               "into",     "table",     "as",       "execute",
@@ -137,8 +154,8 @@ struct Call {
   std::string_view schema;  // empty: not named
   std::string_view function;
   std::vector<Argument> arguments;
-  std::size_t begin;  // of its name
-  std::size_t end;    // behind its bracket
+  std::size_t begin;  // the first token of its name
+  std::size_t end;    // the token behind its bracket
 };
 
 bool is_name_of_ours(std::string_view name) {
@@ -146,13 +163,13 @@ bool is_name_of_ours(std::string_view name) {
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
-// Whether the bracket at `open` follows a name that one of our functions has.
+// Whether the bracket at `open` follows the name of one of our functions.
 bool may_be_ours(Tokens tokens, std::size_t open) {
   return open > 0 && tokens[open].is_operator("(") && tokens[open - 1].is_name() &&
          is_name_of_ours(tokens[open - 1].text);
 }
 
-// The call of such a name, if it has no further parts than database, schema and function.
+// Reads the call whose bracket is at `open`. nullopt if its name has more parts than database, schema and function.
 std::optional<Call> read_call(Tokens tokens, std::size_t open) {
   std::size_t begin = open - 1;
   std::size_t parts = 1;
@@ -175,7 +192,7 @@ std::optional<std::string> path_of(const Call& call) {
   return call.arguments[0].name.empty() ? read_literal(call.arguments[0].value) : std::nullopt;
 }
 
-// One argument, which may have a name: that of the path. A function of our name with other arguments is not ours.
+// Whether the only argument is the path. A function of our name with other arguments is somebody else's.
 bool takes_a_path(const Call& call) {
   if (call.arguments.size() != 1) return false;
   const Argument& argument = call.arguments[0];
@@ -213,28 +230,42 @@ class Reader {
     return std::nullopt;
   }
 
-  // SELECT f('/x') [[AS] name], SELECT * FROM f('/x') [[AS] name] or CALL f('/x'), with no word more.
+  // Whether the command is SELECT f('/x') [[AS] name], SELECT * FROM f('/x') [[AS] name] or CALL f('/x'), and no more.
   bool is_plain(Tokens tokens) const {
-    while (!tokens.empty() && tokens.back().is_operator(";")) tokens = tokens.first(tokens.size() - 1);
-    while (!tokens.empty() && tokens.front().is_operator(";")) tokens = tokens.subspan(1);
+    tokens = without_semicolons_around(tokens);
     if (tokens.size() < 4) return false;
     const bool is_procedure = tokens[0].is_word("call");
     if (!is_procedure && !tokens[0].is_word("select")) return false;
     const bool from = !is_procedure && tokens[1].is_operator("*") && tokens[2].is_word("from");
-    const std::size_t name = from ? 3 : 1;
-    std::size_t open = name;
-    while (open < tokens.size() && !tokens[open].is_operator("(")) ++open;
-    if (open == tokens.size() || !may_be_ours(tokens, open)) return false;
-    const std::optional<Call> call = read_call(tokens, open);
-    if (!call || call->begin != name || !takes_a_path(*call) || !path_of(*call)) return false;
+    const std::optional<Call> call = call_at(tokens, from ? 3 : 1);
+    if (!call || !takes_a_path(*call) || !path_of(*call)) return false;
     const std::optional<JobFunction> function = function_of(*call);
     if (!function || (*function == JobFunction::kRun) != is_procedure) return false;
-    Tokens rest = tokens.subspan(call->end);
-    if (!is_procedure && rest.size() == 2 && rest[0].is_word("as")) rest = rest.subspan(1);
-    return rest.empty() || (!is_procedure && rest.size() == 1 && rest[0].is_name());
+    const Tokens rest = tokens.subspan(call->end);
+    return rest.empty() || (!is_procedure && is_alias(rest));
   }
 
  private:
+  static Tokens without_semicolons_around(Tokens tokens) {
+    while (!tokens.empty() && tokens.back().is_operator(";")) tokens = tokens.first(tokens.size() - 1);
+    while (!tokens.empty() && tokens.front().is_operator(";")) tokens = tokens.subspan(1);
+    return tokens;
+  }
+
+  // The call of a function of ours whose name begins at `name`.
+  static std::optional<Call> call_at(Tokens tokens, std::size_t name) {
+    std::size_t open = name;
+    while (open < tokens.size() && !tokens[open].is_operator("(")) ++open;
+    if (open == tokens.size() || !may_be_ours(tokens, open)) return std::nullopt;
+    std::optional<Call> call = read_call(tokens, open);
+    return call && call->begin == name ? call : std::nullopt;
+  }
+
+  static bool is_alias(Tokens tokens) {
+    if (tokens.size() == 2 && tokens[0].is_word("as")) tokens = tokens.subspan(1);
+    return tokens.size() == 1 && tokens[0].is_name();
+  }
+
   void note(const Call& call) {
     if (const std::optional<JobFunction> function = function_of(call)) {
       if (!command_.calls_us()) command_.endpoint_path = path_of(call);

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "bytes.hpp"
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/sha256.hpp"
 
 namespace wee5::core {

@@ -4,8 +4,8 @@
 #include <array>
 #include <utility>
 
-#include "bytes.hpp"
 #include "outcome_parts.hpp"
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/host_rules.hpp"
 #include "wee5_cron/core/text.hpp"
 

@@ -3,13 +3,14 @@
 #include <string>
 #include <string_view>
 
-#include "bytes.hpp"
 #include "outcome_parts.hpp"
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/endpoint_path.hpp"
 #include "wee5_cron/core/text.hpp"
 
-// A redirect is the network's text, and its hint ends in SQL that a person may copy: whatever goes into that SQL is
-// taken apart, compared with what was called, and put together anew from parts that hold nothing but hostname letters.
+// The target of a redirect comes from the network, and the hint ends in SQL that a person may copy. So this code parses
+// the target, compares it with the address that was called, and builds the SQL from parts that hold only hostname
+// characters.
 namespace wee5::core {
 namespace {
 
@@ -33,8 +34,8 @@ bool is_port(std::string_view port) {
   return !port.empty() && port.size() <= 5 && port.front() != '0' && std::all_of(port.begin(), port.end(), is_digit);
 }
 
-// nullopt for anything but http(s)://hostname[:port][/...]: user info, IPv6, non-ASCII or percent-encoded hosts are
-// never proposed.
+// Reads http(s)://hostname[:port][/...]; nullopt for anything else. A hint never proposes user info, or a host that is
+// IPv6, non-ASCII or percent-encoded.
 std::optional<Address> read_address(std::string_view url) {
   Address address;
   const std::string scheme = lower_case(url.substr(0, url.find(':')));
@@ -58,7 +59,7 @@ std::optional<Address> read_address(std::string_view url) {
   return address;
 }
 
-// "//host/x" and "/x" as well as whole URLs.
+// Reads a Location: a whole URL, "//host/x" or "/x".
 std::optional<Address> read_location(std::string_view location, const Address& called) {
   if (location.starts_with("//")) {
     return read_address((called.https ? "https:" : "http:") + std::string(location));
@@ -73,14 +74,14 @@ std::optional<Address> read_location(std::string_view location, const Address& c
 
 std::string_view without_www(std::string_view host) { return host.starts_with("www.") ? host.substr(4) : host; }
 
-// The same host with or without "www."; what is left has to be a domain of two labels or more, since "www.com" and
-// "com" are not the same place.
+// Whether the hosts differ only by "www.". The rest must have two labels or more: "www.com" and "com" are not the same
+// site.
 bool differs_by_www(std::string_view a, std::string_view b) {
   const bool one_has_it = a.starts_with("www.") != b.starts_with("www.");
   return one_has_it && without_www(a) == without_www(b) && without_www(a).find('.') != std::string_view::npos;
 }
 
-// The path prefix of api_url: what stands between the host and the endpoint's path.
+// The path prefix of api_url: the part between the host and the endpoint's path.
 std::optional<std::string> prefix_of(const Address& called, const Observation& observation) {
   const std::string route = encode_endpoint_path(route_of(observation.endpoint_path));
   if (route.empty() || !called.path.ends_with(route)) return std::nullopt;
@@ -89,7 +90,7 @@ std::optional<std::string> prefix_of(const Address& called, const Observation& o
 
 std::optional<std::string> proposed_api_url(const Address& called, const Address& target,
                                             const Observation& observation) {
-  if (called.https && !target.https) return std::nullopt;  // never from TLS to none
+  if (called.https && !target.https) return std::nullopt;  // never give up TLS
   const bool same_host = called.host == target.host;
   if (!same_host && !differs_by_www(called.host, target.host)) return std::nullopt;
   if (called.port != target.port) return std::nullopt;
@@ -100,7 +101,7 @@ std::optional<std::string> proposed_api_url(const Address& called, const Address
          *prefix;
 }
 
-// The app only wants a slash more or less at the end: then the caller's own path with it.
+// The caller's own path with or without a slash at the end, if that is all the app wants.
 std::optional<std::string> path_with_other_slash(const Address& called, const Address& target,
                                                  const Observation& observation) {
   if (called.host != target.host || called.https != target.https || called.port != target.port) return std::nullopt;
@@ -132,8 +133,7 @@ std::string hint_of_redirect(const Observation& observation) {
     }
   }
   return "Redirects are not followed, so that the bearer secret goes to no other host. If this is the app's own "
-         "address, "
-         "put it into app.settings.api_url; if it is a login page, let " +
+         "address, put it into app.settings.api_url; if it is a login page, let " +
          shown_path(observation) + " pass without a session.";
 }
 
@@ -145,7 +145,7 @@ Advice explain_redirect(const Observation& observation) {
     return {"The app answered " + status + " to " + shown_path(observation) + ".",
             "A cron route has to answer 2xx; redirects are not followed."};
   }
-  // What stands in a query may be a token, and is of no help.
+  // A query may hold a token, and does not help.
   const std::string target = observation.location.substr(0, observation.location.find_first_of("?#"));
   return {"The app answered " + status + " to " + shown_path(observation) + ", a redirect to " +
               printable(target, kShownLocation) + ".",

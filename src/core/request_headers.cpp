@@ -4,7 +4,7 @@
 #include <array>
 #include <utility>
 
-#include "bytes.hpp"
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/error.hpp"
 #include "wee5_cron/core/occurrence.hpp"
 #include "wee5_cron/core/text.hpp"
@@ -20,13 +20,13 @@ constexpr std::array<std::pair<std::string_view, Method>, 6> kMethods = {{{"GET"
                                                                           {"DELETE", Method::kDelete},
                                                                           {"HEAD", Method::kHead}}};
 
-// The transfer's own: a second one would let a caller choose the host, forge the bearer, split the request or change
-// how the connection is used (RFC 9110, sections 7.6.1, 7.8, 10.1.1 and 10.1.4).
+// Headers of the transfer itself. A second one would let a caller choose the host, forge the bearer, split the request
+// or change how the connection is used (RFC 9110, sections 7.6.1, 7.8, 10.1.1 and 10.1.4).
 constexpr std::array<std::string_view, 9> kTransferHeaders = {
     "authorization", "host", "content-length", "transfer-encoding", "connection", "expect", "te", "trailer", "upgrade"};
 constexpr std::string_view kProxyPrefix = "proxy-";
-// What we send ourselves; all that starts with kOurPrefix besides. User-Agent and traceparent are the caller's where
-// the caller gives them.
+// Headers that wee5_cron sends itself, besides those that start with kOurPrefix. A caller may replace User-Agent and
+// traceparent.
 constexpr std::array<std::string_view, 4> kOurHeaders = {"content-type", "cache-control", "idempotency-key",
                                                          "x-vercel-cron-schedule"};
 constexpr std::string_view kOurPrefix = "x-wee5-cron-";
@@ -41,11 +41,11 @@ bool is_token_byte(char byte) {
   return is_alnum(byte) || kMarks.find(byte) != std::string_view::npos;
 }
 
-// A whole line "Name: value" given as a name must not bring its value into an error.
+// If a caller gives a whole line "Name: value" as the name, the error must not show the value.
 std::string shown_name(std::string_view name) { return "\"" + printable(name.substr(0, name.find(':'))) + "\""; }
 
-// `text` so that a header can hold it and decodeURIComponent() gives it back: printable ASCII stays, without '%', and
-// without blanks at the ends, which a receiver takes off.
+// Encodes `text` for a header so that decodeURIComponent() restores it. Keeps printable ASCII except '%', and except
+// blanks at the ends, which receivers remove.
 std::string header_text(std::string_view text) {
   std::string out;
   for (std::size_t at = 0; at < text.size(); ++at) {
@@ -126,7 +126,7 @@ std::vector<Header> request_headers(std::string_view secret, const RequestIdenti
   std::vector<Header> headers;
   headers.reserve(11 + custom.size());
   headers.push_back({"Authorization", "Bearer " + std::string(secret)});
-  // Fastify and others answer 400 to the type of a body that is not there.
+  // Fastify and others answer 400 to a Content-Type without a body.
   if (identity.has_body) headers.push_back({"Content-Type", "application/json"});
   if (!holds(custom, "User-Agent")) headers.push_back({"User-Agent", std::string("wee5_cron/") + kVersion});
   headers.push_back({"Cache-Control", "no-cache"});

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <limits>
 
-#include "bytes.hpp"
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/retry_policy.hpp"
 
 namespace wee5::core {

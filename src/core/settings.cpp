@@ -4,7 +4,7 @@
 #include <array>
 #include <utility>
 
-#include "bytes.hpp"
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/error.hpp"
 
 namespace wee5::core {

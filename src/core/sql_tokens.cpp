@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/text.hpp"
 
 namespace wee5::core {
@@ -13,21 +14,9 @@ using Kind = SqlToken::Kind;
 
 constexpr char32_t kLastCodePoint = 0x10FFFF;
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v'; }
 bool is_line_end(char c) { return c == '\n' || c == '\r'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (static_cast<unsigned char>(c) & 0x80U) != 0;
-}
+bool is_letter(char c) { return is_alpha(c) || c == '_' || !is_ascii(c); }
 bool is_operator_char(char c) { return std::string_view("~!@#^&|`?+-*/%<>=").find(c) != std::string_view::npos; }
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-int hex_value(char c) {
-  if (is_digit(c)) return c - '0';
-  c = lower(c);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 void append_utf8(std::string& out, char32_t code) {
   const auto byte = [&out](char32_t value) { out += static_cast<char>(static_cast<unsigned char>(value)); };
@@ -48,7 +37,7 @@ void append_utf8(std::string& out, char32_t code) {
   }
 }
 
-// Builds a value out of characters and escapes. UTF-16 surrogates have to come in pairs.
+// The value of a string, built from its characters and escapes. UTF-16 surrogates must come in pairs.
 class EscapedText {
  public:
   void add_plain(char c) {
@@ -131,7 +120,7 @@ class Scanner {
     return true;
   }
 
-  // False where a comment has no end.
+  // False if a comment has no end.
   bool skip_blanks() {
     while (at_ < text_.size()) {
       if (is_space(text_[at_])) {
@@ -150,35 +139,32 @@ class Scanner {
     return true;
   }
 
+  // False if the token has no end.
   bool scan_token() {
     const char c = peek();
     if (c == '\'') return scan_string(Kind::kString);
     if (c == '"') return scan_quoted_name();
     if (c == '$') return scan_dollar();
+    if (is_digit(c)) return scan_number();
+    if (!is_letter(c)) return scan_operator();
+    const std::optional<bool> prefixed = scan_prefixed_string(to_lower(c));
+    return prefixed ? *prefixed : scan_word();
+  }
+
+  // E'...', N'...', B'...', X'...', U&'...' or U&"..."; nullopt if the letter begins none of them.
+  std::optional<bool> scan_prefixed_string(char letter) {
     const char next = peek(1);
-    if (lower(c) == 'u' && next == '&' && (peek(2) == '\'' || peek(2) == '"')) {
+    if (letter == 'u' && next == '&' && (peek(2) == '\'' || peek(2) == '"')) {
       at_ += 2;
       return scan_unicode(peek(), peek() == '"' ? Kind::kQuotedName : Kind::kString);
     }
-    if (next == '\'' && lower(c) == 'e') {
-      ++at_;
-      return scan_escape_string();
-    }
-    if (next == '\'' && (lower(c) == 'n' || lower(c) == 'b' || lower(c) == 'x')) {
-      ++at_;
-      return scan_string(lower(c) == 'n' ? Kind::kString : Kind::kOther);
-    }
-    if (is_letter(c)) {
-      scan_word();
-    } else if (is_digit(c)) {
-      scan_number();
-    } else {
-      scan_operator();
-    }
-    return true;
+    if (next != '\'' || std::string_view("enbx").find(letter) == std::string_view::npos) return std::nullopt;
+    ++at_;
+    if (letter == 'e') return scan_escape_string();
+    return scan_string(letter == 'n' ? Kind::kString : Kind::kOther);
   }
 
-  // From one quoted part to the next: 'a' <line end> 'b' is one string.
+  // Steps over blanks from one quoted part to the next: 'a' <line end> 'b' is one string.
   bool continues() {
     const std::size_t start = at_;
     bool line_end = false;
@@ -197,8 +183,7 @@ class Scanner {
     return false;
   }
 
-  // The characters of a quoted part, whose quote the scanner stands on; each goes to `take`, which may eat more of
-  // them.
+  // Reads a quoted part from its first quote on. Calls `take` at each character; `take` may consume more than one.
   template <class Take>
   bool scan_quoted(char quote, Take take) {
     for (++at_; at_ < text_.size();) {
@@ -232,7 +217,7 @@ class Scanner {
     return true;
   }
 
-  // Up to `most` digits as a number; false where there are fewer than `least`.
+  // Reads up to `most` hexadecimal digits; false if there are fewer than `least`.
   bool take_hex(int least, int most, char32_t* number) {
     int count = 0;
     *number = 0;
@@ -241,32 +226,38 @@ class Scanner {
     return count >= least;
   }
 
+  static bool is_octal(char c) { return c >= '0' && c <= '7'; }
+
+  // One character of E'...'.
   void take_escape() {
     if (peek() != '\\') return take_plain();
     ++at_;
     if (at_ >= text_.size()) return;
     const char c = text_[at_++];
-    char32_t number = 0;
+    if (c == 'u' || c == 'U') return take_code_point(c == 'u' ? 4 : 8);
+    if (c == 'x' && hex_value(peek()) >= 0) {
+      char32_t byte = 0;
+      take_hex(1, 2, &byte);
+      return value_.add_byte(static_cast<int>(byte));
+    }
+    if (is_octal(c)) return take_octal(c - '0');
     static constexpr std::string_view kNames = "bfnrt";
     static constexpr std::string_view kValues = "\b\f\n\r\t";
-    if (const std::size_t which = kNames.find(c); which != std::string_view::npos) {
-      value_.add_plain(kValues[which]);
-    } else if (c == 'u' || c == 'U') {
-      const int digits = c == 'u' ? 4 : 8;
-      if (take_hex(digits, digits, &number))
-        value_.add_code_point(number);
-      else
-        value_.refuse();
-    } else if (c == 'x' && hex_value(peek()) >= 0) {
-      take_hex(1, 2, &number);
-      value_.add_byte(static_cast<int>(number));
-    } else if (c >= '0' && c <= '7') {
-      int octal = c - '0';
-      for (int i = 0; i < 2 && peek() >= '0' && peek() <= '7'; ++i) octal = octal * 8 + (text_[at_++] - '0');
-      value_.add_byte(octal & 0xFF);
-    } else {
-      value_.add_plain(c);
-    }
+    const std::size_t which = kNames.find(c);
+    value_.add_plain(which != std::string_view::npos ? kValues[which] : c);
+  }
+
+  void take_code_point(int digits) {
+    char32_t code = 0;
+    if (take_hex(digits, digits, &code))
+      value_.add_code_point(code);
+    else
+      value_.refuse();
+  }
+
+  void take_octal(int byte) {
+    for (int i = 0; i < 2 && is_octal(peek()); ++i) byte = byte * 8 + (text_[at_++] - '0');
+    value_.add_byte(byte & 0xFF);
   }
 
   bool scan_escape_string() {
@@ -275,7 +266,7 @@ class Scanner {
     return true;
   }
 
-  // U&'...' and U&"...": the escape character is told behind it, so that the text is kept first.
+  // U&'...' and U&"...": the escape character is named behind the text (UESCAPE), so the text is kept first.
   bool scan_unicode(char quote, Kind kind) {
     keeps_raw_ = true;
     const bool ended = scan_quoted(quote, [this] { raw_ += text_[at_++]; });
@@ -295,7 +286,7 @@ class Scanner {
     static constexpr std::string_view kKeyword = "uescape";
     if (skip_blanks()) {
       std::size_t matched = 0;
-      while (matched < kKeyword.size() && lower(peek(matched)) == kKeyword[matched]) ++matched;
+      while (matched < kKeyword.size() && to_lower(peek(matched)) == kKeyword[matched]) ++matched;
       if (matched == kKeyword.size() && !is_letter(peek(matched)) && !is_digit(peek(matched))) {
         at_ += matched;
         const char escape = peek(skip_blanks() ? 1 : 0);
@@ -310,39 +301,45 @@ class Scanner {
     return '\\';
   }
 
+  // The code point that XXXX or +XXXXXX at the beginning of `text` names, taken off it; nullopt if it names none.
+  static std::optional<char32_t> take_unicode_escape(std::string_view& text) {
+    const bool is_long = text.starts_with('+');
+    if (is_long) text.remove_prefix(1);
+    const std::size_t digits = is_long ? 6 : 4;
+    if (text.size() < digits) return std::nullopt;
+    char32_t code = 0;
+    for (const char digit : text.substr(0, digits)) {
+      if (hex_value(digit) < 0) return std::nullopt;
+      code = code * 16 + static_cast<char32_t>(hex_value(digit));
+    }
+    text.remove_prefix(digits);
+    return code;
+  }
+
   bool finish_unicode(Kind kind) {
     const std::string raw = std::exchange(raw_, {});
     const char escape = read_uescape();
     if (hex_value(escape) >= 0 || is_space(escape) || escape == '+' || escape == '\'' || escape == '"') value_.refuse();
-    for (std::size_t i = 0; i < raw.size();) {
-      if (raw[i] != escape) {
-        value_.add_plain(raw[i++]);
-      } else if (i + 1 < raw.size() && raw[i + 1] == escape) {
+    for (std::string_view rest = raw; !rest.empty();) {
+      const char c = rest.front();
+      rest.remove_prefix(1);
+      if (c != escape) {
+        value_.add_plain(c);
+      } else if (rest.starts_with(escape)) {
         value_.add_plain(escape);
-        i += 2;
+        rest.remove_prefix(1);
+      } else if (const std::optional<char32_t> code = take_unicode_escape(rest)) {
+        value_.add_code_point(*code);
       } else {
-        const bool is_long = i + 1 < raw.size() && raw[i + 1] == '+';
-        const std::size_t digits = is_long ? 6 : 4;
-        i += is_long ? 2 : 1;
-        char32_t code = 0;
-        bool valid = raw.size() - i >= digits;
-        for (std::size_t k = 0; valid && k < digits; ++k) {
-          valid = hex_value(raw[i + k]) >= 0;
-          if (valid) code = code * 16 + static_cast<char32_t>(hex_value(raw[i + k]));
-        }
-        if (!valid) {
-          value_.refuse();
-          break;
-        }
-        value_.add_code_point(code);
-        i += digits;
+        value_.refuse();
+        break;
       }
     }
     finish(kind);
     return !broken_;
   }
 
-  // $tag$...$tag$, or a parameter.
+  // $tag$...$tag$, or a parameter such as $1.
   bool scan_dollar() {
     std::size_t end = at_ + 1;
     if (end < text_.size() && is_letter(text_[end])) {
@@ -350,8 +347,7 @@ class Scanner {
     }
     if (end >= text_.size() || text_[end] != '$') {
       ++at_;
-      scan_number();
-      return true;
+      return scan_number();
     }
     const std::string_view tag = text_.substr(at_, end + 1 - at_);
     const std::size_t body = end + 1;
@@ -362,26 +358,28 @@ class Scanner {
     return true;
   }
 
-  void scan_word() {
+  bool scan_word() {
     std::string word;
     for (; at_ < text_.size() && (is_letter(text_[at_]) || is_digit(text_[at_]) || text_[at_] == '$'); ++at_)
-      word += lower(text_[at_]);
+      word += to_lower(text_[at_]);
     tokens_.push_back({Kind::kWord, std::move(word), true});
+    return true;
   }
 
-  void scan_number() {
+  bool scan_number() {
     const std::size_t start = at_;
     while (at_ < text_.size() && (is_digit(text_[at_]) || is_letter(text_[at_]) || text_[at_] == '.')) ++at_;
     tokens_.push_back({Kind::kOther, std::string(text_.substr(start, at_ - start)), true});
+    return true;
   }
 
-  void scan_operator() {
+  bool scan_operator() {
     for (const std::string_view two : {std::string_view("::"), std::string_view(":=")}) {
       if (has(two)) return add_operator(two.size());
     }
     if (!is_operator_char(peek())) return add_operator(1);
-    // The longest run of such characters, in which no comment begins. One that could be an operator of plain SQL loses
-    // the signs at its end.
+    // The longest run of operator characters in which no comment begins. It loses the signs at its end unless it holds
+    // a character that no operator of standard SQL has.
     std::size_t length = 0;
     bool signs_belong = false;
     while (is_operator_char(peek(length))) {
@@ -391,18 +389,19 @@ class Scanner {
       ++length;
     }
     while (!signs_belong && length > 1 && (peek(length - 1) == '+' || peek(length - 1) == '-')) --length;
-    add_operator(length);
+    return add_operator(length);
   }
 
-  void add_operator(std::size_t length) {
+  bool add_operator(std::size_t length) {
     tokens_.push_back({Kind::kOperator, std::string(text_.substr(at_, length)), true});
     at_ += length;
+    return true;
   }
 
   std::string_view text_;
   std::size_t at_ = 0;
   bool broken_ = false;     // a comment has no end
-  bool keeps_raw_ = false;  // what is quoted goes to raw_, its escapes are read later
+  bool keeps_raw_ = false;  // quoted text goes to raw_; its escapes are read later
   std::string raw_;
   EscapedText value_;
   std::vector<SqlToken> tokens_;

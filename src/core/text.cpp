@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdint>
 
-#include "bytes.hpp"
+#include "wee5_cron/core/ascii.hpp"
 
 namespace wee5::core {
 namespace {
@@ -14,8 +14,8 @@ constexpr std::string_view kEllipsis = "...";
 
 unsigned char byte_at(std::string_view text, std::size_t at) { return static_cast<unsigned char>(text[at]); }
 
-// One step through bytes that claim to be UTF-8: a character, or the longest beginning of one ("maximal subpart",
-// Unicode 15 section 3.9), which is replaced as a whole.
+// One step through bytes that may be UTF-8: a character, or the longest beginning of one ("maximal subpart", Unicode
+// 15, section 3.9), which is replaced as a whole.
 struct Decoded {
   std::size_t length = 1;
   char32_t code_point = 0;
@@ -23,7 +23,7 @@ struct Decoded {
   bool cut_short = false;  // a correct beginning that the end of the bytes interrupts
 };
 
-// How a lead byte goes on. The range of the second byte is what keeps out overlong forms, surrogates and everything
+// The bytes that may follow a lead byte. The range of the second one excludes overlong forms, surrogates and everything
 // above U+10FFFF (RFC 3629).
 struct Lead {
   std::size_t length;
@@ -59,7 +59,7 @@ Decoded decode(std::string_view bytes, std::size_t at) {
   return {lead.length, code_point, true, false};
 }
 
-// Characters that a terminal or a reader would not show as what they are.
+// Characters that a terminal does not show, or shows as something else.
 bool is_deceptive(char32_t code_point) {
   return code_point < 0x20 || (code_point >= 0x7F && code_point <= 0x9F) ||       // C0, DEL, C1
          code_point == 0xAD || (code_point >= 0x200B && code_point <= 0x200F) ||  // soft hyphen, zero width
@@ -80,7 +80,7 @@ void append_escaped(std::string& out, std::string_view bytes, const Decoded& dec
   }
 }
 
-// How many bytes of `text` at `at` spell `wanted`: as it is, percent-encoded, or escaped as in JSON. 0: they do not.
+// How many bytes of `text` at `at` spell `wanted`: plain, percent-encoded, or escaped as in JSON; 0 if they do not.
 std::size_t spelled_length(std::string_view text, std::size_t at, char wanted) {
   if (text[at] == wanted) return 1;
   const auto byte = static_cast<unsigned char>(wanted);
@@ -103,8 +103,8 @@ std::size_t spelled_length(std::string_view text, std::size_t at, std::string_vi
   return at - begin;
 }
 
-// What stands for the secret. No character of it may be one of the secret's own at its ends: with the text around it,
-// it would spell the secret again ("...r3t" and "[secret]", of a secret that ends in "r3t[sec").
+// The mark that replaces the secret. If the secret holds a bracket, the mark and the text around it could spell the
+// secret again ("...r3t" and "[secret]" for a secret that ends in "r3t[sec").
 std::string_view mark_for(std::string_view secret) {
   return secret.find_first_of("[]") == std::string_view::npos ? "[secret]" : kReplacement;
 }
@@ -124,9 +124,8 @@ std::string replace_spelled(std::string_view text, std::string_view wanted, std:
   return out;
 }
 
-// The secret inside of a longer text that was encoded ("user:secret"): its base64 depends on where in a group of three
-// bytes it begins. Of each of the three spellings, the characters that the secret alone decides; where nothing came
-// before it, also the ones at the end that padding makes final.
+// The base64 of the secret within a longer text such as "user:secret". It depends on where in a group of three bytes
+// the secret begins (`offset`). Returns the characters that the secret alone decides.
 std::string base64_of(std::string_view secret, std::size_t offset, std::string_view alphabet) {
   std::string out;
   std::uint32_t bits = 0;
@@ -136,19 +135,19 @@ std::string base64_of(std::string_view secret, std::size_t offset, std::string_v
     bits = (bits << 8U) | static_cast<unsigned char>(byte);
     for (count += 8; count >= 6; count -= 6) out += alphabet[(bits >> (count - 6)) & 0x3FU];
   }
-  // The first characters hold bits of what stood before.
+  // The first characters hold bits of the text before.
   constexpr std::array<std::size_t, 3> kForeign = {0, 2, 3};
   return out.substr(std::min(kForeign.at(offset), out.size()));
 }
 
-// Shorter pieces would strike ordinary text.
+// Shorter pieces would match ordinary text.
 constexpr std::size_t kShortestBase64 = 6;
 
 std::string replace_base64(std::string text, std::string_view secret, std::string_view mark) {
   constexpr std::string_view kCommon = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
   for (const std::string_view special : {"+/", "-_"}) {
     const std::string alphabet = std::string(kCommon) + std::string(special);
-    // Alone, the last character carries the secret's last bits and zeros, and padding may follow.
+    // If nothing follows the secret, the last character holds its last bits and zeros, and padding may follow.
     std::string whole = base64_of(secret, 0, alphabet);
     const std::size_t rest = secret.size() % 3;
     if (rest != 0) {

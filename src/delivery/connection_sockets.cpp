@@ -11,7 +11,7 @@
 namespace wee5::delivery {
 namespace {
 
-// 0 where it has none.
+// The local port of a socket; 0 if it has none.
 int local_port_of(curl_socket_t socket) {
   sockaddr_storage address{};
   socklen_t length = sizeof address;
@@ -21,9 +21,9 @@ int local_port_of(curl_socket_t socket) {
   return 0;
 }
 
-// Whether an alert is among these TLS records: a server that ends an idle connection sends close_notify, possibly long
-// before it closes the socket. TLS 1.2 shows the type of a record. TLS 1.3 encrypts it, but nothing else that comes
-// unasked is as short: two bytes of alert, one of type, 16 of authentication tag.
+// Whether these TLS records hold an alert: a server that ends an idle connection sends close_notify, sometimes long
+// before it closes the socket. TLS 1.2 shows the type of a record. TLS 1.3 encrypts it, but no other record that a
+// server sends on its own is as short: two bytes of alert, one of type, 16 of authentication tag.
 bool holds_tls_alert(std::span<const unsigned char> bytes) {
   constexpr std::size_t kHeaderLength = 5;
   constexpr std::size_t kEncryptedAlertLength = 19;
@@ -50,7 +50,7 @@ void ConnectionSockets::connected(int local_port, std::span<const curl_socket_t>
       by_port_.erase(local_port);
     }
   } catch (...) {
-    // Out of memory. What is not known is used as libcurl sees fit.
+    // Out of memory. libcurl decides alone about a connection that is not known here.
   }
 }
 
@@ -61,10 +61,10 @@ bool ConnectionSockets::closed_by_server(int local_port, bool tls) const noexcep
   if (poll(&state, 1, 0) <= 0) return false;
   if ((state.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0) return true;
   if ((state.revents & POLLIN) == 0) return false;
-  if (!tls) return true;  // an answer that nobody asked for, such as 408
+  if (!tls) return true;  // an unrequested answer, such as 408
   std::array<unsigned char, 2048> bytes{};
   const ssize_t count = recv(found->second, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
-  // Session tickets and frames of HTTP/2 may lie there as well.
+  // Session tickets and HTTP/2 frames may be there as well.
   return count > 0 && holds_tls_alert(std::span(bytes).first(static_cast<std::size_t>(count)));
 }
 

@@ -7,15 +7,15 @@
 
 namespace wee5::delivery {
 
-// Which socket each connection of an engine has, by its local port: that is what libcurl tells of the connection that
-// it chose when a request is about to be sent. (CURLINFO_ACTIVESOCKET is, in most versions, still that of the transfer
+// The socket of each connection of an engine, by local port. When a request is about to be sent, libcurl tells only the
+// local port of the connection that it chose. (In most versions CURLINFO_ACTIVESOCKET is still that of the transfer
 // before.)
 class ConnectionSockets {
  public:
-  // A new connection has this port; it is one of these sockets.
+  // Notes a new connection with this port, whose socket is one of `sockets`.
   void connected(int local_port, std::span<const curl_socket_t> sockets) noexcept;
-  // Whether the server has closed this connection, or begun to close it, while it was idle. False where its socket is
-  // not known.
+  // Whether the server has closed this connection, or begun to close it, while it was idle. False if its socket is not
+  // known.
   bool closed_by_server(int local_port, bool tls) const noexcept;
 
  private:

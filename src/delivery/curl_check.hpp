@@ -9,8 +9,8 @@
 #error "wee5_cron needs libcurl 7.87 or newer"
 #endif
 
-// A refused call of libcurl, as an exception that names the call. For what does not fail in practice (memory, an
-// option that this libcurl was built without): never thrown through libcurl's own frames.
+// Turns a failed call of libcurl into an exception that names the call. These calls fail only if memory runs out, or if
+// this libcurl was built without an option. Never throw through libcurl's own frames.
 namespace wee5::delivery {
 
 class CurlError : public std::runtime_error {

@@ -10,8 +10,8 @@ namespace wee5::delivery {
 using Clock = std::chrono::steady_clock;
 using TimePoint = Clock::time_point;
 
-// What has a deadline, earliest first: a binary heap whose members know their place, so that a deadline can be moved
-// or taken away in O(log n). `Member` has the fields `TimePoint deadline` and `std::size_t heap_index`.
+// Objects with a deadline, earliest first: a binary heap whose members know their place, so that a deadline can be
+// moved or removed in O(log n). `Member` has the fields `TimePoint deadline` and `std::size_t heap_index`.
 template <class Member>
 class DeadlineHeap {
  public:

@@ -15,12 +15,13 @@ namespace wee5::delivery {
 
 namespace {
 
-constexpr std::size_t kCrowded = 8;  // so many times the slots waiting: a route may add only a few
+// If more calls wait than kCrowded times the slots, a route may add only kFew.
+constexpr std::size_t kCrowded = 8;
 constexpr std::size_t kFew = 8;
-// A read of the ledger costs the same for one row as for dozens: of a route so many times the slots are held ready.
+// A read of the ledger costs about the same for one row as for dozens, so a route holds kAhead times the slots ready.
 constexpr std::size_t kAhead = 4;
-constexpr std::size_t kMostRoutes = 2048;  // remembered as having more
-constexpr std::size_t kLockedPerSlot = 4;  // results that cannot be recorded, from which on nothing more is sent
+constexpr std::size_t kMostRoutes = 2048;  // that are remembered to have more in the ledger
+constexpr std::size_t kLockedPerSlot = 4;  // with more results that cannot be recorded, nothing is sent
 
 std::size_t bytes_of(const DueCall& call) {
   std::size_t bytes = sizeof(DueCall) + call.endpoint_path.size() + call.body.size();
@@ -50,7 +51,7 @@ const std::string& shown_url(const Request& request) {
   return request.shown_url.empty() ? request.url : request.shown_url;
 }
 
-// What is said of the app and its settings is not true of a webhook.
+// The usual hints speak of the app and its settings. A webhook has its own.
 void explain_alert(Result& result) {
   result.outcome.hint = result.outcome.succeeded ? ""
                                                  : "It went to the webhook that wee5_cron.alert_url names: check that "
@@ -110,7 +111,7 @@ void Dispatcher::add(DueCall call) {
 
 bool Dispatcher::set_read(std::string_view route, std::int64_t from, std::int64_t next) {
   const auto known = more_.find(std::string(route));
-  // What an earlier read left behind `from` is still there.
+  // An earlier read stopped before `from`, and the calls there still have to be read.
   if (known != more_.end() && known->second < from) return true;
   if (next == kNothing) {
     if (known != more_.end()) more_.erase(known);
@@ -153,7 +154,7 @@ bool Dispatcher::wants_refill() const {
 
 bool Dispatcher::wants_more_routes() const noexcept { return in_flight() < slots() && limit_of_a_route(waiting()) > 0; }
 
-// To a stranger: without the bearer, and without the address that it goes to in what is recorded.
+// An alert goes to a stranger, so it carries no bearer. The ledger shows only the origin of its address.
 Request Dispatcher::make_alert(const DueCall& call) const {
   Webhook webhook = parse_webhook(settings_.alert_url, settings_.allow_plain_http);
   Request request;
@@ -168,11 +169,15 @@ Request Dispatcher::make_alert(const DueCall& call) const {
   request.body = call.body;
   request.has_body = call.has_body;
   request.timeout_ms = settings_.request_timeout_ms;
+  apply_connection_settings(request);
+  return request;
+}
+
+void Dispatcher::apply_connection_settings(Request& request) const {
   request.connect_timeout_ms = settings_.connect_timeout_ms;
   request.max_response_bytes = settings_.max_response_bytes;
   request.ca_file = settings_.ca_file;
   request.proxy = settings_.proxy;
-  return request;
 }
 
 Request Dispatcher::make_request(const DueCall& call) {
@@ -207,7 +212,7 @@ Request Dispatcher::make_request(const DueCall& call) {
   request.body = call.body;
   request.has_body = call.has_body && core::takes_body(request.method);
   if (!request.has_body && core::needs_body(request.method)) {
-    // Written into the ledger by hand; invoke() never leaves it out.
+    // Somebody wrote the row by hand; invoke() always gives a body.
     request.body = "{}";
     request.has_body = true;
   }
@@ -215,17 +220,14 @@ Request Dispatcher::make_request(const DueCall& call) {
   identity.has_body = request.has_body;
   identity.timeout_ms = request.timeout_ms;
   request.headers = core::request_headers(request.secret, identity, call.headers);
-  request.connect_timeout_ms = settings_.connect_timeout_ms;
-  request.max_response_bytes = settings_.max_response_bytes;
-  request.ca_file = settings_.ca_file;
-  request.proxy = settings_.proxy;
+  apply_connection_settings(request);
   return request;
 }
 
 void Dispatcher::end_unsent(const DueCall& call, core::Explanation outcome) {
   Result result;
   result.id = call.id;
-  result.attempt = call.attempt - 1;  // this one was not begun
+  result.attempt = call.attempt - 1;  // this one did not begin
   result.finished_us = unix_now_us();
   result.outcome = std::move(outcome);
   result.status = core::decide_unsent(result.outcome.reason, result.finished_us).status;
@@ -249,8 +251,8 @@ void Dispatcher::send(Request request, Sending sending) {
   engine_.start(std::move(request));
 }
 
-// A route of which nothing waits here at the moment has more in the ledger: the only one that is here must not take its
-// slots, for who knows how long.
+// Whether another route, of which nothing waits here at the moment, has more in the ledger. Then the only route that
+// waits here must not take the other one's slots.
 bool Dispatcher::others_wait() const {
   const std::string* only = queue_.only_route();
   return only != nullptr && (more_.size() > 1 || (more_.size() == 1 && more_.begin()->first != *only));
@@ -440,7 +442,7 @@ const std::vector<OnTheWire>& Dispatcher::unmarked(std::int64_t now_us, std::int
     if (on_the_wire_.contains(unmarked_.front().id)) marking_.push_back(std::move(unmarked_.front()));
     unmarked_.pop_front();
   }
-  // What ended while it could not be marked needs no mark any more.
+  // A call that ended in the meantime needs no mark.
   std::erase_if(marking_, [this](const OnTheWire& call) { return !on_the_wire_.contains(call.id); });
   return marking_;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -19,7 +20,7 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-// libcurl counts these itself, so that several engines of a process do not disturb each other.
+// libcurl counts these calls, so several engines of a process do not disturb each other.
 struct CurlGlobal {
   CurlGlobal() { check(curl_global_init(CURL_GLOBAL_DEFAULT), "curl_global_init"); }
   ~CurlGlobal() { curl_global_cleanup(); }
@@ -38,8 +39,8 @@ MultiHandle new_multi() {
   return multi;
 }
 
-// How often the sockets are looked at again before a deadline is judged. A socket gives at least 16 kB a time, so that
-// whatever a receive buffer holds has been read by then, and an endless sender cannot keep perform() for itself.
+// How often perform() polls the sockets again before it judges a deadline. Each read takes at least 16 kB, so by then
+// it has read whatever a receive buffer holds, and an endless sender cannot keep perform() busy for ever.
 constexpr int kMaxRounds = 256;
 // Longer deadlines (292 years fit into the clock) are as good as none.
 constexpr std::int64_t kMaxDeadlineMs = 1000LL * 60 * 60 * 24 * 365;
@@ -54,7 +55,7 @@ struct Engine::State final : SendObserver {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  // The engine's clock stands still while the owner is away.
+  // The engine's clock, which stands still while the owner is away.
   TimePoint now() const noexcept { return Clock::now() - away; }
 
   std::unique_ptr<Transfer> idle_transfer();
@@ -76,7 +77,8 @@ struct Engine::State final : SendObserver {
   static int on_socket(CURL* easy, curl_socket_t socket, int what, void* self, void* watched) noexcept;
   static int on_timer(CURLM* multi, long timeout_ms, void* self) noexcept;
 
-  // The order matters: the multi handle still calls on_socket() while it is cleaned up, hence goes before the sockets.
+  // The order matters: the multi handle still calls on_socket() while it is destroyed, so it must go before the
+  // sockets.
   CurlGlobal global;
   SocketSet sockets;
   ConnectionSockets connection_sockets;
@@ -91,14 +93,15 @@ struct Engine::State final : SendObserver {
 };
 
 Engine::State::State(const EngineOptions& options) : multi(new_multi()) {
-  // As many connections stay open as may be in use: with libcurl's default of four times the handles in use, which
-  // changes all the time, most would be closed in a lull. In all there are never more; idle ones make room.
+  // As many connections stay open as may be in use. libcurl's default is four times the handles in use: that number
+  // changes all the time, and most connections would be closed in a lull. There are never more in all, since idle ones
+  // make room.
   const long connections = static_cast<long>(std::clamp<std::size_t>(options.max_connections, 1, 100'000));
   WEE5_SET_OPTION(multi.get(), CURLMOPT_MAXCONNECTS, connections);
   WEE5_SET_OPTION(multi.get(), CURLMOPT_MAX_TOTAL_CONNECTIONS, connections);
   never_wait_for_lookups(multi.get(), connections);
-  // One request a connection at a time, also with HTTP/2: a connection that breaks takes one call with it, not all that
-  // travel on it, none of which may be sent again.
+  // One request at a time on a connection, also with HTTP/2. Otherwise a connection that breaks would take many calls
+  // with it, none of which may be sent again.
   WEE5_SET_OPTION(multi.get(), CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
   WEE5_SET_OPTION(multi.get(), CURLMOPT_SOCKETFUNCTION, &State::on_socket);
   WEE5_SET_OPTION(multi.get(), CURLMOPT_SOCKETDATA, this);
@@ -120,7 +123,7 @@ int Engine::State::on_socket(CURL* /*easy*/, curl_socket_t socket, int what, voi
   return -1;
 }
 
-// Never calls libcurl (CURLMOPT_TIMERFUNCTION): the owner asks timeout_ms() and calls perform().
+// Must not call libcurl (CURLMOPT_TIMERFUNCTION). The owner asks timeout_ms() and calls perform().
 int Engine::State::on_timer(CURLM* /*multi*/, long timeout_ms, void* self) noexcept {
   auto* state = static_cast<State*>(self);
   state->timer_set = timeout_ms >= 0;
@@ -144,7 +147,7 @@ void Engine::State::launch(std::unique_ptr<Transfer> transfer) {
   transfer->total_deadline = begin + bounded(request.timeout_ms);
   const TimePoint connected = begin + bounded(request.connect_timeout_ms);
   on_wire.push(transfer.get(), std::min(connected, transfer->total_deadline));
-  Transfer* launched = transfer.release();  // from here on the heap's
+  Transfer* launched = transfer.release();  // on_wire owns it from here on
   const CURLMcode code = curl_multi_add_handle(multi.get(), launched->easy());
   if (code == CURLM_OK) return;
   finish(launched, {core::Reason::kConnect, std::string("curl_multi_add_handle: ") + curl_multi_strerror(code)});
@@ -153,7 +156,7 @@ void Engine::State::launch(std::unique_ptr<Transfer> transfer) {
 void Engine::State::drive(curl_socket_t socket, int events) {
   int running = 0;
   const CURLMcode code = curl_multi_socket_action(multi.get(), socket, events, &running);
-  // After an error nothing that is on the wire goes on (libcurl-errors, CURLMOPT_SOCKETFUNCTION).
+  // After an error, no transfer goes on (libcurl-errors, CURLMOPT_SOCKETFUNCTION).
   if (code == CURLM_OK && !broken) return;
   collect_finished();
   fail_all(broken ? "epoll_ctl refused a socket" : curl_multi_strerror(code));
@@ -189,7 +192,8 @@ void Engine::State::collect_finished() {
 }
 
 void Engine::State::conclude(Transfer* transfer, CURLcode code) {
-  // libcurl's clock ran on while the owner was away, ours did not. Nothing was sent, so it may begin anew.
+  // While the owner was away, libcurl's clock ran on and the engine's did not. Nothing was sent, so the transfer may
+  // begin again.
   const bool too_early = code == CURLE_OPERATION_TIMEDOUT && transfer->sendings == 0 && transfer->deadline > now();
   if (transfer->found_closed) transfer->use_new_connection();
   if (too_early || transfer->found_closed) {
@@ -246,8 +250,10 @@ long Engine::timeout_ms() const noexcept {
   Clock::duration left = Clock::duration::max();
   if (state_->timer_set) left = state_->timer_due - Clock::now();
   if (!state_->on_wire.empty()) left = std::min(left, state_->on_wire.earliest()->deadline - state_->now());
-  // Rounded up: a moment too early, the owner would turn in circles until it is time.
-  return static_cast<long>(std::max<std::int64_t>(0, std::chrono::ceil<milliseconds>(left).count()));
+  // Rounded up: an owner that comes a moment too early would spin until the deadline. Bounded, because epoll_wait()
+  // takes an int, and a long has no more bits on 32-bit platforms.
+  const std::int64_t count = std::chrono::ceil<milliseconds>(left).count();
+  return static_cast<long>(std::clamp<std::int64_t>(count, 0, std::numeric_limits<int>::max()));
 }
 
 void Engine::start(Request request) {
@@ -271,7 +277,7 @@ void Engine::start(Request request) {
 
 void Engine::perform() {
   const SignalsBlocked blocked;
-  // What has arrived comes first, also where the owner comes late: only then are deadlines judged.
+  // Read what has arrived first, and judge the deadlines then, because the owner may be late.
   int round = 0;
   bool more = true;
   while (more) {

@@ -51,7 +51,7 @@ struct NameLookup::State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  // libcurl asks for a socket when the name is resolved: the address is all that is wanted.
+  // libcurl asks for a socket when it has resolved the name. The address is enough, so there is no socket.
   static curl_socket_t on_address(void* self, curlsocktype /*purpose*/, curl_sockaddr* address) noexcept {
     auto* state = static_cast<State*>(self);
     if (state->first[0] == '\0') write_address(address, &state->first);
@@ -67,7 +67,8 @@ NameLookup::NameLookup(const std::string& host) : state_(std::make_unique<State>
   WEE5_SET_OPTION(easy, CURLOPT_PROXY, "");
   WEE5_SET_OPTION(easy, CURLOPT_NOSIGNAL, 1L);
   WEE5_SET_OPTION(easy, CURLOPT_ERRORBUFFER, state_->error_text.data());
-  // Without it, going away joins the resolver thread: a black-holed name server would hold its caller for a minute.
+  // Without it, the destructor joins the resolver thread: a name server that does not answer would hold the caller for
+  // a minute.
   WEE5_SET_OPTION(easy, CURLOPT_QUICK_EXIT, 1L);
   never_wait_for_lookups(state_->multi.get(), 1);
   WEE5_SET_OPTION(easy, CURLOPT_OPENSOCKETFUNCTION, &State::on_address);

@@ -5,13 +5,12 @@
 
 #include <csignal>
 
-// libcurl looks names up in threads, because getaddrinfo() waits. What these threads may do to the process is settled
-// here.
+// libcurl looks names up in threads, because getaddrinfo() waits. These threads must not disturb the process.
 namespace wee5::delivery {
 
-// Blocks all signals of the calling thread while it lives. A thread starts with the signal mask of the thread that
-// creates it, so libcurl's threads take no signal that is sent to the process: a server's handlers expect to run in
-// its one thread. Needed around each call of libcurl that drives a transfer; the other calls start no thread.
+// Blocks all signals of the calling thread as long as the object exists. A thread starts with the signal mask of the
+// thread that creates it, so libcurl's threads take no signal that is sent to the process: the server's handlers must
+// run in its one thread. Needed around each call of libcurl that drives a transfer; other calls start no thread.
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {
@@ -27,10 +26,10 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
-// Up to libcurl 8.19 each transfer has a thread of its own, and CURLOPT_QUICK_EXIT lets go of it. From 8.20 on the
-// multi handle has a pool of 20 threads, in which each name takes two (IPv4 and IPv6 are looked up apart), and its
-// cleanup waits for all of them unless it is told not to. Given by number: the headers of the build may be older than
-// the library that is loaded. Older libraries refuse both options, and need neither.
+// Up to libcurl 8.19 each transfer has a thread of its own, and CURLOPT_QUICK_EXIT abandons it. From 8.20 on the multi
+// handle has a pool of 20 threads. Each name takes two of them (for IPv4 and IPv6), and the handle's cleanup waits for
+// all unless it is told not to. The options are given by number, because the headers of the build may be older than the
+// library that is loaded. Older libraries refuse both options, and need neither.
 inline void never_wait_for_lookups(CURLM* multi, long most_transfers) noexcept {
   constexpr auto kResolveThreadsMax = static_cast<CURLMoption>(20);  // CURLMOPT_RESOLVE_THREADS_MAX
   constexpr auto kQuickExit = static_cast<CURLMoption>(21);          // CURLMOPT_QUICK_EXIT

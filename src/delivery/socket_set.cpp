@@ -15,7 +15,7 @@ SocketSet::~SocketSet() { close(fd_); }
 
 bool SocketSet::watch(curl_socket_t socket, int what) const noexcept {
   if (what == CURL_POLL_REMOVE) {
-    // libcurl may have closed it already, and closing takes it out.
+    // libcurl may have closed the socket already, which removes it.
     epoll_ctl(fd_, EPOLL_CTL_DEL, socket, nullptr);
     return true;
   }
@@ -23,7 +23,7 @@ bool SocketSet::watch(curl_socket_t socket, int what) const noexcept {
   if (what == CURL_POLL_IN || what == CURL_POLL_INOUT) event.events |= EPOLLIN;
   if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT) event.events |= EPOLLOUT;
   event.data.fd = socket;
-  // libcurl does not say whether a socket is new, and a number comes back after it was closed.
+  // libcurl does not say whether a socket is new, and the system reuses numbers.
   if (epoll_ctl(fd_, EPOLL_CTL_ADD, socket, &event) == 0) return true;
   return errno == EEXIST && epoll_ctl(fd_, EPOLL_CTL_MOD, socket, &event) == 0;
 }

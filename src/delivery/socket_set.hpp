@@ -8,8 +8,8 @@
 
 namespace wee5::delivery {
 
-// The one epoll descriptor that holds every socket of libcurl's. The owner waits on it from outside, nested in its own
-// wait set: level-triggered, so readiness that was not consumed is reported again.
+// One epoll descriptor that holds every socket of libcurl. The owner waits for it in its own wait set. It is
+// level-triggered, so epoll reports readiness again that was not consumed.
 class SocketSet {
  public:
   SocketSet();  // throws std::system_error
@@ -18,9 +18,10 @@ class SocketSet {
   SocketSet& operator=(const SocketSet&) = delete;
 
   int fd() const noexcept { return fd_; }
-  // What CURLMOPT_SOCKETFUNCTION asks for: CURL_POLL_IN, OUT, INOUT, REMOVE. False where the system refuses.
+  // Does what CURLMOPT_SOCKETFUNCTION asks for: CURL_POLL_IN, OUT, INOUT or REMOVE. Returns false if the system
+  // refuses.
   bool watch(curl_socket_t socket, int what) const noexcept;
-  // The sockets that are ready now, at most kBatch of them; never waits.
+  // Returns at most kBatch sockets that are ready now. Never waits.
   std::span<const epoll_event> ready() noexcept;
 
   static constexpr int kBatch = 64;

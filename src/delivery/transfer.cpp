@@ -7,26 +7,28 @@
 #include <utility>
 
 #include "curl_check.hpp"
+#include "wee5_cron/core/ascii.hpp"
 
 namespace wee5::delivery {
 namespace {
 
-// Node closes an idle connection after 5 s, and most proxies later. A connection that was idle for almost as long may
-// be closed by the app just while the next request travels: libcurl would send again, which we forbid, and the call
-// would fail. Old ones are therefore not used again. (libcurl compares whole seconds: up to 3.99 s.)
+// Node closes an idle connection after 5 s, most proxies later. If a connection was idle for almost as long, the app
+// may close it just while the next request travels. libcurl would send again, which the engine forbids, and the call
+// would fail. So old connections are not used again. (libcurl compares whole seconds: up to 3.99 s.)
 constexpr long kMaxIdleSeconds = 3;
-// Steady traffic keeps a connection from ever being idle. It must follow an address that changed all the same, within
-// five seconds: those of the address that libcurl remembers, and then those of a connection made to it. (Of the
-// lifetime libcurl compares whole seconds, too: up to 3.99 s.)
+// Under steady traffic a connection is never idle. Calls must still follow an address that changed within five seconds:
+// libcurl remembers an address for one, and a connection to it lives for less than four. (libcurl compares whole
+// seconds here, too.)
 constexpr long kAddressSeconds = 1;
 constexpr long kMaxLifeSeconds = 3;
-// How long libcurl keeps the CA store of the multi handle. A bundle that was renewed is read after that.
+// How long libcurl keeps the CA store of the multi handle. After that it reads the bundle again, which may have
+// changed.
 constexpr long kCaCacheSeconds = 600;
 
-// Of the buffer for a body that stays with a pooled transfer.
+// The largest buffer for a body that a pooled transfer keeps.
 constexpr std::size_t kMostKeptCapacity = 65'536;
 
-// The default bundle of the libcurl in use. The text is libcurl's own, and lives as long as the process.
+// The default CA bundle of the loaded libcurl. The text is libcurl's own, and lives as long as the process.
 const char* default_ca_file() {
   static const char* path = curl_version_info(CURLVERSION_NOW)->cainfo;
   return path;
@@ -34,12 +36,10 @@ const char* default_ca_file() {
 
 constexpr std::string_view kRetryAfter = "retry-after:";
 
-// Whether the line is of the header that `lower_name` names, its colon included.
+// Whether the line is the header `lower_name`, which ends in a colon.
 bool is_header(std::string_view line, std::string_view lower_name) {
   if (line.size() < lower_name.size()) return false;
-  return std::equal(lower_name.begin(), lower_name.end(), line.begin(), [](char wanted, char byte) {
-    return wanted == (byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte);
-  });
+  return core::equals_ignoring_case(line.substr(0, lower_name.size()), lower_name);
 }
 
 bool is_blank(std::string_view text) { return text.find_first_not_of(" \t") == std::string_view::npos; }
@@ -59,11 +59,11 @@ void Transfer::set_fixed_options() {
   WEE5_SET_OPTION(easy, CURLOPT_ERRORBUFFER, error_text.data());
   WEE5_SET_OPTION(easy, CURLOPT_NOSIGNAL, 1L);
 
-  // What a request may be and where it may go: exactly where the URL says.
+  // The request goes exactly where the URL says.
   WEE5_SET_OPTION(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   WEE5_SET_OPTION(easy, CURLOPT_FOLLOWLOCATION, 0L);
-  // Nor where the environment says (http_proxy, no_proxy). A proxy that a request names opens a tunnel and no more, so
-  // that it sees neither headers nor bodies of ours, also on plain http; what it answers is no answer of the app's.
+  // The environment (http_proxy, no_proxy) does not count. A proxy that the request names only opens a tunnel, also for
+  // plain http, so it sees none of our headers and bodies. Its answer is not the app's.
   WEE5_SET_OPTION(easy, CURLOPT_PROXY, "");
   WEE5_SET_OPTION(easy, CURLOPT_NOPROXY, "");
   WEE5_SET_OPTION(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
@@ -73,14 +73,14 @@ void Transfer::set_fixed_options() {
   WEE5_SET_OPTION(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
   WEE5_SET_OPTION(easy, CURLOPT_PATH_AS_IS, 1L);
   WEE5_SET_OPTION(easy, CURLOPT_HTTP09_ALLOWED, 0L);
-  // HTTP/2 over TLS where the server offers it. A libcurl that was built without it refuses the option.
+  // HTTP/2 over TLS if the server offers it. A libcurl that was built without HTTP/2 refuses the option.
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
 
   WEE5_SET_OPTION(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   WEE5_SET_OPTION(easy, CURLOPT_SSL_VERIFYPEER, 1L);
   WEE5_SET_OPTION(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-  // libcurl caches the CA store in the multi handle only where there is no directory of certificates: 904 kB and 25 ms
-  // a connection become 84 kB and 1.2 ms.
+  // libcurl caches the CA store in the multi handle only if there is no directory of certificates. A connection then
+  // takes 84 kB and 1.2 ms instead of 904 kB and 25 ms.
   WEE5_SET_OPTION(easy, CURLOPT_CAPATH, static_cast<char*>(nullptr));
   WEE5_SET_OPTION(easy, CURLOPT_CA_CACHE_TIMEOUT, kCaCacheSeconds);
 
@@ -88,7 +88,8 @@ void Transfer::set_fixed_options() {
   WEE5_SET_OPTION(easy, CURLOPT_MAXAGE_CONN, kMaxIdleSeconds);
   WEE5_SET_OPTION(easy, CURLOPT_MAXLIFETIME_CONN, kMaxLifeSeconds);
   WEE5_SET_OPTION(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-  // Without it, removing a transfer joins its resolver thread: one stuck DNS lookup froze the whole loop for seconds.
+  // Without it, removing a transfer joins its resolver thread, and one DNS lookup that hangs would freeze the whole
+  // loop.
   WEE5_SET_OPTION(easy, CURLOPT_QUICK_EXIT, 1L);
 
   WEE5_SET_OPTION(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_body);
@@ -102,8 +103,8 @@ void Transfer::set_fixed_options() {
   WEE5_SET_OPTION(easy, CURLOPT_DEBUGFUNCTION, &Transfer::on_trace);
   WEE5_SET_OPTION(easy, CURLOPT_DEBUGDATA, this);
   WEE5_SET_OPTION(easy, CURLOPT_HTTPGET, 1L);
-  // CURLINFO_CONNECT_TIME_T stays 0 until TLS stands, too; this callback tells where a connection is. Not every TLS
-  // library of libcurl's has it: without it, a handshake that does not end is called a connection that does not.
+  // CURLINFO_CONNECT_TIME_T stays 0 until TLS is ready, too. This callback tells that a handshake has begun. Not every
+  // TLS library of libcurl has it; without it, a handshake that hangs is reported as a connection that hangs.
   curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, &Transfer::on_handshake);
   curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, this);
   if (default_ca_file() != nullptr) WEE5_SET_OPTION(easy, CURLOPT_CAINFO, default_ca_file());
@@ -123,9 +124,9 @@ void Transfer::begin(Request next) {
     WEE5_SET_OPTION(easy, CURLOPT_CAINFO, request.ca_file.empty() ? default_ca_file() : request.ca_file.c_str());
     ca_file_ = request.ca_file;
   }
-  // The engine's own deadline comes first: libcurl's clock runs on while the owner is away, and it looks at it before
-  // it looks at what has arrived. It is set at all because libcurl gives half of it to the first of several addresses
-  // of the host, before it tries the next one; and unset it would mean 300 s.
+  // The engine's own deadline must come first, because libcurl's clock runs on while the owner is away, and libcurl
+  // checks it before it reads what has arrived. The option is set at all because libcurl gives half of the time to the
+  // first of several addresses before it tries the next one, and the default is 300 s.
   const std::int64_t limit = std::max<std::int64_t>(1, std::min(request.connect_timeout_ms, request.timeout_ms));
   const std::int64_t most = std::numeric_limits<int>::max() / 2;
   WEE5_SET_OPTION(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(std::min(most, limit + limit / 4 + 50)));
@@ -135,7 +136,7 @@ void Transfer::use_new_connection() noexcept {
   new_connection_ = curl_easy_setopt(easy_.get(), CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK;
 }
 
-// User and password apart from the address: libcurl's messages may show that.
+// User and password are set apart from the address, which libcurl's messages may show.
 void Transfer::set_proxy() {
   if (request.proxy == proxy_) return;
   CURL* easy = easy_.get();
@@ -151,7 +152,7 @@ void Transfer::release() noexcept {
   traced_ = false;
   request = Request();
   body.clear();
-  // One large answer must not stay with the pool.
+  // The pool must not keep the memory of a large answer.
   if (body.capacity() > kMostKeptCapacity) body.shrink_to_fit();
 }
 
@@ -192,13 +193,13 @@ void Transfer::set_method() {
     with_body_ = with_body;
   }
   if (!with_body) return;
-  // The size first: without it libcurl would take the length of the text up to its first NUL. The body is not copied.
+  // The size first: without it, libcurl would end the body at its first NUL. libcurl does not copy the body.
   WEE5_SET_OPTION(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
   WEE5_SET_OPTION(easy, CURLOPT_POSTFIELDS, request.body.c_str());
 }
 
-// A list over one buffer that is used again, instead of curl_slist_append()'s two allocations a header: libcurl reads
-// the list and does not own it.
+// Builds the list of headers over one buffer that is used again. curl_slist_append() would make two allocations for
+// each header. libcurl reads the list and does not own it.
 void Transfer::set_headers() {
   constexpr std::string_view kNoExpect =
       "Expect:";  // libcurl would wait a second for "100 Continue" before a large body
@@ -216,7 +217,7 @@ void Transfer::set_headers() {
     const std::size_t begin = header_text_.size();
     header_text_ += header.name;
     if (is_blank(header.value)) {
-      header_text_ += ';';  // "Name:" would take the header away
+      header_text_ += ';';  // "Name:" would remove the header
     } else {
       header_text_ += ": ";
       header_text_ += header.value;
@@ -267,15 +268,15 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
   const std::string_view line(data, size * count);
   transfer->header_bytes += line.size();
   if (transfer->header_bytes > kMaxHeaderBytes) return CURL_WRITEFUNC_ERROR;
-  // libcurl calls it success when the connection closes in the middle of the header lines. The empty line after "100
-  // Continue" is followed by another status line.
+  // libcurl reports success if the connection closes in the middle of the header lines. After the empty line of "100
+  // Continue", another status line follows.
   if (line.starts_with("HTTP/")) {
     transfer->headers_complete = false;
     transfer->retry_after[0] = '\0';
     transfer->cache_signs = {};
   }
   if (is_header(line, kRetryAfter)) transfer->keep_retry_after(line.substr(kRetryAfter.size()));
-  // A trailer comes after the empty line: it is the route's, whatever it says.
+  // A trailer comes after the empty line. The route writes it, so it says nothing about caches.
   if (!transfer->headers_complete) transfer->cache_signs.read_line(line);
   if (line == "\r\n" || line == "\n") transfer->headers_complete = true;
   return line.size();
@@ -288,16 +289,16 @@ CURLcode Transfer::on_handshake(CURL* /*easy*/, void* /*ssl_context*/, void* sel
   return CURLE_OK;
 }
 
-// CURLOPT_SOCKOPTFUNCTION: libcurl has made a socket, and is about to connect it.
+// CURLOPT_SOCKOPTFUNCTION: libcurl has created a socket and is about to connect it.
 int Transfer::on_socket_made(void* self, curl_socket_t socket, curlsocktype /*purpose*/) noexcept {
   auto* transfer = static_cast<Transfer*>(self);
   transfer->sockets_made_[transfer->next_made_++ % transfer->sockets_made_.size()] = socket;
   return CURL_SOCKOPT_OK;
 }
 
-// Whether libcurl is about to use a connection again that the server has closed. libcurl looks for that itself, but not
-// well enough for a request that must not be sent a second time: before 8.0 it takes a waiting close_notify of TLS for
-// life, and from 8.22 on it looks at most once a second. The call would fail although nobody received it.
+// Whether libcurl is about to reuse a connection that the server has closed. libcurl checks that itself, but not well
+// enough for a request that must not be sent twice: before 8.0 it takes a close_notify that waits for a sign of life,
+// and from 8.22 on it checks at most once a second. The call would fail although nobody received it.
 bool Transfer::on_closed_connection(int local_port) const noexcept {
   long new_connections = 0;
   curl_easy_getinfo(easy(), CURLINFO_NUM_CONNECTS, &new_connections);
@@ -306,8 +307,8 @@ bool Transfer::on_closed_connection(int local_port) const noexcept {
   return false;
 }
 
-// CURLOPT_PREREQFUNCTION: the connection stands, the request is about to leave. libcurl calls it again when it sends
-// the same request over another connection because the kept-alive one turned out dead: the app may have run then.
+// CURLOPT_PREREQFUNCTION: the connection is ready, and the request is about to leave. If a kept-alive connection turns
+// out dead, libcurl calls this again to send the same request over another one. The app may have run by then.
 int Transfer::on_send(void* self, char* /*remote_ip*/, char* /*local_ip*/, int /*remote_port*/,
                       int local_port) noexcept {
   auto* transfer = static_cast<Transfer*>(self);

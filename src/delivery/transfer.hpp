@@ -22,15 +22,16 @@ struct EasyCleanup {
 };
 using EasyHandle = std::unique_ptr<CURL, EasyCleanup>;
 
-// How much of an answer is read and dropped beyond what is kept: a server that sees its connection closed early may
-// stop the route's work.
+// How much of an answer is read and dropped beyond the part that is kept. If the connection closed earlier, the server
+// might stop the route's work.
 inline constexpr std::size_t kDroppedBytes = 1'048'576;
-// Of all header lines of an answer, 1xx and trailers included. libcurl limits a line, and all of them since 8.3.
+// The most bytes of all header lines of an answer, with 1xx and trailers. libcurl limits each line, and all of them
+// since 8.3.
 inline constexpr std::size_t kMaxHeaderBytes = 262'144;
 
 class Transfer;
 
-// Told from inside of libcurl that a request is about to be sent.
+// Is called from within libcurl when a request is about to be sent.
 class SendObserver {
  public:
   virtual void about_to_send(Transfer* transfer) noexcept = 0;
@@ -39,26 +40,26 @@ class SendObserver {
   ~SendObserver() = default;
 };
 
-// One request with its easy handle. Transfers are pooled: options that never change are set once, in the constructor,
-// the others by begin(). libcurl keeps pointers into this object, so it stays where it is.
+// One request with its easy handle. Transfers are pooled: the constructor sets the options that never change, begin()
+// the others. libcurl keeps pointers into this object, so it must not move.
 class Transfer {
  public:
   Transfer(SendObserver* observer, ConnectionSockets* sockets);  // throws CurlError
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
-  // Takes the request and prepares the handle. Throws CurlError, or std::runtime_error for a header that cannot be
-  // sent; the request is kept, so that its Result can be made.
+  // Takes the request and prepares the handle. Throws CurlError, or std::runtime_error if a header cannot be sent;
+  // keeps the request, so that its Result can be made.
   void begin(Request next);
-  // The request goes over a connection of its own, not over one that is kept open.
+  // Sends the request over a new connection, not over one that is kept open.
   void use_new_connection() noexcept;
-  // Forgets what was seen of the answer, so that the handle can begin the same request anew.
+  // Forgets the answer, so that the handle can begin the same request again.
   void forget_answer() noexcept;
-  // Lets go of the request and the answer, for the pool.
+  // Drops the request and the answer, for the pool.
   void release() noexcept;
-  // Whether a transfer whose handle has seen an answer may serve another request. libcurl 7.83 to 8.1.0 (Debian 12 has
-  // 7.88) keeps a pointer to the last header of the answer before, freed by then, and appends to it when an answer
-  // begins with a folded line: two answers of an app could have written into the worker's memory (curl issue 11101).
+  // Whether a transfer that has seen an answer may serve another request. libcurl 7.83 to 8.1.0 (Debian 12 has 7.88)
+  // keeps a pointer to the last header of an answer after it is freed, and appends to it if the next answer begins with
+  // a folded line: two answers of an app could have written into the worker's memory (curl issue 11101).
   bool may_serve_again() const noexcept;
 
   CURL* easy() const noexcept { return easy_.get(); }
@@ -70,22 +71,22 @@ class Transfer {
   TimePoint started;
   std::int64_t started_us = 0;
 
-  // What was seen of the answer.
+  // The answer, as far as it came.
   int sendings = 0;            // how often libcurl began to send
   bool refused = false;        // the server said of the last sending that it did not process it (REFUSED_STREAM)
-  bool found_closed = false;   // nothing was sent: the connection that libcurl kept open has been closed by the server
-  bool sent_again = false;     // libcurl wanted to send a second time, and was stopped
-  bool cut = false;            // the body is longer than what was read
-  bool out_of_memory = false;  // in a callback
-  bool handshaking = false;    // TCP stands, TLS has begun
+  bool found_closed = false;   // nothing was sent: the server had closed the connection that libcurl kept open
+  bool sent_again = false;     // libcurl tried to send a second time, and was stopped
+  bool cut = false;            // the body is longer than the part that was read
+  bool out_of_memory = false;  // memory ran out in a callback
+  bool handshaking = false;    // TCP is connected, TLS has begun
   TimePoint handshake_begun;
   bool headers_complete = false;
   std::size_t header_bytes = 0;
-  std::array<char, 64> retry_after{};  // its value with a NUL behind it; a longer one is none
+  std::array<char, 64> retry_after{};  // ends with a NUL; empty if the value is longer
   core::CacheSigns cache_signs;
   std::size_t body_bytes = 0;
   std::string body;  // the first max_response_bytes of it, and secret_margin() more
-  // A secret that stands across the cut has to be found whole: no spelling of it is longer than percent-encoded.
+  // The secret must be found even if it lies across the cut. Percent-encoding is its longest spelling.
   std::size_t secret_margin() const noexcept { return 3 * request.secret.size(); }
   std::array<char, CURL_ERROR_SIZE> error_text;
 
@@ -106,14 +107,13 @@ class Transfer {
 
   SendObserver* observer_;
   ConnectionSockets* sockets_;
-  // The last ones: of several addresses of a host, libcurl tries one after the other, and a second one beside the
-  // first.
+  // The newest sockets: libcurl tries the addresses of a host one after the other, and may try two at a time.
   std::array<curl_socket_t, 4> sockets_made_;
   std::size_t next_made_ = 0;
   EasyHandle easy_;
   std::string header_text_;
   std::vector<curl_slist> header_list_;
-  core::Method method_ = core::Method::kGet;  // that the handle is set to
+  core::Method method_ = core::Method::kGet;  // the handle's current setting
   bool with_body_ = false;
   bool traced_ = false;
   bool new_connection_ = false;

@@ -40,15 +40,15 @@ std::string text_of(const Transfer& transfer, CURLINFO info) {
 
 bool is_tls(const Transfer& transfer) { return transfer.request.url.starts_with("https"); }
 
-// Nothing of the request left, or surely nothing that the app has processed.
+// Whether no byte of the request left, or the server said that it did not process the request.
 bool unsent(const Transfer& transfer) { return transfer.sendings == 0 || transfer.refused; }
 
-// libcurl's own words: its message, else what the code means in general.
+// libcurl's message; if there is none, its general text for the code.
 std::string words(CURLcode code, const Transfer& transfer) {
   return transfer.error_text[0] != '\0' ? transfer.error_text.data() : curl_easy_strerror(code);
 }
 
-// What a connection that does not stand is at. A phase's time stays 0 until it is complete.
+// The phase that a connection is in. libcurl's time of a phase is 0 until the phase is complete.
 Reason connecting_phase(const Transfer& transfer) {
   if (transfer.handshaking) return Reason::kTls;
   if (transfer.request.proxy.is_set()) return Reason::kConnect;
@@ -60,7 +60,7 @@ Ending unsent_ending(CURLcode code, const Transfer& transfer) {
     case CURLE_COULDNT_RESOLVE_PROXY:
       return {Reason::kConnect, words(code, transfer)};
     case CURLE_COULDNT_RESOLVE_HOST:
-      // A proxy looks up the app's name, and says in its answer that there is none.
+      // With a proxy, the proxy looks up the app's name.
       return {transfer.request.proxy.is_set() ? Reason::kConnect : Reason::kDns, words(code, transfer)};
     case CURLE_COULDNT_CONNECT:
     case CURLE_INTERFACE_FAILED:
@@ -89,15 +89,15 @@ Ending unsent_ending(CURLcode code, const Transfer& transfer) {
     case CURLE_OPERATION_TIMEDOUT:
       return ending_at_deadline(transfer);
     default: {
-      // The connection broke on the way: reset within the handshake, no memory, no descriptor.
+      // The connection could not be made: a reset during the handshake, no memory, no descriptor.
       const bool in_handshake = transfer.handshaking && !transfer.refused;
       return {in_handshake ? Reason::kTls : Reason::kConnect, words(code, transfer)};
     }
   }
 }
 
-// The secret out of whatever the app or libcurl said. In no spelling is the secret shorter than itself, and most texts
-// are shorter than the secret: redact() reads a text a dozen times.
+// Strikes the secret out of a text of the app or of libcurl. redact() reads a text a dozen times. No spelling of the
+// secret is shorter than the secret itself, so it can skip shorter texts, which most are.
 void strike_secret(std::string& text, const std::string& secret) {
   if (secret.empty() || text.size() < secret.size()) return;
   text = core::redact(text, secret);
@@ -107,8 +107,8 @@ std::string milliseconds(std::int64_t count) { return std::to_string(count) + " 
 
 float length_ms(curl_off_t from, curl_off_t until) { return static_cast<float>(until - from) / 1000.0F; }
 
-// libcurl counts each phase from the beginning; one that was not reached is 0, one of a reused connection repeats the
-// moment before.
+// libcurl counts each phase from the beginning of the transfer. A phase that was not reached is 0; on a reused
+// connection, a phase has the time of the one before.
 Timings timings_of(const Transfer& transfer) {
   Timings timings;
   const curl_off_t lookup = time_of(transfer, CURLINFO_NAMELOOKUP_TIME_T);
@@ -135,7 +135,7 @@ Timings timings_of(const Transfer& transfer) {
 // The answer, as far as it came.
 void take_answer(Transfer& transfer, Result& result) {
   result.http_status = static_cast<int>(number_of(transfer, CURLINFO_RESPONSE_CODE));
-  // 1xx announces an answer and is none. Of "HTTP/20212021" libcurl 7.88 makes a status of seven digits.
+  // 1xx only announces an answer. libcurl 7.88 reads a status of seven digits from "HTTP/20212021".
   const bool is_answer = (result.http_status >= 200 && result.http_status <= 999) || result.http_status == 101;
   if (!is_answer) result.http_status = 0;
   if (transfer.header_bytes == 0) return;
@@ -148,13 +148,13 @@ void take_answer(Transfer& transfer, Result& result) {
   }
   const std::size_t most = transfer.request.max_response_bytes;
   result.response_truncated = transfer.body_bytes > most;
-  // Cut after the secret was struck out, not before: half of it would not be found.
+  // Strike the secret out first, then cut: half a secret would not be found.
   strike_secret(transfer.body, secret);
   if (result.response_truncated && transfer.body.size() > most) transfer.body.resize(most);
   result.response_body = core::valid_utf8(transfer.body, result.response_truncated);
 }
 
-// What only the explanation needs of the header lines.
+// Header lines that only the explanation needs.
 struct HeaderFindings {
   std::string location;  // of a redirect
   core::CacheSigns cache_signs;
@@ -175,7 +175,7 @@ void explain(Request& request, Ending ending, HeaderFindings found, Result& resu
   observation.timeout_ms = request.timeout_ms;
   strike_secret(observation.location, request.secret);
   strike_secret(observation.detail, request.secret);
-  // Whatever came from the network is without the secret by now; our own words are not to be cut up.
+  // The texts from the network no longer hold the secret. Our own texts must not be redacted.
   result.outcome = core::explain(observation);
   result.url = std::move(observation.url);
 }
@@ -185,7 +185,7 @@ void explain(Request& request, Ending ending, HeaderFindings found, Result& resu
 Ending ending_of(CURLcode code, const Transfer& transfer) {
   if (code == CURLE_OK && transfer.headers_complete) return {};
   if (code == CURLE_OK) return {Reason::kResponse, "the connection was closed within the header lines of the answer"};
-  // Too long a body, closed by us: the app has answered.
+  // The engine closed the connection because the body is too long. The app has answered.
   if (transfer.cut) return {};
   if (unsent(transfer)) return unsent_ending(code, transfer);
   if (transfer.sent_again) return {Reason::kResponse, std::string(kMayHaveRun)};
@@ -194,7 +194,7 @@ Ending ending_of(CURLcode code, const Transfer& transfer) {
   if (transfer.sendings == 1 && number_of(transfer, CURLINFO_REQUEST_SIZE) == 0) {
     return {Reason::kConnect, words(code, transfer)};
   }
-  // A second connection, for a request that the first one took: whatever fails there, the app may have run.
+  // libcurl sent the request over a first connection and then failed to open a second one. The app may have run.
   const bool never_ready = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
                            code == CURLE_SSL_CONNECT_ERROR || code == CURLE_PEER_FAILED_VERIFICATION;
   if (never_ready) return {Reason::kResponse, std::string(kMayHaveRun)};

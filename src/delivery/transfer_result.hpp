@@ -9,21 +9,21 @@
 
 namespace wee5::delivery {
 
-// Why a transfer ended, as far as it is the transport's to say: kNone where an answer came.
+// Why a transfer ended; kNone if an answer came.
 struct Ending {
   core::Reason reason = core::Reason::kNone;
   std::string detail;
 };
 
-// What libcurl's verdict means. `connect`, `dns`, `tls` only where no byte of the request left.
+// Interprets libcurl's result. The reason is `connect`, `dns` or `tls` only if no byte of the request left.
 Ending ending_of(CURLcode code, const Transfer& transfer);
-// The transfer's deadline has passed: how far it got says what did not come in time.
+// The ending of a transfer whose deadline has passed, by how far it got.
 Ending ending_at_deadline(const Transfer& transfer);
 
-// Takes the request's texts out of the transfer.
+// Makes the result of a transfer. Moves the request's texts out of it.
 Result make_result(Transfer& transfer, Ending ending);
 
-// For a request that could not even begin.
+// Makes the result of a request that could not begin.
 Result make_unsent_result(Request& request, Ending ending);
 
 }  // namespace wee5::delivery

@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/endpoint_path.hpp"
 #include "wee5_cron/core/error.hpp"
 #include "wee5_cron/core/host_rules.hpp"
@@ -16,6 +17,9 @@
 namespace wee5::delivery {
 namespace {
 
+using core::is_ascii;
+using core::without_blanks_around;
+
 constexpr std::string_view kSetApiUrl =
     "Set the app's origin: ALTER DATABASE ... SET app.settings.api_url = 'https://app.example.com'.";
 
@@ -24,13 +28,13 @@ struct CurlUrlCleanup {
 };
 using CurlUrl = std::unique_ptr<CURLU, CurlUrlCleanup>;
 
-// What libcurl will make of a URL. Its parser and no other one decides: two parsers that disagree about where the host
-// ends are how bearers reach strangers.
+// A URL as libcurl parses it. libcurl will make the call, so no other parser decides: where two parsers disagree about
+// the end of the host, a bearer reaches a stranger.
 struct UrlParts {
   CurlUrl handle;
   CURLUcode error = CURLUE_OK;
 
-  // Empty where the URL has no such part.
+  // Empty if the URL has no such part.
   std::string get(CURLUPart part, unsigned int flags = 0) const {
     char* text = nullptr;
     if (curl_url_get(handle.get(), part, &text, flags) != CURLUE_OK) return "";
@@ -50,7 +54,7 @@ UrlParts parse(const std::string& url) {
   return parts;
 }
 
-// The value for a message. What stands before an '@' or after a '?' may be a password or a token.
+// The value for a message. Text before an '@' or after a '?' may be a password or a token.
 std::string shown(std::string_view api_url) {
   const std::size_t query = api_url.find_first_of("?#");
   std::string text(api_url.substr(0, query));
@@ -72,9 +76,9 @@ std::string shown(std::string_view api_url) {
 }
 
 bool is_control_or_space(char byte) { return static_cast<unsigned char>(byte) <= 0x20 || byte == 0x7F; }
-bool is_non_ascii(char byte) { return static_cast<unsigned char>(byte) >= 0x80; }
+bool fits_in_url(char byte) { return is_ascii(byte) && !is_control_or_space(byte); }
 
-// The text, cut where RFC 3986 cuts it. libcurl gets only what these pieces are put together to.
+// The text, split as RFC 3986 says. libcurl gets a URL that is built from these pieces.
 struct Pieces {
   std::string scheme;  // in lower case
   std::string_view authority;
@@ -98,11 +102,9 @@ Pieces cut(std::string_view api_url) {
            "Give the scheme too, as in 'https://app.example.com'. " + std::string(kSetApiUrl));
   }
   Pieces pieces;
-  for (const char byte : api_url.substr(0, slashes)) {
-    pieces.scheme += byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte;
-  }
+  pieces.scheme = core::lower_case(api_url.substr(0, slashes));
   if (pieces.scheme != "http" && pieces.scheme != "https") refuse(api_url, "is neither https:// nor http://");
-  // libcurl would forgive "https:///host" where another reader sees no host.
+  // libcurl would accept "https:///host", in which another parser sees no host.
   const std::string_view rest = api_url.substr(slashes + 3);
   pieces.authority = rest.substr(0, rest.find('/'));
   if (pieces.authority.find('@') != std::string_view::npos) {
@@ -113,12 +115,12 @@ Pieces cut(std::string_view api_url) {
   if (pieces.authority.empty() || pieces.authority.front() == ':') refuse(api_url, "names no host");
   pieces.path = rest.substr(pieces.authority.size());
   if (!pieces.path.empty() && pieces.path.back() == '/') pieces.path.remove_suffix(1);
-  if (std::any_of(pieces.authority.begin(), pieces.authority.end(), is_non_ascii)) {
-    // What libcurl makes of such a name depends on the locale of the process, and IDNA turns look-alikes into dots.
+  if (!std::all_of(pieces.authority.begin(), pieces.authority.end(), is_ascii)) {
+    // libcurl converts such a name by the locale of the process, and IDNA turns look-alikes into dots.
     refuse(api_url, "holds a host name that is not ASCII",
            "Write the host in its ASCII form (punycode), which begins with xn--. " + std::string(kSetApiUrl));
   }
-  // A host may be percent-encoded (RFC 3986), but who reads it cannot see where it leads. An IPv6 zone keeps its %25.
+  // RFC 3986 allows a percent-encoded host, but a person cannot see where it leads. An IPv6 zone keeps its %25.
   if (pieces.authority.front() != '[' && pieces.authority.find('%') != std::string_view::npos) {
     refuse(api_url, "holds a percent sign in its host name");
   }
@@ -158,8 +160,7 @@ ApiUrl parse_api_url(std::string_view api_url, std::string_view allow_plain_http
     refuse(api_url, "is no URL that libcurl accepts (" + std::string(curl_url_strerror(parts.error)) + ")");
   }
   ApiUrl result{parts.get(CURLUPART_SCHEME), parts.get(CURLUPART_HOST), parts.port(), parts.get(CURLUPART_URL)};
-  // libcurl reads "host:" as the default port and forgives more such things; whatever it found, it must be what the
-  // text plainly says.
+  // libcurl accepts "host:" and similar mistakes. Whatever it found must be what the text plainly says.
   if (result.scheme != pieces.scheme || result.host.empty()) refuse(api_url, "names no host");
   if (!valid_port(result.port)) refuse(api_url, "names a port that does not exist");
   while (!result.text.empty() && result.text.back() == '/') result.text.pop_back();
@@ -176,8 +177,8 @@ ApiUrl parse_api_url(std::string_view api_url, std::string_view allow_plain_http
 std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path) {
   std::string url = api_url.text + core::encode_endpoint_path(endpoint_path);
   const UrlParts parts = parse(url);
-  // With plain concatenation "@evil.example/x", ".evil.example/x" or ":8443/x" carries the bearer elsewhere.
-  // The text is compared as well: from 8.21 on libcurl reads the host of "http://10.0.0.1." as 10.0.0.1.
+  // Plain concatenation of "@evil.example/x", ".evil.example/x" or ":8443/x" would carry the bearer elsewhere. The text
+  // is compared, too: libcurl 8.21 and newer reads the host of "http://10.0.0.1." as 10.0.0.1.
   const bool stays = authority_of(url) == authority_of(api_url.text) && parts.error == CURLUE_OK &&
                      parts.get(CURLUPART_SCHEME) == api_url.scheme && parts.get(CURLUPART_HOST) == api_url.host &&
                      parts.port() == api_url.port && parts.get(CURLUPART_USER).empty() &&
@@ -203,34 +204,47 @@ std::string UrlJoiner::join(std::string_view api_url, std::string_view allow_pla
   return join_url(api_url_, endpoint_path);
 }
 
+namespace {
+
+[[noreturn]] void refuse_webhook(const std::string& rule) {
+  throw core::Error(
+      core::ErrorKind::kNotReady, "wee5_cron.alert_url " + rule,
+      "Give the webhook's whole address: ALTER SYSTEM SET wee5_cron.alert_url = 'https://hooks.example.com/...'; "
+      "SELECT pg_reload_conf();");
+}
+
+// The origin, checked by the rules of an api_url. An error names the rule alone: if the text is no URL, any part of it
+// may be the secret.
+ApiUrl parse_webhook_origin(std::string_view origin, std::string_view allow_plain_http) {
+  std::string rule;
+  try {
+    return parse_api_url(origin, allow_plain_http);
+  } catch (const core::Error& error) {
+    const std::size_t quoted = error.message().rfind("\" ");
+    rule = quoted == std::string::npos ? "is no address" : error.message().substr(quoted + 2);
+  }
+  refuse_webhook(rule);
+}
+
+void check_behind_origin(std::string_view behind) {
+  if (!std::all_of(behind.begin(), behind.end(), fits_in_url)) {
+    refuse_webhook("holds a blank, a control character or one that is not ASCII");
+  }
+  if (behind.find_first_of("#\\") != std::string_view::npos) refuse_webhook("holds a '#' or a backslash");
+  if (behind.starts_with('?')) refuse_webhook("has no path before its query");
+}
+
+}  // namespace
+
 Webhook parse_webhook(std::string_view url, std::string_view allow_plain_http) {
   constexpr std::size_t kLeastSecret = 8;
-  constexpr std::string_view kHint =
-      "Give the webhook's whole address: ALTER SYSTEM SET wee5_cron.alert_url = 'https://hooks.example.com/...'; "
-      "SELECT pg_reload_conf();";
-  const auto refuse_webhook = [&](const std::string& rule) {
-    throw core::Error(core::ErrorKind::kNotReady, "wee5_cron.alert_url " + rule, std::string(kHint));
-  };
-  while (!url.empty() && url.front() == ' ') url.remove_prefix(1);
-  while (!url.empty() && url.back() == ' ') url.remove_suffix(1);
+  url = without_blanks_around(url);
   if (url.empty()) refuse_webhook("is not set");
   const std::size_t slashes = url.find("://");
   const std::size_t path = slashes == std::string_view::npos ? slashes : url.find_first_of("/?#", slashes + 3);
   const std::string_view behind = path == std::string_view::npos ? std::string_view() : url.substr(path);
-  if (std::any_of(behind.begin(), behind.end(),
-                  [](char byte) { return is_control_or_space(byte) || is_non_ascii(byte); })) {
-    refuse_webhook("holds a blank, a control character or one that is not ASCII");
-  }
-  if (behind.find_first_of("#\\") != std::string_view::npos) refuse_webhook("holds a '#' or a backslash");
-  if (!behind.empty() && behind.front() == '?') refuse_webhook("has no path before its query");
-  ApiUrl origin;
-  try {
-    origin = parse_api_url(url.substr(0, path), allow_plain_http);
-  } catch (const core::Error& error) {
-    // The rule alone: in a text that is no URL nobody knows which part is the secret.
-    const std::size_t quoted = error.message().rfind("\" ");
-    refuse_webhook(quoted == std::string::npos ? "is no address" : error.message().substr(quoted + 2));
-  }
+  check_behind_origin(behind);
+  const ApiUrl origin = parse_webhook_origin(url.substr(0, path), allow_plain_http);
   Webhook webhook{origin.text + std::string(behind.empty() ? "/" : behind), origin.text, ""};
   const UrlParts parts = parse(webhook.url);
   if (parts.error != CURLUE_OK || parts.get(CURLUPART_SCHEME) != origin.scheme ||
@@ -241,17 +255,25 @@ Webhook parse_webhook(std::string_view url, std::string_view allow_plain_http) {
   return webhook;
 }
 
+namespace {
+
+[[noreturn]] void refuse_proxy(const char* rule) {
+  throw core::Error(core::ErrorKind::kInvalidValue, rule,
+                    "Name it as in 'http://proxy.example.com:3128', or 'http://user:password@proxy:3128'.");
+}
+
+bool is_more_than_an_origin(const UrlParts& parts) {
+  const std::string path = parts.get(CURLUPART_PATH);
+  return (!path.empty() && path != "/") || !parts.get(CURLUPART_QUERY).empty() ||
+         !parts.get(CURLUPART_FRAGMENT).empty();
+}
+
+}  // namespace
+
 Proxy parse_proxy(std::string_view text) {
-  constexpr std::string_view kHint =
-      "Name it as in 'http://proxy.example.com:3128', or 'http://user:password@proxy:3128'.";
-  const auto refuse_proxy = [&](const char* rule) {
-    throw core::Error(core::ErrorKind::kInvalidValue, rule, std::string(kHint));
-  };
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  text = without_blanks_around(text);
   if (text.empty()) return {};
-  if (std::any_of(text.begin(), text.end(),
-                  [](char byte) { return is_control_or_space(byte) || is_non_ascii(byte); })) {
+  if (!std::all_of(text.begin(), text.end(), fits_in_url)) {
     refuse_proxy("It holds a blank, a control character or one that is not ASCII.");
   }
   std::string url(text);
@@ -259,10 +281,7 @@ Proxy parse_proxy(std::string_view text) {
   const UrlParts parts = parse(url);
   if (parts.error != CURLUE_OK) refuse_proxy("It is no address that libcurl accepts.");
   if (parts.get(CURLUPART_SCHEME) != "http") refuse_proxy("Only http:// proxies can be used.");
-  const std::string path = parts.get(CURLUPART_PATH);
-  if ((!path.empty() && path != "/") || !parts.get(CURLUPART_QUERY).empty() || !parts.get(CURLUPART_FRAGMENT).empty()) {
-    refuse_proxy("It holds more than a host and a port.");
-  }
+  if (is_more_than_an_origin(parts)) refuse_proxy("It holds more than a host and a port.");
   Proxy proxy{parts.get(CURLUPART_HOST), parts.get(CURLUPART_PORT), parts.get(CURLUPART_USER, CURLU_URLDECODE),
               parts.get(CURLUPART_PASSWORD, CURLU_URLDECODE)};
   if (proxy.host.empty()) refuse_proxy("It names no host.");

@@ -4,10 +4,10 @@
 
 namespace wee5::core {
 
-// Which message the receiver of an alert understands, by its host.
+// The message format that a webhook accepts, known by its host.
 enum class AlertWebhook {
-  kPlain,   // the event; Slack reads its "text"
-  kDiscord  // refuses whatever has no "content"
+  kPlain,   // the event as it is; Slack reads its "text"
+  kDiscord  // refuses a message without "content"
 };
 AlertWebhook alert_webhook_of(std::string_view host) noexcept;
 const char* alert_webhook_name(AlertWebhook webhook) noexcept;

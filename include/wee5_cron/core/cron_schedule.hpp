@@ -7,7 +7,7 @@
 
 namespace wee5::core {
 
-// A wall-clock minute in the time zone that pg_cron thinks in.
+// A wall-clock minute in pg_cron's time zone.
 struct LocalMinute {
   int minute;   // 0..59
   int hour;     // 0..23
@@ -16,12 +16,12 @@ struct LocalMinute {
   int weekday;  // 0..6, Sunday is 0
 };
 
-// The wall clock of a time zone: unix seconds (UTC) to local time. A plain function, so that the pg layer can pass
-// Postgres's own time zones.
+// The wall clock of a time zone: unix seconds (UTC) to local time. It is a plain function, so that the pg layer can
+// pass Postgres's own time zones.
 using LocalClock = LocalMinute (*)(std::int64_t unix_seconds);
 LocalMinute utc_clock(std::int64_t unix_seconds);
 
-// What the installed pg_cron understands beyond five fields and @hourly and the like.
+// What the installed pg_cron understands beyond five fields and words such as @hourly.
 struct CronDialect {
   bool last_day = false;  // '$' as day of month (pg_cron 1.6)
   bool seconds = false;   // 'N seconds', 1..59 (pg_cron 1.5)
@@ -31,7 +31,7 @@ struct CronDialect {
 // names, 0 and 7 for Sunday, day of month OR day of week unless one of them starts with '*'.
 class CronSchedule {
  public:
-  // nullopt where pg_cron would refuse the text.
+  // nullopt if pg_cron would refuse the text.
   static std::optional<CronSchedule> parse(std::string_view text, CronDialect dialect);
 
   // For 'N seconds' the N, else 0. Such a schedule and @reboot match no minute.
@@ -40,17 +40,19 @@ class CronSchedule {
 
   bool matches(std::int64_t unix_seconds, LocalClock clock) const;
 
-  // The newest matching minute (its first second) at or before `unix_seconds`, within 40 years (29 February on a
-  // Sunday); nullopt where there is none.
+  // The first second of the newest matching minute at or before `unix_seconds`; nullopt if there is none within 40
+  // years (two Sundays that are 29 February are up to 40 years apart).
   std::optional<std::int64_t> newest_at_or_before(std::int64_t unix_seconds, LocalClock clock) const;
   // The first matching minute after `unix_seconds`, within 40 years.
   std::optional<std::int64_t> next_after(std::int64_t unix_seconds, LocalClock clock) const;
 
  private:
-  // Whether any of its days is in a calendar: not so for 30 February.
+  // Whether a calendar has any of its days. It has no 30 February.
   bool has_a_day() const;
   bool matches_day(const LocalMinute& at, bool last_of_month) const;
-  // From `from` on, a minute's first second, backwards (-1) or forwards (+1).
+  // How many minutes from `now` on, this one included, surely hold no match; 0: this one may match.
+  int minutes_without_match(const LocalMinute& now, bool may_be_last, int direction) const;
+  // Searches from `from`, the first second of a minute, backwards (-1) or forwards (+1).
   std::optional<std::int64_t> search(std::int64_t from, int direction, LocalClock clock) const;
 
   std::bitset<60> minutes_;

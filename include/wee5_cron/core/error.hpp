@@ -6,14 +6,14 @@
 
 namespace wee5::core {
 
-// What a caller did wrong, in the terms a program can act on. The pg layer gives each its SQLSTATE.
+// The kind of an error, for programs. The pg layer gives each its SQLSTATE.
 enum class ErrorKind {
   kInvalidValue,  // 22023 invalid_parameter_value
   kNullValue,     // 22004 null_value_not_allowed
   kNotReady,      // 55000 object_not_in_prerequisite_state: a setting, the transport, the preload
 };
 
-// An error that a person reads: what happened with the value (never the secret), and what to do next.
+// An error for a person: what happened, with the value (never the secret), and what to do next. Texts are UTF-8.
 class Error : public std::exception {
  public:
   Error(ErrorKind kind, std::string message, std::string hint)

@@ -14,8 +14,8 @@
 
 namespace wee5::core {
 
-// Who goes on the wire next. Routes take turns, and no route holds more than half of the slots while another one
-// waits. Items of one route keep their order. Not thread-safe.
+// Decides which call goes on the wire next. Routes take turns, and no route holds more than half of the slots while
+// another one waits. Items of one route keep their order. Not thread-safe.
 template <class Item, class Hash = std::hash<std::string>>
 class FairQueue {
  public:
@@ -23,23 +23,23 @@ class FairQueue {
 
   void set_slots(std::size_t slots) noexcept { slots_ = slots; }
   void push(std::string_view route, Item item);
-  // The next item that may go on the wire now, counted as its route's until release(); nullopt where all slots are
-  // taken, nothing waits, or whatever waits has reached its route's share. `others_wait`: elsewhere, of further routes,
-  // which are about to be pushed; so the only route that waits here is not alone.
+  // Takes the next item that may go on the wire now. It counts as in flight for its route until release(). nullopt if
+  // all slots are taken, nothing waits, or every waiting route has reached its share. `others_wait`: further routes are
+  // about to be pushed, so a route that waits here alone still keeps to its share.
   std::optional<Item> take(bool others_wait = false);
   void release(std::string_view route);
-  // Whether take() would give one.
+  // Whether take() would return an item.
   bool can_take(bool others_wait = false) const;
-  // The only route of which something waits; NULL where there are several, or none.
+  // The route that waits if it is the only one; NULL if several or none do.
   const std::string* only_route() const noexcept { return turns_.size() == 1 ? &turns_.front() : nullptr; }
-  // Takes out the first waiting item that `wanted` says yes to, wherever it is; nullopt: none.
+  // Removes and returns a waiting item for which `wanted` is true; nullopt if there is none.
   template <class Wanted>
   std::optional<Item> remove(Wanted wanted);
 
   std::size_t waiting() const noexcept { return waiting_; }
   std::size_t waiting_of(std::string_view route) const;
   std::size_t in_flight() const noexcept { return in_flight_; }
-  // Forgets what waits; what is in flight stays counted.
+  // Removes all waiting items. Items in flight stay counted.
   void clear_waiting();
 
  private:
@@ -50,7 +50,7 @@ class FairQueue {
   std::size_t slots_;
   std::size_t waiting_ = 0;
   std::size_t in_flight_ = 0;
-  std::unordered_map<std::string, Route, Hash> routes_;  // an entry lives while something of it waits or is in flight
+  std::unordered_map<std::string, Route, Hash> routes_;  // has an entry while the route waits or is in flight
   std::list<std::string> turns_;                         // routes with something waiting, next first
 };
 
@@ -76,7 +76,7 @@ std::optional<Item> FairQueue<Item, Hash>::take(bool others_wait) {
   if (in_flight_ >= slots_) return std::nullopt;
   const bool alone = turns_.size() == 1 && !others_wait;
   const std::size_t share = std::max<std::size_t>(1, slots_ / 2);
-  // Short however many routes wait: while a slot is free, at most two routes can hold their share of all.
+  // This loop is short however many routes wait: while a slot is free, at most two routes can have reached their share.
   for (auto turn = turns_.begin(); turn != turns_.end(); ++turn) {
     Route& entry = routes_.find(*turn)->second;
     if (!alone && entry.in_flight >= share) continue;

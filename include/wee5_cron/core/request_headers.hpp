@@ -21,36 +21,36 @@ const char* method_name(Method method) noexcept;
 bool takes_body(Method method) noexcept;
 bool needs_body(Method method) noexcept;
 
-// Checks a header that a caller adds: a token as name (RFC 9110), no CR, LF or NUL in the value, and none of
-// Authorization, Host, Content-Length, Transfer-Encoding, Connection, Expect, TE, Trailer, Upgrade, Proxy-* nor one
-// that we send ourselves, except for User-Agent and traceparent. Throws Error{kInvalidValue} that names the header, not
-// its value.
+// Checks a header that a caller adds. Its name must be a token (RFC 9110), and its value must not hold CR, LF or NUL.
+// Callers cannot set Authorization, Host, Content-Length, Transfer-Encoding, Connection, Expect, TE, Trailer, Upgrade,
+// Proxy-*, or the headers that wee5_cron sends itself, except for User-Agent and traceparent. Throws
+// Error{kInvalidValue} that names the header, never its value.
 void check_custom_header(std::string_view name, std::string_view value);
 
 // wee5_cron.trace: whether calls carry a traceparent, and what it says about sampling.
 enum class Trace { kOn, kUnsampled, kOff };
 
-// What the headers that we send ourselves say about a request. Empty means: not there.
+// What wee5_cron's own headers say about a request. An empty text: no such header.
 struct RequestIdentity {
   std::int64_t invocation_id = 0;
   int attempt = 1;
   std::string idempotency_key;  // uuid text, the same on every attempt
-  std::string job_name;         // UTF-8, may hold anything: sent percent-encoded where a header cannot hold it
+  std::string job_name;         // UTF-8; characters that a header cannot hold are sent percent-encoded
   std::string scheduled_at;     // RFC 3339, UTC
   bool has_body = false;
-  std::int64_t timeout_ms = 0;  // of this attempt; 0: not told
+  std::int64_t timeout_ms = 0;  // of this attempt; 0: no such header
   Trace trace = Trace::kOn;
 };
 
-// Our headers in the order they are sent, then the caller's: Authorization: Bearer <secret>, with a body Content-Type,
-// User-Agent: wee5_cron/<version>, Cache-Control: no-cache, Idempotency-Key, X-Wee5-Cron-Invocation,
+// wee5_cron's headers in the order they are sent, then the caller's: Authorization: Bearer <secret>, with a body
+// Content-Type, User-Agent: wee5_cron/<version>, Cache-Control: no-cache, Idempotency-Key, X-Wee5-Cron-Invocation,
 // X-Wee5-Cron-Attempt, X-Wee5-Cron-Timeout-Ms, for a job X-Wee5-Cron-Job and X-Wee5-Cron-Scheduled-At, and traceparent.
-// `custom` holds what was checked with check_custom_header, and a job's x-vercel-cron-schedule; a User-Agent or
-// traceparent among it replaces ours.
+// `custom` holds headers that check_custom_header() accepted, and a job's x-vercel-cron-schedule. A User-Agent or
+// traceparent in it replaces wee5_cron's own.
 std::vector<Header> request_headers(std::string_view secret, const RequestIdentity& identity,
                                     const std::vector<Header>& custom);
 
-// The headers of an alert: it goes to somebody else than the app, and carries no bearer.
+// The headers of an alert. It does not go to the app, so it carries no bearer.
 std::vector<Header> alert_headers(std::string_view idempotency_key);
 
 }  // namespace wee5::core

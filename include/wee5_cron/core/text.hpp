@@ -5,22 +5,22 @@
 
 namespace wee5::core {
 
-// Bytes from the network as valid UTF-8 without NUL: what is not becomes U+FFFD. `cut` says that the bytes were
-// cut off at a limit: then an incomplete character at the end is dropped instead.
+// Makes valid UTF-8 without NUL from bytes of the network: invalid bytes become U+FFFD. `cut`: the bytes were cut off
+// at a limit, so an incomplete character at the end is dropped instead.
 std::string valid_utf8(std::string_view bytes, bool cut = false);
 
-// `text` with every occurrence of the secret, also percent-encoded and as base64, replaced by "[secret]", or by U+FFFD
-// where the secret itself holds such brackets.
+// Replaces every occurrence of the secret in `text`, also percent-encoded or as base64, by "[secret]", or by U+FFFD if
+// the secret itself holds brackets.
 std::string redact(std::string_view text, std::string_view secret);
 
-// At most `max_bytes` bytes of valid UTF-8, cut between characters, "..." at the end where it was cut.
+// At most `max_bytes` bytes of valid UTF-8. Cuts between characters, and puts "..." at the end if it cuts.
 std::string shorten(std::string_view utf8, std::size_t max_bytes);
 
-// `text` for the inside of a message: one line, at most `max_bytes` bytes, valid UTF-8; control bytes, bad bytes and
-// invisible or direction-changing characters written as \xNN or \uNNNN, so that a value shows what it holds.
+// `text` as part of a message: one line of valid UTF-8, at most `max_bytes` bytes. Writes control bytes, invalid bytes
+// and invisible or direction-changing characters as \xNN or \uNNNN, so that a reader sees them.
 std::string printable(std::string_view text, std::size_t max_bytes = 100);
 
-// `text` as an SQL string literal that means the same whatever standard_conforming_strings says.
+// `text` as an SQL string literal that means the same with standard_conforming_strings on and off.
 std::string sql_literal(std::string_view text);
 
 }  // namespace wee5::core

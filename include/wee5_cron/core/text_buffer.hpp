@@ -7,14 +7,14 @@
 
 namespace wee5::core {
 
-// Memory that somebody else gave and that C++ fills: it outlives the C++ objects whose text it holds. Whoever gives it
-// says how much will be needed, so too little is a mistake in the code and not a machine without memory.
+// A buffer that C++ fills and does not own. It outlives the C++ objects whose texts it holds. Its owner computes how
+// much will be needed; if it is too small, that is a bug and no lack of memory.
 struct TextBuffer {
   char* data;
   std::size_t capacity;
   std::size_t length;
 
-  // Appends `text` with a NUL behind it; returns where it stands. Throws std::length_error when there is no room, and
+  // Appends `text` and a NUL, and returns where the text begins. Throws std::length_error if there is no room, and
   // leaves the buffer as it was.
   char* put(std::string_view text) {
     if (capacity - length <= text.size()) throw std::length_error("a text buffer is too small");

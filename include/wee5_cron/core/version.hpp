@@ -2,8 +2,7 @@
 
 namespace wee5::core {
 
-// The version of the library, of the SQL objects it goes with, and of the User-Agent. One place: the build checks
-// wee5_cron.control against it.
+// The version of the library, of its SQL objects, and of the User-Agent. It must be the one of wee5_cron.control.
 inline constexpr const char* kVersion = "0.2.0";
 
 }  // namespace wee5::core

@@ -21,8 +21,8 @@
 
 namespace wee5::delivery {
 
-// A call of the ledger that is due, as it was read. URL and bearer are not part of it: they are put together when it is
-// sent, so that a call that waited follows a change of both at once.
+// A due call as it was read from the ledger. It has no URL and no bearer: these are built together when it is sent, so
+// that a call that waited follows a change of both at once.
 struct DueCall {
   std::int64_t id = 0;
   int attempt = 1;  // the number that this attempt will have
@@ -31,14 +31,15 @@ struct DueCall {
   std::string body;
   bool has_body = false;
   std::vector<core::Header> headers;
-  bool headers_unreadable = false;  // the ledger holds something else there: the call fails with reason `config`
-  std::int64_t timeout_ms = 0;      // 0: the default
-  std::string requested_by;         // whose settings count
+  bool headers_unreadable =
+      false;                    // the ledger's value is not an object of strings: the call fails with reason `config`
+  std::int64_t timeout_ms = 0;  // 0: the default
+  std::string requested_by;     // the role whose settings count
   std::string job_name;
   std::string scheduled_at;  // RFC 3339
   std::string idempotency_key;
-  std::int64_t first_begun_us = 0;  // its first attempt, unix time; 0: this one is the first
-  bool cut_off = false;             // the attempt before this one was on the wire when the worker or the server ended
+  std::int64_t first_begun_us = 0;  // when its first attempt began, unix time; 0: this one is the first
+  bool cut_off = false;             // the worker or the server ended while the attempt before was on the wire
 };
 
 struct DispatchSettings {
@@ -53,7 +54,7 @@ struct DispatchSettings {
   core::Trace trace = core::Trace::kOn;
 };
 
-// A call that is on the wire, for the ledger's `sending`.
+// A call on the wire, for the ledger's status `sending`.
 struct OnTheWire {
   std::int64_t id = 0;
   int attempt = 1;
@@ -61,97 +62,98 @@ struct OnTheWire {
   std::string url;
 };
 
-// What a worker holds in memory between its reads and writes of the ledger: calls that wait for a slot, calls on the
-// wire, and results that are not recorded yet. Whoever owns it reads due calls in (add), sends (dispatch), serves the
-// network (perform) and records results (batch, batch_recorded). Knows no database.
+// Holds what a worker has in memory between its reads and writes of the ledger: calls that wait for a slot, calls on
+// the wire, and results that are not recorded yet. Its owner reads due calls (add), sends them (dispatch), serves the
+// network (perform) and records results (batch, batch_recorded). It knows no database.
 class Dispatcher {
  public:
-  // `random`: numbers from [0, 1) for the spread of retries; by default the library's generator.
+  // `random` returns numbers in [0, 1) for the jitter of retries; the default is a generator of the standard library.
   explicit Dispatcher(std::size_t max_connections, std::function<double()> random = {});
 
   int poll_fd() const noexcept { return engine_.poll_fd(); }
   long timeout_ms() const noexcept { return engine_.timeout_ms(); }
 
   void configure(const DispatchSettings& settings);
-  // What app.settings.* are for a role now; replaces what was known.
+  // Sets the values of app.settings.* for a role, and replaces the ones before.
   void set_role(const std::string& role, const core::SettingCandidates& api_url, const core::SettingCandidates& secret);
 
-  // The policies of paths, each for the whole path or for a path without its query; replaces what was known. A call
-  // without one has the defaults.
+  // Sets the policies of paths, each for a whole path or for a path without its query, and replaces the ones before. A
+  // call without a policy uses the defaults.
   void set_policies(std::unordered_map<std::string, core::RetryPolicy> policies);
 
-  // A due call of the ledger. One that is held already is left out.
+  // Takes a due call. Ignores one that is held already.
   void add(DueCall call);
   bool holds(std::int64_t id) const noexcept { return held_.contains(id); }
 
-  // The ledger's calls of a route were read from the id `from` on, as far as `next`: what lies between is held or has
-  // ended. kNothing: to the end. False where so many routes have more that this one cannot be remembered.
+  // The owner has read the calls of a route from the id `from` up to `next`: those in between are held or have ended.
+  // kNothing: up to the end. Returns false if too many routes have more in the ledger to remember this one.
   static constexpr std::int64_t kNothing = std::numeric_limits<std::int64_t>::max();
   bool set_read(std::string_view route, std::int64_t from, std::int64_t next);
   // A route that has more in the ledger and runs low here: where to read on, and how many at most.
   struct Refill {
     std::string route;
-    std::int64_t from = 0;
-    std::size_t room = 0;
+    std::int64_t from = 0;  // the id to read on from
+    std::size_t room = 0;   // how many calls to read at most
   };
   const std::vector<Refill>& refills(std::size_t most);
 
-  // Sends what may go on the wire now. A call that cannot be sent for its settings becomes a result with reason
-  // `config`. One whose policy is `never` becomes a claim first.
+  // Sends the calls that may go on the wire now. A call whose settings are missing or wrong becomes a result with
+  // reason `config`. A call that must not be retried (`retry_on = 'never'`) becomes a claim first.
   void dispatch();
   bool can_dispatch() const;
-  // Calls that are sent at most once: each has a slot, and is sent when the ledger says durably that it was begun.
+  // Claims are calls that are sent at most once. Each has a slot, and is sent after the ledger durably says that it has
+  // begun.
   bool has_claims() const noexcept { return !claims_.empty(); }
   const std::vector<OnTheWire>& claims();
-  // The claims of these ids stand in the ledger, and wait for send_claimed(). The others could not be claimed: they are
-  // forgotten.
+  // The ledger holds the claims of these ids; send_claimed() sends them. Forgets the others, which could not be
+  // claimed.
   void claimed(const std::vector<std::int64_t>& ids);
   bool has_claimed() const noexcept { return !claimed_.empty(); }
   void send_claimed();
-  // Gives up a call that waits or is on the wire: its result says `cancelled`. True where it is held, also where its
-  // answer has come already and only waits to be recorded.
+  // Gives up a call that waits or is on the wire; its result says `cancelled`. Returns whether the call is held, also
+  // if its answer has arrived and only waits to be recorded.
   bool cancel(std::int64_t id);
   void perform();
   void not_served_for(std::chrono::microseconds pause) noexcept { engine_.not_served_for(pause); }
-  // Forgets the calls that are not on the wire: nothing may be sent for now. The ledger has them.
+  // Forgets the calls that are not on the wire, because nothing may be sent for now. The ledger still has them.
   void drop_waiting();
-  // Forgets everything: the ledger that it was read from is gone.
+  // Forgets everything, because the ledger is gone.
   void forget();
 
   std::size_t in_flight() const noexcept { return on_the_wire_.size() + claims_.size() + claimed_.size(); }
   std::size_t waiting() const noexcept { return queue_.waiting(); }
   std::size_t slots() const noexcept { return settings_.max_in_flight; }
   std::uint64_t sent() const noexcept { return sent_; }
-  // How many more calls of a route to hold ready, beside `coming` ones that were read and not added yet. All of a queue
-  // is never held: a route may have a few times as many waiting as there are slots; fewer where many routes wait, or
-  // where the calls' bodies are large; none beyond that.
+  // How many more calls of a route may wait here, beside `coming` ones that were read but not added yet. A long queue
+  // stays in the ledger: a route may have a few times as many calls here as there are slots, and fewer if many routes
+  // wait or the calls' bodies are large.
   std::size_t room_for(std::string_view route, std::size_t coming = 0) const;
   // How many bytes of calls may still be read.
   std::size_t bytes_left() const noexcept { return waiting_bytes_ < kMostBytes ? kMostBytes - waiting_bytes_ : 0; }
-  // There is room for calls of routes that have nothing here yet, and a slot to send one.
+  // Whether there is room for calls of routes that have nothing here yet, and a slot to send one.
   bool wants_more_routes() const noexcept;
-  // Some route has more in the ledger and runs low here.
+  // Whether some route runs low here and has more in the ledger.
   bool wants_refill() const;
 
-  // Roles of the calls that wait.
+  // The roles whose calls wait.
   const std::vector<std::string>& waiting_roles();
 
-  // The oldest results, at most `most`, to be recorded together; they stay until batch_recorded().
+  // The oldest results, at most `most`, to be recorded together. They stay here until batch_recorded().
   const std::vector<Result>& batch(std::size_t most);
-  // `locked`: those whose rows somebody else holds locked. They are set aside until retry_locked(); where there are
-  // many, nothing more is sent.
+  // `locked` are the ids whose rows another transaction has locked. Their results wait for retry_locked(). If there are
+  // many of them, nothing more is sent.
   void batch_recorded(const std::vector<std::int64_t>& locked = {});
   bool has_locked() const noexcept { return !locked_.empty(); }
   void retry_locked();
   bool has_results() const noexcept { return !batch_.empty() || !results_.empty(); }
   std::size_t results() const noexcept { return batch_.size() + results_.size(); }
-  // When the oldest of them ended, unix time; kNothing: there is none.
+  // When the oldest result ended, unix time; kNothing: there is none.
   std::int64_t oldest_result_us() const noexcept;
 
-  // Calls that have been on the wire for longer than `age_us` and are not marked in the ledger yet.
+  // The calls that have been on the wire for longer than `age_us` and are not marked as `sending` in the ledger yet.
   const std::vector<OnTheWire>& unmarked(std::int64_t now_us, std::int64_t age_us);
   void marked();
-  // When the oldest unmarked one reaches that age (unix time in microseconds); nullopt: none.
+  // When the oldest unmarked call reaches that age (unix time in microseconds); nullopt: there is none.
   std::optional<std::int64_t> next_mark_us(std::int64_t age_us) const;
 
  private:
@@ -178,11 +180,12 @@ class Dispatcher {
   const core::RetryPolicy& policy_of(const std::string& endpoint_path) const;
   Request make_request(const DueCall& call);
   Request make_alert(const DueCall& call) const;
+  void apply_connection_settings(Request& request) const;
   void forget_waiting(const DueCall& call);
   void send(Request request, Sending sending);
-  // A result of a call that is not on the wire: no attempt was begun.
+  // Adds the result of a call whose attempt did not begin.
   void end_unsent(const DueCall& call, core::Explanation outcome);
-  // Gives up a call that has a slot and is not on the wire.
+  // Gives up a claim, which has a slot but is not on the wire.
   bool cancel_claim(std::vector<Claim>& claims, std::int64_t id);
   void fail_config(const DueCall& call, std::string error, std::string hint);
   void decide(const Sending& sending, Result& result);
@@ -196,11 +199,11 @@ class Dispatcher {
   core::RetryPolicy default_policy_;
   std::function<double()> random_;
   std::unordered_map<std::string, RoleSettings> roles_;
-  // Where the next read of a route that has more in the ledger begins.
+  // The routes that have more in the ledger, with the id where the next read begins.
   std::unordered_map<std::string, std::int64_t> more_;
   std::vector<Refill> refills_;
   std::unordered_map<std::string, std::size_t> waiting_by_role_;
-  std::unordered_set<std::int64_t> held_;  // all of them, from add() until the result is recorded
+  std::unordered_set<std::int64_t> held_;  // every call from add() until its result is recorded
   std::size_t waiting_bytes_ = 0;
   std::unordered_map<std::int64_t, Sending> on_the_wire_;
   std::deque<OnTheWire> unmarked_;  // in the order of their start

@@ -5,22 +5,22 @@
 
 namespace wee5::delivery {
 
-// One look at what a host name leads to, with libcurl's resolver, hence as a call would see it. No packet goes to the
-// host itself. It cannot hang: the owner goes on in steps, and may go away in the middle of a lookup.
+// Looks up a host name with libcurl's resolver, as a call would. It sends no packet to the host itself. It cannot hang:
+// its owner proceeds in steps, and may destroy it in the middle of a lookup.
 class NameLookup {
  public:
-  // `host` as it stands in a URL, IPv6 in brackets. Throws std::runtime_error where libcurl refuses to begin.
+  // `host` is written as in a URL, IPv6 in brackets. Throws std::runtime_error if libcurl cannot begin.
   explicit NameLookup(const std::string& host);
   ~NameLookup();
   NameLookup(const NameLookup&) = delete;
   NameLookup& operator=(const NameLookup&) = delete;
 
-  // Whether a lookup of this libcurl can be left alone at all: with a resolver in a thread that nobody has to join.
+  // Whether this libcurl can abandon a lookup: it needs a resolver thread that nobody has to join.
   static bool possible() noexcept;
 
-  // Waits up to that long; true when the lookup has ended.
+  // Waits up to that long. Returns true when the lookup has ended.
   bool step(int milliseconds);
-  // After the end. The first address, "" where there is none; then why not.
+  // After the end: the first address, or "" and the reason.
   const std::string& address() const noexcept;
   const std::string& error() const noexcept;
 

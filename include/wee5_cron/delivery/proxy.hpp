@@ -5,7 +5,7 @@
 
 namespace wee5::delivery {
 
-// An HTTP proxy through which connections are made, by CONNECT.
+// An HTTP proxy. Connections go through it by CONNECT.
 struct Proxy {
   std::string host;  // empty: no proxy; IPv6 in brackets
   std::string port;
@@ -13,14 +13,15 @@ struct Proxy {
   std::string password;
 
   bool is_set() const noexcept { return !host.empty(); }
-  // What may be shown of it: never user and password.
+  // Host and port, for messages. Never shows user and password.
   std::string shown() const { return is_set() ? host + ":" + port : ""; }
   std::string url() const { return is_set() ? "http://" + shown() : ""; }
   bool operator==(const Proxy&) const = default;
 };
 
-// wee5_cron.proxy: "[http://][user:password@]host[:port]", blank for none; user and password percent-encoded; port 3128
-// where none is named. Throws core::Error{kInvalidValue} that shows nothing of the text: it may hold a password.
+// Reads wee5_cron.proxy: "[http://][user:password@]host[:port]", or blank for none. User and password are
+// percent-encoded; the default port is 3128. Throws core::Error{kInvalidValue} that shows nothing of the text, which
+// may hold a password.
 Proxy parse_proxy(std::string_view text);
 
 }  // namespace wee5::delivery

@@ -5,23 +5,23 @@
 
 namespace wee5::delivery {
 
-// The app's origin, checked: http or https, a host, no user info, query or fragment, plain http only to private
-// hosts and those that `allow_plain_http`, the setting of that name, names. libcurl's parser decides what the text
-// means, since libcurl will make the call. Throws core::Error{kNotReady} that names the value and the way out.
-// `api_url` UTF-8, without blanks around it.
+// The app's origin. parse_api_url() checks it: http or https, a host, no user info, no query, no fragment, and plain
+// http only to private hosts and those that the setting wee5_cron.allow_plain_http names. libcurl's parser decides what
+// the text means, because libcurl will make the call. Throws core::Error{kNotReady} that names the value and what to
+// do. `api_url` is UTF-8 without white space around it.
 struct ApiUrl {
   std::string scheme;  // "http" or "https"
-  std::string host;    // as libcurl normalises it; IPv6 in brackets
-  std::string port;    // always given, 80 or 443 where the text has none
-  std::string text;    // normalised, without a slash at the end
+  std::string host;    // as libcurl normalizes it; IPv6 in brackets
+  std::string port;    // 80 or 443 if the text has none
+  std::string text;    // normalized, without a slash at the end
 };
 ApiUrl parse_api_url(std::string_view api_url, std::string_view allow_plain_http);
 
-// The URL of one call: `endpoint_path` (checked by core::check_endpoint_path) under the api_url's prefix. Whatever the
-// path says, scheme, host and port are still api_url's afterwards, else core::Error{kInvalidValue}.
+// The URL of a call: api_url with its path prefix, then `endpoint_path`, which core::check_endpoint_path() must have
+// accepted. Throws core::Error{kInvalidValue} if scheme, host or port would no longer be those of api_url.
 std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path);
 
-// Both in one, for callers that make many calls: what the text of api_url means is found out once, until it changes.
+// Both in one, for many calls: parses api_url again only when it changes.
 class UrlJoiner {
  public:
   std::string join(std::string_view api_url, std::string_view allow_plain_http, std::string_view endpoint_path);
@@ -32,12 +32,12 @@ class UrlJoiner {
   ApiUrl api_url_;
 };
 
-// The webhook that alerts are posted to, checked by the same rules, with a path and a query. Whoever knows the URL may
-// post there: no message shows more of it than the origin.
+// The webhook for alerts, checked by the same rules, with a path and a query. Everybody who knows the URL can post to
+// it, so no message shows more of it than the origin.
 struct Webhook {
   std::string url;
   std::string origin;
-  std::string secret;  // what stands behind the origin; empty where that is too little to be one
+  std::string secret;  // the part behind the origin; empty if it is too short to be a secret
 };
 Webhook parse_webhook(std::string_view url, std::string_view allow_plain_http);
 

@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <thread>
@@ -158,6 +160,26 @@ TEST(EngineDeadlines, AConnectionThatTheOwnerLeftAloneBeginsAnew) {
   engine.not_served_for(std::chrono::seconds(60));
   const Result result = run(engine).front();
   EXPECT_TRUE(result.outcome.succeeded) << result.outcome.error;
+}
+
+TEST(EngineDeadlines, ADeadlineInYearsIsAWaitThatEpollCanTake) {
+  Event received;
+  LoopbackServer server([&received](Connection& connection) {
+    connection.read_request();
+    received.set();
+    connection.wait_until_client_closes();
+  });
+  Engine engine({});
+  Request request = request_to(server.url());
+  request.timeout_ms = std::numeric_limits<std::int64_t>::max();
+  engine.start(request);
+  ASSERT_TRUE(serve_until(engine, received));
+  // libcurl's own timers of the connection come first.
+  while (engine.timeout_ms() < 10'000) {
+    let_pass(milliseconds(engine.timeout_ms() + 1));
+    engine.perform();
+  }
+  EXPECT_EQ(engine.timeout_ms(), std::numeric_limits<int>::max());
 }
 
 TEST(EngineResolver, OneStuckLookupDelaysItsOwnCallAlone) {

@@ -4,8 +4,8 @@
 #include <string>
 #include <string_view>
 
-// What the core's files know about single bytes. ASCII only, whatever the locale says: isalpha() and tolower() follow
-// the database's LC_CTYPE once they run inside of Postgres.
+// Character classes and conversions for ASCII alone. isalpha() and tolower() of the C library follow LC_CTYPE, which
+// inside Postgres is the database's.
 namespace wee5::core {
 
 inline constexpr bool is_digit(char byte) { return byte >= '0' && byte <= '9'; }
@@ -13,7 +13,7 @@ inline constexpr bool is_alpha(char byte) { return (byte >= 'a' && byte <= 'z') 
 inline constexpr bool is_alnum(char byte) { return is_digit(byte) || is_alpha(byte); }
 inline constexpr bool is_control(char byte) { return static_cast<unsigned char>(byte) < 0x20 || byte == 0x7F; }
 inline constexpr bool is_ascii(char byte) { return static_cast<unsigned char>(byte) < 0x80; }
-// What isspace() says in the C locale.
+// As isspace() in the C locale.
 inline constexpr bool is_space(char byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
 inline constexpr char to_lower(char byte) {
   return byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte;
@@ -39,14 +39,14 @@ inline constexpr bool equals_ignoring_case(std::string_view a, std::string_view 
   return true;
 }
 
-// -1 where `digit` is no hexadecimal digit.
+// The value of a hexadecimal digit; -1 for any other byte.
 inline constexpr int hex_value(char digit) {
   if (is_digit(digit)) return digit - '0';
   const char lower = to_lower(digit);
   return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-// The byte that two hexadecimal digits at `at` mean, -1 where there are none.
+// The value of the two hexadecimal digits at `at`; -1 if there are no two.
 inline constexpr int hex_pair(std::string_view text, std::size_t at) {
   if (at >= text.size() || text.size() - at < 2) return -1;
   const int high = hex_value(text[at]);
