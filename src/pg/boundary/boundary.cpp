@@ -14,72 +14,81 @@ char* to_utf8(char* text) {
   return pg_server_to_any(text, static_cast<int>(strlen(text)), PG_UTF8);
 }
 
-char* to_utf8_lossy(char* text) {
-  if (text == nullptr) return nullptr;
-  int encoding = GetDatabaseEncoding();
-  int length = static_cast<int>(strlen(text));
-  bool ascii = true;
-  for (const char* at = text; *at != '\0'; ++at) ascii = ascii && (static_cast<unsigned char>(*at) < 0x80);
-  if (ascii || encoding == PG_UTF8) return text;
-  Oid proc = encoding == PG_SQL_ASCII ? InvalidOid : FindDefaultConversionProc(encoding, PG_UTF8);
-  char* result = static_cast<char*>(palloc(static_cast<Size>(length) * MAX_CONVERSION_GROWTH + 1));
-  int used = 0;
-  for (int at = 0; at < length;) {
-    unsigned char* from = reinterpret_cast<unsigned char*>(text + at);
-    int step = pg_encoding_mblen(encoding == PG_SQL_ASCII ? PG_UTF8 : encoding, text + at);
-    bool whole = step <= length - at;
-    if (whole && encoding == PG_SQL_ASCII && pg_utf8_islegal(from, step)) {
-      memcpy(result + used, from, static_cast<Size>(step));
-      used += step;
-    } else {
-      if (!whole || encoding == PG_SQL_ASCII) step = 1;
-      unsigned char converted[MAX_CONVERSION_GROWTH * 8 + 1];
-      bool done = OidIsValid(proc) && pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8, from, step, converted,
-                                                                    static_cast<int>(sizeof(converted)), true) == step;
-      const char* put = done ? reinterpret_cast<const char*>(converted) : "\xEF\xBF\xBD";
-      memcpy(result + used, put, strlen(put));
-      used += static_cast<int>(strlen(put));
-    }
+namespace {
+
+bool is_ascii(const char* text) {
+  for (; *text != '\0'; ++text)
+    if (IS_HIGHBIT_SET(*text)) return false;
+  return true;
+}
+
+struct Conversion {
+  int source;
+  int target;
+  Oid function;
+  const char* replacement;  // for a character that the target does not have, or that is no character of the source
+};
+
+// Converts one character into `out`, with a NUL behind it; false if that is impossible.
+bool convert_character(const Conversion* conversion, char* text, int length, char* out, int room) {
+  unsigned char* from = reinterpret_cast<unsigned char*>(text);
+  if (conversion->source == conversion->target) {
+    memcpy(out, text, static_cast<Size>(length));
+    out[length] = '\0';
+    return pg_utf8_islegal(from, length);
+  }
+  return OidIsValid(conversion->function) &&
+         pg_do_encoding_conversion_buf(conversion->function, conversion->source, conversion->target, from, length,
+                                       reinterpret_cast<unsigned char*>(out), room, true) == length;
+}
+
+// Converts character by character: pg_server_to_any() and pg_any_to_server() raise at the first one that does not
+// convert.
+char* convert(char* text, const Conversion* conversion) {
+  Size length = strlen(text);
+  // On 32-bit platforms the product could be more than Size holds, and palloc() would be asked for too little.
+  if (length >= MaxAllocSize / MAX_CONVERSION_GROWTH)
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("a text of %zu bytes is too long to be converted", length)));
+  char* result = static_cast<char*>(palloc(length * MAX_CONVERSION_GROWTH + 1));
+  char* end = result;
+  for (char* at = text; *at != '\0';) {
+    int step = pg_encoding_mblen(conversion->source, at);
+    if (static_cast<Size>(step) > length - static_cast<Size>(at - text)) step = 1;
+    char converted[MAX_CONVERSION_GROWTH * 8 + 1];
+    bool done = convert_character(conversion, at, step, converted, static_cast<int>(sizeof(converted)));
+    // What is no character is replaced byte by byte.
+    if (!done && conversion->source == conversion->target) step = 1;
+    const char* put = done ? converted : conversion->replacement;
+    Size size = strlen(put);
+    memcpy(end, put, size);
+    end += size;
     at += step;
   }
-  result[used] = '\0';
+  *end = '\0';
   return result;
 }
 
-char* from_utf8(const char* text) {
-  if (text == nullptr) return nullptr;
-  int encoding = GetDatabaseEncoding();
-  int length = static_cast<int>(strlen(text));
-  bool ascii = true;
-  for (const char* at = text; *at != '\0'; ++at) ascii = ascii && (static_cast<unsigned char>(*at) < 0x80);
-  if (ascii || encoding == PG_UTF8 || encoding == PG_SQL_ASCII) return const_cast<char*>(text);
+}  // namespace
 
-  // Character by character: pg_any_to_server raises at the first one that the server's encoding does not have.
-  Oid proc = FindDefaultConversionProc(PG_UTF8, encoding);
-  char* result = static_cast<char*>(palloc(static_cast<Size>(length) * MAX_CONVERSION_GROWTH + 1));
-  int used = 0;
-  for (int at = 0; at < length;) {
-    int step = pg_encoding_mblen(PG_UTF8, text + at);
-    if (step > length - at) step = length - at;
-    unsigned char converted[MAX_CONVERSION_GROWTH * 8 + 1];
-    bool done = false;
-    if (OidIsValid(proc)) {
-      int consumed = pg_do_encoding_conversion_buf(proc, PG_UTF8, encoding,
-                                                   reinterpret_cast<unsigned char*>(const_cast<char*>(text + at)), step,
-                                                   converted, static_cast<int>(sizeof(converted)), true);
-      done = consumed == step;
-    }
-    if (done) {
-      int size = static_cast<int>(strlen(reinterpret_cast<char*>(converted)));
-      memcpy(result + used, converted, static_cast<size_t>(size));
-      used += size;
-    } else {
-      result[used++] = '?';
-    }
-    at += step;
-  }
-  result[used] = '\0';
-  return result;
+char* to_utf8_lossy(char* text) {
+  int encoding = GetDatabaseEncoding();
+  if (text == nullptr || is_ascii(text) || encoding == PG_UTF8) return text;
+  // SQL_ASCII stands for bytes of any encoding. Most often that is UTF-8.
+  Conversion conversion = {encoding, PG_UTF8, InvalidOid, "\xEF\xBF\xBD"};
+  if (encoding == PG_SQL_ASCII)
+    conversion.source = PG_UTF8;
+  else
+    conversion.function = FindDefaultConversionProc(encoding, PG_UTF8);
+  return convert(text, &conversion);
+}
+
+char* from_utf8(const char* text) {
+  int encoding = GetDatabaseEncoding();
+  char* given = const_cast<char*>(text);
+  if (text == nullptr || is_ascii(text) || encoding == PG_UTF8 || encoding == PG_SQL_ASCII) return given;
+  Conversion conversion = {PG_UTF8, encoding, FindDefaultConversionProc(PG_UTF8, encoding), "?"};
+  return convert(given, &conversion);
 }
 
 }  // namespace wee5::pg

@@ -6,7 +6,8 @@ namespace wee5::pg {
 
 namespace {
 
-// Of names and values. Servers take 8 to 16 kB, all of a request's together; and the worker holds those of many calls.
+// The most bytes that names and values may have together. Servers accept 8 to 16 kB of headers in a request, and the
+// worker holds the headers of many calls in memory.
 constexpr int kMostBytes = 65'536;
 
 char* text_of(const JsonbValue* value, bool stored) {
@@ -33,39 +34,48 @@ JsonbValue string_value(const char* utf8) {
   return value;
 }
 
+void check_size(Jsonb* jsonb) {
+  JsonbIterator* iterator = JsonbIteratorInit(&jsonb->root);
+  JsonbValue value;
+  int64 bytes = 0;
+  for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true); token != WJB_DONE;
+       token = JsonbIteratorNext(&iterator, &value, true))
+    if (token == WJB_KEY || (token == WJB_VALUE && value.type == jbvString)) bytes += value.val.string.len;
+  if (bytes > kMostBytes)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("the headers have more than %d bytes, which no server takes", kMostBytes),
+                    errhint("Send what is large in the body.")));
+}
+
+void add_header(HeaderList* headers, char* name, const JsonbValue* value, bool stored) {
+  if (value->type != jbvString)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("the value of header \"%s\" is not a string", from_utf8(name)),
+                    errhint("Write every header's value as a JSON string: '{\"X-Count\": \"5\"}'.")));
+  headers->names[headers->count] = name;
+  headers->values[headers->count] = text_of(value, stored);
+  ++headers->count;
+}
+
 void read_headers(Jsonb* jsonb, HeaderList* headers, bool stored) {
   memset(headers, 0, sizeof(*headers));
   if (jsonb == nullptr) return;
   if (!JB_ROOT_IS_OBJECT(jsonb))
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("headers must be a JSON object"),
                     errhint("Write them as '{\"X-Name\": \"value\"}'.")));
-  int size = static_cast<int>(JB_ROOT_COUNT(jsonb));
+  Size size = JB_ROOT_COUNT(jsonb);
   if (size == 0) return;
-  headers->names = static_cast<char**>(palloc(sizeof(char*) * static_cast<Size>(size)));
-  headers->values = static_cast<char**>(palloc(sizeof(char*) * static_cast<Size>(size)));
+  if (!stored) check_size(jsonb);
+  headers->names = static_cast<char**>(palloc(sizeof(char*) * size));
+  headers->values = static_cast<char**>(palloc(sizeof(char*) * size));
 
   JsonbIterator* iterator = JsonbIteratorInit(&jsonb->root);
   JsonbValue value;
   char* name = nullptr;
-  int64 bytes = 0;
   for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true); token != WJB_DONE;
        token = JsonbIteratorNext(&iterator, &value, true)) {
-    if (!stored && (token == WJB_KEY || (token == WJB_VALUE && value.type == jbvString))) {
-      bytes += value.val.string.len;
-      if (bytes > kMostBytes)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("the headers have more than %d bytes, which no server takes", kMostBytes),
-                        errhint("Send what is large in the body.")));
-    }
     if (token == WJB_KEY) name = text_of(&value, stored);
-    if (token != WJB_VALUE) continue;
-    if (value.type != jbvString)
-      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                      errmsg("the value of header \"%s\" is not a string", from_utf8(name)),
-                      errhint("Write every header's value as a JSON string: '{\"X-Count\": \"5\"}'.")));
-    headers->names[headers->count] = name;
-    headers->values[headers->count] = text_of(&value, stored);
-    ++headers->count;
+    if (token == WJB_VALUE) add_header(headers, name, &value, stored);
   }
 }
 

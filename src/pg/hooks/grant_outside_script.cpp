@@ -1,6 +1,6 @@
-// Privileges that a dump carries. What is granted while CREATE EXTENSION runs its script becomes part of the extension
-// (pg_init_privs): pg_dump leaves it out, and the script that is run by a restore grants it to somebody else, if at
-// all.
+// Grants privileges that pg_dump carries. A grant while CREATE EXTENSION runs its script becomes part of the extension
+// (pg_init_privs), so pg_dump leaves it out. A restore would run the script again, and grant to another role or to
+// none.
 
 #include "wee5_cron/pg/boundary/boundary.h"
 
@@ -22,8 +22,8 @@ void grant_to(Datum role, Datum profile) {
 // wee5_cron.grant_outside_script(role regrole, profile text) -> void
 WEE5_SQL_FUNCTION(wee5_cron_grant_outside_script) {
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("role or profile is NULL")));
-  // A GRANT makes no object that would have to become a member of the extension.
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("role and profile must not be NULL")));
+  // Postgres must not know that a script runs. A GRANT creates no object that would have to belong to the extension.
   bool in_script = creating_extension;
   creating_extension = false;
   PG_TRY();

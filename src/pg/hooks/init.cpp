@@ -1,4 +1,4 @@
-// Loading the library.
+// _PG_init(): what happens when the server loads the library.
 
 #include "wee5_cron/core/version.hpp"
 // Postgres's headers last.
@@ -21,7 +21,7 @@ PGDLLEXPORT void _PG_init(void);
 }
 
 void _PG_init(void) {
-  // Also in pg_upgrade: without the definitions the stored settings would be placeholders there.
+  // Also during pg_upgrade: without the definitions, the stored settings would be placeholders there.
   wee5::pg::define_settings();
   if (IsBinaryUpgrade) return;
   wee5::pg::install_object_access_hook();

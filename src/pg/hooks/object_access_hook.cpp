@@ -1,4 +1,4 @@
-// What happens to our extension as an object of the catalog: it was created or dropped in this database.
+// Reacts to the creation and the drop of extensions and tables in this database: ours and pg_cron's.
 
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
 #include "wee5_cron/pg/hooks/hooks.h"
@@ -12,7 +12,7 @@ namespace {
 object_access_hook_type next_hook = nullptr;
 
 bool is_job_table(Oid relation, const char* schema, const char* extension_name) {
-  // Names first: this runs for every object that is dropped in any database.
+  // The names first: this runs for every table that somebody drops.
   char* name = get_rel_name(relation);
   if (name == nullptr || strcmp(name, "job") != 0) return false;
   char* found = get_namespace_name(get_rel_namespace(relation));
@@ -26,10 +26,10 @@ void object_access(ObjectAccessType access, Oid catalog, Oid object, int sub_id,
   if (next_hook != nullptr) next_hook(access, catalog, object, sub_id, arg);
   if (catalog == ExtensionRelationId && (access == OAT_POST_CREATE || access == OAT_POST_ALTER || access == OAT_DROP)) {
     wake_worker_at_commit();
-    // pg_cron may have come or gone.
+    // It may be pg_cron.
     note_jobs_changed();
   }
-  // At the extension's own OAT_DROP its tables are gone already.
+  // When the extension's own OAT_DROP comes, its tables are gone already. So act on the drop of its table.
   if (access != OAT_DROP || catalog != RelationRelationId || sub_id != 0) return;
   if (is_job_table(object, "wee5_cron", "wee5_cron")) remove_our_cron_jobs(object);
   if (is_job_table(object, "cron", "pg_cron")) forget_cron_jobids();

@@ -1,6 +1,6 @@
-// A database that receives another one's ledger must not make its calls, nor begin to when the subscription ends: the
-// publisher goes on calling. The worker takes the mark away when it sees the subscription; this is for those that end
-// before it does, and where no worker runs.
+// A database that receives another one's ledger must not make its calls, not even after the subscription ends: the
+// publisher goes on calling. The worker removes the armed mark when it sees the subscription. This code does it for
+// subscriptions that end before that, and for databases without a worker.
 
 #include "wee5_cron/pg/hooks/subscription_watch.h"
 

@@ -1,9 +1,9 @@
-// Utility commands that a worker must not stand in the way of, or has to hear of.
+// Utility commands that the worker would block, or that it must hear of.
 //
-// DROP DATABASE, CREATE DATABASE ... TEMPLATE, RENAME and SET TABLESPACE fail while somebody is connected to the
-// database; Postgres signals nobody but autovacuum. So the worker is stopped first, kept away meanwhile, and comes back
-// afterwards if the database is still there. Where a cheap look shows that the statement will fail, the worker is left
-// alone. COMMIT PREPARED runs no transaction callback with our rows' wake.
+// DROP DATABASE, CREATE DATABASE ... TEMPLATE, RENAME and SET TABLESPACE fail while a process is connected to the
+// database, and Postgres signals only autovacuum. So the hook stops the worker first and keeps it away until the
+// transaction ends. It comes back afterwards if the database still exists. If a cheap check shows that the statement
+// will fail, the worker goes on. COMMIT PREPARED runs no transaction callback, so the hook wakes the worker itself.
 
 #include "wee5_cron/pg/hooks/hooks.h"
 #include "wee5_cron/pg/hooks/subscription_watch.h"
@@ -34,7 +34,7 @@ bool option_is_given(List* options, const char* name) {
   return false;
 }
 
-// A database that the user may do this to, and is not connected to.
+// The database of that name, if the user owns it and is not connected to it.
 Oid other_owned_database(const char* name) {
   Oid database = get_database_oid(name, true);
   if (!OidIsValid(database) || database == MyDatabaseId) return InvalidOid;
@@ -53,19 +53,20 @@ bool is_template(Oid database, Oid* tablespace) {
 
 bool name_is_taken(const char* name) { return OidIsValid(get_database_oid(name, true)); }
 
-// What a statement needs to itself; InvalidOid where it needs nothing, or will fail anyway.
-struct Alone {
+// The database that nobody may be connected to while a statement runs; InvalidOid: none, or the statement will fail
+// anyway.
+struct ExclusiveDatabase {
   Oid database;
-  bool despite_sessions;  // it ends the sessions that are connected
+  bool ends_sessions;  // the statement ends the connected sessions itself
 };
 
-Alone needed_by_drop(const DropdbStmt* drop) {
+ExclusiveDatabase database_of_drop(const DropdbStmt* drop) {
   Oid database = other_owned_database(drop->dbname);
   if (OidIsValid(database) && is_template(database, nullptr)) database = InvalidOid;
   return {database, option_is_given(drop->options, "force")};
 }
 
-Alone needed_by_create(const CreatedbStmt* create) {
+ExclusiveDatabase database_of_create(const CreatedbStmt* create) {
   if (!may_create_database(GetUserId()) || name_is_taken(create->dbname)) return {InvalidOid, false};
   const char* source = option_text(create->options, "template");
   Oid database = get_database_oid(source != nullptr ? source : "template1", true);
@@ -73,13 +74,13 @@ Alone needed_by_create(const CreatedbStmt* create) {
   return {may_copy ? database : InvalidOid, false};
 }
 
-Alone needed_by_rename(const RenameStmt* rename) {
+ExclusiveDatabase database_of_rename(const RenameStmt* rename) {
   bool will_fail =
       rename->renameType != OBJECT_DATABASE || !may_create_database(GetUserId()) || name_is_taken(rename->newname);
   return {will_fail ? InvalidOid : other_owned_database(rename->subname), false};
 }
 
-Alone needed_by_alter(const AlterDatabaseStmt* alter) {
+ExclusiveDatabase database_of_alter(const AlterDatabaseStmt* alter) {
   const char* name = option_text(alter->options, "tablespace");
   Oid tablespace = name != nullptr ? get_tablespace_oid(name, true) : InvalidOid;
   if (!OidIsValid(tablespace) || tablespace == GLOBALTABLESPACE_OID) return {InvalidOid, false};
@@ -89,24 +90,24 @@ Alone needed_by_alter(const AlterDatabaseStmt* alter) {
   return {present == tablespace ? InvalidOid : database, false};
 }
 
-Alone needed_alone(Node* statement, bool top_level) {
+ExclusiveDatabase exclusive_database_of(Node* statement, bool top_level) {
   if (!IsTransactionState() || XactReadOnly || RecoveryInProgress()) return {InvalidOid, false};
-  if (IsA(statement, RenameStmt)) return needed_by_rename(reinterpret_cast<RenameStmt*>(statement));
+  if (IsA(statement, RenameStmt)) return database_of_rename(reinterpret_cast<RenameStmt*>(statement));
   // The others are refused in a transaction block, a function, or a string of several statements.
   if (IsInTransactionBlock(top_level)) return {InvalidOid, false};
   switch (nodeTag(statement)) {
     case T_DropdbStmt:
-      return needed_by_drop(reinterpret_cast<DropdbStmt*>(statement));
+      return database_of_drop(reinterpret_cast<DropdbStmt*>(statement));
     case T_CreatedbStmt:
-      return needed_by_create(reinterpret_cast<CreatedbStmt*>(statement));
+      return database_of_create(reinterpret_cast<CreatedbStmt*>(statement));
     case T_AlterDatabaseStmt:
-      return needed_by_alter(reinterpret_cast<AlterDatabaseStmt*>(statement));
+      return database_of_alter(reinterpret_cast<AlterDatabaseStmt*>(statement));
     default:
       return {InvalidOid, false};
   }
 }
 
-// The database that a statement makes, or opens to connections again; InvalidOid: none.
+// The database that a statement creates, or opens to connections again; InvalidOid: none.
 Oid database_that_appeared(Node* statement) {
   switch (nodeTag(statement)) {
     case T_CreatedbStmt:
@@ -132,7 +133,7 @@ void call_next(PlannedStmt* planned, const char* query, bool read_only_tree, Pro
     standard_ProcessUtility(planned, query, read_only_tree, context, params, environment, receiver, completion);
 }
 
-// As call_next(), with the right to store app.settings.* asked for.
+// The same, while storing app.settings.* needs the right to do so.
 void call_next_with_rights(PlannedStmt* planned, const char* query, bool read_only_tree, ProcessUtilityContext context,
                            ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
                            QueryCompletion* completion) {
@@ -156,19 +157,19 @@ void process_utility(PlannedStmt* planned, const char* query, bool read_only_tre
                      ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
                      QueryCompletion* completion) {
   Node* statement = planned->utilityStmt;
-  Alone alone = needed_alone(statement, context == PROCESS_UTILITY_TOPLEVEL);
-  // Asked before: a transaction command may free its own tree.
+  ExclusiveDatabase exclusive = exclusive_database_of(statement, context == PROCESS_UTILITY_TOPLEVEL);
+  // Look at the statement before it runs: a transaction command may free its own tree.
   bool prepared = commits_prepared(statement);
   before_subscription_changes(statement);
   bool changes_permit = may_change_permit(statement);
   bool changes_databases = IsA(statement, CreatedbStmt) || IsA(statement, AlterDatabaseStmt);
-  // Let go when the transaction ends, however it ends. Not before: the launcher would still find a database that is
-  // being dropped.
-  if (OidIsValid(alone.database)) hold_database(alone.database, !alone.despite_sessions);
+  // The hold ends with the transaction, however that ends. Any earlier, the launcher would still find a database that
+  // is being dropped.
+  if (OidIsValid(exclusive.database)) hold_database(exclusive.database, !exclusive.ends_sessions);
   call_next_with_rights(planned, query, read_only_tree, context, params, environment, receiver, completion);
   if (changes_permit) wake_worker_at_commit();
   if (changes_databases) wake_database_at_commit(database_that_appeared(statement));
-  // Committed already, and no transaction callback will run.
+  // The prepared transaction has committed, and no transaction callback runs.
   if (prepared) {
     registry_wake(MyDatabaseId);
     registry_note_jobs_changed();

@@ -22,7 +22,7 @@ char* copy_text(HeapTuple tuple, TupleDesc descriptor, int column, MemoryContext
   return text != nullptr ? MemoryContextStrdup(context, text) : nullptr;
 }
 
-// The one job of this database and session_user whose command is the running statement.
+// Finds the only job of this database and session_user whose command is the running statement.
 void find_job_by_command(CronCaller* caller, MemoryContext context) {
   Oid types[1] = {TEXTOID};
   Datum values[1] = {CStringGetTextDatum(debug_query_string)};
@@ -35,8 +35,8 @@ void find_job_by_command(CronCaller* caller, MemoryContext context) {
   caller->schedule = copy_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, context);
 }
 
-// Where pg_cron is in another database: the one job that we know for the path. What wee5_cron.job says counts more than
-// the jobs whose lines register_jobs() printed here.
+// If pg_cron is in another database: finds the only job that is known for the path. wee5_cron.job counts before the
+// jobs that register_jobs() proposes.
 void find_job_by_path(CronCaller* caller, const char* path, MemoryContext context) {
   Oid types[1] = {TEXTOID};
   Datum values[1] = {CStringGetTextDatum(path)};
@@ -51,7 +51,7 @@ void find_job_by_path(CronCaller* caller, const char* path, MemoryContext contex
     caller->job_name = copy_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, context);
 }
 
-// The newest tick of the schedule at or before the transaction's start: jobs start seconds late.
+// Finds the newest tick of the schedule at or before the start of the transaction, because jobs start seconds late.
 void find_tick(CronCaller* caller) {
   load_cron_clock();
   pg_time_t now = timestamptz_to_time_t(GetCurrentTransactionStartTimestamp());

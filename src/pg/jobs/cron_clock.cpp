@@ -1,4 +1,4 @@
-// When pg_cron starts a job: its schedules, read as the installed version reads them, on its clock.
+// When pg_cron starts a job: reads schedules as the installed version does, and applies its clock.
 
 #include "wee5_cron/pg/jobs/cron_clock.h"
 
@@ -18,8 +18,8 @@ constexpr int kMostTicks = 100'000;
 pg_tz* zone = nullptr;
 core::CronDialect dialect;
 
-// The ticks after `after`, at most `count`, the last of them the first after `until`. 'N seconds' counts from the job's
-// last start: pg_cron starts it N seconds after that, or at once where that time is over.
+// The ticks after `after`: at most `count`, and only one after `until`. pg_cron starts a job of 'N seconds' N seconds
+// after its last start, or at once if that time is over.
 std::vector<std::int64_t> find_ticks(const core::CronSchedule& schedule, std::int64_t after,
                                      std::optional<std::int64_t> last_start, std::int64_t until, int count) {
   std::vector<std::int64_t> ticks;
@@ -39,7 +39,7 @@ std::vector<std::int64_t> find_ticks(const core::CronSchedule& schedule, std::in
   return ticks;
 }
 
-// Defined by pg_cron itself: a name that it does not know may stand in postgresql.conf all the same.
+// Whether pg_cron defines the setting. postgresql.conf may also hold a name that pg_cron does not know.
 bool has_setting(const char* name) {
   return GetConfigOption(name, true, false) != nullptr &&
          (GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) == 0;
@@ -52,7 +52,7 @@ void load_cron_clock() {
   const char* name = dialect.seconds ? GetConfigOption("cron.timezone", true, false) : "GMT";
   zone = pg_tzset(name);
   if (zone == nullptr) zone = pg_tzset("GMT");
-  // Came with the same version as '$'.
+  // This setting and '$' came with the same version.
   dialect.last_day = has_setting("cron.launch_active_jobs");
 }
 

@@ -1,4 +1,4 @@
-// What the command of a job in cron.job does, for SQL.
+// SQL functions that tell what the command of a job does.
 
 #include "wee5_cron/pg/jobs/job_command.h"
 
@@ -13,8 +13,8 @@ namespace wee5::pg {
 
 namespace {
 
-// The schema of our invoke_cron_endpoint(). While the extension is being dropped the function may be gone; then it is
-// the schema that CREATE EXTENSION was given.
+// The schema of our invoke_cron_endpoint(). While the extension is being dropped, the function may be gone. Then it is
+// the schema that CREATE EXTENSION named.
 char* call_schema() {
   ExtensionInfo extension;
   find_extension("wee5_cron", &extension);
@@ -53,7 +53,7 @@ void read_command(char* command, CommandRead* read) {
   memset(read, 0, sizeof(*read));
   const char* utf8 = to_utf8_lossy(command);
   const char* schema = to_utf8_lossy(call_schema());
-  // \uXXXX takes six bytes and makes at most four.
+  // An escape such as \uXXXX has six bytes, and its character at most four.
   TextBuffer texts = make_text_buffer(3 * strlen(utf8) + 256);
   CppFailure failure;
   if (!run_cpp(&failure, [&] { read_in_cpp(utf8, schema, &texts, read); })) raise(&failure);
@@ -62,44 +62,50 @@ void read_command(char* command, CommandRead* read) {
   if (read->other_path != nullptr) read->other_path = from_utf8(read->other_path);
 }
 
+namespace {
+
+// Reads the command that is a function's argument; false, and nothing read, if it is NULL.
+bool read_argument(FunctionCallInfo fcinfo, CommandRead* read) {
+  memset(read, 0, sizeof(*read));
+  if (PG_ARGISNULL(0)) return false;
+  read_command(text_to_cstring(PG_GETARG_TEXT_PP(0)), read);
+  return true;
+}
+
+}  // namespace
+
 // wee5_cron.calls_us(command text) -> boolean
 WEE5_SQL_FUNCTION(wee5_cron_calls_us) {
-  if (PG_ARGISNULL(0)) PG_RETURN_NULL();
   CommandRead read;
-  read_command(text_to_cstring(PG_GETARG_TEXT_PP(0)), &read);
+  if (!read_argument(fcinfo, &read)) PG_RETURN_NULL();
   PG_RETURN_BOOL(read.calls_us);
 }
 
 // wee5_cron.is_plain_call(command text) -> boolean
 WEE5_SQL_FUNCTION(wee5_cron_is_plain_call) {
-  if (PG_ARGISNULL(0)) PG_RETURN_NULL();
   CommandRead read;
-  read_command(text_to_cstring(PG_GETARG_TEXT_PP(0)), &read);
+  if (!read_argument(fcinfo, &read)) PG_RETURN_NULL();
   PG_RETURN_BOOL(read.is_plain);
 }
 
 // wee5_cron.harvests(command text) -> boolean
 WEE5_SQL_FUNCTION(wee5_cron_harvests) {
-  if (PG_ARGISNULL(0)) PG_RETURN_NULL();
   CommandRead read;
-  read_command(text_to_cstring(PG_GETARG_TEXT_PP(0)), &read);
+  if (!read_argument(fcinfo, &read)) PG_RETURN_NULL();
   PG_RETURN_BOOL(read.harvests);
 }
 
 // wee5_cron.path_of_command(command text) -> text
 WEE5_SQL_FUNCTION(wee5_cron_path_of_command) {
-  if (PG_ARGISNULL(0)) PG_RETURN_NULL();
   CommandRead read;
-  read_command(text_to_cstring(PG_GETARG_TEXT_PP(0)), &read);
-  if (read.endpoint_path == nullptr) PG_RETURN_NULL();
+  if (!read_argument(fcinfo, &read) || read.endpoint_path == nullptr) PG_RETURN_NULL();
   PG_RETURN_TEXT_P(cstring_to_text(read.endpoint_path));
 }
 
 // wee5_cron.functions_of_command(command text) -> text[]
 WEE5_SQL_FUNCTION(wee5_cron_functions_of_command) {
-  if (PG_ARGISNULL(0)) PG_RETURN_NULL();
   CommandRead read;
-  read_command(text_to_cstring(PG_GETARG_TEXT_PP(0)), &read);
+  if (!read_argument(fcinfo, &read)) PG_RETURN_NULL();
   Datum names[std::size(read.functions)];
   int count = 0;
   for (const char* name : read.functions)
@@ -113,8 +119,7 @@ WEE5_SQL_FUNCTION(wee5_cron_other_call) {
   if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
     elog(ERROR, "wee5_cron.other_call must return a row");
   CommandRead read;
-  memset(&read, 0, sizeof(read));
-  if (!PG_ARGISNULL(0)) read_command(text_to_cstring(PG_GETARG_TEXT_PP(0)), &read);
+  read_argument(fcinfo, &read);
   bool nulls[2];
   Datum values[2] = {text_or_null(read.other_schema, &nulls[0]), text_or_null(read.other_path, &nulls[1])};
   PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));

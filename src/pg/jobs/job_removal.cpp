@@ -2,6 +2,7 @@
 
 #include <initializer_list>
 // Postgres's headers last.
+#include "wee5_cron/pg/boundary/as_owner.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
 #include "wee5_cron/pg/jobs/job_command.h"
 
@@ -9,11 +10,11 @@ namespace wee5::pg {
 
 namespace {
 
-// A job that we made, as wee5_cron.job remembers it.
+// A job that wee5_cron registered, as wee5_cron.job remembers it.
 struct RememberedJob {
   int64 jobid;
   char* name;
-  char* endpoint_path;  // NULL: it harvests
+  char* endpoint_path;  // NULL: the job that harvests
 };
 
 char* text_of_column(HeapTuple tuple, TupleDesc descriptor, AttrNumber column) {
@@ -23,12 +24,12 @@ char* text_of_column(HeapTuple tuple, TupleDesc descriptor, AttrNumber column) {
   return is_null ? nullptr : TextDatumGetCString(value);
 }
 
-// A plain heap scan: no planner, no index, no defaults.
+// A plain heap scan: the table's index and the functions around it may be gone already.
 List* remembered_jobs(Oid job_table) {
   AttrNumber jobid_column = get_attnum(job_table, "jobid");
   AttrNumber name_column = get_attnum(job_table, "job_name");
   AttrNumber path_column = get_attnum(job_table, "endpoint_path");
-  // Somebody has altered the table: then nothing in it says for certain what is ours.
+  // If somebody altered the table, it no longer says for certain which jobs are ours.
   if (get_atttype(job_table, jobid_column) != INT8OID || get_atttype(job_table, name_column) != TEXTOID ||
       get_atttype(job_table, path_column) != TEXTOID)
     return NIL;
@@ -54,8 +55,8 @@ List* remembered_jobs(Oid job_table) {
   return jobs;
 }
 
-// Ids begin anew when pg_cron is dropped and made again, and a user can turn a job of ours into another one: number,
-// name and call have to be those that we remember.
+// Whether a job is the remembered one. The id alone is not enough: ids start again when pg_cron is dropped and created
+// again, and a user can change a job of ours into another one. So id, name and call must all be the same.
 bool is_ours(const RememberedJob* job, int64 jobid, const char* name, char* command) {
   if (job->jobid != jobid || job->name == nullptr || name == nullptr || strcmp(job->name, name) != 0) return false;
   CommandRead read;
@@ -64,7 +65,7 @@ bool is_ours(const RememberedJob* job, int64 jobid, const char* name, char* comm
   return read.endpoint_path != nullptr && strcmp(read.endpoint_path, job->endpoint_path) == 0;
 }
 
-// Of the jobs of this database in cron.job those that are ours: their ids, with commas between them.
+// The ids of this database's jobs in cron.job that are ours, separated by commas.
 char* our_jobids(List* jobs) {
   int result = SPI_execute(
       "SELECT jobid, jobname::pg_catalog.text, command FROM cron.job"
@@ -90,8 +91,8 @@ char* our_jobids(List* jobs) {
   return jobids.data;
 }
 
-// By pg_cron's own function. A session in which pg_cron was dropped and made again since that function was used there
-// keeps the old table's oid in it, and gets an internal error: then the row itself is removed, and the table's trigger
+// Removes jobs by pg_cron's own function. That function caches the oid of cron.job: if pg_cron was dropped and created
+// again since this session last used it, it raises an internal error. Then the row is deleted; the table's trigger
 // tells pg_cron.
 void unschedule(const char* jobids) {
   if (jobids[0] == '\0') return;
@@ -105,6 +106,14 @@ void unschedule(const char* jobids) {
       false, 0);
   if (result != SPI_OK_UTILITY)
     elog(ERROR, "could not remove our jobs from cron.job: %s", SPI_result_code_string(result));
+}
+
+Oid owner_of(Oid relation) {
+  HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+  if (!HeapTupleIsValid(tuple)) elog(ERROR, "cache lookup failed for relation %u", relation);
+  Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
+  ReleaseSysCache(tuple);
+  return owner;
 }
 
 bool has_unschedule(Oid pg_cron) {
@@ -123,40 +132,26 @@ void remove_our_cron_jobs(Oid job_table) {
   List* jobs = remembered_jobs(job_table);
   if (jobs == NIL) return;
 
-  // As the owner of cron.job, whose rights suffice whoever drops us.
-  Oid saved_user;
-  int saved_context;
-  GetUserIdAndSecContext(&saved_user, &saved_context);
-  HeapTuple class_tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(cron_job));
-  if (!HeapTupleIsValid(class_tuple)) return;
-  Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(class_tuple))->relowner;
-  ReleaseSysCache(class_tuple);
-  SetUserIdAndSecContext(owner, saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-  SPI_connect();
-  unschedule(our_jobids(jobs));
-  SPI_finish();
-  SetUserIdAndSecContext(saved_user, saved_context);
+  // The owner of cron.job has the rights that this needs, whoever drops the extension.
+  as_owner(owner_of(cron_job), [jobs] { unschedule(our_jobids(jobs)); });
 }
 
 void forget_cron_jobids() {
   ExtensionInfo extension;
   find_extension("wee5_cron", &extension);
   Oid job_table = relation_of_extension("wee5_cron", "job", extension.oid);
-  // pg_cron stays droppable, whatever somebody did to our table.
+  // Somebody may have altered our table. pg_cron must stay droppable all the same.
   for (const char* column : {"jobid", "paused_at", "pause_note"})
     if (!OidIsValid(job_table) || get_attnum(job_table, column) == InvalidAttrNumber) return;
-  Oid saved_user;
-  int saved_context;
-  GetUserIdAndSecContext(&saved_user, &saved_context);
-  SetUserIdAndSecContext(extension.owner, saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-  SPI_connect();
-  int result = SPI_execute(
-      "UPDATE wee5_cron.job SET jobid = NULL, paused_at = NULL, pause_note = NULL WHERE jobid IS NOT NULL OR paused_at "
-      "IS NOT NULL",
-      false, 0);
-  if (result != SPI_OK_UPDATE) elog(ERROR, "could not forget the jobs of pg_cron: %s", SPI_result_code_string(result));
-  SPI_finish();
-  SetUserIdAndSecContext(saved_user, saved_context);
+  as_owner(extension.owner, [] {
+    int result = SPI_execute(
+        "UPDATE wee5_cron.job SET jobid = NULL, paused_at = NULL, pause_note = NULL WHERE jobid IS NOT NULL OR "
+        "paused_at "
+        "IS NOT NULL",
+        false, 0);
+    if (result != SPI_OK_UPDATE)
+      elog(ERROR, "could not forget the jobs of pg_cron: %s", SPI_result_code_string(result));
+  });
 }
 
 }  // namespace wee5::pg

@@ -1,4 +1,4 @@
-// app.settings.* beside other programs, which set settings of that name, too.
+// Who may set app.settings.*, which other programs set in their sessions, too.
 
 #include <initializer_list>
 // Postgres's headers last.
@@ -23,7 +23,7 @@ constexpr const char* kHintWhereProtected =
 bool refuses_app_setting(const ErrorData* error) {
   if (error->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || error->hint != nullptr || error->message == nullptr)
     return false;
-  // The text as it stands in the source, whatever language the message has.
+  // The message as it stands in Postgres's source: the user may have it in any language.
   if (error->message_id == nullptr || strcmp(error->message_id, "permission denied to set parameter \"%s\"") != 0)
     return false;
   return strstr(error->message, kApiUrlSetting) != nullptr || strstr(error->message, kCronSecretSetting) != nullptr;
@@ -45,13 +45,13 @@ bool stores_settings(Node* statement) {
 
 void ask_for_right_to_app_settings(bool ask) {
   if (!app_settings_are_open()) return;
-  // Event triggers run statements within statements: the outermost one decides when it is over.
+  // Event triggers run statements within statements: only the outermost one changes the settings.
   static int asking = 0;
   asking += ask ? 1 : -1;
   if (asking != (ask ? 1 : 0)) return;
   for (const char* name : {kApiUrlSetting, kCronSecretSetting}) {
     config_generic* setting = setting_record(name);
-    // Another library may have defined it.
+    // Only a setting that this library defined: another one may have defined it first.
     if (setting != nullptr && (setting->context == PGC_USERSET || setting->context == PGC_SUSET) &&
         (setting->flags & GUC_DISALLOW_IN_FILE) != 0)
       setting->context = ask ? PGC_SUSET : PGC_USERSET;

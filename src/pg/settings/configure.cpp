@@ -1,6 +1,7 @@
-// wee5_cron.configure(): checks and stores where the app is and the secret that it expects. The statement that calls it
-// holds the secret, so its text is taken out of everything that shows running statements as soon as we run, and what we
-// store goes through no SQL text: ALTER DATABASE would stand in the log, in statistics and in the context of errors.
+// wee5_cron.configure(): checks and stores the app's address and the secret that the app expects. The statement that
+// calls it holds the secret. So configure() first hides that text from everything that shows running statements. It
+// stores the values without an SQL statement, because ALTER DATABASE would appear in the log, in statistics and in
+// errors' contexts.
 
 #include <string>
 
@@ -18,26 +19,24 @@ namespace wee5::pg {
 namespace {
 
 constexpr const char* kShown = "SELECT wee5_cron.configure(...)";
-constexpr const char* kApiUrl = "app.settings.api_url";
-constexpr const char* kCronSecret = "app.settings.cron_secret";
 constexpr std::size_t kShortSecret = 16;
 
 enum Store { kStoreDatabase, kStoreVault };
 
-// UTF-8, without blanks around them.
+// The checked values: UTF-8, without white space around them.
 struct Values {
   const char* api_url;
   const char* cron_secret;
   bool secret_is_short;
 };
 
-// Calls from a function of somebody's have their statement in the context.
+// If a function calls configure(), the context of an error would show its statement.
 void hide_context(void* arg) {
   (void)arg;
   errhidecontext(true);
 }
 
-// pg_stat_activity, the STATEMENT line of errors, and what the server logs about a process that crashed.
+// Replaces the statement in pg_stat_activity, in the STATEMENT line of errors, and in the log of a crash.
 void hide_statement() {
   pgstat_report_activity(STATE_RUNNING, kShown);
   debug_query_string = kShown;
@@ -54,7 +53,7 @@ char* required(FunctionCallInfo fcinfo, int number, const char* name) {
 Store parse_store(const char* text) {
   if (strcmp(text, "database") == 0) return kStoreDatabase;
   if (strcmp(text, "vault") == 0) return kStoreVault;
-  // Who mixes up the order of the arguments has the secret here.
+  // The message must not show the value: it is the secret if the caller mixed up the arguments.
   ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown store"),
                   errhint("store is 'database' (ALTER DATABASE ... SET) or 'vault' (the extension supabase_vault).")));
   pg_unreachable();
@@ -66,7 +65,7 @@ core::Setting given(const char* text) {
   return core::choose_setting(candidates);
 }
 
-// The rules of a call.
+// Applies the rules of a call.
 void check(const char* api_url, const char* cron_secret, Values* values, TextBuffer* texts) {
   const core::Setting url = given(api_url);
   const core::Setting secret = given(cron_secret);
@@ -87,7 +86,7 @@ void check(const char* api_url, const char* cron_secret, Values* values, TextBuf
 
 const char* database_identifier() { return quote_identifier(get_database_name(MyDatabaseId)); }
 
-// What ALTER DATABASE asks for, as the current user: the owner of the function.
+// Checks the rights that ALTER DATABASE asks for. The current user is the owner of the function.
 void check_rights() {
   Oid role = GetUserId();
   const char* name = GetUserNameFromId(role, false);
@@ -99,12 +98,12 @@ void check_rights() {
              errhint("A superuser may: ALTER DATABASE %s OWNER TO %s; or: ALTER FUNCTION wee5_cron.configure(text, "
                      "text, text) OWNER TO the database's owner.",
                      database_identifier(), quote_identifier(name))));
-  for (const char* setting : {kApiUrl, kCronSecret})
+  for (const char* setting : {kApiUrlSetting, kCronSecretSetting})
     if (!may_set_parameter(setting, role))
       ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                       errmsg("permission denied to set parameter \"%s\" for role \"%s\"", setting, name),
-                      errhint("A superuser may: GRANT SET ON PARAMETER %s, %s TO %s;", kApiUrl, kCronSecret,
-                              quote_identifier(name))));
+                      errhint("A superuser may: GRANT SET ON PARAMETER %s, %s TO %s;", kApiUrlSetting,
+                              kCronSecretSetting, quote_identifier(name))));
 }
 
 void alter_database(const char* setting, const char* utf8) {
@@ -113,12 +112,12 @@ void alter_database(const char* setting, const char* utf8) {
   statement->name = pstrdup(setting);
   statement->args = list_make1(string_constant(pstrdup(from_utf8(utf8))));
   AlterSetting(MyDatabaseId, InvalidOid, statement);
-  // The next one changes the same row.
+  // The next AlterSetting() changes the same row.
   CommandCounterIncrement();
 }
 
 struct Overrides {
-  bool roles_only;  // what is stored for the database is what was just stored
+  bool roles_only;  // configure() has just stored the database's values itself
   StringInfoData whose;
   StringInfoData resets;
 };
@@ -126,7 +125,7 @@ struct Overrides {
 void note_override(Oid database, Oid role, const char* name, const char* value, void* arg) {
   Overrides* found = static_cast<Overrides*>(arg);
   if (found->roles_only && !OidIsValid(role)) return;
-  if (pg_strcasecmp(name, kApiUrl) != 0 && pg_strcasecmp(name, kCronSecret) != 0) return;
+  if (pg_strcasecmp(name, kApiUrlSetting) != 0 && pg_strcasecmp(name, kCronSecretSetting) != 0) return;
   if (is_blank(value)) return;
   StringInfoData target;
   initStringInfo(&target);
@@ -145,8 +144,7 @@ void note_override(Oid database, Oid role, const char* name, const char* value, 
   appendStringInfo(&found->resets, "%sALTER %s RESET %s;", found->resets.len > 0 ? " " : "", target.data, name);
 }
 
-// What counts before that which was stored now.
-void warn_of_overrides(Store store) {
+void warn_of_stored_overrides(Store store) {
   Overrides found;
   found.roles_only = store == kStoreDatabase;
   initStringInfo(&found.whose);
@@ -155,8 +153,13 @@ void warn_of_overrides(Store store) {
   if (found.whose.len > 0)
     ereport(WARNING, (errmsg("other values are set that count before the ones stored now: %s", found.whose.data),
                       errhint("%s", found.resets.data)));
-  for (const char* setting : {kApiUrl, kCronSecret}) {
-    bool is_url = setting == kApiUrl;
+}
+
+// Warns of values that count before the ones that were just stored.
+void warn_of_overrides(Store store) {
+  warn_of_stored_overrides(store);
+  for (const char* setting : {kApiUrlSetting, kCronSecretSetting}) {
+    bool is_url = setting == kApiUrlSetting;
     if (!is_blank(is_url ? session_api_url() : session_cron_secret()))
       ereport(WARNING,
               (errmsg("this session has a value of its own for %s, which counts before the one stored now", setting),
@@ -167,20 +170,22 @@ void warn_of_overrides(Store store) {
   }
 }
 
+// Roles whose calls would combine the new address with a secret from elsewhere.
 struct Mixture {
   Store store;
   VaultNames chosen;  // where the store is Vault
   StringInfoData found;
 };
 
-// Whether something of the role's own, or with Vault anything stored, counts before what is stored now.
+// Whether another value counts before the one that configure() stores: one of the role's own, or any that ALTER
+// DATABASE stored if the new one goes to Vault.
 bool counts_before(const StoredValue* value, const char* command_line, Store store) {
   if (!is_blank(value->role_in_database) || !is_blank(value->role)) return true;
   return store == kStoreVault && (!is_blank(value->database) || !is_blank(value->all) || !is_blank(command_line));
 }
 
-// A role (InvalidOid: one that has nothing of its own) whose calls would go to the address that is stored now with a
-// secret that was stored elsewhere.
+// Adds the role if its calls would go to the new address with a secret that is stored elsewhere. `role` InvalidOid: any
+// role that has no settings of its own.
 void note_mixture(Oid role, Mixture* mixture) {
   StoredSettings stored;
   read_stored_settings(role, &stored);
@@ -202,12 +207,12 @@ void note_mixture(Oid role, Mixture* mixture) {
 void note_mixture_of_entry(Oid database, Oid role, const char* name, const char* value, void* arg) {
   (void)database;
   (void)value;
-  bool of_secret = pg_strcasecmp(name, kCronSecret) == 0 || pg_strcasecmp(name, "wee5_cron.vault_cron_secret") == 0;
+  bool of_secret = pg_strcasecmp(name, kCronSecretSetting) == 0 || pg_strcasecmp(name, kVaultCronSecretSetting) == 0;
   if (of_secret && OidIsValid(role)) note_mixture(role, static_cast<Mixture*>(arg));
 }
 
-// Who may not read a secret does not send it to an address of his choice either: that is what it comes to where he
-// replaces the address alone, for calls whose secret is stored elsewhere and counts more.
+// A user who may not read a secret must not send it to an address of his choice. Replacing the address alone would do
+// that for calls whose secret is stored elsewhere and counts first.
 void refuse_mixture(Store store, const VaultNames* chosen) {
   if (has_privs_of_role(GetSessionUserId(), ROLE_PG_READ_ALL_SETTINGS)) return;
   Mixture mixture;
@@ -217,27 +222,28 @@ void refuse_mixture(Store store, const VaultNames* chosen) {
   note_mixture(InvalidOid, &mixture);
   visit_stored_entries(note_mixture_of_entry, &mixture);
   if (mixture.found.len == 0) return;
-  ereport(ERROR,
-          (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-           errmsg("the secret of calls by %s is stored elsewhere, and would go to the address that is stored now",
-                  mixture.found.data),
-           errhint("Only superusers and pg_read_all_settings may do that. doctor() says where what is stored; ALTER "
-                   "ROLE ... RESET %s takes a secret away that is stored for a role.",
-                   kCronSecret)));
+  ereport(
+      ERROR,
+      (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+       errmsg("the secret of calls by %s is stored elsewhere, and would go to the address that is stored now",
+              mixture.found.data),
+       errhint("Only superusers and pg_read_all_settings may do that. doctor() says where each value is stored; ALTER "
+               "ROLE ... RESET %s removes a secret that is stored for a role.",
+               kCronSecretSetting)));
 }
 
 void configure(const Values* values, Store store) {
   PreventCommandIfReadOnly("wee5_cron.configure()");
   if (store == kStoreDatabase) check_rights();
-  // One after the other: two that update the same row, or create the same name in Vault, at once would fail.
+  // Two calls at once would both update the same row, or create the same name in Vault, and one would fail.
   LockSharedObject(DatabaseRelationId, MyDatabaseId, 0, ShareUpdateExclusiveLock);
   StoredSettings names;
   read_stored_settings(GetSessionUserId(), &names);
   VaultNames chosen = vault_names(&names);
   refuse_mixture(store, &chosen);
   if (store == kStoreDatabase) {
-    alter_database(kApiUrl, values->api_url);
-    alter_database(kCronSecret, values->cron_secret);
+    alter_database(kApiUrlSetting, values->api_url);
+    alter_database(kCronSecretSetting, values->cron_secret);
   } else {
     store_in_vault(&chosen, values->api_url, values->cron_secret);
   }

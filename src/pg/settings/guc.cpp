@@ -34,13 +34,13 @@ namespace {
 bool preloaded = false;
 bool protect_secret = true;
 
-// Where a value came from, and whether the role that set it may choose where the secret goes.
+// Where a value came from, and whether the role that set it may decide where the secret goes.
 struct Origin {
   GucSource source;
   bool by_right;
 };
-// A string setting with its present value's origin. guc.c keeps the source to itself; a check hook is told it, and what
-// it leaves in `extra` comes to the assign hook also when a transaction's end brings an older value back.
+// A string setting with the origin of its current value. guc.c does not tell the source of a value, except to the check
+// hook. The hook leaves it in `extra`, which the assign hook gets, also when a rollback restores an older value.
 struct SourcedSetting {
   char* value;
   Origin origin;
@@ -65,7 +65,8 @@ bool remember_source(char** newval, void** extra, GucSource source) {
   return remember_origin(extra, source, true);
 }
 
-// Where every role may SET the setting, as any other program's. What an earlier source says is nobody's own.
+// Whether a value may decide where the secret goes. A value from an earlier source than the client was set by the
+// administrator.
 bool has_right(const char* name, GucSource source) {
   return source < PGC_S_CLIENT || (IsTransactionState() && may_set_parameter(name, GetUserId()));
 }
@@ -107,7 +108,7 @@ const char* command_line_value(const SourcedSetting* setting) {
   return source == PGC_S_ARGV || source == PGC_S_ENV_VAR ? setting->value : nullptr;
 }
 
-// What ALTER DATABASE or ALTER ROLE stored does not count: it may be stale.
+// A value that ALTER DATABASE or ALTER ROLE stored does not count: the session's copy of it may be stale.
 const char* server_value(const SourcedSetting* setting, const char* fallback) {
   return setting->origin.source < PGC_S_GLOBAL ? setting->value : fallback;
 }
@@ -118,7 +119,7 @@ const config_enum_entry transport_options[] = {{"auto", kTransportAuto, false},
                                                {nullptr, 0, false}};
 const config_enum_entry missing_config_options[] = {
     {"error", kMissingConfigError, false}, {"skip", kMissingConfigSkip, false}, {nullptr, 0, false}};
-// What a boolean setting accepts is accepted, too.
+// Also accepts the words of a boolean setting.
 const config_enum_entry trace_options[] = {{"on", static_cast<int>(core::Trace::kOn), false},
                                            {"unsampled", static_cast<int>(core::Trace::kUnsampled), false},
                                            {"off", static_cast<int>(core::Trace::kOff), false},
@@ -130,19 +131,20 @@ const config_enum_entry trace_options[] = {{"on", static_cast<int>(core::Trace::
                                            {"0", static_cast<int>(core::Trace::kOff), true},
                                            {nullptr, 0, false}};
 
-// app.settings.*: names with two dots are legal in SET and ALTER DATABASE, but a configuration file that holds one
-// cannot be parsed and the server does not start again; GUC_DISALLOW_IN_FILE makes ALTER SYSTEM refuse them. The prefix
-// "app" is never reserved: that would delete every application's own app.* settings.
+// app.settings.*: SET and ALTER DATABASE accept a name with two dots, but Postgres cannot parse a configuration file
+// that holds one, and the server would not start again. GUC_DISALLOW_IN_FILE makes ALTER SYSTEM refuse these names. Do
+// not reserve the prefix "app": that would delete the app.* settings of every application.
 //
-// With the secret protected only those may SET them who may choose where it goes. Else every role may, since other
-// programs do (PostgREST at each request), but the value of a role without that right counts for nothing.
+// If the secret is protected, only roles that may decide where it goes can SET these. If it is not, every role can,
+// because other programs do (PostgREST at each request), but wee5_cron ignores the value of a role without that right.
 void define_app_setting(const char* name, const char* description, SourcedSetting* setting, int flags,
                         GucStringCheckHook check, GucStringAssignHook assign) {
   const char* known = GetConfigOption(name, true, false);
   if (known != nullptr && (GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) == 0) {
-    // Somebody else's library defines it (a host may, for its users). Stored values are read from the catalog anyway.
+    // Another library defines the setting, as hosting providers' do. wee5_cron still reads stored values from the
+    // catalog.
     ereport(LOG, (errmsg("wee5_cron: the setting %s is defined by another library", name),
-                  errdetail("A value that a session sets itself is not seen by wee5_cron.")));
+                  errdetail("wee5_cron does not see a value that a session sets itself.")));
     return;
   }
   DefineCustomStringVariable(name, description, nullptr, &setting->value, nullptr,
@@ -151,10 +153,10 @@ void define_app_setting(const char* name, const char* description, SourcedSettin
 }
 
 void define_vault_names() {
-  DefineCustomStringVariable("wee5_cron.vault_api_url", "Name of the secret in Supabase Vault that holds the api_url.",
+  DefineCustomStringVariable(kVaultApiUrlSetting, "Name of the secret in Supabase Vault that holds the api_url.",
                              "Read where app.settings.api_url is not set.", &vault_api_url.value, kVaultApiUrl,
                              PGC_SUSET, 0, remember_source, assign_vault_api_url, nullptr);
-  DefineCustomStringVariable("wee5_cron.vault_cron_secret",
+  DefineCustomStringVariable(kVaultCronSecretSetting,
                              "Name of the secret in Supabase Vault that holds the bearer secret.",
                              "Read where app.settings.cron_secret is not set.", &vault_cron_secret.value,
                              kVaultCronSecret, PGC_SUSET, 0, remember_source, assign_vault_cron_secret, nullptr);
@@ -201,11 +203,11 @@ bool check_proxy(char** newval, void** extra, GucSource source) {
   return refuse_secret_value(kProxySetting, failure.message, failure.hint);
 }
 
-// Leaves the value as it is to be shown.
+// Replaces the value by the form that SHOW displays.
 bool check_plain_http(char** newval, void** extra, GucSource source) {
   (void)extra;
   (void)source;
-  Size room = 2 * strlen(*newval) + 4;  // a blank may come behind each comma
+  Size room = 2 * strlen(*newval) + 4;  // SHOW displays a blank behind each comma
   char* shown = static_cast<char*>(guc_extra_alloc(room));
   if (shown == nullptr) return false;
   CppFailure failure;
@@ -230,15 +232,15 @@ bool check_plain_http(char** newval, void** extra, GucSource source) {
 
 void define_alerts() {
   DefineCustomStringVariable(kAlertUrlSetting, "Webhook to which alerts are posted, as JSON.",
-                             "Without it alerts are told by NOTIFY wee5_cron only.", &guc_alert_url, "", PGC_SUSET,
+                             "Without it, alerts are only sent by NOTIFY wee5_cron.", &guc_alert_url, "", PGC_SUSET,
                              GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, check_alert_url, nullptr, nullptr);
 }
 
 void define_proxy() {
-  DefineCustomStringVariable(kProxySetting, "HTTP proxy through which calls go, by CONNECT.",
-                             "As in http://user:password@proxy.example.com:3128. Those of the environment are ignored.",
-                             &guc_proxy, "", PGC_SUSET, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, check_proxy, nullptr,
-                             nullptr);
+  DefineCustomStringVariable(
+      kProxySetting, "HTTP proxy through which calls go, by CONNECT.",
+      "As in http://user:password@proxy.example.com:3128. A proxy in the environment is ignored.", &guc_proxy, "",
+      PGC_SUSET, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, check_proxy, nullptr, nullptr);
 }
 
 // Minutes: 30 days do not fit into milliseconds.
@@ -248,8 +250,8 @@ void define_retention() {
                           7 * 24 * 60, kKeepBounds.least, kKeepBounds.most, PGC_SUSET, GUC_UNIT_MIN, nullptr, nullptr,
                           nullptr);
   DefineCustomIntVariable("wee5_cron.keep_failed", "How long all other calls that have ended stay in the ledger.",
-                          "-1: for ever. The newest run and the newest success of each job stay, those of other "
-                          "paths ten times as long.",
+                          "-1: for ever. The newest run and the newest success of each job stay; those of other "
+                          "paths stay ten times as long.",
                           &guc_keep_failed, 30 * 24 * 60, kKeepBounds.least, kKeepBounds.most, PGC_SUSET, GUC_UNIT_MIN,
                           nullptr, nullptr, nullptr);
 }
@@ -299,10 +301,10 @@ bool parse_trace(const char* text, int* trace) {
 void define_settings() {
   preloaded = process_shared_preload_libraries_in_progress;
 
-  // SIGHUP: for the whole server, so that a clone of it is silent from its first start on.
+  // PGC_SIGHUP: for the whole server, so that a clone can be silent from its first start on.
   DefineCustomBoolVariable("wee5_cron.enabled", "Whether calls are made, in all databases of the server.",
-                           "Off: new calls raise an error, what is queued stands still until it is on again.",
-                           &guc_enabled, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+                           "Off: new calls raise an error, and queued calls wait until it is on again.", &guc_enabled,
+                           true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
   define_delivery_settings();
   define_retention();
   define_alerts();
@@ -314,12 +316,13 @@ void define_settings() {
   if (preloaded)
     DefineCustomBoolVariable("wee5_cron.protect_secret",
                              "Only superusers and pg_read_all_settings may read app.settings.cron_secret.",
-                             "Off keeps applications working that read it themselves.", &protect_secret, true,
+                             "Turn it off for applications that read the secret themselves.", &protect_secret, true,
                              PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
 
   define_app_setting(kApiUrlSetting, "The app's origin, optionally with a path prefix.", &api_url, 0,
                      remember_who_set_api_url, assign_api_url);
-  // Loaded in the middle of a session the flag would come as a surprise to the session's own reads: only with preload.
+  // Only with preload: if the library is loaded in the middle of a session, the flag would break the session's own
+  // reads.
   define_app_setting(kCronSecretSetting, "The bearer secret that the app expects.", &cron_secret,
                      preloaded && protect_secret ? GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL : GUC_NO_SHOW_ALL,
                      remember_who_set_cron_secret, assign_cron_secret);

@@ -1,5 +1,6 @@
-// What is stored for the caller, kept from one call to the next. Nobody is told of changes to pg_db_role_setting: it
-// has no cache in Postgres, hence no invalidation that a library could listen to.
+// Keeps the stored settings of the caller from one call to the next. Postgres has no cache for pg_db_role_setting, so
+// it sends no invalidation message when it changes. Instead, the count of ended transactions tells whether it can have
+// changed.
 
 #include <initializer_list>
 // Postgres's headers last.
@@ -32,7 +33,7 @@ void copy_settings(StoredSettings* to, const StoredSettings* from) {
 void remember(Oid role, uint64 ended, const StoredSettings* settings) {
   if (remembered.context == nullptr)
     remembered.context = AllocSetContextCreate(TopMemoryContext, "wee5_cron stored settings", ALLOCSET_SMALL_SIZES);
-  // Out of memory halfway: nothing is remembered.
+  // If memory runs out halfway, nothing is remembered.
   remembered.ended = 0;
   MemoryContextReset(remembered.context);
   MemoryContext old = MemoryContextSwitchTo(remembered.context);
@@ -52,7 +53,7 @@ void current_stored_settings(Oid role, StoredSettings* settings) {
     return;
   }
   read_stored_settings(role, settings);
-  // With the count of before it was read: who has ended in between is noticed by the next call.
+  // The count is from before the read: the next call notices transactions that ended in between.
   if (!changing) remember(role, ended, settings);
 }
 

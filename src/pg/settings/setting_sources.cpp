@@ -1,4 +1,4 @@
-// Where the values of app.settings.* come from, for whoever has to find out; never what the secret is.
+// wee5_cron.setting_sources(): which source the values of app.settings.* come from. It never returns the secret.
 
 #include <string>
 
@@ -15,7 +15,7 @@ namespace wee5::pg {
 
 namespace {
 
-// A row of the result. Texts UTF-8; NULL: none.
+// A row of the result. Texts are UTF-8; NULL: none.
 struct SourceRow {
   const char* name;
   const char* source;
@@ -25,8 +25,8 @@ struct SourceRow {
   const char* hint;
 };
 
-// Address or secret as the rules of a call see it.
-struct Question {
+// Everything that may decide the value of one setting.
+struct Sources {
   const char* name;
   const StoredValue* stored;
   const char* session;
@@ -34,17 +34,17 @@ struct Question {
   const char* vault;
 };
 
-void answer(const Question* question, const VaultValues* vault, bool is_url, SourceRow* row, TextBuffer* texts) {
-  core::SettingCandidates candidates =
-      candidates_of(*question->stored, question->command_line, *vault, question->vault);
-  if (question->session != nullptr) candidates.session = question->session;
+// Chooses and checks the value as a call would.
+void describe(const Sources* sources, const VaultValues* vault, bool is_url, SourceRow* row, TextBuffer* texts) {
+  core::SettingCandidates candidates = candidates_of(*sources->stored, sources->command_line, *vault, sources->vault);
+  if (sources->session != nullptr) candidates.session = sources->session;
   const core::Setting setting = core::choose_setting(candidates);
-  row->name = question->name;
+  row->name = sources->name;
   row->source = core::setting_source_name(setting.source);
   row->length = static_cast<int>(setting.value.size());
   try {
     if (setting.value.empty()) {
-      if (!setting.vault_trouble.empty()) throw core::missing_setting(question->name, setting);
+      if (!setting.vault_trouble.empty()) throw core::missing_setting(sources->name, setting);
     } else if (is_url) {
       delivery::parse_api_url(setting.value, "on");
       row->value = texts->put(setting.value);
@@ -56,14 +56,6 @@ void answer(const Question* question, const VaultValues* vault, bool is_url, Sou
     row->error = texts->put(error.message());
     row->hint = texts->put(error.hint());
   }
-}
-
-Size bytes_of(const char* text) { return text != nullptr ? strlen(text) : 0; }
-Size bytes_of(const Question* question) {
-  const StoredValue* stored = question->stored;
-  return bytes_of(stored->role_in_database) + bytes_of(stored->role) + bytes_of(stored->database) +
-         bytes_of(stored->all) + bytes_of(question->session) + bytes_of(question->command_line) +
-         bytes_of(question->vault);
 }
 
 void put_row(ReturnSetInfo* result, const SourceRow* row) {
@@ -96,17 +88,17 @@ WEE5_SQL_FUNCTION(wee5_cron_setting_sources) {
   read_stored_settings(role, &stored);
   complete_from_vault(role, &session, &stored, &vault);
 
-  Question questions[2] = {
-      {"app.settings.api_url", &stored.api_url, session.api_url, command_line_api_url(), vault.api_url},
-      {"app.settings.cron_secret", &stored.cron_secret, session.cron_secret, command_line_cron_secret(),
-       vault.cron_secret}};
+  Sources settings[2] = {
+      {kApiUrlSetting, &stored.api_url, session.api_url, command_line_api_url(), vault.api_url},
+      {kCronSecretSetting, &stored.cron_secret, session.cron_secret, command_line_cron_secret(), vault.cron_secret}};
   for (int i = 0; i < 2; ++i) {
     SourceRow row;
     memset(&row, 0, sizeof(row));
-    TextBuffer texts =
-        make_text_buffer(bytes_of(&questions[i]) + bytes_of(vault.trouble) + bytes_of(vault.hint) + 4096);
+    const Sources* sources = &settings[i];
+    TextBuffer texts = make_text_buffer(bytes_of(sources->stored) + bytes_of(sources->session) +
+                                        bytes_of(sources->command_line) + bytes_of(&vault) + 4096);
     CppFailure failure;
-    if (!run_cpp(&failure, [&] { answer(&questions[i], &vault, i == 0, &row, &texts); })) raise(&failure);
+    if (!run_cpp(&failure, [&] { describe(sources, &vault, i == 0, &row, &texts); })) raise(&failure);
     put_row(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo), &row);
   }
   return static_cast<Datum>(0);

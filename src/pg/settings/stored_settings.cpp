@@ -9,7 +9,11 @@ namespace {
 
 using EntryVisitor = void (*)(const char* name, const char* value, void* arg);
 
-void visit_config(Datum config, EntryVisitor visit, void* arg) {
+// Calls `visit` for each "name=value" in a row of pg_db_role_setting.
+void visit_row(HeapTuple row, Relation relation, EntryVisitor visit, void* arg) {
+  bool is_null;
+  Datum config = heap_getattr(row, Anum_pg_db_role_setting_setconfig, RelationGetDescr(relation), &is_null);
+  if (is_null) return;
   Datum* entries;
   int count;
   deconstruct_array(DatumGetArrayTypeP(config), TEXTOID, -1, false, TYPALIGN_INT, &entries, nullptr, &count);
@@ -22,21 +26,20 @@ void visit_config(Datum config, EntryVisitor visit, void* arg) {
   }
 }
 
-// Calls `visit` for each "name=value" stored for the pair (database, role); InvalidOid: any.
+// Calls `visit` for each "name=value" stored for the pair (database, role); InvalidOid: for all databases, or all
+// roles.
 void visit_entries(Relation relation, Snapshot snapshot, Oid database, Oid role, EntryVisitor visit, void* arg) {
   ScanKeyData keys[2];
   ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ,
               ObjectIdGetDatum(database));
   ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
   SysScanDesc scan = systable_beginscan(relation, DbRoleSettingDatidRolidIndexId, true, snapshot, 2, keys);
-  for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple); tuple = systable_getnext(scan)) {
-    bool is_null;
-    Datum config = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig, RelationGetDescr(relation), &is_null);
-    if (!is_null) visit_config(config, visit, arg);
-  }
+  for (HeapTuple row = systable_getnext(scan); HeapTupleIsValid(row); row = systable_getnext(scan))
+    visit_row(row, relation, visit, arg);
   systable_endscan(scan);
 }
 
+// Where the values of one row go.
 struct AppTarget {
   char** api_url;
   char** cron_secret;
@@ -46,13 +49,13 @@ struct AppTarget {
 
 void keep_app_setting(const char* name, const char* value, void* arg) {
   AppTarget* target = static_cast<AppTarget*>(arg);
-  if (pg_strcasecmp(name, "app.settings.api_url") == 0) *target->api_url = to_utf8_lossy(pstrdup(value));
-  if (pg_strcasecmp(name, "app.settings.cron_secret") == 0) *target->cron_secret = to_utf8_lossy(pstrdup(value));
-  if (pg_strcasecmp(name, "wee5_cron.vault_api_url") == 0) *target->vault_api_url = pstrdup(value);
-  if (pg_strcasecmp(name, "wee5_cron.vault_cron_secret") == 0) *target->vault_cron_secret = pstrdup(value);
+  if (pg_strcasecmp(name, kApiUrlSetting) == 0) *target->api_url = to_utf8_lossy(pstrdup(value));
+  if (pg_strcasecmp(name, kCronSecretSetting) == 0) *target->cron_secret = to_utf8_lossy(pstrdup(value));
+  if (pg_strcasecmp(name, kVaultApiUrlSetting) == 0) *target->vault_api_url = pstrdup(value);
+  if (pg_strcasecmp(name, kVaultCronSecretSetting) == 0) *target->vault_cron_secret = pstrdup(value);
 }
 
-// What is stored for this pair goes to its level of each setting; InvalidOid: for all.
+// The values stored for a pair (database, role) belong to its level of each setting; InvalidOid: for all.
 AppTarget target_of(StoredSettings* settings, Oid database, Oid role) {
   char* StoredValue::*for_all = OidIsValid(database) ? &StoredValue::database : &StoredValue::all;
   char* StoredValue::*for_role = OidIsValid(database) ? &StoredValue::role_in_database : &StoredValue::role;
@@ -66,7 +69,7 @@ void read_by_index(Relation relation, Snapshot snapshot, Oid database, Oid role,
   visit_entries(relation, snapshot, database, role, keep_app_setting, &target);
 }
 
-// Every call on a busy server reads them. One look at a small table costs less than four descents of its index.
+// On a busy server every call reads these settings. A scan of so small a table costs less than four index lookups.
 constexpr BlockNumber kFewPages = 4;
 
 void read_whole_table(Relation relation, Snapshot snapshot, Oid role, StoredSettings* settings) {
@@ -76,9 +79,7 @@ void read_whole_table(Relation relation, Snapshot snapshot, Oid role, StoredSett
     if (OidIsValid(form->setdatabase) && form->setdatabase != MyDatabaseId) continue;
     if (OidIsValid(form->setrole) && form->setrole != role) continue;
     AppTarget target = target_of(settings, form->setdatabase, form->setrole);
-    bool is_null;
-    Datum config = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig, RelationGetDescr(relation), &is_null);
-    if (!is_null) visit_config(config, keep_app_setting, &target);
+    visit_row(tuple, relation, keep_app_setting, &target);
   }
   systable_endscan(scan);
 }
@@ -97,8 +98,8 @@ const NumberSetting number_settings[] = {
     {"wee5_cron.keep_succeeded", &WorkerSettings::keep_succeeded_min, GUC_UNIT_MIN, kKeepBounds},
     {"wee5_cron.keep_failed", &WorkerSettings::keep_failed_min, GUC_UNIT_MIN, kKeepBounds}};
 
-// What was stored while the library was not loaded, nobody has checked. Postgres ignores a value that is out of bounds,
-// with a warning in each session; so does the worker.
+// Nobody checked a value that was stored while the library was not loaded. If it is out of bounds, Postgres warns each
+// session and ignores it. So does the worker.
 bool keep_number(const char* name, const char* value, WorkerSettings* settings) {
   for (const NumberSetting& setting : number_settings) {
     if (pg_strcasecmp(name, setting.name) != 0) continue;
@@ -112,7 +113,7 @@ bool keep_number(const char* name, const char* value, WorkerSettings* settings) 
   return false;
 }
 
-// Half of an address or of a file's name is worse than none.
+// Ignores a text that does not fit: half of an address or of a file name is worse than none.
 void keep_text(const char* value, char* target, Size size) {
   if (strlen(value) < size) strlcpy(target, value, size);
 }
@@ -127,9 +128,9 @@ void keep_worker_setting(const char* name, const char* value, void* arg) {
     settings->trace = number;
   else if (pg_strcasecmp(name, "wee5_cron.ca_file") == 0)
     keep_text(value, settings->ca_file, sizeof(settings->ca_file));
-  else if (pg_strcasecmp(name, "wee5_cron.alert_url") == 0)
+  else if (pg_strcasecmp(name, kAlertUrlSetting) == 0)
     keep_text(value, settings->alert_url, sizeof(settings->alert_url));
-  else if (pg_strcasecmp(name, "wee5_cron.proxy") == 0)
+  else if (pg_strcasecmp(name, kProxySetting) == 0)
     keep_text(value, settings->proxy, sizeof(settings->proxy));
 }
 
@@ -163,7 +164,8 @@ void read_stored_settings_at(Snapshot snapshot, Oid role, StoredSettings* settin
 }
 
 void read_stored_settings(Oid role, StoredSettings* settings) {
-  // Not the catalog snapshot: invalidations of this table have no callback, and a session may hold its lock already.
+  // The catalog snapshot could be stale: no invalidation message announces a change of this table, and a session that
+  // already holds the table's lock reads no messages when it takes it again.
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   read_stored_settings_at(snapshot, role, settings);
   UnregisterSnapshot(snapshot);
@@ -193,9 +195,7 @@ void visit_stored_entries(StoredEntryVisitor visit, void* arg) {
     Form_pg_db_role_setting form = reinterpret_cast<Form_pg_db_role_setting>(GETSTRUCT(tuple));
     if (OidIsValid(form->setdatabase) && form->setdatabase != MyDatabaseId) continue;
     EntryOfRow row = {visit, arg, form->setdatabase, form->setrole};
-    bool is_null;
-    Datum config = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig, RelationGetDescr(relation), &is_null);
-    if (!is_null) visit_config(config, pass_with_row, &row);
+    visit_row(tuple, relation, pass_with_row, &row);
   }
   systable_endscan(scan);
   UnregisterSnapshot(snapshot);

@@ -9,8 +9,8 @@ namespace wee5::pg {
 
 namespace {
 
-// pg_net's worker serves one database. Asked of the process table and not of pg_stat_activity, which hides other
-// users' rows from those who are not superuser.
+// pg_net's worker serves one database. This reads the process table, because pg_stat_activity hides other users' rows
+// from users who are not superusers.
 bool pg_net_worker_lives() {
   int count = pgstat_fetch_stat_numbackends();
   for (int i = 1; i <= count; ++i) {
@@ -23,8 +23,8 @@ bool pg_net_worker_lives() {
   return false;
 }
 
-// Every function of that name in the schema net must be pg_net's own: an overload planted by somebody else would be
-// called with the bearer. InvalidOid: there is none, or a foreign one.
+// A function of pg_net; InvalidOid if there is none. Raises if the schema net has an overload that somebody else
+// created: it could be called with the bearer.
 Oid pg_net_function(const char* name, Oid extension) {
   bool foreign;
   Oid found = function_of_extension("net", name, extension, &foreign);
@@ -54,8 +54,8 @@ bool function_has_argument(Oid function, const char* argument) {
   return has;
 }
 
-// The function that makes such a request, or NULL: pg_net knows no PUT, PATCH, HEAD, and older ones no body with
-// DELETE.
+// The function that sends such a request; NULL if there is none. pg_net has none for PUT, PATCH and HEAD; older
+// versions send no body with DELETE.
 const char* pg_net_function_name(const char* method, bool has_body, Oid extension) {
   const char* name = strcmp(method, "GET") == 0      ? "http_get"
                      : strcmp(method, "POST") == 0   ? "http_post"
@@ -67,7 +67,7 @@ const char* pg_net_function_name(const char* method, bool has_body, Oid extensio
   return name;
 }
 
-// Also one that row security does not apply yet: switching that on needs no lock that we would notice.
+// A policy counts also while row security is off: switching it on does not wait for the lock that is held here.
 bool has_policy(Oid table) {
   Relation relation = table_open(PolicyRelationId, AccessShareLock);
   ScanKeyData key;
@@ -79,7 +79,7 @@ bool has_policy(Oid table) {
   return found;
 }
 
-// Locked first, so that nothing can be added between the look and the transaction's end.
+// Locks the table first, so that nobody can add a trigger, rule or policy until the transaction ends.
 void refuse_tampered_queue(Oid extension) {
   Oid queue = relation_of_extension("net", "http_request_queue", extension);
   if (!OidIsValid(queue))
@@ -88,7 +88,8 @@ void refuse_tampered_queue(Oid extension) {
                     errhint("Install pg_net anew, or: ALTER DATABASE %s SET wee5_cron.transport = 'builtin';",
                             quote_identifier(get_database_name(MyDatabaseId)))));
   Relation relation = table_open(queue, RowExclusiveLock);
-  // relhastriggers and relhasrules may be left over from dropped ones: what counts is what is built from the catalog.
+  // relhastriggers and relhasrules stay true after the last trigger or rule is dropped, so look at what the relation
+  // cache built from the catalog.
   bool has_trigger = relation->trigdesc != nullptr;
   bool has_rule = relation->rd_rules != nullptr;
   bool has_policies = relation->rd_rel->relrowsecurity || has_policy(queue);
@@ -119,7 +120,8 @@ void refuse_tampered_queue(Oid extension) {
 void find_pg_net(PgNetInfo* info) {
   info->extension = InvalidOid;
   info->worker_lives = false;
-  // Its objects stand in a schema of that name, and no schema is found sooner than no extension: schemas are cached.
+  // pg_net's objects are in the schema net. Schemas are cached, extensions are not: a missing schema is the cheaper
+  // answer.
   AcceptInvalidationMessages();
   if (!OidIsValid(get_namespace_oid("net", true))) return;
   ExtensionInfo extension;
@@ -166,7 +168,7 @@ int64 enqueue_with_pg_net(const PgNetRequest* request) {
   Datum values[4] = {CStringGetTextDatum(from_utf8(request->url)),
                      JsonbPGetDatum(jsonb_from_headers(&request->headers)), Int32GetDatum(request->timeout_ms),
                      request->body};
-  // The bearer is among the values.
+  // The values hold the bearer.
   int nest_level = NewGUCNestLevel();
   silence_statements();
   SPI_connect();

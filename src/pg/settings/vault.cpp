@@ -5,6 +5,7 @@
 #include "wee5_cron/pg/boundary/kept_plan.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
 #include "wee5_cron/pg/boundary/quiet_statements.h"
+#include "wee5_cron/pg/boundary/subtransaction.h"
 #include "wee5_cron/pg/settings/guc.h"
 
 namespace wee5::pg {
@@ -37,7 +38,7 @@ const char* choose_name(const char* session, const StoredValue* stored, const ch
 
 const char* role_identifier(Oid role) { return quote_identifier(GetUserNameFromId(role, false)); }
 
-// What was encrypted with another key cannot even be updated: it goes, and is stored anew.
+// Vault cannot even update a secret that was encrypted with another key. It must be deleted and stored again.
 char* store_anew_hint(const VaultNames* names) {
   return psprintf(
       "DELETE FROM vault.secrets WHERE name IN (%s, %s); SELECT wee5_cron.configure('https://app.example.com', 'the "
@@ -58,12 +59,12 @@ char* read_hint(int sqlstate, const VaultNames* names) {
       role, role, role);
 }
 
-// The relation vault.<name>, locked; raises where it is not the extension's.
+// Locks the relation vault.<name>; raises if it is not the extension's.
 Oid locked_relation(const char* name, Oid extension, LOCKMODE mode) {
   Oid relation = relation_of_extension("vault", name, extension);
   if (OidIsValid(relation)) {
     LockRelationOid(relation, mode);
-    // It may have been dropped, and another one made, before the lock came; taking it has brought the news.
+    // Somebody may have replaced it before we got the lock. LockRelationOid() has read the messages about that.
     if (relation_of_extension("vault", name, extension) == relation) return relation;
   }
   ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -71,7 +72,7 @@ Oid locked_relation(const char* name, Oid extension, LOCKMODE mode) {
   pg_unreachable();
 }
 
-// The value with blanks and all; NULL where it has none.
+// Keeps the value as it is, with white space.
 void keep_value(char** target, char* value, const char* name, MemoryContext context) {
   if (*target != nullptr)
     ereport(ERROR, (errcode(ERRCODE_CARDINALITY_VIOLATION), errmsg("it holds several secrets named \"%s\"", name)));
@@ -95,48 +96,30 @@ void query(Snapshot snapshot, Oid extension, const VaultNames* names, MemoryCont
   SPI_finish();
 }
 
-// What comes again by itself, and what somebody wants to stop: not Vault's refusal.
-bool passes(int sqlstate) {
+// Whether the error is not Vault's answer: somebody cancels, a resource is short, or a lock or transaction conflicts.
+bool is_transient(int sqlstate) {
   int category = ERRCODE_TO_CATEGORY(sqlstate);
   return category == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
          category == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
          category == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK) || sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
 }
 
-// In a subtransaction: a call that cannot be made must not take the caller's transaction along where missing_config is
-// `skip`, nor stop the worker for roles that need no Vault.
+// Reads in a subtransaction: if Vault refuses, the caller's transaction must go on where missing_config is `skip`, and
+// the worker must go on for roles that do not need Vault.
 void read_at(Snapshot snapshot, Oid extension, const VaultNames* names, VaultValues* values) {
   MemoryContext context = CurrentMemoryContext;
-  ResourceOwner owner = CurrentResourceOwner;
-  BeginInternalSubTransaction(nullptr);
-  MemoryContextSwitchTo(context);
-  PG_TRY();
-  {
-    query(snapshot, extension, names, context, values);
-    ReleaseCurrentSubTransaction();
-    MemoryContextSwitchTo(context);
-    CurrentResourceOwner = owner;
-  }
-  PG_CATCH();
-  {
-    MemoryContextSwitchTo(context);
-    ErrorData* error = CopyErrorData();
-    FlushErrorState();
-    RollbackAndReleaseCurrentSubTransaction();
-    MemoryContextSwitchTo(context);
-    CurrentResourceOwner = owner;
-    if (passes(error->sqlerrcode)) ReThrowError(error);
-    memset(values, 0, sizeof(*values));
-    values->trouble = to_utf8_lossy(error->message);
-    values->hint = to_utf8_lossy(read_hint(error->sqlerrcode, names));
-  }
-  PG_END_TRY();
+  ErrorData* error;
+  if (in_subtransaction([=] { query(snapshot, extension, names, context, values); }, &error)) return;
+  if (is_transient(error->sqlerrcode)) ReThrowError(error);
+  memset(values, 0, sizeof(*values));
+  values->trouble = to_utf8_lossy(error->message);
+  values->hint = to_utf8_lossy(read_hint(error->sqlerrcode, names));
 }
 
-// What Vault held, kept from one call to the next: to decrypt it costs more than the call.
+// What Vault held when it was last read. Decrypting it again would cost more than the call.
 struct Remembered {
-  MemoryContext context;  // of the texts; NULL: none yet
-  uint64 ended;           // as of when it was read; 0: not to be used
+  MemoryContext context;  // holds the texts; NULL: none yet
+  uint64 ended;           // ended transactions before the read; 0: the values must not be used
   Oid user;
   Oid extension;
   VaultNames names;
@@ -153,7 +136,7 @@ bool same_names(const VaultNames* one, const VaultNames* other) {
 void remember(uint64 ended, Oid extension, const VaultNames* names, const VaultValues* values) {
   if (remembered.context == nullptr)
     remembered.context = AllocSetContextCreate(TopMemoryContext, "wee5_cron Vault", ALLOCSET_SMALL_SIZES);
-  // Out of memory halfway: nothing is remembered.
+  // If memory runs out halfway, nothing is remembered.
   remembered.ended = 0;
   MemoryContextReset(remembered.context);
   MemoryContext old = MemoryContextSwitchTo(remembered.context);
@@ -165,8 +148,8 @@ void remember(uint64 ended, Oid extension, const VaultNames* names, const VaultV
   remembered.ended = ended;
 }
 
-// Vault as of `snapshot`, before which `ended` transactions had ended. Where none has ended since it was read, and this
-// one has not written to it, it holds what it held.
+// Reads Vault as of `snapshot`, before which `ended` transactions had ended. If none has ended since the last read, and
+// this transaction has not written to Vault, the remembered values are still right.
 void read_as_of(Snapshot snapshot, uint64 ended, Oid extension, const VaultNames* names, VaultValues* values) {
   Oid secrets = relation_of_extension("vault", "secrets", extension);
   bool changing = !OidIsValid(secrets) || changed_here(MyDatabaseId, secrets);
@@ -203,7 +186,7 @@ VaultNames stored_vault_names(const StoredSettings* stored) {
 
 FreshSnapshot take_fresh_snapshot() {
   Snapshot latest = GetLatestSnapshot();
-  // The copy that is registered does not have the count.
+  // The registered copy does not carry the count.
   uint64 ended = latest->snapXactCompletionCount;
   return {RegisterSnapshot(latest), ended};
 }
@@ -251,8 +234,7 @@ void read_vault(const StoredSettings* stored, VaultValues* vault) {
 
 namespace {
 
-// A trigger that somebody else made would run with our rights, and see the secret: whoever was granted ALL on the table
-// may make one.
+// Every role with ALL on the table can create a trigger there, which would run with our rights and see the secret.
 void refuse_foreign_triggers(Oid table, Oid extension) {
   Relation relation = table_open(table, NoLock);
   const TriggerDesc* triggers = relation->trigdesc;
@@ -299,7 +281,7 @@ void create_or_update(const char* name, const char* value, const char* descripti
   spi_select(kUpdate, 2, update_types, update_values);
 }
 
-// An ERROR on the way may quote the row that could not be written.
+// An error may quote the row that Postgres could not write, with the secret in it.
 [[noreturn]] void rethrow_without_values(const char* secret, const VaultNames* names, MemoryContext context) {
   MemoryContextSwitchTo(context);
   ErrorData* error = CopyErrorData();
@@ -314,11 +296,11 @@ void create_or_update(const char* name, const char* value, const char* descripti
     const char* role = role_identifier(GetUserId());
     error->hint = psprintf(
         "The owner of the extension wee5_cron writes it: GRANT USAGE ON SCHEMA vault TO %s; GRANT SELECT, INSERT, "
-        "UPDATE "
-        "ON vault.secrets TO %s; GRANT SELECT ON vault.decrypted_secrets TO %s; GRANT EXECUTE ON ALL FUNCTIONS IN "
+        "UPDATE ON vault.secrets TO %s; GRANT SELECT ON vault.decrypted_secrets TO %s; GRANT EXECUTE ON ALL FUNCTIONS "
+        "IN "
         "SCHEMA vault TO %s;",
         role, role, role, role);
-  } else if (error->hint == nullptr && !passes(error->sqlerrcode)) {
+  } else if (error->hint == nullptr && !is_transient(error->sqlerrcode)) {
     error->hint = store_anew_hint(names);
   }
   ReThrowError(error);

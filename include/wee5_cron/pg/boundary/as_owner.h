@@ -4,8 +4,8 @@
 
 namespace wee5::pg {
 
-// Runs `work`, with SPI connected, as the extension's owner, and so that nothing that stands around the tables can
-// become more than that.
+// Runs `work` as `owner`, with SPI connected. The security context keeps triggers and functions that others attached to
+// the tables from doing more than the owner may.
 template <class Work>
 void as_owner(Oid owner, Work work) {
   Oid saved_user;

@@ -1,10 +1,10 @@
 #pragma once
 
 // The line between Postgres, which leaves functions by longjmp, and C++, which leaves them by exception. Neither may
-// cross the other's frames. So every entry point is a sandwich of separate functions:
+// cross the other's frames. So every entry point has three separate parts:
 //
 //   Postgres in    POD locals only; arguments become palloc'd C strings
-//   C++            one run_cpp() call; nothing in it calls Postgres, not even palloc or elog(LOG)
+//   C++            one run_cpp() call; it never calls Postgres, not even palloc or elog(LOG)
 //   Postgres out   POD locals only
 //
 //   wrong:  std::string path = text_to_cstring(...);   // an ERROR in the next Postgres call jumps over ~string
@@ -13,7 +13,7 @@
 //           CppFailure failure;
 //           if (!run_cpp(&failure, [&] { ...std::string from path... })) raise(&failure);
 //
-// Heap objects that a static pointer owns may be looked at from Postgres code through plain pointers.
+// Postgres code may read heap objects that a static pointer owns, through plain pointers.
 
 #include <cstring>
 #include <exception>
@@ -28,7 +28,7 @@
 
 namespace wee5::pg {
 
-// An exception, copied into plain memory so that it can be raised after its handler was left. Texts are UTF-8.
+// An exception, copied into plain memory, so that raise() can report it after its handler has ended. Texts are UTF-8.
 struct CppFailure {
   int sqlstate;
   char message[1024];
@@ -57,7 +57,7 @@ inline int sqlstate_of(core::ErrorKind kind) noexcept {
   return ERRCODE_INTERNAL_ERROR;
 }
 
-// Runs C++; false when it threw, with what it threw in *failure.
+// Runs C++. Returns false if it threw, and copies the exception to *failure.
 template <class Body>
 bool run_cpp(CppFailure* failure, Body&& body) noexcept {
   failure->hint[0] = '\0';
@@ -84,7 +84,7 @@ bool run_cpp(CppFailure* failure, Body&& body) noexcept {
 // Reports the failure as an ERROR. Call it with no C++ object alive.
 [[noreturn]] void raise(const CppFailure* failure);
 
-// Memory that Postgres gave (palloc), since C++ cannot palloc.
+// A buffer of palloc'd memory for C++, which must not call palloc itself.
 using core::TextBuffer;
 
 inline TextBuffer make_text_buffer(std::size_t capacity) {
@@ -95,12 +95,13 @@ inline TextBuffer make_text_buffer(std::size_t capacity) {
   return buffer;
 }
 
-// Server encoding to UTF-8 and back. Both return their argument where nothing is to do. What the server's encoding
-// cannot hold becomes '?': text from the network must never raise.
+// From the server's encoding to UTF-8. Returns `text` itself if it needs no conversion. Raises if it is not valid.
 char* to_utf8(char* text);
-char* from_utf8(const char* text);
-// For what is stored already and has to go on: what is no UTF-8 there becomes U+FFFD. Never raises but for memory.
+// The same for stored text, which must not stop a call: a byte that is not valid becomes U+FFFD.
 char* to_utf8_lossy(char* text);
+// From UTF-8 to the server's encoding, for text from the network, which must never raise: a character that the encoding
+// does not have becomes '?'.
+char* from_utf8(const char* text);
 
 inline std::string_view view_or_empty(const char* text) noexcept {
   return text == nullptr ? std::string_view() : std::string_view(text);

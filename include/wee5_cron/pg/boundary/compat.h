@@ -1,8 +1,8 @@
 #pragma once
 
-// Postgres's headers, and every difference between PostgreSQL 14 and 18 that concerns us, in one place. Include this
-// last: no standard or curl header may follow it (postgres.h redefines snprintf and others, and defines macros such
-// as ERROR, LOG, Min and Max).
+// Postgres's headers, and every difference between PostgreSQL 14 and 18 that matters here. Include this last: no
+// standard or curl header may follow it, because postgres.h redefines snprintf and others, and defines macros such as
+// ERROR, LOG, Min and Max.
 
 extern "C" {
 #include "postgres.h"
@@ -108,10 +108,10 @@ extern "C" {
 
 namespace wee5::pg {
 
-// Shared memory is asked for in a hook of its own from 15 on, before that in _PG_init().
+// PostgreSQL 15 and newer have a hook for requests of shared memory; 14 takes them in _PG_init().
 using SharedMemoryRequestHook = void (*)();
 
-// Lets `request` do so, and returns the hook that it has to call first, if any.
+// Installs `request`, and returns the hook that it must call first, if there is one.
 inline SharedMemoryRequestHook on_shared_memory_request(SharedMemoryRequestHook request) {
 #if PG_VERSION_NUM >= 150000
   SharedMemoryRequestHook previous = shmem_request_hook;
@@ -123,8 +123,8 @@ inline SharedMemoryRequestHook on_shared_memory_request(SharedMemoryRequestHook 
 #endif
 }
 
-// CreateWaitEventSet took a memory context up to 16; from 17 on a resource owner, where NULL means: for the life of
-// the process. Both of ours live that long.
+// CreateWaitEventSet() takes a memory context up to 16, and a resource owner from 17 on. The set lives as long as the
+// process.
 inline WaitEventSet* create_wait_event_set(int nevents) {
 #if PG_VERSION_NUM >= 170000
   return CreateWaitEventSet(nullptr, nevents);
@@ -133,7 +133,7 @@ inline WaitEventSet* create_wait_event_set(int nevents) {
 #endif
 }
 
-// What pg_stat_activity.wait_event says while we wait; extensions have names of their own from 17 on.
+// What pg_stat_activity.wait_event shows while a process waits. Extensions can name their own events from 17 on.
 inline uint32 wait_event(const char* name) {
 #if PG_VERSION_NUM >= 170000
   return WaitEventExtensionNew(name);
@@ -151,7 +151,7 @@ inline bool owns_database(Oid database, Oid role) {
 #endif
 }
 
-// Whether ALTER DATABASE ... SET of a setting that is SUSET is allowed to the role; only superusers before 15.
+// Whether the role may run ALTER DATABASE ... SET for a SUSET setting. Before 15 only superusers may.
 inline bool may_set_parameter(const char* name, Oid role) {
 #if PG_VERSION_NUM >= 150000
   return superuser_arg(role) || pg_parameter_aclcheck(name, role, ACL_SET) == ACLCHECK_OK;
@@ -186,7 +186,7 @@ inline bool may_create_database(Oid role) {
   return may;
 }
 
-// A check hook's `extra` is freed by guc.c: malloc'd up to 15, from its own context later.
+// guc.c frees the `extra` of a check hook: with free() up to 15, from its own memory context later.
 inline void* guc_extra_alloc(std::size_t size) {
 #if PG_VERSION_NUM >= 160000
   return guc_malloc(LOG, size);
@@ -203,7 +203,7 @@ inline void guc_extra_free(void* memory) {
 #endif
 }
 
-// The record of a setting; NULL where there is none.
+// The record of a setting; NULL if there is none.
 inline config_generic* setting_record(const char* name) {
 #if PG_VERSION_NUM >= 160000
   return find_option(name, false, true, ERROR);
@@ -222,7 +222,7 @@ inline void reserve_guc_prefix(const char* prefix) {
 #endif
 }
 
-// The oldest transaction whose commit state can still be looked up.
+// The oldest transaction whose commit status Postgres still knows.
 inline TransactionId oldest_clog_xid() {
 #if PG_VERSION_NUM >= 170000
   return TransamVariables->oldestClogXid;
@@ -231,8 +231,8 @@ inline TransactionId oldest_clog_xid() {
 #endif
 }
 
-// How many transactions that wrote something have ended since the server's start: it stands in every new snapshot, and
-// here without one. Read without a lock: what ends at this very moment is counted a moment later.
+// How many transactions that wrote something have ended since the server started. Every new snapshot has this number;
+// this function needs none. It takes no lock, so a transaction that ends right now may be counted a moment later.
 inline uint64 transactions_ended() {
 #if PG_VERSION_NUM >= 170000
   return TransamVariables->xactCompletionCount;
@@ -241,7 +241,7 @@ inline uint64 transactions_ended() {
 #endif
 }
 
-// What backend_status() says next is of now.
+// Makes backend_status() read the current state the next time.
 inline void forget_backend_statuses() {
 #if PG_VERSION_NUM >= 150000
   pgstat_clear_backend_activity_snapshot();
@@ -259,8 +259,8 @@ inline PgBackendStatus* backend_status(int index) {
 #endif
 }
 
-// Whether the procedure that calls us may COMMIT. Version 14 got the exact answer in a minor release only; there a
-// function that calls the procedure goes unnoticed, and the COMMIT itself raises.
+// Whether the procedure that calls this may COMMIT. 14 has the exact answer only in later minor releases. There, this
+// does not notice a function that calls the procedure, and the COMMIT itself raises.
 inline bool commit_is_possible() {
 #if PG_VERSION_NUM >= 150000
   return SPI_inside_nonatomic_context();
@@ -285,8 +285,8 @@ inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot sn
 #endif
 }
 
-// Which index entries the new version of a row needs. A heap-only one is found by way of the old version's entries;
-// from 16 on, columns that only summarizing indexes (BRIN) have do not keep an update from being heap-only.
+// Which index entries the new version of a row needs. A heap-only update needs none. From 16 on, an update can be
+// heap-only although it changes columns of summarizing indexes (BRIN); those need new entries.
 enum class NewIndexEntries { kNone, kSummaries, kAll };
 
 inline bool is_summarizing(const IndexInfo* info) {
@@ -298,7 +298,7 @@ inline bool is_summarizing(const IndexInfo* info) {
 #endif
 }
 
-// Updates a row as the snapshot sees it; false where somebody has it locked or has changed it. Never waits.
+// Updates a row as the snapshot sees it. Returns false if another transaction has locked or changed it. Never waits.
 inline bool update_unless_locked(Relation relation, ItemPointer row, TupleTableSlot* changed, Snapshot snapshot,
                                  NewIndexEntries* entries) {
   TM_FailureData failure;
@@ -337,17 +337,17 @@ inline Oid primary_key_index(Relation relation) {
 #endif
 }
 
-// Whether the walker holds for a node below this one. Up to 15 the declaration is one that only C can call.
+// expression_tree_walker(). Up to 15, its declaration is one that only C can call.
 inline bool walk_expression(Node* node, bool (*walker)(Node*, void*), void* context) {
 #if PG_VERSION_NUM >= 160000
   return expression_tree_walker(node, walker, context);
 #else
-  // By way of void (*)(), which compilers take for "some function".
+  // The cast to void (*)() in between tells compilers that the mismatch is intended.
   return expression_tree_walker(node, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)), context);
 #endif
 }
 
-// From 18 on a generated column may also be virtual: it is computed when it is read, and its place in the row is empty.
+// From 18 on, a generated column may also be virtual: Postgres computes it when it is read, and stores nothing.
 inline bool has_generated_columns(const TupleConstr* constraints) {
 #if PG_VERSION_NUM >= 180000
   if (constraints->has_generated_virtual) return true;
@@ -355,12 +355,12 @@ inline bool has_generated_columns(const TupleConstr* constraints) {
   return constraints->has_generated_stored;
 }
 
-// A bigint[] or timestamptz[]. On 32-bit platforms a Datum has four bytes, so that these are passed by reference.
+// A bigint[] or timestamptz[]. On 32-bit platforms a Datum has four bytes, so these elements are passed by reference.
 inline Datum eight_byte_array(Datum* values, int count, Oid element_type) {
   return PointerGetDatum(construct_array(values, count, element_type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-// The index entries of a row that was just inserted.
+// Adds the index entries of a row that was just inserted.
 inline void insert_index_tuples(ResultRelInfo* target, TupleTableSlot* slot, EState* estate) {
 #if PG_VERSION_NUM >= 160000
   ExecInsertIndexTuples(target, slot, estate, false, false, nullptr, NIL, false);
@@ -369,7 +369,8 @@ inline void insert_index_tuples(ResultRelInfo* target, TupleTableSlot* slot, ESt
 #endif
 }
 
-// Whether this transaction holds just this lock. `database`: InvalidOid for a catalog that all databases share.
+// Whether this transaction holds the table's lock in exactly this mode. `database`: InvalidOid for a catalog that all
+// databases share.
 inline bool holds_lock(Oid database, Oid relation, LOCKMODE mode) {
   LOCKTAG tag;
   SET_LOCKTAG_RELATION(tag, database, relation);

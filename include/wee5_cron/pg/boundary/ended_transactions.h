@@ -4,15 +4,15 @@
 
 namespace wee5::pg {
 
-// For what a call looks up in a table again and again: whether it can have changed since it was read. Nothing that
-// others write is seen before their transaction has ended, and those that end are counted.
+// A call reads the same few rows as the call before. These functions tell whether they can have changed since: nobody
+// sees what another transaction writes before that one has ended, and Postgres counts the transactions that end.
 
-// Their number, which stands in every new snapshot: take it before reading. 0: not known, where the snapshot is not
-// new.
+// How many transactions have ended. Every new snapshot carries this number: take it before you read. 0: not known,
+// because the snapshot is not new.
 inline uint64 ended_transactions() { return GetLatestSnapshot()->snapXactCompletionCount; }
 
-// Whether this transaction may have changed rows of the table itself: it holds the lock for that until it ends, or
-// until the change is rolled back. `database`: InvalidOid for a catalog that all databases share.
+// Whether this transaction may have changed rows of the table itself: if so, it holds a lock until it ends or rolls the
+// change back. `database`: InvalidOid for a catalog that all databases share.
 inline bool changed_here(Oid database, Oid table) {
   return holds_lock(database, table, RowExclusiveLock) || holds_lock(database, table, AccessExclusiveLock);
 }

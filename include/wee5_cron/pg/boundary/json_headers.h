@@ -11,11 +11,11 @@ struct HeaderList {
   char** values;
 };
 
-// Reads a JSON object whose values are strings, as the column `headers` holds it. Raises 22023 for anything else.
+// Reads a JSON object of strings, such as the column `headers` holds. Raises 22023 for anything else. NULL: no headers.
 void headers_from_jsonb(Jsonb* jsonb, HeaderList* headers);
-// The same for what is stored already and must not stop anybody: false where it cannot be read, never an ERROR.
+// The same for a stored value, which must not stop the worker: returns false if it is not an object of strings.
 bool headers_from_stored_jsonb(Jsonb* jsonb, HeaderList* headers);
-// The other way; names and values UTF-8.
+// Makes the JSON object of a list.
 Jsonb* jsonb_from_headers(const HeaderList* headers);
 
 }  // namespace wee5::pg

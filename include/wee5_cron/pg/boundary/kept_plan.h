@@ -4,8 +4,8 @@
 
 namespace wee5::pg {
 
-// Prepares a statement once for the life of the process; call it inside an open SPI connection. A kept plan finds its
-// tables by name again after they were dropped and made anew.
+// Prepares a statement once for the life of the process. Call it with SPI connected. If a table is dropped and created
+// again, the plan finds the new one by its name.
 inline SPIPlanPtr kept_plan(SPIPlanPtr* plan, const char* statement, int count, Oid* types) {
   if (*plan == nullptr) {
     SPIPlanPtr fresh = SPI_prepare(statement, count, types);

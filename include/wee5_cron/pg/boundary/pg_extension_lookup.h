@@ -4,27 +4,27 @@
 
 namespace wee5::pg {
 
-// An extension as it stands in this database's catalog.
+// An extension's row in the catalog of this database.
 struct ExtensionInfo {
-  Oid oid;  // InvalidOid: not installed
+  Oid oid;  // InvalidOid: not installed in this database
   Oid owner;
   Oid schema;
   char version[NAMEDATALEN];
 };
 void find_extension(const char* name, ExtensionInfo* info);
 
-// True where pg_depend says that the object belongs to the extension. A schema, table or function of the same name
-// that somebody else made is never touched.
+// Whether pg_depend says that the object belongs to the extension. Code must not touch an object that somebody else
+// made under the same name.
 bool belongs_to_extension(Oid catalog, Oid object, Oid extension);
 
-// The present name of the schema that the extension made; NULL where there is none.
+// The name of the schema that the extension's script created, also after a rename; NULL if there is none.
 const char* member_schema(Oid extension);
 
-// The relation schema.name where it belongs to the extension; else InvalidOid.
+// The relation schema.name if it belongs to the extension; else InvalidOid.
 Oid relation_of_extension(const char* schema, const char* name, Oid extension);
 
-// A function schema.name of the extension; InvalidOid where there is none. *foreign: somebody else made a function of
-// that name there, which a call by name might reach.
+// A function schema.name of the extension; InvalidOid if there is none. *foreign: the schema also has a function of
+// that name that is not the extension's, which a call by name might reach.
 Oid function_of_extension(const char* schema, const char* name, Oid extension, bool* foreign);
 
 // The table of wee5_cron of that name; InvalidOid where the extension or the table is not there.

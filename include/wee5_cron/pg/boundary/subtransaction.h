@@ -4,8 +4,8 @@
 
 namespace wee5::pg {
 
-// Runs `work` in a subtransaction. Where it raises an ERROR, what it did is rolled back, *error says what it was (in
-// the current memory context), and the result is false. `work` holds nothing with a destructor.
+// Runs `work` in a subtransaction. If it raises an ERROR, rolls the subtransaction back, copies the error to *error (in
+// the current memory context), and returns false. `work` must have no local with a destructor.
 template <class Work>
 bool in_subtransaction(Work work, ErrorData** error) {
   MemoryContext context = CurrentMemoryContext;

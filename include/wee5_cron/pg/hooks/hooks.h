@@ -2,8 +2,8 @@
 
 namespace wee5::pg {
 
-// Hooks of the server, installed once from _PG_init: utility commands that concern the workers (preload only), and
-// the drop of our extension.
+// The server's hooks, installed once from _PG_init(): for utility commands that concern the workers (only with
+// preload), and for the creation and the drop of extensions.
 void install_utility_hook();
 void install_object_access_hook();
 

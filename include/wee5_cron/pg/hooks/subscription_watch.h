@@ -4,10 +4,10 @@
 
 namespace wee5::pg {
 
-// Around each utility statement. CREATE, ALTER and DROP SUBSCRIPTION decide whether the ledger comes from another
-// database: before a subscription ends, the mark of this database is taken away, so that it stays disarmed.
+// Called before each utility statement. If it may end a subscription that fills the ledger, removes this database's
+// armed mark first, so that the database stays disarmed afterwards.
 void before_subscription_changes(Node* statement);
-// Whether the statement may make the database begin, or cease, to make calls: then the worker is to look.
+// Whether the statement may start or stop the calls of this database, so that the worker must look.
 bool may_change_permit(Node* statement);
 
 }  // namespace wee5::pg

@@ -6,12 +6,12 @@
 
 namespace wee5::pg {
 
-// How the installed pg_cron reads a schedule, told by its settings and never by its version. load_cron_clock() first:
-// it may raise, the other two never do and can be used in C++.
+// How the installed pg_cron reads a schedule, and its clock. Call load_cron_clock() first: it may raise. The others
+// never do, so C++ can call them. The settings of pg_cron tell what it understands; its version number does not.
 void load_cron_clock();
 core::CronDialect cron_dialect();
-// The wall clock that pg_cron compares with: unix seconds to a minute in cron.timezone, or in GMT where pg_cron has no
-// such setting (before 1.5).
+// The wall clock that pg_cron compares schedules with: converts unix seconds to a minute in cron.timezone, or in GMT if
+// pg_cron has no such setting (before 1.5).
 core::LocalMinute cron_wall_clock(std::int64_t unix_seconds);
 
 }  // namespace wee5::pg

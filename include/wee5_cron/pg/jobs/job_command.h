@@ -4,17 +4,17 @@
 
 namespace wee5::pg {
 
-// core::JobCommand in plain memory. Texts are palloc'd, in the server's encoding; NULL: there is none.
+// core::JobCommand in plain memory. Texts are palloc'd, in the server's encoding; NULL: none.
 struct CommandRead {
   bool calls_us;
   bool is_plain;
   bool harvests;
   char* endpoint_path;
-  const char* functions[3];  // the first that is NULL ends them
+  const char* functions[3];  // the first NULL ends the list
   char* other_schema;
   char* other_path;
 };
-// `command`: in the server's encoding.
+// Reads a job's command, which is in the server's encoding.
 void read_command(char* command, CommandRead* read);
 
 }  // namespace wee5::pg

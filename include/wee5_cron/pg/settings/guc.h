@@ -25,7 +25,7 @@ extern char* guc_allow_plain_http;  // core::read_plain_http_rule()
 extern bool guc_default_jobs;
 extern bool guc_enabled;
 
-// Between which numbers a setting may lie. The worker reads some of them from where ALTER DATABASE stored them.
+// The bounds of a setting. The worker checks them, too, because it reads stored values itself.
 struct IntBounds {
   int least;
   int most;
@@ -35,32 +35,34 @@ inline constexpr IntBounds kMaxInFlightBounds = {1, 4096};
 inline constexpr IntBounds kMaxResponseBytesBounds = {0, 1024 * 1024};
 inline constexpr IntBounds kKeepBounds = {-1, INT_MAX};
 
-// Defines all settings; once, from _PG_init.
+// Defines all settings. Called once, from _PG_init().
 void define_settings();
 
-// A word that wee5_cron.trace accepts; false for any other.
+// Reads a value of wee5_cron.trace; false if it is none.
 bool parse_trace(const char* text, int* trace);
 
-// True where the library was loaded by shared_preload_libraries.
+// Whether shared_preload_libraries loaded the library.
 bool library_preloaded();
 
 inline constexpr const char* kApiUrlSetting = "app.settings.api_url";
 inline constexpr const char* kCronSecretSetting = "app.settings.cron_secret";
+inline constexpr const char* kVaultApiUrlSetting = "wee5_cron.vault_api_url";
+inline constexpr const char* kVaultCronSecretSetting = "wee5_cron.vault_cron_secret";
 inline constexpr const char* kAlertUrlSetting = "wee5_cron.alert_url";
 inline constexpr const char* kProxySetting = "wee5_cron.proxy";
-// Every role may SET these in its session: wee5_cron.protect_secret is off.
+// Whether every role may SET app.settings.* in its session, because wee5_cron.protect_secret is off.
 bool app_settings_are_open();
 
-// A value of app.settings.* that this session was given explicitly (SET, or connection options), by a superuser or a
-// role with GRANT SET; NULL where there is none. What ALTER DATABASE or ALTER ROLE stored does not count: it may be
-// stale.
+// A value of app.settings.* that a superuser or a role with GRANT SET gave this session explicitly (SET, or connection
+// options); NULL: none. A value that ALTER DATABASE or ALTER ROLE stored does not count here, since the session's copy
+// of it may be stale.
 const char* session_api_url();
 const char* session_cron_secret();
-// A value given on the server's command line; NULL where there is none.
+// A value from the server's command line; NULL: none.
 const char* command_line_api_url();
 const char* command_line_cron_secret();
-// The names of the secrets in Vault: as this session was given them explicitly, NULL where it was not; and as they are
-// for the whole server.
+// The names of the secrets in Vault: those that this session was given explicitly (NULL: none), and those of the
+// server.
 const char* session_vault_api_url();
 const char* session_vault_cron_secret();
 const char* server_vault_api_url();

@@ -11,7 +11,16 @@
 
 namespace wee5::pg {
 
-// What core::choose_setting() chooses from. `command_line` counts where nothing is stored; NULL: not given.
+// How many bytes of text a setting's sources hold together: room for a copy of any of them.
+inline Size bytes_of(const char* text) { return text != nullptr ? strlen(text) : 0; }
+inline Size bytes_of(const StoredValue* value) {
+  return bytes_of(value->role_in_database) + bytes_of(value->role) + bytes_of(value->database) + bytes_of(value->all);
+}
+inline Size bytes_of(const VaultValues* vault) {
+  return bytes_of(vault->api_url) + bytes_of(vault->cron_secret) + bytes_of(vault->trouble) + bytes_of(vault->hint);
+}
+
+// The candidates for core::choose_setting(). `command_line` counts if nothing is stored; NULL: not given.
 inline core::SettingCandidates candidates_of(const StoredValue& stored, const char* command_line) {
   auto optional = [](const char* text) {
     return text != nullptr ? std::optional<std::string_view>(text) : std::nullopt;
@@ -24,7 +33,7 @@ inline core::SettingCandidates candidates_of(const StoredValue& stored, const ch
   return candidates;
 }
 
-// With what Vault holds, weakest of all. `value`: of that setting; NULL: not there.
+// The same, with Vault as the weakest source. `value` is what Vault holds for this setting; NULL: nothing.
 inline core::SettingCandidates candidates_of(const StoredValue& stored, const char* command_line,
                                              const VaultValues& vault, const char* value) {
   core::SettingCandidates candidates = candidates_of(stored, command_line);

@@ -4,7 +4,7 @@
 
 namespace wee5::pg {
 
-// One setting as ALTER DATABASE and ALTER ROLE stored it, palloc'd; NULL where it is not stored.
+// One setting as ALTER DATABASE and ALTER ROLE stored it, palloc'd; NULL: not stored at that level.
 struct StoredValue {
   char* role_in_database;
   char* role;
@@ -16,7 +16,7 @@ struct StoredValue {
 bool is_blank(const char* text);
 bool is_set(const StoredValue* value);
 
-// What is stored for a role in this database.
+// The settings that are stored for a role in this database.
 struct StoredSettings {
   StoredValue api_url;      // UTF-8
   StoredValue cron_secret;  // UTF-8
@@ -25,21 +25,21 @@ struct StoredSettings {
   StoredValue vault_cron_secret;
 };
 
-// Reads pg_db_role_setting as it is committed now, whatever the session or the transaction's snapshot saw before.
-// `role` InvalidOid: only what is stored for everybody. In a transaction; not in parallel mode.
+// Reads pg_db_role_setting as it is committed now, whatever the session or its snapshot saw before. `role` InvalidOid:
+// only what is stored for all roles. Needs a transaction, and does not work in parallel mode.
 void read_stored_settings(Oid role, StoredSettings* settings);
-// The same; the catalog is read only where something may have changed since this session asked last.
+// The same, but reads the catalog only if something may have changed since this session read it last.
 void current_stored_settings(Oid role, StoredSettings* settings);
-// As of a snapshot.
+// The same, as of a snapshot.
 void read_stored_settings_at(Snapshot snapshot, Oid role, StoredSettings* settings);
 
-// A row of pg_db_role_setting has this entry; InvalidOid: for all databases, or all roles.
+// Is called for one "name=value" of pg_db_role_setting. InvalidOid: it is stored for all databases, or for all roles.
 using StoredEntryVisitor = void (*)(Oid database, Oid role, const char* name, const char* value, void* arg);
 // Visits every entry that concerns this database, of all roles.
 void visit_stored_entries(StoredEntryVisitor visit, void* arg);
 
-// What the worker goes by, as stored for this database or for all; `base` where nothing is stored. The session of a
-// background worker sees ALTER DATABASE only when it connects.
+// The settings of a worker. The session of a background worker sees what ALTER DATABASE stores only when it connects,
+// so the worker starts from settings_of_process() and reads the stored values itself.
 struct WorkerSettings {
   int request_timeout_ms;
   int connect_timeout_ms;
@@ -54,6 +54,7 @@ struct WorkerSettings {
   char proxy[1024];      // may hold one
 };
 void settings_of_process(WorkerSettings* settings);
+// Replaces what is stored for this database, or for all.
 void apply_stored_worker_settings(WorkerSettings* settings);
 
 }  // namespace wee5::pg

@@ -5,39 +5,39 @@
 
 namespace wee5::pg {
 
-// Supabase Vault: the extension supabase_vault, whose view vault.decrypted_secrets shows secrets that are encrypted on
-// disk. A schema or view of that name that does not belong to the extension is never touched.
+// Supabase Vault is the extension supabase_vault. Its view vault.decrypted_secrets shows secrets that are encrypted on
+// disk. This code never touches a schema or view of that name that does not belong to the extension.
 
-// What Vault holds. Palloc'd, UTF-8; NULL: not there.
+// What Vault holds. Palloc'd, UTF-8; NULL: nothing.
 struct VaultValues {
   char* api_url;
   char* cron_secret;
-  char* trouble;  // why it could not be read
+  char* trouble;  // why Vault could not be read; NULL: it could
   char* hint;
 };
 
-// What a session was given explicitly; NULL: not given.
+// The values that a session was given explicitly; NULL: none.
 struct SessionSettings {
   const char* api_url;
   const char* cron_secret;
 };
 
-// Reads Vault where neither the session (NULL: there is none), nor `stored`, nor the server's command line gives both
-// values. Then `stored` is read anew as of the very snapshot in which Vault is read: address and secret of one call are
-// never of two times. Runs as the current user; what Vault refuses is `trouble`, not an ERROR.
+// Reads Vault unless the session (NULL: there is none), `stored` and the server's command line together give both
+// values. If it reads Vault, it also reads `stored` again in the same snapshot, so that the address and the secret of a
+// call are never of two times. Runs as the current user. If Vault refuses, sets `trouble` and raises no error.
 void complete_from_vault(Oid role, const SessionSettings* session, StoredSettings* stored, VaultValues* vault);
 
-// A registered snapshot of now, to be unregistered, with the number of transactions that had ended before it.
+// A new snapshot, registered (the caller unregisters it), and the number of transactions that had ended before it.
 struct FreshSnapshot {
   Snapshot snapshot;
   uint64 ended;
 };
 FreshSnapshot take_fresh_snapshot();
-// The same for many roles at one time: `stored` as of that snapshot. Vault is decrypted once for all that have the same
-// names for its secrets.
+// The same as of a given snapshot, for many roles. Decrypts Vault once for all roles with the same names for its
+// secrets.
 void complete_from_vault_at(const FreshSnapshot* now, Oid role, const SessionSettings* session, StoredSettings* stored,
                             VaultValues* vault);
-// Reads Vault whatever else is set; `stored` says the names.
+// Reads Vault even if both values are set elsewhere; `stored` says the names.
 void read_vault(const StoredSettings* stored, VaultValues* vault);
 
 // Names of secrets, in the server's encoding.
@@ -46,11 +46,11 @@ struct VaultNames {
   const char* cron_secret;
 };
 
-// As this session has them, and without what it was given explicitly.
+// The names that count for this session, and those that count without what it was given explicitly.
 VaultNames vault_names(const StoredSettings* stored);
 VaultNames stored_vault_names(const StoredSettings* stored);
 
-// Creates or updates both secrets, as the current user. Raises 55000 where the extension is not there. UTF-8.
+// Creates or updates both secrets (UTF-8) as the current user. Raises 55000 if the extension is not installed.
 void store_in_vault(const VaultNames* names, const char* api_url, const char* cron_secret);
 
 }  // namespace wee5::pg
