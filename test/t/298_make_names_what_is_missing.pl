@@ -1,0 +1,71 @@
+# `make` looks for what a build needs, and names the package that is missing.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+use Cwd qw(realpath);
+
+# A tree without sources, so that make only looks.
+my $tree     = PostgreSQL::Test::Utils::tempdir();
+my $makefile = realpath("$FindBin::RealBin/../../Makefile.pgxs");
+mkdir "$tree/$_" or die $! for qw(src src/core bin headers);
+PostgreSQL::Test::Utils::append_to_file("$tree/src/core/nothing.cpp", '');
+PostgreSQL::Test::Utils::append_to_file("$tree/wee5_cron.control",   "default_version = '0.0.0'\n");
+
+my ($bindir) = qx(pg_config --bindir) =~ /(.+)/;
+my $pg_config = "$bindir/pg_config";
+my ($version) = qx($pg_config --version) =~ /PostgreSQL (\d+)/;
+
+# A path with the tools that make itself needs, and no compiler.
+my @tools = qw(sh cat echo make mkdir rm sed test);
+for my $tool (@tools) {
+    my ($found) = grep { -x } map { "$_/$tool" } split /:/, $ENV{PATH};
+    symlink $found, "$tree/bin/$tool" or die "$tool: $!" if $found;
+}
+
+sub script {
+    my ($name, $text) = @_;
+    PostgreSQL::Test::Utils::append_to_file("$tree/$name", "#!/bin/sh\n$text\n");
+    chmod 0755, "$tree/$name" or die $!;
+    return "$tree/$name";
+}
+
+sub make {
+    my (@arguments) = @_;
+    my ($out, $err) = ('', '');
+    local $ENV{MAKEFLAGS} = '';
+    IPC::Run::run([ 'make', '-C', $tree, '-f', $makefile, "PG_CONFIG=$pg_config", @arguments, 'build-stamp' ], '>', \$out, '2>', \$err);
+    return ($? >> 8, $err);
+}
+
+sub names {
+    my ($missing, $arguments, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($status, $errors) = make(@$arguments);
+    is($status, 2, $name);
+    like($errors, $missing, '... is named, with what to install');
+    ok(!-e "$tree/build-stamp", '... and nothing is compiled');
+    return;
+}
+
+my ($status, $errors) = make();
+is($status, 0, 'nothing is missing here') or diag $errors;
+ok(unlink("$tree/build-stamp"), '... and make goes on to compile');
+
+names(qr/PG_CONFIG=$tree\/nowhere names no PostgreSQL that extensions can be built for\. Install postgresql-server-dev-/,
+    ["PG_CONFIG=$tree/nowhere"], 'a pg_config that is not there');
+names(qr/names no PostgreSQL that extensions can be built for/,
+    [ 'PG_CONFIG=' . script('broken_config', 'echo "a library is missing" >&2; exit 127') ], 'a pg_config that does not run');
+names(qr/names no PostgreSQL that extensions can be built for/,
+    [ 'PG_CONFIG=' . script('bare_config', "test \"\$1\" = --pgxs && echo $tree/nowhere/pgxs.mk || exec $pg_config \"\$@\"") ], 'a server without PGXS');
+{
+    local $ENV{PATH} = "$tree/bin";
+    names(qr/wee5_cron needs a C\+\+20 compiler, and "[^"]+" does not run\. Debian: apt-get install g\+\+\./, ['CXX=g++'], 'a path without a compiler');
+}
+names(qr/"$tree\/nowhere\/g\+\+" does not run/, ["CXX=$tree/nowhere/g++"], 'a compiler that is not there');
+names(qr/wee5_cron needs the headers of the PostgreSQL server, and $tree\/headers has no postgres\.h\. Debian: apt-get install postgresql-server-dev-$version$/m,
+    [ 'PG_CONFIG=' . script('no_headers', "test \"\$1\" = --includedir-server && echo $tree/headers || exec $pg_config \"\$@\"") ], 'a server without headers');
+names(qr/wee5_cron needs the headers of libcurl, 7\.87 or newer\. Debian: apt-get install libcurl4-openssl-dev$/m,
+    ['CXX=g++ -nostdinc'], 'a compiler that finds no headers of libcurl');
+
+done_testing();
