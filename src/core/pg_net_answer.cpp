@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <initializer_list>
 
-#include "bytes.hpp"
+#include "wee5_cron/core/ascii.hpp"
 #include "wee5_cron/core/text.hpp"
 
 namespace wee5::core {
