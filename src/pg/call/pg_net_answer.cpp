@@ -124,7 +124,7 @@ void read_headers(Jsonb* jsonb, HeaderList* headers) {
 }
 
 void read_arguments(FunctionCallInfo fcinfo, AnsweredCall* call) {
-  memset(call, 0, sizeof(*call));
+  *call = AnsweredCall{};
   find_endpoint(text_to_cstring(PG_GETARG_TEXT_PP(kEndpointPath)), &call->policy);
   call->endpoint_path = optional_text(fcinfo, kEndpointPath);
   call->method = optional_text(fcinfo, kMethod);
