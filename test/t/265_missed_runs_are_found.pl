@@ -184,6 +184,16 @@ $clock->start($node);
 judged_until('2026-06-02 10:00:00');
 fields_are(job('not again'), { missed_runs => $missed + 2 }, '... what is missed from then on is counted');
 
+# The worker looks at many jobs in parts, and at all of them.
+$node->safe_psql('postgres', "SELECT cron.schedule('many ' || n, '*/30 * * * *', format('SELECT invoke_cron_endpoint(%L)', '/many/' || n)) FROM generate_series(1, 90) n");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 90 FROM wee5_cron.job_watch WHERE job_name LIKE 'many %'"), 'many jobs');
+$node->stop;
+$clock->set('2026-06-02 11:10:00');
+$clock->start($node);
+judged_until('2026-06-02 11:00:00');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.job_watch WHERE job_name LIKE 'many %' AND missed_runs = 2"), 90, '... each has missed two runs');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 90 FROM wee5_cron.invocation WHERE job_name LIKE 'many %' AND status = 'succeeded'"), '... and has made up for the newest');
+
 # A look reads what is new, however long pg_cron's history and the ledger are.
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO cron.job_run_details (runid, jobid, status, start_time, end_time)

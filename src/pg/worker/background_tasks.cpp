@@ -3,6 +3,7 @@
 #include "wee5_cron/pg/worker/background_tasks.h"
 
 #include "wee5_cron/pg/boundary/as_owner.h"
+#include "wee5_cron/pg/boundary/kept_plan.h"
 #include "wee5_cron/pg/worker/alerts.h"
 #include "wee5_cron/pg/worker/history.h"
 #include "wee5_cron/pg/worker/turn.h"
@@ -54,22 +55,38 @@ int64 harvest(Worker* worker) {
   return again_us;
 }
 
-// Counts missed runs and makes up for them; returns when to look again, 0: never.
-int64 watch_jobs() {
-  bool is_null = true;
-  Datum look_again = 0;
-  if (SPI_execute("SELECT wee5_cron.watch_jobs()", false, 0) == SPI_OK_SELECT && SPI_processed == 1)
-    look_again = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
-  return is_null ? 0 : DatumGetTimestampTz(look_again);
+constexpr int kJobsAtOnce = 40;  // some milliseconds
+SPIPlanPtr watch_plan = nullptr;
+
+// Counts the missed runs of some jobs and makes up for them. Returns when to go on, or to look again; 0: never.
+int64 watch_some_jobs(JobWatch* look) {
+  int64 began_us = now_us();
+  Oid types[2] = {INT8OID, INT4OID};
+  Datum values[2] = {Int64GetDatum(look->watched_to), Int32GetDatum(kJobsAtOnce)};
+  const char nulls[3] = {look->under_way ? ' ' : 'n', ' ', '\0'};
+  if (!look->under_way) look->look_again_us = 0;
+  int result = SPI_execute_plan(
+      kept_plan(&watch_plan, "SELECT watched_to, look_again FROM wee5_cron.watch_some_jobs($1, $2)", 2, types), values,
+      nulls, false, 1);
+  if (result != SPI_OK_SELECT || SPI_processed != 1)
+    elog(ERROR, "could not look for missed runs: %s", SPI_result_code_string(result));
+  bool was_last, never;
+  Datum watched_to = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &was_last);
+  Datum look_again = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &never);
+  if (!never && (look->look_again_us == 0 || DatumGetTimestampTz(look_again) < look->look_again_us))
+    look->look_again_us = DatumGetTimestampTz(look_again);
+  look->under_way = !was_last;
+  if (!was_last) look->watched_to = DatumGetInt64(watched_to);
+  // Half of the time is the network's.
+  return look->under_way ? now_us() + (now_us() - began_us) : look->look_again_us;
 }
 
 int64 watch(Worker* worker) {
-  (void)worker;
-  return run_in_transaction([] {
+  return run_in_transaction([worker] {
     ExtensionInfo pg_cron;
     find_extension("pg_cron", &pg_cron);
     registry_watch(relation_of_extension("cron", "job", pg_cron.oid));
-    return watch_jobs();
+    return watch_some_jobs(&worker->job_watch);
   });
 }
 
@@ -114,6 +131,11 @@ void init_background_tasks(Worker* worker) {
   worker->tasks[kWatchJobs] = {"look for missed runs", watch, 1, 0};
   worker->tasks[kPruneHistory] = {"prune the ledger", prune, 1, 0};
   worker->tasks[kTellAlerts] = {"send alerts", alert, 1, 0};
+}
+
+void look_at_all_jobs(Worker* worker) {
+  worker->tasks[kWatchJobs].due_us = now_us();
+  worker->job_watch.under_way = false;
 }
 
 void run_due_tasks(Worker* worker, int64 now) {

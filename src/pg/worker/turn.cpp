@@ -178,7 +178,7 @@ void count_ended(WorkerSlot* slot, const Tally* tally) {
 void note_success(Worker* worker, const Tally* tally) {
   count_ended(worker->slot, tally);
   if (worker->ledger_backoff_us > 0 || worker->was_disarmed) clear_error(worker);
-  if (worker->was_disarmed) worker->tasks[kWatchJobs].due_us = now_us();
+  if (worker->was_disarmed) look_at_all_jobs(worker);
   worker->was_disarmed = false;
   worker->ledger_backoff_us = 0;
   worker->timers.ledger_retry_us = 0;

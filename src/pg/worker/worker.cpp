@@ -228,7 +228,7 @@ void end_standstill(Worker* worker) {
   if (worker->timers.ledger_retry_us != PG_INT64_MAX) return;
   worker->timers.ledger_retry_us = 0;
   worker->retries_due = worker->cancels_due = true;
-  worker->tasks[kWatchJobs].due_us = now_us();
+  look_at_all_jobs(worker);
   clear_error(worker);
 }
 
@@ -252,7 +252,7 @@ void handle_interrupts(Worker* worker) {
     take_announcements(worker);
     end_standstill(worker);
   }
-  if (pg_atomic_exchange_u32(&worker->slot->jobs_changed, 0) != 0) worker->tasks[kWatchJobs].due_us = now_us();
+  if (pg_atomic_exchange_u32(&worker->slot->jobs_changed, 0) != 0) look_at_all_jobs(worker);
 }
 
 // From now on no new calls are taken. Calls that wait to be claimed are dropped here, and stay queued in the ledger.

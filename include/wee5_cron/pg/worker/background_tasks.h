@@ -13,6 +13,9 @@ inline constexpr int64 kTaskPauseUs = 1'000'000;  // between two runs of a task 
 // The tasks of a worker that was left nothing by the one before.
 void init_background_tasks(Worker* worker);
 
+// All jobs are to be looked at again, from the first one on.
+void look_at_all_jobs(Worker* worker);
+
 // Runs the tasks that are due. One that fails is run again, at growing intervals; results do not wait for it.
 void run_due_tasks(Worker* worker, int64 now);
 
