@@ -12,8 +12,9 @@ COMMENT ON FUNCTION wee5_cron.extension_members() IS 'Internal: the objects of t
 
 -- Postgres grants EXECUTE to PUBLIC by its own rules, and ALTER DEFAULT PRIVILEGES grants to roles by name: on Supabase
 -- to anon, authenticated and service_role. This revokes all of it, so that only the owner is left in the ACLs of our
--- objects.
-CREATE FUNCTION wee5_cron.revoke_default_privileges() RETURNS void
+-- objects. An update leaves out the members that it found, as extension_members() describes them: their grants are the
+-- user's.
+CREATE FUNCTION wee5_cron.revoke_default_privileges(except_members text[] DEFAULT '{}') RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
@@ -21,7 +22,7 @@ DECLARE
 BEGIN
   FOR granted IN
     WITH member AS (
-      SELECT * FROM wee5_cron.extension_members()
+      SELECT * FROM wee5_cron.extension_members() m WHERE m::text <> ALL (except_members)
     ), object AS (
       SELECT format('SCHEMA %I', n.nspname) AS what, n.nspowner AS owner,
              coalesce(n.nspacl, acldefault('n', n.nspowner)) AS acl
@@ -46,8 +47,8 @@ BEGIN
   END LOOP;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.revoke_default_privileges() IS
-  'Internal, for this script: revokes everything on the extension''s objects from everybody but the owner';
+COMMENT ON FUNCTION wee5_cron.revoke_default_privileges(text[]) IS
+  'Internal, for the extension''s scripts: revokes everything on its objects from everybody but the owner';
 
 -- Each profile includes the ones before it. NULL: there is no such profile.
 CREATE FUNCTION wee5_cron.profile_privileges(profile text) RETURNS text[]

@@ -1,0 +1,101 @@
+-- wee5_cron 0.1.0 to 0.2.0. Makefile.pgxs puts the functions, views and comments of the topic files where this file says
+-- "the functions of this version".
+\echo Use "ALTER EXTENSION wee5_cron UPDATE" to load this file. \quit
+
+-- The worker does not wait for these locks. It goes on when the update has ended.
+LOCK TABLE wee5_cron.invocation, wee5_cron.attempt IN ACCESS EXCLUSIVE MODE;
+
+CREATE TABLE wee5_cron.before_update AS
+-- As extension_members() of this version describes them.
+SELECT (SELECT pg_catalog.array_agg(ROW(d.classid, d.objid)::pg_catalog.text) FROM pg_catalog.pg_depend d
+        JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+        WHERE d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'wee5_cron') AS members,
+       EXISTS (SELECT FROM wee5_cron.armed a JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.database
+               WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS was_armed;
+
+ALTER TABLE wee5_cron.invocation
+  SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0),
+  DROP CONSTRAINT invocation_reason_check,
+  ADD CONSTRAINT invocation_reason_check
+    CHECK (reason IN ('config', 'dns', 'connect', 'tls', 'timeout', 'http', 'redirect', 'response', 'lost', 'overlap', 'cancelled'));
+ALTER TABLE wee5_cron.attempt
+  SET (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_scale_factor = 0.01);
+DROP INDEX wee5_cron.invocation_unfinished;
+CREATE INDEX invocation_unfinished ON wee5_cron.invocation (endpoint_path COLLATE "C", id) WHERE finished_at IS NULL;
+
+ALTER TABLE wee5_cron.armed
+  DROP CONSTRAINT armed_pkey,
+  ADD COLUMN xid xid NOT NULL DEFAULT '0',
+  ADD COLUMN note text,
+  ADD COLUMN system_identifier bigint,
+  ADD COLUMN timeline int,
+  REPLICA IDENTITY FULL;
+CREATE TABLE wee5_cron.arming (
+  database oid NOT NULL,
+  xid xid NOT NULL,
+  id bytea NOT NULL
+) USING heap;
+ALTER TABLE wee5_cron.arming REPLICA IDENTITY FULL;
+
+ALTER TABLE wee5_cron.cancellation REPLICA IDENTITY FULL;
+ALTER TABLE wee5_cron.trouble
+  ADD COLUMN last_failed_at timestamptz,
+  ADD COLUMN by_job boolean NOT NULL DEFAULT false;
+ALTER TABLE wee5_cron.job_watch
+  ADD COLUMN job_name text,
+  ADD COLUMN username text,
+  ADD COLUMN cron_job oid,
+  ADD COLUMN runs timestamptz[] NOT NULL DEFAULT '{}',
+  ADD COLUMN unended_runs bigint[] NOT NULL DEFAULT '{}';
+-- The calls of jobs were kept by their routes. The worker learns them again.
+TRUNCATE wee5_cron.newest_call;
+ALTER TABLE wee5_cron.newest_call SET LOGGED;
+
+-- Functions that are gone, or whose parameters have other names now.
+DROP FUNCTION wee5_cron.arm();
+DROP FUNCTION wee5_cron.doctor_history(bigint, interval);
+DROP FUNCTION wee5_cron.doctor_pg_cron();
+DROP FUNCTION wee5_cron.doctor_pg_net();
+DROP FUNCTION wee5_cron.doctor_preload(text[]);
+DROP FUNCTION wee5_cron.explain_pg_net(text, text, int, text, text, boolean, boolean, interval, text);
+DROP FUNCTION wee5_cron.jobs_that_call();
+DROP FUNCTION wee5_cron.judge_ticks(wee5_cron.job_watch, text);
+DROP FUNCTION wee5_cron.next_attempt(text, int, text, int, text, timestamptz, timestamptz, double precision);
+DROP FUNCTION wee5_cron.note_failed_runs(bigint, text, text, text, bigint);
+DROP FUNCTION wee5_cron.note_failures(text, text, int, text);
+DROP FUNCTION wee5_cron.plain_http_allowed();
+DROP FUNCTION wee5_cron.record_pg_net_answer(bigint, boolean, int, text, text, boolean, text, jsonb, boolean);
+DROP FUNCTION wee5_cron.revoke_default_privileges();
+DROP FUNCTION wee5_cron.silence_statements();
+DROP FUNCTION wee5_cron.valid_text(text, int);
+DROP FUNCTION wee5_cron.whom(text, text);
+
+-- the functions of this version
+
+-- Nobody has a privilege on what is new, but who had a profile has it as it is now. Existing grants stay.
+DO $$
+DECLARE
+  state wee5_cron.before_update;
+  object text;
+  holder record;
+BEGIN
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  SELECT * INTO state FROM wee5_cron.before_update;
+  DROP TABLE wee5_cron.before_update;
+  PERFORM wee5_cron.revoke_default_privileges(state.members);
+  FOR holder IN
+    SELECT a.grantee::regrole AS role,
+           CASE WHEN bool_or(p.proname = 'grant_to') THEN 'operate' WHEN bool_or(p.proname = 'doctor') THEN 'read' ELSE 'call' END AS profile
+    FROM wee5_cron.extension_members() m
+    JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+    CROSS JOIN LATERAL aclexplode(p.proacl) a
+    WHERE p.proname IN ('invoke_cron_endpoint', 'doctor', 'grant_to') AND a.grantee <> p.proowner AND a.grantee <> 0
+    GROUP BY a.grantee
+  LOOP
+    PERFORM wee5_cron.grant_outside_script(holder.role, holder.profile);
+  END LOOP;
+  IF state.was_armed THEN
+    PERFORM wee5_cron.arm();
+  END IF;
+END
+$$;
