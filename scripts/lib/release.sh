@@ -14,7 +14,7 @@ declare -A release_scratches=()
 # begin_in_release <release> [part...]: starts the check in it, in the background; its chroot is made first where there is
 # none. False where there can be none, which is a skip.
 begin_in_release() {
-  local name=$1 why packages=() only=() part share=$tap_share
+  local name=$1 why packages=() only=() part share=$test_share
   local release_root=$tree/scripts/lib/release_root
   shift
   if ! can_be_root; then
@@ -38,7 +38,7 @@ begin_in_release() {
   start_in_background "$name" \
     "$release_root" check "$release_cache" "$name" "$(debian_mirror)" "${packages[*]}" "${release_scratches[$name]}" \
     chroot --userspec=checker / env HOME=/home/checker USER=checker \
-    bash -c 'cd /var/tmp && exec /srv/wee5_cron/scripts/check "$@"' check ${keep:+--keep} --tap-share "$share" "${only[@]}"
+    bash -c 'cd /var/tmp && exec /srv/wee5_cron/scripts/check "$@"' check ${keep:+--keep} --share "$share" "${only[@]}"
 }
 
 # end_in_release <release>: shows its output from the beginning, waits for its end, and counts what it counted.
