@@ -187,6 +187,10 @@ std::string redact(std::string_view text, std::string_view secret) {
   return replace_base64(replace_spelled(text, secret, mark), secret, mark);
 }
 
+void drop_margin(std::string& redacted, std::size_t margin) {
+  redacted.resize(redacted.size() - std::min(redacted.size(), margin));
+}
+
 std::string shorten(std::string_view utf8, std::size_t max_bytes) {
   if (utf8.size() <= max_bytes) return std::string(utf8);
   if (max_bytes < kEllipsis.size()) return std::string(kEllipsis.substr(0, max_bytes));

@@ -13,6 +13,7 @@
 #include "connection_sockets.hpp"
 #include "deadline_heap.hpp"
 #include "wee5_cron/core/cache_signs.hpp"
+#include "wee5_cron/core/text.hpp"
 #include "wee5_cron/delivery/engine.hpp"
 
 namespace wee5::delivery {
@@ -86,8 +87,8 @@ class Transfer {
   core::CacheSigns cache_signs;
   std::size_t body_bytes = 0;
   std::string body;  // the first max_response_bytes of it, and secret_margin() more
-  // The secret must be found even if it lies across the cut. Percent-encoding is its longest spelling.
-  std::size_t secret_margin() const noexcept { return 3 * request.secret.size(); }
+  // The secret must be found even if it lies across the cut.
+  std::size_t secret_margin() const noexcept { return core::kLongestSpelling * request.secret.size(); }
   std::array<char, CURL_ERROR_SIZE> error_text;
 
  private:

@@ -149,7 +149,9 @@ void take_answer(Transfer& transfer, Result& result) {
   const std::size_t most = transfer.request.max_response_bytes;
   result.response_truncated = transfer.body_bytes > most;
   // Strike the secret out first, then cut: half a secret would not be found.
+  const bool was_read = transfer.body_bytes <= transfer.body.size();
   strike_secret(transfer.body, secret);
+  if (!was_read) core::drop_margin(transfer.body, transfer.secret_margin());
   if (result.response_truncated && transfer.body.size() > most) transfer.body.resize(most);
   result.response_body = core::valid_utf8(transfer.body, result.response_truncated);
 }

@@ -63,7 +63,7 @@ is($node->safe_psql('postgres', "SELECT has_function_privilege('anon', 'public.c
 # Installed by supabase_admin himself, where postgres has one of the jobs already.
 $node->psql_as('postgres', 'postgres', q{SELECT cron.schedule('poll-activities', '0 0 1 1 *', 'SELECT 1')});
 my (undef, undef, $notices) = $node->psql('postgres', 'CREATE EXTENSION wee5_cron SCHEMA extensions');
-like($notices, qr/"poll-activities" exists already/, 'CREATE EXTENSION by supabase_admin leaves the job of postgres, and says so');
+like($notices, qr/"poll-activities" already exists/, 'CREATE EXTENSION by supabase_admin leaves the job of postgres, and says so');
 is(jobs(), 'daily-analytics/supabase_admin poll-activities/postgres welcome-emails/supabase_admin', '... and doubles none');
 is(reach(@web, 'postgres'), '', 'none of its objects is within reach of anybody, whatever the defaults');
 $node->raises('postgres', "SELECT extensions.invoke_cron_endpoint('/x')", '42501', 'not even of postgres', role => 'postgres');

@@ -13,6 +13,13 @@ std::string valid_utf8(std::string_view bytes, bool cut = false);
 // the secret itself holds brackets.
 std::string redact(std::string_view text, std::string_view secret);
 
+// No spelling of a secret that redact() knows is longer than this, in bytes per byte of the secret.
+inline constexpr std::size_t kLongestSpelling = 6;
+
+// After redact(), for a text of which only the beginning was read: removes the last `margin` bytes, in which the
+// beginning of a secret may stand whose rest was not read. `margin`: at least the longest spelling of the secret.
+void drop_margin(std::string& redacted, std::size_t margin);
+
 // At most `max_bytes` bytes of valid UTF-8. Cuts between characters, and puts "..." at the end if it cuts.
 std::string shorten(std::string_view utf8, std::size_t max_bytes);
 

@@ -114,6 +114,23 @@ TEST(PgNetAnswer, BodyIsCutBehindTheSecret) {
   EXPECT_EQ(outcome.body, "0123456789[secret] a");
 }
 
+// Each secret that is struck out makes the text shorter, so that bytes beyond the cut come into what is kept.
+TEST(PgNetAnswer, ManyEchoesLeaveNoPartOfTheSecret) {
+  PgNetCall made = call();
+  made.secrets = {std::string(64, 'k')};
+  made.max_response_bytes = 8'192;
+  for (std::size_t before = 0; before < 130; before += 13) {
+    const std::string whole = std::string(before, 'a') + std::string(64'000, 'k');
+    PgNetAnswer got = answer(200, std::string_view(whole).substr(0, made.max_response_bytes + kSecretMargin));
+    got.content_bytes = whole.size();
+    got.error_msg = whole;
+    const PgNetOutcome outcome = outcome_of(got, made);
+    EXPECT_TRUE(outcome.body.starts_with(std::string(before, 'a') + "[secret]"));
+    EXPECT_EQ(outcome.body.find('k'), std::string::npos) << outcome.body;
+    EXPECT_EQ(outcome.explanation.error.find("kk"), std::string::npos) << outcome.explanation.error;
+  }
+}
+
 TEST(PgNetAnswer, BodyOfExactlyTheLimitIsWhole) {
   EXPECT_FALSE(outcome_of(answer(200, std::string(20, 'x'))).truncated);
   const PgNetOutcome longer = outcome_of(answer(200, std::string(21, 'x')));

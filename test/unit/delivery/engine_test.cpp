@@ -409,5 +409,29 @@ TEST(Engine, StrikesASecretThatStandsAcrossTheCut) {
   }
 }
 
+// Each secret that is struck out makes the text shorter, so that bytes beyond the cut come into what is kept.
+TEST(Engine, StrikesASecretOutOfManyEchoes) {
+  const std::string secret(64, 'k');
+  std::string spelled;
+  for (const char next : secret) {
+    char escaped[8];
+    std::snprintf(escaped, sizeof(escaped), "\\u%04x", static_cast<unsigned>(next));
+    spelled += escaped;
+  }
+  for (const std::string& echo : {secret, spelled}) {
+    for (std::size_t before = 0; before < 130; before += 13) {
+      std::string body(before, 'a');
+      for (int i = 0; i < 200; ++i) body += echo;
+      LoopbackServer server(always(answer("200 OK", body)));
+      Request request = request_to(server.url());
+      request.secret = secret;
+      const Result result = fetch(request);
+      EXPECT_TRUE(result.response_body.starts_with(std::string(before, 'a') + "[secret]"));
+      EXPECT_EQ(result.response_body.find("kk"), std::string::npos) << result.response_body;
+      EXPECT_EQ(result.response_body.find("\\u006b"), std::string::npos) << result.response_body;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace wee5::delivery::test
