@@ -238,7 +238,7 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
   auto* transfer = static_cast<Transfer*>(self);
   const std::size_t bytes = size * count;
   const std::size_t most = transfer->request.max_response_bytes;
-  const std::size_t looked_at = most + transfer->secret_margin();
+  const std::size_t looked_at = most + 2 * transfer->secret_margin();
   transfer->body_bytes += bytes;
   if (transfer->body.size() < looked_at) {
     try {

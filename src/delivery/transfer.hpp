@@ -86,8 +86,9 @@ class Transfer {
   std::array<char, 64> retry_after{};  // ends with a NUL; empty if the value is longer
   core::CacheSigns cache_signs;
   std::size_t body_bytes = 0;
-  std::string body;  // the first max_response_bytes of it, and secret_margin() more
-  // The secret must be found even if it lies across the cut.
+  std::string body;  // the first max_response_bytes of it, and twice secret_margin() more
+  // The secret must be found even if it lies across the cut. Twice, because the last part is dropped (drop_margin()),
+  // and each secret that is struck out makes the rest shorter.
   std::size_t secret_margin() const noexcept { return core::kLongestSpelling * request.secret.size(); }
   std::array<char, CURL_ERROR_SIZE> error_text;
 

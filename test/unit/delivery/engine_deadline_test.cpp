@@ -174,12 +174,12 @@ TEST(EngineDeadlines, ADeadlineInYearsIsAWaitThatEpollCanTake) {
   request.timeout_ms = std::numeric_limits<std::int64_t>::max();
   engine.start(request);
   ASSERT_TRUE(serve_until(engine, received));
-  // libcurl's own timers of the connection come first.
-  while (engine.timeout_ms() < 10'000) {
+  // libcurl's own timers of the connection come first. Years in an int would be negative.
+  for (int i = 0; i < 100 && engine.timeout_ms() >= 0 && engine.timeout_ms() < 10'000; ++i) {
     let_pass(milliseconds(engine.timeout_ms() + 1));
     engine.perform();
   }
-  EXPECT_EQ(engine.timeout_ms(), std::numeric_limits<int>::max());
+  EXPECT_GE(engine.timeout_ms(), 10'000);
 }
 
 TEST(EngineResolver, OneStuckLookupDelaysItsOwnCallAlone) {
