@@ -100,7 +100,9 @@ BEGIN
     LIMIT 100 FOR UPDATE SKIP LOCKED
   LOOP
     CONTINUE WHEN EXISTS (SELECT FROM wee5_cron.known_jobs() j
-                          WHERE split_part(j.endpoint_path, '?', 1) = split_part(path, '?', 1))
+                          WHERE split_part(j.endpoint_path, '?', 1) = split_part(path, '?', 1)
+                             -- A job whose path is not known has its trouble under its own name.
+                             OR path IN (j.job_name, '#' || j.jobid))
                OR EXISTS (SELECT FROM wee5_cron.invocation i
                           WHERE i.finished_at IS NULL AND split_part(i.endpoint_path, '?', 1) = split_part(path, '?', 1));
     DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path;

@@ -93,6 +93,13 @@ BEGIN
     FROM unnest(wee5_cron.ticks(watched.schedule, watched.judged_until, 100000, NULL, now())) t
   ), run AS MATERIALIZED (
     SELECT b AS at FROM unnest(began) b
+    UNION ALL
+    -- pg_cron counts 'N seconds' from one run to the next and starts each a moment late, so that a run stands for the tick
+    -- after it, too.
+    SELECT b + make_interval(secs => s.n::int)
+    FROM unnest(began) b
+    CROSS JOIN LATERAL (SELECT (regexp_match(watched.schedule, '^\s*([0-9]{1,2})\s+seconds?\s*$', 'i'))[1] AS n) s
+    WHERE s.n IS NOT NULL
   ), judged AS MATERIALIZED (
     -- In the order of time, a tick that was run is followed by its run. Weeks have many of both: no join.
     SELECT e.at, e.was_run,

@@ -52,6 +52,7 @@ COMMENT ON FUNCTION wee5_cron.note_failed_runs(wee5_cron.job_watch, text, text, 
 -- part of them.
 CREATE FUNCTION wee5_cron.read_new_runs() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  SET enable_hashjoin = on
   AS $$
 DECLARE
   newest_run constant bigint := wee5_cron.newest_run();
@@ -136,6 +137,7 @@ COMMENT ON FUNCTION wee5_cron.forget_lateness(text) IS 'Internal, for watch_jobs
 -- nobody is to blame for what was due before. The same if somebody put the clock back.
 CREATE FUNCTION wee5_cron.update_watched_jobs() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  SET enable_hashjoin = on
   AS $$
 DECLARE
   cron_job_table constant oid := to_regclass('cron.job');
@@ -153,6 +155,7 @@ BEGIN
     SELECT j.jobid, j.schedule, j.active, now(), j.job_name, j.username, cron_job_table, newest_run FROM job j
     ON CONFLICT (jobid) DO UPDATE
     SET schedule = excluded.schedule, active = excluded.active, judged_until = excluded.judged_until, runs = '{}',
+        last_missed = NULL,
         job_name = excluded.job_name, username = excluded.username, cron_job = excluded.cron_job,
         seen_run = coalesce(w.seen_run, excluded.seen_run)
     WHERE (w.schedule, w.active, w.cron_job) IS DISTINCT FROM (excluded.schedule, excluded.active, excluded.cron_job)

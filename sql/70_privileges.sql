@@ -92,13 +92,30 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.profile_privileges(text) IS 'Internal, for grant_to(): what a profile grants';
 
+-- privileges: such as 'EXECUTE ON FUNCTION ...'.
+CREATE FUNCTION wee5_cron.grant_privileges(role regrole, privileges text[]) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  call_schema constant name := wee5_cron.call_schema();
+  privilege text;
+BEGIN
+  EXECUTE format('GRANT USAGE ON SCHEMA wee5_cron TO %s', role);
+  IF NOT has_schema_privilege(role, call_schema, 'USAGE') THEN
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s', call_schema, role);
+  END IF;
+  FOREACH privilege IN ARRAY privileges LOOP
+    EXECUTE format('GRANT %s TO %s', privilege, role);
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.grant_privileges(regrole, text[]) IS 'Internal, for grant_to(): grants these privileges on objects of the extension';
+
 CREATE FUNCTION wee5_cron.grant_to(role regrole, profile text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  call_schema constant name := wee5_cron.call_schema();
   grants constant text[] := wee5_cron.profile_privileges(profile);
-  privilege text;
 BEGIN
   IF role IS NULL OR profile IS NULL THEN
     RAISE EXCEPTION '% must not be NULL', CASE WHEN role IS NULL THEN 'role' ELSE 'profile' END
@@ -116,13 +133,7 @@ BEGIN
       USING ERRCODE = 'undefined_object', HINT = 'SELECT rolname FROM pg_roles;';
   END IF;
 
-  EXECUTE format('GRANT USAGE ON SCHEMA wee5_cron TO %s', role);
-  IF NOT has_schema_privilege(role, call_schema, 'USAGE') THEN
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s', call_schema, role);
-  END IF;
-  FOREACH privilege IN ARRAY grants LOOP
-    EXECUTE format('GRANT %s TO %s', privilege, role);
-  END LOOP;
+  PERFORM wee5_cron.grant_privileges(role, grants);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.grant_to(regrole, text) IS

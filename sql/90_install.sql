@@ -1,17 +1,18 @@
 -- The end of the script, when all objects exist.
 -- What the script of an extension grants counts as initial privileges, which pg_dump leaves out.
-CREATE FUNCTION wee5_cron.grant_outside_script(role regrole, profile text) RETURNS void
+CREATE FUNCTION wee5_cron.grant_outside_script(role regrole, privileges text[]) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_grant_outside_script';
-COMMENT ON FUNCTION wee5_cron.grant_outside_script(regrole, text) IS
-  'Internal, for this script: grant_to() as if it were called after the script, so that a dump contains the grants';
+  AS 'MODULE_PATHNAME', 'wee5_cron_grant_privileges_outside_script';
+COMMENT ON FUNCTION wee5_cron.grant_outside_script(regrole, text[]) IS
+  'Internal, for the extension''s scripts: grant_privileges() as if it were called after the script, so that a dump contains the grants';
 SELECT wee5_cron.revoke_default_privileges();
 
 -- A managed server lets somebody who is not a superuser install the extension. That role may then operate it.
 DO $$
 BEGIN
   IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER) THEN
-    PERFORM wee5_cron.grant_outside_script(pg_catalog.quote_ident(SESSION_USER)::pg_catalog.regrole, 'operate');
+    PERFORM wee5_cron.grant_outside_script(pg_catalog.quote_ident(SESSION_USER)::pg_catalog.regrole,
+                                           wee5_cron.profile_privileges('operate'));
   END IF;
 END
 $$;

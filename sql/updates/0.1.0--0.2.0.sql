@@ -11,7 +11,10 @@ SELECT (SELECT pg_catalog.array_agg(ROW(d.classid, d.objid)::pg_catalog.text) FR
         JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
         WHERE d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'wee5_cron') AS members,
        EXISTS (SELECT FROM wee5_cron.armed a JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.database
-               WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS was_armed;
+               WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS was_armed,
+       (SELECT pg_catalog.array_agg(a.grantee) FROM pg_catalog.pg_proc p CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) a
+        WHERE p.oid OPERATOR(pg_catalog.=) 'wee5_cron.arm()'::pg_catalog.regprocedure
+          AND a.grantee OPERATOR(pg_catalog.<>) p.proowner AND a.grantee OPERATOR(pg_catalog.<>) 0) AS may_arm;
 
 ALTER TABLE wee5_cron.invocation
   SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0),
@@ -41,6 +44,7 @@ ALTER TABLE wee5_cron.cancellation REPLICA IDENTITY FULL;
 ALTER TABLE wee5_cron.trouble
   ADD COLUMN last_failed_at timestamptz,
   ADD COLUMN by_job boolean NOT NULL DEFAULT false;
+UPDATE wee5_cron.trouble SET last_failed_at = since WHERE kind OPERATOR(pg_catalog.=) 'failing';
 ALTER TABLE wee5_cron.job_watch
   ADD COLUMN job_name text,
   ADD COLUMN username text,
@@ -58,6 +62,7 @@ DROP FUNCTION wee5_cron.doctor_pg_cron();
 DROP FUNCTION wee5_cron.doctor_pg_net();
 DROP FUNCTION wee5_cron.doctor_preload(text[]);
 DROP FUNCTION wee5_cron.explain_pg_net(text, text, int, text, text, boolean, boolean, interval, text);
+DROP FUNCTION wee5_cron.grant_outside_script(regrole, text);
 DROP FUNCTION wee5_cron.jobs_that_call();
 DROP FUNCTION wee5_cron.judge_ticks(wee5_cron.job_watch, text);
 DROP FUNCTION wee5_cron.next_attempt(text, int, text, int, text, timestamptz, timestamptz, double precision);
@@ -72,27 +77,19 @@ DROP FUNCTION wee5_cron.whom(text, text);
 
 -- the functions of this version
 
--- Nobody has a privilege on what is new, but who had a profile has it as it is now. Existing grants stay.
+-- Existing grants stay as they are. Who could arm() has what replaces it; nobody else has a privilege on what is new.
 DO $$
 DECLARE
   state wee5_cron.before_update;
-  object text;
-  holder record;
+  role oid;
 BEGIN
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   SELECT * INTO state FROM wee5_cron.before_update;
   DROP TABLE wee5_cron.before_update;
   PERFORM wee5_cron.revoke_default_privileges(state.members);
-  FOR holder IN
-    SELECT a.grantee::regrole AS role,
-           CASE WHEN bool_or(p.proname = 'grant_to') THEN 'operate' WHEN bool_or(p.proname = 'doctor') THEN 'read' ELSE 'call' END AS profile
-    FROM wee5_cron.extension_members() m
-    JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
-    CROSS JOIN LATERAL aclexplode(p.proacl) a
-    WHERE p.proname IN ('invoke_cron_endpoint', 'doctor', 'grant_to') AND a.grantee <> p.proowner AND a.grantee <> 0
-    GROUP BY a.grantee
-  LOOP
-    PERFORM wee5_cron.grant_outside_script(holder.role, holder.profile);
+  FOREACH role IN ARRAY coalesce(state.may_arm, '{}') LOOP
+    PERFORM wee5_cron.grant_outside_script(role::regrole, array['EXECUTE ON FUNCTION wee5_cron.arm(boolean)',
+                                                                'EXECUTE ON FUNCTION wee5_cron.disarm(text)']);
   END LOOP;
   IF state.was_armed THEN
     PERFORM wee5_cron.arm();

@@ -22,6 +22,8 @@ $node->configure('postgres', api_url => $receiver->url, secret => 'the secret');
 $node->safe_psql('postgres', <<'SQL');
 SELECT wee5_cron.grant_to('caller', 'call'), wee5_cron.grant_to('reader', 'read'), wee5_cron.grant_to('operator', 'operate');
 GRANT SELECT ON wee5_cron.invocation TO nobody;
+GRANT EXECUTE ON FUNCTION wee5_cron.doctor() TO nobody;
+REVOKE EXECUTE ON FUNCTION wee5_cron.configure(text, text, text) FROM operator;
 SELECT wee5_cron.schedule('nightly', '0 0 1 1 *', '/nightly'), wee5_cron.pause('nightly', 'for a while');
 INSERT INTO wee5_cron.endpoint (endpoint_path, method, max_attempts, note) VALUES ('/policy', 'POST', 2, 'kept');
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, reason, error, http_status, attempts, finished_at)
@@ -63,13 +65,15 @@ $node->safe_psql('fresh', <<'SQL');
 CREATE EXTENSION wee5_cron;
 SELECT wee5_cron.grant_to('caller', 'call'), wee5_cron.grant_to('reader', 'read'), wee5_cron.grant_to('operator', 'operate');
 GRANT SELECT ON wee5_cron.invocation TO nobody;
+GRANT EXECUTE ON FUNCTION wee5_cron.doctor() TO nobody;
+REVOKE EXECUTE ON FUNCTION wee5_cron.configure(text, text, text) FROM operator;
 SQL
 my @objects = map { [ split /\n/, $node->safe_psql($_, $catalogue) ] } qw(fresh postgres);
 cmp_ok(scalar @{ $objects[0] }, '>', 4000, 'the catalogue is long');
 my @different = grep { ($objects[0][$_] // '') ne ($objects[1][$_] // '') } 0 .. ($#{ $objects[0] } > $#{ $objects[1] } ? $#{ $objects[0] } : $#{ $objects[1] });
 is(scalar @different, 0, 'an update leaves the catalogue of a fresh installation')
   or diag(map { "fresh: " . ($objects[0][$_] // 'nothing') . "\nupdated: " . ($objects[1][$_] // 'nothing') . "\n" } @different[0 .. ($#different < 5 ? $#different : 5)]);
-is($node->safe_psql('postgres', q{SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_proc p WHERE p.pronamespace = 'wee5_cron'::regnamespace AND has_function_privilege('nobody', p.oid, 'EXECUTE')}), '', 'nobody may call what is new');
+is($node->safe_psql('postgres', q{SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_proc p WHERE p.pronamespace = 'wee5_cron'::regnamespace AND has_function_privilege('nobody', p.oid, 'EXECUTE')}), 'wee5_cron.doctor()', 'nobody may call what is new');
 is($node->error_of('postgres', "SELECT wee5_cron.disarm('by the operator'), wee5_cron.arm()", role => 'operator'), undef, 'who operated may use it');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_init_privs i JOIN pg_proc p ON i.classoid = 'pg_proc'::regclass AND p.oid = i.objoid WHERE p.pronamespace = 'wee5_cron'::regnamespace AND i.initprivs::text ~ 'operator'}), 0, 'a dump has the grants');
 

@@ -175,8 +175,10 @@ int64 enqueue_with_pg_net(const PgNetRequest* request) {
   int result = SPI_execute_with_args(statement, has_body ? 4 : 3, types, values, nullptr, false, 1);
   bool is_null = true;
   int64 request_id = 0;
-  if (result == SPI_OK_SELECT && SPI_processed == 1)
-    request_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+  if (result == SPI_OK_SELECT && SPI_processed == 1) {
+    Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+    if (!is_null) request_id = DatumGetInt64(value);
+  }
   SPI_finish();
   AtEOXact_GUC(true, nest_level);
   if (is_null)

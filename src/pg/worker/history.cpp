@@ -73,8 +73,9 @@ void prune_page(HistoryWalk* walk) {
   bool is_null;
   walk->walked_to = DatumGetInt64(column("walked_to", &is_null));
   walk->under_way = DatumGetBool(column("left_over", &is_null));
-  TimestampTz next_due = DatumGetTimestampTz(column("next_due", &is_null));
-  if (!is_null && (walk->next_due_us == 0 || next_due < walk->next_due_us)) walk->next_due_us = next_due;
+  Datum next_due = column("next_due", &is_null);
+  if (!is_null && (walk->next_due_us == 0 || DatumGetTimestampTz(next_due) < walk->next_due_us))
+    walk->next_due_us = DatumGetTimestampTz(next_due);
 }
 
 void begin_walk(HistoryWalk* walk, const WorkerSettings* settings) {

@@ -171,6 +171,7 @@ void write_handover(Worker* worker) {
     handover.next_attempt_us = retry_us != 0 ? retry_us : worker->timers.next_attempt_us;
     for (int i = 0; i < kBackgroundTasks; ++i) handover.tasks_due_us[i] = worker->tasks[i].due_us;
     handover.history = worker->history;
+    handover.job_watch = worker->job_watch;
   }
   registry_write_handover(worker->slot, &handover);
   withdraw_shortage(worker);
@@ -184,6 +185,7 @@ void read_handover(Worker* worker) {
   worker->timers.next_attempt_us = handover.next_attempt_us;
   for (int i = 0; i < kBackgroundTasks; ++i) worker->tasks[i].due_us = handover.tasks_due_us[i];
   worker->history = handover.history;
+  worker->job_watch = handover.job_watch;
 }
 
 void serve_network(Worker* worker) {

@@ -15,7 +15,9 @@ sub open {
     pipe(my $answers, my $answers_write)    or die "pipe: $!";
     local %ENV = $node->_get_env();
     my $psql = $node->installed_command('psql');
-    my $pid  = fork() // die "fork: $!";
+    # A child that is ended before it has become psql must not end the test's servers.
+    local $SIG{TERM} = 'DEFAULT';
+    my $pid = fork() // die "fork: $!";
     if ($pid == 0) {
         POSIX::dup2(fileno($questions_read), 0);
         POSIX::dup2(fileno($answers_write),  1);

@@ -28,6 +28,13 @@ struct Announcements {
   int64 look_from;  // every id from here on may be new; 0: all, kNothing: none but the ranges
 };
 
+// A look at pg_cron's jobs, which is made in parts.
+struct JobWatch {
+  bool under_way;
+  int64 watched_to;     // the jobid after which the next part begins
+  int64 look_again_us;  // when the next tick has to be judged, as far as known; 0: never
+};
+
 // What a worker hands over to the next worker of its database: when it has something to do again, and how far it has
 // come. Postgres times in microseconds; 0: when something happens.
 inline constexpr int kBackgroundTasks = 5;
@@ -36,6 +43,7 @@ struct WorkerHandover {
   int64 next_attempt_us;
   int64 tasks_due_us[kBackgroundTasks];
   HistoryWalk history;
+  JobWatch job_watch;
 };
 
 // A database that has, or may have, a worker. Plain memory, shared by all processes. Any process may read the atomics

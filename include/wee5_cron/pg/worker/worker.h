@@ -31,13 +31,6 @@ struct WorkerTimers {
   int64 ledger_retry_us;    // the ledger could not be used; PG_INT64_MAX: until something wakes the worker
 };
 
-// A look at pg_cron's jobs, which is made in parts.
-struct JobWatch {
-  bool under_way;
-  int64 watched_to;     // the jobid after which the next part begins
-  int64 look_again_us;  // when the next tick has to be judged, as far as known; 0: never
-};
-
 // Lives in TopMemoryContext from the start of the process to its end.
 struct Worker {
   delivery::Dispatcher* dispatcher;  // deleted by an exit callback
