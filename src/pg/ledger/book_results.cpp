@@ -76,11 +76,6 @@ void put_time(BoundResult* bound, ResultValue value, int64 unix_us) {
 }
 void put_ms(BoundResult* bound, ResultValue value, float ms) { put(bound, value, Float4GetDatum(ms), ms >= 0); }
 
-void execute(SPIPlanPtr plan, Datum* values, int expected) {
-  int result = SPI_execute_plan(plan, values, nullptr, false, 0);
-  if (result != expected) elog(ERROR, "unexpected result of a ledger statement: %s", SPI_result_code_string(result));
-}
-
 int record_by_statement(const delivery::Result* results, const int* chosen, int count, int64* locked) {
   ArrayParameter parameters[kResultValues];
   for (ArrayParameter& parameter : parameters) parameter = make_array_parameter(count);
@@ -95,9 +90,9 @@ int record_by_statement(const delivery::Result* results, const int* chosen, int 
     array_types[i] = get_array_type(kTypes[i]);
     values[i] = array_of(&parameters[i], kTypes[i]);
   }
-  execute(kept_plan(&record_plan, kRecord, kResultValues, array_types), values, SPI_OK_INSERT);
+  execute_plan(kept_plan(&record_plan, kRecord, kResultValues, array_types), values, nullptr, SPI_OK_INSERT);
   // What is still open was locked.
-  execute(kept_plan(&left_plan, kLeft, 1, array_types), values, SPI_OK_SELECT);
+  execute_plan(kept_plan(&left_plan, kLeft, 1, array_types), values, nullptr, SPI_OK_SELECT);
   int left = static_cast<int>(SPI_processed);
   for (int i = 0; i < left; ++i) {
     bool is_null;
@@ -147,7 +142,7 @@ void refuse_discarded_updates(const int64* ids, int count) {
   for (int i = 0; i < count; ++i) set(&parameter, i, Int64GetDatum(ids[i]));
   Oid types[1] = {INT8ARRAYOID};
   Datum values[1] = {array_of(&parameter, INT8OID)};
-  execute(kept_plan(&free_plan, WEE5_OPEN_AND_FREE("$1"), 1, types), values, SPI_OK_SELECT);
+  execute_plan(kept_plan(&free_plan, WEE5_OPEN_AND_FREE("$1"), 1, types), values, nullptr, SPI_OK_SELECT);
   if (SPI_processed == 0) return;
   ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
                   errmsg("a trigger or rule on wee5_cron.invocation discards what the worker records"),

@@ -36,17 +36,12 @@ constexpr const char* kLost =
     "        wee5_cron.outcome_error('lost', i.endpoint_path)"
     " FROM wee5_cron.invocation i WHERE i.id = $1 ON CONFLICT DO NOTHING";
 
-void execute(SPIPlanPtr plan, Datum* values, int expected) {
-  int result = SPI_execute_plan(plan, values, nullptr, false, 0);
-  if (result != expected) elog(ERROR, "unexpected result of a ledger statement: %s", SPI_result_code_string(result));
-}
-
 // False where the row is locked, or the call has ended.
 bool end_call(int64 id, const char* status, core::Reason reason, const char* error, const char* hint) {
   Oid types[5] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
   Datum values[5] = {Int64GetDatum(id), CStringGetTextDatum(status), CStringGetTextDatum(core::reason_name(reason)),
                      CStringGetTextDatum(error), CStringGetTextDatum(hint)};
-  execute(kept_plan(&end_plan, kEnd, 5, types), values, SPI_OK_SELECT);
+  execute_plan(kept_plan(&end_plan, kEnd, 5, types), values, nullptr, SPI_OK_SELECT);
   if (SPI_processed == 0) return false;
   note_ended_call(id);
   return true;
@@ -59,7 +54,8 @@ void note_outcome_if_possible(int64 id) {
       [id] {
         Oid types[1] = {INT8OID};
         Datum values[1] = {Int64GetDatum(id)};
-        execute(kept_plan(&outcome_plan, "SELECT wee5_cron.note_outcomes(array[$1])", 1, types), values, SPI_OK_SELECT);
+        execute_plan(kept_plan(&outcome_plan, "SELECT wee5_cron.note_outcomes(array[$1])", 1, types), values, nullptr,
+                     SPI_OK_SELECT);
       },
       &untold);
 }
@@ -97,14 +93,14 @@ bool end_unreadable(int64 id, const char* error) {
 void end_cancelled(int64 id) {
   Oid types[1] = {INT8OID};
   Datum values[1] = {Int64GetDatum(id)};
-  execute(kept_plan(&cancel_plan, kCancel, 1, types), values, SPI_OK_SELECT);
+  execute_plan(kept_plan(&cancel_plan, kCancel, 1, types), values, nullptr, SPI_OK_SELECT);
   note_ended_call(id);
 }
 
 void book_lost_attempt(int64 id, int attempt) {
   Oid types[2] = {INT8OID, INT4OID};
   Datum values[2] = {Int64GetDatum(id), Int32GetDatum(attempt)};
-  execute(kept_plan(&lost_plan, kLost, 2, types), values, SPI_OK_INSERT);
+  execute_plan(kept_plan(&lost_plan, kLost, 2, types), values, nullptr, SPI_OK_INSERT);
 }
 
 // wee5_cron.outcome_error(reason text, endpoint_path text) -> text

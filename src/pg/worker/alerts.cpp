@@ -19,15 +19,8 @@ SPIPlanPtr tell_plan = nullptr;
 bool something_fails() {
   SPIPlanPtr plan =
       kept_plan(&trouble_plan, "SELECT 1 FROM wee5_cron.trouble WHERE kind = 'failing' LIMIT 1", 0, nullptr);
-  int result = SPI_execute_plan(plan, nullptr, nullptr, false, 1);
-  if (result != SPI_OK_SELECT) elog(ERROR, "could not look for failures: %s", SPI_result_code_string(result));
+  execute_plan(plan, nullptr, nullptr, SPI_OK_SELECT);
   return SPI_processed > 0;
-}
-
-void select_row(SPIPlanPtr plan, Datum* values) {
-  int result = SPI_execute_plan(plan, values, nullptr, false, 1);
-  if (result != SPI_OK_SELECT || SPI_processed != 1)
-    elog(ERROR, "unexpected result of an alert's statement: %s", SPI_result_code_string(result));
 }
 
 }  // namespace
@@ -50,7 +43,7 @@ bool note_outcomes(const delivery::Result* results, int count) {
   if (noted == 0) return false;
   Oid types[1] = {INT8ARRAYOID};
   Datum values[1] = {eight_byte_array(ids, noted, INT8OID)};
-  select_row(kept_plan(&note_plan, "SELECT wee5_cron.note_outcomes($1)", 1, types), values);
+  select_row(kept_plan(&note_plan, "SELECT wee5_cron.note_outcomes($1)", 1, types), values, nullptr);
   bool is_null;
   return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }
@@ -60,7 +53,7 @@ int64 tell_alerts(const WorkerSettings* process_settings) {
   apply_stored_worker_settings(&settings);
   Oid types[1] = {BOOLOID};
   Datum values[1] = {BoolGetDatum(!is_blank(settings.alert_url))};
-  select_row(kept_plan(&tell_plan, "SELECT wee5_cron.tell_alerts($1)", 1, types), values);
+  select_row(kept_plan(&tell_plan, "SELECT wee5_cron.tell_alerts($1)", 1, types), values, nullptr);
   return 0;
 }
 

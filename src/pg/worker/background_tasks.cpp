@@ -65,14 +65,11 @@ int64 watch_some_jobs(JobWatch* look) {
   Datum values[2] = {Int64GetDatum(look->watched_to), Int32GetDatum(kJobsAtOnce)};
   const char nulls[3] = {look->under_way ? ' ' : 'n', ' ', '\0'};
   if (!look->under_way) look->look_again_us = 0;
-  int result = SPI_execute_plan(
-      kept_plan(&watch_plan, "SELECT watched_to, look_again FROM wee5_cron.watch_some_jobs($1, $2)", 2, types), values,
-      nulls, false, 1);
-  if (result != SPI_OK_SELECT || SPI_processed != 1)
-    elog(ERROR, "could not look for missed runs: %s", SPI_result_code_string(result));
+  select_row(kept_plan(&watch_plan, "SELECT watched_to, look_again FROM wee5_cron.watch_some_jobs($1, $2)", 2, types),
+             values, nulls);
   bool was_last, never;
-  Datum watched_to = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &was_last);
-  Datum look_again = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &never);
+  Datum watched_to = selected_column("watched_to", &was_last);
+  Datum look_again = selected_column("look_again", &never);
   if (!never && (look->look_again_us == 0 || DatumGetTimestampTz(look_again) < look->look_again_us))
     look->look_again_us = DatumGetTimestampTz(look_again);
   look->under_way = !was_last;

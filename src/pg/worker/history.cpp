@@ -28,21 +28,10 @@ int64 shortest_retention_us(const WorkerSettings* settings) {
   return Min(retention_us(settings->keep_succeeded_min), retention_us(settings->keep_failed_min));
 }
 
-void select_row(SPIPlanPtr plan, Datum* values, const char* nulls) {
-  int result = SPI_execute_plan(plan, values, nulls, false, 1);
-  if (result != SPI_OK_SELECT || SPI_processed != 1)
-    elog(ERROR, "could not prune the ledger: %s", SPI_result_code_string(result));
-}
-
-// Of the row that was selected.
-Datum column(const char* name, bool* is_null) {
-  return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, SPI_fnumber(SPI_tuptable->tupdesc, name), is_null);
-}
-
 bool nobody_else_prunes() {
   select_row(kept_plan(&may_prune_plan, "SELECT wee5_cron.may_prune() AS may_prune", 0, nullptr), nullptr, nullptr);
   bool is_null;
-  return DatumGetBool(column("may_prune", &is_null));
+  return DatumGetBool(selected_column("may_prune", &is_null));
 }
 
 // Notes a page of the newest calls, which stay whatever their age.
@@ -54,9 +43,9 @@ void note_newest_calls(HistoryWalk* walk) {
       kept_plan(&note_newest_plan, "SELECT looked_to, left_over FROM wee5_cron.note_newest_calls($1, $2)", 2, types),
       values, nulls);
   bool is_null;
-  walk->looked_to = DatumGetInt64(column("looked_to", &is_null));
+  walk->looked_to = DatumGetInt64(selected_column("looked_to", &is_null));
   walk->looked_to_known = true;
-  walk->learnt = !DatumGetBool(column("left_over", &is_null));
+  walk->learnt = !DatumGetBool(selected_column("left_over", &is_null));
 }
 
 void prune_page(HistoryWalk* walk) {
@@ -71,9 +60,9 @@ void prune_page(HistoryWalk* walk) {
                        4, types),
              values, nulls);
   bool is_null;
-  walk->walked_to = DatumGetInt64(column("walked_to", &is_null));
-  walk->under_way = DatumGetBool(column("left_over", &is_null));
-  Datum next_due = column("next_due", &is_null);
+  walk->walked_to = DatumGetInt64(selected_column("walked_to", &is_null));
+  walk->under_way = DatumGetBool(selected_column("left_over", &is_null));
+  Datum next_due = selected_column("next_due", &is_null);
   if (!is_null && (walk->next_due_us == 0 || DatumGetTimestampTz(next_due) < walk->next_due_us))
     walk->next_due_us = DatumGetTimestampTz(next_due);
 }

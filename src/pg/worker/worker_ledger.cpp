@@ -68,11 +68,6 @@ constexpr const char* kPgNetDue =
     " WHERE finished_at IS NULL AND next_attempt_at <= pg_catalog.now() AND transport = 'pg_net'"
     " ORDER BY next_attempt_at LIMIT 1";
 
-void execute(SPIPlanPtr plan, Datum* values, int expected) {
-  int result = SPI_execute_plan(plan, values, nullptr, false, 0);
-  if (result != expected) elog(ERROR, "unexpected result of a ledger statement: %s", SPI_result_code_string(result));
-}
-
 }  // namespace
 
 void note_html_pages(const delivery::Result* results, int count) {
@@ -84,7 +79,8 @@ void note_html_pages(const delivery::Result* results, int count) {
   if (pages == 0) return;
   Oid types[1] = {INT8ARRAYOID};
   Datum values[1] = {eight_byte_array(ids, pages, INT8OID)};
-  execute(kept_plan(&pages_plan, "SELECT wee5_cron.note_html_pages($1)", 1, types), values, SPI_OK_SELECT);
+  execute_plan(kept_plan(&pages_plan, "SELECT wee5_cron.note_html_pages($1)", 1, types), values, nullptr,
+               SPI_OK_SELECT);
 }
 
 namespace {
@@ -105,7 +101,7 @@ void execute_for_calls(SPIPlanPtr* plan, const char* statement, const delivery::
   Oid types[4] = {INT8ARRAYOID, INT4ARRAYOID, get_array_type(TIMESTAMPTZOID), TEXTARRAYOID};
   Datum values[4] = {array_of(&ids, INT8OID), array_of(&attempts, INT4OID), array_of(&started, TIMESTAMPTZOID),
                      array_of(&urls, TEXTOID)};
-  execute(kept_plan(plan, statement, 4, types), values, expected);
+  execute_plan(kept_plan(plan, statement, 4, types), values, nullptr, expected);
 }
 
 // The first column of a row that the statement returned.
@@ -139,7 +135,7 @@ void claim(const delivery::OnTheWire* calls, int count, MemoryContext context, i
 bool queue_due_retries(PendingReads* pending) {
   Oid types[1] = {INT8OID};
   Datum values[1] = {Int64GetDatum(kRetriesPerRead)};
-  execute(kept_plan(&queue_due_plan, kQueueDue, 1, types), values, SPI_OK_UPDATE_RETURNING);
+  execute_plan(kept_plan(&queue_due_plan, kQueueDue, 1, types), values, nullptr, SPI_OK_UPDATE_RETURNING);
   for (uint64 row = 0; row < SPI_processed; ++row) add_announced_calls(pending, {returned_id(row), returned_id(row)});
   // The reads that follow use the transaction's snapshot, which has to see these changes.
   if (SPI_processed > 0) UpdateActiveSnapshotCommandId();
@@ -147,7 +143,7 @@ bool queue_due_retries(PendingReads* pending) {
 }
 
 TimestampTz next_attempt_at() {
-  execute(kept_plan(&next_attempt_plan, kNextAttempt, 0, nullptr), nullptr, SPI_OK_SELECT);
+  execute_plan(kept_plan(&next_attempt_plan, kNextAttempt, 0, nullptr), nullptr, nullptr, SPI_OK_SELECT);
   if (SPI_processed == 0) return 0;
   bool is_null;
   Datum at = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
@@ -159,7 +155,7 @@ CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, Memor
   *held_count = 0;
   Oid types[1] = {INT8OID};
   Datum values[1] = {Int64GetDatum(kCancelsPerRead)};
-  execute(kept_plan(&asked_plan, kAsked, 1, types), values, SPI_OK_SELECT);
+  execute_plan(kept_plan(&asked_plan, kAsked, 1, types), values, nullptr, SPI_OK_SELECT);
   int count = static_cast<int>(SPI_processed);
   if (count == 0) return CancelsLeft::kNone;
   SPITupleTable* asked = SPI_tuptable;
@@ -173,7 +169,7 @@ CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, Memor
       end_cancelled(id);
     }
   }
-  execute(kept_plan(&settled_plan, kSettled, 0, nullptr), nullptr, SPI_OK_DELETE);
+  execute_plan(kept_plan(&settled_plan, kSettled, 0, nullptr), nullptr, nullptr, SPI_OK_DELETE);
   uint64 settled = SPI_processed;
   UpdateActiveSnapshotCommandId();
   if (count == kCancelsPerRead && settled > 0) return CancelsLeft::kMore;
@@ -181,19 +177,19 @@ CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, Memor
 }
 
 bool pg_net_calls_due() {
-  execute(kept_plan(&pg_net_due_plan, kPgNetDue, 0, nullptr), nullptr, SPI_OK_SELECT);
+  execute_plan(kept_plan(&pg_net_due_plan, kPgNetDue, 0, nullptr), nullptr, nullptr, SPI_OK_SELECT);
   return SPI_processed > 0;
 }
 
 bool pg_net_calls_outstanding() { return calls_open_on("pg_net"); }
 
 bool cron_runs_unbound() {
-  execute(kept_plan(&unbound_plan,
-                    // Not a join: the planner might begin one with the whole ledger, hoping for an early hit.
-                    "SELECT 1 FROM wee5_cron.cron_caller c WHERE (SELECT i.finished_at IS NOT NULL"
-                    " FROM wee5_cron.invocation i WHERE i.id = c.invocation_id) LIMIT 1",
-                    0, nullptr),
-          nullptr, SPI_OK_SELECT);
+  execute_plan(kept_plan(&unbound_plan,
+                         // Not a join: the planner might begin one with the whole ledger, hoping for an early hit.
+                         "SELECT 1 FROM wee5_cron.cron_caller c WHERE (SELECT i.finished_at IS NOT NULL"
+                         " FROM wee5_cron.invocation i WHERE i.id = c.invocation_id) LIMIT 1",
+                         0, nullptr),
+               nullptr, nullptr, SPI_OK_SELECT);
   return SPI_processed > 0;
 }
 

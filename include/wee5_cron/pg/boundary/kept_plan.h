@@ -16,4 +16,20 @@ inline SPIPlanPtr kept_plan(SPIPlanPtr* plan, const char* statement, int count, 
   return *plan;
 }
 
+// Raises an ERROR unless the statement did what is expected, such as SPI_OK_SELECT. `most`: how many rows it may
+// return; 0: any.
+inline void execute_plan(SPIPlanPtr plan, Datum* values, const char* nulls, int expected, int64 most = 0) {
+  int result = SPI_execute_plan(plan, values, nulls, false, most);
+  if (result != expected) elog(ERROR, "unexpected result of a statement: %s", SPI_result_code_string(result));
+}
+
+// The same for a SELECT that always returns a row, whose columns selected_column() reads.
+inline void select_row(SPIPlanPtr plan, Datum* values, const char* nulls) {
+  execute_plan(plan, values, nulls, SPI_OK_SELECT, 1);
+  if (SPI_processed != 1) elog(ERROR, "a statement returned no row");
+}
+inline Datum selected_column(const char* name, bool* is_null) {
+  return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, SPI_fnumber(SPI_tuptable->tupdesc, name), is_null);
+}
+
 }  // namespace wee5::pg
