@@ -6,12 +6,12 @@ CREATE FUNCTION wee5_cron.pg_cron_logs_runs() RETURNS boolean
   AS $$ SELECT coalesce(wee5_cron.server_setting('cron.log_run'), 'on') <> 'off' $$;
 COMMENT ON FUNCTION wee5_cron.pg_cron_logs_runs() IS 'Internal: whether pg_cron writes its runs into cron.job_run_details';
 
--- The newest runs, up to 20,000. pg_cron gives a run no time if its connection failed: `at` is then the time of the
+-- The newest runs, at most that many. pg_cron gives a run no time if its connection failed: `at` is then the time of the
 -- next run that has one, or this moment. `message` is set for failed runs only. Dynamic SQL: pg_cron may be created
 -- after the extension and dropped before it.
-CREATE FUNCTION wee5_cron.newest_cron_runs(after_run bigint DEFAULT 0, OUT runid bigint, OUT jobid bigint, OUT status text,
-                                           OUT message text, OUT start_time timestamptz, OUT end_time timestamptz,
-                                           OUT at timestamptz)
+CREATE FUNCTION wee5_cron.newest_cron_runs(after_run bigint DEFAULT 0, most int DEFAULT 20000, OUT runid bigint,
+                                           OUT jobid bigint, OUT status text, OUT message text, OUT start_time timestamptz,
+                                           OUT end_time timestamptz, OUT at timestamptz)
   RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 20000 SET search_path = pg_catalog, pg_temp
   AS $$
@@ -21,11 +21,11 @@ BEGIN
            d.start_time, d.end_time,
            coalesce(d.start_time, d.end_time, min(coalesce(d.start_time, d.end_time)) OVER (ORDER BY d.runid DESC),
                     clock_timestamp())
-    FROM (SELECT * FROM cron.job_run_details r WHERE r.runid > $1 ORDER BY r.runid DESC LIMIT 20000) d
-  $query$ USING coalesce(after_run, 0);
+    FROM (SELECT * FROM cron.job_run_details r WHERE r.runid > $1 ORDER BY r.runid DESC LIMIT $2) d
+  $query$ USING coalesce(after_run, 0), most;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.newest_cron_runs(bigint) IS
+COMMENT ON FUNCTION wee5_cron.newest_cron_runs(bigint, int) IS
   'Internal: the newest runs in cron.job_run_details that have a higher runid';
 
 CREATE FUNCTION wee5_cron.newest_run() RETURNS bigint
@@ -40,27 +40,22 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.newest_run() IS 'Internal: cron.job_run_details.runid of the newest run; 0: there is none';
 
--- When the runs of a job began, since a time. Reads the newest runs, until a hundred in a row are older.
+-- When the runs of a job began, since a time. Reads no more of the history than it has to.
 CREATE FUNCTION wee5_cron.runs_since(jobid bigint, since timestamptz) RETURNS timestamptz[]
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  run record;
-  at timestamptz := clock_timestamp();
-  older int := 0;
-  runs timestamptz[] := '{}';
+  most int := 200;
+  newest record;
 BEGIN
-  FOR run IN EXECUTE 'SELECT d.jobid, coalesce(d.start_time, d.end_time) AS at FROM cron.job_run_details d
-                      ORDER BY d.runid DESC LIMIT 20000' LOOP
-    -- A run whose connection failed has no time. It is as old as the run after it.
-    at := coalesce(run.at, at);
-    older := CASE WHEN at < since THEN older + 1 ELSE 0 END;
-    EXIT WHEN older = 100;
-    IF older = 0 AND run.jobid = runs_since.jobid THEN
-      runs := runs || at;
-    END IF;
+  LOOP
+    SELECT array_agg(r.at) FILTER (WHERE r.jobid = runs_since.jobid AND r.at >= since) AS runs,
+           (array_agg(r.at ORDER BY r.runid))[1] AS oldest, count(*) AS rows
+    INTO newest FROM wee5_cron.newest_cron_runs(0, most) r;
+    EXIT WHEN newest.oldest < since OR newest.rows < most OR most = 20000;
+    most := 10 * most;
   END LOOP;
-  RETURN runs;
+  RETURN coalesce(newest.runs, '{}');
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.runs_since(bigint, timestamptz) IS 'Internal: when pg_cron began the runs of a job since that time';

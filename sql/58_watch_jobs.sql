@@ -61,18 +61,13 @@ DECLARE
 BEGIN
   FOR found IN EXECUTE $query$
     WITH newest AS MATERIALIZED (
-      SELECT d.runid, d.jobid, d.status, d.return_message, d.start_time, d.end_time FROM cron.job_run_details d
-      WHERE d.runid > (SELECT min(w.seen_run) FROM wee5_cron.job_watch w WHERE w.active) AND d.runid <= $1
-      ORDER BY d.runid DESC LIMIT 20000
-    ), timed AS MATERIALIZED (
-      SELECT n.*, coalesce(n.start_time, n.end_time, min(coalesce(n.start_time, n.end_time)) OVER (ORDER BY n.runid DESC),
-                           clock_timestamp()) AS at
-      FROM newest n
+      SELECT n.* FROM wee5_cron.newest_cron_runs((SELECT min(w.seen_run) FROM wee5_cron.job_watch w WHERE w.active)) n
+      WHERE n.runid <= $1
     ), run AS MATERIALIZED (
-      SELECT t.jobid, t.runid, t.status, t.return_message, t.at
-      FROM timed t JOIN wee5_cron.job_watch w ON w.jobid = t.jobid AND t.runid > w.seen_run WHERE w.active
+      SELECT n.jobid, n.runid, n.status, n.message, n.at
+      FROM newest n JOIN wee5_cron.job_watch w ON w.jobid = n.jobid AND n.runid > w.seen_run WHERE w.active
       UNION ALL
-      SELECT d.jobid, d.runid, d.status, d.return_message, NULL
+      SELECT d.jobid, d.runid, d.status, btrim(d.return_message, E' \r\n'), NULL
       FROM wee5_cron.job_watch w CROSS JOIN LATERAL unnest(w.unended_runs) u (runid)
       JOIN cron.job_run_details d ON d.runid = u.runid WHERE w.active
     ), judged AS MATERIALIZED (
@@ -84,8 +79,7 @@ BEGIN
     SELECT r.jobid, array_agg(r.at ORDER BY r.runid) FILTER (WHERE r.at IS NOT NULL) AS began,
            (array_agg(r.runid ORDER BY r.runid DESC) FILTER (WHERE NOT r.ended))[1:100] AS unended,
            array_agg(r.runid ORDER BY r.runid) FILTER (WHERE r.ended AND r.status = 'failed') AS failed,
-           array_agg(btrim(r.return_message, E' \r\n') ORDER BY r.runid) FILTER (WHERE r.ended AND r.status = 'failed')
-             AS messages,
+           array_agg(r.message ORDER BY r.runid) FILTER (WHERE r.ended AND r.status = 'failed') AS messages,
            max(r.runid) FILTER (WHERE r.ended AND r.status = 'succeeded') AS succeeded,
            j.label, j.command, j.job_name IS NULL OR j.command_shared AS may_lack_name
     FROM judged r JOIN wee5_cron.calling_jobs() j ON j.jobid = r.jobid
