@@ -19,7 +19,8 @@ my $v8     = qr/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]
 sub schedule {
     my ($name, $command, %params) = @_;
     my $schedule = $params{schedule} // '0 0 1 1 *';
-    return $node->psql_as($params{role} // 'postgres', 'postgres', "SELECT cron.schedule('$name', '$schedule', \$cron\$$command\$cron\$)");
+    my @as = $params{role} ? (extra_params => [ '-U', $params{role} ]) : ();
+    return $node->safe_psql('postgres', "SELECT cron.schedule('$name', '$schedule', \$cron\$$command\$cron\$)", @as);
 }
 
 # Runs the job's command as pg_cron does, and returns the keys of the calls that it made.

@@ -146,14 +146,15 @@ $node->safe_psql('postgres', 'DROP FUNCTION pass CASCADE');
 
 # The app's address and the secret are looked up afresh for each attempt.
 my $other = Wee5Cron::Receiver->start(secret => 'the new secret');
-$node->policy('postgres', '/moved/statuses/503,200', retry_delays => '{10min}');
-$id = $node->call('postgres', '/moved/statuses/503,200');
+$node->policy('postgres', '/moved/statuses/503', retry_delays => '{10min}', max_attempts => 2);
+$id = $node->call('postgres', '/moved/statuses/503');
 $node->invocation_when('postgres', $id, "status = 'retrying'");
 $node->configure('postgres', api_url => $other->url, secret => 'the new secret');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $id; SELECT wee5_cron.wake_worker()");
-my ($second) = $other->wait_for_requests('/moved/statuses/503,200');
+my ($second) = $other->wait_for_requests('/moved/statuses/503');
 fields_are($second, { bearer => 'match' }, 'a retry follows a change of address and secret');
 fields_are($second->{headers}, { 'x-wee5-cron-attempt' => 2 }, '... as the second attempt');
+fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 2 }, '... and as the last, by its policy');
 $node->configure('postgres', api_url => $receiver->url, secret => $secret);
 
 # Many of one path that is down do not keep others from being called; all are delivered in the end.

@@ -251,16 +251,16 @@ sub poll_query_until {
     $expected //= 't';
     return $self->SUPER::poll_query_until($database, $query, $expected) unless defined $query;
     my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
-    my ($session, $answer);
-    while (1) {
+    my ($session, $last);
+    while (time < $deadline) {
         $session //= Wee5Cron::Session->open($self, $database);
-        $answer = $session->answer($query, $deadline);
-        undef $session unless defined $answer;
+        my $answer = $session->answer($query, $deadline);
         return 1 if defined $answer && $answer eq $expected;
-        last if time > $deadline;
+        $last = $answer if defined $answer;
+        undef $session unless defined $answer;
         usleep(100_000);
     }
-    $answer //= 'no server answered';
+    my $answer = $last // 'no server answered';
     diag("this query did not become \"$expected\" in time:\n$query\nits last answer:\n$answer");
     return 0;
 }
