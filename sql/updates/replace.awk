@@ -1,4 +1,4 @@
-# Of the topic files in sql/, what an update can run again: functions, procedures and views, which replace their former
+# Of the topic files of the extension, what an update can run again: functions, procedures and views, which replace their former
 # versions, and comments. Tables and what belongs to them change by hand-written statements.
 {
   if (statement == "" && ($0 ~ /^--/ || $0 ~ /^[ \t]*$/)) next

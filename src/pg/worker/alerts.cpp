@@ -1,4 +1,4 @@
-// The worker's part of alerts; sql/42_alerts.sql has the rules.
+// The worker's part of alerts; sql/common/42_alerts.sql has the rules.
 
 #include "wee5_cron/pg/worker/alerts.h"
 

@@ -1,4 +1,4 @@
-// The worker's part of pruning; sql/47_retention.sql has the statements and explains the walk.
+// The worker's part of pruning; sql/common/47_retention.sql has the statements and explains the walk.
 //
 // A walk begins when the retention of the oldest row ends, but not too often: in a steady stream of calls each row has
 // its own end, and rows are better pruned many at a time.

@@ -4,7 +4,7 @@
 
 namespace wee5::pg {
 
-// Whether this database makes calls now, and if not, why. sql/12_armed.sql says what the mark is.
+// Whether this database makes calls now, and if not, why. sql/common/12_armed.sql says what the mark is.
 enum class CallPermit {
   kGranted,
   kDisabled,    // wee5_cron.enabled is off

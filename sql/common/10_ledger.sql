@@ -162,8 +162,3 @@ CREATE UNLOGGED TABLE wee5_cron.cron_caller (
   pid int NOT NULL
 );
 COMMENT ON TABLE wee5_cron.cron_caller IS 'Internal: calls by pg_cron whose cron_run_id is not known yet';
-
-SELECT pg_catalog.pg_extension_config_dump('wee5_cron.invocation', '');
-SELECT pg_catalog.pg_extension_config_dump('wee5_cron.invocation_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('wee5_cron.attempt', '');
-SELECT pg_catalog.pg_extension_config_dump('wee5_cron.job', '');

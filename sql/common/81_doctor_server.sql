@@ -1,11 +1,5 @@
 -- doctor(): pg_cron, the library, and the background workers that they share.
 
-CREATE FUNCTION wee5_cron.worker_sees_pg_cron() RETURNS boolean
-  LANGUAGE c VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_worker_sees_pg_cron';
-COMMENT ON FUNCTION wee5_cron.worker_sees_pg_cron() IS
-  'Internal, for doctor(): whether a worker of this server has found pg_cron in its database';
-
 -- Only pg_cron's library defines its settings, and only while the server starts.
 CREATE FUNCTION wee5_cron.pg_cron_loaded() RETURNS boolean
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -162,11 +156,6 @@ CREATE FUNCTION wee5_cron.doctor_pg_cron_readable() RETURNS SETOF wee5_cron.find
   $$;
 COMMENT ON FUNCTION wee5_cron.doctor_pg_cron_readable() IS
   'Internal, for doctor(): whether the extension''s owner may read the jobs of pg_cron and their runs';
-
-CREATE FUNCTION wee5_cron.library_version() RETURNS text
-  LANGUAGE c VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_library_version';
-COMMENT ON FUNCTION wee5_cron.library_version() IS 'Internal, for doctor(): the version of the library that is loaded';
 
 CREATE FUNCTION wee5_cron.doctor_library() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

@@ -5,12 +5,6 @@
 -- search_path. So run() runs with its caller's privileges, and every name in it carries its schema, types and operators
 -- included: run() never uses the caller's search_path.
 
-CREATE FUNCTION wee5_cron.commit_is_possible() RETURNS boolean
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_commit_is_possible';
-COMMENT ON FUNCTION wee5_cron.commit_is_possible() IS
-  'Internal, for run(): whether the procedure may COMMIT. Not in a transaction block, a function, or a block with EXCEPTION';
-
 CREATE PROCEDURE wee5_cron.run(endpoint_path text)
   LANGUAGE plpgsql
   AS $$

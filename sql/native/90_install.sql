@@ -1,4 +1,5 @@
 -- The end of the script, when all objects exist.
+
 -- What the script of an extension grants counts as initial privileges, which pg_dump leaves out.
 CREATE FUNCTION wee5_cron.grant_outside_script(role regrole, privileges text[]) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

@@ -1,11 +1,5 @@
 -- Giving calls up, and making them again.
 
-CREATE FUNCTION wee5_cron.outcome_error(reason text, endpoint_path text) RETURNS text
-  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_outcome_error';
-COMMENT ON FUNCTION wee5_cron.outcome_error(text, text) IS
-  'Internal: the error of a call that ended without an answer';
-
 -- A NULL reason leaves reason, error and hint of the last attempt.
 CREATE FUNCTION wee5_cron.end_call(call_id bigint, status text, reason text DEFAULT NULL, error text DEFAULT NULL,
                                    hint text DEFAULT NULL) RETURNS boolean
@@ -44,12 +38,6 @@ CREATE TABLE wee5_cron.cancellation (
 );
 ALTER TABLE wee5_cron.cancellation REPLICA IDENTITY FULL;
 COMMENT ON TABLE wee5_cron.cancellation IS 'Calls that cancel() asks the worker to give up. The worker deletes the row when the call has ended';
-
-CREATE FUNCTION wee5_cron.refuse_tampered_queue() RETURNS void
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_refuse_tampered_queue';
-COMMENT ON FUNCTION wee5_cron.refuse_tampered_queue() IS
-  'Internal, for cancel(): raises an error if pg_net''s queue has a trigger, rule or policy, which would run with our rights';
 
 -- pg_net's worker locks the rows of the batch that it sends: those cannot be taken back.
 CREATE FUNCTION wee5_cron.cancel_on_pg_net(call_id bigint) RETURNS boolean
@@ -117,9 +105,3 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.cancel(bigint) IS
   'Gives up a call that is queued, waits for a retry or is on the wire. The worker ends it when this transaction commits; its row then says cancelled. Returns false if the call has ended already, or pg_net has begun to send it';
-
-CREATE FUNCTION wee5_cron.retry(id bigint) RETURNS bigint
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_retry';
-COMMENT ON FUNCTION wee5_cron.retry(bigint) IS
-  'Makes a call that has ended once more, as it was and with the same idempotency key, and returns the id of the new row';

@@ -246,12 +246,6 @@ $$;
 COMMENT ON FUNCTION wee5_cron.note_lateness(text, text, timestamptz) IS
   'Internal, for watch_jobs(): records that a job is late, or not any more, with the alert';
 
-CREATE FUNCTION wee5_cron.alert_webhook() RETURNS text
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_alert_webhook';
-COMMENT ON FUNCTION wee5_cron.alert_webhook() IS
-  'Internal, for tell_alerts(): the format that the receiver at wee5_cron.alert_url understands: discord or plain; NULL: there is no receiver';
-
 -- by_webhook: also call wee5_cron.alert_url. That call's row in the ledger has a word in place of a path, which no
 -- caller can choose. By it the worker knows the URL, and sends no bearer secret there. The URL is a secret itself.
 CREATE FUNCTION wee5_cron.tell_alerts(by_webhook boolean) RETURNS bigint

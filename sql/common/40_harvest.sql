@@ -1,24 +1,6 @@
 -- harvest(): books the answers that pg_net got, and hands calls to pg_net again. What an answer means is decided in C, by the
 -- same rules as for our own worker. The statements here only move rows.
 
--- The row of a call after an answer. `lost`: pg_net no longer knows the request. `may_retry`: another attempt is possible.
-CREATE FUNCTION wee5_cron.decide_pg_net_answer(
-    endpoint_path text, method text, url text, timeout interval, requested_by name, requested_at timestamptz, attempts int,
-    lost boolean, status_code int, content_type text, content text, timed_out boolean, error_msg text, answer_headers jsonb,
-    may_retry boolean, random float8,
-    OUT status text, OUT reason text, OUT error text, OUT hint text, OUT next_attempt_at timestamptz, OUT ended_at timestamptz,
-    OUT finished_at timestamptz, OUT response_content_type text, OUT response_body text, OUT response_truncated boolean)
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_decide_pg_net_answer';
-COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8) IS
-  'Internal, for harvest(): what an answer of pg_net means for the row of its call; random from 0 to 1 spreads the delay of a retry';
-
-CREATE FUNCTION wee5_cron.redact_for(role name, value text) RETURNS text
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_redact_for';
-COMMENT ON FUNCTION wee5_cron.redact_for(name, text) IS
-  'Internal: the text without the secret that calls of the role carry';
-
 -- The request in pg_net's queue that carries a call now. The caller of this function holds the call's row locked.
 CREATE FUNCTION wee5_cron.pg_net_request_of(call_id bigint) RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -174,36 +156,6 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.book_pg_net_answers_one_by_one() IS
   'Internal, for harvest(): books answers so that one that cannot be recorded does not stop the others';
-
-CREATE FUNCTION wee5_cron.may_still_begin(endpoint_path text, attempt int, first_begun timestamptz) RETURNS boolean
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_may_still_begin';
-COMMENT ON FUNCTION wee5_cron.may_still_begin(text, int, timestamptz) IS
-  'Internal, for harvest(): whether the path''s policy, as it is now, still allows a retry that is due';
-
-CREATE FUNCTION wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name) RETURNS bigint
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_call_beside';
-COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name) IS
-  'Internal, for harvest(): an unfinished call that this one would overlap with; NULL: the call may be sent';
-
-CREATE FUNCTION wee5_cron.lock_path(endpoint_path text) RETURNS boolean
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_lock_path';
-COMMENT ON FUNCTION wee5_cron.lock_path(text) IS
-  'Internal, for harvest(): false, without waiting, if another transaction is handing a call of this path to pg_net';
-
-CREATE FUNCTION wee5_cron.explain_overlap(endpoint_path text, beside bigint, OUT error text, OUT hint text)
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_explain_overlap';
-COMMENT ON FUNCTION wee5_cron.explain_overlap(text, bigint) IS
-  'Internal, for harvest(): error and hint of a call that is skipped because another one has not ended';
-
-CREATE FUNCTION wee5_cron.send_by_pg_net(call_id bigint) RETURNS boolean
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_send_by_pg_net';
-COMMENT ON FUNCTION wee5_cron.send_by_pg_net(bigint) IS
-  'Internal, for harvest(): hands a call to pg_net again, with the address and the secret that its role has now';
 
 -- Hands over one call that is due, or ends it. The caller of this function holds the call's row locked.
 CREATE FUNCTION wee5_cron.send_due_call(call wee5_cron.invocation) RETURNS void

@@ -34,22 +34,6 @@ COMMENT ON COLUMN wee5_cron.endpoint.overlap IS
 COMMENT ON COLUMN wee5_cron.endpoint.alert_after IS 'Failures in a row until an alert is sent; the default is 3';
 COMMENT ON COLUMN wee5_cron.endpoint.note IS 'Your remark; wee5_cron does not use it';
 
--- Every session and the worker keep what they know of this table, and the trigger tells them that it has changed: hence
--- DELETE and ENABLE ALWAYS. It also refuses a row that could not work, unless a restore or logical replication writes
--- the row: an older version may have allowed it, and one policy must not make a whole restore fail.
-CREATE FUNCTION wee5_cron.check_endpoint() RETURNS trigger
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_check_endpoint';
-COMMENT ON FUNCTION wee5_cron.check_endpoint() IS 'Internal, for the table endpoint: checks a row and announces the change';
-
-CREATE FUNCTION wee5_cron.check_policy(policy wee5_cron.endpoint) RETURNS void
-  LANGUAGE c STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_check_policy';
-COMMENT ON FUNCTION wee5_cron.check_policy(wee5_cron.endpoint) IS
-  'Internal, for doctor(): raises the error with which the table endpoint refuses such a row';
-
 CREATE TRIGGER check_endpoint BEFORE INSERT OR UPDATE OR DELETE ON wee5_cron.endpoint
   FOR EACH ROW EXECUTE FUNCTION wee5_cron.check_endpoint();
 ALTER TABLE wee5_cron.endpoint ENABLE ALWAYS TRIGGER check_endpoint;
-
-SELECT pg_catalog.pg_extension_config_dump('wee5_cron.endpoint', '');

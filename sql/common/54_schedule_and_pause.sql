@@ -1,12 +1,6 @@
 -- Working with jobs by their names. pg_cron's own functions do the same. These also keep wee5_cron.job up to date,
 -- check the path first, and work for every role with the profile operate, not only for the job's owner.
 
-CREATE FUNCTION wee5_cron.check_endpoint_path(endpoint_path text) RETURNS text
-  LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_check_endpoint_path';
-COMMENT ON FUNCTION wee5_cron.check_endpoint_path(text) IS
-  'Internal: returns the path as it is, or raises the error of a call with this path';
-
 CREATE FUNCTION wee5_cron.schedule(job_name text, schedule text, endpoint_path text) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$

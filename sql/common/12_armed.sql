@@ -43,26 +43,6 @@ COMMENT ON COLUMN wee5_cron.arming.database IS 'pg_database.oid';
 COMMENT ON COLUMN wee5_cron.arming.xid IS 'Transaction that wrote this row and a row of wee5_cron.armed';
 COMMENT ON COLUMN wee5_cron.arming.id IS 'The random bytes';
 
-CREATE FUNCTION wee5_cron.has_mark() RETURNS boolean
-  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_has_mark';
-COMMENT ON FUNCTION wee5_cron.has_mark() IS 'Internal: whether this database has a valid mark';
-
-CREATE FUNCTION wee5_cron.is_armed() RETURNS boolean
-  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_is_armed';
-COMMENT ON FUNCTION wee5_cron.is_armed() IS 'Internal: whether this database has a valid mark, and does not receive its ledger by logical replication';
-
-CREATE FUNCTION wee5_cron.may_call() RETURNS boolean
-  LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_may_call';
-COMMENT ON FUNCTION wee5_cron.may_call() IS 'Internal: whether this database makes calls now: it is armed, and wee5_cron.enabled is on';
-
-CREATE FUNCTION wee5_cron.wake_worker() RETURNS void
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_wake_worker';
-COMMENT ON FUNCTION wee5_cron.wake_worker() IS 'Internal: makes the worker look at the ledger when this transaction commits';
-
 CREATE FUNCTION wee5_cron.database_oid() RETURNS oid
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT d.oid FROM pg_database d WHERE d.datname = current_database() $$;
