@@ -13,9 +13,9 @@ namespace wee5::core {
 namespace {
 
 constexpr std::size_t kShownPath = 200;
-constexpr std::string_view kSeeAnswer = " What it answered is in response_body.";
+constexpr std::string_view kSeeAnswer = " response_body has the answer.";
 
-// The ones a cron call meets; RFC 9110, section 15, and RFC 6585.
+// The statuses that a cron route may answer: RFC 9110, section 15, and RFC 6585.
 constexpr std::array<std::pair<int, std::string_view>, 42> kPhrases = {{{100, "Continue"},
                                                                         {101, "Switching Protocols"},
                                                                         {200, "OK"},
@@ -59,8 +59,8 @@ constexpr std::array<std::pair<int, std::string_view>, 42> kPhrases = {{{100, "C
                                                                         {503, "Service Unavailable"},
                                                                         {504, "Gateway Timeout"}}};
 
-// The row of wee5_cron.endpoint that would change the requests of this path, whatever its query; empty where the path
-// is too long to be shown.
+// A statement that changes the requests of this path, whatever its query, by a row of wee5_cron.endpoint. Empty if the
+// path is too long to show.
 std::string endpoint_row(const Observation& observation, std::string_view column, std::string_view value) {
   const std::string_view route = route_of(observation.endpoint_path);
   if (route.empty() || route.size() > kShownPath) return "";
@@ -71,28 +71,25 @@ std::string endpoint_row(const Observation& observation, std::string_view column
 
 std::string hint_401(const Observation& observation) {
   const std::string secret =
-      "the app's CRON_SECRET and app.settings.cron_secret have to be the same text, and on Vercel a changed variable "
-      "counts from the next deployment on: ALTER DATABASE ... SET app.settings.cron_secret = '...'";
+      "app.settings.cron_secret must equal CRON_SECRET in the app (ALTER DATABASE ... SET app.settings.cron_secret = "
+      "'...'). On Vercel, a changed variable takes effect with the next deployment.";
   if (is_html(observation.content_type)) {
     return "The answer is an HTML page, so something in front of the route refused the call, such as Vercel's "
-           "Deployment "
-           "Protection or a login middleware: use the production domain in app.settings.api_url, or let the route "
-           "pass. "
-           "Otherwise " +
+           "Deployment Protection or login middleware. Use the production domain in app.settings.api_url, or exempt "
+           "the route. Otherwise, " +
            secret;
   }
-  std::string hint = "The bearer secret was not accepted: " + secret +
-                     ". Vercel's Deployment Protection also answers 401, on preview addresses.";
+  std::string hint = "The app did not accept the bearer secret: " + secret +
+                     " Vercel's Deployment Protection also answers 401 on preview addresses.";
   const std::string row = endpoint_row(observation, "headers", R"({"User-Agent": "vercel-cron/1.0"})");
-  if (!row.empty())
-    hint += " If the route checks the User-Agent, as some for Vercel Cron do, send that one: " + row + ";";
+  if (!row.empty()) hint += " Some routes written for Vercel Cron check its User-Agent. To send that: " + row + ";";
   return hint;
 }
 
 std::string hint_404(const Observation& observation) {
   const std::string route = printable(route_of(observation.endpoint_path), kShownPath);
-  return "No route answers at this path: check it, app.settings.api_url with its path prefix (SHOW "
-         "app.settings.api_url), and that the deployment there has the route; in Next.js it is the file app" +
+  return "No route answers at this path. Check the path, app.settings.api_url with its path prefix (SHOW "
+         "app.settings.api_url), and that the deployment there has the route. In Next.js the route is the file app" +
          route + "/route.ts.";
 }
 
@@ -103,10 +100,9 @@ std::string hint_405(const Observation& observation) {
       "The route does not accept " + method + ". Accept it there (in Next.js: export async function " + method + ")";
   const std::string row = endpoint_row(observation, "method", other);
   if (row.empty() || observation.endpoint_path.size() > kShownPath) return hint + ".";
-  // A job's command names no method: what counts for it is the row.
-  return hint + ", or let jobs and calls of this path use another method: " + row +
-         "; A single call: SELECT wee5_cron.invoke(" + sql_literal(valid_utf8(observation.endpoint_path)) +
-         ", method => '" + other + "');";
+  // A job's command names no method, so only the row can change it.
+  return hint + ", or use another method for this path: " + row + "; For a single call: SELECT wee5_cron.invoke(" +
+         sql_literal(valid_utf8(observation.endpoint_path)) + ", method => '" + other + "');";
 }
 
 std::string hint_of_status(const Observation& observation) {
@@ -115,29 +111,27 @@ std::string hint_of_status(const Observation& observation) {
     case 401:
       return hint_401(observation);
     case 403:
-      return "The app, or a firewall or bot protection in front of it, refuses the call: let requests to this path "
-             "that "
-             "carry the bearer secret through.";
+      return "The app, or a firewall or bot protection in front of it, refused the call. Let it accept requests to "
+             "this path that carry the bearer secret.";
     case 404:
       return hint_404(observation);
     case 405:
       return hint_405(observation);
     case 408:
     case 504:
-      return "The app's platform gave up waiting for the route, which may have done part of its work: raise the "
-             "route's "
-             "own limit (maxDuration on Vercel), or let it do less in one call.";
+      return "The app's platform gave up waiting for the route, which may have done part of its work. Raise the "
+             "route's own limit (maxDuration on Vercel), or do less in each call.";
     case 429:
-      return "The app is called too often: choose a wider schedule, or raise its rate limit.";
+      return "The app receives too many calls. Call it less often, or raise its rate limit.";
     case 502:
     case 503:
-      return "The app was not there to answer: it is down, starting or being deployed. Look at its log if this lasts.";
+      return "The app is unavailable: it is down, starting or being deployed. If this lasts, look at its log.";
     default:
       break;
   }
-  if (status >= 500) return "The route failed: look at the app's log for this time." + std::string(kSeeAnswer);
-  if (status >= 400) return "The app refuses this request as it is." + std::string(kSeeAnswer);
-  return "A cron route has to answer 2xx." + std::string(kSeeAnswer);
+  if (status >= 500) return "The route failed. Look at the app's log for this time." + std::string(kSeeAnswer);
+  if (status >= 400) return "The app rejected this request." + std::string(kSeeAnswer);
+  return "A cron route must answer 2xx." + std::string(kSeeAnswer);
 }
 
 }  // namespace

@@ -17,13 +17,12 @@ constexpr std::size_t kShownDetail = 200;
 constexpr std::array<const char*, 12> kReasonNames = {
     "", "config", "dns", "connect", "tls", "timeout", "http", "redirect", "response", "lost", "overlap", "cancelled"};
 constexpr std::string_view kCacheAdvice =
-    ", so the route probably did not run: keep it out of every cache. In Next.js put export const dynamic = "
-    "'force-dynamic' into the route's file; elsewhere let the route answer Cache-Control: no-store, and exempt cron "
-    "routes from what a CDN or proxy in front of the app keeps.";
+    ", so the route probably did not run. Keep it out of every cache: in Next.js, put export const dynamic = "
+    "'force-dynamic' into the route's file; elsewhere, let the route answer Cache-Control: no-store. Exclude cron "
+    "routes from the cache of a CDN or proxy in front of the app.";
 constexpr std::string_view kHtmlHint =
-    "The answer is an HTML page, where a cron route usually answers JSON: check that the path reaches the route and "
-    "not "
-    "a login or catch-all page.";
+    "The answer is an HTML page, but cron routes usually answer JSON. Check that the path reaches the route, and not a "
+    "login or catch-all page.";
 
 bool contains(std::string_view text, std::string_view wanted) { return text.find(wanted) != std::string_view::npos; }
 
@@ -65,25 +64,24 @@ Advice explain_connect(const Observation& observation) {
                       in_brackets(observation.detail) + ".";
   if (!observation.proxy.empty()) {
     return {std::move(error),
-            "Check that the proxy that wee5_cron.proxy names is running, that it lets CONNECT to this host and port "
-            "through, and that it accepts the user name and password of that setting if it wants them."};
+            "Check that the proxy in wee5_cron.proxy is running, that it allows CONNECT to this host and port, and "
+            "that it accepts the user name and password in that setting, if it requires them."};
   }
   if (is_loopback_host(host)) {
     return {std::move(error),
             printable(host) +
-                " is the machine, or the container, that Postgres itself runs in. Start the app there, or put "
-                "the name by which the database reaches it into app.settings.api_url: host.docker.internal from a "
+                " is the machine or container that Postgres itself runs in. Start the app there, or set "
+                "app.settings.api_url to a name by which the database reaches the app: host.docker.internal from a "
                 "container to its host, the service's name from one container to another."};
   }
   if (contains_any(detail, {"timed out", "timeout"})) {
     return {std::move(error),
-            "Nothing answered: check the port in app.settings.api_url and the firewalls between the database and the "
-            "app; wee5_cron.connect_timeout says how long a connection may take."};
+            "Nothing answered. Check the port in app.settings.api_url, and the firewalls between the database and the "
+            "app. wee5_cron.connect_timeout limits how long a connection may take."};
   }
-  return {
-      std::move(error),
-      "Check that the app is running and that host and port in app.settings.api_url (SHOW app.settings.api_url) are "
-      "those it listens on, as seen from the database server."};
+  return {std::move(error),
+          "Check that the app is running, and that the database server reaches it at the host and port in "
+          "app.settings.api_url (SHOW app.settings.api_url)."};
 }
 
 Advice explain_tls(const Observation& observation) {
@@ -92,25 +90,24 @@ Advice explain_tls(const Observation& observation) {
       "No trusted TLS connection to " + shown_authority(observation) + in_brackets(observation.detail) + ".";
   if (contains_any(detail, {"subject name", "does not match", "doesn't match", "hostname mismatch"})) {
     return {std::move(error),
-            "The certificate was issued for another name: app.settings.api_url must use the name that the certificate "
-            "is for; often a 'www.' is missing, or one too many."};
+            "The certificate was issued for another name. Use the certificate's name in app.settings.api_url: often "
+            "'www.' is missing there, or should not be there."};
   }
-  if (contains(detail, "expired")) return {std::move(error), "The app's certificate has expired: renew it."};
+  if (contains(detail, "expired")) return {std::move(error), "The app's certificate has expired. Renew it."};
   if (contains_any(detail, {"wrong version number", "packet length", "unknown protocol", "record layer"})) {
-    return {
-        std::move(error),
-        "This port does not speak TLS: check the port, and whether app.settings.api_url should say http://, which is "
-        "accepted for private hosts."};
+    return {std::move(error),
+            "This port does not speak TLS. Check the port, and whether app.settings.api_url should begin with http://, "
+            "which is accepted for private hosts."};
   }
   if (contains_any(detail, {"self-signed", "self signed", "issuer", "unknown ca", "ca cert", "certificate verify"})) {
     return {std::move(error),
-            "The certificate does not come from an authority that the server trusts: renew it, or name the authority's "
-            "certificates: ALTER SYSTEM SET wee5_cron.ca_file = '/path/to/roots.pem'; SELECT pg_reload_conf();"};
+            "The database server does not trust the authority that issued the certificate. Replace the certificate, or "
+            "name the authority's own certificates: ALTER SYSTEM SET wee5_cron.ca_file = '/path/to/roots.pem'; SELECT "
+            "pg_reload_conf();"};
   }
-  return {
-      std::move(error),
-      "Check the app's certificate, and that the app speaks TLS 1.2 or newer. wee5_cron.ca_file names other roots than "
-      "the system's."};
+  return {std::move(error),
+          "Check the app's certificate, and that the app speaks TLS 1.2 or newer. To trust other roots than the "
+          "system's, set wee5_cron.ca_file."};
 }
 
 std::string duration_text(std::int64_t milliseconds) {

@@ -20,8 +20,8 @@ constexpr std::size_t kLongestHost = 253;
 struct Address {
   bool https = false;
   std::string host;  // lower case
-  std::string port;  // as written, empty for the scheme's own
-  std::string path;  // from the first slash on, without query and fragment
+  std::string port;  // as written; empty for the scheme's default
+  std::string path;  // from the first slash, without query and fragment
 };
 
 bool is_hostname(std::string_view host) {
@@ -34,7 +34,7 @@ bool is_port(std::string_view port) {
   return !port.empty() && port.size() <= 5 && port.front() != '0' && std::all_of(port.begin(), port.end(), is_digit);
 }
 
-// Reads http(s)://hostname[:port][/...]; nullopt for anything else. A hint never proposes user info, or a host that is
+// Reads http(s)://hostname[:port][/...]; nullopt for anything else. So no hint proposes user info, or a host that is
 // IPv6, non-ASCII or percent-encoded.
 std::optional<Address> read_address(std::string_view url) {
   Address address;
@@ -90,7 +90,7 @@ std::optional<std::string> prefix_of(const Address& called, const Observation& o
 
 std::optional<std::string> proposed_api_url(const Address& called, const Address& target,
                                             const Observation& observation) {
-  if (called.https && !target.https) return std::nullopt;  // never give up TLS
+  if (called.https && !target.https) return std::nullopt;  // no hint gives up TLS
   const bool same_host = called.host == target.host;
   if (!same_host && !differs_by_www(called.host, target.host)) return std::nullopt;
   if (called.port != target.port) return std::nullopt;
@@ -101,7 +101,7 @@ std::optional<std::string> proposed_api_url(const Address& called, const Address
          *prefix;
 }
 
-// The caller's own path with or without a slash at the end, if that is all the app wants.
+// The caller's path with a trailing slash added or removed, if the redirect asks for nothing else.
 std::optional<std::string> path_with_other_slash(const Address& called, const Address& target,
                                                  const Observation& observation) {
   if (called.host != target.host || called.https != target.https || called.port != target.port) return std::nullopt;
@@ -125,15 +125,15 @@ std::string hint_of_redirect(const Observation& observation) {
     if (const auto path = path_with_other_slash(*called, *target, observation)) {
       return "The app spells this path " +
              std::string(path->size() > observation.endpoint_path.size() ? "with" : "without") +
-             " a slash at the end: SELECT invoke_cron_endpoint(" + sql_literal(valid_utf8(*path)) + ")";
+             " a trailing slash: SELECT invoke_cron_endpoint(" + sql_literal(valid_utf8(*path)) + ")";
     }
     if (target->host == called->host) {
-      return "Something in the app sent the call elsewhere, often a middleware to its login page: let " +
-             shown_path(observation) + " pass without a session, since the route checks the bearer itself.";
+      return "Something in the app redirected the call, often middleware to a login page. Let " +
+             shown_path(observation) + " pass without a session: the route itself checks the bearer.";
     }
   }
-  return "Redirects are not followed, so that the bearer secret goes to no other host. If this is the app's own "
-         "address, put it into app.settings.api_url; if it is a login page, let " +
+  return "Redirects are not followed, so that no other host gets the bearer secret. If this is the app's own "
+         "address, set app.settings.api_url to it. If it is a login page, let " +
          shown_path(observation) + " pass without a session.";
 }
 
@@ -143,7 +143,7 @@ Advice explain_redirect(const Observation& observation) {
   const std::string status = status_text(observation.http_status);
   if (observation.location.empty()) {
     return {"The app answered " + status + " to " + shown_path(observation) + ".",
-            "A cron route has to answer 2xx; redirects are not followed."};
+            "A cron route must answer 2xx. Redirects are not followed."};
   }
   // A query may hold a token, and does not help.
   const std::string target = observation.location.substr(0, observation.location.find_first_of("?#"));

@@ -16,7 +16,7 @@ $node->safe_psql('postgres', 'CREATE EXTENSION pg_net') if @transports > 1;
 $node->install('postgres', api_url => $receiver->url, secret => $secret);
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 
-my $from_a_cache = qr/^The answer came from a cache \((.*?)\), so the route probably did not run: .*export const dynamic = 'force-dynamic'.*no-store/;
+my $from_a_cache = qr/^The answer came from a cache \((.*?)\), so the route probably did not run\. .*export const dynamic = 'force-dynamic'.*no-store/;
 my $html         = qr/The answer is an HTML page/;
 my $json_before  = qr/The last success of this route that was no page, call (\d+) of \d{4}-\d\d-\d\d [^,]*, spoke JSON: something else answers/;
 

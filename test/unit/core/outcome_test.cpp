@@ -179,7 +179,7 @@ TEST(Outcome, ConnectionRefusedOnLoopbackSpeaksOfContainers) {
 TEST(Outcome, TlsByWhatIsWrong) {
   const auto hint = [](const char* detail) { return explain(failure(Reason::kTls, detail)).hint; };
   EXPECT_TRUE(contains(hint("SSL: no alternative certificate subject name matches target host name 'x'"), "'www.'"));
-  EXPECT_TRUE(contains(hint("SSL certificate problem: certificate has expired"), "renew it"));
+  EXPECT_TRUE(contains(hint("SSL certificate problem: certificate has expired"), "Renew it"));
   EXPECT_TRUE(contains(hint("SSL certificate problem: self-signed certificate"), "wee5_cron.ca_file"));
   EXPECT_TRUE(contains(hint("SSL certificate problem: unable to get local issuer certificate"), "wee5_cron.ca_file"));
   EXPECT_TRUE(contains(hint("error:0A00010B:SSL routines::wrong version number"), "does not speak TLS"));

@@ -129,9 +129,9 @@ TEST(Redirect, WithoutLocation) {
 
 TEST(Redirect, ToTheSamePathWithASlashProposesTheCallersOwnPath) {
   EXPECT_TRUE(redirect("https://example.com/api/x?a=1", "/api/x?a=1", "/api/x/?evil")
-                  .hint.ends_with("with a slash at the end: SELECT invoke_cron_endpoint('/api/x/?a=1')"));
+                  .hint.ends_with("with a trailing slash: SELECT invoke_cron_endpoint('/api/x/?a=1')"));
   EXPECT_TRUE(redirect("https://example.com/b/api/x/", "/api/x/", "https://example.com/b/api/x")
-                  .hint.ends_with("without a slash at the end: SELECT invoke_cron_endpoint('/api/x')"));
+                  .hint.ends_with("without a trailing slash: SELECT invoke_cron_endpoint('/api/x')"));
   EXPECT_TRUE(
       contains(redirect("https://example.com/it's", "/it's", "/it's/").hint, "invoke_cron_endpoint('/it''s/')"));
 }
