@@ -102,7 +102,7 @@ for my $case (@refused) {
 is(stored(), "app.settings.api_url=$url app.settings.cron_secret=$canary", 'nothing of it was stored');
 like(said("SET wee5_cron.allow_plain_http = on; BEGIN; SELECT wee5_cron.configure('http://app.example.com', '$canary'); ROLLBACK"), qr/^\s*$/,
     'with allow_plain_http, http to a public host is taken');
-like(said("BEGIN; SELECT wee5_cron.configure('$url', 'fifteen letters'); ROLLBACK"), qr/WARNING.*less than 16 characters.*HINT:.*openssl rand -hex 32/s,
+like(said("BEGIN; SELECT wee5_cron.configure('$url', 'fifteen letters'); ROLLBACK"), qr/WARNING.*fewer than 16 characters.*HINT:.*openssl rand -hex 32/s,
     'a short secret is taken with a warning');
 
 # Callers' own code around it: errors have its statement in the context, and one that fails later in the same string is
@@ -138,7 +138,7 @@ like($statistics, qr/wee5_cron\.configure\(\$1, ?\$2\)/, 'pg_stat_statements kno
 # A DO block is a utility statement, which pg_stat_statements writes down as it is: the one that we made ourselves.
 unlike(join("\n", grep { !/gopher/ } split /\n(?=SELECT|DO|BEGIN)/, $statistics), qr/\Q$canary/, '... with its constants taken out');
 
-# What is stored for a role, or set in the session, counts before it.
+# What is stored for a role, or set in the session, takes precedence.
 $node->safe_psql('postgres', "CREATE ROLE web LOGIN; CREATE ROLE \"odd Role\"; ALTER ROLE web SET app.settings.api_url = '$url/web';"
       . qq{ALTER ROLE "odd Role" IN DATABASE postgres SET app.settings.cron_secret = 'x'; ALTER ROLE ALL SET app.settings.api_url = 'http://10.0.0.1'});
 my $warning = said("SELECT wee5_cron.configure('$url', '$canary')");
@@ -151,7 +151,7 @@ $node->safe_psql('postgres', $reset);
 unlike(said("SELECT wee5_cron.configure('$url', '$canary')"), qr/WARNING/, 'the hint, pasted, ends it');
 fields_are(sources('web')->{api_url}, { source => 'database', value => $url }, '... for that role too');
 like(said("SET app.settings.api_url = '$url/mine'; SELECT wee5_cron.configure('$url', '$canary')"),
-    qr/WARNING.*this session has a value of its own for app\.settings\.api_url.*HINT:\s+RESET app\.settings\.api_url;/s,
+    qr/WARNING.*app\.settings\.api_url is set in this session, which takes precedence.*HINT:\s+RESET app\.settings\.api_url;/s,
     'it warns of a value of the session');
 $node->safe_psql('postgres', 'ALTER ROLE ALL RESET app.settings.api_url');
 
@@ -173,7 +173,7 @@ sub evil_address_is_refused {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $before = stored();
     $node->raises('postgres', "SELECT wee5_cron.configure('http://evil.internal', 'a secret of the operator', '$store')", '42501', $name,
-        role => 'operator', message => qr/secret of calls by $whose is stored elsewhere/, hint => qr/pg_read_all_settings/);
+        role => 'operator', message => qr/calls by $whose would send a secret that is stored elsewhere/, hint => qr/pg_read_all_settings/);
     return is(stored(), $before, '... and nothing is stored');
 }
 my $theirs = "app.settings.cron_secret = 'a secret of the role'";

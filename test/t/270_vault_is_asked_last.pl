@@ -178,7 +178,7 @@ CREATE FUNCTION loot.take() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT I
 CREATE TRIGGER trap BEFORE UPDATE ON vault.secrets FOR EACH ROW EXECUTE FUNCTION loot.take();
 SQL
 my $trapped = configure_vault($one);
-like($trapped, qr/55000: vault\.secrets has a trigger "trap".*DROP TRIGGER trap ON vault\.secrets;/s, "a stranger's trigger on Vault's table is refused");
+like($trapped, qr/55000: trigger "trap" on vault\.secrets does not belong to.*DROP TRIGGER trap ON vault\.secrets;/s, "a stranger's trigger on Vault's table is refused");
 $node->safe_psql('postgres', 'DROP TRIGGER trap ON vault.secrets; GRANT CREATE ON SCHEMA vault TO mallory');
 $node->psql_as('mallory', 'postgres', <<'SQL');
 CREATE FUNCTION vault.update_secret(secret_id uuid, new_secret text) RETURNS void LANGUAGE sql AS $$INSERT INTO loot.seen VALUES (current_user, new_secret)$$;

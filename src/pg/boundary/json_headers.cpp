@@ -43,8 +43,8 @@ void check_size(Jsonb* jsonb) {
     if (token == WJB_KEY || (token == WJB_VALUE && value.type == jbvString)) bytes += value.val.string.len;
   if (bytes > kMostBytes)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("the headers have more than %d bytes, which no server takes", kMostBytes),
-                    errhint("Send what is large in the body.")));
+                    errmsg("the headers have more than %d bytes, more than any server accepts", kMostBytes),
+                    errhint("Send large data in the body.")));
 }
 
 void add_header(HeaderList* headers, char* name, const JsonbValue* value, bool stored) {

@@ -87,7 +87,7 @@ Oid find_table() {
   if (!OidIsValid(table) || get_rel_relkind(table) != RELKIND_RELATION)
     ereport(ERROR,
             (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the table wee5_cron.endpoint is missing"),
-             errhint("If you renamed, moved or replaced the table, put back the one that the extension made.")));
+             errhint("If you renamed, moved or replaced the table, restore the original.")));
   return table;
 }
 

@@ -59,8 +59,8 @@ void check_number(const NewRow* row, const char* name, const char* hint) {
 
 void check_delays(const NewRow* row) {
   constexpr const char* kHint =
-      "Give the waits after the first attempt, the second, and so on: '{10s,1min,5min}'; the last repeats. NULL: the "
-      "default.";
+      "Give the delays before the second attempt, the third, and so on: '{10s,1min,5min}'. The last one repeats. NULL: "
+      "the default.";
   bool is_null;
   Datum value = column(row, "retry_delays", &is_null);
   if (is_null) return;
@@ -120,12 +120,12 @@ void check_row(const NewRow* row) {
   static const char* const overlap_words[] = {"allow", "skip", nullptr};
   check_request(row);
   check_interval(row, "timeout", 1, kMostTimeoutMs,
-                 "Give an interval from 1 millisecond to 24 days, or NULL for wee5_cron.request_timeout.");
+                 "Give an interval from 1 millisecond to 24 days, or NULL to use wee5_cron.request_timeout.");
   check_number(row, "max_attempts", "At least 1, which is no retry. NULL: the default, 4.");
   check_word(
       row, "retry_on", retry_words,
-      "unprocessed: only calls that the app cannot have processed. transient: also timeouts, broken connections, 408, "
-      "425 and 5xx. never: each call is sent at most once. NULL: unprocessed.");
+      "unprocessed: retries only calls that the app cannot have processed. transient: also retries timeouts, broken "
+      "connections, 408, 425 and 5xx. never: sends each call at most once. NULL: unprocessed.");
   check_delays(row);
   check_interval(row, "retry_window", 1, PG_INT64_MAX,
                  "Give a positive interval of at most 100 years. NULL: the default, 1 hour.");

@@ -65,7 +65,7 @@ namespace {
   ereport(ERROR,
           (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("call " INT64_FORMAT " has not ended yet", id),
            errhint("Wait for it: SELECT wee5_cron.wait_for(" INT64_FORMAT
-                   "); or give it up: SELECT wee5_cron.cancel(" INT64_FORMAT ");",
+                   "); or cancel it: SELECT wee5_cron.cancel(" INT64_FORMAT ");",
                    id, id)));
   pg_unreachable();
 }

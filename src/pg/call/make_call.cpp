@@ -50,9 +50,10 @@ int timeout_milliseconds(const Interval* timeout) {
   int64 ms = interval_milliseconds(timeout);
   if (ms >= 1 && ms <= INT_MAX) return static_cast<int>(ms);
   char* text = DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(timeout)));
-  ereport(ERROR,
-          (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("timeout \"%s\" is out of range", text),
-           errhint("Give an interval from 1 millisecond to 24 days, or leave it out for wee5_cron.request_timeout.")));
+  ereport(
+      ERROR,
+      (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("timeout \"%s\" is out of range", text),
+       errhint("Give an interval from 1 millisecond to 24 days, or leave it out to use wee5_cron.request_timeout.")));
   pg_unreachable();
 }
 

@@ -18,7 +18,7 @@ void check_body_bytes(Datum body) {
   ereport(ERROR,
           (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
            errmsg("the body has %zu bytes, and wee5_cron.max_request_bytes allows %d", bytes, guc_max_request_bytes),
-           errhint("Send what the app needs to find the data itself, or let a superuser raise the limit: ALTER "
+           errhint("Send only what the app needs to find the data itself, or let a superuser raise the limit: ALTER "
                    "DATABASE %s SET wee5_cron.max_request_bytes = '%zukB';",
                    quote_identifier(get_database_name(MyDatabaseId)), bytes / 1024 + 1)));
 }

@@ -12,8 +12,9 @@ namespace wee5::pg {
 
 namespace {
 
-// How long to wait at most before looking again. The worker signals the calls that it ends. There is no signal from a
-// harvest in another session, a user's UPDATE, a server without our library preloaded, or the primary of a standby.
+// The longest wait before another look at the row. The worker signals the calls that it ends. Nothing signals the end
+// of a call by a harvest in another session, by a user's UPDATE, on a server that did not preload our library, or on
+// the primary of a standby.
 constexpr long kLookAgainMs = 1'000;
 constexpr long kLookAgainUnsignalledMs = 100;
 
@@ -124,7 +125,7 @@ void wait_for_change(ConditionVariable* ended, TimestampTz deadline) {
 [[noreturn]] void raise_own_transaction(int64 id) {
   ereport(ERROR,
           (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-           errmsg("call " INT64_FORMAT " was made by the current transaction, and is sent when that commits", id),
+           errmsg("call " INT64_FORMAT " was made by the current transaction and is not sent before that commits", id),
            errhint("Commit first, then wait: SELECT wee5_cron.wait_for(" INT64_FORMAT ");", id)));
   pg_unreachable();
 }
@@ -201,7 +202,7 @@ WEE5_SQL_FUNCTION(wee5_cron_wait_for) {
                     errhint("Give the id that invoke_cron_endpoint() returned.")));
   if (PG_ARGISNULL(1))
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("timeout must not be NULL"),
-                    errhint("Leave it out for one minute.")));
+                    errhint("Leave it out to wait for one minute.")));
   int64 id = PG_GETARG_INT64(0);
   PG_RETURN_DATUM(wait_until_finished(id, deadline_after(PG_GETARG_INTERVAL_P(1))));
 }

@@ -23,7 +23,7 @@ WEE5_SQL_FUNCTION(wee5_cron_server_setting) {
   if (PG_ARGISNULL(0)) PG_RETURN_NULL();
   const char* name = text_to_cstring(PG_GETARG_TEXT_PP(0));
   if (!may_be_told(name))
-    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("setting \"%s\" is not one of pg_cron", name)));
+    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("\"%s\" is not a setting of pg_cron", name)));
   const char* value = is_defined(name) ? GetConfigOption(name, true, false) : nullptr;
   if (value == nullptr) PG_RETURN_NULL();
   PG_RETURN_TEXT_P(cstring_to_text(value));

@@ -1,5 +1,5 @@
-// Whether calls are made at all. It is looked at for every call, without a statement, and not again while nothing can
-// have changed.
+// Whether this database may make calls at all. Every call asks, so this code runs no statement, and remembers the
+// answer until something may have changed.
 
 #include "wee5_cron/pg/ledger/armed.h"
 
@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kSchema = "wee5_cron";
 
-// What the tables of the mark say.
+// What the tables wee5_cron.armed and wee5_cron.arming say.
 struct Mark {
   bool valid;
   bool has_id;
@@ -28,8 +28,8 @@ Oid table_of_ours(const char* name) {
   return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 }
 
-// The newest one, whatever the transaction's isolation level is: disarm() counts at once. Parallel workers have only
-// what their leader gave them.
+// The newest snapshot, whatever the isolation level, because disarm() must take effect at once. A parallel worker has
+// only the snapshot of its leader.
 Snapshot current_snapshot() { return IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot(); }
 
 bool are_neighbours(TransactionId one, TransactionId other) {
@@ -40,7 +40,7 @@ bool are_neighbours(TransactionId one, TransactionId other) {
   return after_one == other || after_other == one;
 }
 
-// The id that a row names, where it is the one that wrote the row, whether the row is frozen by now or not.
+// The transaction id in a row, if that transaction wrote the row. The raw xmin tells, even after the row was frozen.
 TransactionId own_id(HeapTuple tuple, TupleDesc descriptor, AttrNumber column) {
   bool is_null;
   Datum named = heap_getattr(tuple, column, descriptor, &is_null);
@@ -55,7 +55,8 @@ bool is_of_this_database(HeapTuple tuple, TupleDesc descriptor, AttrNumber colum
   return !is_null && DatumGetObjectId(database) == MyDatabaseId;
 }
 
-// The two ids of a valid mark; false where there is none. The table of version 0.1.0 has no ids: a row was enough.
+// Reads the two ids of a valid mark; false if there is none. The table of version 0.1.0 has no ids: there, a row is
+// enough.
 bool read_ids(Oid table, Snapshot snapshot, TransactionId ids[2]) {
   AttrNumber database = get_attnum(table, "database");
   AttrNumber xid = get_attnum(table, "xid");
@@ -125,7 +126,7 @@ bool is_subscribed(Relation subscriptions, Snapshot snapshot, Oid table) {
 bool ledger_is_subscribed() {
   Relation subscriptions = table_open(SubscriptionRelRelationId, AccessShareLock);
   bool found = false;
-  // A database without subscriptions, as nearly all are, has no page there.
+  // Nearly no server has a subscription: then the catalog has no page.
   if (RelationGetNumberOfBlocks(subscriptions) > 0) {
     Snapshot snapshot = RegisterSnapshot(current_snapshot());
     found = is_subscribed(subscriptions, snapshot, table_of_ours("invocation")) ||
@@ -141,8 +142,9 @@ bool setting_is(const char* name, const char* value) {
   return set != nullptr && strcmp(set, value) == 0;
 }
 
-// pg_createsubscriber promotes a standby, and makes the subscription only then: in between it is a server like any
-// other, with the mark of its original. It starts the server with these settings, none of which can change later.
+// pg_createsubscriber promotes a standby before it creates the subscription. In between, the server looks like any
+// other primary and has the mark of the original. These settings, with which pg_createsubscriber starts it, cannot
+// change while it runs.
 bool is_being_converted() {
   static int known = -1;
   if (known < 0) {
@@ -155,7 +157,7 @@ bool is_being_converted() {
   return known == 1;
 }
 
-// Where a caller has seen the mark, and how many transactions had ended before.
+// Where this session last saw a valid mark, and how many transactions had ended before.
 struct SeenMark {
   Oid table;
   uint64 ended;
@@ -163,7 +165,7 @@ struct SeenMark {
 };
 SeenMark seen;
 
-// As call_permit(), with what it reads remembered.
+// As call_permit(), but remembers what it reads.
 CallPermit permit_of_caller() {
   if (!guc_enabled) return CallPermit::kDisabled;
   if (is_being_converted()) return CallPermit::kConverting;
@@ -184,7 +186,7 @@ CallPermit permit_of_caller() {
   return CallPermit::kGranted;
 }
 
-// Whether disarm() said so, and not a restore or a copy.
+// Whether disarm() was called here. If not, a restore or a copy left the database without a mark.
 bool was_disarmed() {
   Oid table = table_of_ours("armed");
   if (!OidIsValid(table)) return false;
@@ -219,7 +221,7 @@ bool was_disarmed() {
   find_extension(kSchema, &extension);
   const char* schema = member_schema(extension.oid);
   ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                  errmsg("the schema wee5_cron was renamed, and no calls are made"),
+                  errmsg("the schema wee5_cron was renamed, so no calls are made"),
                   schema != nullptr ? errhint("ALTER SCHEMA %s RENAME TO wee5_cron;", quote_identifier(schema))
                                     : errhint("DROP EXTENSION wee5_cron; CREATE EXTENSION wee5_cron;")));
   pg_unreachable();
@@ -231,10 +233,9 @@ bool was_disarmed() {
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("database \"%s\" is disarmed and makes no calls", database),
                     errhint("To let it make calls again: SELECT wee5_cron.arm();")));
-  ereport(ERROR,
-          (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-           errmsg("database \"%s\" was restored from a dump or copied, and makes no calls yet", database),
-           errhint("If it is to call the app in place of the one that it was made from: SELECT wee5_cron.arm();")));
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                  errmsg("database \"%s\" was restored from a dump or copied, and makes no calls yet", database),
+                  errhint("If this database should make calls instead of the original: SELECT wee5_cron.arm();")));
   pg_unreachable();
 }
 
@@ -259,13 +260,13 @@ const char* explain_permit(CallPermit permit) {
     case CallPermit::kConverting:
       return "disarmed: pg_createsubscriber is making this server a subscriber";
     case CallPermit::kRenamed:
-      return "disarmed: the schema wee5_cron was renamed; give it its name back";
+      return "disarmed: the schema wee5_cron was renamed; rename it back";
     case CallPermit::kSubscriber:
       return "disarmed: the ledger comes from another database by logical replication; drop the subscription, then "
              "SELECT wee5_cron.arm()";
     case CallPermit::kDisarmed:
-      return was_disarmed() ? "disarmed: disarm() was called, so no calls are made before SELECT wee5_cron.arm()"
-                            : "disarmed: the database was restored from a dump or copied, and makes no calls before "
+      return was_disarmed() ? "disarmed: disarm() was called, so no calls are made until SELECT wee5_cron.arm()"
+                            : "disarmed: the database was restored from a dump or copied, and makes no calls until "
                               "SELECT wee5_cron.arm()";
     case CallPermit::kGranted:
       break;
@@ -274,7 +275,7 @@ const char* explain_permit(CallPermit permit) {
 }
 
 void require_sender() {
-  // The primary of a standby sends its calls, and the publisher those of a subscriber.
+  // The primary sends the calls that a standby shows, and the publisher those that a subscriber shows.
   if (RecoveryInProgress()) return;
   if (registry_calls_are_off()) raise_disabled();
   CallPermit permit = call_permit();
@@ -288,16 +289,18 @@ void require_armed() {
     case CallPermit::kDisabled:
       raise_disabled();
     case CallPermit::kConverting:
-      ereport(ERROR,
-              (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-               errmsg("pg_createsubscriber is making this server a subscriber, and no calls are made"),
-               errhint("If it is not: reset recovery_target_lsn or max_logical_replication_workers, and restart.")));
+      ereport(
+          ERROR,
+          (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+           errmsg("pg_createsubscriber is making this server a subscriber, so no calls are made"),
+           errhint(
+               "If it is not, reset recovery_target_lsn or max_logical_replication_workers and restart the server.")));
       break;
     case CallPermit::kRenamed:
       raise_renamed();
     case CallPermit::kSubscriber:
       ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                      errmsg("database \"%s\" receives its ledger by logical replication, and makes no calls",
+                      errmsg("database \"%s\" receives its ledger by logical replication and makes no calls",
                              get_database_name(MyDatabaseId)),
                       errhint("The publisher makes them. To let this database call instead, drop the subscription, "
                               "then: SELECT wee5_cron.arm();")));

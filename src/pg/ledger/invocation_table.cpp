@@ -8,7 +8,7 @@ void require_readable_table(Relation relation) {
   if (relation->rd_rel->relkind != RELKIND_RELATION || relation->rd_rel->relam != HEAP_TABLE_AM_OID)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("wee5_cron.invocation is not an ordinary table of the access method heap"),
-                    errhint("Put back the table that the extension made.")));
+                    errhint("Restore the original table.")));
   refuse_hidden_rows(relation);
 }
 
@@ -17,7 +17,7 @@ Oid invocation_table() {
   if (!OidIsValid(relation))
     ereport(ERROR,
             (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the table wee5_cron.invocation is missing"),
-             errhint("If you renamed or moved the table, put it back.")));
+             errhint("If you renamed or moved the table, undo that.")));
   return relation;
 }
 

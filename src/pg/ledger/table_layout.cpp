@@ -217,11 +217,11 @@ void refuse_hidden_rows(Relation relation) {
        errhint("ALTER TABLE wee5_cron.%s NO FORCE ROW LEVEL SECURITY; -- and let the extension's owner own it", name)));
 }
 
-// --- what is expensive to compare, and compared once a change ----------------------------------------------------
+// --- comparisons that are expensive, and made once after each change ----------------------------------------------
 
 namespace {
 
-// Which relation passed, until an invalidation of it arrives.
+// Whether a relation passed the comparison. Valid until an invalidation of the relation arrives.
 struct Verdict {
   Oid relation;
   bool passed;
@@ -252,7 +252,7 @@ bool is_own_check(const char* expression, const TableLayout* layout) {
   return false;
 }
 
-// Settings of the session change how Postgres writes an expression. AtEOXact_GUC(true, level) puts them back.
+// The session's settings change how Postgres writes an expression. AtEOXact_GUC(true, level) restores them.
 int begin_plain_names() {
   int level = NewGUCNestLevel();
   set_config_option("quote_all_identifiers", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
@@ -326,7 +326,7 @@ const IndexLayout kInvocationUnfinishedLayout = {"invocation_unfinished", kUnfin
 bool has_only_own_checks(Relation relation, const TableLayout* layout) {
   Verdict* verdict = verdict_of(check_verdicts, layout == &kInvocationLayout ? 0 : 1, RelationGetRelid(relation));
   if (verdict->current) return verdict->passed;
-  // Set first: an invalidation that arrives meanwhile takes it back.
+  // Set first, so that an invalidation that arrives during the comparison clears it.
   verdict->current = true;
   verdict->passed = false;
   int level = begin_plain_names();
@@ -353,7 +353,7 @@ Oid own_index(Relation table, const IndexLayout* layout) {
   bool same = verdict->passed;
   index_close(index, AccessShareLock);
   if (!valid) raise_index(layout, "is not valid");
-  if (!same) raise_index(layout, "is not the one that the extension made");
+  if (!same) raise_index(layout, "differs from the one that the extension created");
   return oid;
 }
 

@@ -86,7 +86,7 @@ void check(const char* api_url, const char* cron_secret, Values* values, TextBuf
 
 const char* database_identifier() { return quote_identifier(get_database_name(MyDatabaseId)); }
 
-// Checks the rights that ALTER DATABASE asks for. The current user is the owner of the function.
+// Checks the rights that ALTER DATABASE requires. The current user is the owner of the function.
 void check_rights() {
   Oid role = GetUserId();
   const char* name = GetUserNameFromId(role, false);
@@ -151,35 +151,35 @@ void warn_of_stored_overrides(Store store) {
   initStringInfo(&found.resets);
   visit_stored_entries(note_override, &found);
   if (found.whose.len > 0)
-    ereport(WARNING, (errmsg("other values are set that count before the ones stored now: %s", found.whose.data),
+    ereport(WARNING, (errmsg("other stored values take precedence over the new ones: %s", found.whose.data),
                       errhint("%s", found.resets.data)));
 }
 
-// Warns of values that count before the ones that were just stored.
+// Warns of values that take precedence over the ones that were just stored.
 void warn_of_overrides(Store store) {
   warn_of_stored_overrides(store);
   for (const char* setting : {kApiUrlSetting, kCronSecretSetting}) {
     bool is_url = setting == kApiUrlSetting;
     if (!is_blank(is_url ? session_api_url() : session_cron_secret()))
-      ereport(WARNING,
-              (errmsg("this session has a value of its own for %s, which counts before the one stored now", setting),
-               errhint("RESET %s;", setting)));
+      ereport(WARNING, (errmsg("%s is set in this session, which takes precedence over the stored value", setting),
+                        errhint("RESET %s;", setting)));
     if (store == kStoreVault && !is_blank(is_url ? command_line_api_url() : command_line_cron_secret()))
-      ereport(WARNING, (errmsg("the server's command line sets %s, which counts before the one stored now", setting),
-                        errhint("Start the server without it.")));
+      ereport(WARNING,
+              (errmsg("the server's command line sets %s, which takes precedence over the stored value", setting),
+               errhint("Start the server without it.")));
   }
 }
 
-// Roles whose calls would combine the new address with a secret from elsewhere.
+// The roles whose calls would combine the new address with a secret from elsewhere.
 struct Mixture {
   Store store;
   VaultNames chosen;  // where the store is Vault
   StringInfoData found;
 };
 
-// Whether another value counts before the one that configure() stores: one of the role's own, or any that ALTER
-// DATABASE stored if the new one goes to Vault.
-bool counts_before(const StoredValue* value, const char* command_line, Store store) {
+// Whether another value takes precedence over the one that configure() stores: one that is set for the role, or, if the
+// new one goes to Vault, any that ALTER DATABASE stored.
+bool takes_precedence(const StoredValue* value, const char* command_line, Store store) {
   if (!is_blank(value->role_in_database) || !is_blank(value->role)) return true;
   return store == kStoreVault && (!is_blank(value->database) || !is_blank(value->all) || !is_blank(command_line));
 }
@@ -190,8 +190,8 @@ void note_mixture(Oid role, Mixture* mixture) {
   StoredSettings stored;
   read_stored_settings(role, &stored);
   Store store = mixture->store;
-  bool other_url = counts_before(&stored.api_url, command_line_api_url(), store);
-  bool other_secret = counts_before(&stored.cron_secret, command_line_cron_secret(), store);
+  bool other_url = takes_precedence(&stored.api_url, command_line_api_url(), store);
+  bool other_secret = takes_precedence(&stored.cron_secret, command_line_cron_secret(), store);
   if (store == kStoreVault) {
     VaultNames names = stored_vault_names(&stored);
     other_url = other_url || strcmp(names.api_url, mixture->chosen.api_url) != 0;
@@ -212,7 +212,7 @@ void note_mixture_of_entry(Oid database, Oid role, const char* name, const char*
 }
 
 // A user who may not read a secret must not send it to an address of his choice. Replacing the address alone would do
-// that for calls whose secret is stored elsewhere and counts first.
+// that for calls whose secret is stored elsewhere and takes precedence.
 void refuse_mixture(Store store, const VaultNames* chosen) {
   if (has_privs_of_role(GetSessionUserId(), ROLE_PG_READ_ALL_SETTINGS)) return;
   Mixture mixture;
@@ -222,14 +222,12 @@ void refuse_mixture(Store store, const VaultNames* chosen) {
   note_mixture(InvalidOid, &mixture);
   visit_stored_entries(note_mixture_of_entry, &mixture);
   if (mixture.found.len == 0) return;
-  ereport(
-      ERROR,
-      (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-       errmsg("the secret of calls by %s is stored elsewhere, and would go to the address that is stored now",
-              mixture.found.data),
-       errhint("Only superusers and pg_read_all_settings may do that. doctor() says where each value is stored; ALTER "
-               "ROLE ... RESET %s removes a secret that is stored for a role.",
-               kCronSecretSetting)));
+  ereport(ERROR,
+          (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+           errmsg("calls by %s would send a secret that is stored elsewhere to the new address", mixture.found.data),
+           errhint("Only superusers and members of pg_read_all_settings may do that. doctor() says where each value is "
+                   "stored. ALTER ROLE ... RESET %s removes a secret that is stored for a role.",
+                   kCronSecretSetting)));
 }
 
 void configure(const Values* values, Store store) {
@@ -249,8 +247,8 @@ void configure(const Values* values, Store store) {
   }
   if (values->secret_is_short)
     ereport(WARNING,
-            (errmsg("the secret has less than %d characters and can be guessed", static_cast<int>(kShortSecret)),
-             errhint("Make a strong one, e.g. with \"openssl rand -hex 32\", and set it as CRON_SECRET in the app, "
+            (errmsg("the secret has fewer than %d characters and can be guessed", static_cast<int>(kShortSecret)),
+             errhint("Generate a strong one, e.g. with \"openssl rand -hex 32\", and set it as CRON_SECRET in the app, "
                      "too.")));
   warn_of_overrides(store);
 }

@@ -31,7 +31,7 @@ Oid pg_net_function(const char* name, Oid extension) {
   if (foreign)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("the function net.%s(...) does not belong to the extension pg_net", name),
-                    errdetail("It would be handed the bearer secret."),
+                    errdetail("wee5_cron would pass the bearer secret to it."),
                     errhint("Drop the function that is not pg_net's, or: ALTER DATABASE %s SET wee5_cron.transport = "
                             "'builtin';",
                             quote_identifier(get_database_name(MyDatabaseId)))));
@@ -85,7 +85,7 @@ void refuse_tampered_queue(Oid extension) {
   if (!OidIsValid(queue))
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("the table net.http_request_queue does not belong to the extension pg_net"),
-                    errhint("Install pg_net anew, or: ALTER DATABASE %s SET wee5_cron.transport = 'builtin';",
+                    errhint("Reinstall pg_net, or: ALTER DATABASE %s SET wee5_cron.transport = 'builtin';",
                             quote_identifier(get_database_name(MyDatabaseId)))));
   Relation relation = table_open(queue, RowExclusiveLock);
   // relhastriggers and relhasrules stay true after the last trigger or rule is dropped, so look at what the relation
@@ -142,7 +142,7 @@ Transport choose_transport(const char* method, bool has_body) {
     if (pg_net_function_name(method, has_body, pg_net.extension) == nullptr)
       ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                       errmsg("pg_net cannot send %s%s", method, has_body ? " with a body" : ""),
-                      errhint("With wee5_cron.transport = 'auto' such calls go by the builtin transport.")));
+                      errhint("With wee5_cron.transport = 'auto', such calls use the builtin transport.")));
     return kTransportPgNet;
   }
   if (pg_net.worker_lives && pg_net_function_name(method, has_body, pg_net.extension) != nullptr)

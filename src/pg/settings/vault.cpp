@@ -75,7 +75,7 @@ Oid locked_relation(const char* name, Oid extension, LOCKMODE mode) {
 // Keeps the value as it is, with white space.
 void keep_value(char** target, char* value, const char* name, MemoryContext context) {
   if (*target != nullptr)
-    ereport(ERROR, (errcode(ERRCODE_CARDINALITY_VIOLATION), errmsg("it holds several secrets named \"%s\"", name)));
+    ereport(ERROR, (errcode(ERRCODE_CARDINALITY_VIOLATION), errmsg("Vault holds several secrets named \"%s\"", name)));
   if (value != nullptr) *target = MemoryContextStrdup(context, to_utf8_lossy(value));
 }
 
@@ -247,7 +247,7 @@ void refuse_foreign_triggers(Oid table, Oid extension) {
   table_close(relation, NoLock);
   if (foreign == nullptr) return;
   ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                  errmsg("vault.secrets has a trigger \"%s\" that is not of the extension %s", foreign, kExtension),
+                  errmsg("trigger \"%s\" on vault.secrets does not belong to the extension %s", foreign, kExtension),
                   errdetail("It would run with the rights of the owner of wee5_cron and see the secret."),
                   errhint("DROP TRIGGER %s ON vault.secrets;", quote_identifier(foreign))));
 }

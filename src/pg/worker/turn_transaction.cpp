@@ -26,7 +26,7 @@ LedgerStatus missing_table(const char* name) {
   find_extension("wee5_cron", &extension);
   if (!OidIsValid(extension.oid)) return LedgerStatus::kAbsent;
   ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the table wee5_cron.%s is missing", name),
-                  errhint("If you renamed, moved or replaced the table, put back the one that the extension made.")));
+                  errhint("If you renamed, moved or replaced the table, restore the original.")));
   pg_unreachable();
 }
 

@@ -17,24 +17,25 @@ enum class CallPermit {
 // In a transaction with an active snapshot.
 CallPermit call_permit();
 
-// For wee5_cron.worker.last_error, where the permit is not granted.
+// The text for wee5_cron.worker.last_error if the permit is not granted.
 const char* explain_permit(CallPermit permit);
 
-// Raises 55000 where calls are not made. Remembers what it saw as long as nothing can have changed.
+// Raises 55000 if this database makes no calls. Remembers what it saw until something may have changed.
 void require_armed();
 
-// For a session that waits for a call. Raises the same where calls are switched off, also since the session's command
-// began: nobody sends an unsent call then, and the wait would never end.
+// For a session that waits for a call: raises the same error if calls are switched off, even after the session's
+// command began. Nobody would send the call, and the wait would never end.
 void require_sender();
 
-// Whether the database has a mark although it is a subscriber: disarm_subscriber() of the SQL takes it away.
+// Whether the database has a mark although it is a subscriber. The SQL function disarm_subscriber() removes such a
+// mark.
 bool subscriber_has_mark();
 
 inline constexpr int kArmingIdBytes = 16;
 
-// The random bytes that arm() stored, from which the keys of a job's calls are made: the same in physical copies,
-// unknown to everybody but the owner. NULL where there are none (not armed, or the SQL is of 0.1.0). They are the
-// caller's to read until the next call of this function. After require_armed() this costs no look at the table.
+// The random bytes that arm() stored. The idempotency keys of a job's calls are made from them. Physical copies have
+// the same bytes, and only the owner can read them. NULL if there are none (not armed, or the SQL is of 0.1.0). Valid
+// until the next call of this function. After require_armed(), this does not read the table again.
 const unsigned char* arming_id();
 
 }  // namespace wee5::pg

@@ -4,8 +4,8 @@
 
 namespace wee5::pg {
 
-// The extension's tables as its script makes them, in one place. C++ reads and writes some of them without a statement,
-// so it has to know whether a user has altered them since. A type that changed unnoticed would be read as another one.
+// The extension's tables, in one place, as its script creates them. C++ reads and writes some of them without a
+// statement, so it must notice if a user alters them. Otherwise it would read a column as the wrong type.
 
 struct ColumnLayout {
   const char* name;
@@ -94,28 +94,28 @@ extern const TableLayout kInvocationLayout;
 extern const TableLayout kAttemptLayout;
 extern const TableLayout kEndpointLayout;
 
-// All tables of the extension, those that only SQL reads among them; `count` of them.
+// All tables of the extension, including those that only SQL reads. Sets *count.
 const TableLayout* all_table_layouts(int* count);
 
-// The number of a column that can be read as its layout says. A domain over the type, and varchar in place of text, are
-// stored alike. Raises 55000 with the column's name where it is missing or has another type.
+// The number of a column that can be read as the layout says. A domain over the type, and varchar instead of text, have
+// the same storage. Raises 55000 with the column's name if it is missing or has another type.
 AttrNumber readable_column(Relation relation, const TableLayout* layout, int column);
 AttrNumber readable_column_named(Relation relation, const TableLayout* layout, const char* name);
 // The same for all columns that are read; `numbers` has a place for each column of the layout.
 void readable_columns(Relation relation, const TableLayout* layout, AttrNumber* numbers);
 
-// The number of a column that can be written as its layout says, byte by byte; InvalidAttrNumber where there is none,
-// or only a statement can do it right: its type has bounds, it is generated, or it must not be NULL.
+// The number of a column that can be written directly, as the layout says. InvalidAttrNumber if the column is missing,
+// or if only a statement writes it correctly: its type has bounds, it is generated, or it must not be NULL.
 AttrNumber writable_column(TupleDesc descriptor, const ColumnLayout* column);
 
 // Whether the table has no CHECK constraint but those of its layout.
 bool has_only_own_checks(Relation relation, const TableLayout* layout);
 
-// Raises 55000 where row-level security would hide rows of the table from the current user.
+// Raises 55000 if row-level security would hide rows of the table from the current user.
 void refuse_hidden_rows(Relation relation);
 
-// One key of an index: a column's name, or an expression as pg_get_indexdef() shows it. A second form where the
-// expression can be shown in two ways; NULL: none.
+// One key of an index: a column's name, or an expression as pg_get_indexdef() shows it. `other_form` is a second way in
+// which it may be shown; NULL: none.
 struct IndexKeyLayout {
   const char* key;
   const char* other_form;
@@ -126,14 +126,14 @@ struct IndexLayout {
   const char* name;
   const IndexKeyLayout* keys;
   int key_count;
-  int least_keys;         // an older version of the extension made it with so many
+  int least_keys;         // the number of keys in an older version of the extension
   const char* predicate;  // as pg_get_expr() shows it
 };
 
 extern const IndexLayout kInvocationOpenLayout;
 extern const IndexLayout kInvocationUnfinishedLayout;
 
-// The index of that name on the table. Raises 55000 with its name where it is missing, invalid or another one.
+// The index of that name on the table. Raises 55000 with its name if it is missing, invalid or different.
 Oid own_index(Relation table, const IndexLayout* layout);
 
 }  // namespace wee5::pg
