@@ -11,7 +11,8 @@ example_app_start() {
   # Before the app runs: the loop below may look first.
   : >"$directory/app.log"
   # exec: the process id is node's own. The secret stands in its environment, not in its arguments.
-  (cd "$directory/app" && CRON_SECRET=$secret PORT=0 exec "${owner_command[@]}" "$node" server.js) \
+  # setsid: Ctrl-C is for the script, which ends the app.
+  (cd "$directory/app" && CRON_SECRET=$secret PORT=0 exec setsid "${owner_command[@]}" "$node" server.js) \
     >>"$directory/app.log" 2>&1 </dev/null &
   app_pid=$!
   app_url=''
