@@ -111,6 +111,14 @@ make_next_attempt($id);
 fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', attempts => 2, error => qr/cron_secret/, hint => qr/\w/ }, 'without a secret it fails, and says so');
 $node->configure('postgres', secret => $secret);
 
+# Whoever harvests by hand may do so before the time that the worker has set itself. The worker books the answer all the same.
+$id = $node->call('postgres', '/moves');
+answer($id, @refused);
+$node->invocation_when('postgres', $id, "status = 'retrying'");
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $id; SELECT wee5_cron.harvest()");
+answer($id, @good);
+fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'a retry that harvest() hands over by hand is booked');
+
 # The policy is that of its moment, too.
 my %ends = ('/now-never' => "INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on) VALUES ('/now-never', 'never')", '/too-late' => "UPDATE wee5_cron.invocation SET requested_at = requested_at - interval '67 min' WHERE id = %s");
 for my $path (sort keys %ends) {

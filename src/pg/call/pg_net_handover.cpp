@@ -14,6 +14,7 @@
 #include "wee5_cron/pg/call/call_address.h"
 #include "wee5_cron/pg/call/endpoint_policy.h"
 #include "wee5_cron/pg/ledger/stored_call.h"
+#include "wee5_cron/pg/registry/wake.h"
 #include "wee5_cron/pg/registry/worker_registry.h"
 #include "wee5_cron/pg/settings/guc.h"
 #include "wee5_cron/pg/settings/transport.h"
@@ -138,6 +139,8 @@ WEE5_SQL_FUNCTION(wee5_cron_send_by_pg_net) {
   SPI_connect();
   SPI_execute_plan(kept_plan(&handed_over_plan, kHandedOver, 2, types), values, nullptr, false, 0);
   SPI_finish();
+  // A harvest() by hand may send the call before the time for which the worker set its timer.
+  wake_worker_at_commit();
   PG_RETURN_BOOL(true);
 }
 
