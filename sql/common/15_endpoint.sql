@@ -25,7 +25,7 @@ COMMENT ON COLUMN wee5_cron.endpoint.headers IS 'Headers of each call. The call'
 COMMENT ON COLUMN wee5_cron.endpoint.timeout IS 'Timeout of an attempt; the default is wee5_cron.request_timeout';
 COMMENT ON COLUMN wee5_cron.endpoint.max_attempts IS 'Attempts of a call, including the first; the default is 4';
 COMMENT ON COLUMN wee5_cron.endpoint.retry_on IS
-  'Which failures are retried. unprocessed (the default): DNS, connection or TLS failed, or the app answered 429 or 503. transient: also timeouts, broken connections, 408, 425, 5xx. never: sent at most once, even after a crash';
+  'Which failures are retried. unprocessed (the default): DNS, connection or TLS failed, or the app answered 429 or 503, or the server crashed while the request was in flight. transient: also timeouts, broken connections, 408, 425, 5xx. never: sent at most once, even after a crash';
 COMMENT ON COLUMN wee5_cron.endpoint.retry_delays IS
   'Delays after the first attempt, the second, and so on; the last one repeats. Each varies by 20 %. The default is {10s,1min,5min}';
 COMMENT ON COLUMN wee5_cron.endpoint.retry_window IS 'No attempt begins later than this after the first one; the default is 1 hour';

@@ -7,6 +7,7 @@ DECLARE
   mark record;
   since text;
   waiting bigint;
+  is_copy boolean;
 BEGIN
   SELECT a.armed_at, a.armed_by, a.note INTO mark FROM wee5_cron.armed a
   WHERE a.database = wee5_cron.database_oid() AND (a.xid = '0' OR wee5_cron.has_mark()) LIMIT 1;
@@ -15,14 +16,17 @@ BEGIN
     RETURN NEXT ('armed', 'ok', format('the database makes calls; "%s" armed it at %s', mark.armed_by, since), NULL)::wee5_cron.finding;
     RETURN;
   END IF;
+  is_copy := NOT EXISTS (SELECT FROM wee5_cron.armed a WHERE a.database = wee5_cron.database_oid());
   SELECT count(*) INTO waiting FROM (SELECT FROM wee5_cron.invocation i WHERE i.finished_at IS NULL LIMIT 100000) w;
   RETURN NEXT ('armed', 'error',
-               CASE WHEN mark IS NULL THEN 'the database was restored from a dump or copied, and makes no calls'
+               CASE WHEN is_copy THEN 'the database was restored from a dump or copied, and makes no calls'
+                    WHEN mark IS NULL THEN
+                      'wee5_cron.armed was rewritten, changed or copied since arm(), and the database makes no calls'
                     ELSE format('the database was disarmed at %s by "%s"%s, and makes no calls', since, mark.armed_by,
                                 coalesce(' (' || wee5_cron.doctor_redact(mark.note) || ')', '')) END
                || format('; queued calls: %s', waiting),
                E'SELECT wee5_cron.arm();\n'
-               || CASE WHEN mark IS NULL THEN '-- if this database shall call the app in place of the original. '
+               || CASE WHEN is_copy THEN '-- if this database shall call the app in place of the original. '
                        ELSE '-- ' END
                || 'Queued calls are then sent; arm(discard => true) cancels them')::wee5_cron.finding;
 END

@@ -186,27 +186,36 @@ CallPermit permit_of_caller() {
   return CallPermit::kGranted;
 }
 
-// Whether disarm() was called here. If not, a restore or a copy left the database without a mark.
-bool was_disarmed() {
+// Why there is no mark.
+enum class NoMark {
+  kNoRow,      // a restore from a dump, or a copy: it has another oid
+  kDisarmed,   // disarm() was called
+  kNotWritten  // arm() did not write the rows that are there: an ALTER TABLE, an UPDATE or logical replication did
+};
+
+NoMark why_no_mark() {
   Oid table = table_of_ours("armed");
-  if (!OidIsValid(table)) return false;
+  if (!OidIsValid(table)) return NoMark::kNoRow;
   AttrNumber database = get_attnum(table, "database");
   AttrNumber xid = get_attnum(table, "xid");
-  if (database == InvalidAttrNumber || xid == InvalidAttrNumber) return false;
-  bool disarmed = false;
+  if (database == InvalidAttrNumber || xid == InvalidAttrNumber) return NoMark::kNoRow;
+  NoMark why = NoMark::kNoRow;
   Relation relation = table_open(table, AccessShareLock);
   Snapshot snapshot = RegisterSnapshot(current_snapshot());
   SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, snapshot, 0, nullptr);
   for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple); tuple = systable_getnext(scan)) {
+    if (!is_of_this_database(tuple, RelationGetDescr(relation), database)) continue;
     bool is_null;
     Datum named = heap_getattr(tuple, xid, RelationGetDescr(relation), &is_null);
-    disarmed = disarmed || (!is_null && DatumGetTransactionId(named) == InvalidTransactionId &&
-                            is_of_this_database(tuple, RelationGetDescr(relation), database));
+    if (!is_null && DatumGetTransactionId(named) == InvalidTransactionId)
+      why = NoMark::kDisarmed;
+    else if (why == NoMark::kNoRow)
+      why = NoMark::kNotWritten;
   }
   systable_endscan(scan);
   UnregisterSnapshot(snapshot);
   table_close(relation, AccessShareLock);
-  return disarmed;
+  return why;
 }
 
 [[noreturn]] void raise_disabled() {
@@ -229,14 +238,39 @@ bool was_disarmed() {
 
 [[noreturn]] void raise_disarmed() {
   const char* database = get_database_name(MyDatabaseId);
-  if (was_disarmed())
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("database \"%s\" is disarmed and makes no calls", database),
-                    errhint("To let it make calls again: SELECT wee5_cron.arm();")));
-  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                  errmsg("database \"%s\" was restored from a dump or copied, and makes no calls yet", database),
-                  errhint("If this database should make calls instead of the original: SELECT wee5_cron.arm();")));
+  switch (why_no_mark()) {
+    case NoMark::kDisarmed:
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("database \"%s\" is disarmed and makes no calls", database),
+                      errhint("To let it make calls again: SELECT wee5_cron.arm();")));
+      break;
+    case NoMark::kNotWritten:
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("wee5_cron.armed was rewritten, changed or copied since arm(), and database \"%s\" makes no "
+                             "calls",
+                             database),
+                      errhint("To let it make calls again: SELECT wee5_cron.arm();")));
+      break;
+    case NoMark::kNoRow:
+      ereport(ERROR,
+              (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+               errmsg("database \"%s\" was restored from a dump or copied, and makes no calls yet", database),
+               errhint("If this database should make calls instead of the original: SELECT wee5_cron.arm();")));
+  }
   pg_unreachable();
+}
+
+const char* explain_disarmed() {
+  switch (why_no_mark()) {
+    case NoMark::kDisarmed:
+      return "disarmed: disarm() was called, so no calls are made until SELECT wee5_cron.arm()";
+    case NoMark::kNotWritten:
+      return "disarmed: wee5_cron.armed was rewritten, changed or copied since arm(), so no calls are made until "
+             "SELECT wee5_cron.arm()";
+    case NoMark::kNoRow:
+      break;
+  }
+  return "disarmed: the database was restored from a dump or copied, and makes no calls until SELECT wee5_cron.arm()";
 }
 
 }  // namespace
@@ -265,9 +299,7 @@ const char* explain_permit(CallPermit permit) {
       return "disarmed: the ledger comes from another database by logical replication; drop the subscription, then "
              "SELECT wee5_cron.arm()";
     case CallPermit::kDisarmed:
-      return was_disarmed() ? "disarmed: disarm() was called, so no calls are made until SELECT wee5_cron.arm()"
-                            : "disarmed: the database was restored from a dump or copied, and makes no calls until "
-                              "SELECT wee5_cron.arm()";
+      return explain_disarmed();
     case CallPermit::kGranted:
       break;
   }
