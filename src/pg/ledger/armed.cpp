@@ -245,17 +245,17 @@ NoMark why_no_mark() {
                       errhint("To let it make calls again: SELECT wee5_cron.arm();")));
       break;
     case NoMark::kNotWritten:
-      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                      errmsg("wee5_cron.armed was rewritten, changed or copied since arm(), and database \"%s\" makes no "
-                             "calls",
-                             database),
-                      errhint("To let it make calls again: SELECT wee5_cron.arm();")));
-      break;
-    case NoMark::kNoRow:
       ereport(ERROR,
               (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-               errmsg("database \"%s\" was restored from a dump or copied, and makes no calls yet", database),
-               errhint("If this database should make calls instead of the original: SELECT wee5_cron.arm();")));
+               errmsg("wee5_cron.armed was rewritten, changed or copied since arm(), and database \"%s\" makes no "
+                      "calls",
+                      database),
+               errhint("To let it make calls again: SELECT wee5_cron.arm();")));
+      break;
+    case NoMark::kNoRow:
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("database \"%s\" was restored from a dump or copied, and makes no calls yet", database),
+                      errhint("If this database should make calls instead of the original: SELECT wee5_cron.arm();")));
   }
   pg_unreachable();
 }
