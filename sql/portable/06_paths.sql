@@ -1,0 +1,76 @@
+-- The rules of a path, which keep the bearer secret on the app's own host. The twins of src/core/endpoint_path.cpp.
+
+CREATE FUNCTION wee5_cron.route_of(endpoint_path text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT split_part(endpoint_path, '?', 1) $$;
+COMMENT ON FUNCTION wee5_cron.route_of(text) IS 'Internal: a path without its query';
+
+CREATE FUNCTION wee5_cron.fault_of_beginning(endpoint_path text, OUT rule text, OUT hint text)
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF endpoint_path = '' THEN
+    rule := 'it is empty';
+    hint := 'Give the path of a route, such as ''/api/cron/poll-activities''.';
+  ELSIF endpoint_path ~ '^[Hh][Tt][Tt][Pp][Ss]?://' THEN
+    rule := 'it is a whole URL';
+    hint := 'Give the path alone, such as ''/api/cron/poll-activities''; scheme and host come from app.settings.api_url.';
+  ELSIF NOT starts_with(endpoint_path, '/') THEN
+    rule := 'it does not start with a slash';
+    hint := 'Start it with one slash, such as ''/api/cron/poll-activities''; without it, the text could change the host '
+      || 'that the bearer secret is sent to.';
+  ELSIF octet_length(endpoint_path) > 2048 THEN
+    rule := format('it is %s bytes long, more than 2048', octet_length(endpoint_path));
+    hint := 'Send the data in the body instead: SELECT wee5_cron.invoke(''/path'', method => ''POST'', body => ''{...}'').';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.fault_of_beginning(text) IS
+  'Internal: the rule that the beginning or the length of a path breaks, and what to do; NULL: none';
+
+-- A query is data, and no server resolves it (RFC 3986, section 3.4).
+CREATE FUNCTION wee5_cron.fault_of_path(endpoint_path text, OUT rule text, OUT hint text)
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  route constant text := wee5_cron.route_of(endpoint_path);
+BEGIN
+  SELECT f.rule, f.hint INTO rule, hint FROM wee5_cron.fault_of_beginning(endpoint_path) f;
+  IF rule IS NOT NULL THEN
+    RETURN;
+  ELSIF endpoint_path ~ '[\u0001-\u001F\u007F]' THEN
+    rule := 'it holds a control character';
+    hint := 'Take out line breaks, tabs and other control characters.';
+  ELSIF strpos(endpoint_path, '#') > 0 THEN
+    rule := 'it holds a ''#''';
+    hint := 'What follows a ''#'' never reaches the app: leave it out, or write %23.';
+  ELSIF strpos(route, '\') > 0 THEN
+    rule := 'it holds a backslash';
+    hint := 'Use a slash, or write a backslash that is data as %5C.';
+  ELSIF strpos(route, '//') > 0 THEN
+    rule := 'it holds two slashes in a row';
+    hint := 'Use single slashes before the ''?'', and write slashes that are data there as %2F. A query may hold two.';
+  ELSIF endpoint_path ~ '%(?![0-9A-Fa-f]{2})' THEN
+    rule := 'a ''%'' in it is not followed by two hexadecimal digits';
+    hint := 'Write a percent sign itself as %25.';
+  -- An encoded slash or backslash separates, too: a server may decode it before it resolves dot segments.
+  ELSIF route ~ '(?:/|%2[Ff]|%5[Cc])(?:\.|%2[Ee]){1,2}(?:/|%2[Ff]|%5[Cc]|$)' THEN
+    rule := 'it holds a segment ''.'' or ''..''';
+    hint := 'Write the path that is meant, without ''.'' and ''..'', also where they are percent-encoded.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.fault_of_path(text) IS 'Internal: the rule that a path breaks, and what to do; NULL: none';
+
+-- Bytes that a URL cannot hold are percent-encoded, and escapes stay (RFC 3986, section 2).
+CREATE FUNCTION wee5_cron.encode_endpoint_path(endpoint_path text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN endpoint_path ~ '[^A-Za-z0-9._~!$&''()*+,;=:@/?%-]' THEN (
+      SELECT string_agg(CASE WHEN c.value ~ '[A-Za-z0-9._~!$&''()*+,;=:@/?%-]' THEN c.value
+                             ELSE regexp_replace(upper(encode(convert_to(c.value, 'UTF8'), 'hex')), '(..)', '%\1', 'g') END,
+                        '' ORDER BY c.place)
+      FROM regexp_split_to_table(endpoint_path, '') WITH ORDINALITY AS c(value, place))
+    ELSE endpoint_path END
+  $$;
+COMMENT ON FUNCTION wee5_cron.encode_endpoint_path(text) IS 'Internal: a checked path as it stands in a URL';

@@ -1,0 +1,289 @@
+-- The app's address, and the URL of a call. The twins of src/delivery/url.cpp. pg_net makes the call by libcurl, so these
+-- functions read a URL as libcurl does: where two readers disagree about the end of the host, a bearer reaches a stranger.
+
+-- The value for a message. Text before an '@' or after a '?' may be a password or a token.
+CREATE FUNCTION wee5_cron.shown_api_url(api_url text) RETURNS text
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  head constant text := substring(api_url FROM '^[^?#]*');
+  sign constant text := substr(api_url, length(head) + 1, 1);
+  slashes constant int := strpos(api_url, '://');
+  before_at constant int := length(substring(api_url FROM '^(.*)@'));
+  shown text := head;
+BEGIN
+  IF before_at IS NOT NULL THEN
+    shown := CASE WHEN slashes > 0 AND slashes <= before_at THEN left(api_url, slashes + 2) ELSE '' END || '...'
+      || CASE WHEN before_at < length(head) THEN substr(head, before_at + 1) ELSE '@...' END;
+  END IF;
+  RETURN wee5_cron.printable(shown || CASE sign WHEN '' THEN '' ELSE sign || '...' END, 200);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.shown_api_url(text) IS 'Internal: an api_url as an error may show it';
+
+-- What libcurl makes of an IPv6 address in brackets: the shorter form, if there is one (RFC 5952).
+CREATE FUNCTION wee5_cron.ipv6_text(groups int[]) RETURNS text
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  ipv4 constant text := format('%s.%s.%s.%s', groups[7] / 256, groups[7] % 256, groups[8] / 256, groups[8] % 256);
+  best_begin int;
+  best_length int := 1;
+  length int;
+  hex text[];
+BEGIN
+  FOR start IN 1 .. 8 LOOP
+    length := 0;
+    WHILE start + length <= 8 AND groups[start + length] = 0 LOOP
+      length := length + 1;
+    END LOOP;
+    IF length > best_length THEN
+      best_begin := start;
+      best_length := length;
+    END IF;
+  END LOOP;
+  SELECT array_agg(to_hex(g) ORDER BY place) INTO hex FROM unnest(groups) WITH ORDINALITY AS t(g, place);
+  RETURN CASE WHEN best_begin = 1 AND best_length = 6 THEN '::' || ipv4
+              WHEN best_begin = 1 AND best_length = 5 AND groups[6] = 65535 THEN '::ffff:' || ipv4
+              WHEN best_begin IS NULL THEN array_to_string(hex, ':')
+              ELSE array_to_string(hex[:best_begin - 1], ':') || '::' || array_to_string(hex[best_begin + best_length:], ':') END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.ipv6_text(int[]) IS 'Internal: an IPv6 address as inet_ntop() writes it';
+
+-- A host in brackets, with an optional zone.
+CREATE FUNCTION wee5_cron.read_bracketed_host(text text, OUT host text, OUT shown text, OUT fault text)
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  parts constant text[] := regexp_match(text, '^\[([0-9A-Fa-f:.]+)(?:%(?:25(?=[^]]))?([^]]{1,15}))?\]$');
+  groups constant int[] := wee5_cron.ipv6_groups(parts[1]);
+  short constant text := wee5_cron.ipv6_text(groups);
+BEGIN
+  IF groups IS NULL THEN
+    fault := 'Bad IPv6 address';
+    RETURN;
+  END IF;
+  host := '[' || CASE WHEN length(short) < length(parts[1]) THEN short ELSE parts[1] END || ']';
+  shown := CASE WHEN parts[2] IS NULL THEN host ELSE left(host, -1) || '%25' || parts[2] || ']' END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.read_bracketed_host(text) IS
+  'Internal: an IPv6 address of a URL, and the same with its zone; or why libcurl refuses it';
+
+-- host[:port]. `shown`: as it stands in the URL.
+CREATE FUNCTION wee5_cron.read_authority(authority text, OUT host text, OUT port text, OUT shown text, OUT fault text)
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  parts constant text[] := coalesce(regexp_match(authority, '^(\[[^]]*\])(.*)$'), regexp_match(authority, '^([^:]*)(.*)$'));
+  digits constant text := substr(parts[2], 2);
+  ipv4 bigint;
+BEGIN
+  IF parts[2] <> '' AND NOT starts_with(parts[2], ':') THEN
+    fault := 'Bad IPv6 address';
+  ELSIF digits !~ '^[0-9]*$' OR length(ltrim(digits, '0')) > 5 OR digits <> '' AND digits::numeric > 65535 THEN
+    fault := 'Port number was not a decimal number between 0 and 65535';
+  ELSIF starts_with(parts[1], '[') THEN
+    SELECT h.host, h.shown, h.fault INTO host, shown, fault FROM wee5_cron.read_bracketed_host(parts[1]) h;
+  ELSIF parts[1] = '' THEN
+    fault := 'No host part in the URL';
+  ELSIF parts[1] ~ '[]["!$&''()*+,;<=>^`{}]' THEN
+    fault := 'Bad hostname';
+  ELSE
+    ipv4 := wee5_cron.ipv4_address(parts[1]);
+    host := CASE WHEN ipv4 IS NULL THEN parts[1]
+                 ELSE format('%s.%s.%s.%s', ipv4 >> 24, ipv4 >> 16 & 255, ipv4 >> 8 & 255, ipv4 & 255) END;
+    shown := host;
+  END IF;
+  port := CASE digits WHEN '' THEN NULL ELSE digits::numeric::text END;
+  shown := shown || coalesce(':' || port, '');
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.read_authority(text) IS
+  'Internal: host and port of a URL, as libcurl reads them, or why it refuses them';
+
+CREATE FUNCTION wee5_cron.fault_of_url_text(api_url text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN api_url = '' THEN 'is empty'
+                WHEN api_url ~ '[\u0001-\u0020\u007F]' THEN 'holds a blank or a control character'
+                WHEN strpos(api_url, '\') > 0 THEN 'holds a backslash'
+                WHEN strpos(api_url, '?') > 0 THEN 'holds a query, from ''?'' on'
+                WHEN strpos(api_url, '#') > 0 THEN 'holds a fragment, from ''#'' on' END
+  $$;
+COMMENT ON FUNCTION wee5_cron.fault_of_url_text(text) IS
+  'Internal: the rule that the characters of an api_url break; NULL: none';
+
+-- The pieces of an address, split as RFC 3986 says.
+CREATE FUNCTION wee5_cron.cut_api_url(api_url text, OUT scheme text, OUT authority text, OUT path text, OUT rule text, OUT hint text)
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  set_api_url constant text :=
+    'Set the app''s origin: ALTER DATABASE ... SET app.settings.api_url = ''https://app.example.com''.';
+  slashes constant int := strpos(api_url, '://');
+  rest constant text := substr(api_url, slashes + 3);
+BEGIN
+  hint := set_api_url;
+  rule := wee5_cron.fault_of_url_text(api_url);
+  scheme := lower(left(api_url, greatest(slashes - 1, 0)) COLLATE "C");
+  authority := substring(rest FROM '^[^/]*');
+  path := regexp_replace(substr(rest, length(authority) + 1), '/$', '');
+  IF rule IS NOT NULL THEN
+    RETURN;
+  ELSIF slashes = 0 THEN
+    rule := 'does not begin with https://';
+    hint := 'Give the scheme too, as in ''https://app.example.com''. ' || set_api_url;
+  ELSIF scheme NOT IN ('http', 'https') THEN
+    rule := 'is neither https:// nor http://';
+  ELSIF strpos(authority, '@') > 0 THEN
+    rule := 'holds user information before an ''@''';
+    hint := 'Leave it out: the app is called with the bearer secret of app.settings.cron_secret. ' || set_api_url;
+  ELSIF authority = '' OR starts_with(authority, ':') THEN
+    rule := 'names no host';
+  ELSIF authority ~ '[^\u0001-\u007F]' THEN
+    -- IDNA turns look-alikes into dots.
+    rule := 'holds a host name that is not ASCII';
+    hint := 'Write the host in its ASCII form (punycode), which begins with xn--. ' || set_api_url;
+  ELSIF NOT starts_with(authority, '[') AND strpos(authority, '%') > 0 THEN
+    -- RFC 3986 allows a percent-encoded host, but a person cannot see where it leads.
+    rule := 'holds a percent sign in its host name';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.cut_api_url(text) IS
+  'Internal: scheme, authority and path of an api_url, or the rule that it breaks, and what to do';
+
+-- `url`: without a slash at its end. `rule`: the rule that it breaks; NULL: none.
+CREATE FUNCTION wee5_cron.read_api_url(api_url text, allow_plain_http text, OUT scheme text, OUT host text, OUT port text,
+                                       OUT prefix text, OUT url text, OUT rule text, OUT hint text)
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  cut record;
+  fault record;
+  read record;
+BEGIN
+  SELECT * INTO cut FROM wee5_cron.cut_api_url(api_url);
+  rule := cut.rule;
+  hint := cut.hint;
+  IF rule IS NOT NULL THEN
+    RETURN;
+  END IF;
+  IF cut.path <> '' THEN
+    SELECT * INTO fault FROM wee5_cron.fault_of_path(cut.path);
+    IF fault.rule IS NOT NULL THEN
+      rule := 'holds a path that cannot be a prefix: ' || fault.rule;
+      hint := fault.hint;
+      RETURN;
+    END IF;
+  END IF;
+  SELECT * INTO read FROM wee5_cron.read_authority(cut.authority);
+  IF read.fault IS NOT NULL THEN
+    rule := format('is no URL that libcurl accepts (%s)', read.fault);
+  ELSIF read.port = '0' THEN
+    rule := 'names a port that does not exist';
+  END IF;
+  scheme := cut.scheme;
+  host := read.host;
+  port := coalesce(read.port, CASE scheme WHEN 'https' THEN '443' ELSE '80' END);
+  prefix := rtrim(wee5_cron.encode_endpoint_path(cut.path), '/');
+  url := scheme || '://' || read.shown || prefix;
+  IF rule IS NULL AND scheme = 'http' AND NOT wee5_cron.is_private_host(host) AND NOT wee5_cron.plain_http_allowed(allow_plain_http, host) THEN
+    rule := 'would send the bearer secret in clear text over a public network';
+    hint := 'Use https: ALTER DATABASE ... SET app.settings.api_url = ''https://...''. If the network to this host is '
+      || 'private all the same, name the host: ALTER SYSTEM SET wee5_cron.allow_plain_http = '
+      || quote_literal(host) || '; SELECT pg_reload_conf();';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.read_api_url(text, text) IS
+  'Internal: the parts of an api_url, or the rule that it breaks, and what to do';
+
+CREATE FUNCTION wee5_cron.parse_api_url(api_url text, allow_plain_http text, OUT scheme text, OUT host text, OUT port text,
+                                        OUT prefix text, OUT url text)
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  read record;
+BEGIN
+  SELECT * INTO read FROM wee5_cron.read_api_url(api_url, allow_plain_http);
+  IF read.rule IS NOT NULL THEN
+    RAISE EXCEPTION 'app.settings.api_url "%" %', wee5_cron.shown_api_url(api_url), read.rule
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = read.hint;
+  END IF;
+  scheme := read.scheme;
+  host := read.host;
+  port := read.port;
+  prefix := read.prefix;
+  url := read.url;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.parse_api_url(text, text) IS
+  'Internal: the parts of an api_url; an error if it breaks a rule';
+
+-- Plain concatenation of "@evil.example/x", ".evil.example/x" or ":8443/x" would carry the bearer elsewhere.
+CREATE FUNCTION wee5_cron.join_url(api_url text, allow_plain_http text, endpoint_path text) RETURNS text
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  parsed record;
+  encoded constant text := wee5_cron.encode_endpoint_path(endpoint_path);
+BEGIN
+  SELECT * INTO parsed FROM wee5_cron.parse_api_url(api_url, allow_plain_http);
+  IF parsed.prefix = '' AND encoded !~ '^(?:$|[/?])' THEN
+    RAISE EXCEPTION 'invalid endpoint path "%": it would change where the call goes', wee5_cron.printable(endpoint_path)
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Start it with one slash, such as ''/api/cron/poll-activities''; scheme, host and port come from '
+              || 'app.settings.api_url.';
+  END IF;
+  RETURN parsed.url || encoded;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.join_url(text, text, text) IS
+  'Internal: the URL of a call: the app''s address with the path behind it';
+
+-- alert_url is a whole address. What follows its origin may be the secret, so an error names the rule alone.
+CREATE FUNCTION wee5_cron.parse_webhook(webhook_url text, allow_plain_http text, OUT url text, OUT origin text, OUT host text,
+                                        OUT secret text)
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  address constant text := btrim(webhook_url, E' \t\n\v\f\r');
+  slashes constant int := strpos(address, '://');
+  length_of_origin constant int := CASE slashes WHEN 0 THEN length(address)
+    ELSE slashes + 2 + length(substring(substr(address, slashes + 3) FROM '^[^/?#]*')) END;
+  behind constant text := substr(address, length_of_origin + 1);
+  read record;
+  rule text := CASE WHEN address = '' THEN 'is not set'
+                    WHEN behind ~ '[^\u0021-\u007E]' THEN 'holds a blank, a control character or one that is not ASCII'
+                    WHEN behind ~ '[#\\]' THEN 'holds a ''#'' or a backslash'
+                    WHEN behind LIKE '?%' THEN 'has no path before its query' END;
+BEGIN
+  IF rule IS NULL THEN
+    SELECT * INTO read FROM wee5_cron.read_api_url(left(address, length_of_origin), allow_plain_http);
+    rule := read.rule;
+  END IF;
+  IF rule IS NOT NULL THEN
+    RAISE EXCEPTION 'wee5_cron.alert_url %', rule
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Give the webhook''s whole address: ALTER SYSTEM SET wee5_cron.alert_url = ''https://hooks.example.com/...''; '
+              || 'SELECT pg_reload_conf();';
+  END IF;
+  origin := read.url;
+  host := read.host;
+  url := origin || coalesce(nullif(behind, ''), '/');
+  secret := CASE WHEN octet_length(behind) > 8 THEN substr(behind, 2) ELSE '' END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.parse_webhook(text, text) IS
+  'Internal: the address of wee5_cron.alert_url, its origin, and the part of it that is a secret';
+
+CREATE FUNCTION wee5_cron.alert_webhook_of(host text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN lower(regexp_replace(host, '\.$', '') COLLATE "C") ~ '(?:^|\.)discord(?:app)?\.com$' THEN 'discord'
+                ELSE 'plain' END
+  $$;
+COMMENT ON FUNCTION wee5_cron.alert_webhook_of(text) IS 'Internal: the format of messages that a webhook accepts, known by its host';
