@@ -77,12 +77,13 @@ DECLARE
   first xid;
   second xid;
 BEGIN
-  DELETE FROM wee5_cron.armed;
-  DELETE FROM wee5_cron.arming;
+  -- WHERE true: where safeupdate is loaded, it refuses a statement without WHERE.
+  DELETE FROM wee5_cron.armed WHERE true;
+  DELETE FROM wee5_cron.arming WHERE true;
   BEGIN
     INSERT INTO wee5_cron.armed (database, armed_at, armed_by, system_identifier, timeline)
     VALUES (here, $1, $2, server.system_identifier, server.timeline);
-    UPDATE wee5_cron.armed a SET xid = a.xmin RETURNING a.xid INTO first;
+    UPDATE wee5_cron.armed a SET xid = a.xmin WHERE true RETURNING a.xid INTO first;
     INSERT INTO wee5_cron.arming (database, xid, id) VALUES (here, first, $3);
   EXCEPTION WHEN SQLSTATE 'W5NB0' THEN
     NULL;
@@ -206,8 +207,8 @@ BEGIN
   armed := wee5_cron.is_armed();
   SELECT a.* INTO before FROM wee5_cron.armed a
   WHERE a.database = here AND (armed OR a.xid = '0') ORDER BY a.armed_at LIMIT 1;
-  DELETE FROM wee5_cron.armed;
-  DELETE FROM wee5_cron.arming;
+  DELETE FROM wee5_cron.armed WHERE true;
+  DELETE FROM wee5_cron.arming WHERE true;
   INSERT INTO wee5_cron.armed (database, armed_at, armed_by, note, system_identifier, timeline)
   VALUES (here, CASE WHEN armed OR before.armed_at IS NULL THEN now() ELSE before.armed_at END,
           CASE WHEN armed OR before.armed_by IS NULL THEN session_user ELSE before.armed_by END,
@@ -229,7 +230,7 @@ BEGIN
   IF subscriptions IS NOT NULL AND wee5_cron.has_mark() THEN
     PERFORM wee5_cron.disarm(format('its ledger came from another database by subscription %s', subscriptions));
     -- The open calls are the publisher's, so pg_net has no answers to them here: answers_are_ours().
-    UPDATE wee5_cron.armed SET system_identifier = NULL, timeline = NULL;
+    UPDATE wee5_cron.armed SET system_identifier = NULL, timeline = NULL WHERE true;
   END IF;
 END
 $$;

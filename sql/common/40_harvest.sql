@@ -32,7 +32,7 @@ BEGIN
         (a.call).attempts, a.lost, a.status_code, a.content_type, a.content, a.timed_out, a.error_msg, a.headers, $3, random()) d
     ), booked AS (
       UPDATE wee5_cron.invocation i
-      SET status = d.status, reason = d.reason, error = d.error, hint = d.hint, http_status = d.status_code,
+      SET status = d.status, reason = d.reason, error = d.error, hint = wee5_cron.hint_here(d.hint), http_status = d.status_code,
           attempts = d.attempt, next_attempt_at = d.next_attempt_at, finished_at = d.finished_at,
           response_content_type = d.response_content_type, response_body = d.response_body,
           response_truncated = d.response_truncated
@@ -278,10 +278,7 @@ BEGIN
   END;
   PERFORM wee5_cron.send_due_by_pg_net();
   PERFORM wee5_cron.bind_cron_runs();
-  -- If there is a worker, it sends the alerts, and calls the webhook.
-  IF wee5_cron.may_call() AND NOT wee5_cron.library_preloaded() THEN
-    PERFORM wee5_cron.tell_alerts(by_webhook => false);
-  END IF;
+  PERFORM wee5_cron.do_chores();
   RETURN booked;
 END
 $$;

@@ -246,8 +246,6 @@ $$;
 COMMENT ON FUNCTION wee5_cron.note_lateness(text, text, timestamptz) IS
   'Internal, for watch_jobs(): records that a job is late, or not any more, with the alert';
 
--- by_webhook: also call wee5_cron.alert_url. That call's row in the ledger has a word in place of a path, which no
--- caller can choose. By it the worker knows the URL, and sends no bearer secret there. The URL is a secret itself.
 CREATE FUNCTION wee5_cron.tell_alerts(by_webhook boolean) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -258,12 +256,10 @@ BEGIN
   FOR alert IN SELECT * FROM wee5_cron.pending_alert p ORDER BY p.at FOR UPDATE SKIP LOCKED LOOP
     PERFORM pg_notify('wee5_cron', alert.content::text);
     IF by_webhook THEN
-      INSERT INTO wee5_cron.invocation (endpoint_path, method, body, transport)
-      VALUES ('wee5_cron.alert', 'POST', alert.content || CASE wee5_cron.alert_webhook()
+      PERFORM wee5_cron.call_webhook(alert.content || CASE wee5_cron.alert_webhook()
                 -- A name in the text of an app must not notify anybody on Discord.
                 WHEN 'discord' THEN jsonb_build_object('content', alert.content->>'text', 'allowed_mentions', '{"parse": []}'::jsonb)
-                ELSE '{}' END, 'builtin');
-      PERFORM wee5_cron.wake_worker();
+                ELSE '{}' END);
     END IF;
     DELETE FROM wee5_cron.pending_alert p WHERE p.id = alert.id;
     told := told + 1;

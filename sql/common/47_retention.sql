@@ -48,7 +48,7 @@ BEGIN
        SELECT FROM (SELECT * FROM wee5_cron.newest_call LIMIT 5000) n
        WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = n.run_id)
           OR n.success_id IS NOT NULL AND NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = n.success_id)) THEN
-    DELETE FROM wee5_cron.newest_call;
+    DELETE FROM wee5_cron.newest_call WHERE true;
   END IF;
   looked_to := coalesce(looked_to, (SELECT max(n.run_id) FROM wee5_cron.newest_call n), 0);
   SELECT count(*) AS calls, max(p.id) AS last INTO page
@@ -215,15 +215,13 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.may_prune() IS 'Internal, for the worker: whether nobody else prunes the ledger at this moment';
 
--- -1: for ever. The library defines the settings, and this session may not have loaded it yet.
+-- -1: for ever.
 CREATE FUNCTION wee5_cron.kept_for(setting text) RETURNS interval
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  shown text;
+  shown constant text := wee5_cron.setting(setting);
 BEGIN
-  PERFORM wee5_cron.library_preloaded();
-  shown := current_setting(setting);
   -- Days are stored as minutes.
   RETURN CASE WHEN shown <> '-1' THEN make_interval(mins => (extract(epoch FROM shown::interval) / 60)::int) END;
 END
@@ -234,8 +232,8 @@ CREATE FUNCTION wee5_cron.prune() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  keep_succeeded constant interval := wee5_cron.kept_for('wee5_cron.keep_succeeded');
-  keep_failed constant interval := wee5_cron.kept_for('wee5_cron.keep_failed');
+  keep_succeeded constant interval := wee5_cron.kept_for('keep_succeeded');
+  keep_failed constant interval := wee5_cron.kept_for('keep_failed');
   looked record;
   walked record;
   looked_to bigint;

@@ -6,7 +6,7 @@ CREATE FUNCTION wee5_cron.call_schema() RETURNS name
   AS $$
     SELECT n.nspname
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE p.proname = 'invoke_cron_endpoint' AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
+    WHERE p.proname = 'invoke_cron_endpoint' AND wee5_cron.is_ours('pg_proc', p.oid)
   $$;
 COMMENT ON FUNCTION wee5_cron.call_schema() IS 'Internal: the schema of invoke_cron_endpoint()';
 
@@ -57,7 +57,7 @@ CREATE FUNCTION wee5_cron.may_run(owner name, command text) RETURNS boolean
         SELECT unnest(CASE WHEN 'run' = ANY (c.functions) THEN c.functions || array['invoke', 'wait_for', 'commit_is_possible']
                            ELSE c.functions END)::name
         FROM (SELECT wee5_cron.functions_of_command(command) AS functions) c))
-      AND wee5_cron.belongs_to_extension('pg_proc', p.oid, 'wee5_cron')
+      AND wee5_cron.is_ours('pg_proc', p.oid)
     GROUP BY r.oid, r.rolcanlogin
   $$;
 COMMENT ON FUNCTION wee5_cron.may_run(name, text) IS

@@ -15,35 +15,36 @@ CREATE FUNCTION wee5_cron.jobs_to_register(OUT job_name text, OUT schedule text,
   $$;
 COMMENT ON FUNCTION wee5_cron.jobs_to_register() IS 'Internal: the jobs that register_jobs() makes';
 
--- New jobs belong to session_user. cron.schedule() takes the current user, who is the owner of a SECURITY DEFINER
--- function; only cron.schedule_in_database() takes a user's name.
-CREATE FUNCTION wee5_cron.schedule_for_session_user(job_name text, schedule text, command text) RETURNS bigint
+-- Only cron.schedule_in_database() takes a user's name, and only from a superuser. cron.schedule() makes the job for the
+-- current user, who is the owner of a SECURITY DEFINER function.
+CREATE FUNCTION wee5_cron.schedule_for_job_role(job_name text, schedule text, command text) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
+  -- Not the role that was SET: a login role that does not inherit has fewer privileges than it has now.
+  owner constant name := wee5_cron.job_role();
+  is_superuser constant boolean := (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user);
   jobid bigint;
 BEGIN
-  IF wee5_cron.belongs_to_extension(
+  IF (is_superuser OR owner <> current_user) AND wee5_cron.belongs_to_extension(
        'pg_proc', to_regprocedure('cron.schedule_in_database(text,text,text,text,text,boolean)'), 'pg_cron') THEN
     EXECUTE 'SELECT cron.schedule_in_database($1, $2, $3, $4, $5, true)'
-      INTO jobid USING $1, $2, $3, current_database()::text, session_user::text;
-  ELSIF session_user = current_user
+      INTO jobid USING $1, $2, $3, current_database()::text, owner::text;
+  ELSIF owner = current_user
         AND wee5_cron.belongs_to_extension('pg_proc', to_regprocedure('cron.schedule(text,text,text)'), 'pg_cron') THEN
     EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO jobid USING $1, $2, $3;
   ELSE
     RAISE EXCEPTION 'pg_cron in this database is too old: it has no cron.schedule_in_database(), which schedules a job for a user'
       USING ERRCODE = 'feature_not_supported', HINT = 'ALTER EXTENSION pg_cron UPDATE;';
   END IF;
-  -- session_user, and not the role that was SET: a login role that does not inherit has fewer privileges than it has
-  -- now.
-  IF NOT wee5_cron.may_run(session_user, $3) THEN
-    RAISE NOTICE 'job "%" belongs to "%", who may not make its call', $1, session_user
-      USING HINT = wee5_cron.hint_for_owner(session_user);
+  IF NOT wee5_cron.may_run(owner, $3) THEN
+    RAISE NOTICE 'job "%" belongs to "%", who may not make its call', $1, owner
+      USING HINT = wee5_cron.hint_for_owner(owner);
   END IF;
   RETURN jobid;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.schedule_for_session_user(text, text, text) IS 'Internal, for register_jobs() and schedule(): makes one job in pg_cron';
+COMMENT ON FUNCTION wee5_cron.schedule_for_job_role(text, text, text) IS 'Internal, for register_jobs() and schedule(): makes one job in pg_cron';
 
 CREATE FUNCTION wee5_cron.register_jobs(force boolean DEFAULT false) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -66,8 +67,8 @@ BEGIN
     EXECUTE $query$
       SELECT j.jobid, j.username, j.database, j.database = current_database() AS here
       FROM cron.job j
-      WHERE j.jobname = $1 AND (j.database = current_database() OR j.username = session_user)
-      ORDER BY here DESC, j.username = session_user DESC, j.jobid
+      WHERE j.jobname = $1 AND (j.database = current_database() OR j.username = wee5_cron.job_role())
+      ORDER BY here DESC, j.username = wee5_cron.job_role() DESC, j.jobid
       LIMIT 1
     $query$ INTO taken USING wanted.job_name;
     IF taken.here THEN
@@ -77,7 +78,7 @@ BEGIN
     ELSIF NOT taken.here THEN
       -- pg_cron would silently move that job to this database: a user's job names are unique across databases.
       RAISE NOTICE 'job "%" was not created: "%" has a job of that name in database "%"',
-                   wanted.job_name, session_user, taken.database
+                   wanted.job_name, wee5_cron.job_role(), taken.database
         USING HINT = format('Choose another name: SELECT cron.schedule_in_database(%L, %L, %L, %L);',
                             wanted.job_name || '@' || current_database(), wanted.schedule, wanted.command,
                             current_database());
@@ -90,7 +91,7 @@ BEGIN
       CONTINUE;
     END IF;
     BEGIN
-      new_jobid := wee5_cron.schedule_for_session_user(wanted.job_name, wanted.schedule, wanted.command);
+      new_jobid := wee5_cron.schedule_for_job_role(wanted.job_name, wanted.schedule, wanted.command);
     EXCEPTION WHEN OTHERS THEN
       GET STACKED DIAGNOSTICS its_hint = PG_EXCEPTION_HINT;
       RAISE NOTICE 'pg_cron did not accept job "%": %', wanted.job_name, SQLERRM

@@ -26,9 +26,9 @@ BEGIN
   -- pg_cron changes a job of session_user that has this name, whatever its database.
   EXECUTE $query$
     SELECT j.jobid, j.username, j.database, j.database = current_database() AS here,
-           j.username = session_user AS mine, wee5_cron.calls_us(j.command) AS calls_us
+           j.username = wee5_cron.job_role() AS mine, wee5_cron.calls_us(j.command) AS calls_us
     FROM cron.job j
-    WHERE j.jobname = $1 AND (j.database = current_database() OR j.username = session_user)
+    WHERE j.jobname = $1 AND (j.database = current_database() OR j.username = wee5_cron.job_role())
     ORDER BY mine DESC, here DESC LIMIT 1
   $query$ INTO taken USING $1;
   IF taken.jobid IS NOT NULL AND NOT (taken.mine AND taken.here AND taken.calls_us) THEN
@@ -39,7 +39,7 @@ BEGIN
             HINT = format('Choose another name, such as %L.', $1 || '@' || current_database());
   END IF;
   BEGIN
-    new_jobid := wee5_cron.schedule_for_session_user($1, $2, command);
+    new_jobid := wee5_cron.schedule_for_job_role($1, $2, command);
   EXCEPTION WHEN invalid_parameter_value THEN
     RAISE EXCEPTION 'pg_cron does not understand the schedule "%"', left($2, 100)
       USING ERRCODE = 'invalid_parameter_value',

@@ -177,7 +177,7 @@ DECLARE
   judged record;
 BEGIN
   IF NOT wee5_cron.pg_cron_installed() THEN
-    DELETE FROM wee5_cron.job_watch;
+    DELETE FROM wee5_cron.job_watch WHERE true;
     PERFORM wee5_cron.forget_trouble('{}', '{}', true);
     RETURN;
   END IF;

@@ -1,15 +1,5 @@
 -- Privileges. Nobody may do anything until grant_to() grants it.
 
--- The objects that CREATE EXTENSION wee5_cron made.
-CREATE FUNCTION wee5_cron.extension_members(OUT classid oid, OUT objid oid) RETURNS SETOF record
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT d.classid, d.objid
-    FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.objsubid = 0 AND e.extname = 'wee5_cron'
-  $$;
-COMMENT ON FUNCTION wee5_cron.extension_members() IS 'Internal: the objects of the extension, as pg_depend names them';
-
 -- Postgres grants EXECUTE to PUBLIC by its own rules, and ALTER DEFAULT PRIVILEGES grants to roles by name: on Supabase
 -- to anon, authenticated and service_role. This revokes all of it, so that only the owner is left in the ACLs of our
 -- objects. An update leaves out the members that it found, as extension_members() describes them: their grants are the

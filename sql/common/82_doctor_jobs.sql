@@ -38,7 +38,7 @@ BEGIN
   END IF;
   SELECT count(*), string_agg(coalesce(j.job_name, 'jobid ' || j.jobid), ', ' ORDER BY j.job_name)
   INTO calling, names FROM wee5_cron.calling_jobs() j;
-  IF current_setting('wee5_cron.default_jobs')::boolean THEN
+  IF wee5_cron.setting('default_jobs')::boolean THEN
     FOR job IN EXECUTE $query$
       SELECT d.job_name, coalesce(k.registered, false) AS registered
       FROM wee5_cron.jobs_to_register() d

@@ -159,8 +159,8 @@ CREATE FUNCTION wee5_cron.doctor_history(max_bytes bigint DEFAULT 1073741824) RE
   AS $$
 DECLARE
   bytes constant bigint := pg_total_relation_size('wee5_cron.invocation') + pg_total_relation_size('wee5_cron.attempt');
-  keep_succeeded constant interval := wee5_cron.kept_for('wee5_cron.keep_succeeded');
-  keep_failed constant interval := wee5_cron.kept_for('wee5_cron.keep_failed');
+  keep_succeeded constant interval := wee5_cron.kept_for('keep_succeeded');
+  keep_failed constant interval := wee5_cron.kept_for('keep_failed');
   summary constant text := format('the ledger takes %s; calls that succeeded are kept %s, others %s', pg_size_pretty(bytes),
                                   coalesce('for ' || justify_interval(keep_succeeded), 'for ever'),
                                   coalesce('for ' || justify_interval(keep_failed), 'for ever'));

@@ -78,7 +78,7 @@ CREATE FUNCTION wee5_cron.own_tables(OUT table_name text, OUT oid oid, OUT relki
            c.relforcerowsecurity
     FROM (SELECT DISTINCT e.table_name FROM wee5_cron.table_layout() e) t
     LEFT JOIN pg_class c ON c.relname = t.table_name AND c.relnamespace = to_regnamespace('wee5_cron')
-      AND wee5_cron.belongs_to_extension('pg_class', c.oid, 'wee5_cron')
+      AND wee5_cron.is_ours('pg_class', c.oid)
   $$;
 COMMENT ON FUNCTION wee5_cron.own_tables() IS 'Internal, for table_changes(): the extension''s tables as they are now';
 

@@ -29,3 +29,14 @@ CREATE FUNCTION wee5_cron.setting_sources(role name DEFAULT SESSION_USER, OUT na
   AS 'MODULE_PATHNAME', 'wee5_cron_setting_sources';
 COMMENT ON FUNCTION wee5_cron.setting_sources(name) IS
   'Internal, for doctor(): where app.settings.* come from for calls of this role (session, role in database, role, database, all, vault, none), how many bytes they have, the address, what is wrong with them and what to do. An address with an error is valid except for plain http. Never the secret';
+
+CREATE FUNCTION wee5_cron.setting(name text) RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  -- The library defines the settings, and this session may not have loaded it yet.
+  PERFORM wee5_cron.library_preloaded();
+  RETURN current_setting('wee5_cron.' || name, true);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.setting(text) IS 'The value of a setting, as SHOW displays it; its name without wee5_cron.';

@@ -45,3 +45,15 @@ CREATE FUNCTION wee5_cron.send_by_pg_net(call_id bigint) RETURNS boolean
   AS 'MODULE_PATHNAME', 'wee5_cron_send_by_pg_net';
 COMMENT ON FUNCTION wee5_cron.send_by_pg_net(bigint) IS
   'Internal, for harvest(): hands a call to pg_net again, with the address and the secret that its role has now';
+
+CREATE FUNCTION wee5_cron.do_chores() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  -- If there is a worker, it does everything else, and calls the webhook.
+  IF wee5_cron.may_call() AND NOT wee5_cron.library_preloaded() THEN
+    PERFORM wee5_cron.tell_alerts(by_webhook => false);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.do_chores() IS 'Internal, for harvest(): what is to be done besides calls';

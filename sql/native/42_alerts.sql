@@ -3,3 +3,15 @@ CREATE FUNCTION wee5_cron.alert_webhook() RETURNS text
   AS 'MODULE_PATHNAME', 'wee5_cron_alert_webhook';
 COMMENT ON FUNCTION wee5_cron.alert_webhook() IS
   'Internal, for tell_alerts(): the format that the receiver at wee5_cron.alert_url understands: discord or plain; NULL: there is no receiver';
+
+-- The call's row in the ledger has a word in place of a path, which no caller can choose. By it the worker knows the
+-- URL, and sends no bearer secret there. The URL is a secret itself.
+CREATE FUNCTION wee5_cron.call_webhook(content jsonb) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  INSERT INTO wee5_cron.invocation (endpoint_path, method, body, transport) VALUES ('wee5_cron.alert', 'POST', content, 'builtin');
+  PERFORM wee5_cron.wake_worker();
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.call_webhook(jsonb) IS 'Internal, for tell_alerts(): posts an alert to wee5_cron.alert_url';

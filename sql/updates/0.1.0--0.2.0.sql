@@ -58,6 +58,7 @@ ALTER TABLE wee5_cron.newest_call SET LOGGED;
 -- Functions that are gone, or whose parameters have other names now.
 DROP FUNCTION wee5_cron.arm();
 DROP FUNCTION wee5_cron.doctor_history(bigint, interval);
+DROP FUNCTION wee5_cron.schedule_for_session_user(text, text, text);
 DROP FUNCTION wee5_cron.doctor_pg_cron();
 DROP FUNCTION wee5_cron.doctor_pg_net();
 DROP FUNCTION wee5_cron.doctor_preload(text[]);

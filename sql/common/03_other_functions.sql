@@ -17,9 +17,7 @@ CREATE FUNCTION wee5_cron.other_endpoint_functions(OUT schema name, OUT name tex
     CROSS JOIN LATERAL format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) AS f (name)
     WHERE p.proname = 'invoke_cron_endpoint' AND t.typcategory = 'S' AND p.pronargs - p.pronargdefaults <= 1
       AND n.nspname !~ '^pg_temp_'  -- found by its full name only
-      AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-                      WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-                        AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'wee5_cron')
+      AND NOT wee5_cron.is_ours('pg_proc', p.oid)
     ORDER BY n.nspname, f.name
   $$;
 COMMENT ON FUNCTION wee5_cron.other_endpoint_functions() IS
