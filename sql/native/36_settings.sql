@@ -39,4 +39,4 @@ BEGIN
   RETURN current_setting('wee5_cron.' || name, true);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.setting(text) IS 'The value of a setting, as SHOW displays it; its name without wee5_cron.';
+COMMENT ON FUNCTION wee5_cron.setting(text) IS 'Internal: the value of a setting, as SHOW displays it; its name without wee5_cron.';
