@@ -99,7 +99,7 @@ void Dispatcher::add(DueCall call) {
         return;
       case core::Begin::kNeverLate:
         end_unsent(call, {});
-        results_.back().as_before = true;
+        results_.back().keep_last_outcome = true;
         return;
     }
   }

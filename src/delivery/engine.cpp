@@ -289,7 +289,7 @@ void Engine::perform() {
   state_->expire_deadlines();
 }
 
-void Engine::not_served_for(microseconds pause) noexcept {
+void Engine::extend_deadlines(microseconds pause) noexcept {
   if (pause > microseconds::zero()) state_->away += pause;
 }
 

@@ -114,7 +114,7 @@ class Dispatcher {
   // if its answer has arrived and only waits to be recorded.
   bool cancel(std::int64_t id);
   void perform();
-  void not_served_for(std::chrono::microseconds pause) noexcept { engine_.not_served_for(pause); }
+  void extend_deadlines(std::chrono::microseconds pause) noexcept { engine_.extend_deadlines(pause); }
   // Forgets the calls that are not on the wire, because nothing may be sent for now. The ledger still has them.
   void drop_waiting();
   // Forgets everything, because the ledger is gone.

@@ -56,7 +56,7 @@ struct Result {
   bool response_truncated = false;
   std::string retry_after;                      // the header of that name, as it came
   core::Status status = core::Status::kFailed;  // set by the dispatcher: the status of the call's row from now on
-  bool as_before = false;  // set by the dispatcher: nothing was sent; the call ends with its last attempt's outcome
+  bool keep_last_outcome = false;               // set by the dispatcher: nothing was sent, so the row keeps its outcome
   std::int64_t retry_at_us = 0;  // set by the dispatcher: when the next attempt begins; 0: the call has ended
   Timings timings;
 };
@@ -89,7 +89,7 @@ class Engine {
   void start(Request request);
   void perform();
   // The owner could not serve the engine for that long. Moves all deadlines by it.
-  void not_served_for(std::chrono::microseconds pause) noexcept;
+  void extend_deadlines(std::chrono::microseconds pause) noexcept;
   // Gives up a request on the wire; its Result says `cancelled`. Returns false if there is none of that id.
   bool cancel(std::int64_t id);
 

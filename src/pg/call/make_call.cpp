@@ -182,22 +182,22 @@ const char* exclusive_of(const EndpointRow* policy, const CronCaller* caller) {
 // An unfinished call that the new one gives way to; 0: none is seen.
 int64 find_call_in_the_way(const NewInvocation* row, Oid role_oid) {
   const char* role = GetUserNameFromId(role_oid, false);
-  int64 beside = find_unfinished_beside(row->endpoint_path, row->exclusive, role, 0, nullptr, nullptr);
+  int64 overlapping = find_overlapping_call(row->endpoint_path, row->exclusive, role, 0, nullptr, nullptr);
   // Its answer may have come without being booked yet.
-  if (beside == 0 || !book_on_pg_net(beside)) return beside;
-  return find_unfinished_beside(row->endpoint_path, row->exclusive, role, 0, nullptr, nullptr);
+  if (overlapping == 0 || !book_on_pg_net(overlapping)) return overlapping;
+  return find_overlapping_call(row->endpoint_path, row->exclusive, role, 0, nullptr, nullptr);
 }
 
-int64 skip_for_overlap(NewInvocation* row, const CronCaller* caller, int64 beside) {
+int64 skip_for_overlap(NewInvocation* row, const CronCaller* caller, int64 overlapping) {
   row->status = "skipped";
   row->reason = "overlap";
-  row->error = overlap_error(row->endpoint_path, beside);
+  row->error = overlap_error(row->endpoint_path, overlapping);
   row->hint = overlap_hint(row->endpoint_path);
   int64 id = insert_invocation(row, nullptr);
   if (!caller->by_job)
-    ereport(NOTICE, (errmsg("the call is skipped: call " INT64_FORMAT " of %s has not ended yet", beside,
+    ereport(NOTICE, (errmsg("the call is skipped: call " INT64_FORMAT " of %s has not ended yet", overlapping,
                             quote_literal_cstr(row->endpoint_path)),
-                     errhint("SELECT wee5_cron.wait_for(" INT64_FORMAT ");", beside)));
+                     errhint("SELECT wee5_cron.wait_for(" INT64_FORMAT ");", overlapping)));
   return id;
 }
 
@@ -230,8 +230,8 @@ int64 queue_call(const CallRequest* request, const CronCaller* caller, const Cal
   // The lock first: then everything that was queued under it is visible. While another transaction holds it, nobody
   // knows whether its call will exist. So harvest() decides; on builtin the worker does.
   bool undecided = row->exclusive != nullptr && on_pg_net && !lock_path(row->endpoint_path);
-  int64 beside = row->exclusive != nullptr ? find_call_in_the_way(row, role) : 0;
-  if (beside != 0) return skip_for_overlap(row, caller, beside);
+  int64 overlapping = row->exclusive != nullptr ? find_call_in_the_way(row, role) : 0;
+  if (overlapping != 0) return skip_for_overlap(row, caller, overlapping);
   if (on_pg_net && !undecided) {
     send_by_pg_net(request, address, row, headers);
     return row->id;

@@ -27,21 +27,21 @@ constexpr const char* kRecord =
     "WITH result AS ("
     "  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
     "    AS r(id, attempt, status, reason, error, hint, http_status, started_at, finished_at, url, content_type, body,"
-    "         truncated, dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms, next_attempt_at, as_before)"
+    "         truncated, dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms, next_attempt_at, keep_last_outcome)"
     "), free AS MATERIALIZED (" WEE5_OPEN_AND_FREE("$1") "), booked AS ("
     "  UPDATE wee5_cron.invocation i"
-    "  SET status = r.status, reason = CASE WHEN r.as_before THEN i.reason ELSE r.reason END,"
-    "      error = CASE WHEN r.as_before THEN i.error ELSE r.error END,"
-    "      hint = CASE WHEN r.as_before THEN i.hint ELSE r.hint END,"
-    "      http_status = CASE WHEN r.as_before THEN i.http_status ELSE r.http_status END,"
+    "  SET status = r.status, reason = CASE WHEN r.keep_last_outcome THEN i.reason ELSE r.reason END,"
+    "      error = CASE WHEN r.keep_last_outcome THEN i.error ELSE r.error END,"
+    "      hint = CASE WHEN r.keep_last_outcome THEN i.hint ELSE r.hint END,"
+    "      http_status = CASE WHEN r.keep_last_outcome THEN i.http_status ELSE r.http_status END,"
     "      attempts = r.attempt, url = coalesce(r.url, i.url),"
     "      first_sent_at = coalesce(i.first_sent_at, r.started_at), next_attempt_at = r.next_attempt_at,"
     "      finished_at = CASE WHEN r.next_attempt_at IS NULL THEN r.finished_at END,"
     "      duration = CASE WHEN r.next_attempt_at IS NULL"
     "                      THEN r.finished_at - coalesce(i.first_sent_at, r.started_at) END,"
-    "      response_content_type = CASE WHEN r.as_before THEN i.response_content_type ELSE r.content_type END,"
-    "      response_body = CASE WHEN r.as_before THEN i.response_body ELSE r.body END,"
-    "      response_truncated = CASE WHEN r.as_before THEN i.response_truncated ELSE r.truncated END"
+    "      response_content_type = CASE WHEN r.keep_last_outcome THEN i.response_content_type ELSE r.content_type END,"
+    "      response_body = CASE WHEN r.keep_last_outcome THEN i.response_body ELSE r.body END,"
+    "      response_truncated = CASE WHEN r.keep_last_outcome THEN i.response_truncated ELSE r.truncated END"
     "  FROM result r WHERE i.id = r.id AND i.id IN (SELECT id FROM free)"
     "  RETURNING r.*"
     ") INSERT INTO wee5_cron.attempt"
@@ -129,7 +129,7 @@ void bind_result(const delivery::Result* result, BoundResult* bound) {
   put_ms(bound, kResultFirstByteMs, result->timings.first_byte_ms);
   put_ms(bound, kResultTotalMs, result->timings.total_ms);
   put_time(bound, kResultNextAttemptAt, result->retry_at_us);
-  put(bound, kResultAsBefore, BoolGetDatum(result->as_before));
+  put(bound, kResultKeepLastOutcome, BoolGetDatum(result->keep_last_outcome));
 }
 
 void refuse_discarded_updates(const int64* ids, int count) {

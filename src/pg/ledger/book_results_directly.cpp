@@ -67,7 +67,7 @@ void set_invocation(Writer* writer, const BoundResult* bound, Values* row) {
   put(row, column[kInvocationFinishedAt], finished, ended);
   put(row, column[kInvocationDuration],
       sent && ended ? duration_of(DatumGetTimestampTz(first_sent), DatumGetTimestampTz(finished)) : 0, sent && ended);
-  if (DatumGetBool(bound->values[kResultAsBefore])) return;
+  if (DatumGetBool(bound->values[kResultKeepLastOutcome])) return;
   put(row, column[kInvocationReason], bound, kResultReason);
   put(row, column[kInvocationError], bound, kResultError);
   put(row, column[kInvocationHint], bound, kResultHint);

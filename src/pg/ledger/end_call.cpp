@@ -78,8 +78,8 @@ char* outcome_error(core::Reason reason, const char* path, const char* detail) {
   return from_utf8(error);
 }
 
-bool skip_for_overlap(int64 id, const char* path, int64 beside) {
-  return end_call(id, "skipped", core::Reason::kOverlap, overlap_error(path, beside), overlap_hint(path));
+bool skip_for_overlap(int64 id, const char* path, int64 overlapping) {
+  return end_call(id, "skipped", core::Reason::kOverlap, overlap_error(path, overlapping), overlap_hint(path));
 }
 
 bool end_unreadable(int64 id, const char* error) {

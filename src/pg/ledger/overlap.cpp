@@ -20,7 +20,7 @@ namespace wee5::pg {
 namespace {
 
 constexpr uint16 kLockClass = 5;  // advisory locks of SQL are of class 1 and 2
-constexpr uint32 kLocks = 1024;   // a transaction that calls many paths must not fill the lock table
+constexpr uint32 kLocks = 1024;   // so that a transaction that calls many paths does not fill the lock table
 
 struct Ledger {
   Relation table;
@@ -28,7 +28,7 @@ struct Ledger {
   AttrNumber columns[kInvocationColumns];
 };
 
-// The columns that are read here, found by name.
+// The numbers of the columns that this file reads.
 struct Columns {
   AttrNumber id;
   AttrNumber path;
@@ -67,7 +67,7 @@ char* text_of(HeapTuple tuple, TupleDesc descriptor, AttrNumber column) {
   return is_null ? pstrdup("") : TextDatumGetCString(value);
 }
 
-// Whether the call has been sent or handed over, so that it comes first whatever its id.
+// Whether the call has been sent or handed over to pg_net.
 bool is_begun(HeapTuple tuple, TupleDesc descriptor, const Columns* columns) {
   if (strcmp(text_of(tuple, descriptor, columns->status), "queued") != 0) return true;
   bool is_null;
@@ -86,61 +86,63 @@ const char* stored_api_url(const char* role) {
   return "";
 }
 
-// Each role may have its own app, where the same path is another route.
+// Each role may have its own app, in which the same path is another route.
 bool call_same_app(const char* role, const char* other) {
   return strcmp(role, other) == 0 || strcmp(stored_api_url(role), stored_api_url(other)) == 0;
 }
 
-struct Question {
+// The call for which an overlapping one is sought; the fields are the parameters of find_overlapping_call().
+struct OverlapQuery {
   const char* role;
   int64 call_id;
   HeldTest is_held;
   const void* context;
 };
 
-bool comes_first(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const Question* question, int64 id) {
-  if (question->call_id == 0) return true;
-  if (id == question->call_id) return false;
-  if (id < question->call_id) return true;
-  if (question->is_held != nullptr && question->is_held(id, question->context)) return true;
+// Whether the call `id` has precedence over the one in question: it came before it, or has been sent.
+bool precedes(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const OverlapQuery* query, int64 id) {
+  if (query->call_id == 0) return true;
+  if (id == query->call_id) return false;
+  if (id < query->call_id) return true;
+  if (query->is_held != nullptr && query->is_held(id, query->context)) return true;
   return is_begun(tuple, descriptor, columns);
 }
 
-bool counts(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const Question* question, int64 id) {
-  if (!comes_first(tuple, descriptor, columns, question, id)) return false;
+bool overlaps(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const OverlapQuery* query, int64 id) {
+  if (!precedes(tuple, descriptor, columns, query, id)) return false;
   bool is_null;
   Datum role = heap_getattr(tuple, columns->requested_by, descriptor, &is_null);
-  return is_null || call_same_app(question->role, NameStr(*DatumGetName(role)));
+  return is_null || call_same_app(query->role, NameStr(*DatumGetName(role)));
 }
 
 struct Found {
-  int64 beside;             // the call that counts; 0: none
+  int64 overlapping;        // 0: none
   int64 lowest_unfinished;  // of those that were seen
 };
 
-// Goes through the index entries of the keys until a call counts. A call that is about to be sent gives way to older
-// ones, so the scan begins with those. For a new call, the newest one is the likeliest.
+// Goes through the index entries of the keys until a call overlaps. A call that is about to be sent gives way to older
+// ones, so the scan begins with those. For a new call, the newest one is the likeliest to overlap.
 Found find_unfinished(const Ledger* ledger, Snapshot snapshot, const Columns* columns, ScanKey keys, int key_count,
-                      const Question* question) {
+                      const OverlapQuery* query) {
   TupleDesc descriptor = RelationGetDescr(ledger->table);
-  ScanDirection direction = question->call_id == 0 ? BackwardScanDirection : ForwardScanDirection;
+  ScanDirection direction = query->call_id == 0 ? BackwardScanDirection : ForwardScanDirection;
   Relation index = index_open(ledger->by_path, AccessShareLock);
   SysScanDesc scan = systable_beginscan_ordered(ledger->table, index, snapshot, key_count, keys);
   Found found = {0, PG_INT64_MAX};
-  while (found.beside == 0) {
+  while (found.overlapping == 0) {
     HeapTuple tuple = systable_getnext_ordered(scan, direction);
     if (!HeapTupleIsValid(tuple)) break;
     bool is_null;
     int64 id = DatumGetInt64(heap_getattr(tuple, columns->id, descriptor, &is_null));
     found.lowest_unfinished = Min(found.lowest_unfinished, id);
-    if (counts(tuple, descriptor, columns, question, id)) found.beside = id;
+    if (overlaps(tuple, descriptor, columns, query, id)) found.overlapping = id;
   }
   systable_endscan_ordered(scan);
   index_close(index, AccessShareLock);
   return found;
 }
 
-// Whether the index has ids behind the paths; in 0.1.0 it had none.
+// Whether the second column of the index is the id. In 0.1.0 the index had the path alone.
 bool index_has_ids(const Ledger* ledger, const Columns* columns) {
   Relation index = index_open(ledger->by_path, AccessShareLock);
   bool has = index->rd_index->indnkeyatts > 1 && index->rd_index->indkey.values[1] == columns->id;
@@ -148,40 +150,40 @@ bool index_has_ids(const Ledger* ledger, const Columns* columns) {
   return has;
 }
 
-// ScanKeyInit() fills in the collation "C", which the index has.
+// ScanKeyInit() sets the collation "C", which the index has.
 void path_key(ScanKey key, AttrNumber column, StrategyNumber strategy, RegProcedure procedure, const char* path) {
   ScanKeyInit(key, column, strategy, procedure, CStringGetTextDatum(path));
 }
 
-int64 find_by_path(const Ledger* ledger, const char* path, const Question* question) {
+int64 find_by_path(const Ledger* ledger, const char* path, const OverlapQuery* query) {
   Columns columns = columns_of(ledger);
   Oid file = ledger->table->rd_rel->relfilenode;
   bool has_ids = index_has_ids(ledger, &columns);
-  // An id that was drawn before the snapshot: of the call that is to be sent, or of the last one that this process
-  // made.
-  int64 drawn = question->call_id != 0 ? question->call_id : last_inserted_call();
+  // An id that was drawn before the snapshot is taken: that of the call to be sent, or of the last call that this
+  // process made.
+  int64 drawn = query->call_id != 0 ? query->call_id : last_inserted_call();
   ScanKeyData keys[2];
   path_key(&keys[0], columns.path, BTEqualStrategyNumber, F_TEXTEQ, path);
   ScanKeyInit(&keys[1], columns.id, BTGreaterEqualStrategyNumber, F_INT8GE,
               Int64GetDatum(has_ids ? path_floor(file, path) : 0));
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  Found found = find_unfinished(ledger, snapshot, &columns, keys, has_ids ? 2 : 1, question);
-  if (found.beside == 0 && has_ids && drawn != 0)
+  Found found = find_unfinished(ledger, snapshot, &columns, keys, has_ids ? 2 : 1, query);
+  if (found.overlapping == 0 && has_ids && drawn != 0)
     learn_path_floor(file, path, Min(drawn, found.lowest_unfinished), snapshot);
   UnregisterSnapshot(snapshot);
-  return found.beside;
+  return found.overlapping;
 }
 
-// Among the calls whose path lies in [from, to).
-int64 find_in_range(const Ledger* ledger, const char* from, const char* to, const Question* question) {
+// Searches the calls whose path is in [from, to).
+int64 find_in_range(const Ledger* ledger, const char* from, const char* to, const OverlapQuery* query) {
   Columns columns = columns_of(ledger);
   ScanKeyData keys[2];
   path_key(&keys[0], columns.path, BTGreaterEqualStrategyNumber, F_TEXT_GE, from);
   path_key(&keys[1], columns.path, BTLessStrategyNumber, F_TEXT_LT, to);
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  Found found = find_unfinished(ledger, snapshot, &columns, keys, 2, question);
+  Found found = find_unfinished(ledger, snapshot, &columns, keys, 2, query);
   UnregisterSnapshot(snapshot);
-  return found.beside;
+  return found.overlapping;
 }
 
 char* route_of(const char* path) {
@@ -191,20 +193,20 @@ char* route_of(const char* path) {
 
 }  // namespace
 
-int64 find_unfinished_beside(const char* path, const char* exclusive, const char* role, int64 call_id, HeldTest is_held,
-                             const void* context) {
-  // Makes visible what this transaction has written.
+int64 find_overlapping_call(const char* path, const char* exclusive, const char* role, int64 call_id, HeldTest is_held,
+                            const void* context) {
+  // Makes the calls of this transaction visible.
   CommandCounterIncrement();
   Ledger ledger = open_ledger();
-  Question question = {role, call_id, is_held, context};
+  OverlapQuery query = {role, call_id, is_held, context};
   int64 found;
   if (strcmp(exclusive, kExclusiveRoute) == 0) {
     const char* route = route_of(path);
-    found = find_by_path(&ledger, route, &question);
+    found = find_by_path(&ledger, route, &query);
     // '@' follows '?'.
-    if (found == 0) found = find_in_range(&ledger, psprintf("%s?", route), psprintf("%s@", route), &question);
+    if (found == 0) found = find_in_range(&ledger, psprintf("%s?", route), psprintf("%s@", route), &query);
   } else {
-    found = find_by_path(&ledger, path, &question);
+    found = find_by_path(&ledger, path, &query);
   }
   table_close(ledger.table, AccessShareLock);
   return found;
@@ -219,8 +221,8 @@ bool lock_path(const char* path) {
   return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
-char* overlap_error(const char* path, int64 beside) {
-  return outcome_error(core::Reason::kOverlap, path, psprintf(INT64_FORMAT, beside));
+char* overlap_error(const char* path, int64 overlapping) {
+  return outcome_error(core::Reason::kOverlap, path, psprintf(INT64_FORMAT, overlapping));
 }
 
 char* overlap_hint(const char* path) {
@@ -238,10 +240,10 @@ WEE5_SQL_FUNCTION(wee5_cron_call_beside) {
     if (PG_ARGISNULL(i)) PG_RETURN_NULL();
   const char* path = text_to_cstring(PG_GETARG_TEXT_PP(1));
   const char* exclusive = text_to_cstring(PG_GETARG_TEXT_PP(2));
-  int64 beside =
-      find_unfinished_beside(path, exclusive, NameStr(*PG_GETARG_NAME(3)), PG_GETARG_INT64(0), nullptr, nullptr);
-  if (beside == 0) PG_RETURN_NULL();
-  PG_RETURN_INT64(beside);
+  int64 overlapping =
+      find_overlapping_call(path, exclusive, NameStr(*PG_GETARG_NAME(3)), PG_GETARG_INT64(0), nullptr, nullptr);
+  if (overlapping == 0) PG_RETURN_NULL();
+  PG_RETURN_INT64(overlapping);
 }
 
 // wee5_cron.lock_path(endpoint_path text) -> boolean

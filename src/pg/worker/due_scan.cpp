@@ -171,9 +171,9 @@ bool is_skipped_for_overlap(Reader* reader, int64 id) {
     return false;
   const char* path = TextDatumGetCString(required_value(current_row(reader), kInvocationEndpointPath));
   const char* role = NameStr(*DatumGetName(required_value(current_row(reader), kInvocationRequestedBy)));
-  int64 beside = find_unfinished_beside(path, TextDatumGetCString(exclusive), role, id, is_held, reader);
-  if (beside == 0) return false;
-  if (skip_for_overlap(id, path, beside))
+  int64 overlapping = find_overlapping_call(path, TextDatumGetCString(exclusive), role, id, is_held, reader);
+  if (overlapping == 0) return false;
+  if (skip_for_overlap(id, path, overlapping))
     ++reader->due->ended;
   else
     reader->due->rows_were_locked = true;
@@ -361,25 +361,51 @@ void begin_round(PendingReads* pending) {
   pending->round_at_begin = true;
 }
 
-// Goes on with the round, one route after the other, until nothing more is wanted.
-void go_on_with_round(Reader* reader, PendingReads* pending, OpenScan* open) {
-  reader->route = nullptr;
-  int64 from = pending->round_from;
+// Places the scan where the last read left the round. Returns the id from which that route is read.
+int64 resume_round(Reader* reader, const PendingReads* pending, OpenScan* open) {
   if (pending->round_at_begin) {
+    reader->route = nullptr;
     scan_all_routes(open);
-  } else {
-    from = pending->round_id;
-    begin_route(reader, pending->round_route);
-    scan_within(open, reader->route, from);
+    return pending->round_from;
   }
+  begin_route(reader, pending->round_route);
+  scan_within(open, reader->route, pending->round_id);
+  return pending->round_id;
+}
+
+void leave_round_at(PendingReads* pending, const char* route, int64 id) {
+  pending->round_at_begin = false;
+  strlcpy(pending->round_route, route, sizeof(pending->round_route));
+  pending->round_id = id;
+}
+
+void scan_next_route(Reader* reader, OpenScan* open) {
+  scan_behind(open, reader->route);
+  reader->route = nullptr;
+}
+
+// Reads the entry of call `id`, in a route that is read from the id `from` on.
+void read_round_entry(Reader* reader, PendingReads* pending, OpenScan* open, int64 from, int64 id) {
+  if (id < from) {
+    scan_within(open, reader->route, from);
+  } else if (reader->room <= 0) {
+    note_read(reader, pending, from, id);
+    scan_next_route(reader, open);
+  } else {
+    consider_entry(reader, open, id);
+  }
+}
+
+// Continues the round, one route after the other, until nothing more is wanted.
+void continue_round(Reader* reader, PendingReads* pending, OpenScan* open) {
+  int64 from = resume_round(reader, pending, open);
   for (;;) {
     bool found = next_entry(reader, open);
     bool same_route = found && (open->within_route || is_route_of_entry(open, reader->route));
     if (!same_route && reader->route != nullptr) note_read(reader, pending, from, kNothing);
     if (!found) {
       if (!open->within_route) break;
-      scan_behind(open, reader->route);
-      reader->route = nullptr;
+      scan_next_route(reader, open);
       continue;
     }
     int64 id = id_of_entry(open);
@@ -388,20 +414,10 @@ void go_on_with_round(Reader* reader, PendingReads* pending, OpenScan* open) {
       from = pending->round_from;
     }
     if (full(reader)) {
-      pending->round_at_begin = false;
-      strlcpy(pending->round_route, reader->route, sizeof(pending->round_route));
-      pending->round_id = Max(id, from);
+      leave_round_at(pending, reader->route, Max(id, from));
       return;
     }
-    if (id < from) {
-      scan_within(open, reader->route, from);
-    } else if (reader->room <= 0) {
-      note_read(reader, pending, from, id);
-      scan_behind(open, reader->route);
-      reader->route = nullptr;
-    } else {
-      consider_entry(reader, open, id);
-    }
+    read_round_entry(reader, pending, open, from, id);
   }
   pending->round_under_way = false;
 }
@@ -412,7 +428,7 @@ void read_by_route(Reader* reader, PendingReads* pending) {
   read_routes_that_run_low(reader, pending, &open);
   if (!pending->round_under_way && pending->announced.look_from != kNothing) begin_round(pending);
   if (pending->round_under_way && reader->dispatcher->wants_more_routes() && !full(reader))
-    go_on_with_round(reader, pending, &open);
+    continue_round(reader, pending, &open);
   end_open_scan(&open);
 }
 

@@ -419,7 +419,7 @@ bool previous_batch_is_unflushed(Worker* worker) {
 void extend_deadlines(Worker* worker, int64 since_us) {
   int64 pause = now_us() - since_us;
   if (pause < kNoticeablePauseUs) return;
-  run_cpp_or_exit(worker, [=] { worker->dispatcher->not_served_for(std::chrono::microseconds(pause)); });
+  run_cpp_or_exit(worker, [=] { worker->dispatcher->extend_deadlines(std::chrono::microseconds(pause)); });
 }
 
 void withdraw_shortage(Worker* worker) {

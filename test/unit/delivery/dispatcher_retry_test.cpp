@@ -177,7 +177,7 @@ TEST(DispatcherRetry, WhatIsDueAndNotAllowedAnyMoreEndsAsItWas) {
   const std::vector<Result> results = serve(dispatcher, 4);
   ASSERT_EQ(results.size(), 4U);
   for (const Result& result : {results[0], results[1], results[2]}) {
-    EXPECT_TRUE(result.as_before) << result.id;
+    EXPECT_TRUE(result.keep_last_outcome) << result.id;
     EXPECT_FALSE(result.outcome.succeeded);
     EXPECT_EQ(result.started_us, 0) << "no attempt of its own";
     EXPECT_EQ(result.retry_at_us, 0);
@@ -185,7 +185,7 @@ TEST(DispatcherRetry, WhatIsDueAndNotAllowedAnyMoreEndsAsItWas) {
   EXPECT_EQ(results[1].attempt, 4);
   EXPECT_EQ(results[3].id, 4) << "somewhat late is not too late";
   EXPECT_TRUE(results[3].outcome.succeeded);
-  EXPECT_FALSE(results[3].as_before);
+  EXPECT_FALSE(results[3].keep_last_outcome);
   EXPECT_EQ(recorder.targets().size(), 1U);
 }
 

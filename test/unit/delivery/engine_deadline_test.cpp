@@ -137,7 +137,7 @@ TEST(EngineDeadlines, MoveWhileTheOwnerCannotServe) {
   engine.start(request);
   ASSERT_TRUE(serve_until(engine, sent));
   let_pass(milliseconds(150));
-  engine.not_served_for(std::chrono::seconds(60));
+  engine.extend_deadlines(std::chrono::seconds(60));
   engine.perform();
   EXPECT_TRUE(engine.take_results().empty());
   EXPECT_EQ(engine.in_flight(), 1U);
@@ -157,7 +157,7 @@ TEST(EngineDeadlines, AConnectionThatTheOwnerLeftAloneBeginsAnew) {
   engine.start(request);
   engine.perform();
   let_pass(milliseconds(150));  // past libcurl's timeout, too
-  engine.not_served_for(std::chrono::seconds(60));
+  engine.extend_deadlines(std::chrono::seconds(60));
   const Result result = run(engine).front();
   EXPECT_TRUE(result.outcome.succeeded) << result.outcome.error;
 }

@@ -35,8 +35,8 @@ enum ResultValue {
   kResultTlsMs,
   kResultFirstByteMs,
   kResultTotalMs,
-  kResultNextAttemptAt,  // NULL: the call has ended
-  kResultAsBefore,       // the row keeps the outcome of its last attempt
+  kResultNextAttemptAt,    // NULL: the call has ended
+  kResultKeepLastOutcome,  // true: nothing was sent, so the row keeps the outcome of its last attempt
   kResultValues
 };
 struct BoundResult {

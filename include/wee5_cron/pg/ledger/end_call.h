@@ -22,8 +22,8 @@ char* outcome_error(core::Reason reason, const char* path, const char* detail);
 // For the worker, in a transaction with an open SPI connection. They end calls that are not on the wire, and leave
 // alone what has ended or what somebody else holds locked.
 
-// Ends a call that gives way to call `beside`. False where its row is locked.
-bool skip_for_overlap(int64 id, const char* path, int64 beside);
+// Ends a call that gives way to call `overlapping`. False where its row is locked.
+bool skip_for_overlap(int64 id, const char* path, int64 overlapping);
 // Ends a call whose row cannot be read; `error` says why. False where its row is locked.
 bool end_unreadable(int64 id, const char* error);
 void end_cancelled(int64 id);
