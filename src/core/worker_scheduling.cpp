@@ -64,6 +64,20 @@ Waiters count_waiters(const WorkerPlace* places, int count, std::int64_t now_us,
   return {std::min(asked.patient, kLaunchesAtOnce) + looks.patient, asked.turns + looks.turns};
 }
 
+// Asks at most `most` workers to give way, those with the earliest `since` first. Returns how many it asked.
+template <class Since>
+std::int64_t ask_longest(const WorkerPlace* places, int count, GiveWay* asks, std::int64_t most, GiveWay how,
+                         Since since) noexcept {
+  std::int64_t asked = 0;
+  while (asked < most) {
+    const int longest = earliest(places, count, asks, since);
+    if (longest < 0) break;
+    asks[longest] = how;
+    ++asked;
+  }
+  return asked;
+}
+
 }  // namespace
 
 int next_to_launch(const WorkerPlace* places, int count, std::int64_t now_us) noexcept {
@@ -87,32 +101,20 @@ TurnPlan plan_turns(const WorkerPlace* places, int count, std::int64_t now_us, G
   TurnPlan plan;
   std::fill_n(asks, count, GiveWay::kNo);
   const Waiters waiters = count_waiters(places, count, now_us, &plan);
-  int wanted = waiters.patient;
-  std::int64_t turns = waiters.turns;
-  for (int i = 0; i < count; ++i) {
-    if (!is_leaving(places[i].state)) continue;
-    --wanted;
-    --turns;
-  }
-  const auto at_rest = [](const WorkerPlace& place) {
+  const std::int64_t leaving =
+      std::count_if(places, places + count, [](const WorkerPlace& place) { return is_leaving(place.state); });
+  const std::int64_t wanted = waiters.patient - leaving;
+  const std::int64_t at_rest = ask_longest(places, count, asks, wanted, GiveWay::kAtRest, [](const WorkerPlace& place) {
     return has_process(place.state) && !is_leaving(place.state) ? place.at_rest_since : 0;
-  };
-  for (; wanted > 0; --wanted, --turns) {
-    const int longest = earliest(places, count, asks, at_rest);
-    if (longest < 0) break;
-    asks[longest] = GiveWay::kAtRest;
-  }
-  plan.more_may_leave = std::max(wanted, 0);
-  const auto at_work = [now_us](const WorkerPlace& place) {
-    const bool busy = has_process(place.state) && !is_leaving(place.state) && place.at_rest_since == 0;
-    return busy && place.started_at + kTurnUs <= now_us ? place.started_at : 0;
-  };
-  for (; turns > 0; --turns) {
-    const int longest = earliest(places, count, asks, at_work);
-    if (longest < 0) break;
-    asks[longest] = GiveWay::kDrained;
-  }
-  for (int i = 0; turns > 0 && i < count; ++i)
+  });
+  plan.more_may_leave = static_cast<int>(std::max<std::int64_t>(wanted - at_rest, 0));
+  const std::int64_t turns = waiters.turns - leaving - at_rest;
+  const std::int64_t at_work =
+      ask_longest(places, count, asks, turns, GiveWay::kDrained, [now_us](const WorkerPlace& place) {
+        const bool busy = has_process(place.state) && !is_leaving(place.state) && place.at_rest_since == 0;
+        return busy && place.started_at + kTurnUs <= now_us ? place.started_at : 0;
+      });
+  for (int i = 0; turns > at_work && i < count; ++i)
     if (has_process(places[i].state) && places[i].started_at + kTurnUs > now_us)
       sooner(&plan.look_again_at, places[i].started_at + kTurnUs);
   return plan;

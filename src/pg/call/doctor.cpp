@@ -33,6 +33,39 @@ void forget_lookup(void* lookup) { delete static_cast<delivery::NameLookup*>(loo
 
 constexpr int kStepMs = 50;
 
+// Texts are UTF-8; NULL: none.
+struct ResolvedHost {
+  TextBuffer texts;
+  const char* address;
+  const char* error;
+};
+
+// Starts a lookup that *cleanup deletes. Returns false if this libcurl could not abandon it.
+bool begin_lookup(const char* host, MemoryContextCallback* cleanup) {
+  bool possible = false;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        possible = delivery::NameLookup::possible();
+        if (possible) cleanup->arg = new delivery::NameLookup(host);
+      }))
+    raise(&failure);
+  return possible;
+}
+
+// Waits for a moment. Returns true when the lookup has ended.
+bool step_lookup(delivery::NameLookup* lookup, ResolvedHost* resolved) {
+  bool ended = false;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        ended = lookup->step(kStepMs);
+        if (!ended) return;
+        if (!lookup->address().empty()) resolved->address = resolved->texts.put(lookup->address());
+        if (!lookup->error().empty()) resolved->error = resolved->texts.put(lookup->error());
+      }))
+    raise(&failure);
+  return ended;
+}
+
 }  // namespace
 
 // wee5_cron.api_url_parts(api_url text, OUT url text, OUT scheme text, OUT host text, OUT rest text,
@@ -148,36 +181,20 @@ WEE5_SQL_FUNCTION(wee5_cron_resolve_host) {
   cleanup->func = forget_lookup;
   MemoryContextRegisterResetCallback(context, cleanup);
 
-  TextBuffer texts = make_text_buffer(4096);
-  const char* address = nullptr;
-  const char* error = nullptr;
-  bool possible = false;
-  CppFailure failure;
-  if (!run_cpp(&failure, [&] {
-        possible = delivery::NameLookup::possible();
-        if (possible) cleanup->arg = new delivery::NameLookup(host);
-      }))
-    raise(&failure);
-  if (!possible) error = "not looked up: it takes libcurl 7.87 or newer with a threaded resolver";
-  bool done = !possible;
-  while (!done && error == nullptr) {
+  ResolvedHost resolved = {make_text_buffer(4096), nullptr, nullptr};
+  bool ended = !begin_lookup(host, cleanup);
+  if (ended) resolved.error = "not looked up: this needs libcurl 7.87 or newer with a threaded resolver";
+  while (!ended && resolved.error == nullptr) {
     CHECK_FOR_INTERRUPTS();
-    if (GetCurrentTimestamp() >= deadline) error = psprintf("no answer within %d ms", PG_GETARG_INT32(1));
-    delivery::NameLookup* lookup = static_cast<delivery::NameLookup*>(cleanup->arg);
-    if (!run_cpp(&failure, [&] {
-          done = lookup->step(kStepMs);
-          if (!done) return;
-          if (!lookup->address().empty()) address = texts.put(lookup->address());
-          if (!lookup->error().empty()) error = texts.put(lookup->error());
-        }))
-      raise(&failure);
+    if (GetCurrentTimestamp() >= deadline) resolved.error = psprintf("no answer within %d ms", PG_GETARG_INT32(1));
+    ended = step_lookup(static_cast<delivery::NameLookup*>(cleanup->arg), &resolved);
   }
   MemoryContextDelete(context);
 
   Datum values[2];
   bool nulls[2];
-  values[0] = text_datum(address, &nulls[0]);
-  values[1] = text_datum(address != nullptr ? nullptr : error, &nulls[1]);
+  values[0] = text_datum(resolved.address, &nulls[0]);
+  values[1] = text_datum(resolved.address != nullptr ? nullptr : resolved.error, &nulls[1]);
   PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 

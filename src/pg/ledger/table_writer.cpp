@@ -60,20 +60,27 @@ void begin_writing(TableWriter* writer, Relation relation, const AttrNumber* cha
   }
 }
 
+namespace {
+
+// Whether the index gets an entry for the row that `context` scans.
+bool takes_entry(IndexInfo* info, EState* estate, ExprContext* context, NewIndexEntries which) {
+  if (!info->ii_ReadyForInserts) return false;
+  // A heap-only tuple has no entry of its own, but a summary of its block has to cover it.
+  if (which == NewIndexEntries::kSummaries && !is_summarizing(info)) return false;
+  if (info->ii_Predicate == NIL) return true;
+  if (info->ii_PredicateState == nullptr) info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, estate);
+  return ExecQual(info->ii_PredicateState, context);
+}
+
+}  // namespace
+
 void insert_index_entries(TableWriter* writer, TupleTableSlot* slot, bool is_update, NewIndexEntries which) {
   ExprContext* context = GetPerTupleExprContext(writer->estate);
   context->ecxt_scantuple = slot;
   for (int i = 0; i < writer->index_count; ++i) {
     Relation index = writer->indexes[i];
     IndexInfo* info = writer->index_infos[i];
-    if (!info->ii_ReadyForInserts) continue;
-    // A heap-only tuple has no entry of its own, but a summary of its block has to cover it.
-    if (which == NewIndexEntries::kSummaries && !is_summarizing(info)) continue;
-    if (info->ii_Predicate != NIL) {
-      if (info->ii_PredicateState == nullptr)
-        info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, writer->estate);
-      if (!ExecQual(info->ii_PredicateState, context)) continue;
-    }
+    if (!takes_entry(info, writer->estate, context, which)) continue;
     Datum values[INDEX_MAX_KEYS];
     bool nulls[INDEX_MAX_KEYS];
     FormIndexDatum(info, slot, writer->estate, values, nulls);

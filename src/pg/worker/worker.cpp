@@ -55,6 +55,19 @@ struct LedgerWork {
   int64 next_flush_check_us;
 };
 
+void add_work_for_calls(const Worker* worker, LedgerWork* work) {
+  const delivery::Dispatcher* dispatcher = worker->dispatcher;
+  bool round_goes_on = worker->pending.round_under_way && dispatcher->wants_more_routes();
+  work->read = work->read || dispatcher->wants_refill() || round_goes_on;
+  work->write = dispatcher->can_dispatch() || (dispatcher->has_claims() && !dispatcher->has_claimed());
+}
+
+void add_work_for_results(const delivery::Dispatcher* dispatcher, LedgerWork* work) {
+  bool is_last = dispatcher->in_flight() + dispatcher->waiting() == 0;
+  work->write = work->write || dispatcher->results() >= kResultsAtOnce || is_last;
+  work->next_write_us = timestamp_of_unix_us(dispatcher->oldest_result_us()) + kResultDelayUs;
+}
+
 LedgerWork find_ledger_work(Worker* worker) {
   const delivery::Dispatcher* dispatcher = worker->dispatcher;
   bool new_calls = has_new_calls(&worker->pending) || worker->retries_due || worker->more_cancels;
@@ -64,18 +77,10 @@ LedgerWork find_ledger_work(Worker* worker) {
   int64 flush_took_us = now - worker->flush_requested_us;
   int64 flush_check_us = now + Min(Max(flush_took_us / kFlushCheckShare, kFlushCheckUs), kFlushPatienceUs);
   run_cpp_or_exit(worker, [&] {
-    if (!worker->draining) {
-      bool round_goes_on = worker->pending.round_under_way && dispatcher->wants_more_routes();
-      work.read = work.read || dispatcher->wants_refill() || round_goes_on;
-      work.write = dispatcher->can_dispatch() || (dispatcher->has_claims() && !dispatcher->has_claimed());
-    }
+    if (!worker->draining) add_work_for_calls(worker, &work);
     if (dispatcher->has_claimed() || (dispatcher->has_results() && unflushed))
       work.next_flush_check_us = flush_check_us;
-    if (dispatcher->has_results() && !unflushed) {
-      bool is_last = dispatcher->in_flight() + dispatcher->waiting() == 0;
-      work.write = work.write || dispatcher->results() >= kResultsAtOnce || is_last;
-      work.next_write_us = timestamp_of_unix_us(dispatcher->oldest_result_us()) + kResultDelayUs;
-    }
+    if (dispatcher->has_results() && !unflushed) add_work_for_results(dispatcher, &work);
     if (std::optional<std::int64_t> mark = dispatcher->next_mark_us(kMarkAfterUs))
       work.next_mark_us = timestamp_of_unix_us(*mark);
   });
