@@ -88,14 +88,15 @@ CREATE FUNCTION wee5_cron.grant_privileges(role regrole, privileges text[]) RETU
   AS $$
 DECLARE
   call_schema constant name := wee5_cron.call_schema();
+  grantee constant text := CASE WHEN role = 0 THEN 'PUBLIC' ELSE role::text END;
   privilege text;
 BEGIN
-  EXECUTE format('GRANT USAGE ON SCHEMA wee5_cron TO %s', role);
+  EXECUTE format('GRANT USAGE ON SCHEMA wee5_cron TO %s', grantee);
   IF NOT has_schema_privilege(role, call_schema, 'USAGE') THEN
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s', call_schema, role);
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s', call_schema, grantee);
   END IF;
   FOREACH privilege IN ARRAY privileges LOOP
-    EXECUTE format('GRANT %s TO %s', privilege, role);
+    EXECUTE format('GRANT %s TO %s', privilege, grantee);
   END LOOP;
 END
 $$;

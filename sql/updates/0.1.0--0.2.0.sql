@@ -11,10 +11,13 @@ SELECT (SELECT pg_catalog.array_agg(ROW(d.classid, d.objid)::pg_catalog.text) FR
         JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
         WHERE d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'wee5_cron') AS members,
        EXISTS (SELECT FROM wee5_cron.armed a JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.database
-               WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS was_armed,
-       (SELECT pg_catalog.array_agg(a.grantee) FROM pg_catalog.pg_proc p CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) a
-        WHERE p.oid OPERATOR(pg_catalog.=) 'wee5_cron.arm()'::pg_catalog.regprocedure
-          AND a.grantee OPERATOR(pg_catalog.<>) p.proowner AND a.grantee OPERATOR(pg_catalog.<>) 0) AS may_arm;
+               WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS was_armed;
+-- Who may execute which function. grantee 0 is PUBLIC; NULL: nobody was granted it.
+CREATE TABLE wee5_cron.granted_before AS
+SELECT p.proname, a.grantee
+FROM pg_catalog.pg_proc p
+LEFT JOIN LATERAL pg_catalog.aclexplode(p.proacl) a ON a.grantee OPERATOR(pg_catalog.<>) p.proowner
+WHERE p.pronamespace OPERATOR(pg_catalog.=) 'wee5_cron'::pg_catalog.regnamespace;
 
 ALTER TABLE wee5_cron.invocation
   SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0),
@@ -78,20 +81,73 @@ DROP FUNCTION wee5_cron.whom(text, text);
 
 -- the functions of this version
 
--- Existing grants stay as they are. Who could arm() has what replaces it; nobody else has a privilege on what is new.
+-- The objects that this script made belong to whoever runs it. The worker and the functions of the extension run with the
+-- rights of the extension's owner.
+DO $$
+DECLARE
+  owner oid;
+  object text;
+BEGIN
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  SELECT e.extowner INTO owner FROM pg_extension e WHERE e.extname = 'wee5_cron';
+  FOR object IN
+    SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END || ' ' || c.oid::regclass
+    FROM wee5_cron.extension_members() m
+    JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid AND c.relkind IN ('r', 'v', 'S')
+    WHERE c.relowner <> owner AND m::text <> ALL ((SELECT b.members FROM wee5_cron.before_update b)::text[])
+    UNION ALL
+    SELECT 'ROUTINE ' || p.oid::regprocedure
+    FROM wee5_cron.extension_members() m
+    JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+    WHERE p.proowner <> owner AND m::text <> ALL ((SELECT b.members FROM wee5_cron.before_update b)::text[])
+  LOOP
+    EXECUTE format('ALTER %s OWNER TO %s', object, owner::regrole);
+  END LOOP;
+END
+$$;
+
+-- Existing grants stay as they are, and nobody has a privilege on what is new, with two exceptions. A function that
+-- replaces one of the same name is granted to the same roles. A role with a profile gets what the profile has under new
+-- names.
 DO $$
 DECLARE
   state wee5_cron.before_update;
-  role oid;
+  granted record;
 BEGIN
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   SELECT * INTO state FROM wee5_cron.before_update;
-  DROP TABLE wee5_cron.before_update;
   PERFORM wee5_cron.revoke_default_privileges(state.members);
-  FOREACH role IN ARRAY coalesce(state.may_arm, '{}') LOOP
-    PERFORM wee5_cron.grant_outside_script(role::regrole, array['EXECUTE ON FUNCTION wee5_cron.arm(boolean)',
-                                                                'EXECUTE ON FUNCTION wee5_cron.disarm(text)']);
+  FOR granted IN
+    SELECT g.grantee, array_agg(format('EXECUTE ON ROUTINE %s', p.oid::regprocedure)) AS privileges
+    FROM wee5_cron.extension_members() m
+    JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+    JOIN wee5_cron.granted_before g ON g.proname = p.proname AND g.grantee IS NOT NULL
+    WHERE m::text <> ALL (state.members)
+    GROUP BY g.grantee
+    UNION ALL
+    SELECT h.grantee, array_agg(privilege)
+    FROM (
+      SELECT g.grantee, mark.profile
+      FROM wee5_cron.granted_before g
+      JOIN (VALUES ('call', array['invoke']), ('read', array['invoke', 'doctor']), ('operate', array['invoke', 'doctor', 'configure']))
+        AS mark (profile, functions) ON g.proname = ANY (mark.functions)
+      WHERE g.grantee <> 0
+      GROUP BY g.grantee, mark.profile, mark.functions
+      HAVING count(DISTINCT g.proname) = cardinality(mark.functions)
+    ) h
+    CROSS JOIN LATERAL unnest(wee5_cron.profile_privileges(h.profile)) AS privilege
+    CROSS JOIN LATERAL (
+      SELECT substring(privilege FROM ' ON (?:FUNCTION|PROCEDURE) wee5_cron\.(\w+)\(') AS function,
+             to_regclass(substring(privilege FROM ' ON (?:TABLE|SEQUENCE) (\S+)$')) AS relation
+    ) object
+    WHERE object.function NOT IN (SELECT g.proname FROM wee5_cron.granted_before g)
+       OR object.relation IS NOT NULL
+      AND ROW('pg_class'::regclass::oid, object.relation::oid)::text <> ALL (state.members)
+    GROUP BY h.grantee, h.profile
+  LOOP
+    PERFORM wee5_cron.grant_outside_script(granted.grantee::regrole, granted.privileges);
   END LOOP;
+  DROP TABLE wee5_cron.before_update, wee5_cron.granted_before;
   IF state.was_armed THEN
     PERFORM wee5_cron.arm();
   END IF;

@@ -4,7 +4,6 @@
 
 #include "wee5_cron/pg/hooks/subscription_watch.h"
 
-#include "wee5_cron/pg/boundary/as_owner.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
 #include "wee5_cron/pg/ledger/armed.h"
 
@@ -15,8 +14,7 @@ void before_subscription_changes(Node* statement) {
   if (!IsTransactionState() || RecoveryInProgress() || XactReadOnly || !ActiveSnapshotSet()) return;
   ExtensionInfo extension;
   find_extension("wee5_cron", &extension);
-  if (!OidIsValid(extension.oid) || !subscriber_has_mark()) return;
-  as_owner(extension.owner, [] { SPI_execute("SELECT wee5_cron.disarm_subscriber()", false, 0); });
+  if (OidIsValid(extension.oid)) disarm_subscriber(&extension);
 }
 
 bool may_change_permit(Node* statement) {

@@ -3,9 +3,10 @@
 
 #include "wee5_cron/pg/ledger/armed.h"
 
+#include "wee5_cron/pg/boundary/as_owner.h"
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/ended_transactions.h"
-#include "wee5_cron/pg/boundary/pg_extension_lookup.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/registry/wake.h"
 #include "wee5_cron/pg/registry/worker_registry.h"
 #include "wee5_cron/pg/settings/guc.h"
@@ -342,12 +343,15 @@ void require_armed() {
   }
 }
 
-bool subscriber_has_mark() {
+void disarm_subscriber(const ExtensionInfo* extension) {
   Oid table = table_of_ours("armed");
-  if (!OidIsValid(table)) return false;
+  if (!OidIsValid(table)) return;
   Mark mark;
   read_mark(table, &mark);
-  return mark.valid && ledger_is_subscribed();
+  if (!mark.valid || !ledger_is_subscribed()) return;
+  const SqlVersion* sql = find_sql_version(extension->version);
+  if (sql == nullptr) sql = own_sql;
+  as_owner(extension->owner, [sql] { SPI_execute(sql->disarm_subscriber.text, false, 0); });
 }
 
 const unsigned char* arming_id() {

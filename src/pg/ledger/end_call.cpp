@@ -9,39 +9,30 @@
 #include "wee5_cron/pg/boundary/subtransaction.h"
 #include "wee5_cron/pg/ledger/end_call.h"
 #include "wee5_cron/pg/ledger/overlap.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/registry/ended_calls.h"
 
 namespace wee5::pg {
 
 namespace {
 
-SPIPlanPtr end_plan = nullptr;
-SPIPlanPtr cancel_plan = nullptr;
 SPIPlanPtr lost_plan = nullptr;
 SPIPlanPtr outcome_plan = nullptr;
 
-// $1 id, $2 status, $3 reason, $4 error, $5 hint
-constexpr const char* kEnd =
-    "SELECT wee5_cron.end_call(free.id, $2, $3, $4, $5) FROM (" WEE5_OPEN_AND_FREE("array[$1]") ") free";
-
-// $1 id
-constexpr const char* kCancel =
-    "SELECT wee5_cron.end_cancelled(i.id, i.endpoint_path) FROM wee5_cron.invocation i"
-    " WHERE i.id IN (" WEE5_OPEN_AND_FREE("array[$1]") ")";
-
-// $1 id, $2 attempt
+// $1 id, $2 attempt, $3 error
 constexpr const char* kLost =
     "INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, finished_at, reason, error)"
-    " SELECT i.id, $2, CASE WHEN $2 = 1 THEN i.first_sent_at END, pg_catalog.clock_timestamp(), 'lost',"
-    "        wee5_cron.outcome_error('lost', i.endpoint_path)"
+    " SELECT i.id, $2, CASE WHEN $2 = 1 THEN i.first_sent_at END, pg_catalog.clock_timestamp(), 'lost', $3"
     " FROM wee5_cron.invocation i WHERE i.id = $1 ON CONFLICT DO NOTHING";
 
-// False where the row is locked, or the call has ended.
+// False where the row is locked, or the call has ended. `hint` may be NULL.
 bool end_call(int64 id, const char* status, core::Reason reason, const char* error, const char* hint) {
   Oid types[5] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
   Datum values[5] = {Int64GetDatum(id), CStringGetTextDatum(status), CStringGetTextDatum(core::reason_name(reason)),
-                     CStringGetTextDatum(error), CStringGetTextDatum(hint)};
-  execute_plan(kept_plan(&end_plan, kEnd, 5, types), values, nullptr, SPI_OK_SELECT);
+                     CStringGetTextDatum(error), hint != nullptr ? CStringGetTextDatum(hint) : 0};
+  const char* nulls = hint != nullptr ? "     " : "    n";
+  VersionedStatement* end = &database_sql->end_call;
+  execute_plan(kept_plan(&end->plan, end->text, 5, types), values, nulls, SPI_OK_SELECT);
   if (SPI_processed == 0) return false;
   note_ended_call(id);
   return true;
@@ -90,17 +81,15 @@ bool end_unreadable(int64 id, const char* error) {
   return true;
 }
 
-void end_cancelled(int64 id) {
-  Oid types[1] = {INT8OID};
-  Datum values[1] = {Int64GetDatum(id)};
-  execute_plan(kept_plan(&cancel_plan, kCancel, 1, types), values, nullptr, SPI_OK_SELECT);
-  note_ended_call(id);
+void end_cancelled(int64 id, const char* path) {
+  end_call(id, "cancelled", core::Reason::kCancelled, outcome_error(core::Reason::kCancelled, path, ""), nullptr);
 }
 
-void book_lost_attempt(int64 id, int attempt) {
-  Oid types[2] = {INT8OID, INT4OID};
-  Datum values[2] = {Int64GetDatum(id), Int32GetDatum(attempt)};
-  execute_plan(kept_plan(&lost_plan, kLost, 2, types), values, nullptr, SPI_OK_INSERT);
+void book_lost_attempt(int64 id, int attempt, const char* path) {
+  Oid types[3] = {INT8OID, INT4OID, TEXTOID};
+  Datum values[3] = {Int64GetDatum(id), Int32GetDatum(attempt),
+                     CStringGetTextDatum(outcome_error(core::Reason::kLost, path, ""))};
+  execute_plan(kept_plan(&lost_plan, kLost, 3, types), values, nullptr, SPI_OK_INSERT);
 }
 
 // wee5_cron.outcome_error(reason text, endpoint_path text) -> text

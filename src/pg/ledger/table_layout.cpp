@@ -1,6 +1,7 @@
 #include "wee5_cron/pg/ledger/table_layout.h"
 
 #include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 
 namespace wee5::pg {
 
@@ -181,6 +182,7 @@ Form_pg_attribute attribute_of_name(TupleDesc descriptor, const char* name) {
 AttrNumber readable_column(Relation relation, const TableLayout* layout, int column) {
   const ColumnLayout* expected = &layout->columns[column];
   Form_pg_attribute attribute = attribute_of_name(RelationGetDescr(relation), expected->name);
+  if (attribute == nullptr && sql_is_earlier()) return InvalidAttrNumber;
   if (attribute == nullptr) raise_missing(layout, expected);
   if (attribute->atttypid != expected->type && !stored_alike(attribute->atttypid, expected->type))
     raise_other_type(layout, expected, attribute);

@@ -64,6 +64,7 @@ void clear_slot_locked(WorkerSlot* slot) {
   pg_atomic_write_u64(&slot->succeeded, 0);
   pg_atomic_write_u64(&slot->failed, 0);
   slot->last_error[0] = '\0';
+  slot->earlier_sql_reported = false;
 }
 
 void wake_launcher_locked() {

@@ -3,7 +3,7 @@
 #include "wee5_cron/pg/worker/background_tasks.h"
 
 #include "wee5_cron/pg/boundary/as_owner.h"
-#include "wee5_cron/pg/boundary/kept_plan.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/worker/alerts.h"
 #include "wee5_cron/pg/worker/history.h"
 #include "wee5_cron/pg/worker/turn.h"
@@ -56,7 +56,6 @@ int64 harvest(Worker* worker) {
 }
 
 constexpr int kJobsAtOnce = 40;  // some milliseconds
-SPIPlanPtr watch_plan = nullptr;
 
 // Counts the missed runs of some jobs and makes up for them. Returns when to go on, or to look again; 0: never.
 int64 watch_some_jobs(JobWatch* look) {
@@ -65,8 +64,8 @@ int64 watch_some_jobs(JobWatch* look) {
   Datum values[2] = {Int64GetDatum(look->watched_to), Int32GetDatum(kJobsAtOnce)};
   const char nulls[3] = {look->under_way ? ' ' : 'n', ' ', '\0'};
   if (!look->under_way) look->look_again_us = 0;
-  select_row(kept_plan(&watch_plan, "SELECT watched_to, look_again FROM wee5_cron.watch_some_jobs($1, $2)", 2, types),
-             values, nulls);
+  VersionedStatement* statement = &database_sql->watch_jobs;
+  select_row(kept_plan(&statement->plan, statement->text, 2, types), values, nulls);
   bool was_last, never;
   Datum watched_to = selected_column("watched_to", &was_last);
   Datum look_again = selected_column("look_again", &never);

@@ -25,7 +25,9 @@ int64 milliseconds_of(const Interval* interval) {
 }  // namespace
 
 Datum value_of(InvocationRow row, int column, bool* is_null) {
-  return slot_getattr(row.tuple, row.table->invocation[column], is_null);
+  AttrNumber number = row.table->invocation[column];
+  *is_null = number == InvalidAttrNumber;
+  return *is_null ? 0 : slot_getattr(row.tuple, number, is_null);
 }
 
 Datum required_value(InvocationRow row, int column) {

@@ -108,6 +108,11 @@ void need_commit_of(Reader* reader, TransactionId xid, XLogRecPtr* committed_at)
 
 InvocationRow current_row(const Reader* reader) { return {&reader->table, reader->row}; }
 
+// In the server's encoding.
+char* path_of_row(const Reader* reader) {
+  return TextDatumGetCString(required_value(current_row(reader), kInvocationEndpointPath));
+}
+
 void take(Reader* reader, int64 id) {
   DueRows* due = reader->due;
   DueRow* row = next_item(&due->rows, &due->count, &due->capacity, reader->context);
@@ -117,7 +122,7 @@ void take(Reader* reader, int64 id) {
   row->id = id;
   due->bytes += bytes_of(row);
   need_commit_of(reader, inserting_transaction(current_row(reader)), &due->committed_at);
-  if (row->cut_off) book_lost_attempt(id, row->attempt - 1);
+  if (row->cut_off) book_lost_attempt(id, row->attempt - 1, path_of_row(reader));
 }
 
 // Whether the row can be read. A row that cannot is ended: it would keep all calls of the database from being sent.
@@ -169,7 +174,7 @@ bool is_skipped_for_overlap(Reader* reader, int64 id) {
   Datum exclusive = value_of(current_row(reader), kInvocationExclusive, &is_null);
   if (is_null || strcmp(TextDatumGetCString(required_value(current_row(reader), kInvocationStatus)), "queued") != 0)
     return false;
-  const char* path = TextDatumGetCString(required_value(current_row(reader), kInvocationEndpointPath));
+  const char* path = path_of_row(reader);
   const char* role = NameStr(*DatumGetName(required_value(current_row(reader), kInvocationRequestedBy)));
   int64 overlapping = find_overlapping_call(path, TextDatumGetCString(exclusive), role, id, is_held, reader);
   if (overlapping == 0) return false;
@@ -183,7 +188,7 @@ bool is_skipped_for_overlap(Reader* reader, int64 id) {
 // --- by id, from the primary key ---------------------------------------------------------------------------------
 
 char* route_of_row(const Reader* reader) {
-  char* path = TextDatumGetCString(required_value(current_row(reader), kInvocationEndpointPath));
+  char* path = path_of_row(reader);
   path[strcspn(path, "?")] = '\0';
   return path;
 }

@@ -12,6 +12,7 @@
 #include "wee5_cron/delivery/proxy.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/settings/guc.h"
 #include "wee5_cron/pg/settings/setting_candidates.h"
 #include "wee5_cron/pg/settings/stored_settings.h"
@@ -150,6 +151,17 @@ void report_shortage(Worker* worker, int max_in_flight) {
            errhint("Raise the server's limit of open files to %ld (LimitNOFILE= in its systemd unit, or ulimit -n) "
                    "and restart the server, or lower wee5_cron.max_in_flight.",
                    limit)));
+}
+
+// Says once that the SQL is of an earlier version. Calls go on, without what is new.
+void report_earlier_sql(WorkerSlot* slot) {
+  bool earlier = database_sql != own_sql;
+  if (earlier && !slot->earlier_sql_reported)
+    ereport(LOG, (errmsg("wee5_cron worker: the SQL of this database has version %s, and the library has version %s",
+                         database_sql->name, own_sql->name),
+                  errdetail("Calls are made. What is new in version %s is missing.", own_sql->name),
+                  errhint("ALTER EXTENSION wee5_cron UPDATE;")));
+  slot->earlier_sql_reported = earlier;
 }
 
 struct Tally {
@@ -323,6 +335,7 @@ void follow_up(Worker* worker, const Turn* turn) {
   schedule_tasks(worker, turn);
   take_over_pending_work(worker, turn);
   report_shortage(worker, turn->settings.max_in_flight);
+  report_earlier_sql(worker->slot);
   take_over_and_send(worker, turn);
   send_claimed_calls(worker);
   if (turn->record_results) request_flush_of_results(worker);

@@ -3,13 +3,13 @@
 #include <string>
 #include <vector>
 
-#include "wee5_cron/core/version.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/as_owner.h"
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/ledger/armed.h"
 #include "wee5_cron/pg/ledger/book_results.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/registry/ended_calls.h"
 #include "wee5_cron/pg/worker/alerts.h"
 
@@ -304,9 +304,17 @@ void open_ledger(LedgerAccess* access) {
     return;
   }
   access->status = LedgerStatus::kIncompatible;
-  if (strcmp(access->extension.version, core::kVersion) != 0) return;
+  if (find_sql_version(access->extension.version) == nullptr) return;
   access->status = lock_ledger(access->extension.oid);
   if (access->status != LedgerStatus::kReady) return;
+  // Again: ALTER EXTENSION ... UPDATE, which locks the ledger, may have ended just before.
+  find_extension("wee5_cron", &access->extension);
+  SqlVersion* sql = find_sql_version(access->extension.version);
+  if (sql == nullptr) {
+    access->status = LedgerStatus::kIncompatible;
+    return;
+  }
+  database_sql = sql;
   CallPermit permit = call_permit();
   access->disarmed_reason = explain_permit(permit);
   access->subscriber = permit == CallPermit::kSubscriber;
@@ -327,8 +335,7 @@ void run_turn_transaction(Turn* turn) {
   Oid owner = access.extension.owner;
   if (turn->status == LedgerStatus::kReady) as_owner(owner, [turn] { work_on_ledger(turn); });
   if (turn->status == LedgerStatus::kDisarmed && !access.renamed) as_owner(owner, [turn] { only_record(turn); });
-  if (access.subscriber && subscriber_has_mark())
-    as_owner(owner, [] { SPI_execute("SELECT wee5_cron.disarm_subscriber()", false, 0); });
+  if (access.subscriber) disarm_subscriber(&access.extension);
   if (TransactionIdIsValid(GetTopTransactionIdIfAny())) ++turn->settings_valid_until;  // this one
   commit_worker_transaction();
   announce_ended_calls();

@@ -42,7 +42,10 @@ constexpr const char* kClaim =
     " FROM unnest($1, $2, $3, $4) AS c(id, attempt, started_at, url)"
     " WHERE i.id = c.id AND i.id IN (" WEE5_OPEN_AND_FREE("$1") ") RETURNING i.id::pg_catalog.int8";
 
-constexpr const char* kAsked = "SELECT DISTINCT invocation_id::pg_catalog.int8 FROM wee5_cron.cancellation LIMIT $1";
+// $1 how many; returns ids and paths
+constexpr const char* kAsked =
+    "SELECT c.id, (SELECT i.endpoint_path FROM wee5_cron.invocation i WHERE i.id = c.id)"
+    " FROM (SELECT DISTINCT invocation_id::pg_catalog.int8 AS id FROM wee5_cron.cancellation LIMIT $1) c";
 
 // However a call has ended: its cancellation is settled.
 constexpr const char* kSettled =
@@ -163,11 +166,11 @@ CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, Memor
   for (int i = 0; i < count; ++i) {
     bool is_null;
     int64 id = DatumGetInt64(SPI_getbinval(asked->vals[i], asked->tupdesc, 1, &is_null));
-    if (dispatcher->holds(id)) {
+    const char* path = SPI_getvalue(asked->vals[i], asked->tupdesc, 2);
+    if (dispatcher->holds(id))
       (*held)[(*held_count)++] = id;
-    } else {
-      end_cancelled(id);
-    }
+    else if (path != nullptr)
+      end_cancelled(id, path);
   }
   execute_plan(kept_plan(&settled_plan, kSettled, 0, nullptr), nullptr, nullptr, SPI_OK_DELETE);
   uint64 settled = SPI_processed;

@@ -53,7 +53,8 @@ sub background_psql {
     return $session;
 }
 
-# Creates the extension in a database (made if need be), stores where it calls and with which secret.
+# Creates the extension in a database (made if need be), in an earlier version if one is given, and stores where it calls
+# and with which secret.
 sub install {
     my ($self, $database, %params) = @_;
     $self->safe_psql('postgres', qq{CREATE DATABASE "$database"})
@@ -61,7 +62,8 @@ sub install {
     $self->configure($database, %params) if $params{api_url} || $params{secret};
     my $schema = $params{schema} // 'public';
     my $cron   = $database eq 'postgres' && ($params{pg_cron} // 1) ? 'CREATE EXTENSION IF NOT EXISTS pg_cron;' : '';
-    $self->safe_psql($database, "$cron CREATE EXTENSION wee5_cron SCHEMA $schema");
+    my $version = $params{version} ? "VERSION '$params{version}'" : '';
+    $self->safe_psql($database, "$cron CREATE EXTENSION wee5_cron SCHEMA $schema $version");
     return;
 }
 

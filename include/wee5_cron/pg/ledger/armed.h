@@ -1,6 +1,6 @@
 #pragma once
 
-#include "wee5_cron/pg/boundary/compat.h"
+#include "wee5_cron/pg/boundary/pg_extension_lookup.h"
 
 namespace wee5::pg {
 
@@ -27,9 +27,8 @@ void require_armed();
 // command began. Nobody would send the call, and the wait would never end.
 void require_sender();
 
-// Whether the database has a mark although it is a subscriber. The SQL function disarm_subscriber() removes such a
-// mark.
-bool subscriber_has_mark();
+// Removes the mark of a database that has one although it is a subscriber.
+void disarm_subscriber(const ExtensionInfo* extension);
 
 inline constexpr int kArmingIdBytes = 16;
 

@@ -26,8 +26,8 @@ char* outcome_error(core::Reason reason, const char* path, const char* detail);
 bool skip_for_overlap(int64 id, const char* path, int64 overlapping);
 // Ends a call whose row cannot be read; `error` says why. False where its row is locked.
 bool end_unreadable(int64 id, const char* error);
-void end_cancelled(int64 id);
+void end_cancelled(int64 id, const char* path);
 // Writes the row of an attempt that a crash or a restart cut off. The call goes on.
-void book_lost_attempt(int64 id, int attempt);
+void book_lost_attempt(int64 id, int attempt, const char* path);
 
 }  // namespace wee5::pg

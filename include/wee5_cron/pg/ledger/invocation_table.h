@@ -7,9 +7,10 @@ namespace wee5::pg {
 // wee5_cron.invocation, for the worker, which reads and writes it without statements.
 struct LedgerTable {
   Relation invocation_relation;
-  AttrNumber invocation[kInvocationColumns];  // InvalidAttrNumber: only statements read the column
-  Oid invocation_key;                         // the primary key's index, on id
-  Oid invocation_open;                        // the index of what is open: transport, route, id
+  AttrNumber
+      invocation[kInvocationColumns];  // InvalidAttrNumber: only statements read the column, or the SQL is earlier
+  Oid invocation_key;                  // the primary key's index, on id
+  Oid invocation_open;                 // the index of what is open: transport, route, id
 };
 
 // Call it in a transaction that already holds the table's lock. Raises 55000 with the name of the column, index or

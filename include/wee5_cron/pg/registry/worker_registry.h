@@ -78,6 +78,7 @@ struct WorkerSlot {
   pg_atomic_uint64 failed;
   ConditionVariable changed;  // the worker came or went
   char last_error[kLastErrorBytes];
+  bool earlier_sql_reported;  // only the worker reads and writes it
 };
 
 inline WorkerState state_of(WorkerSlot* slot) { return static_cast<WorkerState>(pg_atomic_read_u32(&slot->state)); }

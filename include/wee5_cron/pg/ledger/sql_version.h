@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstring>
+
+#include "wee5_cron/core/version.hpp"
+// Postgres's headers last.
+#include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/boundary/kept_plan.h"
+#include "wee5_cron/pg/boundary/pg_extension_lookup.h"
+#include "wee5_cron/pg/ledger/end_call.h"
+
+namespace wee5::pg {
+
+// The library serves the SQL of every released version: a database may run with an earlier one from the restart with
+// the new library until ALTER EXTENSION ... UPDATE. These are the statements of the library that an earlier version
+// has not got. A column that it has not got reads as NULL: readable_column(). call/sql_of_0_1_0.cpp has the functions
+// that only an earlier version calls.
+
+struct VersionedStatement {
+  const char* text;
+  SPIPlanPtr plan;
+};
+
+struct SqlVersion {
+  const char* name;
+  // Ends a call whose row is not locked, and returns a row if it did. $1 id, $2 status, $3 reason, $4 error, $5 hint
+  VersionedStatement end_call;
+  // Returns watched_to and look_again: watch_some_jobs(). $1 the jobid to begin after, $2 how many jobs
+  VersionedStatement watch_jobs;
+  VersionedStatement disarm_subscriber;
+};
+
+// Oldest first. The last one is the library's own.
+inline SqlVersion sql_versions[] = {
+    {"0.1.0",
+     {"WITH ended AS (UPDATE wee5_cron.invocation SET status = $2, reason = $3, error = $4, hint = $5,"
+      "  next_attempt_at = NULL, finished_at = pg_catalog.clock_timestamp(),"
+      "  duration = pg_catalog.clock_timestamp() - first_sent_at"
+      " WHERE id IN (" WEE5_OPEN_AND_FREE("array[$1]") ") RETURNING 1) SELECT FROM ended",
+      nullptr},
+     {"SELECT NULL::pg_catalog.int8 AS watched_to, wee5_cron.watch_jobs() AS look_again", nullptr},
+     {"DELETE FROM wee5_cron.armed", nullptr}},
+    {core::kVersion,
+     {"SELECT wee5_cron.end_call(free.id, $2, $3, $4, $5) FROM (" WEE5_OPEN_AND_FREE("array[$1]") ") free", nullptr},
+     {"SELECT watched_to, look_again FROM wee5_cron.watch_some_jobs($1, $2)", nullptr},
+     {"SELECT wee5_cron.disarm_subscriber()", nullptr}}};
+inline SqlVersion* const own_sql = &sql_versions[lengthof(sql_versions) - 1];
+
+// NULL: the library does not serve it.
+inline SqlVersion* find_sql_version(const char* name) {
+  for (SqlVersion& version : sql_versions)
+    if (strcmp(version.name, name) == 0) return &version;
+  return nullptr;
+}
+
+// The SQL of this database, as the worker's transaction found it.
+inline SqlVersion* database_sql = own_sql;
+
+// Whether the installed SQL is of an earlier version, as a lookup in the catalog has it now.
+inline bool sql_is_earlier() {
+  ExtensionInfo extension;
+  find_extension("wee5_cron", &extension);
+  const SqlVersion* version = find_sql_version(extension.version);
+  return version != nullptr && version != own_sql;
+}
+
+}  // namespace wee5::pg
