@@ -1,0 +1,69 @@
+-- wee5_cron @version@, the portable edition: HTTP cron in SQL, over pg_net and pg_cron, for servers that cannot load the
+-- library. `make portable` joins this file from sql/portable and sql/common. Do not edit it: edit those.
+--
+-- Run it as a migration or in the SQL editor, as the role that is to own wee5_cron. Run a newer file to upgrade. It calls
+-- nobody: SELECT wee5_cron.configure('https://app.example.com', 'the secret that the app expects') starts the calls.
+
+-- The names in this file mean what they mean in pg_catalog, whatever the session's search_path is. The end of the file
+-- puts the settings of the session back. Functions may name others that come later.
+DO $$
+BEGIN
+  IF pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) 'pg_catalog, pg_temp' THEN
+    PERFORM pg_catalog.set_config('wee5_install.' OPERATOR(pg_catalog.||) name, pg_catalog.current_setting(name), false)
+    FROM pg_catalog.unnest(ARRAY['search_path', 'check_function_bodies', 'client_min_messages']) AS name;
+  END IF;
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
+  PERFORM set_config('check_function_bodies', 'off', false);
+  PERFORM set_config('client_min_messages', 'warning', false);
+END
+$$;
+
+DO $$
+DECLARE
+  found_schema constant oid := to_regnamespace('wee5_cron');
+  missing text;
+  schema_owner name;
+  installed text;
+BEGIN
+  IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'wee5_cron') THEN
+    RAISE EXCEPTION 'the extension wee5_cron is installed in this database'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'It does all that the portable edition does. To upgrade it: ALTER EXTENSION wee5_cron UPDATE;';
+  END IF;
+  SELECT string_agg(e.name, ', ') INTO missing
+  FROM (VALUES ('pg_cron'), ('pg_net')) AS e (name)
+  WHERE NOT EXISTS (SELECT FROM pg_extension x WHERE x.extname = e.name);
+  IF missing IS NOT NULL THEN
+    RAISE EXCEPTION 'wee5_cron needs % in this database', replace(missing, ', ', ' and ')
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = (SELECT string_agg(format('CREATE EXTENSION %s;', name), ' ')
+                    FROM unnest(string_to_array(missing, ', ')) AS name) || ' Then run this file again.';
+  END IF;
+  IF found_schema IS NULL THEN
+    RETURN;
+  END IF;
+  IF obj_description(found_schema, 'pg_namespace') IS DISTINCT FROM
+     'HTTP cron, portable edition: the ledger of calls, its jobs and its functions' THEN
+    RAISE EXCEPTION 'schema wee5_cron already exists'
+      USING ERRCODE = 'duplicate_schema',
+            HINT = 'This file creates that schema itself. Look at what the schema holds, then ALTER SCHEMA wee5_cron RENAME '
+                   'TO ... or DROP SCHEMA wee5_cron.';
+  END IF;
+  SELECT pg_get_userbyid(n.nspowner) INTO schema_owner FROM pg_namespace n WHERE n.oid = found_schema;
+  IF schema_owner <> current_user THEN
+    RAISE EXCEPTION 'wee5_cron belongs to role "%", and this file runs as "%"', schema_owner, current_user
+      USING ERRCODE = 'insufficient_privilege', HINT = format('SET ROLE %I; then run this file again.', schema_owner);
+  END IF;
+  IF to_regprocedure('wee5_cron.library_version()') IS NOT NULL THEN
+    installed := wee5_cron.library_version();
+    IF string_to_array(installed, '.')::int[] > string_to_array('@version@', '.')::int[] THEN
+      RAISE EXCEPTION 'wee5_cron % is installed, and this file has version @version@', installed
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = format('Run the file of version %s or a newer one.', installed);
+    END IF;
+  END IF;
+END
+$$;
+
+CREATE SCHEMA wee5_cron;
+COMMENT ON SCHEMA wee5_cron IS 'HTTP cron, portable edition: the ledger of calls, its jobs and its functions';

@@ -1,0 +1,51 @@
+-- Which objects are ours, and which edition this is.
+
+CREATE FUNCTION wee5_cron.edition() RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT 'portable' $$;
+COMMENT ON FUNCTION wee5_cron.edition() IS 'Internal: native: the extension; portable: the SQL file for servers that cannot load the library';
+
+-- Nobody but the owner may create objects in our schema. Outside it, we have one function, known by what it does.
+CREATE FUNCTION wee5_cron.extension_members(OUT classid oid, OUT objid oid) RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH ours AS MATERIALIZED (
+      SELECT n.oid, n.nspowner FROM pg_namespace n WHERE n.nspname = 'wee5_cron'
+    )
+    SELECT 'pg_namespace'::regclass, o.oid FROM ours o
+    UNION ALL
+    SELECT 'pg_class'::regclass, c.oid FROM pg_class c JOIN ours o ON c.relnamespace = o.oid
+    UNION ALL
+    SELECT 'pg_type'::regclass, t.oid FROM pg_type t JOIN ours o ON t.typnamespace = o.oid
+    UNION ALL
+    SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p JOIN ours o ON p.pronamespace = o.oid
+    UNION ALL
+    SELECT 'pg_proc'::regclass, p.oid
+    FROM pg_proc p JOIN ours o ON p.proowner = o.nspowner
+    WHERE p.oid = to_regprocedure('public.invoke_cron_endpoint(text)') AND p.prosrc LIKE '% wee5_cron.make_call(%'
+  $$;
+COMMENT ON FUNCTION wee5_cron.extension_members() IS 'Internal: the objects that wee5_cron made';
+
+CREATE FUNCTION wee5_cron.is_ours(catalog regclass, object oid) RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT EXISTS (SELECT FROM wee5_cron.extension_members() m WHERE m.classid = catalog AND m.objid = object) $$;
+COMMENT ON FUNCTION wee5_cron.is_ours(regclass, oid) IS 'Internal: whether wee5_cron made the object';
+
+-- session_user may be a login role that exists for an hour. The owner's jobs stay.
+CREATE FUNCTION wee5_cron.job_role() RETURNS name
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n WHERE n.nspname = 'wee5_cron' $$;
+COMMENT ON FUNCTION wee5_cron.job_role() IS 'Internal: the role that new jobs belong to';
+
+-- The extension's settings are settings of the server. Here they are rows of a table, and address and secret are in Vault.
+CREATE FUNCTION wee5_cron.hint_here(hint text) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT regexp_replace(regexp_replace(regexp_replace(hint,
+      'ALTER (?:DATABASE (?:"(?:[^"]|"")+"|[^ ]+)|SYSTEM) SET wee5_cron\.(\w+) = ''?([^'';]+)''?(?:; SELECT pg_reload_conf\(\)|;\nSELECT pg_reload_conf\(\)|(?=;)|(?=\.)|)',
+      'SELECT wee5_cron.set(''\1'', ''\2'')', 'g'),
+      'ALTER (?:DATABASE (?:"(?:[^"]|"")+"|[^ ]+)|ROLE (?:"(?:[^"]|"")+"|[^ ]+)(?: IN DATABASE (?:"(?:[^"]|"")+"|[^ ]+))?) SET app\.settings\.api_url = (''(?:[^'']|'''')+'')',
+      'SELECT wee5_cron.configure(\1)', 'g'),
+      'ALTER SYSTEM SET [a-z_.]+ = [^;]*;\n-- then restart the server', '-- Only your host can change that: restart the project, or ask its support', 'g')
+  $$;
+COMMENT ON FUNCTION wee5_cron.hint_here(text) IS 'Internal: a hint in the words of this edition, where settings are changed in another way';

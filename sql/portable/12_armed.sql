@@ -1,0 +1,97 @@
+-- Whether this database makes calls. See sql/common/12_armed.sql for the mark. A host restores a project as a physical
+-- copy, which keeps the mark. So the identity of the server counts as well: a copy begins a new timeline.
+
+CREATE FUNCTION wee5_cron.has_mark() RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT count(*) = 2 AND bool_and(a.xmin = a.xid AND a.xid::text::bigint >= 3)
+       AND abs(max(a.xid::text::bigint) - min(a.xid::text::bigint)) NOT IN (0, 1, 4294967292)
+    FROM wee5_cron.armed a
+    WHERE a.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+  $$;
+COMMENT ON FUNCTION wee5_cron.has_mark() IS 'Internal: whether this database has a valid mark';
+
+-- same: armed here. copied: the same system identifier on another timeline, which is a copy or a failover. moved: another
+-- system identifier, which is pg_upgrade. unknown: the host does not let us look.
+CREATE FUNCTION wee5_cron.identity_since_armed() RETURNS text
+  LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE
+      WHEN s.system_identifier IS NULL OR a.system_identifier IS NULL THEN 'unknown'
+      WHEN s.system_identifier <> a.system_identifier THEN 'moved'
+      WHEN s.timeline IS DISTINCT FROM a.timeline THEN 'copied'
+      ELSE 'same' END
+    FROM wee5_cron.armed a CROSS JOIN wee5_cron.server_identity() s
+    WHERE a.xid <> '0' LIMIT 1
+  $$;
+COMMENT ON FUNCTION wee5_cron.identity_since_armed() IS
+  'Internal: whether the server is the one on which this database was armed: same, copied, moved or unknown';
+
+CREATE FUNCTION wee5_cron.call_permit() RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF wee5_cron.setting('enabled') = 'off' THEN
+    RETURN 'disabled';
+  ELSIF EXISTS (SELECT FROM wee5_cron.ledger_subscriptions()) THEN
+    RETURN 'subscriber';
+  ELSIF NOT wee5_cron.has_mark() THEN
+    RETURN 'disarmed';
+  ELSIF wee5_cron.identity_since_armed() = 'copied' AND wee5_cron.setting('on_physical_copy') <> 'continue' THEN
+    RETURN 'copied';
+  END IF;
+  RETURN 'granted';
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.call_permit() IS 'Internal: whether this database makes calls now: granted, or why not';
+
+CREATE FUNCTION wee5_cron.is_armed() RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT wee5_cron.call_permit() IN ('granted', 'disabled') $$;
+COMMENT ON FUNCTION wee5_cron.is_armed() IS 'Internal: whether this database has a valid mark, and does not receive its ledger by logical replication';
+
+CREATE FUNCTION wee5_cron.may_call() RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT wee5_cron.call_permit() = 'granted' $$;
+COMMENT ON FUNCTION wee5_cron.may_call() IS 'Internal: whether this database makes calls now: it is armed, and wee5_cron.enabled is on';
+
+CREATE FUNCTION wee5_cron.require_armed() RETURNS void
+  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  permit constant text := wee5_cron.call_permit();
+BEGIN
+  IF permit = 'granted' THEN
+    RETURN;
+  ELSIF permit = 'disabled' THEN
+    RAISE EXCEPTION 'wee5_cron.enabled is off: this database makes no calls'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'To switch calls on: SELECT wee5_cron.set(''enabled'', ''on'');';
+  ELSIF permit = 'subscriber' THEN
+    RAISE EXCEPTION 'database "%" receives its ledger by logical replication, and makes no calls', current_database()
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'The publisher makes them. To let this database call instead, drop the subscription, then: SELECT '
+                   'wee5_cron.arm();';
+  ELSIF permit = 'copied' THEN
+    RAISE EXCEPTION 'database "%" was copied with its files or recovered after it was armed, and makes no calls', current_database()
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'If it is to call the app, and not the database that it was made from: SELECT wee5_cron.arm();';
+  ELSIF EXISTS (SELECT FROM wee5_cron.armed a WHERE a.database = wee5_cron.database_oid() AND a.xid = '0') THEN
+    RAISE EXCEPTION 'database "%" is disarmed and makes no calls', current_database()
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'To let it make calls again: SELECT wee5_cron.arm();';
+  ELSIF NOT EXISTS (SELECT FROM wee5_cron.armed) THEN
+    RAISE EXCEPTION 'database "%" has not been armed, and makes no calls yet', current_database()
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'SELECT wee5_cron.configure(''https://app.example.com'', ''the secret that the app expects'');';
+  END IF;
+  RAISE EXCEPTION 'database "%" was restored from a dump or copied, and makes no calls yet', current_database()
+    USING ERRCODE = 'object_not_in_prerequisite_state',
+          HINT = 'If it is to call the app in place of the one that it was made from: SELECT wee5_cron.arm();';
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.require_armed() IS 'Internal: raises an error unless this database makes calls';
+
+CREATE FUNCTION wee5_cron.wake_worker() RETURNS void
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT $$;
+COMMENT ON FUNCTION wee5_cron.wake_worker() IS 'Internal: makes the worker look at the ledger when this transaction commits';

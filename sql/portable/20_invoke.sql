@@ -1,0 +1,396 @@
+-- Making a call, and waiting for it. What can be checked is checked before the row is written.
+
+CREATE FUNCTION wee5_cron.policy_of(endpoint_path text) RETURNS wee5_cron.endpoint
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT e FROM wee5_cron.endpoint e
+    WHERE e.endpoint_path = $1 COLLATE "C" OR e.endpoint_path = split_part($1, '?', 1) COLLATE "C"
+    ORDER BY octet_length(e.endpoint_path) DESC LIMIT 1
+  $$;
+COMMENT ON FUNCTION wee5_cron.policy_of(text) IS 'Internal: the policy of a path, looked up whole, then without its query; NULL: there is none';
+
+CREATE FUNCTION wee5_cron.merged_headers(policy jsonb, own jsonb) RETURNS jsonb
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN policy IS NULL THEN own WHEN own IS NULL THEN policy ELSE
+      coalesce((SELECT jsonb_object_agg(p.name, p.value) FROM wee5_cron.headers_of(policy) p
+                WHERE NOT EXISTS (SELECT FROM wee5_cron.headers_of(own) o WHERE lower(o.name) = lower(p.name))), '{}') || own END
+  $$;
+COMMENT ON FUNCTION wee5_cron.merged_headers(jsonb, jsonb) IS 'Internal: the headers of a policy, with those of a call, which override them';
+
+CREATE FUNCTION wee5_cron.is_pg_cron_session() RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE a.backend_type WHEN 'client backend' THEN current_setting('application_name') = 'pg_cron'
+                               ELSE a.backend_type = 'pg_cron' END
+    FROM pg_stat_get_activity(pg_backend_pid()) a
+  $$;
+COMMENT ON FUNCTION wee5_cron.is_pg_cron_session() IS 'Internal: whether pg_cron runs this session. It decides labels and overlap, never rights';
+
+-- The job that makes the call: the only job of this database and session_user whose command is the running statement.
+CREATE FUNCTION wee5_cron.identify_caller(OUT by_job boolean, OUT job_name text, OUT schedule text, OUT scheduled_at timestamptz)
+  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  job record;
+BEGIN
+  by_job := wee5_cron.is_pg_cron_session();
+  IF NOT by_job OR NOT wee5_cron.pg_cron_installed() THEN
+    RETURN;
+  END IF;
+  EXECUTE $query$
+    SELECT count(*) AS jobs, min(j.jobname::text) AS name, min(j.schedule) AS schedule FROM cron.job j
+    WHERE j.command = $1 AND j.username = session_user AND j.database = current_database()
+  $query$ INTO job USING current_query();
+  IF job.jobs = 1 THEN
+    job_name := job.name;
+    schedule := job.schedule;
+    scheduled_at := CASE WHEN wee5_cron.shares_ticks(job.schedule) THEN wee5_cron.newest_tick(job.schedule, now())
+                         ELSE date_trunc('second', now()) END;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.identify_caller() IS 'Internal: whether a job makes the call, which one, and for which tick';
+
+-- How many calls of this run were equal to this one, counted from 1. A procedure may commit within a run.
+CREATE FUNCTION wee5_cron.number_in_run(job_name text, endpoint_path text, method text, body jsonb, tick timestamptz) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT count(*) + 1 FROM wee5_cron.invocation i
+    WHERE i.job_name >= $1 AND i.job_name <= $1 AND i.scheduled_at = tick AND i.endpoint_path = $2 AND i.method = $3
+      AND i.body IS NOT DISTINCT FROM $4
+      AND (i.requested_at = now()
+           OR i.requested_at >= statement_timestamp()
+              AND EXISTS (SELECT FROM wee5_cron.cron_caller c WHERE c.invocation_id = i.id AND c.pid = pg_backend_pid()))
+  $$;
+COMMENT ON FUNCTION wee5_cron.number_in_run(text, text, text, jsonb, timestamptz) IS 'Internal: numbers the equal calls of one run of a job';
+
+-- NULL: the key is random.
+CREATE FUNCTION wee5_cron.key_of_tick(job_owner name, job_name text, schedule text, tick timestamptz, method text,
+                                      endpoint_path text, body jsonb) RETURNS uuid
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+#variable_conflict use_column
+DECLARE
+  arming_id bytea;
+BEGIN
+  IF $2 IS NULL OR $3 IS NULL OR tick IS NULL OR NOT wee5_cron.shares_ticks($3) THEN
+    RETURN NULL;
+  END IF;
+  SELECT r.id INTO arming_id FROM wee5_cron.arming r JOIN wee5_cron.armed a ON a.xid = r.xid WHERE r.xmin = r.xid;
+  IF arming_id IS NULL THEN
+    RETURN NULL;
+  END IF;
+  RETURN wee5_cron.occurrence_key(arming_id, $1::text, $2, tick, $5, $6, $7::text,
+                                  wee5_cron.number_in_run($2, $6, $5, $7, tick));
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.key_of_tick(name, text, text, timestamptz, text, text, jsonb) IS 'Internal: the idempotency key of a job''s call for a tick';
+
+-- What a call asks for, checked and complete.
+CREATE FUNCTION wee5_cron.check_call(endpoint_path text, INOUT method text, INOUT body jsonb, INOUT headers jsonb,
+                                     timeout interval, check_headers boolean)
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  header record;
+BEGIN
+  PERFORM count(*) FROM wee5_cron.headers_of(headers);
+  method := wee5_cron.parse_method(method);
+  PERFORM wee5_cron.check_endpoint_path(endpoint_path);
+  IF check_headers THEN
+    FOR header IN SELECT * FROM wee5_cron.headers_of(headers) LOOP
+      PERFORM wee5_cron.check_header(header.name, header.value);
+    END LOOP;
+  END IF;
+  IF body IS NOT NULL AND NOT wee5_cron.takes_body(method) THEN
+    RAISE EXCEPTION '% requests cannot have a body', method
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave the body out, or call with method => ''POST''.';
+  END IF;
+  body := coalesce(body, CASE WHEN wee5_cron.needs_body(method) THEN '{}'::jsonb END);
+  IF body IS NOT NULL THEN
+    PERFORM wee5_cron.check_body_bytes(body, wee5_cron.setting_bytes('max_request_bytes'));
+  END IF;
+  IF timeout IS NOT NULL AND wee5_cron.interval_milliseconds(timeout) NOT BETWEEN 1 AND 2147483647 THEN
+    RAISE EXCEPTION 'timeout "%" is out of range', timeout
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Give an interval from 1 millisecond to 24 days, or leave it out for wee5_cron.request_timeout.';
+  END IF;
+  headers := coalesce((SELECT jsonb_object_agg(h.name, h.value) FROM wee5_cron.headers_of(headers) h), '{}');
+  IF method IN ('PUT', 'PATCH', 'HEAD') THEN
+    RAISE EXCEPTION 'pg_net cannot send %', method
+      USING ERRCODE = 'feature_not_supported', HINT = 'Use GET, POST or DELETE. The extension wee5_cron can send the others.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.check_call(text, text, jsonb, jsonb, interval, boolean) IS 'Internal: raises where the app could not be called so';
+
+-- exclusive: path or route, as in the ledger; NULL: the call may overlap.
+CREATE FUNCTION wee5_cron.exclusive_of(policy wee5_cron.endpoint, by_job boolean) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE policy.overlap
+      WHEN 'allow' THEN NULL
+      WHEN 'skip' THEN CASE WHEN strpos(policy.endpoint_path, '?') = 0 THEN 'route' ELSE 'path' END
+      ELSE CASE WHEN by_job THEN 'path' END END
+  $$;
+COMMENT ON FUNCTION wee5_cron.exclusive_of(wee5_cron.endpoint, boolean) IS 'Internal: which unfinished calls a call gives way to';
+
+-- Books the answer of a call that is in the way, which may have come.
+CREATE FUNCTION wee5_cron.find_call_in_the_way(endpoint_path text, exclusive text) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  beside bigint := wee5_cron.unfinished_beside(endpoint_path, exclusive, 0);
+BEGIN
+  IF beside IS NULL OR current_setting('transaction_isolation') <> 'read committed' THEN
+    RETURN beside;
+  END IF;
+  PERFORM wee5_cron.book_pg_net_answers(beside);
+  PERFORM wee5_cron.send_due_by_pg_net(beside);
+  RETURN wee5_cron.unfinished_beside(endpoint_path, exclusive, 0);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.find_call_in_the_way(text, text) IS 'Internal: an unfinished call that a new one gives way to; NULL: none';
+
+-- as_it_was: a call that is made again, unchanged. role: the job's owner, where harvest() makes up for a run. job_name
+-- without a role: run_now().
+CREATE FUNCTION wee5_cron.make_call(endpoint_path text, method text, body jsonb, headers jsonb, timeout interval,
+                                    job_name text DEFAULT NULL, role name DEFAULT NULL, schedule text DEFAULT NULL,
+                                    tick timestamptz DEFAULT NULL, as_it_was wee5_cron.invocation DEFAULT NULL) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+#variable_conflict use_column
+DECLARE
+  again constant boolean := ($10).id IS NOT NULL;
+  caller record;
+  address record;
+  asked record;
+  policy wee5_cron.endpoint;
+  call wee5_cron.invocation;
+  undecided boolean := false;
+BEGIN
+  PERFORM wee5_cron.require_armed();
+  IF $1 IS NULL THEN
+    RAISE EXCEPTION 'endpoint_path must not be NULL'
+      USING ERRCODE = 'null_value_not_allowed',
+            HINT = 'Give the path of the route, e.g. SELECT invoke_cron_endpoint(''/api/cron/poll-activities'');';
+  END IF;
+  policy := wee5_cron.policy_of($1);
+  IF NOT again THEN
+    IF $3 IS NULL AND ($2 IS NULL OR upper($2) = coalesce(policy.method, 'GET')) THEN
+      $3 := policy.body;
+    END IF;
+    $2 := coalesce($2, policy.method, 'GET');
+    $4 := wee5_cron.merged_headers(policy.headers, $4);
+    $5 := coalesce($5, policy.timeout);
+  END IF;
+  asked := wee5_cron.check_call($1, $2, $3, $4, $5, NOT again);
+  address := wee5_cron.find_address($1);
+  caller := wee5_cron.identify_caller();
+  IF $6 IS NOT NULL AND NOT again THEN
+    caller.by_job := caller.by_job OR $7 IS NOT NULL;
+    caller.schedule := $8;
+    caller.scheduled_at := $9;
+  END IF;
+
+  call.job_name := coalesce($6, caller.job_name);
+  call.endpoint_path := $1;
+  call.method := asked.method;
+  call.body := asked.body;
+  call.headers := asked.headers;
+  IF NOT again AND caller.schedule IS NOT NULL THEN
+    call.headers := call.headers || jsonb_build_object('x-vercel-cron-schedule', caller.schedule);
+  END IF;
+  call.timeout := $5;
+  call.scheduled_at := CASE WHEN again THEN $9 ELSE caller.scheduled_at END;
+  call.idempotency_key := ($10).idempotency_key;
+  IF NOT again AND caller.by_job AND ($6 IS NULL OR $7 IS NOT NULL) THEN
+    call.idempotency_key := wee5_cron.key_of_tick(coalesce($7, session_user), call.job_name, caller.schedule, call.scheduled_at,
+                                                  call.method, $1, call.body);
+  END IF;
+  call.idempotency_key := coalesce(call.idempotency_key, gen_random_uuid());
+  call.status := 'queued';
+
+  IF address.missing IS NOT NULL THEN
+    IF wee5_cron.setting('missing_config') <> 'skip' THEN
+      RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = address.missing, HINT = address.hint;
+    END IF;
+    call.status := 'skipped';
+    call.reason := 'config';
+    call.error := address.missing;
+    call.hint := address.hint;
+    RETURN wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
+  END IF;
+
+  call.exclusive := wee5_cron.exclusive_of(policy, caller.by_job);
+  IF call.exclusive IS NOT NULL THEN
+    -- The lock first: then everything that was queued under it is visible. While another transaction holds it, nobody
+    -- knows whether its call will exist, and harvest() decides.
+    undecided := NOT wee5_cron.lock_path($1);
+    call.id := wee5_cron.find_call_in_the_way($1, call.exclusive);
+    IF call.id IS NOT NULL THEN
+      RETURN wee5_cron.skip_for_overlap(call, caller.by_job, caller.by_job AND $7 IS NULL);
+    END IF;
+  END IF;
+  IF undecided THEN
+    call.next_attempt_at := clock_timestamp();
+    RETURN wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
+  END IF;
+  call.url := address.url;
+  call.id := wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
+  PERFORM wee5_cron.hand_to_pg_net(call, 1, address.url, address.secret);
+  RETURN call.id;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.make_call(text, text, jsonb, jsonb, interval, text, name, text, timestamptz, wee5_cron.invocation) IS
+  'Internal: checks a call, writes its row and hands it to pg_net, or skips it';
+
+CREATE FUNCTION wee5_cron.insert_call(call wee5_cron.invocation, by_pg_cron boolean) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  new_id bigint;
+BEGIN
+  INSERT INTO wee5_cron.invocation (job_name, endpoint_path, method, body, headers, url, transport, status, reason, error, hint,
+                                    scheduled_at, next_attempt_at, finished_at, idempotency_key, timeout, exclusive)
+  VALUES (call.job_name, call.endpoint_path, call.method, call.body, call.headers, call.url, 'pg_net', call.status, call.reason,
+          call.error, call.hint, call.scheduled_at, call.next_attempt_at,
+          CASE WHEN call.status = 'skipped' THEN clock_timestamp() END, call.idempotency_key, call.timeout, call.exclusive)
+  RETURNING id INTO new_id;
+  IF by_pg_cron THEN
+    INSERT INTO wee5_cron.cron_caller (invocation_id, pid) VALUES (new_id, pg_backend_pid());
+  END IF;
+  RETURN new_id;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.insert_call(wee5_cron.invocation, boolean) IS 'Internal: writes the row of a new call';
+
+-- call.id: the call in the way.
+CREATE FUNCTION wee5_cron.skip_for_overlap(call wee5_cron.invocation, by_job boolean, by_pg_cron boolean) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  beside constant bigint := call.id;
+BEGIN
+  call.status := 'skipped';
+  call.reason := 'overlap';
+  SELECT e.error, e.hint INTO call.error, call.hint FROM wee5_cron.explain_overlap(call.endpoint_path, beside) e;
+  IF NOT by_job THEN
+    RAISE NOTICE 'the call is skipped: call % of % has not ended yet', beside, quote_literal(call.endpoint_path)
+      USING HINT = format('SELECT wee5_cron.wait_for(%s);', beside);
+  END IF;
+  RETURN wee5_cron.insert_call(call, by_pg_cron);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.skip_for_overlap(wee5_cron.invocation, boolean, boolean) IS 'Internal: writes the row of a call that gives way';
+
+CREATE FUNCTION public.invoke_cron_endpoint(endpoint_path text) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT wee5_cron.make_call($1, NULL, NULL, NULL, NULL) $$;
+COMMENT ON FUNCTION public.invoke_cron_endpoint(text) IS
+  'Queues GET <api_url><endpoint_path> with the bearer secret, and returns the id of its row in wee5_cron.invocation. The call is sent when the transaction commits, and discarded when it rolls back';
+
+CREATE FUNCTION wee5_cron.invoke(endpoint_path text, method text DEFAULT NULL, body jsonb DEFAULT NULL,
+                                 headers jsonb DEFAULT NULL, timeout interval DEFAULT NULL) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT wee5_cron.make_call($1, $2, $3, $4, $5) $$;
+COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval) IS
+  'invoke_cron_endpoint() with choices: method (GET, POST, PUT, PATCH, DELETE, HEAD), JSON body, further headers, timeout. For what you leave out, the row of the path in wee5_cron.endpoint counts, else GET, no body, no further headers, wee5_cron.request_timeout';
+
+CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name DEFAULT NULL,
+                                         schedule text DEFAULT NULL, tick timestamptz DEFAULT NULL) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT wee5_cron.make_call($2, NULL, NULL, NULL, NULL, $1, $3, $4, $5) $$;
+COMMENT ON FUNCTION wee5_cron.invoke_for_job(text, text, name, text, timestamptz) IS
+  'Internal: makes a call in the name of a job, with its schedule and a tick. Without a role, it is a call by hand of session_user; with a role, the call that the job of that role would have made at the tick';
+
+-- Whether a row that this transaction sees was written by it. Subtransactions count.
+CREATE FUNCTION wee5_cron.is_own_row(row_xmin xid) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  own constant numeric := pg_current_xact_id_if_assigned()::text::numeric;
+  newest constant numeric := pg_snapshot_xmax(pg_current_snapshot())::text::numeric;
+  full_id numeric := newest - newest % 4294967296 + row_xmin::text::numeric;
+BEGIN
+  IF own IS NULL THEN
+    RETURN false;
+  END IF;
+  IF full_id > newest THEN
+    full_id := full_id - 4294967296;
+  END IF;
+  RETURN full_id >= own AND pg_xact_status(full_id::text::xid8) = 'in progress';
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.is_own_row(xid) IS 'Internal, for wait_for(): whether the current transaction wrote a row';
+
+-- Headers and bodies are shown only to the role that made the call, and to roles that may read the ledger.
+CREATE FUNCTION wee5_cron.shown_call(call wee5_cron.invocation) RETURNS wee5_cron.invocation
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  set_role constant text := current_setting('role');
+BEGIN
+  IF call.requested_by = session_user OR has_table_privilege(session_user, 'wee5_cron.invocation', 'SELECT')
+     OR set_role <> 'none' AND has_table_privilege(set_role, 'wee5_cron.invocation', 'SELECT') THEN
+    RETURN call;
+  END IF;
+  call.headers := NULL;
+  call.body := NULL;
+  call.response_body := NULL;
+  RETURN call;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.shown_call(wee5_cron.invocation) IS 'Internal, for wait_for(): the row of a call as its caller may see it';
+
+CREATE FUNCTION wee5_cron.wait_for(id bigint, timeout interval DEFAULT '1 minute') RETURNS wee5_cron.invocation
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+#variable_conflict use_column
+DECLARE
+  begun constant timestamptz := clock_timestamp();
+  call wee5_cron.invocation;
+  row_xmin xid;
+  is_new boolean := true;
+BEGIN
+  IF $1 IS NULL OR $2 IS NULL THEN
+    RAISE EXCEPTION '% must not be NULL', CASE WHEN $1 IS NULL THEN 'id' ELSE 'timeout' END
+      USING ERRCODE = 'null_value_not_allowed',
+            HINT = CASE WHEN $1 IS NULL THEN 'Give the id that invoke_cron_endpoint() returned.' ELSE 'Leave it out for one minute.' END;
+  END IF;
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'wait_for() cannot see how a call ends in a % transaction', upper(current_setting('transaction_isolation'))
+      USING ERRCODE = 'feature_not_supported', HINT = 'Wait in a READ COMMITTED transaction, which is the default.';
+  END IF;
+  LOOP
+    SELECT i.xmin INTO row_xmin FROM wee5_cron.invocation i WHERE i.id = $1;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'there is no call % in wee5_cron.invocation', $1
+        USING ERRCODE = '02000',
+              HINT = 'Give the id that invoke_cron_endpoint() returned. Other sessions see the call when its transaction has '
+                     'committed. Finished calls are deleted after a while.';
+    END IF;
+    SELECT i.* INTO call FROM wee5_cron.invocation i WHERE i.id = $1;
+    IF call.finished_at IS NULL AND is_new AND wee5_cron.is_own_row(row_xmin) THEN
+      RAISE EXCEPTION 'call % was made by the current transaction, and is sent when that commits', $1
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = format('Commit first, then wait: SELECT wee5_cron.wait_for(%s);', $1);
+    END IF;
+    is_new := false;
+    -- begun + $2 could lie beyond the calendar.
+    EXIT WHEN call.finished_at IS NOT NULL OR clock_timestamp() - begun >= $2;
+    IF call.next_attempt_at IS NOT NULL THEN
+      PERFORM wee5_cron.require_armed();
+    END IF;
+    IF current_setting('transaction_read_only') = 'off' THEN
+      PERFORM wee5_cron.book_pg_net_answers($1);
+      PERFORM wee5_cron.send_due_by_pg_net($1);
+    END IF;
+    PERFORM pg_sleep(least(0.1, greatest(0, extract(epoch FROM $2 - (clock_timestamp() - begun)))));
+  END LOOP;
+  RETURN wee5_cron.shown_call(call);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.wait_for(bigint, interval) IS
+  'Waits until the call has ended and returns its row; at the timeout, returns the row as it is. Raises 55000 for a call of the current transaction, which is not sent before that commits, and 02000 for an unknown id. For a call of another login role, headers, body and response_body are NULL unless you may read the ledger';

@@ -1,0 +1,63 @@
+-- Locks the table first, so that nobody can add a trigger, rule or policy until the transaction ends.
+CREATE FUNCTION wee5_cron.refuse_tampered_queue() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  queue oid := to_regclass('net.http_request_queue');
+  added text;
+BEGIN
+  IF wee5_cron.belongs_to_extension('pg_class', queue, 'pg_net') THEN
+    LOCK TABLE net.http_request_queue IN ROW EXCLUSIVE MODE;
+  END IF;
+  -- Somebody may have replaced it before we got the lock.
+  queue := to_regclass('net.http_request_queue');
+  IF NOT wee5_cron.belongs_to_extension('pg_class', queue, 'pg_net') THEN
+    RAISE EXCEPTION 'the table net.http_request_queue does not belong to the extension pg_net'
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Install pg_net anew.';
+  END IF;
+  added := CASE
+    WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = queue AND NOT t.tgisinternal) THEN 'trigger'
+    WHEN EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = queue) THEN 'rule'
+    WHEN EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = queue)
+      OR EXISTS (SELECT FROM pg_class c WHERE c.oid = queue AND c.relrowsecurity) THEN 'policy' END;
+  IF added IS NOT NULL THEN
+    RAISE EXCEPTION 'net.http_request_queue has a %', added
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = 'It would run with the rights of the extension''s owner and see the bearer secret. pg_net lets every role '
+                     'create triggers there.',
+            HINT = 'Look at \d net.http_request_queue and drop it.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.refuse_tampered_queue() IS
+  'Internal, for cancel(): raises an error if pg_net''s queue has a trigger, rule or policy, which would run with our rights';
+
+CREATE FUNCTION wee5_cron.retry(id bigint) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+#variable_conflict use_column
+DECLARE
+  call wee5_cron.invocation;
+BEGIN
+  IF $1 IS NULL THEN
+    RAISE EXCEPTION 'id must not be NULL'
+      USING ERRCODE = 'null_value_not_allowed',
+            HINT = 'Give the id of a call that has ended: SELECT id, endpoint_path, error FROM wee5_cron.invocation WHERE '
+                   'status = ''failed'';';
+  END IF;
+  SELECT i.* INTO call FROM wee5_cron.invocation i WHERE i.id = $1;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no call % in wee5_cron.invocation', $1
+      USING ERRCODE = '02000',
+            HINT = 'SELECT id, endpoint_path, status FROM wee5_cron.invocation WHERE finished_at IS NOT NULL;';
+  ELSIF call.finished_at IS NULL THEN
+    RAISE EXCEPTION 'call % has not ended yet', $1
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('Wait for it: SELECT wee5_cron.wait_for(%1$s); or give it up: SELECT wee5_cron.cancel(%1$s);', $1);
+  END IF;
+  RETURN wee5_cron.make_call(call.endpoint_path, call.method, call.body, call.headers, call.timeout, call.job_name, NULL, NULL,
+                             call.scheduled_at, call);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.retry(bigint) IS
+  'Makes a call that has ended once more, as it was and with the same idempotency key, and returns the id of the new row';

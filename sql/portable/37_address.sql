@@ -1,0 +1,297 @@
+-- The app's address and the secret. Vault counts first. Behind it count the values that ALTER DATABASE once stored: a
+-- project's owner cannot remove those.
+
+CREATE FUNCTION wee5_cron.trimmed(value text) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT nullif(btrim(value, E' \t\n\v\f\r'), '') $$;
+COMMENT ON FUNCTION wee5_cron.trimmed(text) IS 'Internal: a text without white space around it; NULL: blank';
+
+-- trouble and hint: why Vault cannot be read.
+CREATE FUNCTION wee5_cron.read_vault(OUT api_url text, OUT cron_secret text, OUT trouble text, OUT hint text)
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
+  AS $$
+DECLARE
+  url_name constant text := wee5_cron.setting('vault_api_url');
+  secret_name constant text := wee5_cron.setting('vault_cron_secret');
+  held record;
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'supabase_vault') THEN
+    RETURN;
+  ELSIF NOT wee5_cron.belongs_to_extension('pg_class', to_regclass('vault.decrypted_secrets'), 'supabase_vault') THEN
+    trouble := 'vault.decrypted_secrets does not belong to the extension supabase_vault';
+    hint := 'Install Vault anew: DROP EXTENSION supabase_vault; CREATE EXTENSION supabase_vault;';
+    RETURN;
+  END IF;
+  FOR held IN EXECUTE 'SELECT d.name, d.decrypted_secret AS value FROM vault.decrypted_secrets d WHERE d.name IN ($1, $2)'
+              USING url_name, secret_name LOOP
+    IF held.name = url_name THEN api_url := held.value; END IF;
+    IF held.name = secret_name THEN cron_secret := held.value; END IF;
+  END LOOP;
+EXCEPTION
+  WHEN insufficient_privilege THEN
+    trouble := SQLERRM;
+    hint := format('The owner of wee5_cron reads it: GRANT USAGE ON SCHEMA vault TO %1$I; GRANT SELECT ON '
+                   'vault.decrypted_secrets TO %1$I; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA vault TO %1$I;', current_user);
+  WHEN query_canceled OR lock_not_available OR insufficient_resources OR transaction_rollback THEN
+    RAISE;
+  WHEN OTHERS THEN
+    trouble := SQLERRM;
+    hint := format('DELETE FROM vault.secrets WHERE name IN (%L, %L); SELECT wee5_cron.configure(''https://app.example.com'', '
+                   '''the secret that the app expects'');', url_name, secret_name);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.read_vault() IS 'Internal: the address and the secret that Vault holds';
+
+-- What ALTER DATABASE stored for this database (source: database), or ALTER ROLE ALL for all of them (all).
+CREATE FUNCTION wee5_cron.stored_setting(name text, OUT value text, OUT source text)
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT v.value, CASE s.setdatabase WHEN 0 THEN 'all' ELSE 'database' END
+    FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
+    CROSS JOIN LATERAL (SELECT wee5_cron.trimmed(substr(entry, strpos(entry, '=') + 1))) AS v (value)
+    WHERE s.setrole = 0 AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+      AND lower(split_part(entry, '=', 1)) = $1 AND v.value IS NOT NULL
+    ORDER BY s.setdatabase DESC LIMIT 1
+  $$;
+COMMENT ON FUNCTION wee5_cron.stored_setting(text) IS 'Internal: a setting that ALTER DATABASE or ALTER ROLE ALL stored';
+
+CREATE FUNCTION wee5_cron.find_settings(OUT api_url text, OUT api_url_source text, OUT cron_secret text,
+                                        OUT cron_secret_source text, OUT vault_trouble text, OUT vault_hint text)
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  SELECT wee5_cron.trimmed(v.api_url), wee5_cron.trimmed(v.cron_secret), v.trouble, v.hint
+  INTO api_url, cron_secret, vault_trouble, vault_hint FROM wee5_cron.read_vault() v;
+  api_url_source := 'vault';
+  cron_secret_source := 'vault';
+  IF api_url IS NULL THEN
+    SELECT s.value, coalesce(s.source, 'none') INTO api_url, api_url_source FROM wee5_cron.stored_setting('app.settings.api_url') s;
+  END IF;
+  IF cron_secret IS NULL THEN
+    SELECT s.value, coalesce(s.source, 'none') INTO cron_secret, cron_secret_source
+    FROM wee5_cron.stored_setting('app.settings.cron_secret') s;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.find_settings() IS
+  'Internal: the address and the secret that count, and where they come from: vault, database, all, none';
+
+-- missing: the error of a call that has no address or no secret.
+CREATE FUNCTION wee5_cron.find_address(endpoint_path text, OUT url text, OUT secret text, OUT missing text, OUT hint text)
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  found constant record := wee5_cron.find_settings();
+BEGIN
+  IF found.api_url IS NULL OR found.cron_secret IS NULL THEN
+    missing := CASE WHEN found.api_url IS NULL THEN 'app.settings.api_url' ELSE 'app.settings.cron_secret' END || ' is not set'
+               || coalesce(', and Vault cannot be read: ' || found.vault_trouble, '');
+    hint := coalesce(found.vault_hint,
+                     'SELECT wee5_cron.configure(''https://app.example.com'', ''the secret that the app expects'');');
+    RETURN;
+  END IF;
+  PERFORM wee5_cron.check_secret(found.cron_secret);
+  url := wee5_cron.join_url(found.api_url, wee5_cron.setting('allow_plain_http'), endpoint_path);
+  secret := found.cron_secret;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.find_address(text) IS 'Internal: the URL of a call and the secret that it carries, or what is missing';
+
+CREATE FUNCTION wee5_cron.secrets_of(role name) RETURNS text[]
+  LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT array_agg(DISTINCT s.secret)
+    FROM (SELECT (wee5_cron.find_settings()).cron_secret
+          UNION ALL SELECT (wee5_cron.stored_setting('app.settings.cron_secret')).value
+          UNION ALL SELECT wee5_cron.trimmed(wee5_cron.setting('alert_url'))) AS s (secret)
+    WHERE s.secret IS NOT NULL
+  $$;
+COMMENT ON FUNCTION wee5_cron.secrets_of(name) IS 'Internal: every secret that a call may carry, the address of the webhook included';
+
+CREATE FUNCTION wee5_cron.setting_sources(role name DEFAULT SESSION_USER, OUT name text, OUT source text,
+                                          OUT is_set boolean, OUT length int, OUT value text, OUT error text,
+                                          OUT hint text)
+  RETURNS SETOF record
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  found constant record := wee5_cron.find_settings();
+  setting text;
+BEGIN
+  FOREACH setting IN ARRAY ARRAY['api_url', 'cron_secret'] LOOP
+    name := 'app.settings.' || setting;
+    source := CASE setting WHEN 'api_url' THEN found.api_url_source ELSE found.cron_secret_source END;
+    length := octet_length(coalesce(CASE setting WHEN 'api_url' THEN found.api_url ELSE found.cron_secret END, ''));
+    is_set := length > 0;
+    value := NULL;
+    error := NULL;
+    hint := NULL;
+    BEGIN
+      IF NOT is_set THEN
+        error := name || ' is not set, and Vault cannot be read: ' || found.vault_trouble;
+        hint := found.vault_hint;
+      ELSIF setting = 'api_url' THEN
+        PERFORM wee5_cron.parse_api_url(found.api_url, 'on');
+        value := found.api_url;
+        PERFORM wee5_cron.parse_api_url(found.api_url, wee5_cron.setting('allow_plain_http'));
+      ELSE
+        PERFORM wee5_cron.check_secret(found.cron_secret);
+      END IF;
+    EXCEPTION WHEN object_not_in_prerequisite_state OR invalid_parameter_value THEN
+      GET STACKED DIAGNOSTICS error = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+    END;
+    RETURN NEXT;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.setting_sources(name) IS
+  'Internal, for doctor(): where app.settings.* come from for calls of this role (session, role in database, role, database, all, vault, none), how many bytes they have, the address, what is wrong with them and what to do. An address with an error is valid except for plain http. Never the secret';
+
+-- Every role that may create triggers there would have its code run by our functions, with the secret.
+CREATE FUNCTION wee5_cron.refuse_tampered_vault() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  foreign_trigger name;
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'supabase_vault') THEN
+    RAISE EXCEPTION 'the extension supabase_vault is not installed in this database'
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'CREATE EXTENSION supabase_vault;';
+  END IF;
+  IF NOT wee5_cron.belongs_to_extension('pg_class', to_regclass('vault.secrets'), 'supabase_vault')
+     OR EXISTS (SELECT FROM pg_proc p
+                WHERE p.pronamespace = to_regnamespace('vault') AND p.proname IN ('create_secret', 'update_secret')
+                  AND NOT wee5_cron.belongs_to_extension('pg_proc', p.oid, 'supabase_vault')) THEN
+    RAISE EXCEPTION 'vault.secrets, create_secret() or update_secret() does not belong to the extension supabase_vault'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Drop what is not Vault''s: \d vault.secrets and \df vault.* show it.';
+  END IF;
+  SELECT t.tgname INTO foreign_trigger FROM pg_trigger t
+  WHERE t.tgrelid = to_regclass('vault.secrets') AND NOT t.tgisinternal
+    AND NOT wee5_cron.belongs_to_extension('pg_proc', t.tgfoid, 'supabase_vault') LIMIT 1;
+  IF foreign_trigger IS NOT NULL THEN
+    RAISE EXCEPTION 'vault.secrets has a trigger "%" that is not of the extension supabase_vault', foreign_trigger
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = 'It would run with the rights of the owner of wee5_cron and see the secret.',
+            HINT = format('DROP TRIGGER %I ON vault.secrets;', foreign_trigger);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.refuse_tampered_vault() IS 'Internal, for configure(): raises an error where somebody else would see what is written to Vault';
+
+CREATE FUNCTION wee5_cron.store_in_vault(secret_name text, value text, description text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
+  AS $$
+DECLARE
+  secret_id uuid;
+  message text;
+BEGIN
+  EXECUTE 'SELECT s.id FROM vault.secrets s WHERE s.name = $1' INTO secret_id USING secret_name;
+  IF secret_id IS NULL THEN
+    EXECUTE 'SELECT vault.create_secret($1, $2, $3)' USING value, secret_name, description;
+  ELSE
+    EXECUTE 'SELECT vault.update_secret($1, $2)' USING secret_id, value;
+  END IF;
+EXCEPTION WHEN OTHERS THEN
+  -- Detail and context may show the row, with the secret in it.
+  message := CASE WHEN strpos(SQLERRM, value) > 0 THEN 'Vault refused the secret' ELSE SQLERRM END;
+  RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = message,
+    HINT = format('DELETE FROM vault.secrets WHERE name = %L; then call wee5_cron.configure() again.', secret_name);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.store_in_vault(text, text, text) IS 'Internal, for configure(): creates or updates one secret';
+
+-- By the rules of a call.
+CREATE FUNCTION wee5_cron.check_given(api_url text, cron_secret text) RETURNS void
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  message text;
+  advice text;
+BEGIN
+  IF api_url IS NULL OR cron_secret IS NULL THEN
+    RAISE EXCEPTION '% is not set', CASE WHEN api_url IS NULL THEN 'app.settings.api_url' ELSE 'app.settings.cron_secret' END
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'SELECT wee5_cron.configure(''https://app.example.com'', ''the secret that the app expects'');';
+  END IF;
+  PERFORM wee5_cron.parse_api_url(api_url, wee5_cron.setting('allow_plain_http'));
+  PERFORM wee5_cron.check_secret(cron_secret);
+EXCEPTION WHEN object_not_in_prerequisite_state THEN
+  GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+  RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = message, HINT = advice;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.check_given(text, text) IS 'Internal, for configure(): raises 22023 where no call could be made so';
+
+CREATE FUNCTION wee5_cron.configure(api_url text DEFAULT NULL, cron_secret text DEFAULT NULL, store text DEFAULT 'vault') RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  found constant record := wee5_cron.find_settings();
+  new_url constant text := coalesce(wee5_cron.trimmed($1), found.api_url);
+  new_secret constant text := coalesce(wee5_cron.trimmed($2), found.cron_secret);
+BEGIN
+  IF $3 = 'database' THEN
+    RAISE EXCEPTION 'the portable edition stores settings in Vault only'
+      USING ERRCODE = 'feature_not_supported', HINT = 'Leave store out.';
+  ELSIF $3 IS DISTINCT FROM 'vault' THEN
+    -- The message must not show the value: it is the secret if the caller mixed up the arguments.
+    RAISE EXCEPTION 'unknown store' USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave store out.';
+  ELSIF wee5_cron.trimmed($1) IS NULL AND $1 IS NOT NULL OR wee5_cron.trimmed($2) IS NULL AND $2 IS NOT NULL THEN
+    RAISE EXCEPTION '% is blank', CASE WHEN wee5_cron.trimmed($1) IS NULL AND $1 IS NOT NULL THEN 'api_url' ELSE 'cron_secret' END
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'SELECT wee5_cron.configure(''https://app.example.com'', ''the secret that the app expects'');';
+  END IF;
+  PERFORM wee5_cron.check_given(new_url, new_secret);
+  IF new_url IS DISTINCT FROM found.api_url AND wee5_cron.trimmed($2) IS NULL
+     AND NOT (pg_has_role(session_user, current_user, 'USAGE') OR pg_has_role(session_user, 'pg_read_all_settings', 'USAGE')) THEN
+    RAISE EXCEPTION 'the secret is stored already, and would go to the address that is stored now'
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = 'Give the secret as well. Only the owner of wee5_cron and pg_read_all_settings may leave it out.';
+  END IF;
+  LOCK TABLE wee5_cron.setting IN SHARE ROW EXCLUSIVE MODE;
+  IF $1 IS NOT NULL OR $2 IS NOT NULL THEN
+    PERFORM wee5_cron.refuse_tampered_vault();
+  END IF;
+  IF $1 IS NOT NULL THEN
+    PERFORM wee5_cron.store_in_vault(wee5_cron.setting('vault_api_url'), new_url, 'wee5_cron: where the app is');
+  END IF;
+  IF $2 IS NOT NULL THEN
+    PERFORM wee5_cron.store_in_vault(wee5_cron.setting('vault_cron_secret'), new_secret,
+                                     'wee5_cron: the bearer secret that the app expects');
+  END IF;
+  IF octet_length(new_secret) < 16 THEN
+    RAISE WARNING 'the secret has less than 16 characters and can be guessed'
+      USING HINT = 'Make a strong one, e.g. with "openssl rand -hex 32", and set it as CRON_SECRET in the app, too.';
+  END IF;
+  PERFORM wee5_cron.arm();
+  PERFORM wee5_cron.register_jobs();
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.configure(text, text, text) IS
+  'Checks and stores the app''s address and the bearer secret in Vault, arms this database, and registers the jobs. What you leave out stays as it is stored. Never returns either';
+
+CREATE FUNCTION wee5_cron.library_preloaded() RETURNS boolean
+  LANGUAGE sql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT false $$;
+COMMENT ON FUNCTION wee5_cron.library_preloaded() IS
+  'Internal: whether wee5_cron is in shared_preload_libraries. After this call the session can read the settings wee5_cron.*';
+
+CREATE FUNCTION wee5_cron.library_version() RETURNS text
+  LANGUAGE sql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT '@version@' $$;
+COMMENT ON FUNCTION wee5_cron.library_version() IS 'Internal, for doctor(): the version of the library that is loaded';
+
+CREATE FUNCTION wee5_cron.server_setting(name text) RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN current_setting(name, true);
+EXCEPTION WHEN insufficient_privilege THEN
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.server_setting(text) IS
+  'Internal: a setting of pg_cron, or shared_preload_libraries; NULL if there is no such setting';

@@ -1,0 +1,279 @@
+-- What harvest() needs of this edition: handing calls to pg_net, and the chores that a worker does elsewhere.
+
+CREATE FUNCTION wee5_cron.redact_for(role name, value text) RETURNS text
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  secret text;
+BEGIN
+  FOREACH secret IN ARRAY coalesce(wee5_cron.secrets_of(role), '{}') LOOP
+    value := wee5_cron.redact(value, secret);
+  END LOOP;
+  RETURN value;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.redact_for(name, text) IS
+  'Internal: the text without the secret that calls of the role carry';
+
+CREATE FUNCTION wee5_cron.may_still_begin(endpoint_path text, attempt int, first_begun timestamptz) RETURNS boolean
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN $1 IS NULL OR $2 IS NULL OR $3 IS NULL THEN NULL
+                ELSE wee5_cron.retry_may_begin(p.retry_on, p.max_attempts, p.window_ms, $2, wee5_cron.unix_us($3),
+                                               wee5_cron.unix_us(clock_timestamp())) END
+    FROM wee5_cron.retry_policy_of(wee5_cron.policy_of($1)) p
+  $$;
+COMMENT ON FUNCTION wee5_cron.may_still_begin(text, int, timestamptz) IS
+  'Internal, for harvest(): whether the path''s policy, as it is now, still allows a retry that is due';
+
+-- call_id 0: for a new call, to which every unfinished one comes first. Otherwise older calls come first, and those that
+-- have been sent or handed over.
+CREATE FUNCTION wee5_cron.unfinished_beside(endpoint_path text, exclusive text, call_id bigint) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT i.id FROM wee5_cron.invocation i
+    WHERE i.finished_at IS NULL
+      AND CASE exclusive WHEN 'route' THEN split_part($1, '?', 1) ELSE $1 END COLLATE "C" <= i.endpoint_path COLLATE "C"
+      AND i.endpoint_path COLLATE "C" < CASE exclusive WHEN 'route' THEN split_part($1, '?', 1) || '@' ELSE $1 || E'\x01' END COLLATE "C"
+      AND CASE exclusive WHEN 'route' THEN split_part(i.endpoint_path, '?', 1) = split_part($1, '?', 1)
+                         ELSE i.endpoint_path = $1 END
+      AND (call_id = 0 OR i.id < call_id
+           OR i.id > call_id AND (i.status <> 'queued' OR i.attempts > 0 OR i.next_attempt_at IS NULL AND i.transport = 'pg_net'))
+    ORDER BY CASE WHEN call_id = 0 THEN -i.id ELSE i.id END LIMIT 1
+  $$;
+COMMENT ON FUNCTION wee5_cron.unfinished_beside(text, text, bigint) IS 'Internal: an unfinished call of the path, or of the route, that comes first; NULL: none';
+
+CREATE FUNCTION wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT CASE WHEN call_id IS NOT NULL AND exclusive IS NOT NULL THEN wee5_cron.unfinished_beside($2, $3, $1) END $$;
+COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name) IS
+  'Internal, for harvest(): an unfinished call that this one would overlap with; NULL: the call may be sent';
+
+-- A transaction that calls many paths must not fill the lock table: there are 1024 locks.
+CREATE FUNCTION wee5_cron.lock_path(endpoint_path text) RETURNS boolean
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT coalesce(pg_try_advisory_xact_lock(hashtext('wee5_cron'), hashtext(split_part($1, '?', 1)) & 1023), false) $$;
+COMMENT ON FUNCTION wee5_cron.lock_path(text) IS
+  'Internal, for harvest(): false, without waiting, if another transaction is handing a call of this path to pg_net';
+
+-- NULL: pg_net has no such function. Raises if the schema net has an overload that somebody else created: it could be
+-- called with the bearer.
+CREATE FUNCTION wee5_cron.pg_net_function(method text, has_body boolean) RETURNS name
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  wanted constant name := 'http_' || lower(method);
+  found record;
+BEGIN
+  SELECT count(*) AS functions, bool_and(wee5_cron.belongs_to_extension('pg_proc', p.oid, 'pg_net')) AS are_its_own,
+         bool_or('body' = ANY (p.proargnames)) AS takes_body
+  INTO found FROM pg_proc p WHERE p.pronamespace = to_regnamespace('net') AND p.proname = wanted;
+  IF NOT found.are_its_own THEN
+    RAISE EXCEPTION 'the function net.%(...) does not belong to the extension pg_net', wanted
+      USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'It would be handed the bearer secret.',
+            HINT = 'Drop the function that is not pg_net''s.';
+  ELSIF found.functions = 0 OR has_body AND NOT found.takes_body THEN
+    RAISE EXCEPTION 'the installed pg_net has no function for %', method
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'ALTER EXTENSION pg_net UPDATE;';
+  END IF;
+  RETURN wanted;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.pg_net_function(text, boolean) IS 'Internal: the function of pg_net that sends such a request';
+
+-- The parameters hold the bearer: no plan may show them.
+CREATE FUNCTION wee5_cron.enqueue(method text, url text, headers jsonb, body jsonb, timeout_ms int) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
+  AS $$
+DECLARE
+  request_id bigint;
+BEGIN
+  PERFORM wee5_cron.refuse_tampered_queue();
+  EXECUTE format('SELECT net.%I(url := $1, headers := $2, timeout_milliseconds := $3%s)',
+                 wee5_cron.pg_net_function(method, body IS NOT NULL), CASE WHEN body IS NOT NULL THEN ', body := $4' ELSE '' END)
+    INTO request_id USING url, headers, timeout_ms, body;
+  IF request_id IS NULL THEN
+    RAISE EXCEPTION 'net.http_%() returned no request id', lower(method) USING ERRCODE = 'external_routine_exception';
+  END IF;
+  RETURN request_id;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.enqueue(text, text, jsonb, jsonb, int) IS 'Internal: hands one request to pg_net';
+
+CREATE FUNCTION wee5_cron.timeout_of(call wee5_cron.invocation) RETURNS int
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN wee5_cron.interval_milliseconds(call.timeout) > 0
+                THEN least(wee5_cron.interval_milliseconds(call.timeout), 2147483647)::int
+                ELSE wee5_cron.setting_ms('request_timeout')::int END
+  $$;
+COMMENT ON FUNCTION wee5_cron.timeout_of(wee5_cron.invocation) IS 'Internal: the timeout of an attempt in milliseconds';
+
+CREATE FUNCTION wee5_cron.hand_to_pg_net(call wee5_cron.invocation, attempt int, url text, secret text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  timeout_ms constant int := wee5_cron.timeout_of(call);
+BEGIN
+  INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id)
+  VALUES (call.id, wee5_cron.enqueue(call.method, url,
+    wee5_cron.request_headers(secret, call.id, attempt, call.idempotency_key, call.job_name, call.scheduled_at,
+                              call.body IS NOT NULL, timeout_ms, call.headers), call.body, timeout_ms));
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.hand_to_pg_net(wee5_cron.invocation, int, text, text) IS 'Internal: hands an attempt to pg_net, and remembers which request carries it';
+
+CREATE FUNCTION wee5_cron.send_by_pg_net(call_id bigint) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  call wee5_cron.invocation;
+  address record;
+BEGIN
+  SELECT i.* INTO call FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL AND i.transport = 'pg_net';
+  IF NOT FOUND THEN
+    RETURN false;
+  ELSIF call.endpoint_path = 'wee5_cron.alert' THEN
+    PERFORM wee5_cron.send_alert(call);
+    RETURN true;
+  END IF;
+  address := wee5_cron.find_address(call.endpoint_path);
+  IF address.missing IS NOT NULL THEN
+    RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = address.missing, HINT = address.hint;
+  END IF;
+  PERFORM wee5_cron.hand_to_pg_net(call, call.attempts + 1, address.url, address.secret);
+  UPDATE wee5_cron.invocation i SET next_attempt_at = NULL, url = address.url WHERE i.id = call_id;
+  RETURN true;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.send_by_pg_net(bigint) IS
+  'Internal, for harvest(): hands a call to pg_net again, with the address and the secret that its role has now';
+
+-- What the chores remember from one harvest() to the next.
+CREATE TABLE wee5_cron.chore (
+  name text PRIMARY KEY,
+  place bigint,
+  due_at timestamptz
+);
+COMMENT ON TABLE wee5_cron.chore IS 'Internal: how far harvest() has come with pruning, and when it goes on';
+
+-- A walk takes several harvests if it is long. The next one begins when the first call expires, but not too often.
+CREATE FUNCTION wee5_cron.prune_some_history() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  until constant timestamptz := clock_timestamp() + interval '300 milliseconds';
+  keep_succeeded constant interval := wee5_cron.kept_for('keep_succeeded');
+  keep_failed constant interval := wee5_cron.kept_for('keep_failed');
+  chore wee5_cron.chore;
+  part record;
+  next_due timestamptz;
+BEGIN
+  SELECT * INTO chore FROM wee5_cron.chore c WHERE c.name = 'prune';
+  IF keep_succeeded IS NULL AND keep_failed IS NULL OR chore.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() THEN
+    RETURN;
+  END IF;
+  IF chore.place IS NULL THEN
+    -- Learns first which rows stay.
+    LOOP
+      part := wee5_cron.note_newest_calls(2000, NULL);
+      IF part.left_over AND clock_timestamp() > until THEN
+        RETURN;
+      END IF;
+      EXIT WHEN NOT part.left_over;
+    END LOOP;
+  END IF;
+  chore.place := coalesce(chore.place, 0);
+  LOOP
+    part := wee5_cron.prune_page(2000, keep_succeeded, keep_failed, chore.place);
+    chore.place := part.walked_to;
+    next_due := least(next_due, part.next_due);
+    EXIT WHEN NOT part.left_over OR clock_timestamp() > until;
+  END LOOP;
+  INSERT INTO wee5_cron.chore AS c (name, place, due_at)
+  VALUES ('prune', CASE WHEN part.left_over THEN chore.place END,
+          CASE WHEN NOT part.left_over THEN
+            greatest(next_due, clock_timestamp() + least(interval '1 hour', least(keep_succeeded, keep_failed) / 24)) END)
+  ON CONFLICT (name) DO UPDATE SET place = excluded.place, due_at = excluded.due_at;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.prune_some_history() IS 'Internal, for harvest(): deletes expired calls, for at most some tenths of a second';
+
+-- harvest() runs 1,440 times a day, and pg_cron keeps a row for each run. The runs that failed stay.
+CREATE FUNCTION wee5_cron.prune_own_runs() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  EXECUTE $query$
+    DELETE FROM cron.job_run_details d
+    WHERE d.runid = ANY (ARRAY(
+      SELECT r.runid FROM (SELECT * FROM cron.job_run_details n ORDER BY n.runid DESC LIMIT 500) r
+      WHERE r.status = 'succeeded' AND r.end_time < now() - interval '10 minutes'
+        AND r.jobid IN (SELECT j.jobid FROM cron.job j WHERE j.database = current_database() AND wee5_cron.harvests(j.command))))
+  $query$;
+EXCEPTION WHEN insufficient_privilege THEN
+  NULL;  -- doctor() says how long that history is
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.prune_own_runs() IS 'Internal, for harvest(): deletes its own runs from pg_cron''s history';
+
+-- A copy of the files, or a failover, begins a new timeline; pg_upgrade makes a new system identifier. Xid 0, so that a
+-- later pg_upgrade of a copy does not make it look like the original.
+CREATE FUNCTION wee5_cron.watch_identity() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  since_armed constant text := wee5_cron.identity_since_armed();
+  mark record;
+BEGIN
+  IF since_armed IS NULL OR since_armed IN ('same', 'unknown') OR NOT wee5_cron.has_mark() THEN
+    RETURN;
+  END IF;
+  LOCK TABLE wee5_cron.armed IN SHARE ROW EXCLUSIVE MODE;
+  IF since_armed = 'copied' AND wee5_cron.setting('on_physical_copy') <> 'continue' THEN
+    PERFORM wee5_cron.disarm('a copy of the files, a recovery or a failover');
+    PERFORM wee5_cron.add_alert('disarmed', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+      format('database "%s" makes no calls: it was copied with its files, recovered, or failed over. If it is the one that is to '
+             'call the app: SELECT wee5_cron.arm();', current_database()));
+    PERFORM wee5_cron.tell_alerts(by_webhook => wee5_cron.alert_webhook() IS NOT NULL);
+    RETURN;
+  END IF;
+  SELECT a.armed_at, a.armed_by, r.id INTO mark
+  FROM wee5_cron.armed a LEFT JOIN wee5_cron.arming r ON r.xid = a.xid ORDER BY r.id NULLS LAST LIMIT 1;
+  PERFORM wee5_cron.write_mark(mark.armed_at, mark.armed_by, mark.id);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.watch_identity() IS 'Internal, for harvest(): disarms a physical copy, and follows pg_upgrade';
+
+-- The error of one chore does not stop the others, nor undo what was booked.
+CREATE FUNCTION wee5_cron.do_chore(chore text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  CASE chore
+    WHEN 'watch_jobs' THEN PERFORM wee5_cron.watch_jobs();
+    WHEN 'tell_alerts' THEN PERFORM wee5_cron.tell_alerts(by_webhook => wee5_cron.alert_webhook() IS NOT NULL);
+    WHEN 'prune_some_history' THEN PERFORM wee5_cron.prune_some_history();
+    WHEN 'prune_own_runs' THEN PERFORM wee5_cron.prune_own_runs();
+  END CASE;
+EXCEPTION WHEN OTHERS THEN
+  RAISE WARNING 'harvest() cannot do all of its work (%): %', chore, SQLERRM;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.do_chore(text) IS 'Internal, for harvest(): one of its chores';
+
+CREATE FUNCTION wee5_cron.do_chores() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  PERFORM wee5_cron.watch_identity();
+  IF wee5_cron.may_call() THEN
+    PERFORM wee5_cron.do_chore('watch_jobs');
+    PERFORM wee5_cron.do_chore('tell_alerts');
+  END IF;
+  PERFORM wee5_cron.do_chore('prune_some_history');
+  PERFORM wee5_cron.do_chore('prune_own_runs');
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.do_chores() IS 'Internal, for harvest(): what is to be done besides calls';

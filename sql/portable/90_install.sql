@@ -1,0 +1,68 @@
+-- Removing it.
+
+CREATE FUNCTION wee5_cron.uninstall() RETURNS text
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  job record;
+BEGIN
+  IF wee5_cron.pg_cron_installed() THEN
+    FOR job IN EXECUTE $query$
+      SELECT c.jobid FROM cron.job c
+      WHERE c.database = current_database() AND wee5_cron.is_remembered(c.jobid, c.jobname, c.command)
+    $query$ LOOP
+      PERFORM wee5_cron.remove_cron_job(job.jobid);
+    END LOOP;
+  END IF;
+  IF wee5_cron.belongs_to_extension('pg_class', to_regclass('vault.secrets'), 'supabase_vault') THEN
+    -- What configure() wrote. Secrets that you stored yourself stay.
+    EXECUTE 'DELETE FROM vault.secrets s WHERE s.description IN ($1, $2)'
+      USING 'wee5_cron: where the app is', 'wee5_cron: the bearer secret that the app expects';
+  END IF;
+  DROP FUNCTION public.invoke_cron_endpoint(text);
+  DROP SCHEMA wee5_cron CASCADE;
+  RETURN 'wee5_cron is removed, with its ledger and its jobs';
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.uninstall() IS
+  'Removes everything of wee5_cron: the jobs that it made, the secrets that configure() stored in Vault, the ledger, all functions. Only the owner may';
+
+-- ALTER DEFAULT PRIVILEGES grants to the roles of the API by name. What grant_to() gave to other roles stays.
+CREATE FUNCTION wee5_cron.revoke_from_api_roles() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  role text;
+BEGIN
+  FOR role IN
+    SELECT 'PUBLIC' UNION ALL
+    SELECT quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated', 'service_role')
+  LOOP
+    EXECUTE format('REVOKE ALL ON SCHEMA wee5_cron FROM %s CASCADE', role);
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA wee5_cron FROM %s CASCADE', role);
+    EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA wee5_cron FROM %s CASCADE', role);
+    EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA wee5_cron FROM %s CASCADE', role);
+    EXECUTE format('REVOKE ALL ON FUNCTION public.invoke_cron_endpoint(text) FROM %s CASCADE', role);
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.revoke_from_api_roles() IS
+  'Internal, for the end of the file: revokes everything from PUBLIC, anon, authenticated and service_role';
+
+DO $$
+BEGIN
+  PERFORM wee5_cron.revoke_from_api_roles();
+  IF NOT EXISTS (SELECT FROM wee5_cron.chore c WHERE c.name = 'installed') THEN
+    -- Other roles may have default privileges, too.
+    PERFORM wee5_cron.revoke_default_privileges();
+    INSERT INTO wee5_cron.chore (name) VALUES ('installed');
+  END IF;
+  PERFORM set_config(name, current_setting('wee5_install.' || name), false)
+  FROM unnest(ARRAY['check_function_bodies', 'client_min_messages', 'search_path']) AS name;
+END
+$$;
+
+SELECT 'wee5_cron @version@, the portable edition' AS installed,
+       CASE WHEN wee5_cron.is_armed() THEN 'SELECT * FROM wee5_cron.doctor() WHERE status <> ''ok'';'
+            WHEN wee5_cron.call_permit() OPERATOR(pg_catalog.=) 'copied' THEN 'This database is a copy. If it is to call the app: SELECT wee5_cron.arm();'
+            ELSE 'SELECT wee5_cron.configure(''https://app.example.com'', ''the secret that the app expects''); -- not in a migration: it holds the secret' END AS next_step;

@@ -1,0 +1,23 @@
+# Statements of sql/common and sql/portable as they may run again and again: what exists is replaced, or left as it is.
+{
+  if (statement == "" && ($0 ~ /^--/ || $0 ~ /^[ \t]*$/)) { print; next }
+  statement = statement $0 "\n"
+  quotes += gsub(/\$\$/, "&")
+  if (quotes % 2 != 0 || $0 !~ /;[ \t]*(--.*)?$/) next
+  if (statement ~ /^CREATE (FUNCTION|PROCEDURE|VIEW|TRIGGER) /) {
+    sub(/^CREATE /, "CREATE OR REPLACE ", statement)
+  } else if (statement ~ /^CREATE (UNLOGGED TABLE|TABLE|SEQUENCE|INDEX|UNIQUE INDEX|SCHEMA) /) {
+    match(statement, /^CREATE (UNLOGGED TABLE|TABLE|SEQUENCE|INDEX|UNIQUE INDEX|SCHEMA) /)
+    statement = substr(statement, 1, RLENGTH) "IF NOT EXISTS " substr(statement, RLENGTH + 1)
+  } else if (statement ~ /^CREATE TYPE /) {
+    split(statement, word, " ")
+    statement = "DO $type$\nBEGIN\n  IF pg_catalog.to_regtype('" word[3] "') IS NULL THEN\n    " statement "  END IF;\nEND\n$type$;\n"
+  } else if (statement !~ /^(COMMENT ON|ALTER TABLE|ALTER SEQUENCE|DO|SELECT) /) {
+    print "idempotent.awk does not know how to repeat: " statement >"/dev/stderr"
+    failed = 1
+  }
+  printf "%s", statement
+  statement = ""
+  quotes = 0
+}
+END { exit failed || statement != "" }
