@@ -39,13 +39,21 @@ COMMENT ON FUNCTION wee5_cron.job_role() IS 'Internal: the role that new jobs be
 
 -- The extension's settings are settings of the server. Here they are rows of a table, and address and secret are in Vault.
 CREATE FUNCTION wee5_cron.hint_here(hint text) RETURNS text
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT regexp_replace(regexp_replace(regexp_replace(hint,
-      'ALTER (?:DATABASE (?:"(?:[^"]|"")+"|[^ ]+)|SYSTEM) SET wee5_cron\.(\w+) = ''?([^'';]+)''?(?:; SELECT pg_reload_conf\(\)|;\nSELECT pg_reload_conf\(\)|(?=;)|(?=\.)|)',
-      'SELECT wee5_cron.set(''\1'', ''\2'')', 'g'),
-      'ALTER (?:DATABASE (?:"(?:[^"]|"")+"|[^ ]+)|ROLE (?:"(?:[^"]|"")+"|[^ ]+)(?: IN DATABASE (?:"(?:[^"]|"")+"|[^ ]+))?) SET app\.settings\.api_url = (''(?:[^'']|'''')+'')',
-      'SELECT wee5_cron.configure(\1)', 'g'),
-      'ALTER SYSTEM SET [a-z_.]+ = [^;]*;\n-- then restart the server', '-- Only your host can change that: restart the project, or ask its support', 'g')
-  $$;
+DECLARE
+  -- ALTER DATABASE with a name, quoted or not, and ALTER SYSTEM.
+  alter_it constant text := 'ALTER (?:DATABASE (?:"(?:[^"]|"")+"|[^ ]+)|SYSTEM) ';
+BEGIN
+  hint := regexp_replace(hint, alter_it || 'SET wee5_cron\.(\w+) = ''((?:[^'']|'''')+)''', 'SELECT wee5_cron.set(''\1'', ''\2'')', 'g');
+  hint := regexp_replace(hint, alter_it || 'SET wee5_cron\.(\w+) = (\w+)', 'SELECT wee5_cron.set(''\1'', ''\2'')', 'g');
+  hint := regexp_replace(hint, alter_it || 'SET app\.settings\.api_url = (''(?:[^'']|'''')+'')', 'SELECT wee5_cron.configure(\1)', 'g');
+  hint := regexp_replace(hint, alter_it || 'SET app\.settings\.cron_secret = (''(?:[^'']|'''')+''|\.\.\.)',
+                         'SELECT wee5_cron.configure(cron_secret => \1)', 'g');
+  hint := replace(hint, 'SHOW app.settings.api_url', 'SELECT value FROM wee5_cron.setting_sources()');
+  hint := regexp_replace(hint, 'ALTER SYSTEM SET [a-z_.]+ = [^;]*;\n-- then restart the server',
+                         '-- Only your host can change that: restart the project, or ask its support', 'g');
+  RETURN regexp_replace(hint, '(wee5_cron\.set\([^)]*\));\s*SELECT pg_reload_conf\(\)', '\1', 'g');
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.hint_here(text) IS 'Internal: a hint in the words of this edition, where settings are changed in another way';

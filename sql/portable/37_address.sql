@@ -83,6 +83,8 @@ CREATE FUNCTION wee5_cron.find_address(endpoint_path text, OUT url text, OUT sec
   AS $$
 DECLARE
   found constant record := wee5_cron.find_settings();
+  message text;
+  advice text;
 BEGIN
   IF found.api_url IS NULL OR found.cron_secret IS NULL THEN
     missing := CASE WHEN found.api_url IS NULL THEN 'app.settings.api_url' ELSE 'app.settings.cron_secret' END || ' is not set'
@@ -94,6 +96,9 @@ BEGIN
   PERFORM wee5_cron.check_secret(found.cron_secret);
   url := wee5_cron.join_url(found.api_url, wee5_cron.setting('allow_plain_http'), endpoint_path);
   secret := found.cron_secret;
+EXCEPTION WHEN object_not_in_prerequisite_state THEN
+  GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+  RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = message, HINT = wee5_cron.hint_here(advice);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.find_address(text) IS 'Internal: the URL of a call and the secret that it carries, or what is missing';
@@ -220,7 +225,7 @@ BEGIN
   PERFORM wee5_cron.check_secret(cron_secret);
 EXCEPTION WHEN object_not_in_prerequisite_state THEN
   GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
-  RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = message, HINT = advice;
+  RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = message, HINT = wee5_cron.hint_here(advice);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.check_given(text, text) IS 'Internal, for configure(): raises 22023 where no call could be made so';

@@ -154,9 +154,46 @@ COMMENT ON FUNCTION wee5_cron.send_by_pg_net(bigint) IS
 CREATE TABLE wee5_cron.chore (
   name text PRIMARY KEY,
   place bigint,
-  due_at timestamptz
+  due_at timestamptz,
+  seen text
 );
-COMMENT ON TABLE wee5_cron.chore IS 'Internal: how far harvest() has come with pruning, and when it goes on';
+COMMENT ON TABLE wee5_cron.chore IS 'Internal: how far harvest() has come with its chores, what it saw, and when it goes on';
+COMMENT ON COLUMN wee5_cron.chore.name IS 'watch: looking at the jobs. prune: deleting expired calls. installed: the file has run to its end';
+COMMENT ON COLUMN wee5_cron.chore.place IS 'watch: the newest run that was seen. prune: the call up to which a walk has come';
+COMMENT ON COLUMN wee5_cron.chore.due_at IS 'When it is to be done again; NULL: at once';
+COMMENT ON COLUMN wee5_cron.chore.seen IS 'watch: a digest of the jobs';
+
+-- To read the commands of all jobs takes longer than everything else that harvest() does at rest. It looks at them if a
+-- job has changed or run, if the grace of a tick is over, and after ten minutes.
+CREATE FUNCTION wee5_cron.watch_jobs_if_due() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  own_job constant bigint := (SELECT j.jobid FROM wee5_cron.job j WHERE j.job_name = 'wee5-cron-harvest');
+  chore wee5_cron.chore;
+  now_seen text;
+  newest_run bigint;
+  look_again timestamptz;
+BEGIN
+  EXECUTE $query$
+    SELECT md5(string_agg(concat_ws(E'\x01', j.jobid, j.jobname, j.schedule, j.command, j.active, j.username), E'\x02' ORDER BY j.jobid)),
+           (SELECT max(r.runid) FROM (SELECT d.runid, d.jobid FROM cron.job_run_details d ORDER BY d.runid DESC LIMIT 200) r
+            WHERE r.jobid IS DISTINCT FROM $1)
+    FROM cron.job j WHERE j.database = current_database()
+  $query$ INTO now_seen, newest_run USING own_job;
+  SELECT * INTO chore FROM wee5_cron.chore c WHERE c.name = 'watch';
+  IF (chore.seen, chore.place) IS NOT DISTINCT FROM (now_seen, newest_run) AND chore.due_at > clock_timestamp()
+     -- A run that has not ended may fail.
+     AND NOT EXISTS (SELECT FROM wee5_cron.job_watch w WHERE w.unended_runs <> '{}') THEN
+    RETURN;
+  END IF;
+  look_again := wee5_cron.watch_jobs();
+  INSERT INTO wee5_cron.chore AS c (name, place, due_at, seen)
+  VALUES ('watch', newest_run, least(look_again, clock_timestamp() + interval '10 minutes'), now_seen)
+  ON CONFLICT (name) DO UPDATE SET place = excluded.place, due_at = excluded.due_at, seen = excluded.seen;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.watch_jobs_if_due() IS 'Internal, for harvest(): watch_jobs(), unless nothing can have changed';
 
 -- A walk takes several harvests if it is long. The next one begins when the first call expires, but not too often.
 CREATE FUNCTION wee5_cron.prune_some_history() RETURNS void
@@ -210,7 +247,7 @@ BEGIN
     WHERE d.runid = ANY (ARRAY(
       SELECT r.runid FROM (SELECT * FROM cron.job_run_details n ORDER BY n.runid DESC LIMIT 500) r
       WHERE r.status = 'succeeded' AND r.end_time < now() - interval '10 minutes'
-        AND r.jobid IN (SELECT j.jobid FROM cron.job j WHERE j.database = current_database() AND wee5_cron.harvests(j.command))))
+        AND r.jobid = (SELECT j.jobid FROM wee5_cron.job j WHERE j.job_name = 'wee5-cron-harvest')))
   $query$;
 EXCEPTION WHEN insufficient_privilege THEN
   NULL;  -- doctor() says how long that history is
@@ -252,7 +289,7 @@ CREATE FUNCTION wee5_cron.do_chore(chore text) RETURNS void
   AS $$
 BEGIN
   CASE chore
-    WHEN 'watch_jobs' THEN PERFORM wee5_cron.watch_jobs();
+    WHEN 'watch_jobs' THEN PERFORM wee5_cron.watch_jobs_if_due();
     WHEN 'tell_alerts' THEN PERFORM wee5_cron.tell_alerts(by_webhook => wee5_cron.alert_webhook() IS NOT NULL);
     WHEN 'prune_some_history' THEN PERFORM wee5_cron.prune_some_history();
     WHEN 'prune_own_runs' THEN PERFORM wee5_cron.prune_own_runs();

@@ -1,0 +1,113 @@
+# The portable edition is one SQL file: it installs, upgrades and refuses, as a migration, in psql and as one string.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
+use Wee5Cron::Hosted;
+
+my $file = Wee5Cron::Hosted->portable_file;
+my $text = slurp_file($file);
+cmp_ok(length $text, '<', 900 * 1024, 'the file fits into the SQL editor');
+unlike($text, qr/^\\/m, '... and has no command of psql');
+unlike($text, qr/MODULE_PATHNAME|\@extschema\@|\@version\@|pg_extension_config_dump/, '... nor anything that only CREATE EXTENSION knows');
+
+my $node = Wee5Cron::Hosted->start_new('main', bare => 1);
+
+# Runs the whole file, which fails.
+sub refused {
+    my ($name, $sqlstate, $message, $hint, %params) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my (undef, $error) = $node->run_script($text, %params);
+    return fields_are($error // {}, { sqlstate => $sqlstate, message => $message, hint => $hint }, $name);
+}
+refused('without pg_cron and pg_net', '55000', qr/needs pg_cron and pg_net in this database/, qr/CREATE EXTENSION pg_cron; CREATE EXTENSION pg_net;/);
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron'"), 0, '... nothing is left of it');
+$node->add_extensions;
+
+$node->safe_psql('postgres', 'CREATE SCHEMA wee5_cron AUTHORIZATION authenticator');
+refused('a schema of that name', '42P06', qr/schema wee5_cron already exists/, qr/DROP SCHEMA wee5_cron/);
+$node->safe_psql('postgres', 'DROP SCHEMA wee5_cron');
+
+$node->as_owner('CREATE FUNCTION public.invoke_cron_endpoint(text) RETURNS bigint LANGUAGE sql AS $$ SELECT 1::bigint $$');
+refused('the hand-written function', '42723', qr/public\.invoke_cron_endpoint\(text\)/, qr/put this line before the first one of this file.*DROP FUNCTION public\.invoke_cron_endpoint\(text\);/s);
+my (undef, $error) = $node->run_script($text);
+my ($line) = $error->{hint} =~ /(DROP FUNCTION .*;)/;
+is(($node->run_script("$line\n$text"))[1], undef, '... the line of the hint makes it a migration');
+
+is($node->as_owner('SELECT wee5_cron.edition()'), 'portable', 'postgres, who is no superuser, installs it');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, '... it makes no job');
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', '... and calls nobody', role => 'postgres', message => qr/has not been armed/, hint => qr/wee5_cron\.configure/);
+is($node->as_owner("SELECT current_setting('search_path') || current_setting('check_function_bodies')"), '"$user", publicon', '... sessions are as they were');
+
+my $dump = sub { return $node->safe_psql('postgres', <<'SQL') };
+SELECT string_agg(md5(pg_get_functiondef(p.oid)) || coalesce(p.proacl::text, '-'), ',' ORDER BY p.oid) FROM pg_proc p WHERE p.pronamespace = 'wee5_cron'::regnamespace;
+SELECT string_agg(c.oid::text || c.relname || coalesce(c.relacl::text, '-') || coalesce(pg_get_viewdef(c.oid), ''), ',' ORDER BY c.oid) FROM pg_class c WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind <> 'v' OR c.relname = 'job_status';
+SELECT string_agg(attrelid || attname || atttypid, ',' ORDER BY attrelid, attnum) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE c.relnamespace = 'wee5_cron'::regnamespace;
+SQL
+
+# Again: in one transaction, statement by statement, and as one string.
+my $before = $dump->();
+like($node->install_portable, qr/^wee5_cron [\d.]+, the portable edition\|SELECT wee5_cron\.configure/m, 'the last line says the version and what to do next');
+is($dump->(), $before, 'a second run changes nothing');
+my (undef, $failed, $said) = $node->run_script($text, single => 0);
+is($failed, undef, 'nor does a run that commits each statement');
+is($said, '', '... which says nothing about what exists');
+is($dump->(), $before, '... and changes nothing');
+SKIP: {
+    my $program = PostgreSQL::Test::Utils::tempdir() . '/one_string';
+    my ($include, $lib) = map { my $dir = `pg_config --$_`; chomp $dir; $dir } qw(includedir libdir);
+    skip 'libpq has no headers here', 2 unless -e "$include/libpq-fe.h";
+    system_or_bail('cc', "-I$include", '-o', $program, "$FindBin::RealBin/../support/one_string.c", "-L$lib", '-lpq');
+    is(system($program, $node->connstr('postgres') . ' user=postgres', $file), 0, 'an editor that sends it as one string');
+    is($dump->(), $before, '... changes nothing');
+}
+
+# Grants.
+$node->as_owner("CREATE ROLE app LOGIN; SELECT wee5_cron.grant_to('app', 'call'); GRANT EXECUTE ON FUNCTION public.invoke_cron_endpoint(text) TO anon; GRANT SELECT ON wee5_cron.invocation TO authenticated");
+$node->install_portable;
+is($node->safe_psql('postgres', <<'SQL'), '', 'each run takes back what PUBLIC, anon, authenticated and service_role got');
+SELECT r.rolname, o.what FROM pg_roles r CROSS JOIN LATERAL (
+  SELECT p.oid::regprocedure::text FROM pg_proc p WHERE (p.pronamespace = 'wee5_cron'::regnamespace OR p.proname = 'invoke_cron_endpoint') AND has_function_privilege(r.oid, p.oid, 'EXECUTE')
+  UNION ALL
+  SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind IN ('r', 'v') AND has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE')
+) AS o (what) WHERE r.rolname IN ('anon', 'authenticated', 'service_role', 'authenticator')
+SQL
+is($node->safe_psql('postgres', "SELECT has_function_privilege('app', 'public.invoke_cron_endpoint(text)', 'EXECUTE')"), 't', '... and leaves what grant_to() gave');
+
+# What the rules of a database linter ask for.
+is($node->safe_psql('postgres', <<'SQL'), 'run', 'every function pins its search_path; run() commits, and cannot');
+SELECT string_agg(p.proname, ',') FROM pg_proc p
+WHERE (p.pronamespace = 'wee5_cron'::regnamespace OR p.oid = 'public.invoke_cron_endpoint(text)'::regprocedure)
+  AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c LIKE 'search_path=%')
+SQL
+is($node->safe_psql('postgres', <<'SQL'), 'armed,arming,cancellation', 'every table has a primary key, but for those that a replica must be able to write');
+SELECT string_agg(c.relname, ',' ORDER BY c.relname) FROM pg_class c
+WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
+SQL
+
+# Another role, and a newer version.
+$node->safe_psql('postgres', 'CREATE ROLE other LOGIN SUPERUSER');
+refused('another role', '42501', qr/belongs to role "postgres"/, qr/SET ROLE postgres;/, role => 'other');
+$node->as_owner('CREATE OR REPLACE FUNCTION wee5_cron.library_version() RETURNS text LANGUAGE sql PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$ SELECT \'99.1.0\' $$');
+refused('a newer version stands', '55000', qr/wee5_cron 99\.1\.0 is installed/, qr/version 99\.1\.0 or a newer one/);
+$node->as_owner('CREATE OR REPLACE FUNCTION wee5_cron.library_version() RETURNS text LANGUAGE sql PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$ SELECT \'0.0.1\' $$');
+$node->install_portable;
+isnt($node->as_owner('SELECT wee5_cron.library_version()'), '0.0.1', 'an older one is upgraded');
+
+# Removing it.
+$node->as_owner("SELECT wee5_cron.configure('https://app.example.com', 'a secret of thirty-two characters')");
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 4, 'configure() makes the three jobs and the one that harvests');
+$node->as_owner('SELECT wee5_cron.uninstall()');
+is($node->safe_psql('postgres', <<'SQL'), '0|0|0|0', 'uninstall() leaves no schema, function, job or secret');
+SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron'), (SELECT count(*) FROM pg_proc WHERE proname = 'invoke_cron_endpoint'),
+       (SELECT count(*) FROM cron.job), (SELECT count(*) FROM vault.secrets)
+SQL
+is(($node->run_script($text))[1], undef, '... and it can come back');
+$node->as_owner('SELECT wee5_cron.uninstall()');
+
+SKIP: {
+    skip 'the extension wee5_cron is not installed on this server', 1 unless $node->safe_psql('postgres', "SELECT count(*) FROM pg_available_extensions WHERE name = 'wee5_cron'");
+    $node->safe_psql('postgres', 'CREATE EXTENSION wee5_cron');
+    refused('beside the extension', '55000', qr/the extension wee5_cron is installed/, qr/ALTER EXTENSION wee5_cron UPDATE/);
+}
+$node->log_is_sane;
+done_testing();
