@@ -1,5 +1,12 @@
 -- When pg_cron starts a job. The schedule is read as the installed pg_cron reads it, in the time zone that it uses.
 
+CREATE FUNCTION wee5_cron.read_schedule(
+    schedule text, OUT readable boolean, OUT minutes bigint, OUT hours bigint, OUT days bigint, OUT months bigint,
+    OUT weekdays bigint, OUT any_of_days boolean, OUT on_last_day boolean, OUT at_reboot boolean, OUT interval_seconds int)
+  LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_read_schedule';
+COMMENT ON FUNCTION wee5_cron.read_schedule(text) IS 'Internal: what the installed pg_cron reads in a schedule';
+
 CREATE FUNCTION wee5_cron.ticks(schedule text, after timestamptz, count int, last_start timestamptz DEFAULT NULL,
                                 until timestamptz DEFAULT NULL)
   RETURNS timestamptz[]

@@ -83,6 +83,16 @@ std::optional<CronSchedule> CronSchedule::parse(std::string_view text, CronDiale
   return schedule;
 }
 
+CronFields CronSchedule::fields() const noexcept {
+  return CronFields{.minutes = minutes_.to_ullong(),
+                    .hours = hours_.to_ullong(),
+                    .days = days_.to_ullong() >> 1,
+                    .months = months_.to_ullong() >> 1,
+                    .weekdays = weekdays_.to_ullong(),
+                    .any_of_days = !day_star_ && !weekday_star_,
+                    .last_day = last_day_};
+}
+
 bool CronSchedule::matches_day(const LocalMinute& at, bool last_of_month) const {
   if (!months_[static_cast<std::size_t>(at.month)]) return false;
   const bool day = days_[static_cast<std::size_t>(at.day)] || (last_day_ && last_of_month);

@@ -27,6 +27,18 @@ struct CronDialect {
   bool seconds = false;   // 'N seconds', 1..59 (pg_cron 1.5)
 };
 
+// What the fields of a schedule allow, as bits that count from the field's first value: day 1 and January are bit 0. Of
+// the weekdays, bits 0 and 7 are Sunday.
+struct CronFields {
+  std::uint64_t minutes = 0;
+  std::uint64_t hours = 0;
+  std::uint64_t days = 0;
+  std::uint64_t months = 0;
+  std::uint64_t weekdays = 0;
+  bool any_of_days = false;  // a day matches by its number or by its weekday; else it must by both
+  bool last_day = false;     // the last day of the month
+};
+
 // A schedule read exactly as pg_cron's own parser reads it: lists, ranges, steps ("*/5", "10-40/5", not "5/10"),
 // names, 0 and 7 for Sunday, day of month OR day of week unless one of them starts with '*'.
 class CronSchedule {
@@ -37,6 +49,7 @@ class CronSchedule {
   // For 'N seconds' the N, else 0. Such a schedule and @reboot match no minute.
   int interval_seconds() const noexcept { return interval_seconds_; }
   bool at_reboot() const noexcept { return at_reboot_; }
+  CronFields fields() const noexcept;
 
   bool matches(std::int64_t unix_seconds, LocalClock clock) const;
 

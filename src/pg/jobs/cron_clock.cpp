@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <vector>
 // Postgres's headers last.
@@ -138,6 +139,45 @@ WEE5_SQL_FUNCTION(wee5_cron_never_fires) {
     raise(&failure);
   if (!readable) PG_RETURN_NULL();
   PG_RETURN_BOOL(never);
+}
+
+// wee5_cron.read_schedule(schedule text) -> (readable boolean, minutes bigint, hours bigint, days bigint, months
+// bigint, weekdays bigint, any_of_days boolean, on_last_day boolean, at_reboot boolean, interval_seconds int)
+WEE5_SQL_FUNCTION(wee5_cron_read_schedule) {
+  const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  load_cron_clock();
+  bool readable = false;
+  core::CronFields fields;
+  bool at_reboot = false;
+  int interval_seconds = 0;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const std::optional<core::CronSchedule> schedule = core::CronSchedule::parse(schedule_text, dialect);
+        readable = schedule.has_value();
+        if (!readable) return;
+        fields = schedule->fields();
+        at_reboot = schedule->at_reboot();
+        interval_seconds = schedule->interval_seconds();
+      }))
+    raise(&failure);
+
+  TupleDesc descriptor;
+  if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
+    elog(ERROR, "wee5_cron.read_schedule() must return a record");
+  Datum values[] = {BoolGetDatum(readable),
+                    Int64GetDatum(static_cast<int64>(fields.minutes)),
+                    Int64GetDatum(static_cast<int64>(fields.hours)),
+                    Int64GetDatum(static_cast<int64>(fields.days)),
+                    Int64GetDatum(static_cast<int64>(fields.months)),
+                    Int64GetDatum(static_cast<int64>(fields.weekdays)),
+                    BoolGetDatum(fields.any_of_days),
+                    BoolGetDatum(fields.last_day),
+                    BoolGetDatum(at_reboot),
+                    Int32GetDatum(interval_seconds)};
+  bool nulls[std::size(values)] = {};
+  for (int i = 1; i < static_cast<int>(std::size(values)); ++i) nulls[i] = !readable;
+  nulls[std::size(values) - 1] = interval_seconds == 0;
+  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
 }  // namespace wee5::pg

@@ -340,5 +340,31 @@ INSTANTIATE_TEST_SUITE_P(Clocks, CronSearch,
                                          Place{"cairo_midnight_twice", cairo, at(2026, 10, 29)}),
                          [](const auto& info) { return info.param.name; });
 
+TEST(CronFields, CountFromTheFirstValueOfTheField) {
+  const CronFields fields = parsed("0,59 23 1,31 jan,12 sun").fields();
+  EXPECT_EQ(fields.minutes, 1ULL << 59 | 1);
+  EXPECT_EQ(fields.hours, 1ULL << 23);
+  EXPECT_EQ(fields.days, 1ULL << 30 | 1);
+  EXPECT_EQ(fields.months, 1ULL << 11 | 1);
+  EXPECT_EQ(fields.weekdays, 1ULL << 7 | 1);
+  EXPECT_TRUE(fields.any_of_days);
+  EXPECT_FALSE(fields.last_day);
+}
+
+TEST(CronFields, SayWhetherBothDaysMustMatch) {
+  EXPECT_FALSE(parsed("0 0 */2 * 1").fields().any_of_days);
+  EXPECT_FALSE(parsed("0 0 1 * */2").fields().any_of_days);
+  EXPECT_TRUE(parsed("0 0 1-31 * 1").fields().any_of_days);
+  EXPECT_TRUE(parsed("0 0 $ * *").fields().last_day);
+  EXPECT_EQ(parsed("0 0 $ * *").fields().days, 0U);
+}
+
+TEST(CronFields, AreEmptyWithoutMinutes) {
+  for (const char* text : {"@reboot", "30 seconds"}) {
+    const CronFields fields = parsed(text).fields();
+    EXPECT_EQ(fields.minutes | fields.hours | fields.days | fields.months | fields.weekdays, 0U) << text;
+  }
+}
+
 }  // namespace
 }  // namespace wee5::core
