@@ -86,20 +86,22 @@ DROP FUNCTION wee5_cron.whom(text, text);
 DO $$
 DECLARE
   owner oid;
+  members text[];
   object text;
 BEGIN
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   SELECT e.extowner INTO owner FROM pg_extension e WHERE e.extname = 'wee5_cron';
+  SELECT b.members INTO members FROM wee5_cron.before_update b;
   FOR object IN
     SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END || ' ' || c.oid::regclass
     FROM wee5_cron.extension_members() m
     JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid AND c.relkind IN ('r', 'v', 'S')
-    WHERE c.relowner <> owner AND m::text <> ALL ((SELECT b.members FROM wee5_cron.before_update b)::text[])
+    WHERE c.relowner <> owner AND m::text <> ALL (members) AND c.relname NOT IN ('before_update', 'granted_before')
     UNION ALL
     SELECT 'ROUTINE ' || p.oid::regprocedure
     FROM wee5_cron.extension_members() m
     JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
-    WHERE p.proowner <> owner AND m::text <> ALL ((SELECT b.members FROM wee5_cron.before_update b)::text[])
+    WHERE p.proowner <> owner AND m::text <> ALL (members)
   LOOP
     EXECUTE format('ALTER %s OWNER TO %s', object, owner::regrole);
   END LOOP;
