@@ -323,7 +323,8 @@ CREATE FUNCTION wee5_cron.doctor_run_hint(message text, jobid bigint, username t
                greatest(16, 2 * current_setting('max_worker_processes')::int))
       WHEN message LIKE '%permission denied for%' THEN
         format('SELECT wee5_cron.grant_to(%L, ''call'');', quote_ident(username))
-      WHEN message LIKE '%invoke_cron_endpoint%does not exist%' AND path LIKE '/%' THEN
+      -- Postgres's own messages may be in any language: "... does not exist".
+      WHEN split_part(message, E'\n', 1) LIKE '%invoke_cron_endpoint(%' AND path LIKE '/%' THEN
         wee5_cron.doctor_call_instead(jobid, path)
       WHEN message LIKE '%app.settings.%is not set%' THEN
         wee5_cron.doctor_comment('See the lines api_url and cron_secret.')
@@ -347,7 +348,7 @@ DECLARE
   lines bigint := 0;
 BEGIN
   FOR job IN
-    SELECT j.jobid, j.job_name, j.username, j.endpoint_path, l.status, coalesce(l.start_time, l.end_time) AS at, l.message
+    SELECT j.jobid, j.job_name, j.username, j.command, j.endpoint_path, l.status, coalesce(l.start_time, l.end_time) AS at, l.message
     FROM wee5_cron.calling_jobs() j
     LEFT JOIN (SELECT DISTINCT ON (r.jobid) r.* FROM wee5_cron.newest_cron_runs() r
                WHERE r.status IN ('succeeded', 'failed') ORDER BY r.jobid, r.runid DESC) l ON l.jobid = j.jobid
@@ -362,7 +363,9 @@ BEGIN
       RETURN NEXT ('job_last_run', 'error',
                    format('pg_cron logged the last run of %s%s as failed: %s', wee5_cron.doctor_job_name(job.job_name, job.jobid),
                           to_char(job.at, '", at "YYYY-MM-DD HH24:MI","'), wee5_cron.doctor_redact(job.message)),
-                   wee5_cron.doctor_run_hint(job.message, job.jobid, job.username, job.endpoint_path))::wee5_cron.finding;
+                   CASE WHEN NOT wee5_cron.may_run(job.username::name, job.command) THEN wee5_cron.hint_for_owner(job.username)
+                        ELSE wee5_cron.doctor_run_hint(job.message, job.jobid, job.username, job.endpoint_path) END
+                  )::wee5_cron.finding;
     END IF;
   END LOOP;
   IF lines = 0 THEN

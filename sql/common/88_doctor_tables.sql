@@ -101,7 +101,8 @@ CREATE FUNCTION wee5_cron.changed_columns(OUT severity text, OUT what text, OUT 
     WHERE NOT EXISTS (SELECT FROM pg_attribute a
                       WHERE a.attrelid = p.oid AND a.attname = e.column_name AND NOT a.attisdropped)
     UNION ALL
-    SELECT CASE WHEN e.column_type = 'text'::regtype AND a.atttypid = 'varchar'::regtype OR t.typbasetype = e.column_type THEN 'ok'
+    SELECT CASE WHEN e.column_type = 'text'::regtype AND a.atttypid = 'varchar'::regtype AND a.atttypmod <> -1 THEN 'warning'
+                WHEN e.column_type = 'text'::regtype AND a.atttypid = 'varchar'::regtype OR t.typbasetype = e.column_type THEN 'ok'
                 WHEN e.read_directly THEN 'error' WHEN e.table_name = 'attempt' THEN 'ok' ELSE 'warning' END,
            format('column "%s" of wee5_cron.%I has type %s instead of %s', e.column_name, e.table_name,
                   format_type(a.atttypid, a.atttypmod), e.column_type),

@@ -27,7 +27,8 @@ sub deliveries { my ($path) = @_; return scalar(grep { $_->{url} eq $path } $rec
 
 # A call of its own path: its id and path.
 sub call_once {
-    my $path = '/status/200?n=' . ++$tests;
+    my ($status) = @_;
+    my $path = '/status/' . ($status // 200) . '?n=' . ++$tests;
     return ($node->call('postgres', $path), $path);
 }
 
@@ -58,20 +59,21 @@ sub named {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my ($id, $path) = $params{before} ? $params{before}->() : ();
     sql($ddl) if $ddl;
-    ($id, $path) = call_once() unless $id;
+    ($id, $path) = call_once($params{fails} ? 500 : 200) unless $id;
     $node->poll_query_until('postgres', "SELECT state = 'blocked' FROM wee5_cron.worker")
       or return fail("$name: the worker is not blocked");
     $node->poll_query_until('postgres', "SELECT last_error <> '' FROM wee5_cron.worker");
     like(worker()->{last_error}, $what, "$name: last_error of the worker names it");
     my @lines = grep { $_->{status} eq 'error' && $_->{detail} =~ $what } $doctor->lines;
     ok(@lines, '... doctor(), too');
+    ok((grep { $_->{check_name} eq 'ledger_tables' && $_->{status} eq 'warning' && $_->{detail} =~ $what } $doctor->lines), '... and warns of the table') if $params{warns};
     if ($params{hint}) {
         my ($line) = grep { $_->{check_name} eq 'ledger_tables' } @lines;
         $doctor->paste($line ? $line->{hint} : 'SELECT no_line()', '... its hint is SQL');
     }
     else { sql($undo) }
     my $row = $node->finished('postgres', $id);
-    fields_are($row, { status => 'succeeded' }, '... undone: the call is made');
+    fields_are($row, { status => $params{fails} ? 'failed' : 'succeeded' }, '... undone: the call is made');
     is(deliveries($path), 1, '... the app hears it once');
     $node->poll_query_until('postgres', "SELECT coalesce(last_error, '') = '' FROM wee5_cron.worker") or fail('the error stays');
     $doctor->green('ledger_tables', '... and doctor() is content');
@@ -144,6 +146,19 @@ named(undef, "DROP INDEX wee5_cron.invocation_open; CREATE INDEX invocation_open
     before => sub { return queued_with('DROP INDEX wee5_cron.invocation_open; CREATE INDEX invocation_open ON wee5_cron.invocation (id, status, method);') });
 named(undef, "$invocation ADD PRIMARY KEY (id)", qr/primary key/, 'the primary key is dropped',
     before => sub { return queued_with("$invocation DROP CONSTRAINT invocation_pkey;") });
+
+# A type that holds some texts and not others.
+$node->no_retries('postgres', '/status/500');
+named('ALTER TABLE wee5_cron.trouble ALTER name TYPE varchar(2)', 'ALTER TABLE wee5_cron.trouble ALTER name TYPE text', qr/character varying\(2\)/,
+    'a limit to the length of trouble.name', warns => 1, fails => 1);
+
+# The sequence of the ids.
+for my $start (0, -5) {
+    sql("ALTER SEQUENCE wee5_cron.invocation_id_seq MINVALUE -10 INCREMENT BY -1 RESTART $start");
+    $node->raises('postgres', q{SELECT invoke_cron_endpoint('/x')}, '2200H', "a sequence that is at $start", message => qr/must be positive, but the call got $start$/, hint => qr/invocation_id_seq/);
+}
+honoured("ALTER SEQUENCE wee5_cron.invocation_id_seq INCREMENT BY 7 MINVALUE 1 MAXVALUE 100000 START 1 RESTART 90000 CYCLE", undef, 'ids that count in steps');
+honoured("ALTER SEQUENCE wee5_cron.invocation_id_seq INCREMENT BY 1 NO MAXVALUE RESTART 7 NO CYCLE", undef, 'ids that begin anew');
 
 # A call that is queued in the transaction of the change, so that no caller has to write the altered table.
 sub queued_with {

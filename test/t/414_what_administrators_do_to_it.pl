@@ -6,7 +6,7 @@ use Wee5Cron::Test;
 use Wee5Cron::Doctor;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret of this test');
-my $node     = Wee5Cron::Node->start_new('main');
+my $node     = Wee5Cron::Node->start_new('main', conf => 'max_connections = 12');
 $node->safe_psql('postgres', 'CREATE DATABASE app; CREATE EXTENSION pg_cron');
 my %owner = (postgres => 'admin', app => 'keeper');
 for my $database (qw(postgres app)) {
@@ -171,5 +171,35 @@ for my $table (grep { $_ ne 'armed' && $_ ne 'arming' } @tables) {
     goes_on($id, '... back again, the call is made');
 }
 Wee5Cron::Doctor->new($node, 'app')->green('ledger_tables', 'doctor() is content at the end');
+
+# --- every connection is taken --------------------------------------------------------------------------------------
+{
+    my @taken = map { $node->background_psql('app') } 1 .. 12;
+    my (undef, undef, $refused) = $node->psql('app', 'SELECT 1');
+    like($refused, qr/too many clients/, 'nobody else can connect');
+    my $wait = q{SELECT w.status || w.attempts FROM wee5_cron.wait_for(:id) w;};
+    is($taken[0]->query_safe("SELECT invoke_cron_endpoint('/status/200?full') AS id \\gset\n$wait"), 'succeeded1', '... the worker makes calls');
+    $taken[0]->query_safe(q{SELECT pg_terminate_backend(pid, 10000) FROM wee5_cron.worker WHERE datname = 'app'});
+    is($taken[0]->query_safe("SELECT invoke_cron_endpoint('/status/200?full') AS id \\gset\n$wait"), 'succeeded1', '... and so does the next one');
+    $_->quit for @taken;
+}
+
+# --- the extension gets another owner, and goes with him ------------------------------------------------------------
+$node->safe_psql('postgres', 'CREATE ROLE heir LOGIN; ALTER ROLE keeper SUPERUSER');
+$receiver->hold;
+my $on_the_wire = $node->call('app', '/hang');
+$receiver->wait_for_requests('/hang');
+sql('REASSIGN OWNED BY keeper TO heir');
+is(sql(q{SELECT extowner::regrole FROM pg_extension WHERE extname = 'wee5_cron'}), 'heir', 'REASSIGN OWNED: the extension has another owner, who is no superuser');
+goes_on($node->call('app', path()), '... calls are made');
+$receiver->release_for_good;
+fields_are($node->finished('app', $on_the_wire), { status => 'succeeded', attempts => 1 }, '... and what was on the wire is recorded, once');
+Wee5Cron::Doctor->new($node, 'app')->green('ledger_tables', '... doctor() is content');
+sql('DROP OWNED BY heir');
+is(sql(q{SELECT count(*) FROM pg_extension WHERE extname = 'wee5_cron'}), 0, 'DROP OWNED: the extension is gone');
+$node->wait_until_no_worker('app');
+is(sql(q{SELECT to_regnamespace('wee5_cron') IS NULL}), 't', '... with its schema and its worker');
+sql('CREATE EXTENSION wee5_cron');
+goes_on($node->call('app', path()), '... and can be made again');
 $node->log_is_sane;
 done_testing();

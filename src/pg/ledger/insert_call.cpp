@@ -97,6 +97,12 @@ int64 insert_invocation(const NewInvocation* row, char* idempotency_key) {
   memset(&key, 0, sizeof(key));
   if (!insert_invocation_directly(bound.values, bound.nulls, row->idempotency_key, &id, &key))
     insert_by_statement(&bound, row->idempotency_key, &id, &key);
+  // The worker would not find it: 0 stands for no call.
+  if (id <= 0)
+    ereport(ERROR, (errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
+                    errmsg("the id of a call must be positive, but the call got " INT64_FORMAT, id),
+                    errhint("Ids come from the sequence wee5_cron.invocation_id_seq. Let it count up from the highest "
+                            "id in wee5_cron.invocation.")));
   last_inserted = id;
   if (idempotency_key != nullptr)
     strlcpy(idempotency_key, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&key))), kUuidTextBytes);
