@@ -84,6 +84,9 @@ BEGIN
     INSERT INTO wee5_cron.armed (database, armed_at, armed_by, system_identifier, timeline)
     VALUES (here, $1, $2, server.system_identifier, server.timeline);
     UPDATE wee5_cron.armed a SET xid = a.xmin WHERE true RETURNING a.xid INTO first;
+    IF first IS NULL THEN
+      RETURN;  -- arm() says why
+    END IF;
     INSERT INTO wee5_cron.arming (database, xid, id) VALUES (here, first, $3);
   EXCEPTION WHEN SQLSTATE 'W5NB0' THEN
     NULL;
@@ -189,6 +192,11 @@ BEGIN
       PERFORM wee5_cron.write_mark(mark.armed_at, mark.armed_by, mark.id);
     END IF;
   END IF;
+  IF NOT wee5_cron.is_armed() THEN
+    RAISE EXCEPTION 'database "%" could not be armed: a trigger, rule or policy on wee5_cron.armed changes what is written to it',
+                    current_database()
+      USING ERRCODE = 'triggered_action_exception', HINT = 'Look at the table: \d wee5_cron.armed';
+  END IF;
   PERFORM wee5_cron.wake_worker();
 END
 $$;
@@ -213,6 +221,11 @@ BEGIN
   VALUES (here, CASE WHEN armed OR before.armed_at IS NULL THEN now() ELSE before.armed_at END,
           CASE WHEN armed OR before.armed_by IS NULL THEN session_user ELSE before.armed_by END,
           coalesce($1, before.note), before.system_identifier, before.timeline);
+  IF wee5_cron.is_armed() THEN
+    RAISE EXCEPTION 'database "%" could not be disarmed: a trigger, rule or policy on wee5_cron.armed changes what is written to it',
+                    current_database()
+      USING ERRCODE = 'triggered_action_exception', HINT = 'Look at the table: \d wee5_cron.armed';
+  END IF;
   PERFORM wee5_cron.wake_worker();
 END
 $$;

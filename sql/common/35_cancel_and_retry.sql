@@ -99,6 +99,10 @@ BEGIN
     RETURN wee5_cron.end_cancelled($1, call.endpoint_path);
   END IF;
   INSERT INTO wee5_cron.cancellation (invocation_id) VALUES ($1);
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'call % was not cancelled: a trigger or rule on wee5_cron.cancellation discards the request', $1
+      USING ERRCODE = 'triggered_action_exception', HINT = 'Look at the table: \d wee5_cron.cancellation';
+  END IF;
   PERFORM wee5_cron.wake_worker();
   RETURN true;
 END

@@ -66,6 +66,15 @@ BEGIN
     RETURN NEXT ('namesakes', 'error', format('%s does not belong to wee5_cron, but a job may call it', namesake.name),
                  namesake.way_out)::wee5_cron.finding;
   END LOOP;
+  IF NOT EXISTS (SELECT FROM pg_proc p WHERE p.proname = 'invoke_cron_endpoint' AND wee5_cron.is_ours('pg_proc', p.oid)) THEN
+    lines := lines + 1;
+    RETURN NEXT ('namesakes', 'error', 'wee5_cron has no function invoke_cron_endpoint(text): somebody renamed it, and jobs cannot call it',
+                 coalesce((SELECT format('ALTER FUNCTION %s RENAME TO invoke_cron_endpoint;', p.oid::regprocedure)
+                           FROM pg_proc p
+                           WHERE p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'wee5_cron'::regnamespace)
+                             AND pg_get_function_identity_arguments(p.oid) = 'endpoint_path text' AND wee5_cron.is_ours('pg_proc', p.oid)),
+                          '-- give it its name back'))::wee5_cron.finding;
+  END IF;
   IF lines = 0 THEN
     RETURN NEXT ('namesakes', 'ok', format('invoke_cron_endpoint is in schema "%s" only', wee5_cron.call_schema()),
                  NULL)::wee5_cron.finding;

@@ -212,11 +212,24 @@ CREATE FUNCTION wee5_cron.broken_indexes(OUT severity text, OUT what text, OUT h
     LEFT JOIN (pg_index i JOIN pg_class c ON c.oid = i.indexrelid) ON i.indrelid = p.oid AND c.relname = k.name
     WHERE p.table_name = 'invocation' AND p.relkind = 'r' AND (i.indexrelid IS NULL OR NOT i.indisvalid)
     UNION ALL
-    SELECT 'error', 'wee5_cron.invocation has no primary key on its column "id"', 'ALTER TABLE wee5_cron.invocation ADD PRIMARY KEY (id);'
+    SELECT CASE p.table_name WHEN 'invocation' THEN 'error' ELSE 'warning' END,
+           format('wee5_cron.%I has no primary key on its column%s %s', p.table_name,
+                  CASE WHEN cardinality(k.columns) > 1 THEN 's' ELSE '' END, (SELECT string_agg('"' || c || '"', ', ') FROM unnest(k.columns) c)),
+           format('ALTER TABLE wee5_cron.%I ADD PRIMARY KEY (%s);', p.table_name, array_to_string(k.columns, ', '))
     FROM own p
-    WHERE p.table_name = 'invocation' AND p.relkind = 'r'
-      AND NOT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = p.oid AND a.attnum = i.indkey[0]
-                      WHERE i.indrelid = p.oid AND i.indisprimary AND a.attname = 'id')
+    JOIN (VALUES
+      ('invocation', array['id']), ('attempt', array['invocation_id', 'attempt']), ('endpoint', array['endpoint_path']),
+      ('job', array['job_name']), ('job_watch', array['jobid']), ('trouble', array['kind', 'name']),
+      ('pending_alert', array['id']), ('newest_call', array['route', 'job_name']), ('cron_caller', array['invocation_id']),
+      ('pg_net_request', array['invocation_id'])
+    ) AS k (name, columns) ON k.name = p.table_name
+    WHERE p.relkind = 'r'
+      AND NOT EXISTS (SELECT FROM pg_index i
+                      WHERE i.indrelid = p.oid AND i.indisprimary
+                        AND k.columns = ARRAY(SELECT a.attname::text
+                                              FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS u (attnum, n)
+                                              JOIN pg_attribute a ON a.attrelid = p.oid AND a.attnum = u.attnum
+                                              WHERE u.n <= i.indnkeyatts ORDER BY u.n))
   $$;
 COMMENT ON FUNCTION wee5_cron.broken_indexes() IS
   'Internal, for table_changes(): indexes that are missing or not valid';

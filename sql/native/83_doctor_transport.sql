@@ -87,7 +87,12 @@ BEGIN
                  format('the worker (pid %s) is %s', worker.pid, worker.state)
                  || coalesce(': ' || wee5_cron.doctor_redact(worker.last_error), ''),
                  CASE WHEN worker.state = 'incompatible' THEN wee5_cron.doctor_comment('See the line library_version.')
-                      WHEN worker.last_error !~ '\mlock' THEN
+                      -- The server's messages may be in any language: so see also whether anybody holds a lock.
+                      WHEN worker.last_error !~ '\mlock'
+                           AND NOT EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+                                           WHERE c.relnamespace = 'wee5_cron'::regnamespace AND l.granted AND l.pid <> worker.pid
+                                             AND l.mode NOT IN ('AccessShareLock', 'RowExclusiveLock', 'RowShareLock')
+                                             AND l.database = worker.datid) THEN
                         wee5_cron.doctor_comment('Nothing is lost: the worker keeps its answers, sends nothing new, and '
                                                  'goes on by itself once this is fixed. If the disk is full, make room.')
                       ELSE 'SELECT pid, usename, state, query FROM pg_stat_activity WHERE pid IN (SELECT l.pid FROM '
@@ -100,6 +105,12 @@ BEGIN
     RETURN NEXT ('worker', 'warning', format('the worker (pid %s) is %s: %s', worker.pid, worker.state, worker.last_error),
                  wee5_cron.doctor_comment('Raise the server''s limit of open files (LimitNOFILE= in its systemd unit, or '
                                           'ulimit -n) and restart the server, or lower wee5_cron.max_in_flight.')
+                 )::wee5_cron.finding;
+  ELSIF worker.last_error IS NOT NULL THEN
+    RETURN NEXT ('worker', 'warning',
+                 format('the worker (pid %s) makes calls, but another of its tasks fails: %s', worker.pid,
+                        wee5_cron.doctor_redact(worker.last_error)),
+                 wee5_cron.doctor_comment('The server''s log names the task. The worker tries again until it works.')
                  )::wee5_cron.finding;
   ELSE
     RETURN NEXT ('worker', 'ok', format('the worker (pid %s) is %s, requests in flight: %s',

@@ -55,6 +55,8 @@ my %words = (
     "ERROR:  permission denied for schema wee5_cron\nLINE 1: ..."                   => qr/^SELECT wee5_cron\.grant_to\('web', 'call'\);$/m,
     "permission denied for function invoke_cron_endpoint"                          => qr/^SELECT wee5_cron\.grant_to\('web', 'call'\);$/m,
     "ERROR:  function invoke_cron_endpoint(unknown) does not exist\nLINE 1: SELECT" => qr/^SELECT cron\.alter_job\($jobid, command => 'SELECT public\.invoke_cron_endpoint\(''\/webs''\)'\);$/m,
+    # The server's messages are German: lc_messages.
+    "FEHLER:  Funktion invoke_cron_endpoint(unknown) existiert nicht\nZEILE 1: SELECT" => qr/^SELECT cron\.alter_job\($jobid, command => 'SELECT public\.invoke_cron_endpoint\(''\/webs''\)'\);$/m,
     'app.settings.cron_secret is not set'                                          => qr/^-- See the lines api_url and cron_secret/,
     'call 7 of /x failed: The app answered 500 Internal Server Error to /x.'       => qr/^-- See the line last_outcome/,
     'ERROR:  the builtin transport needs wee5_cron in shared_preload_libraries'    => qr/^-- See the line library_preloaded/,
@@ -73,6 +75,14 @@ SQL
     $doctor->paste($hint, '... that can be pasted');
 }
 $node->safe_psql('postgres', "SELECT pg_reload_conf()");
+{
+    $run++;
+    $node->safe_psql('postgres', 'REVOKE ALL ON FUNCTION invoke_cron_endpoint(text) FROM web;'
+          . "INSERT INTO cron.job_run_details (jobid, runid, status, return_message, start_time, end_time) VALUES ($jobid, $run, 'failed', 'FEHLER:  keine Berechtigung', now(), now())");
+    my $hint = $doctor->red('job_last_run', 'error', qr/as failed: FEHLER:/, 'a role that may not call, in another language');
+    is($hint, q{SELECT wee5_cron.grant_to('web', 'call');}, '... may be granted');
+    $doctor->paste($hint, '... its hint is SQL');
+}
 # The secret in pg_cron's message, which quotes the statement.
 $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (runid, jobid, job_pid, database, username, command, status) SELECT -runid, jobid, job_pid, database, username, command, status FROM cron.job_run_details");
 $node->safe_psql('postgres', "UPDATE cron.job_run_details SET return_message = 'LINE 1: SELECT net.http_get(...Bearer $secret' WHERE runid = $run");
@@ -123,6 +133,9 @@ CREATE SCHEMA "of old";
 CREATE FUNCTION "of old".invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS 'SELECT';
 SQL
 $doctor->red_then_green('namesakes', 'error', qr/"of old"\.invoke_cron_endpoint\(text\) does not belong to wee5_cron/, 'another function of our name');
+$node->safe_psql('postgres', 'ALTER FUNCTION public.invoke_cron_endpoint(text) RENAME TO call_it');
+is(scalar(grep { $_->{detail} =~ /the check failed/ } $doctor->lines), 0, 'our function has another name: every check works');
+$doctor->red_then_green('namesakes', 'error', qr/wee5_cron has no function invoke_cron_endpoint\(text\)/, '... and doctor() says so');
 
 # The past.
 $doctor->green('ledger_history', 'a small ledger');

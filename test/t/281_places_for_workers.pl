@@ -30,14 +30,21 @@ $doctor->green('worker', '... doctor() is content with it', qr/sleeps/);
 like($doctor->red('worker_slots', 'warning', qr/3 databases take turns/, '... and says that they take turns'), qr/ALTER SYSTEM SET max_worker_processes = \d+/,
     '... and what to set');
 
-# What a sleeping one left to do: a retry.
-# The delay gives the worker time to fall asleep on a busy machine, too.
-$node->policy('a', '/statuses/503,200', retry_delays => '{20s}');
-my $retried = $node->call('a', '/statuses/503,200');
-$node->invocation_when('a', $retried, "status = 'retrying'");
-$node->finished('b', $node->call('b', '/in-between'));
-ok(state_is('a', "state = 'asleep'"), 'a worker with a retry to make later sleeps');
-fields_are($node->finished('a', $retried), { status => 'succeeded', attempts => 2 }, '... and makes it when it is due');
+# What a sleeping one left to do: a retry. It has to be asleep before the retry is due, so a busy machine gets a longer delay.
+my $was_asleep;
+for my $delay (3, 20, 90) {
+    $node->policy('a', '/statuses/503,200,503,200,503,200', retry_delays => "{${delay}s}");
+    my $retried = $node->call('a', "/statuses/503,200,503,200,503,200?delay=$delay");
+    $node->invocation_when('a', $retried, "status = 'retrying'");
+    $node->finished('b', $node->call('b', '/in-between'));
+    my $sleeps = qq{(SELECT state = 'asleep' FROM wee5_cron.worker WHERE datname = 'a')};
+    $node->poll_query_until('a', "SELECT $sleeps OR finished_at IS NOT NULL FROM wee5_cron.invocation WHERE id = $retried") or die;
+    # The answer to both in one look; a look itself wakes nobody.
+    $was_asleep = $node->safe_psql('a', "SELECT $sleeps AND finished_at IS NULL FROM wee5_cron.invocation WHERE id = $retried") eq 't';
+    fields_are($node->finished('a', $retried), { status => 'succeeded', attempts => 2 }, "a retry after $delay s is made when it is due");
+    last if $was_asleep;
+}
+ok($was_asleep, '... by a worker that slept until then');
 
 # A busy one gives way when somebody has waited for ten seconds, and repeats nothing.
 $node->set_server('wee5_cron.max_in_flight', 2);

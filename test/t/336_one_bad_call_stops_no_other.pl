@@ -81,6 +81,18 @@ is($node->invocation('postgres', $call{'/unbookable'})->{status}, 'queued', '...
 $node->safe_psql('postgres', 'DROP TRIGGER refuse ON wee5_cron.invocation');
 is($node->finished('postgres', $call{'/unbookable'})->{status}, 'succeeded', '... until it can be written again');
 
+# An attempt that is there already, of whatever origin.
+%call = map { $_ => $node->call('postgres', $_) } '/attempted', '/beside-it';
+$node->safe_psql('postgres', <<SQL);
+BEGIN;
+INSERT INTO wee5_cron.attempt (invocation_id, attempt, reason) VALUES ($call{'/attempted'}, 1, 'lost');
+INSERT INTO net._http_response (id, status_code)
+SELECT b.request_id, 200 FROM wee5_cron.pg_net_request b WHERE b.invocation_id IN ($call{'/attempted'}, $call{'/beside-it'});
+DELETE FROM net.http_request_queue q USING net._http_response r WHERE r.id = q.id;
+COMMIT;
+SQL
+is($node->finished('postgres', $call{$_})->{status}, 'succeeded', "an attempt that is there already: the answer to $_ is booked") for '/attempted', '/beside-it';
+
 # A lock is no failure of the call.
 %call = retrying('/locked');
 my $session = $node->background_psql('postgres');

@@ -99,6 +99,17 @@ for my $name (sort keys %harmful) {
 }
 $node->safe_psql('postgres', 'ALTER TABLE wee5_cron.armed ALTER timeline TYPE int, SET LOGGED; SELECT wee5_cron.arm()');
 
+# Where a trigger discards what they write, arm() and disarm() do not claim to have worked.
+$node->safe_psql('postgres', q{CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'});
+for my $case ([ INSERT => 'SET client_min_messages = error; BEGIN; DELETE FROM wee5_cron.armed; SELECT wee5_cron.arm()', 'armed' ],
+    [ UPDATE => 'SET client_min_messages = error; BEGIN; DELETE FROM wee5_cron.armed; SELECT wee5_cron.arm()', 'armed' ], [ 'INSERT OR DELETE' => 'SELECT wee5_cron.disarm()', 'disarmed' ]) {
+    my ($event, $call, $what) = @$case;
+    $node->safe_psql('postgres', "CREATE TRIGGER t BEFORE $event ON wee5_cron.armed FOR EACH ROW EXECUTE FUNCTION discard()");
+    $node->raises('postgres', $call, '09000', "a trigger discards $event: it could not be $what", message => qr/"postgres" could not be $what: a trigger/, hint => qr/wee5_cron\.armed/);
+    $node->safe_psql('postgres', 'DROP TRIGGER t ON wee5_cron.armed');
+    armed_is($node, 'postgres', 't', '... the database is what it was');
+}
+
 # Neighbours: what statements that commit one by one write.
 my $first = $node->safe_psql('postgres', 'SELECT txid_current()') + 2;
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.armed');

@@ -108,7 +108,15 @@ sql(q{CREATE TABLE public.seen (id bigint, status text);
 sql(q{CREATE TABLE public.report (call bigint REFERENCES wee5_cron.invocation DEFERRABLE INITIALLY DEFERRED)});
 goes_on(call(), 'a foreign key to the ledger');
 is(sql('SELECT wee5_cron.prune() >= 0'), 't', '... prune() works with it');
-sql('DROP TABLE public.report');
+sql(q{INSERT INTO public.report SELECT min(id) FROM wee5_cron.invocation; UPDATE wee5_cron.invocation SET finished_at = finished_at - interval '1 year';
+    ALTER DATABASE postgres SET wee5_cron.keep_succeeded = '1 d'});
+goes_on(call(), '... that keeps old calls');
+$node->poll_query_until('postgres', q{SELECT last_error LIKE '%"report_call_fkey"%' FROM wee5_cron.worker}) or fail('the worker does not say that it cannot prune');
+like($doctor->red('worker', 'warning', qr/makes calls, but another of its tasks fails: .*"report_call_fkey"/, '... and doctor() says that the worker cannot prune'), qr/^-- /, '... with a hint');
+goes_on(call(), '... while calls are made');
+sql('DROP TABLE public.report; ALTER DATABASE postgres RESET wee5_cron.keep_succeeded');
+$node->poll_query_until('postgres', q{SELECT last_error IS NULL FROM wee5_cron.worker}) or fail('the error stays');
+$doctor->green('worker', '... until it can');
 
 my $discard = 'CREATE FUNCTION public.discard() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;';
 sql("$discard CREATE TRIGGER discarding BEFORE UPDATE ON wee5_cron.invocation FOR EACH ROW EXECUTE FUNCTION public.discard()");
@@ -117,6 +125,13 @@ sql("$discard CREATE TRIGGER discarding BEFORE UPDATE ON wee5_cron.invocation FO
     blocked_by(qr/discards what the worker records.*"discarding"/, 'a trigger that discards every update');
     sql('DROP TRIGGER discarding ON wee5_cron.invocation');
     goes_on($id, '... until it is dropped');
+}
+sql('CREATE TRIGGER discarding BEFORE INSERT ON wee5_cron.cancellation FOR EACH ROW EXECUTE FUNCTION public.discard()');
+{
+    my $id = $node->call('postgres', '/hang');
+    $node->raises('postgres', "SELECT wee5_cron.cancel($id)", '09000', 'a trigger that discards cancellations: cancel() does not claim to have worked', message => qr/call $id was not cancelled.*trigger/);
+    sql("DROP TRIGGER discarding ON wee5_cron.cancellation; SELECT wee5_cron.cancel($id)");
+    fields_are($node->finished('postgres', $id), { status => 'cancelled' }, '... until it is dropped');
 }
 sql('CREATE TRIGGER discarding BEFORE INSERT ON wee5_cron.invocation FOR EACH ROW EXECUTE FUNCTION public.discard()');
 $node->raises('postgres', q{SELECT invoke_cron_endpoint('/x')}, '09000', 'a trigger that discards new rows', message => qr/not queued.*trigger/);
@@ -142,6 +157,13 @@ sql('CREATE INDEX dividing ON wee5_cron.invocation ((1 / (http_status - 200))) W
     blocked_by(qr/division by zero.*"dividing"/, 'an index whose expression raises an error');
     sql('DROP INDEX wee5_cron.dividing');
     goes_on($id, '... until it is dropped');
+}
+
+# Keys: whatever relies on one of them, doctor() has the statement that makes it again.
+for my $key ('newest_call (route, job_name)', 'trouble (kind, name)', 'attempt (invocation_id, attempt)', 'job (job_name)') {
+    my ($table) = $key =~ /^(\w+)/;
+    sql("ALTER TABLE wee5_cron.$table DROP CONSTRAINT ${table}_pkey");
+    $doctor->red_then_green('ledger_tables', 'warning', qr/^wee5_cron\.$table has no primary key on its columns? "/, "the key of $table is dropped");
 }
 
 # Rows.
