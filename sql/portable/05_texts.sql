@@ -54,27 +54,29 @@ $$;
 COMMENT ON FUNCTION wee5_cron.printable(text, int) IS
   'Internal: a text as part of a message: one line, at most so many bytes, without characters that deceive the eye';
 
-CREATE FUNCTION wee5_cron.hex_pattern(byte int) RETURNS text
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT format('[%s%s][%s%s]', to_hex(byte / 16), upper(to_hex(byte / 16)), to_hex(byte % 16), upper(to_hex(byte % 16))) $$;
-COMMENT ON FUNCTION wee5_cron.hex_pattern(int) IS 'Internal: a pattern for a byte as two hexadecimal digits';
-
 -- A character is spelled as it is, percent-encoded, as a JSON escape, or, if it is a blank, as a plus sign.
 CREATE FUNCTION wee5_cron.spelled_pattern(wanted text) RETURNS text
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT string_agg(
-      CASE WHEN ascii(c.value) >= 128 THEN
-        format('(?:\\?%s|%s)', c.value, (
-          SELECT string_agg(format('(?:%%|\\u00)%s', wee5_cron.hex_pattern(get_byte(b.bytes, n))), '' ORDER BY n)
-          FROM convert_to(c.value, 'UTF8') AS b(bytes), generate_series(0, octet_length(b.bytes) - 1) AS n))
-      ELSE
-        format('(?:\\?%s|(?:%%|\\u00)%s%s)',
-               CASE WHEN c.value ~ '[0-9A-Za-z]' THEN c.value ELSE '\' || c.value END,
-               wee5_cron.hex_pattern(ascii(c.value)), CASE c.value WHEN ' ' THEN '|\+' ELSE '' END)
-      END, '' ORDER BY c.place)
-    FROM regexp_split_to_table(wanted, '') WITH ORDINALITY AS c(value, place)
-  $$;
+DECLARE
+  alphanumeric constant text := '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+  pattern text := '';
+  character text;
+  hex text;
+BEGIN
+  FOREACH character IN ARRAY string_to_array(wanted, NULL) LOOP
+    pattern := pattern || '(?:\\?' || CASE WHEN strpos(alphanumeric, character) = 0 AND ascii(character) < 128 THEN '\' ELSE '' END
+      || character || '|';
+    hex := encode(convert_to(character, 'UTF8'), 'hex');
+    FOR byte IN 0 .. length(hex) / 2 - 1 LOOP
+      pattern := pattern || '(?:%|\\u00)[' || substr(hex, 2 * byte + 1, 1) || upper(substr(hex, 2 * byte + 1, 1)) || ']['
+        || substr(hex, 2 * byte + 2, 1) || upper(substr(hex, 2 * byte + 2, 1)) || ']';
+    END LOOP;
+    pattern := pattern || CASE character WHEN ' ' THEN '|\+)' ELSE ')' END;
+  END LOOP;
+  RETURN pattern;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.spelled_pattern(text) IS
   'Internal: a pattern for the spellings of a text that an answer may echo';
 

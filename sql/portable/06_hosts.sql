@@ -244,7 +244,7 @@ CREATE FUNCTION wee5_cron.read_plain_http_rule(rule text) RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  blanks constant text := E' \t\n\v\f\r';
+  blanks constant text := E' \t\n\x0B\f\r';
   pattern text;
   shown text;
 BEGIN
@@ -268,9 +268,9 @@ COMMENT ON FUNCTION wee5_cron.read_plain_http_rule(text) IS
 CREATE FUNCTION wee5_cron.plain_http_allowed(rule text, host text) RETURNS boolean
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT coalesce(wee5_cron.read_boolean(btrim(rule, E' \t\n\v\f\r')),
-      (SELECT bool_or(wee5_cron.matches_host(btrim(pattern, E' \t\n\v\f\r'), host))
-       FROM unnest(string_to_array(btrim(rule, E' \t\n\v\f\r'), ',')) AS pattern), false)
+    SELECT coalesce(wee5_cron.read_boolean(btrim(rule, E' \t\n\x0B\f\r')),
+      (SELECT bool_or(wee5_cron.matches_host(btrim(pattern, E' \t\n\x0B\f\r'), host))
+       FROM unnest(string_to_array(btrim(rule, E' \t\n\x0B\f\r'), ',')) AS pattern), false)
   $$;
 COMMENT ON FUNCTION wee5_cron.plain_http_allowed(text, text) IS
   'Internal: whether a value of wee5_cron.allow_plain_http lets plain http go to a host that is not private';

@@ -76,13 +76,13 @@ CREATE FUNCTION wee5_cron.read_authority(authority text, OUT host text, OUT port
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  parts constant text[] := coalesce(regexp_match(authority, '^(\[[^]]*\])(.*)$'), regexp_match(authority, '^([^:]*)(.*)$'));
+  parts constant text[] := coalesce(regexp_match(authority, '^(\[[^]]*\]?)(.*)$'), regexp_match(authority, '^([^:]*)(.*)$'));
   digits constant text := substr(parts[2], 2);
   ipv4 bigint;
 BEGIN
   IF parts[2] <> '' AND NOT starts_with(parts[2], ':') THEN
     fault := 'Bad IPv6 address';
-  ELSIF digits !~ '^[0-9]*$' OR length(ltrim(digits, '0')) > 5 OR digits <> '' AND digits::numeric > 65535 THEN
+  ELSIF digits !~ '^0*(?:[0-9]{0,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$' THEN
     fault := 'Port number was not a decimal number between 0 and 65535';
   ELSIF starts_with(parts[1], '[') THEN
     SELECT h.host, h.shown, h.fault INTO host, shown, fault FROM wee5_cron.read_bracketed_host(parts[1]) h;
@@ -96,8 +96,10 @@ BEGIN
                  ELSE format('%s.%s.%s.%s', ipv4 >> 24, ipv4 >> 16 & 255, ipv4 >> 8 & 255, ipv4 & 255) END;
     shown := host;
   END IF;
-  port := CASE digits WHEN '' THEN NULL ELSE digits::numeric::text END;
-  shown := shown || coalesce(':' || port, '');
+  IF fault IS NULL AND digits <> '' THEN
+    port := digits::numeric::text;
+    shown := shown || ':' || port;
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.read_authority(text) IS
@@ -250,7 +252,7 @@ CREATE FUNCTION wee5_cron.parse_webhook(webhook_url text, allow_plain_http text,
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  address constant text := btrim(webhook_url, E' \t\n\v\f\r');
+  address constant text := btrim(webhook_url, E' \t\n\x0B\f\r');
   slashes constant int := strpos(address, '://');
   length_of_origin constant int := CASE slashes WHEN 0 THEN length(address)
     ELSE slashes + 2 + length(substring(substr(address, slashes + 3) FROM '^[^/?#]*')) END;

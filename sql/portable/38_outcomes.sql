@@ -50,7 +50,7 @@ CREATE FUNCTION wee5_cron.header_lines(headers jsonb, OUT name text, OUT value t
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT lower(split_part(h.key || ': ' || (h.value #>> '{}'), ':', 1) COLLATE "C"),
-           btrim(substr(h.key || ': ' || (h.value #>> '{}'), strpos(h.key || ':', ':') + 1), E' \t\n\v\f\r'), h.place
+           btrim(substr(h.key || ': ' || (h.value #>> '{}'), strpos(h.key || ':', ':') + 1), E' \t\n\x0B\f\r'), h.place
     FROM jsonb_each(CASE jsonb_typeof(headers) WHEN 'object' THEN headers ELSE '{}' END) WITH ORDINALITY AS h(key, value, place)
     WHERE jsonb_typeof(h.value) IN ('string', 'number')
   $$;
@@ -65,7 +65,7 @@ CREATE FUNCTION wee5_cron.cache_signs(headers jsonb) RETURNS text
       CASE WHEN bool_or(l.name = 'x-vercel-cache' AND lower(l.value COLLATE "C") = 'hit') THEN 'x-vercel-cache: HIT' END,
       CASE WHEN bool_or(l.name = 'x-vercel-cache' AND lower(l.value COLLATE "C") = 'stale') THEN 'x-vercel-cache: STALE' END,
       CASE WHEN bool_or(l.name = 'x-nextjs-cache' AND lower(l.value COLLATE "C") = 'hit') THEN 'x-nextjs-cache: HIT' END,
-      CASE WHEN (array_agg(btrim(split_part(l.value, ',', 1), E' \t\n\v\f\r') ORDER BY l.place)
+      CASE WHEN (array_agg(btrim(split_part(l.value, ',', 1), E' \t\n\x0B\f\r') ORDER BY l.place)
                  FILTER (WHERE l.name = 'age'))[1] ~ '^[0-9]*[1-9][0-9]*$' THEN 'Age above 0' END)
     FROM wee5_cron.header_lines(headers) l
   $$;
@@ -74,7 +74,7 @@ COMMENT ON FUNCTION wee5_cron.cache_signs(jsonb) IS 'Internal: the signs of a ca
 -- The transport's words, for the end of a sentence.
 CREATE FUNCTION wee5_cron.in_brackets(detail text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT coalesce(' (' || wee5_cron.printable(nullif(rtrim(detail, E' \t\n\v\f\r.'), ''), 200) || ')', '') $$;
+  AS $$ SELECT coalesce(' (' || wee5_cron.printable(nullif(rtrim(detail, E' \t\n\x0B\f\r.'), ''), 200) || ')', '') $$;
 COMMENT ON FUNCTION wee5_cron.in_brackets(text) IS 'Internal: what a transport says, in brackets';
 
 -- A statement that changes the requests of this path, whatever its query. NULL if the path is too long to show.

@@ -79,7 +79,7 @@ CREATE FUNCTION wee5_cron.retry_after_us(value text, now_us bigint) RETURNS bigi
   AS $$
 DECLARE
   most_seconds constant numeric := 100 * 366 * 86400::numeric;
-  given constant text := btrim(value, E' \t\n\v\f\r');
+  given constant text := btrim(value, E' \t\n\x0B\f\r');
   seconds bigint;
 BEGIN
   IF given ~ '^[0-9]+$' THEN

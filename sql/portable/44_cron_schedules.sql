@@ -155,7 +155,7 @@ CREATE FUNCTION wee5_cron.cron_has_a_day(days bigint, months bigint, weekdays bi
   AS $$
     SELECT any_of_days AND weekdays & 255 <> 0 OR on_last_day
       OR EXISTS (SELECT FROM unnest('{31,29,31,30,31,30,31,31,30,31,30,31}'::int[]) WITH ORDINALITY AS m(longest, number)
-                 WHERE months & 1::bigint << (m.number - 1)::int <> 0 AND days & (1::bigint << m.longest) - 1 <> 0)
+                 WHERE months >> (m.number - 1)::int & 1 = 1 AND days & (1::bigint << m.longest) - 1 <> 0)
   $$;
 COMMENT ON FUNCTION wee5_cron.cron_has_a_day(bigint, bigint, bigint, boolean, boolean) IS
   'Internal: whether the days of a schedule are in any calendar';
