@@ -33,7 +33,10 @@ std::string kept_text(std::string_view text, const PgNetCall& call, std::size_t 
   if (text.empty()) return "";
   if (!call.withheld.empty()) return std::string(call.withheld);
   std::string kept = without_secrets(valid_utf8(text.substr(0, most + kSecretMargin)), call.secrets);
-  if (text.size() > most + kSecretMargin) drop_margin(kept, longest_spelling(call.secrets));
+  if (text.size() > most + kSecretMargin) {
+    drop_margin(kept, longest_spelling(call.secrets));
+    kept = valid_utf8(kept, true);
+  }
   return shorten(kept, most);
 }
 

@@ -388,8 +388,12 @@ class Scanner {
       signs_belong = signs_belong || std::string_view("~!@#^&|`?%").find(peek(length)) != std::string_view::npos;
       ++length;
     }
+    const std::size_t end = at_ + length;
     while (!signs_belong && length > 1 && (peek(length - 1) == '+' || peek(length - 1) == '-')) --length;
-    return add_operator(length);
+    add_operator(length);
+    // Each of those signs is an operator. Read here: from each of them, a long run would be read to its end again.
+    while (at_ < end) add_operator(1);
+    return true;
   }
 
   bool add_operator(std::size_t length) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "wee5_cron/core/ascii.hpp"
 
@@ -80,27 +82,31 @@ void append_escaped(std::string& out, std::string_view bytes, const Decoded& dec
   }
 }
 
-// How many bytes of `text` at `at` spell `wanted`: plain, percent-encoded, or escaped as in JSON; 0 if they do not.
-std::size_t spelled_length(std::string_view text, std::size_t at, char wanted) {
-  if (text[at] == wanted) return 1;
+// Adds to `ends` where a spelling of `wanted` at `at` ends: plain, percent-encoded, or escaped as in JSON. There may be
+// several: '%' is also the beginning of "%25".
+void add_spellings(std::string_view text, std::size_t at, char wanted, std::vector<std::size_t>& ends) {
+  if (at >= text.size()) return;
   const auto byte = static_cast<unsigned char>(wanted);
-  if (text[at] == '%') return hex_pair(text, at + 1) == byte ? 3 : 0;
-  if (text[at] == '+') return wanted == ' ' ? 1 : 0;
-  if (text[at] != '\\' || at + 1 >= text.size()) return 0;
-  if (text[at + 1] == wanted) return 2;
-  const bool unicode = text.substr(at + 1, 3) == "u00";
-  return unicode && hex_pair(text, at + 4) == byte ? 6 : 0;
+  if (text[at] == wanted || (text[at] == '+' && wanted == ' ')) ends.push_back(at + 1);
+  if (text[at] == '%' && hex_pair(text, at + 1) == byte) ends.push_back(at + 3);
+  if (text[at] != '\\' || at + 1 >= text.size()) return;
+  if (text[at + 1] == wanted) ends.push_back(at + 2);
+  if (text.substr(at + 1, 3) == "u00" && hex_pair(text, at + 4) == byte) ends.push_back(at + 6);
 }
 
+// The length of the longest spelling of `wanted` at `at`; 0 if there is none.
 std::size_t spelled_length(std::string_view text, std::size_t at, std::string_view wanted) {
-  const std::size_t begin = at;
-  for (const char next : wanted) {
-    if (at >= text.size()) return 0;
-    const std::size_t length = spelled_length(text, at, next);
-    if (length == 0) return 0;
-    at += length;
+  std::vector<std::size_t> ends;
+  add_spellings(text, at, wanted.front(), ends);
+  for (const char next : wanted.substr(1)) {
+    if (ends.empty()) return 0;
+    std::vector<std::size_t> further;
+    for (const std::size_t end : ends) add_spellings(text, end, next, further);
+    std::sort(further.begin(), further.end());
+    further.erase(std::unique(further.begin(), further.end()), further.end());
+    ends = std::move(further);
   }
-  return at - begin;
+  return ends.empty() ? 0 : *std::max_element(ends.begin(), ends.end()) - at;
 }
 
 // The mark that replaces the secret. If the secret holds a bracket, the mark and the text around it could spell the

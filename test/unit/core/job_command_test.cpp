@@ -226,6 +226,7 @@ TEST(JobCommand, HostileTextsTakeNoTime) {
   EXPECT_TRUE(
       read("SELECT invoke_cron_endpoint(" + std::string(50'000, '(') + "'/x'" + std::string(50'001, ')')).calls_us());
   EXPECT_FALSE(read(std::string(1'000'000, '/') + "*").calls_us());
+  EXPECT_TRUE(read("SELECT " + std::string(1'000'000, '+') + "invoke_cron_endpoint('/x')").calls_us());
   EXPECT_FALSE(read("SELECT invoke_cron_endpoint('/x') -- " + std::string(2'000'000, 'x')).calls_us());
 }
 

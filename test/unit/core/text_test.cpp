@@ -72,6 +72,14 @@ TEST(Redact, StrikesItAsJsonWritesIt) {
   EXPECT_EQ(redact(R"(a\u002Bb)", "a+b"), "[secret]");
 }
 
+TEST(Redact, StrikesAnEscapeThatBeginsLikeItself) {
+  EXPECT_EQ(redact("a%25b, a%b", "a%b"), "[secret], [secret]");
+  EXPECT_EQ(redact("100%25 100%", "100%"), "[secret] [secret]");
+  EXPECT_EQ(redact(R"("a\\b" a\b)", R"(a\b)"), R"("[secret]" [secret])");
+  EXPECT_EQ(redact(R"(\u0075ser \\u0075 user)", "user"), R"([secret] \\u0075 [secret])");
+  EXPECT_EQ(redact("a%25b", "a%25b"), "[secret]");
+}
+
 TEST(Redact, StrikesItsBase64) {
   EXPECT_EQ(redact("dG9wLXNlY3JldA==", "top-secret"), "[secret]");
   EXPECT_EQ(redact("dG9wLXNlY3JldA", "top-secret"), "[secret]");
