@@ -133,12 +133,12 @@ CREATE TABLE wee5_cron.job (
   pause_note text
 );
 COMMENT ON TABLE wee5_cron.job IS
-  'What wee5_cron knows about jobs beside cron.job: the jobs that register_jobs() and schedule() created, and what was set for others (pause(), catch_up). If pg_cron is in another database: which job calls which path';
+  'What wee5_cron stores about jobs in addition to cron.job: the jobs that register_jobs() and schedule() created, and what was set for others (pause(), catch_up). If pg_cron is in another database: which job calls which path';
 COMMENT ON COLUMN wee5_cron.job.job_name IS 'cron.job.jobname';
 COMMENT ON COLUMN wee5_cron.job.jobid IS 'cron.job.jobid of a job that wee5_cron created and DROP EXTENSION removes; NULL: somebody else''s job';
 COMMENT ON COLUMN wee5_cron.job.endpoint_path IS 'Path that the job calls. If pg_cron is in another database, it identifies the job''s calls';
 COMMENT ON COLUMN wee5_cron.job.catch_up IS
-  'once (the default): the newest missed run is made up for within an hour; none: it is only counted';
+  'once (the default): wee5_cron makes the newest missed call, within an hour; none: it only counts missed runs';
 COMMENT ON COLUMN wee5_cron.job.registered IS
   'Created by register_jobs(), which does not create it again after it was deleted; unregister_jobs() removes it';
 COMMENT ON COLUMN wee5_cron.job.paused_at IS 'When pause() was called; NULL: pause() has not paused it';

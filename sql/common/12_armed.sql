@@ -230,7 +230,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.disarm(text) IS
-  'Stops all calls of this database until arm(). New calls raise an error, queued calls stand still, requests in flight end. doctor() shows the note';
+  'Stops all calls of this database until arm(). New calls raise an error, queued calls wait, and requests in flight end. doctor() shows the note';
 
 -- The publisher goes on calling. This database must not make the same calls once the subscription has ended.
 CREATE FUNCTION wee5_cron.disarm_subscriber() RETURNS void

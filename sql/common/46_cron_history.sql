@@ -106,4 +106,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune_cron_history(interval) IS
-  'Deletes the runs of all databases that ended longer ago from pg_cron''s own history (cron.job_run_details), and returns how many. The newest run of each job stays';
+  'Deletes runs of all databases that ended longer ago than this from pg_cron''s own history (cron.job_run_details), and returns how many. The newest run of each job stays';

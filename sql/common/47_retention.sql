@@ -260,4 +260,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune() IS
-  'Deletes expired calls (wee5_cron.keep_succeeded, wee5_cron.keep_failed) with their attempts, and returns how many. The newest run and the newest success of each job stay; those of other paths stay for ten times keep_failed. The worker does this by itself';
+  'Deletes expired calls (wee5_cron.keep_succeeded, wee5_cron.keep_failed) with their attempts, and returns how many. The newest run and the newest success of each job stay; those of other paths stay for ten times keep_failed. The worker does this on its own';

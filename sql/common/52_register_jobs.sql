@@ -38,7 +38,7 @@ BEGIN
       USING ERRCODE = 'feature_not_supported', HINT = 'ALTER EXTENSION pg_cron UPDATE;';
   END IF;
   IF NOT wee5_cron.may_run(owner, $3) THEN
-    RAISE NOTICE 'job "%" belongs to "%", who may not make its call', $1, owner
+    RAISE NOTICE 'job "%" belongs to role "%", which may not make calls', $1, owner
       USING HINT = wee5_cron.hint_for_owner(owner);
   END IF;
   RETURN jobid;

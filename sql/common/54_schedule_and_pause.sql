@@ -122,7 +122,7 @@ COMMENT ON FUNCTION wee5_cron.pause(text, text) IS
 CREATE FUNCTION wee5_cron.resume(job_name text) RETURNS void
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$ SELECT wee5_cron.set_job_active($1, true, NULL) $$;
-COMMENT ON FUNCTION wee5_cron.resume(text) IS 'Lets pg_cron start a job again. The runs in between are not made up for';
+COMMENT ON FUNCTION wee5_cron.resume(text) IS 'Lets pg_cron run a job again. wee5_cron does not catch up on the runs in between';
 
 CREATE FUNCTION wee5_cron.next_runs(job_name text, n int DEFAULT 5) RETURNS SETOF timestamptz
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -28,7 +28,7 @@ BEGIN
   END IF;
   -- Any user of pg_cron can choose a job's name and path. run_now() must not lend that user the privilege to call.
   IF wee5_cron.may_run(job.username, job.command) IS NOT TRUE THEN
-    RAISE EXCEPTION 'job "%" belongs to "%", who may not make its call', $1, job.username
+    RAISE EXCEPTION 'job "%" belongs to role "%", which may not make calls', $1, job.username
       USING ERRCODE = 'insufficient_privilege', HINT = wee5_cron.hint_for_owner(job.username);
   END IF;
   IF NOT job.is_plain THEN

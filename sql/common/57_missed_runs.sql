@@ -154,8 +154,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.judge_ticks(wee5_cron.job_watch, name, text, timestamptz) IS
   'Internal, for watch_jobs(): how many ticks of a job were missed since the last look';
 
--- Makes the newest missed call, once, as the call of the job's owner. Not if more than an hour has passed, if a later
--- tick was run already, or if the job does more than a plain call. Nor if the owner may not make the call: any user of
+-- Makes the newest missed call once, as the job's owner. Makes none if more than an hour has passed, if a later tick has
+-- run already, or if the job does more than a plain call. Also makes none if the owner may not call, because any user of
 -- pg_cron can write anything into a command, and delete the runs of the job.
 CREATE FUNCTION wee5_cron.catch_up(job_name text, command text, owner text, schedule text, tick timestamptz) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -168,13 +168,13 @@ BEGIN
     RETURN;
   END IF;
   IF wee5_cron.may_run(owner, command) IS NOT TRUE THEN
-    RAISE EXCEPTION 'role "%" may not make its call', owner USING ERRCODE = 'insufficient_privilege';
+    RAISE EXCEPTION 'role "%" may not make calls', owner USING ERRCODE = 'insufficient_privilege';
   END IF;
   call_id := wee5_cron.invoke_for_job($1, wee5_cron.path_of_command(command), owner::name, schedule, tick);
   UPDATE wee5_cron.invocation i SET requested_by = owner WHERE i.id = call_id;
 EXCEPTION WHEN OTHERS THEN
   -- The run would have failed the same way: no address, no secret. The next tick says so in pg_cron's history.
-  RAISE LOG 'wee5_cron: cannot make up for the missed run of job "%": %', $1, SQLERRM;
+  RAISE LOG 'wee5_cron: cannot catch up on the missed run of job "%": %', $1, SQLERRM;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.catch_up(text, text, text, text, timestamptz) IS

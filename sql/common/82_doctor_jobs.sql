@@ -146,7 +146,7 @@ BEGIN
     END IF;
   END LOOP;
   IF lines = 0 THEN
-    RETURN NEXT ('job_calls_us', 'ok', 'no job calls another function in place of ours', NULL)::wee5_cron.finding;
+    RETURN NEXT ('job_calls_us', 'ok', 'no job calls another function instead of ours', NULL)::wee5_cron.finding;
   END IF;
 END
 $$;
@@ -180,7 +180,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_job_active() IS 'Internal, for doctor(): which jobs are paused';
 
--- What stops a job from calling, or wee5_cron from telling which job made a call. A check without a line is ok.
+-- Finds what stops a job from calling, or keeps wee5_cron from telling which job made a call. A check without a line is
+-- ok.
 CREATE FUNCTION wee5_cron.doctor_job_faults() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -201,7 +202,7 @@ BEGIN
                    format('%s belongs to role "%s", which does not exist: it does not run', job.name, job.username),
                    format('SELECT cron.alter_job(%s, username => %L);', job.jobid, session_user))::wee5_cron.finding;
     ELSIF NOT job.may_run THEN
-      RETURN NEXT ('job_owner', 'error', format('%s belongs to "%s", who may not make its call', job.name, job.username),
+      RETURN NEXT ('job_owner', 'error', format('%s belongs to role "%s", which may not make calls', job.name, job.username),
                    wee5_cron.hint_for_owner(job.username))::wee5_cron.finding;
     END IF;
     IF job.never_fires THEN
@@ -212,7 +213,7 @@ BEGIN
     END IF;
     IF job.command_shared AND job.jobid <> job.twin_of THEN
       RETURN NEXT ('job_command', 'warning',
-                   format('jobs %s have the same command: wee5_cron cannot tell whose a call is, so their calls carry no job '
+                   format('jobs %s have the same command: wee5_cron cannot tell which job made a call, so their calls carry no job '
                           'name and no schedule', job.twins),
                    -- The command itself is not shown: cron.job hides it from other users.
                    format('SELECT cron.alter_job(jobid, command => command || %L) FROM cron.job WHERE jobid = %s;',
@@ -246,7 +247,7 @@ CREATE FUNCTION wee5_cron.doctor_job_setup() RETURNS SETOF wee5_cron.finding
     )
     SELECT c.name, coalesce(f.status, 'ok'), coalesce(f.detail, c.fine), f.hint
     FROM (VALUES
-      (1, 'job_owner', 'every job belongs to a role that may make its call'),
+      (1, 'job_owner', 'every job belongs to a role that may make calls'),
       (2, 'job_schedule', 'every schedule fires'),
       (3, 'job_command', 'no two jobs have the same command'),
       (4, 'job_database', 'every job is for a database that exists')
@@ -266,7 +267,7 @@ DECLARE
   call record;
   lines bigint := 0;
 BEGIN
-  -- The newest call of each job that has a name. Calls without a name count as far as they are among the newest calls.
+  -- The newest call of each job that has a name. Calls without a name are found among the newest 500 calls.
   FOR job IN
     WITH newest AS MATERIALIZED (
       SELECT i.job_name, i.id, i.endpoint_path, i.status, i.reason, i.exclusive
@@ -297,7 +298,7 @@ BEGIN
                              WHEN call.attempts > 0 THEN 'is being retried'
                              ELSE 'has not been sent yet' END,
                         coalesce(': ' || call.error, '')),
-                 format(E'SELECT wee5_cron.cancel(%s);\n-- gives up that call, so that the job''s next one is made', call.id)
+                 format(E'SELECT wee5_cron.cancel(%s);\n-- cancels that call, so that the job can make its next one', call.id)
                 )::wee5_cron.finding;
   END LOOP;
   IF lines = 0 THEN
@@ -308,7 +309,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.doctor_job_waiting() IS
   'Internal, for doctor(): jobs whose calls are skipped while an earlier call waits to be retried, and until when';
 
--- What to do about a run that pg_cron logged as failed. Its messages differ by mode: "ERROR:  x", CONTEXT lines.
+-- What to do about a run that pg_cron logged as failed. Its two modes write different messages: with "ERROR:  " in front,
+-- or with CONTEXT lines behind.
 CREATE FUNCTION wee5_cron.doctor_run_hint(message text, jobid bigint, username text, path text) RETURNS text
   LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -316,7 +318,7 @@ CREATE FUNCTION wee5_cron.doctor_run_hint(message text, jobid bigint, username t
       WHEN message LIKE '%connection failed%' OR message LIKE '%could not connect%'
            OR message LIKE '%connection to server%' OR message LIKE '%no password supplied%' THEN
         format(E'ALTER SYSTEM SET cron.use_background_workers = on;\n'
-               '-- then restart the server. Without a restart, by the local socket, if that lets %I in:\n'
+               '-- then restart the server. Or, without a restart, if pg_hba.conf lets %I in by the local socket:\n'
                'UPDATE cron.job SET nodename = '''' WHERE jobid = %s;', username, jobid)
       WHEN message LIKE '%job startup timeout%' OR message LIKE '%could not start background process%' THEN
         format(E'ALTER SYSTEM SET max_worker_processes = %s;\n-- then restart the server',
@@ -377,7 +379,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_job_runs() IS 'Internal, for doctor(): how pg_cron logged the last run of each job';
 
--- cron.job.command goes to the server's log, to pg_cron's history and into every dump.
+-- The server's log, pg_cron's history and every dump show cron.job.command.
 CREATE FUNCTION wee5_cron.doctor_secret_in_jobs() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -180,7 +180,7 @@ BEGIN
       RETURN NEXT ('api_url_resolves', 'ok', format('%s is %s', wanted, answer.error), NULL)::wee5_cron.finding;
     ELSE
       RETURN NEXT ('api_url_resolves', 'error',
-                   format('the database server finds no address for %s: %s', wanted, answer.error),
+                   format('the database server cannot resolve %s: %s', wanted, answer.error),
                    wee5_cron.doctor_comment('Check the spelling in app.settings.api_url. The server, or the container it '
                                             'runs in, must be able to look up this name.'))::wee5_cron.finding;
     END IF;

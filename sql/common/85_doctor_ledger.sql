@@ -64,7 +64,7 @@ BEGIN
   IF lines = 0 THEN
     RETURN NEXT ('retrying', 'ok', 'no call is being retried', NULL)::wee5_cron.finding;
   ELSIF lines > 50 THEN
-    RETURN NEXT ('retrying', 'warning', format('paths that are not listed here: %s', lines - 50),
+    RETURN NEXT ('retrying', 'warning', format('%s more paths are not listed', lines - 50),
                  'SELECT * FROM wee5_cron.invocation WHERE finished_at IS NULL AND reason IS NOT NULL'
                  ' ORDER BY id DESC LIMIT 100;')::wee5_cron.finding;
   END IF;
@@ -145,7 +145,7 @@ BEGIN
                  NULL)::wee5_cron.finding;
   ELSIF lines > 50 THEN
     RETURN NEXT ('last_outcome', CASE WHEN errors_left_out THEN 'error' ELSE 'warning' END,
-                 format('paths that are not listed here: %s', lines - 50),
+                 format('%s more paths are not listed', lines - 50),
                  'SELECT * FROM wee5_cron.invocation WHERE status = ''failed'' OR status = ''succeeded'' AND hint IS NOT NULL'
                  ' ORDER BY id DESC LIMIT 100;')::wee5_cron.finding;
   END IF;
@@ -180,7 +180,7 @@ BEGIN
   IF overdue IS NOT NULL THEN
     RETURN NEXT ('ledger_history', 'warning', summary || to_char(overdue, '"; but there are older ones, from "YYYY-MM-DD'),
                  E'SELECT wee5_cron.prune();\nVACUUM wee5_cron.invocation, wee5_cron.attempt;\n'
-                 '-- the worker does so by itself; without a worker, schedule a job for every night')::wee5_cron.finding;
+                 '-- the worker does this on its own; without a worker, schedule a nightly job')::wee5_cron.finding;
   ELSIF bytes > max_bytes THEN
     RETURN NEXT ('ledger_history', 'warning', summary,
                  format(E'ALTER DATABASE %I SET wee5_cron.keep_succeeded = ''1d'';\n'

@@ -26,9 +26,9 @@ BEGIN
                                 coalesce(' (' || wee5_cron.doctor_redact(mark.note) || ')', '')) END
                || format('; queued calls: %s', waiting),
                E'SELECT wee5_cron.arm();\n'
-               || CASE WHEN is_copy THEN '-- if this database shall call the app in place of the original. '
+               || CASE WHEN is_copy THEN '-- run this if this database should make calls instead of the original. '
                        ELSE '-- ' END
-               || 'Queued calls are then sent; arm(discard => true) cancels them')::wee5_cron.finding;
+               || 'arm() sends the queued calls; arm(discard => true) cancels them')::wee5_cron.finding;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_armed() IS 'Internal, for doctor(): whether this database makes calls';

@@ -91,7 +91,7 @@ CREATE FUNCTION wee5_cron.changed_columns(OUT severity text, OUT what text, OUT 
       SELECT * FROM wee5_cron.own_tables()
     )
     SELECT 'error', format('the table wee5_cron.%I is missing', p.table_name),
-           '-- if you renamed, moved or replaced the table, put back the one that the extension made'
+           '-- if you renamed, moved or replaced the table, restore the original'
     FROM own p WHERE p.oid IS NULL OR p.relkind <> 'r'
     UNION ALL
     SELECT 'error', format('wee5_cron.%I has no column "%s"', e.table_name, e.column_name),

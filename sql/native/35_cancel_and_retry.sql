@@ -14,4 +14,4 @@ CREATE FUNCTION wee5_cron.retry(id bigint) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_retry';
 COMMENT ON FUNCTION wee5_cron.retry(bigint) IS
-  'Makes a call that has ended once more, as it was and with the same idempotency key, and returns the id of the new row';
+  'Repeats a call that has ended, with the same request and idempotency key, and returns the id of the new row';

@@ -44,7 +44,7 @@ BEGIN
     RETURN NEXT ('library_version', 'ok', format('the library and the SQL have version %s', library), NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('library_version', 'error',
-                 format('the library has version %s, but the SQL of this database has version %s: its calls stand still',
+                 format('the library has version %s, but the SQL of this database has version %s: its calls wait',
                         library, extension),
                  format(E'ALTER EXTENSION wee5_cron UPDATE TO %L;\n'
                         '-- and restart the server if a newer library was installed since it started',

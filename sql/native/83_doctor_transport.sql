@@ -94,7 +94,7 @@ BEGIN
                                              AND l.mode NOT IN ('AccessShareLock', 'RowExclusiveLock', 'RowShareLock')
                                              AND l.database = worker.datid) THEN
                         wee5_cron.doctor_comment('Nothing is lost: the worker keeps its answers, sends nothing new, and '
-                                                 'goes on by itself once this is fixed. If the disk is full, make room.')
+                                                 'continues on its own once this is fixed. If the disk is full, free space.')
                       ELSE 'SELECT pid, usename, state, query FROM pg_stat_activity WHERE pid IN (SELECT l.pid FROM '
                            'pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relnamespace = '
                            '''wee5_cron''::regnamespace AND l.granted AND l.mode NOT IN (''AccessShareLock'', '

@@ -25,7 +25,7 @@ BEGIN
                       ELSE format('the server''s system identifier is %s, and was %s when the database was armed. It came from '
                                   'pg_upgrade or is a clone, and it makes calls', server.system_identifier,
                                   mark.system_identifier) END,
-                 E'SELECT wee5_cron.arm();\n-- confirms that this server shall call. If it is a copy and the original still runs: '
+                 E'SELECT wee5_cron.arm();\n-- confirms that this server should make calls. If it is a copy and the original still runs: '
                  'SELECT wee5_cron.disarm(''a copy'');')::wee5_cron.finding;
   END IF;
 END

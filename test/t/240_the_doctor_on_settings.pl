@@ -73,7 +73,7 @@ $node->set_server('wee5_cron.allow_plain_http', 'off');
 
 # DNS.
 $node->configure('postgres', api_url => 'https://no-such-host.invalid');
-like($doctor->red('api_url_resolves', 'error', qr/finds no address for no-such-host\.invalid: \S/, 'a name that does not exist'), qr/^-- Check the spelling/, '... with a hint in words');
+like($doctor->red('api_url_resolves', 'error', qr/cannot resolve no-such-host\.invalid: \S/, 'a name that does not exist'), qr/^-- Check the spelling/, '... with a hint in words');
 $node->configure('postgres', api_url => 'https://[2001:db8::1]:8443');
 $doctor->green('api_url_resolves', 'an address needs no lookup', qr/2001:db8::1$/);
 

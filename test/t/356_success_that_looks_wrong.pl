@@ -147,11 +147,11 @@ DELETE FROM wee5_cron.invocation;
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at, hint)
 SELECT '/a/' || n, 'builtin', 'succeeded', now(), 'The answer came from a cache.' FROM generate_series(1, 60) n;
 SQL
-my $rest = $doctor->red('last_outcome', 'warning', qr/^paths that are not listed here: 10$/, 'more warnings than the doctor tells are one more');
+my $rest = $doctor->red('last_outcome', 'warning', qr/^10 more paths are not listed$/, 'more warnings than the doctor tells are one more');
 like($node->safe_psql('postgres', $rest), qr/from a cache/, '... whose hint finds them');
 is(scalar(grep { $_->{status} ne 'warning' } $doctor->lines('last_outcome')), 0, '... and no error');
 $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, reason, finished_at) VALUES ('/z', 'builtin', 'failed', 'http', now())");
-$doctor->red('last_outcome', 'error', qr/^paths that are not listed here: 11$/, 'a failure among them is an error');
+$doctor->red('last_outcome', 'error', qr/^11 more paths are not listed$/, 'a failure among them is an error');
 
 unlike(slurp_file($node->logfile), qr/\Q$secret\E/, 'the log does not have the secret');
 unlike(slurp_file($node->logfile), qr/cannot harvest/, '... and no harvest that failed');
