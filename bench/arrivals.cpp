@@ -1,4 +1,4 @@
-// A server that answers 200 at once and notes when each request arrived: bench's clock at the far end.
+// A server that answers 200 at once, and records when each request arrives.
 //
 //   bench_arrivals <file>     prints its port; at SIGTERM writes a line a request into the file: the invocation's id,
 //                             and the unix time in microseconds at which its first byte was there

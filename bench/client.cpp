@@ -41,7 +41,7 @@ void execute(PGconn* database, const char* sql) {
   PQclear(result);
 }
 
-// Of this database's worker, from shared memory: costs the ledger nothing.
+// Read from the worker's shared memory, which does not burden the ledger.
 long recorded(PGconn* database) {
   PGresult* result = PQexec(database,
                             "SELECT succeeded + failed FROM wee5_cron.worker_slots() WHERE datid = "

@@ -1,4 +1,4 @@
-// How long one fdatasync of 8 kB takes in a directory, in milliseconds, the median of twenty: what a commit waits for.
+// Prints how long one fdatasync of 8 kB takes in a directory: the median of twenty, in milliseconds. A commit waits for it.
 //
 //   bench_fsync <directory>
 
@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (file < 0) return 1;
   std::array<char, 8192> page{};
-  // Written once before: the server's log files are of full length, too.
+  // Written before the measurement, because the server's log files have their full length, too.
   for (int i = 0; i < 20; ++i) {
     if (write(file, page.data(), page.size()) < 0) return 1;
   }

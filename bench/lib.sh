@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the benchmarks share: a private PostgreSQL with the extension, a local nginx, and one line a figure.
+# Shared by the benchmarks: a private PostgreSQL with the extension, a local nginx, and the output of one line per figure.
 
 bench_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$bench_root/scripts/lib/progress.sh"
@@ -58,7 +58,7 @@ bench_install_extension() {
   fi
 }
 
-# The server as its owner would set it up for some traffic. Everything durable: fsync is on.
+# Starts a server with the settings of a busy site. Everything is durable: fsync is on.
 bench_start_server() {
   local peer=''
   if pg_net_there; then peer=,pg_net; fi
@@ -72,13 +72,13 @@ wee5_cron.max_in_flight = 64
 ${bench_server_settings:-}
 CONF
   cluster_start "$bench_directory"
-  # Programs of bench/ connect as root: the socket lies in a directory of the owner's alone.
+  # The programs of bench/ connect as root, because only the owner can read the socket's directory.
   echo "local all all trust" | as_owner tee "$bench_directory/data/pg_hba.conf" >/dev/null
   as_owner "$cluster_bin/pg_ctl" --pgdata="$bench_directory/data" --silent reload
   bench_set_connection
 }
 
-# For the programs of bench/, after each start: the port is another one.
+# Call it after each start: the port changes.
 bench_set_connection() { bench_connection="host=$bench_directory port=$cluster_port user=$owner dbname=postgres"; }
 
 bench_create_extension() {

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# The plots, drawn by gnuplot from what the rows left in the directory of the run.
+# Draws the plots with gnuplot, from the files that the rows left in the directory of the run.
 
-# draw_plots <directory>: rate.svg and latency.svg, each where its rows were measured.
+# draw_plots <directory>: draws rate.svg and latency.svg if their rows were measured.
 draw_plots() {
   mkdir -p "$1"
   if [[ -e $bench_directory/rate-builtin ]]; then draw_rate "$1/rate.svg"; fi

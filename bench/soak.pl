@@ -1,4 +1,4 @@
-# What bench/soak does, with the servers, the receiver and the books of the TAP tests: soak.pl <seconds> <seed>.
+# Does the work of bench/soak, with the modules of the TAP tests: soak.pl <seconds> <seed>.
 use strict;
 use warnings;
 
@@ -9,7 +9,7 @@ use Time::HiRes qw(usleep);
 my ($seconds, $seed) = @ARGV;
 srand $seed;
 
-# A time from here to there, in milliseconds, in which nothing happens: faults have to come at any moment.
+# Waits for a random time between the two, in milliseconds, because faults must come at any moment.
 sub pause { my ($from, $to) = @_; return usleep(1000 * ($from + int rand($to - $from))); }
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
@@ -34,13 +34,13 @@ sub pids {
     return split /\n/, $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' $where");
 }
 
-# Kills one process; the server then restarts all of them.
+# Kills one process. The server then restarts all of them.
 sub crash_by {
     my (@pids) = @_;
     return unless @pids;
     $audit->worker_dies;
     kill 'KILL', $pids[0];
-    # Until the postmaster has noticed, the server answers as ever.
+    # The server answers as before until the postmaster notices.
     $node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pids[0]");
     is_up();
     return;
@@ -118,7 +118,7 @@ my %work = (
     'many calls' => sub { $audit->commit_calls(100 + int rand 900) },
     'a few calls' => sub { $audit->commit_calls(1 + int rand 5) for 1 .. 5 },
     'calls that are rolled back' => sub { $audit->roll_back_calls(100) },
-    # Whether these survive a crash is not promised; that they are not sent when they do not is.
+    # These may or may not survive a crash. If one does not, it must not have been sent.
     'calls without waiting for the disk' => sub {
         $node->safe_psql('soaked', 'SET synchronous_commit = off; SELECT count(x) FROM (' . $audit->calls(100, 'unsure') . ') q(x)');
     },

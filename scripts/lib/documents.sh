@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# The documents: README.md and the pages of docs/. Their SQL is run, and their links lead somewhere.
+# Checks README.md and the pages of docs/: runs their SQL, and looks whether their links lead somewhere.
 
 # The pages, from the top of the tree.
 documents() {
   (cd "$tree" && find README.md docs -name '*.md' 2>/dev/null | sort)
 }
 
-# Every block marked sql of each page, from top to bottom, in a server of its own. A page does not see what another one did.
+# Runs every block marked sql of each page, from top to bottom. Each page has its own server.
 check_readme() {
   needs_extension readme || return 0
   local pages=$directory/pages page blocks
@@ -43,7 +43,7 @@ run_page() {
   fi
 }
 
-# The server of the page before is thrown away, and a new one made from the same initdb.
+# Replaces the server of the previous page by a new one, made from the same initdb.
 fresh_page_cluster() {
   cluster=$directory/page-server
   if [[ ! -d $cluster ]]; then
@@ -62,8 +62,8 @@ CONF
   as_owner cp -R "$cluster/untouched" "$cluster/data"
 }
 
-# Prints passed:<block> or failed:<block> for each. In a subshell: it has a server and an app of its own to stop, and what
-# starts them ends the script when it fails.
+# Prints passed:<block> or failed:<block> for each. Runs in a subshell, because it has its own server and app to stop, and
+# because the functions that start them exit if they fail.
 page_server() (
   page=$1 blocks=$2
   cluster=''
@@ -74,7 +74,7 @@ page_server() (
     cluster_start "$cluster"
     example_app_start "$cluster" change-me
     cluster_psql "$cluster" --command='CREATE DATABASE app' </dev/null
-    # These two install the extension themselves; whoever reads another page has done that.
+    # These two pages install the extension. Readers of the others have installed it.
     case "$page" in
       README.md | docs/installation.md) ;;
       *)
@@ -86,7 +86,7 @@ SQL
         ;;
     esac
   } >&2
-  # The address that the pages use is whatever the app got here.
+  # Replaces the address in the pages by that of the app.
   sed -i "s|http://localhost:3000|$app_url|" "$blocks"/*.sql
   for file in "$blocks"/*.sql; do
     block=$(basename "$file" .sql)
@@ -98,7 +98,7 @@ SQL
   done
 )
 
-# Markdown that is ours: not what npm brought.
+# Our own Markdown files, without those of npm packages.
 links_lead_somewhere() {
   local pages
   mapfile -t pages < <(cd "$tree" && find . -name '*.md' -not -path '*/node_modules/*' -not -path './build*' | sort)

@@ -5,13 +5,13 @@
 # and app_url.
 example_app_start() {
   local directory=$1 secret=$2
-  # A copy: the owner of the cluster need not be able to read the work tree.
+  # A copy, because the owner of the cluster may be unable to read the work tree.
   cp -R "$source_root/examples/app" "$directory/app"
   chmod -R a+rX "$directory/app"
-  # Before the app runs: the loop below may look first.
+  # Created before the app runs, because the loop below may read it first.
   : >"$directory/app.log"
-  # exec: the process id is node's own. The secret stands in its environment, not in its arguments.
-  # setsid: Ctrl-C is for the script, which ends the app.
+  # exec, so that the process id is node's. The secret is in its environment, not in its arguments.
+  # setsid, so that Ctrl-C reaches only the script, which then ends the app.
   (cd "$directory/app" && CRON_SECRET=$secret PORT=0 exec setsid "${owner_command[@]}" "$node" server.js) \
     >>"$directory/app.log" 2>&1 </dev/null &
   app_pid=$!

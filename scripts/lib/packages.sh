@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Debian packages: which versions belong to this release, and installing those that are missing.
+# Debian packages: finds the versions of this release, and installs missing packages.
 
 # versions_of <release>: sets postgres_major and clang_major to those of that Debian; false for an unknown one.
 versions_of() {
@@ -57,7 +57,7 @@ packages_for() {
   done | sort -u
 }
 
-# Runs a command as root, through sudo where we are not root.
+# Runs a command as root, with sudo if we are not root.
 as_root() {
   if ((EUID == 0)); then
     "$@"
@@ -72,8 +72,8 @@ is_installed() {
   [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }
 
-# Sets node to a Node of 18 or newer; false if there is none. As root only one that every user can run counts, for it is
-# an unprivileged one who will.
+# Sets node to a Node of 18 or newer; false if there is none. For root, every user must be able to run it, because an
+# unprivileged user will.
 choose_node() {
   local candidates=(/usr/local/bin/node /usr/bin/node)
   if ((EUID != 0)); then candidates=("$(command -v node || true)" "${candidates[@]}"); fi
@@ -86,7 +86,7 @@ choose_node() {
 }
 
 apt_install() {
-  # The lock: another apt may be at work, on a fresh machine the one of the first boot.
+  # Waits for the lock: another apt may be running, such as that of a fresh machine's first boot.
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install "$@" \
     </dev/null >"$apt_log" 2>&1 || { tail -n 20 "$apt_log" >&2; give_up "apt-get could not install: $*"; }
 }
@@ -112,14 +112,13 @@ install_missing_packages() {
   rm -f "$apt_log"
 }
 
-# Debian makes and starts a cluster "main" with the server's package. Nobody asked us for one, so for this one
-# installation it is told not to.
+# The server's package creates and starts a cluster "main". Nobody asked us for that, so this installation prevents it.
 install_without_a_server_of_its_own() {
   local setting=/etc/postgresql-common/createcluster.d/wee5-cron-no-main.conf
   apt_install postgresql-common
   as_root install -d /etc/postgresql-common/createcluster.d
   echo 'create_main_cluster = false' | as_root tee "$setting" >/dev/null
-  # In a subshell, so that the setting goes away also when the installation fails.
+  # In a subshell, so that the setting disappears even if the installation fails.
   if (apt_install "$@"); then
     as_root rm -f "$setting"
   else

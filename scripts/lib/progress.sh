@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts tell the person who started them.
+# Messages of the scripts.
 
 progress_started=$SECONDS
 

@@ -1,18 +1,18 @@
 # shellcheck shell=bash
-# The check within the Debian releases that this machine does not have, each in a chroot made by debootstrap. There it is
-# started by a user who is not root but may use sudo, from a directory that is not the work tree, and cannot write to that.
+# Runs the check in the Debian releases that this machine does not have, each in a chroot made by debootstrap. A user with
+# sudo starts it there, from a directory outside the work tree. That user cannot write to the work tree.
 
 releases=(bookworm trixie sid)
-# What is checked there without --only. Of tap only a third where everything is checked: all of it takes a quarter of an
-# hour of a machine with two processors for each release (scripts/check --release <name> --only tap).
+# The parts that run there without --only. In a complete check, each release runs a third of tap: all of it takes a
+# machine with two processors a quarter of an hour for each release (scripts/check --release <name> --only tap).
 release_parts=(unit build regress isolation tap)
 
 release_cache=/var/cache/wee5_cron_check
 declare -A release_pids=()
 declare -A release_scratches=()
 
-# begin_in_release <release> [part...]: starts the check in it, in the background; its chroot is made first where there is
-# none. False where there can be none, which is a skip.
+# begin_in_release <release> [part...]: starts the check in the release, in the background. Creates the chroot if there is
+# none. If it cannot be created, counts the release as skipped and returns false.
 begin_in_release() {
   local name=$1 why packages=() only=() part share=$test_share
   local release_root=$tree/scripts/lib/release_root
@@ -26,7 +26,7 @@ begin_in_release() {
     return 1
   fi
   install_missing_packages debootstrap
-  # One chroot for all: what single parts need is in it, too.
+  # One chroot serves all parts, so it also has the packages that only some parts need.
   mapfile -t packages < <(versions_of "$name" && packages_for "${release_parts[@]}" "$@" && echo nodejs)
   bring_sources "$name" "$@"
   for part in "$@"; do only+=(--only "$part"); done

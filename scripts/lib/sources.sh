@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The work tree, and copies of it: building elsewhere leaves no files of another user's in it.
+# Copies the work tree, so that a build by another user leaves no files in it.
 
 source_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 

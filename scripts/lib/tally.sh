@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Counting what the test runners of all kinds report. Every count_... function takes the runner's own report; a runner
-# that could not run, or that counted nothing, is a failure and never a silent pass.
+# Counts the results of all test runners. Each count_... function reads the runner's own report. A runner that did not run,
+# or reports no test, counts as a failure.
 
 passed=0
 failed=0
@@ -26,7 +26,7 @@ count_skipped() {
   echo "   skipped: $1"
 }
 
-# count_command <name> <log> <command...>: a command that passes or fails as a whole. False when it failed.
+# count_command <name> <log> <command...>: counts a command that passes or fails as a whole. False if it failed.
 count_command() {
   local name=$1 log=$2
   shift 2
@@ -88,7 +88,7 @@ count_prove() {
       'not ok '*) count_failed "$name: $(basename "$file"): ${line#not ok }" ;;
       'ok '*) count_passed ;;
       *'(Wstat: '*'Failed: 0)')
-        # All that ran was right, but not all ran: it died, or its plan was another one.
+        # Every test that ran passed, but not all ran: the file died, or its plan was wrong.
         count_failed "$name: $(basename "${line%% *}") did not run to its end"
         ;;
     esac
@@ -121,13 +121,13 @@ count_check() {
   expect_some_tests "$name" "${total%% *}" || true
 }
 
-# A runner that ended badly without naming a failed test is a failure itself. Then, and when tests failed, the parts of
-# its output that matter.
+# A runner that fails without naming a failed test counts as a failure itself. Then, and if tests failed, shows the
+# relevant parts of its output.
 show_when_failed() {
   local name=$1 status=$2 before=$3 log=$4
   if ((status != 0 && failed == before)); then count_failed "$name ended with status $status"; fi
   ((failed > before)) || return 0
-  # With TAP the reasons stand in the comments after a "not ok"; elsewhere at the end.
+  # In TAP, the reasons are in the comments after a "not ok". Other output has them at the end.
   if grep -qE '^ *not ok ' "$log"; then
     grep -E -A 25 '^ *not ok ' "$log" | grep -vE '^ *ok ' | head -n 150 | sed 's/^/   | /'
   elif grep -qE '\*\*\*(Failed|Timeout|Exception)' "$log"; then
@@ -135,7 +135,7 @@ show_when_failed() {
     awk '/\*\*\*(Failed|Timeout|Exception)/ { shown = 1 } / Start +[0-9]+: | Passed +[0-9.]+ sec$/ { shown = 0 } shown' "$log" |
       head -n 150 | sed 's/^/   | /'
   elif grep -q '^Dubious' "$log"; then
-    # A TAP test that died: its last words.
+    # The last lines of a TAP test that died.
     grep -m 5 -B 12 '^Dubious' "$log" | sed 's/^/   | /'
   else
     tail -n 60 "$log" | sed 's/^/   | /'
@@ -147,7 +147,7 @@ expect_some_tests() {
   (($2 > 0)) || { count_failed "$1: no test was run"; return 1; }
 }
 
-# The last line of it stands alone: N passed, N failed, N skipped. False when something failed.
+# Prints the summary; its last line is: N passed, N failed, N skipped. False if something failed.
 print_tally() {
   local name
   echo

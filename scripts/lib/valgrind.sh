@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# pg_regress with every process of the server under valgrind.
+# Runs pg_regress with every process of the server under valgrind.
 
 # valgrind_bindir <directory> <log directory>: makes a directory with PostgreSQL's programs, in which `postgres` runs the
-# server under valgrind. What initdb asks of it runs as ever: that is Postgres's own business.
+# server under valgrind. The servers that initdb starts run without it: they run no code of ours.
 valgrind_bindir() {
   local directory=$1 reports=$2 program server
   server=$("$pg_config" --bindir)

@@ -1,5 +1,5 @@
-// What an app answers, byte for byte: status line, header lines and body, through libcurl and the engine as they run in
-// the worker. Whatever it is, it becomes one result that the ledger can hold, without the secret.
+// Feeds any bytes as an app's answer (status line, header lines and body) to libcurl and the engine, as the worker runs
+// them. Each input must become one result that the ledger can hold, without the secret.
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -23,7 +23,7 @@ constexpr const char* kSecret = "s3cr3t-0123456789-abcdefghij";
 
 int server_end = -1;
 
-// Answers the request that stands in the pair of sockets, and closes.
+// Answers the request that waits in the pair of sockets, and closes the connection.
 void answer_with(std::string_view bytes) {
   char request[4096];
   while (recv(server_end, request, sizeof(request), MSG_DONTWAIT) > 0) {
@@ -49,7 +49,7 @@ void is_a_sound_result(const wee5::delivery::Result& result) {
   WEE5_PROMISE(result.outcome.succeeded == (result.outcome.reason == wee5::core::Reason::kNone));
   WEE5_PROMISE(result.outcome.succeeded == result.outcome.error.empty());
   WEE5_PROMISE(result.finished_us >= result.started_us);
-  // A byte that is no text becomes a character of three.
+  // Each invalid byte becomes a character of three bytes.
   WEE5_PROMISE(result.response_body.size() <= 3 * kKept);
   for (const std::string* text :
        {&result.outcome.error, &result.outcome.hint, &result.response_content_type, &result.response_body, &result.url})
@@ -93,7 +93,7 @@ wee5::delivery::Result run(wee5::delivery::Engine& engine, std::string_view byte
 
 }  // namespace
 
-// libcurl connects to the other end of a pair of sockets: no port is used up, however often that happens.
+// libcurl connects to the other end of a pair of sockets, so the fuzzer never runs out of ports.
 extern "C" int connect(int socket, const sockaddr* /*address*/, socklen_t /*length*/) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) != 0) return -1;
@@ -105,7 +105,7 @@ extern "C" int connect(int socket, const sockaddr* /*address*/, socklen_t /*leng
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  // One engine for all inputs, as the worker has one for all answers.
+  // Like the worker, one engine serves all answers.
   static auto* engine = new wee5::delivery::Engine({});
   is_a_sound_result(run(*engine, std::string_view(reinterpret_cast<const char*>(data), size)));
   if (server_end >= 0) close(server_end);

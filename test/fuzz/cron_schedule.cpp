@@ -1,4 +1,4 @@
-// A job's schedule: whatever the text, the minutes that it names are minutes that it matches.
+// Feeds any text as a job's schedule. The minutes that it yields must match it.
 // Input: a line with the time, any text; the rest is the schedule.
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// A caller's path under an app's address: whatever both say, the bearer goes to the host that api_url names.
+// Feeds any address of an app and any path of a caller. The bearer must only ever go to the host in api_url.
 // Input: a line with the api_url, the rest is the path.
 
 #include <curl/curl.h>
@@ -31,7 +31,7 @@ std::string part_of(CURLU* url, CURLUPart part) {
   return copy;
 }
 
-// What libcurl makes of the URL when it calls it.
+// How libcurl reads the URL when it calls it.
 void is_where_api_url_says(const std::string& url, const wee5::delivery::ApiUrl& api_url) {
   const std::unique_ptr<CURLU, UrlCleanup> parsed(curl_url());
   WEE5_PROMISE(curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) == CURLUE_OK);
@@ -61,7 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     WEE5_PROMISE(path.size() <= wee5::core::kMaxEndpointPathBytes);
     const std::string encoded = wee5::core::encode_endpoint_path(path);
     for (const char c : encoded) WEE5_PROMISE(c > ' ' && c < '\x7f');
-    // Encoding it again changes nothing.
+    // Encoding it a second time changes nothing.
     WEE5_PROMISE(wee5::core::encode_endpoint_path(encoded) == encoded);
     const wee5::delivery::ApiUrl api_url = wee5::delivery::parse_api_url(api_text, "on");
     const std::string url = wee5::delivery::join_url(api_url, path);

@@ -1,4 +1,4 @@
-// A job's command, which whoever may use pg_cron writes: whatever it says, what is read from it fits together.
+// Feeds any text as a job's command, which every user of pg_cron can write. What is read from it must be consistent.
 // Input: a line with a path; the rest is the command.
 
 #include <cstddef>
@@ -27,12 +27,12 @@ void fits_together(std::string_view text) {
   if (!command.calls_us()) WEE5_PROMISE(!command.endpoint_path && !command.is_plain);
   if (command.is_plain) WEE5_PROMISE(command.endpoint_path && command.functions.size() == 1 && !command.harvests);
   if (command.endpoint_path) WEE5_PROMISE(wee5::core::valid_utf8(*command.endpoint_path) == *command.endpoint_path);
-  // Comments and blanks around it change nothing.
+  // Comments and blanks around it make no difference.
   WEE5_PROMISE(same(command, read_job_command("/* 1 /* 2 */ ' */ " + std::string(text), "public")));
   WEE5_PROMISE(same(command, read_job_command(std::string(text) + "\n-- end", "public")));
 }
 
-// What schedule() makes is read back.
+// A command that schedule() writes must be read back.
 void reads_what_we_write(std::string_view line) {
   std::string path;
   for (const char c : wee5::core::valid_utf8(line)) {

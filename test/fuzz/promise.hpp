@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <string_view>
 
-// A promise of the code under test: where it is not kept, the fuzzer stops and keeps the input.
+// A promise of the code under test. If it is broken, the fuzzer stops and keeps the input.
 #define WEE5_PROMISE(condition)                                                      \
   do {                                                                               \
     if (!(condition)) {                                                              \
@@ -15,7 +15,7 @@
 
 namespace wee5::fuzz {
 
-// Takes the next line of the input: seeds are text files that a person can read. What follows the last one is empty.
+// Takes the next line off the input, so that seeds are text files that a person can read. Empty after the last line.
 inline std::string_view take_line(std::string_view& input) {
   const std::size_t end = input.find('\n');
   const std::string_view line = input.substr(0, end);

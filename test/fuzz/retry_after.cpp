@@ -1,4 +1,4 @@
-// An answer's Retry-After, and the next attempt that follows from it: never before now, and never after the window.
+// Feeds any Retry-After of an answer. The next attempt must not begin before now, or after the window.
 // Input: the bytes of the header's value.
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view value(reinterpret_cast<const char*>(data), size);
   constexpr std::int64_t kSecond = 1'000'000;
-  // 1970, today, the day when 32 bits end, the last years that Postgres knows.
+  // 1970, today, the end of 32-bit time, and the last years of Postgres's calendar.
   for (const std::int64_t now :
        {std::int64_t{0}, 1'800'000'000 * kSecond, 2'147'483'647 * kSecond, 9'000'000'000'000 * kSecond}) {
     const std::optional<std::int64_t> at = wee5::core::retry_after_us(value, now);

@@ -1,6 +1,5 @@
-// The settings, as somebody stored them: which one counts, what may be a secret, and that a secret shows nowhere.
-// Input: six lines with what each source holds, "-" for a source that has nothing; the rest is text that a secret may
-// stand in.
+// Feeds any stored settings: checks which value takes precedence, which secrets are accepted, and that no text shows one.
+// Input: six lines with the value of each source, "-" for none; the rest is text that may contain a secret.
 
 #include <array>
 #include <cstddef>
@@ -47,7 +46,7 @@ void is_a_good_secret(const std::string& secret, std::string_view text) {
   wee5::core::RequestIdentity identity;
   identity.job_name = std::string(text);
   stands_on_one_line(wee5::core::request_headers(secret, identity, {}));
-  // What replaces it may hold a short one by itself.
+  // "[secret]", which replaces a secret, may itself contain a short one.
   if (secret.size() < 16) return;
   const std::string told = std::string(text) + secret + std::string(text);
   WEE5_PROMISE(wee5::core::redact(told, secret).find(secret) == std::string::npos);
@@ -79,7 +78,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     wee5::core::check_secret(setting.value);
     is_a_good_secret(setting.value, input);
   } catch (const wee5::core::Error& error) {
-    // Long enough to be no accident.
+    // Long enough that it does not occur by chance.
     if (setting.value.size() >= 16) WEE5_PROMISE(error.message().find(setting.value) == std::string::npos);
   }
   try {

@@ -1,9 +1,9 @@
-// A proxy that knows CONNECT and nothing else, for the TAP tests. Prints "listening PORT"; each request is a line of FILE:
-// method, target, and its headers as they came.
+// A proxy that supports only CONNECT, for the TAP tests. Prints "listening PORT". Writes a line to FILE for each request:
+// its method, target and headers.
 //
 //   node connect_proxy.js FILE [USER:PASSWORD]
 //
-// A target whose port is in /refuse?port=N (asked of the proxy itself, by POST) is answered 403.
+// After a POST of /refuse?port=N to the proxy itself, it answers 403 to targets with that port.
 'use strict'
 
 const { appendFileSync } = require('node:fs')

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Installs or removes a fixture of the tests: a stand-in for an extension of somebody else's.
+# Installs or removes a test fixture that stands in for another extension.
 #
-# It is a version of its own (CREATE EXTENSION ... VERSION 'wee5fixture'), so that it can stand beside the real one,
-# whose control file it shares and leaves alone. PG_CONFIG names the server, as for the builds.
+# The fixture is a separate version (CREATE EXTENSION ... VERSION 'wee5fixture'), so the real extension can be installed,
+# too. The two share the real control file, which stays unchanged. PG_CONFIG names the server, as for the builds.
 
 # extension_fixture <extension> install|remove
 extension_fixture() {

@@ -1,10 +1,10 @@
-// An app on the real Fastify, for the TAP tests: it answers 400 to a Content-Type without a body, and 415 to a body of a
-// type that it does not know.
+// An app on the real Fastify, for the TAP tests. Fastify answers 400 to a Content-Type without a body, and 415 to a body
+// of an unknown type.
 //
 //   FASTIFY_SECRET=... node fastify_app.mjs
 //
-// Prints "listening PORT". Every method of /route is answered 200 with {"method", "body"}; without the bearer, 401. Lives
-// until its standard input ends.
+// Prints "listening PORT". Answers every method of /route with 200 and {"method", "body"}, or with 401 without the bearer.
+// Runs until its standard input ends.
 import { createRequire } from 'node:module'
 
 const fastify = createRequire(new URL('../scripts/package.json', import.meta.url))('fastify')

@@ -1,4 +1,4 @@
-// For LD_PRELOAD: names that end in .hangs.internal are looked up for ever, others as always.
+// For LD_PRELOAD: a lookup of a name that ends in .hangs.internal never returns. Other lookups work as usual.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>

@@ -1,4 +1,4 @@
-// A server that means harm, for the TAP tests: what no HTTP library would let a server say, said on bare sockets.
+// A malicious server, for the TAP tests. It uses bare sockets, to send what no HTTP library would send.
 //
 //   node hostile_server.js --records FILE [--tls NAME=CERT,KEY[,old]]...
 //
@@ -6,21 +6,21 @@
 // one. Lives until its standard input ends. A line of FILE is a JSON object for each request: listener, path, connection.
 //
 // What it answers, by path:
-//   /endless-body     200 and a body without end, as fast as it is read
-//   /endless-headers  header lines without end
-//   /endless-line     one header line without end
+//   /endless-body     200 and an endless body, as fast as the client reads
+//   /endless-headers  endless header lines
+//   /endless-line     one endless header line
 //   /bomb             200, Content-Encoding: gzip, 200 kB that unpack to 200 MB
-//   /drip             200, then a byte of the body every 20 ms, without end
-//   /drip-headers     a byte of a header line every 20 ms, without end
-//   /bytes            200, a body and a content type with NUL and bytes that are no UTF-8
+//   /drip             200, then a byte of an endless body every 20 ms
+//   /drip-headers     a byte of an endless header line every 20 ms
+//   /bytes            200, a body and a content type with NUL and invalid UTF-8
 //   /nul-header       a header line with a NUL in it
 //   /too-short        promises 10 bytes, sends 2, closes
-//   /forged           promises 2 bytes, and sends a whole second answer (200) behind them
-//   /two-lengths      two Content-Length that differ
+//   /forged           promises 2 bytes, then sends a complete second answer (200)
+//   /two-lengths      two different Content-Length headers
 //   /huge-length      a Content-Length beyond 64 bits
-//   /bad-chunk        chunked, the size of a chunk beyond 64 bits
-//   /informed         1xx answers without end
-//   /status-999       a status that there is none of
+//   /bad-chunk        chunked, with a chunk size beyond 64 bits
+//   /informed         endless 1xx answers
+//   /status-999       a status that does not exist
 // Everything else gets 500, with a small JSON body.
 'use strict'
 
@@ -34,7 +34,7 @@ const { values: options } = parseArgs({
   options: { records: { type: 'string' }, tls: { type: 'string', multiple: true, default: [] } },
 })
 
-// Writes the same again and again, as fast as it is read, until the other side has had enough.
+// Writes the same bytes again and again, as fast as the client reads, until the client closes the connection.
 function endlessly(socket, bytes) {
   while (!socket.destroyed && socket.write(bytes));
   socket.once('drain', () => endlessly(socket, bytes))

@@ -1,4 +1,4 @@
-// A scriptable HTTP(S) receiver for the TAP tests: records what it is asked, answers what the path says.
+// A scriptable HTTP(S) receiver for the TAP tests. It records requests, and answers as their path says.
 //
 //   RECEIVER_SECRET=... node receiver.js --records FILE [--cert FILE --key FILE]
 //
@@ -16,22 +16,26 @@
 //   /truncated       promises more bytes than it sends, then closes
 //   /garbage         bytes that are not HTTP
 //   /big?bytes=N     200 with N bytes of text
-//   /binary          200 with bytes that are no text: NUL and invalid UTF-8
+//   /binary          200 with bytes that are not text: NUL and invalid UTF-8
 //   /html            an HTML page with 200 (or ?status=N)
-//   /strict          400 where a Content-Type of JSON comes without a body, as Fastify does, and where JSON cannot be read
+//   /strict          400 to a JSON Content-Type without a body, as Fastify answers, and to invalid JSON
 //   /echo            200, method, headers (without the bearer) and body as JSON
 //   /cookie          200 with Set-Cookie and Alt-Svc to ?to=HOST:PORT
 //   /leak            the bearer as it came, in body and headers, with 200 (or ?status=N)
 // Everything else gets 200 {"ok":true}.
 //
-// A line of FILE is a JSON object: event "request" when a request has been read completely, event "gone" when its
-// caller went away before it was answered. The bearer is recorded only as "match", "other" or "none".
+// Each line of FILE is a JSON object. Its event is "request" when a request was read completely, or "gone" when the
+// client closed the connection before the answer. The bearer is recorded only as "match", "other" or "none".
 //
-// The control port (plain HTTP, POST): /release lets go who hangs, ?keep=1 also everybody who comes later, ?status=N
-// answers them with N; /hold ends keep; /close closes the listening port and every connection, /open listens again on
-// the same port; /finish?n=N answers one hanging request by its number; /answer?path=P: from now on that path answers so,
-// with ?status=N (200), ?type=T (application/json), ?body=B, a ?header=NAME:VALUE for each further header line; or with
-// ?raw=BYTES and nothing else, a %XX for each byte that is no text.
+// The control port (plain HTTP, POST):
+//   /release         answers the hanging requests, with ?status=N (200); with ?keep=1 also all that come later
+//   /hold            ends keep
+//   /close           closes the listening port and every connection
+//   /open            listens on the same port again
+//   /finish?n=N      answers one hanging request by its number
+//   /answer?path=P   sets the answer of that path: ?status=N (200), ?type=T (application/json), ?body=B, and
+//                    ?header=NAME:VALUE for each further header line; or only ?raw=BYTES, with %XX for a byte that is
+//                    not text
 'use strict'
 
 const { appendFileSync, readFileSync } = require('node:fs')
@@ -70,7 +74,7 @@ function json(response, status, body, headers = {}) {
   response.end(JSON.stringify(body))
 }
 
-// The three formats that a date in HTTP may have.
+// The three date formats of HTTP.
 function dateIn(seconds, format) {
   const date = new Date(Date.now() + seconds * 1000)
   const [, weekday, day, month, year, time] = /^(\w+), (\d+) (\w+) (\d+) ([\d:]+) GMT$/.exec(date.toUTCString())

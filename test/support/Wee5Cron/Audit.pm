@@ -1,5 +1,5 @@
-# The books of a test in which something dies: what was committed and what was rolled back, what the receiver saw, and
-# whether the ledger says the same afterwards.
+# Audits a test that kills something. It records which calls were committed or rolled back and what the receiver saw, and
+# checks afterwards that the ledger agrees.
 #
 #   use Wee5Cron::Audit;
 #   my $audit = Wee5Cron::Audit->new($node, 'postgres', $receiver);
@@ -37,14 +37,14 @@ sub new {
     }, $class;
 }
 
-# The server that the rest of the audit asks: after a failover another one.
+# Sets the server that the rest of the audit asks, such as the new primary after a failover.
 sub asks {
     my ($self, $node) = @_;
     $self->{node} = $node;
     return;
 }
 
-# What the receiver got since the audit began.
+# The requests that the receiver got since the audit began.
 sub deliveries {
     my ($self) = @_;
     my @ours = @{ $self->{receiver}->deliveries };
@@ -52,13 +52,13 @@ sub deliveries {
     return grep { $_->{url} =~ /\?$self->{name}-/ } @ours;
 }
 
-# SQL that makes so many calls, a row with its id each. `kind` stands in their path.
+# SQL that makes so many calls and returns their ids. Their path contains `kind`.
 sub calls {
     my ($self, $count, $kind) = @_;
     return "SELECT invoke_cron_endpoint('/hang?$self->{name}-$kind-' || n) FROM generate_series(1, $count) n";
 }
 
-# In one transaction, committed: all of them have to arrive.
+# Makes calls in one transaction and commits it. All of them must arrive.
 sub commit_calls {
     my ($self, $count, $kind) = @_;
     my $ids = $self->{node}->safe_psql($self->{database}, $self->calls($count, $kind // 'committed'));
@@ -72,15 +72,15 @@ sub was_committed {
     return;
 }
 
-# None of them may ever arrive.
+# Makes calls and rolls back. None of them may ever arrive.
 sub roll_back_calls {
     my ($self, $count) = @_;
     $self->{node}->safe_psql($self->{database}, 'BEGIN; ' . $self->calls($count, 'rolled-back') . '; ROLLBACK');
     return;
 }
 
-# Waits until so many calls, besides the first `answered`, are at the receiver and unanswered. They, and no others, may
-# be sent a second time.
+# Waits until the receiver has so many unanswered calls, besides the first `answered`. Only these may be sent a second
+# time.
 sub wait_for_wire {
     my ($self, $count, $answered) = @_;
     $answered //= 0;
@@ -101,21 +101,21 @@ sub may_repeat {
     return;
 }
 
-# Now, in the middle of its work, something ends the worker: what it has sent in the last moments may be sent again.
+# Marks the moment at which the worker dies. The calls that it sent just before may be sent again.
 sub worker_dies {
     my ($self) = @_;
     push @{ $self->{deaths} }, 1000 * Time::HiRes::time();
     return;
 }
 
-# Whether a call may come twice, at these two times: something died between them, or just before the first was written
-# down by the receiver.
+# Whether a call may arrive twice, at these two times: something died between them, or just before the receiver recorded
+# the first.
 sub _died_between {
     my ($self, $first, $second) = @_;
     return scalar grep { $first < $_ + 3000 && $_ <= $second } @{ $self->{deaths} };
 }
 
-# How many calls came more than once.
+# How many calls arrived more than once.
 sub repeats {
     my ($self) = @_;
     my %times;
@@ -123,7 +123,7 @@ sub repeats {
     return scalar grep { $_ > 1 } values %times;
 }
 
-# Waits until everything has ended, and draws the balance.
+# Waits until every call has ended, and compares.
 sub nothing_is_lost {
     my ($self, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;

@@ -1,4 +1,4 @@
-# doctor() in a test's hands: which lines it has, and whether its hints help when they are pasted as they stand.
+# Tests doctor(): which lines it returns, and whether its hints help if they are pasted unchanged.
 #
 #   use Wee5Cron::Doctor;
 #   my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
