@@ -1,4 +1,5 @@
-// Prints how long one fdatasync of 8 kB takes in a directory: the median of twenty, in milliseconds. A commit waits for it.
+// Prints how long one fdatasync of 8 kB takes in a directory: the median of twenty, in milliseconds. A commit waits for
+// it.
 //
 //   bench_fsync <directory>
 

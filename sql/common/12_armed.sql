@@ -30,7 +30,7 @@ COMMENT ON COLUMN wee5_cron.armed.system_identifier IS
 COMMENT ON COLUMN wee5_cron.armed.timeline IS 'Timeline of that server';
 
 -- The secret part of the idempotency keys of jobs' calls: nobody can compute such a key without it. A copy of the files
--- has the same id as the original; any other database has its own. It is valid only beside a valid mark, and is written
+-- has the same id as the original; any other database has its own. It is valid only together with a valid mark, and is written
 -- by the transaction of the mark's first row.
 CREATE TABLE wee5_cron.arming (
   database oid NOT NULL,

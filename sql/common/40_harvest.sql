@@ -210,7 +210,7 @@ BEGIN
   END IF;
   RETURN passes;
 EXCEPTION WHEN OTHERS THEN
-  -- A trigger or constraint that somebody added to the ledger. The other calls are sent all the same.
+  -- A trigger or constraint that somebody added to the ledger. The other calls are still sent.
   RAISE WARNING 'call % cannot be handed to pg_net: %', call_id, message
     USING HINT = format('Its row could not be updated either: %s', SQLERRM);
   RETURN passes;

@@ -31,7 +31,7 @@ COMMENT ON COLUMN wee5_cron.job_watch.cron_job IS 'OID of cron.job. pg_cron assi
 COMMENT ON COLUMN wee5_cron.job_watch.runs IS 'When the runs began that the worker has read, since judged_until';
 COMMENT ON COLUMN wee5_cron.job_watch.unended_runs IS 'cron.job_run_details.runid of runs that the worker read before they, or one before them, had ended';
 
--- The ticks that a job's calls stand for, since the last look: for a pg_cron that logs no runs, or whose history somebody
+-- The ticks for which a job has made calls since the last look: for a pg_cron that logs no runs, or whose history somebody
 -- deleted. Reads the newest calls, until a hundred in a row are older. owner: whose calls count if two users have a job of
 -- that name. by_path: the path whose unnamed calls count if nothing else shows that the job ran.
 CREATE FUNCTION wee5_cron.calls_since(watched wee5_cron.job_watch, owner name, by_path text) RETURNS timestamptz[]

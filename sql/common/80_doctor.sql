@@ -1,7 +1,7 @@
 -- doctor(): everything that could stop a call or expose the secret, with what to do about it. Each topic is a function
 -- in the files that follow. If one fails, the others still report.
 --
--- You can paste a hint into psql as it stands: it is SQL, with explanations behind "--".
+-- You can paste a hint into psql unchanged: it is SQL, with explanations behind "--".
 
 CREATE TYPE wee5_cron.finding AS (check_name text, status text, detail text, hint text);
 COMMENT ON TYPE wee5_cron.finding IS 'A line of doctor(). status is ok, warning or error; you can paste hint into psql';
@@ -63,8 +63,8 @@ COMMENT ON FUNCTION wee5_cron.doctor_redact(text) IS 'Internal, for doctor(): te
 
 CREATE FUNCTION wee5_cron.doctor() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  -- doctor() does not wait for a locked table, compiles nothing, reads the backslashes of its patterns as they stand,
-  -- and shows no plan, in which secrets could stand.
+  -- doctor() does not wait for a locked table, compiles nothing, takes the backslashes of its patterns literally,
+  -- and shows no plan, which could contain secrets.
   SET lock_timeout = '250ms' SET jit = off SET standard_conforming_strings = on
   SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
   AS $$

@@ -71,7 +71,7 @@ CREATE FUNCTION wee5_cron.doctor_set(source text, role name, setting text, value
 COMMENT ON FUNCTION wee5_cron.doctor_set(text, name, text, text) IS
   'Internal, for doctor(): the statement that changes a setting where it is stored';
 
--- Preloads what this database needs, beside what is preloaded now. Several checks give this statement as their hint. It
+-- Preloads what this database needs, in addition to what is preloaded now. Several checks give this statement as their hint. It
 -- is the same for all of them, so that pasting one after the other takes nothing back. A server does not start if it
 -- lacks a library in the list: only installed ones are added.
 CREATE FUNCTION wee5_cron.doctor_preload() RETURNS text

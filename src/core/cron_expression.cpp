@@ -6,7 +6,7 @@
 
 #include "wee5_cron/core/ascii.hpp"
 
-// This reader must agree with pg_cron's parser, even where that one is odd: pg_cron starts a job by what it read, not
+// This reader must agree with pg_cron's parser, even where the parser is odd: pg_cron starts a job by what it read, not
 // by what the author of the schedule meant. pg_cron's parser is Vixie cron's of 1994 over a memory buffer. A comment
 // names each oddity of pg_cron 1.4.2 to 1.6.7; the tests have an example of each.
 namespace wee5::core {

@@ -192,7 +192,7 @@ std::optional<std::string> path_of(const Call& call) {
   return call.arguments[0].name.empty() ? read_literal(call.arguments[0].value) : std::nullopt;
 }
 
-// Whether the only argument is the path. A function of our name with other arguments is somebody else's.
+// Whether the only argument is the path. A function of this name with other arguments does not belong to wee5_cron.
 bool takes_a_path(const Call& call) {
   if (call.arguments.size() != 1) return false;
   const Argument& argument = call.arguments[0];

@@ -5,7 +5,7 @@
 
 #include "wee5_cron/core/outcome.hpp"
 
-// The parts that outcome.cpp is made of: what is said about an answer, and about a redirect.
+// The parts of outcome.cpp: error and hint for an answer, and for a redirect.
 namespace wee5::core {
 
 struct Advice {

@@ -13,7 +13,7 @@ namespace wee5::core {
 namespace {
 
 constexpr std::int64_t kUsPerSecond = 1'000'000;
-constexpr std::int64_t kMostSeconds = std::int64_t{100} * 366 * 86'400;  // a century: whoever says more means never
+constexpr std::int64_t kMostSeconds = std::int64_t{100} * 366 * 86'400;  // a century; more means never
 
 constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
@@ -43,7 +43,7 @@ class Reader {
     return *this;
   }
 
-  // Exactly so many digits; `blank`: the first may be a blank, as asctime() writes a day.
+  // Reads exactly `digits` digits. `blank`: the first may be a blank, as asctime() writes a day.
   Reader& number(int& value, std::size_t digits, bool blank = false) noexcept {
     good_ = good_ && text_.size() >= digits;
     if (!good_) return *this;

@@ -1,5 +1,5 @@
-// Feeds any stored settings: checks which value takes precedence, which secrets are accepted, and that no text shows one.
-// Input: six lines with the value of each source, "-" for none; the rest is text that may contain a secret.
+// Feeds any stored settings: checks which value takes precedence, which secrets are accepted, and that no text shows
+// one. Input: six lines with the value of each source, "-" for none; the rest is text that may contain a secret.
 
 #include <array>
 #include <cstddef>

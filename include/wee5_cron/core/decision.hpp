@@ -17,7 +17,7 @@ const char* status_name(Status status) noexcept;
 struct Decision {
   Status status = Status::kFailed;
   std::int64_t next_attempt_us = 0;  // 0: there is no further attempt
-  std::int64_t finished_us = 0;      // 0: the call goes on
+  std::int64_t finished_us = 0;      // 0: the call has not ended
 };
 
 // An attempt that has ended. `explanation` says how.

@@ -8,7 +8,7 @@
 
 namespace wee5::core {
 
-// Why a call did not succeed; the words of the ledger's column `reason`.
+// Why a call did not succeed; the values of the ledger's column `reason`.
 enum class Reason {
   kNone,
   kConfig,
@@ -24,7 +24,7 @@ enum class Reason {
   kCancelled
 };
 const char* reason_name(Reason reason) noexcept;      // "" for kNone
-Reason parse_reason(std::string_view name) noexcept;  // kNone for what is no such word
+Reason parse_reason(std::string_view name) noexcept;  // kNone for any other text
 
 // What a transport saw of one attempt. `reason` is what the transport itself can tell: kNone if an answer came, and
 // http_status counts; else kDns, kConnect, kTls, kTimeout, kResponse, kLost, kConfig, kOverlap or kCancelled.

@@ -9,7 +9,7 @@ namespace wee5::core {
 // If there are fewer processes than databases with something to do, the databases take turns. Times are microseconds of
 // one clock; 0: never.
 
-// What counts of a database's slot.
+// The parts of a database's slot that decide.
 struct WorkerPlace {
   WorkerState state = WorkerState::kNone;
   bool first_look = false;         // only the launcher wants a worker, to look for the extension
@@ -26,18 +26,19 @@ enum class GiveWay : std::uint32_t {
   kDrained  // the worker takes no new calls, lets its requests end, and ends
 };
 
-inline constexpr std::int64_t kPatienceUs = 100'000;  // a database waits so long before a worker at rest is asked to go
-inline constexpr std::int64_t kTurnUs = 10'000'000;   // and so long before a busy one is asked
-inline constexpr int kLaunchesAtOnce = 4;             // processes that have not attached yet
+inline constexpr std::int64_t kPatienceUs =
+    100'000;  // how long a database waits before a worker at rest is asked to leave
+inline constexpr std::int64_t kTurnUs = 10'000'000;  // and how long before a busy one is asked
+inline constexpr int kLaunchesAtOnce = 4;            // processes that have not attached yet
 
 // The place whose process is to be started next; -1: none at the moment. Requested workers come before first looks, of
 // which there is one at a time. Among these the one that has waited longest comes first.
 int next_to_launch(const WorkerPlace* places, int count, std::int64_t now_us) noexcept;
 
-// Who gives way if a database waits and there is no process for it.
+// Which workers give way if a database waits and there is no process for it.
 struct TurnPlan {
   int waiting = 0;                 // places that could start now
-  int more_may_leave = 0;          // so many more workers may go as soon as they come to rest
+  int more_may_leave = 0;          // how many more workers may leave as soon as they come to rest
   std::int64_t look_again_at = 0;  // 0: time alone will change nothing
 };
 // asks[i]: what the process at place i is asked from now on. Workers at rest are asked first, the longest at rest

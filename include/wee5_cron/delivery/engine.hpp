@@ -26,7 +26,7 @@ struct Request {
   std::string body;                   // sent where core::takes_body(method) and has_body
   bool has_body = false;
   std::int64_t timeout_ms = 60'000;         // the whole attempt
-  std::int64_t connect_timeout_ms = 5'000;  // until the connection (DNS, TCP, TLS) stands
+  std::int64_t connect_timeout_ms = 5'000;  // until the connection (DNS, TCP, TLS) is established
   std::size_t max_response_bytes = 8'192;   // of the body that are kept
   std::string ca_file;                      // PEM; empty: the system's roots
   Proxy proxy;                              // the connection goes through it, if it is set

@@ -26,19 +26,12 @@ void read_command_line(Sources* sources) {
   sources->command_line.cron_secret = command_line_cron_secret();
 }
 
-// How much text resolve() makes at most: the path percent-encoded, the prefix and the secret, or an error that quotes.
+// The most text that resolve() makes: the percent-encoded path, the address and the secret, or an error that quotes
+// them.
 Size bytes_of_texts(const Sources* sources, const char* path) {
-  Size bytes = 3 * strlen(path) + 1024;
-  for (const StoredValue* value : {&sources->stored.api_url, &sources->stored.cron_secret})
-    for (const char* text : {value->role_in_database, value->role, value->database, value->all})
-      bytes += text != nullptr ? 3 * strlen(text) : 0;
-  for (const char* text :
-       {sources->session.api_url, sources->session.cron_secret, sources->command_line.api_url,
-        sources->command_line.cron_secret, static_cast<const char*>(sources->vault.api_url),
-        static_cast<const char*>(sources->vault.cron_secret), static_cast<const char*>(sources->vault.trouble),
-        static_cast<const char*>(sources->vault.hint)})
-    bytes += text != nullptr ? 3 * strlen(text) : 0;
-  return bytes;
+  Size bytes = bytes_of(path) + bytes_of(&sources->stored.api_url) + bytes_of(&sources->stored.cron_secret) +
+               bytes_of(&sources->session) + bytes_of(&sources->command_line) + bytes_of(&sources->vault);
+  return 3 * bytes + 1024;
 }
 
 core::SettingCandidates candidates_of_session(const StoredValue& stored, const char* session, const char* command_line,
@@ -48,7 +41,7 @@ core::SettingCandidates candidates_of_session(const StoredValue& stored, const c
   return candidates;
 }
 
-// Where the same value is stored as well, nothing is amiss.
+// Whether the chosen value exists in the session alone. If the same value is stored as well, the worker has it.
 bool only_in_session(const core::SettingCandidates& candidates, const core::Setting& chosen) {
   if (chosen.source != core::SettingSource::kSession) return false;
   core::SettingCandidates stored = candidates;

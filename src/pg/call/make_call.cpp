@@ -24,7 +24,7 @@ namespace wee5::pg {
 
 namespace {
 
-// --- what is asked for ----------------------------------------------------------------------------------------------
+// --- the request ----------------------------------------------------------------------------------------------------
 
 // The policy of the path chooses what the call leaves open.
 void apply_policy(CallRequest* request) {
@@ -86,9 +86,10 @@ void check_request(CallRequest* request, HeaderList* headers) {
   if (request->timeout != nullptr) request->timeout_ms = timeout_milliseconds(request->timeout);
 }
 
-// --- who calls ------------------------------------------------------------------------------------------------------
+// --- the caller -----------------------------------------------------------------------------------------------------
 
-// run_now() and catching up name the job. A run that is made up for belongs to the job, whoever makes up for it.
+// run_now() and catch_up() name the job. A call that catches up belongs to the job, not to the role that runs
+// catch_up().
 void take_job_over(const CallRequest* request, CronCaller* caller) {
   if (OidIsValid(request->role)) {
     caller->by_job = true;

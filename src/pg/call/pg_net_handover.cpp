@@ -23,7 +23,7 @@ namespace wee5::pg {
 
 namespace {
 
-constexpr int kOwnHeaders = 16;  // at most so many of ours
+constexpr int kOwnHeaders = 16;  // the most headers that wee5_cron adds
 
 void write_headers(const PgNetCall* call, HeaderList* out, TextBuffer* texts) {
   core::RequestIdentity identity;

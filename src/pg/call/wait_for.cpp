@@ -58,7 +58,7 @@ bool may_see_content(Relation relation, HeapTuple tuple) {
          pg_class_aclcheck(table, GetOuterUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
-// The row as a composite datum; without what was sent and answered where the caller may not see that.
+// The row as a composite datum, without headers and bodies if the caller may not see them.
 Datum copy_row(Relation relation, HeapTuple tuple) {
   TupleDesc descriptor = RelationGetDescr(relation);
   if (may_see_content(relation, tuple)) return heap_copy_tuple_as_datum(tuple, descriptor);

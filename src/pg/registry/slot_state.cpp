@@ -1,4 +1,4 @@
-// Where the slot of a database changes: its state, who has it, and when it is started again.
+// Changes the slot of a database: its state, its owner, and when its worker is started again.
 
 #include "wee5_cron/pg/registry/worker_registry_memory.h"
 

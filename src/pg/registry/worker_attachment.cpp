@@ -1,4 +1,5 @@
-// The registry for a worker: it attaches to the slot of its database, sees what is asked of it, and detaches.
+// The registry's functions for a worker, which attaches to the slot of its database, reads requests there, and
+// detaches.
 
 #include "wee5_cron/pg/registry/worker_registry_memory.h"
 

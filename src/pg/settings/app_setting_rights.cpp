@@ -23,7 +23,7 @@ constexpr const char* kHintWhereProtected =
 bool refuses_app_setting(const ErrorData* error) {
   if (error->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || error->hint != nullptr || error->message == nullptr)
     return false;
-  // The message as it stands in Postgres's source: the user may have it in any language.
+  // Compares the message in Postgres's source, because the user may get it in any language.
   if (error->message_id == nullptr || strcmp(error->message_id, "permission denied to set parameter \"%s\"") != 0)
     return false;
   return strstr(error->message, kApiUrlSetting) != nullptr || strstr(error->message, kCronSecretSetting) != nullptr;

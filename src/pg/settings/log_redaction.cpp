@@ -24,7 +24,7 @@ void replace_message(ErrorData* error, const char* format, const char* setting) 
   MemoryContextSwitchTo(old);
 }
 
-// The message as it stands in Postgres's source: the log may be in any language.
+// The message in Postgres's source, because the log may be in any language.
 bool is_message(const ErrorData* error, const char* message_id) {
   return error->message_id != nullptr && strcmp(error->message_id, message_id) == 0;
 }

@@ -1,4 +1,4 @@
-// What the worker does beside the calls: pg_cron's runs, pg_net's answers, missed runs, history and alerts.
+// What the worker does in addition to the calls: pg_cron's runs, pg_net's answers, missed runs, history and alerts.
 
 #include "wee5_cron/pg/worker/background_tasks.h"
 

@@ -17,7 +17,7 @@ namespace wee5::pg {
 
 namespace {
 
-// The worker cannot serve the network while it reads, so a read ends after so many rows, or index entries.
+// The worker cannot serve the network while it reads, so a read ends after this many rows or index entries.
 constexpr int kRowsPerRead = 1024;
 constexpr int kEntriesPerRead = 16'384;
 constexpr int kRefillsPerRead = 64;
@@ -26,7 +26,7 @@ constexpr int64 kWidestRange = 256;
 
 struct Reader {
   delivery::Dispatcher* dispatcher;
-  MemoryContext context;  // for what comes out
+  MemoryContext context;  // of the result
   DueRows* due;
   LedgerTable table;
   TupleTableSlot* row;

@@ -31,7 +31,7 @@ constexpr int64 kLastBackoffUs = 5'000'000;
 // While a batch is not on disk yet, the next one waits and grows, but not beyond this.
 constexpr std::size_t kMostResultsHeld = 2'048;
 constexpr int64 kRoundPauseUs = 1'000'000;       // between two rounds, at least;
-constexpr int64 kRoundPauseShare = 20;           // and at least so many times as long as a round took,
+constexpr int64 kRoundPauseShare = 20;           // and at least this many times as long as a round took,
 constexpr int64 kLastRoundPauseUs = 60'000'000;  // at most this
 
 int64 doubled_backoff(int64 backoff_us) {

@@ -191,7 +191,7 @@ void work_on_ledger(Turn* turn) {
   read_roles(turn);
 }
 
-// In a disarmed database nothing may be sent, but results are recorded all the same.
+// A disarmed database sends nothing, but still records results.
 void only_record(Turn* turn) {
   CppFailure failure;
   if (!run_cpp(&failure, [turn] { turn->worker->dispatcher->drop_waiting(); })) raise(&failure);

@@ -26,7 +26,7 @@ PGDLLEXPORT void wee5_cron_worker_main(Datum arg);
 
 namespace {
 
-// Results are recorded together: when there are so many, when the first is so old, or when no other is to come.
+// Results are recorded in batches: at this number, at this age of the first, or when no other can come.
 constexpr std::size_t kResultsAtOnce = 256;
 constexpr int64 kResultDelayUs = 2'000;
 // Whether the log is flushed is checked at least at this interval, and less often the longer the flush takes.
@@ -204,7 +204,7 @@ void serve_network(Worker* worker) {
   });
 }
 
-// Records what has been answered, so that it is not sent again, and ends the process.
+// Records the answers that have come, so that these calls are not sent again, and ends the process.
 [[noreturn]] void stop(Worker* worker, int code) {
   report_state(worker, WorkerEvent::kStops);
   // Otherwise the transaction would end with a FATAL, which an ordinary stop of the server is not worth.

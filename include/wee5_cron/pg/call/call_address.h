@@ -22,7 +22,7 @@ void find_address_of_session(Oid role, const char* path, CallAddress* address);
 // As they are stored for a role: for a call that this session did not make. Raises 55000 also where one is missing.
 void find_stored_address(Oid role, const char* path, CallAddress* address);
 
-// Raises 55000 with what is said about the missing setting.
+// Raises 55000 with the error of the missing setting.
 [[noreturn]] void refuse_missing_setting(const CallAddress* address);
 
 }  // namespace wee5::pg

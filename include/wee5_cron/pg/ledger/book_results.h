@@ -11,8 +11,8 @@ namespace wee5::pg {
 // `directly`: without a statement where that is possible. In a transaction, with an open SPI connection.
 int record_results(const delivery::Result* results, int count, bool directly, int64* locked);
 
-// Raises if a trigger or rule of a user's discards updates of the ledger: the worker would try them for ever, and say
-// nothing. `ids`: the calls whose rows were not updated.
+// Raises if a user's trigger or rule discards updates of the ledger. Otherwise the worker would silently repeat them
+// for ever. `ids`: the calls whose rows were not updated.
 void refuse_discarded_updates(const int64* ids, int count);
 
 // The values that a result puts into the ledger, for booking directly and by statement alike.

@@ -6,9 +6,9 @@
 
 namespace wee5::pg {
 
-// Books results row by row, without a statement: for a third of its cost. Sets left[i] for those that the statement has
-// to book: somebody has the row locked, or changed it meanwhile. False where the tables are not as the extension made
-// them, a user's trigger being there, say: then nothing was done, and the statement has to book them all.
+// Books results row by row, without a statement, at a third of its cost. Sets left[i] for results that the statement
+// must book, because another transaction has locked or changed the row. Returns false, and does nothing, if a user
+// altered the tables, for example by adding a trigger. Then the statement must book all results.
 bool record_directly(const delivery::Result* results, int count, bool* left);
 
 }  // namespace wee5::pg

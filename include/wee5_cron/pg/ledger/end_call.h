@@ -19,8 +19,8 @@ namespace wee5::pg {
 // server's encoding, palloc'd; `detail` is that of core::Observation.
 char* outcome_error(core::Reason reason, const char* path, const char* detail);
 
-// For the worker, in a transaction with an open SPI connection. They end calls that are not on the wire, and leave
-// alone what has ended or what somebody else holds locked.
+// For the worker, in a transaction with an open SPI connection. These functions end calls that are not on the wire.
+// They skip calls that have ended, and rows that another transaction has locked.
 
 // Ends a call that gives way to call `overlapping`. False where its row is locked.
 bool skip_for_overlap(int64 id, const char* path, int64 overlapping);

@@ -30,9 +30,9 @@ struct GivenColumnLayout {
 };
 extern const GivenColumnLayout kGivenLayout[kGivenColumns];  // in the order of GivenColumn
 
-// Writes a row of the ledger as INSERT does, with defaults, constraints and indexes, but without a statement: in half
-// the time. Returns false where only a statement can do it right: somebody gave the table a trigger, a rule, row
-// security, a generated column or anything else that runs code that is not Postgres's own, or revoked a privilege.
+// Writes a row of the ledger as INSERT does, with defaults, constraints and indexes, but without a statement, in half
+// the time. Returns false if this needs a statement: a user gave the table a trigger, a rule, row security, a generated
+// column or anything else that runs code that is not Postgres's own, or revoked a privilege.
 // `given_key` NULL: the column's default.
 bool insert_invocation_directly(const Datum* values, const bool* nulls, const pg_uuid_t* given_key, int64* id,
                                 pg_uuid_t* idempotency_key);

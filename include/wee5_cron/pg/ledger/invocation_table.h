@@ -10,7 +10,7 @@ struct LedgerTable {
   AttrNumber
       invocation[kInvocationColumns];  // InvalidAttrNumber: only statements read the column, or the SQL is earlier
   Oid invocation_key;                  // the primary key's index, on id
-  Oid invocation_open;                 // the index of what is open: transport, route, id
+  Oid invocation_open;                 // the index of open calls: transport, route, id
 };
 
 // Call it in a transaction that already holds the table's lock. Raises 55000 with the name of the column, index or

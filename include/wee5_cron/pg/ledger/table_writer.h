@@ -20,7 +20,7 @@ struct TableWriter {
 bool can_write_directly(Relation relation, const TableLayout* layout, AclMode privileges);
 // `changed`: the columns that updates will change (attribute numbers), `count` of them.
 void begin_writing(TableWriter* writer, Relation relation, const AttrNumber* changed, int count);
-// Index entries for the row that stands in the slot. Raises 23505 for a duplicate key.
+// Inserts the index entries of the row in the slot. Raises 23505 for a duplicate key.
 void insert_index_entries(TableWriter* writer, TupleTableSlot* slot, bool is_update, NewIndexEntries which);
 void end_writing(TableWriter* writer);
 

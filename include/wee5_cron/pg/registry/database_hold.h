@@ -6,7 +6,7 @@ namespace wee5::pg {
 
 // Keeps a database free of its worker, for a statement that needs the database to itself. The worker takes no new
 // calls, and ends when its requests have ended. After ten seconds they are cut off, unless `other_sessions_matter` and
-// there are other sessions: then the statement fails anyway, and the worker goes on. Several statements may hold one
+// there are other sessions: then the statement fails anyway, and the worker continues. Several statements may hold one
 // database.
 void hold_database(Oid database, bool other_sessions_matter);
 // Releases all databases that this backend holds. Never raises.

@@ -5,7 +5,7 @@
 namespace wee5::pg {
 
 // Tells sessions in wait_for() that their call has ended. A fixed number of condition variables in shared memory serves
-// all databases; the call's id picks one. Two calls may share a variable, so whoever wakes up looks again.
+// all databases; the call's id picks one. Two calls may share a variable, so a session that wakes up looks again.
 
 // Requests and sets up the shared memory (preload only).
 void install_ended_calls();

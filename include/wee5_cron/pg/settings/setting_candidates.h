@@ -11,10 +11,13 @@
 
 namespace wee5::pg {
 
-// How many bytes of text a setting's sources hold together: room for a copy of any of them.
+// How many bytes of text the sources of settings hold together.
 inline Size bytes_of(const char* text) { return text != nullptr ? strlen(text) : 0; }
 inline Size bytes_of(const StoredValue* value) {
   return bytes_of(value->role_in_database) + bytes_of(value->role) + bytes_of(value->database) + bytes_of(value->all);
+}
+inline Size bytes_of(const SessionSettings* session) {
+  return bytes_of(session->api_url) + bytes_of(session->cron_secret);
 }
 inline Size bytes_of(const VaultValues* vault) {
   return bytes_of(vault->api_url) + bytes_of(vault->cron_secret) + bytes_of(vault->trouble) + bytes_of(vault->hint);

@@ -46,7 +46,7 @@ struct VaultNames {
   const char* cron_secret;
 };
 
-// The names that count for this session, and those that count without what it was given explicitly.
+// The names of the secrets for this session, and the names without the session's own settings.
 VaultNames vault_names(const StoredSettings* stored);
 VaultNames stored_vault_names(const StoredSettings* stored);
 

@@ -7,7 +7,7 @@ namespace wee5::pg {
 // How many requests the process has open files for.
 struct RequestCapacity {
   int requests;
-  int64 file_limit;  // the process may have so many files open
+  int64 file_limit;  // the most files that the process may have open
 };
 
 // Raises the process's limit of open files as far as the system lets it, and reserves descriptors for at most `wanted`

@@ -6,7 +6,7 @@
 
 namespace wee5::pg {
 
-// A row of wee5_cron.invocation in the hands of a scan.
+// A row of wee5_cron.invocation that a scan has reached.
 struct InvocationRow {
   const LedgerTable* table;
   TupleTableSlot* tuple;

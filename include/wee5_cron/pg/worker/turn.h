@@ -9,7 +9,7 @@ inline constexpr int64 kFlushPatienceUs = 100'000;  // after that the launcher i
 // One turn: the transaction, and what follows from it once it is committed.
 void take_turn(Worker* worker, bool read_ledger);
 
-// Records what has been answered, as the last thing before the process ends.
+// Records the answers that have come, as the last thing before the process ends.
 void record_last_results(Worker* worker);
 
 // Functions of the extension announce the calls they make. Rows that somebody else inserts are found by a round through
@@ -22,11 +22,11 @@ void request_round_at_once(Worker* worker);
 // A call that is sent at most once leaves when the synchronous standbys, too, know that it was begun.
 void send_claimed_calls(Worker* worker);
 
-// True while the log of the batch before is still being flushed by the launcher, or is not confirmed by a synchronous
-// standby, and memory has room for more results. The worker never waits for either: it serves the network meanwhile.
+// True while the launcher still flushes the log of the previous batch, or a synchronous standby has not confirmed it,
+// and memory has room for more results. The worker never waits for either: it serves the network meanwhile.
 bool previous_batch_is_unflushed(Worker* worker);
 
-// The network was not served since then: the deadlines of requests move by that time.
+// Moves the deadlines of requests by the time since `since_us`, in which the worker did not serve the network.
 void extend_deadlines(Worker* worker, int64 since_us);
 
 // Ends the report of a lack of descriptors, for a worker that leaves.

@@ -31,7 +31,7 @@ struct Turn {
   // Out.
   LedgerStatus status;
   const char* disarmed_reason;  // set where the status is kDisarmed
-  bool only_recorded;           // the database is disarmed, and results were recorded all the same
+  bool only_recorded;           // the database is disarmed, but results were recorded
   WorkerSettings settings;
   DueRows due;
   int64* locked;  // ids of results that were not recorded because somebody holds their rows locked

@@ -14,8 +14,8 @@ namespace wee5::pg {
 
 struct Worker;
 
-// Work beside the calls, such as deleting old rows. Each task has transactions of its own: trouble with other
-// extensions' tables is not trouble with the ledger.
+// Work in addition to the calls, such as deleting old rows. Each task has its own transactions, so that trouble with
+// other extensions' tables does not affect the ledger.
 struct BackgroundTask {
   const char* purpose;           // completes "wee5_cron worker cannot"
   int64 (*run)(Worker* worker);  // returns when the task is due again; 0: when something happens
@@ -80,8 +80,8 @@ inline void report_state(Worker* worker, WorkerEvent event) { registry_report(wo
 // Resets last_error. A lack of descriptors stays there until it ends.
 inline void clear_error(Worker* worker) { registry_set_error(worker->slot, worker->shortage); }
 
-// Runs C++ that cannot fail for a reason of the ledger's. If it fails all the same, for want of memory or because
-// libcurl is unusable, the process ends with the ERROR: a fresh one starts from what the ledger says.
+// Runs C++ that does not depend on the ledger. If it fails nevertheless, because memory is short or libcurl is
+// unusable, the process ends with the ERROR. A new process then continues from the ledger.
 template <class Body>
 void run_cpp_or_exit(Worker* worker, Body&& body) {
   CppFailure failure;

@@ -49,7 +49,7 @@ struct DueRows {
   int read_capacity;
 };
 
-// What the worker still has to read of the ledger, beside the routes of which the dispatcher knows that they have more.
+// What the worker still has to read of the ledger. The dispatcher knows which routes have more; these are not here.
 //
 // A due row is always in exactly one of these places: in memory; among the announced ids of its commit; in the rest of
 // the round under way, or in the next round; or in a route that is known to have more, beyond the position from which
@@ -60,7 +60,7 @@ struct PendingReads {
   Announcements announced;  // look_from: a round from this id on is wanted
   bool round_under_way;     // a round reads all routes
   int64 round_from;         // it leaves out ids below this one
-  bool round_at_begin;      // it goes on at the begin of the index, or else at this route and id
+  bool round_at_begin;      // it continues at the start of the index, or else at this route and id
   char round_route[core::kMaxEndpointPathBytes * 4 + 1];
   int64 round_id;
 };
