@@ -167,6 +167,40 @@ DROP FUNCTION answer(text);
 SELECT wee5_cron.unregister_jobs();
 SELECT jobname FROM cron.job ORDER BY jobid;
 DROP VIEW jobs;
+
+-- DROP EXTENSION (in C++) and unregister_jobs() (in SQL) agree which jobs are ours, whatever users made of them.
+BEGIN;
+CREATE TEMP TABLE changed (n int, command text);
+INSERT INTO changed VALUES
+  (1, $$SELECT public.invoke_cron_endpoint('/case/1')$$),
+  (2, $$/* mine */ SELECT invoke_cron_endpoint ( '/case/2' ) ; -- kept$$),
+  (3, $$CALL wee5_cron.run('/case/3')$$),
+  (4, $$SELECT wee5_cron.invoke(endpoint_path => '/case/4', timeout => '1 s')$$),
+  (5, $$SELECT invoke_cron_endpoint('/other')$$),
+  (6, 'VACUUM'),
+  (7, $$SELECT invoke_cron_endpoint('/case/7' || '')$$),
+  (8, $$SELECT invoke_cron_endpoint(E'/case/\070')$$),
+  (9, 'SELECT invoke_cron_endpoint($x$/case/9$x$)'),
+  (10, ''),
+  (11, $$DO 'BEGIN PERFORM invoke_cron_endpoint(''/case/11''); END'$$),
+  (12, $$SELECT invoke_cron_endpoint('/case/12$$),
+  (13, $$SELECT invoke_cron_endpoint('/case/13'), invoke_cron_endpoint('/other')$$),
+  (14, $$SELECT invoke_cron_endpoint('/case/14')$$),
+  (15, $$SELECT invoke_cron_endpoint('/case/15')$$),
+  (16, 'SELECT wee5_cron.harvest()'),
+  (17, $$SELECT 'wee5_cron.harvest()'$$),
+  (18, $$SELECT my.invoke('/case/18')$$);
+SELECT count(wee5_cron.schedule('case ' || n, '1 1 1 1 *', '/case/' || n)) FROM changed;
+UPDATE cron.job c SET command = x.command FROM changed x WHERE c.jobname = 'case ' || x.n;
+UPDATE cron.job SET jobname = 'renamed' WHERE jobname = 'case 14';
+UPDATE cron.job SET jobid = jobid + 1000 WHERE jobname = 'case 15';
+UPDATE wee5_cron.job SET endpoint_path = NULL WHERE job_name IN ('case 16', 'case 17');
+CREATE TEMP TABLE judged AS
+  SELECT c.jobid, c.jobname, coalesce(wee5_cron.is_remembered(c.jobid, c.jobname, c.command), false) AS ours FROM cron.job c;
+DROP EXTENSION wee5_cron;
+SELECT j.jobname, j.ours, c.jobid IS NULL AS removed FROM judged j LEFT JOIN cron.job c USING (jobid) ORDER BY j.jobid;
+ROLLBACK;
+
 DROP EXTENSION wee5_cron;
 SELECT jobname FROM cron.job ORDER BY jobid;
 

@@ -35,7 +35,7 @@ BEGIN
   IF bytes > most THEN
     RAISE EXCEPTION 'the body has % bytes, and wee5_cron.max_request_bytes allows %', bytes, most
       USING ERRCODE = 'invalid_parameter_value',
-            HINT = format('Send what the app needs to find the data itself, or let a superuser raise the limit: ALTER '
+            HINT = format('Send only what the app needs to find the data itself, or let a superuser raise the limit: ALTER '
               || 'DATABASE %I SET wee5_cron.max_request_bytes = ''%skB'';', current_database(), bytes / 1024 + 1);
   END IF;
 END
@@ -89,8 +89,8 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Write them as ''{"X-Name": "value"}''.';
   ELSIF (SELECT sum(octet_length(h.key) + CASE jsonb_typeof(h.value) WHEN 'string' THEN octet_length(h.value #>> '{}') ELSE 0 END)
          FROM jsonb_each(headers) h) > most THEN
-    RAISE EXCEPTION 'the headers have more than % bytes, which no server takes', most
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Send what is large in the body.';
+    RAISE EXCEPTION 'the headers have more than % bytes, more than any server accepts', most
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Send large data in the body.';
   END IF;
   FOR name, value, bad IN
     SELECT h.key, h.value #>> '{}', nullif(jsonb_typeof(h.value), 'string') FROM jsonb_each(headers) h

@@ -68,14 +68,14 @@ BEGIN
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'To switch calls on: SELECT wee5_cron.set(''enabled'', ''on'');';
   ELSIF permit = 'subscriber' THEN
-    RAISE EXCEPTION 'database "%" receives its ledger by logical replication, and makes no calls', current_database()
+    RAISE EXCEPTION 'database "%" receives its ledger by logical replication and makes no calls', current_database()
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'The publisher makes them. To let this database call instead, drop the subscription, then: SELECT '
                    'wee5_cron.arm();';
   ELSIF permit = 'copied' THEN
     RAISE EXCEPTION 'database "%" was copied with its files or recovered after it was armed, and makes no calls', current_database()
       USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'If it is to call the app, and not the database that it was made from: SELECT wee5_cron.arm();';
+            HINT = 'If this database should make calls instead of the original: SELECT wee5_cron.arm();';
   ELSIF EXISTS (SELECT FROM wee5_cron.armed a WHERE a.database = wee5_cron.database_oid() AND a.xid = '0') THEN
     RAISE EXCEPTION 'database "%" is disarmed and makes no calls', current_database()
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'To let it make calls again: SELECT wee5_cron.arm();';
@@ -86,7 +86,7 @@ BEGIN
   END IF;
   RAISE EXCEPTION 'database "%" was restored from a dump or copied, and makes no calls yet', current_database()
     USING ERRCODE = 'object_not_in_prerequisite_state',
-          HINT = 'If it is to call the app in place of the one that it was made from: SELECT wee5_cron.arm();';
+          HINT = 'If this database should make calls instead of the original: SELECT wee5_cron.arm();';
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.require_armed() IS 'Internal: raises an error unless this database makes calls';

@@ -114,7 +114,7 @@ BEGIN
   IF timeout IS NOT NULL AND wee5_cron.interval_milliseconds(timeout) NOT BETWEEN 1 AND 2147483647 THEN
     RAISE EXCEPTION 'timeout "%" is out of range', timeout
       USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'Give an interval from 1 millisecond to 24 days, or leave it out for wee5_cron.request_timeout.';
+            HINT = 'Give an interval from 1 millisecond to 24 days, or leave it out to use wee5_cron.request_timeout.';
   END IF;
   headers := coalesce((SELECT jsonb_object_agg(h.name, h.value) FROM wee5_cron.headers_of(headers) h), '{}');
   IF method IN ('PUT', 'PATCH', 'HEAD') THEN
@@ -296,7 +296,7 @@ CREATE FUNCTION wee5_cron.invoke(endpoint_path text, method text DEFAULT NULL, b
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$ SELECT wee5_cron.make_call($1, $2, $3, $4, $5) $$;
 COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval) IS
-  'invoke_cron_endpoint() with choices: method (GET, POST, PUT, PATCH, DELETE, HEAD), JSON body, further headers, timeout. For what you leave out, the row of the path in wee5_cron.endpoint counts, else GET, no body, no further headers, wee5_cron.request_timeout';
+  'invoke_cron_endpoint() with choices: method (GET, POST, PUT, PATCH, DELETE, HEAD), JSON body, further headers, timeout. What you leave out comes from the row of the path in wee5_cron.endpoint. Without one: GET, no body, no further headers, wee5_cron.request_timeout';
 
 CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name DEFAULT NULL,
                                          schedule text DEFAULT NULL, tick timestamptz DEFAULT NULL) RETURNS bigint
@@ -357,7 +357,7 @@ BEGIN
   IF $1 IS NULL OR $2 IS NULL THEN
     RAISE EXCEPTION '% must not be NULL', CASE WHEN $1 IS NULL THEN 'id' ELSE 'timeout' END
       USING ERRCODE = 'null_value_not_allowed',
-            HINT = CASE WHEN $1 IS NULL THEN 'Give the id that invoke_cron_endpoint() returned.' ELSE 'Leave it out for one minute.' END;
+            HINT = CASE WHEN $1 IS NULL THEN 'Give the id that invoke_cron_endpoint() returned.' ELSE 'Leave it out to wait for one minute.' END;
   END IF;
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'wait_for() cannot see how a call ends in a % transaction', upper(current_setting('transaction_isolation'))
@@ -373,7 +373,7 @@ BEGIN
     END IF;
     SELECT i.* INTO call FROM wee5_cron.invocation i WHERE i.id = $1;
     IF call.finished_at IS NULL AND is_new AND wee5_cron.is_own_row(row_xmin) THEN
-      RAISE EXCEPTION 'call % was made by the current transaction, and is sent when that commits', $1
+      RAISE EXCEPTION 'call % was made by the current transaction and is not sent before that commits', $1
         USING ERRCODE = 'object_not_in_prerequisite_state',
               HINT = format('Commit first, then wait: SELECT wee5_cron.wait_for(%s);', $1);
     END IF;

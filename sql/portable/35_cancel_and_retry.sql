@@ -13,7 +13,7 @@ BEGIN
   queue := to_regclass('net.http_request_queue');
   IF NOT wee5_cron.belongs_to_extension('pg_class', queue, 'pg_net') THEN
     RAISE EXCEPTION 'the table net.http_request_queue does not belong to the extension pg_net'
-      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Install pg_net anew.';
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Reinstall pg_net.';
   END IF;
   added := CASE
     WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = queue AND NOT t.tgisinternal) THEN 'trigger'
@@ -53,11 +53,11 @@ BEGIN
   ELSIF call.finished_at IS NULL THEN
     RAISE EXCEPTION 'call % has not ended yet', $1
       USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = format('Wait for it: SELECT wee5_cron.wait_for(%1$s); or give it up: SELECT wee5_cron.cancel(%1$s);', $1);
+            HINT = format('Wait for it: SELECT wee5_cron.wait_for(%1$s); or cancel it: SELECT wee5_cron.cancel(%1$s);', $1);
   END IF;
   RETURN wee5_cron.make_call(call.endpoint_path, call.method, call.body, call.headers, call.timeout, call.job_name, NULL, NULL,
                              call.scheduled_at, call);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.retry(bigint) IS
-  'Makes a call that has ended once more, as it was and with the same idempotency key, and returns the id of the new row';
+  'Repeats a call that has ended, with the same request and idempotency key, and returns the id of the new row';

@@ -176,7 +176,7 @@ BEGIN
   WHERE t.tgrelid = to_regclass('vault.secrets') AND NOT t.tgisinternal
     AND NOT wee5_cron.belongs_to_extension('pg_proc', t.tgfoid, 'supabase_vault') LIMIT 1;
   IF foreign_trigger IS NOT NULL THEN
-    RAISE EXCEPTION 'vault.secrets has a trigger "%" that is not of the extension supabase_vault', foreign_trigger
+    RAISE EXCEPTION 'trigger "%" on vault.secrets does not belong to the extension supabase_vault', foreign_trigger
       USING ERRCODE = 'object_not_in_prerequisite_state',
             DETAIL = 'It would run with the rights of the owner of wee5_cron and see the secret.',
             HINT = format('DROP TRIGGER %I ON vault.secrets;', foreign_trigger);
@@ -268,8 +268,8 @@ BEGIN
                                      'wee5_cron: the bearer secret that the app expects');
   END IF;
   IF octet_length(new_secret) < 16 THEN
-    RAISE WARNING 'the secret has less than 16 characters and can be guessed'
-      USING HINT = 'Make a strong one, e.g. with "openssl rand -hex 32", and set it as CRON_SECRET in the app, too.';
+    RAISE WARNING 'the secret has fewer than 16 characters and can be guessed'
+      USING HINT = 'Generate a strong one, e.g. with "openssl rand -hex 32", and set it as CRON_SECRET in the app, too.';
   END IF;
   PERFORM wee5_cron.arm();
   PERFORM wee5_cron.register_jobs();

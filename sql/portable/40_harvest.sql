@@ -70,7 +70,7 @@ BEGIN
   INTO found FROM pg_proc p WHERE p.pronamespace = to_regnamespace('net') AND p.proname = wanted;
   IF NOT found.are_its_own THEN
     RAISE EXCEPTION 'the function net.%(...) does not belong to the extension pg_net', wanted
-      USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'It would be handed the bearer secret.',
+      USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'wee5_cron would pass the bearer secret to it.',
             HINT = 'Drop the function that is not pg_net''s.';
   ELSIF found.functions = 0 OR has_body AND NOT found.takes_body THEN
     RAISE EXCEPTION 'the installed pg_net has no function for %', method

@@ -3,12 +3,12 @@ CREATE FUNCTION wee5_cron.check_times_of_policy(policy wee5_cron.endpoint) RETUR
   AS $$
 DECLARE
   hint_of_delays constant text :=
-    'Give the waits after the first attempt, the second, and so on: ''{10s,1min,5min}''; the last repeats. NULL: the default.';
+    'Give the delays before the second attempt, the third, and so on: ''{10s,1min,5min}''. The last one repeats. NULL: the default.';
   delay interval;
 BEGIN
   IF policy.timeout IS NOT NULL AND wee5_cron.interval_milliseconds(policy.timeout) NOT BETWEEN 1 AND 2147483647 THEN
     PERFORM wee5_cron.refuse_policy('timeout', policy.timeout::text,
-      'Give an interval from 1 millisecond to 24 days, or NULL for wee5_cron.request_timeout.');
+      'Give an interval from 1 millisecond to 24 days, or NULL to use wee5_cron.request_timeout.');
   END IF;
   IF policy.retry_delays IS NOT NULL AND array_ndims(policy.retry_delays) IS DISTINCT FROM 1 THEN
     PERFORM wee5_cron.refuse_policy('retry_delays', CASE WHEN cardinality(policy.retry_delays) = 0 THEN '{}' ELSE '{{...}}' END,
@@ -40,8 +40,8 @@ BEGIN
     PERFORM wee5_cron.refuse_policy('max_attempts', policy.max_attempts::text, 'At least 1, which is no retry. NULL: the default, 4.');
   ELSIF policy.retry_on NOT IN ('unprocessed', 'transient', 'never') THEN
     PERFORM wee5_cron.refuse_policy('retry_on', policy.retry_on,
-      'unprocessed: only calls that the app cannot have processed. transient: also timeouts, broken connections, 408, 425 and '
-      '5xx. never: each call is sent at most once. NULL: unprocessed.');
+      'unprocessed: retries only calls that the app cannot have processed. transient: also retries timeouts, broken '
+      'connections, 408, 425 and 5xx. never: sends each call at most once. NULL: unprocessed.');
   ELSIF policy.overlap NOT IN ('allow', 'skip') THEN
     PERFORM wee5_cron.refuse_policy('overlap', policy.overlap,
       'allow, or skip: a call is skipped while an earlier one has not ended. NULL: calls by a job skip, calls by hand are '

@@ -105,7 +105,7 @@ fields_are(job('if'), { missed_runs => 2, state => 'late' }, 'nor is one that ca
 is(scalar(my @if = $receiver->requests('/if')), 1, '... which may not hold any more');
 fields_are(job('forbidden'), { missed_runs => 2, state => 'late' }, 'a job of a user who may not call is counted');
 is(scalar(my @forbidden = $receiver->requests('/forbidden')), 0, '... and his call is not made, by nobody else either');
-like(slurp_file($node->logfile), qr/cannot make up for the missed run of job "forbidden": role "mallory" may not/, '... which the log says');
+like(slurp_file($node->logfile), qr/cannot catch up on the missed run of job "forbidden": role "mallory" may not/, '... which the log says');
 is($node->safe_psql('postgres', "SELECT string_agg(name, ',' ORDER BY name) FROM wee5_cron.trouble WHERE kind = 'late'"),
     'forbidden,half,if,not again,owned,with choices', 'of each job that is late somebody is told');
 $node->safe_psql('postgres', "SELECT wee5_cron.pause('if'), wee5_cron.unschedule('forbidden')");
