@@ -40,7 +40,7 @@ sub start_new {
     $ENV{PGUSER} = 'supabase_admin';
     my $real = uses_real_pg_net();
     my $node = $class->new_configured($name, preload => 'pg_cron' . ($real ? ',pg_net' : ''),
-        init => { extra => [qw(--encoding=UTF8 --locale=C --username=supabase_admin)] },
+        init => { allows_streaming => 1, extra => [qw(--encoding=UTF8 --locale=C --username=supabase_admin)] },
         conf => ($real ? "pg_net.database_name = 'postgres'\n" : '') . "statement_timeout = '2min'\n");
     $node->{real_pg_net} = $real;
     $node->start;
@@ -69,6 +69,7 @@ CREATE EXTENSION pg_cron;
 GRANT USAGE ON SCHEMA cron TO postgres;
 REVOKE INSERT, UPDATE, DELETE ON cron.job FROM PUBLIC;
 GRANT SELECT ON cron.job TO postgres;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cron TO postgres;
 GRANT SELECT, DELETE, TRUNCATE ON cron.job_run_details TO postgres;
 $pg_net
 GRANT USAGE ON SCHEMA net TO PUBLIC;
@@ -156,6 +157,12 @@ sub _send {
     }
     return { id => $request->{id}, status_code => $answer->{status} + 0, content_type => $answer->{headers}{'content-type'},
         headers => $answer->{headers}, content => $answer->{content}, timed_out => JSON::PP::false };
+}
+
+# From now on nobody but the test harvests.
+sub remove_harvest_job {
+    my ($self) = @_;
+    return $self->as_owner("SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname = 'wee5-cron-harvest'");
 }
 
 # Sends, and books the answers.

@@ -1,0 +1,134 @@
+# The portable edition on a server as a host has it: calls over pg_net, their outcomes in the ledger, retries, overlap, and
+# jobs on pg_cron's tick.
+use strict;
+use warnings;
+
+# A tick is up to a minute away.
+BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 180 }
+
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Time::HiRes qw(usleep);
+use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
+use Wee5Cron::Doctor;
+use Wee5Cron::Hosted;
+
+my $secret   = 'canary-of-the-portable-edition';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $down     = Wee5Cron::Receiver->start(secret => $secret);
+my $node     = Wee5Cron::Hosted->start_new('main');
+note($node->uses_real_pg_net ? 'the real pg_net sends' : 'skipped: pg_net not available; a stand-in sends');
+$node->install_portable;
+
+# The two values may have been stored in Vault before, by the host's own page.
+$node->as_owner("SELECT vault.create_secret('@{[ $receiver->url ]}', 'api_url'); SELECT vault.create_secret('$secret', 'cron_secret')");
+$node->as_owner("SELECT wee5_cron.set('default_jobs', 'on'); SELECT wee5_cron.configure()");
+is($node->as_owner("SELECT string_agg(jobname || ' ' || username, ', ' ORDER BY jobname) FROM cron.job"),
+    'daily-analytics postgres, poll-activities postgres, wee5-cron-harvest postgres, welcome-emails postgres', 'configure() arms, and makes the jobs');
+is($node->as_owner("SELECT string_agg(check_name || ' ' || detail, E'\\n') FROM wee5_cron.doctor() WHERE status = 'error'"), '', 'doctor() finds no error');
+
+$node->remove_harvest_job;
+
+# Outcomes.
+$node->no_retries('postgres', '/status/503');
+my %call = map { $_ => $node->as_owner("SELECT invoke_cron_endpoint('$_')") } qw(/status/200 /status/401 /status/500 /html?status=404 /leak?status=500);
+$call{slow} = $node->as_owner("SELECT wee5_cron.invoke('/slow?ms=20000', timeout => '500 ms')");
+$call{post} = $node->as_owner(q{SELECT wee5_cron.invoke('/echo', 'POST', '{"a": 1}', '{"X-Team": "blue"}')});
+$node->as_owner("BEGIN; SELECT invoke_cron_endpoint('/rolled-back'); ROLLBACK");
+$node->deliver_and_harvest;
+my %row = map { $_ => $node->invocation('postgres', $call{$_}) } keys %call;
+fields_are($row{'/status/200'}, { status => 'succeeded', reason => undef, error => undef, http_status => 200, transport => 'pg_net', attempts => 1, requested_by => 'postgres', first_sent_at => undef }, '200 succeeds');
+fields_are($row{'/status/401'}, { status => 'failed', reason => 'http', http_status => 401, error => qr/401 Unauthorized/, hint => qr/wee5_cron\.configure\(cron_secret => /, attempts => 1 }, '401 fails, with a hint that its reader can follow');
+fields_are($row{'/status/500'}, { status => 'failed', reason => 'http', http_status => 500, error => qr/500 Internal Server Error/ }, '500 fails');
+fields_are($row{'/html?status=404'}, { status => 'failed', reason => 'http', http_status => 404 }, '404 fails');
+fields_are($row{slow}, { status => 'failed', reason => 'timeout', http_status => undef, hint => qr/wee5_cron\.set\('request_timeout', '\d+s'\)/ }, 'a slow route is a timeout, and the hint sets the setting of this edition');
+fields_are($row{post}, { status => 'succeeded', http_status => 200, method => 'POST' }, 'POST with a body and a header');
+unlike($row{'/leak?status=500'}{response_body}, qr/\Q$secret\E/, 'an answer that repeats the secret is kept without it');
+is(scalar(() = $receiver->requests('/rolled-back')), 0, 'what was rolled back is not sent');
+my ($request) = $receiver->requests('/status/200');
+is($request->{bearer}, 'match', 'the request carries the bearer');
+fields_are({ map { lc $_ => $request->{headers}{$_} } keys %{ $request->{headers} } },
+    { 'user-agent' => qr{^wee5_cron/}, 'idempotency-key' => $row{'/status/200'}{idempotency_key}, 'x-wee5-cron-invocation' => $call{'/status/200'}, 'x-wee5-cron-attempt' => 1, 'x-wee5-cron-timeout-ms' => 30000 },
+    'the request has the headers of a call');
+is(scalar $node->attempts('postgres', $call{'/status/500'}), 1, 'an attempt has its row');
+
+# Refused: nobody listens.
+$node->as_owner("SELECT wee5_cron.configure('@{[ $down->url ]}')");
+$down->close_port;
+$node->policy('postgres', '/x', max_attempts => 1);
+my $refused = $node->as_owner("SELECT invoke_cron_endpoint('/x')");
+$node->deliver_and_harvest;
+fields_are($node->invocation('postgres', $refused), { status => 'failed', reason => 'connect', http_status => undef, error => qr/connect/i }, 'a refused connection');
+$node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}')");
+
+# Retries by the policy of the path, by hand, and giving up.
+$node->policy('postgres', '/status/503', max_attempts => 2, retry_delays => '{100ms}');
+my $busy = $node->as_owner("SELECT invoke_cron_endpoint('/status/503')");
+$node->deliver_and_harvest;
+fields_are($node->invocation('postgres', $busy), { status => 'retrying', attempts => 1, finished_at => undef }, '503 is retried');
+my $until = time + 60;
+while (time < $until && $node->as_owner("SELECT status FROM wee5_cron.invocation WHERE id = $busy") ne 'failed') {
+    $node->deliver_and_harvest;
+    usleep(100_000);
+}
+fields_are($node->invocation('postgres', $busy), { status => 'failed', attempts => 2, http_status => 503 }, '... and fails after its last attempt');
+is(join(' ', map { $_->{headers}{'x-wee5-cron-attempt'} // $_->{headers}{'X-Wee5-Cron-Attempt'} } $receiver->requests('/status/503')), '1 2', '... each attempt says its number');
+my $again = $node->as_owner("SELECT wee5_cron.retry($busy)");
+is($node->as_owner("SELECT count(DISTINCT idempotency_key) FROM wee5_cron.invocation WHERE id IN ($busy, $again)"), 1, 'retry() makes the call again, with its key');
+$node->raises('postgres', "SELECT wee5_cron.wait_for(9999)", '02000', 'wait_for() of an unknown call', role => 'postgres');
+$node->raises('postgres', "BEGIN; SELECT wee5_cron.wait_for(wee5_cron.invoke('/status/200'))", '55000', 'wait_for() of a call of this transaction', role => 'postgres', message => qr/made by the current transaction/);
+$node->raises('postgres', "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT wee5_cron.wait_for($busy)", '0A000', 'wait_for() where it could not see the end', role => 'postgres');
+$node->raises('postgres', "SELECT wee5_cron.invoke('/x', '$_')", '0A000', "$_ needs the extension", role => 'postgres', message => qr/pg_net cannot send $_/) for qw(PUT PATCH HEAD);
+
+# wait_for() books the answer itself.
+$node->deliver_and_harvest;
+my $waited = $node->as_owner("SELECT invoke_cron_endpoint('/status/204')");
+$node->deliver;
+is($node->as_owner("SELECT status FROM wee5_cron.wait_for($waited, '1 minute')"), 'succeeded', 'wait_for() books the answer to its call');
+SKIP: {
+    skip 'pg_net not available: nobody sends while run() waits', 2 unless $node->uses_real_pg_net;
+    is($node->error_of('postgres', "CALL wee5_cron.run('/status/200')", role => 'postgres'), undef, 'run() waits for success');
+    $node->raises('postgres', "CALL wee5_cron.run('/status/500')", '38000', '... and raises for a failure', role => 'postgres', message => qr/failed: The app answered 500/);
+}
+
+# Overlap.
+$node->policy('postgres', '/slow', overlap => 'skip');
+my @beside = map { $node->as_owner("SELECT invoke_cron_endpoint('/slow?ms=3000&$_')") } 1, 2;
+is($node->as_owner("SELECT status || ' ' || reason FROM wee5_cron.invocation WHERE id = $beside[1]"), 'skipped overlap', 'a call gives way to one that has not ended');
+$node->deliver_and_harvest;
+is($node->as_owner("SELECT status FROM wee5_cron.invocation WHERE id = $beside[0]"), 'succeeded', '... which ends');
+
+# Settings of this edition.
+$node->as_owner("SELECT wee5_cron.set('missing_config', 'skip'); SELECT wee5_cron.set('vault_cron_secret', 'nothing')");
+my $without = $node->as_owner("SELECT invoke_cron_endpoint('/x')");
+fields_are($node->invocation('postgres', $without), { status => 'skipped', reason => 'config', error => 'app.settings.cron_secret is not set' }, "without a secret: missing_config 'skip'");
+$node->as_owner("SELECT wee5_cron.set('missing_config', NULL)");
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', "... and 'error'", role => 'postgres', message => qr/app\.settings\.cron_secret is not set/);
+$node->as_owner("SELECT wee5_cron.set('vault_cron_secret', NULL)");
+is($node->as_owner("SELECT wee5_cron.set('wee5_cron.keep_failed', '48 h') || wee5_cron.setting('keep_failed') || wee5_cron.setting('request_timeout')"), '2d30d30s', 'set() returns the value');
+is($node->as_owner("SELECT wee5_cron.setting('keep_failed')"), '2d', '... and the next statement reads it');
+$node->raises('postgres', "SELECT wee5_cron.set($_->[0])", $_->[1], "set($_->[0])", role => 'postgres')
+  for [ "'request_timeout', '-1'", '22023' ], [ "'request_timeout', 'soon'", '22023' ], [ "'proxy', 'x'", '0A000' ], [ "'colour', 'x'", '42704' ], [ "'enabled', 'maybe'", '22023' ];
+$node->as_owner("SELECT wee5_cron.set('enabled', 'off')");
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'enabled is off', role => 'postgres', hint => qr/wee5_cron\.set\('enabled', 'on'\)/);
+$node->as_owner("SELECT wee5_cron.set('enabled', NULL)");
+
+# On the tick, as the job's owner.
+is($node->as_owner('SELECT wee5_cron.register_jobs(force => true)'), 1, 'register_jobs(force => true) makes the job again that harvests');
+$node->as_owner("SELECT wee5_cron.schedule('ticking', '* * * * *', '/status/200?tick')");
+my $ticked = "SELECT count(*) > 0 FROM wee5_cron.invocation WHERE job_name = 'ticking'";
+$node->poll_query_until('postgres', $ticked) or die "no tick came\n";
+my ($id) = split /\n/, $node->as_owner("SELECT id FROM wee5_cron.invocation WHERE job_name = 'ticking' ORDER BY id LIMIT 1");
+$node->deliver;
+# The job wee5-cron-harvest books it, at the next tick.
+my $tick = $node->invocation_when('postgres', $id, "status = 'succeeded' AND cron_run_id IS NOT NULL");
+fields_are($tick, { status => 'succeeded', http_status => 200, scheduled_at => qr/:00[+.]/, exclusive => 'path' }, "pg_cron's tick calls the app, and the job wee5-cron-harvest books the answer");
+($request) = grep { $_->{url} =~ /\?tick/ } $receiver->requests('/status/200');
+my %sent = map { lc $_ => $request->{headers}{$_} } keys %{ $request->{headers} };
+fields_are(\%sent, { 'x-wee5-cron-job' => 'ticking', 'x-vercel-cron-schedule' => '* * * * *', 'idempotency-key' => qr/^\w{8}-\w{4}-8/ }, '... with the headers of a job');
+is($node->as_owner("SELECT state FROM wee5_cron.job_status WHERE job_name = 'ticking'"), 'ok', 'job_status says so');
+$node->as_owner("SELECT wee5_cron.pause('ticking', 'a pause')");
+is($node->as_owner("SELECT state FROM wee5_cron.job_status WHERE job_name = 'ticking'"), 'paused', 'pause() goes by pg_cron\'s functions: the table is read-only');
+is($node->as_owner("SELECT wee5_cron.unschedule('ticking')"), 't', '... and so does unschedule()');
+$node->log_is_sane;
+done_testing();

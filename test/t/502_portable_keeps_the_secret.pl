@@ -1,0 +1,81 @@
+# The portable edition where others try to get the bearer: by settings of a session, by what they plant, by what it leaves.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
+use Wee5Cron::Hosted;
+
+my $secret   = 'canary-of-the-portable-secret';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $evil     = Wee5Cron::Receiver->start(secret => $secret);
+my $node     = Wee5Cron::Hosted->start_new('main');
+$node->install_portable;
+$node->as_owner("SELECT wee5_cron.set('default_jobs', 'off'); SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')");
+$node->remove_harvest_job;
+$node->as_owner("CREATE ROLE caller LOGIN; CREATE ROLE operator LOGIN; CREATE ROLE nobody LOGIN; GRANT CREATE ON SCHEMA public TO nobody");
+$node->as_owner("SELECT wee5_cron.grant_to('caller', 'call'); SELECT wee5_cron.grant_to('operator', 'operate')");
+
+# No setting of a session counts.
+my $url = $evil->url;
+my $id = (split /\n/, $node->psql_as('caller', 'postgres', <<"SQL"))[-1];
+SET app.settings.api_url = '$url'; SET app.settings.cron_secret = 'x'; SET wee5_cron.vault_api_url = 'x'; SET wee5_cron.request_timeout = '1ms';
+SET wee5_cron.enabled = off; SET wee5_cron.alert_url = '$url'; SET wee5_install.search_path = 'nowhere'; SET search_path = nowhere;
+SELECT public.invoke_cron_endpoint('/status/200');
+SQL
+$node->deliver_and_harvest;
+fields_are($node->invocation('postgres', $id), { status => 'succeeded', requested_by => 'caller', url => qr/^\Q@{[ $receiver->url ]}\E/ }, 'a caller with EXECUTE cannot redirect a call by SET');
+is(scalar(() = $evil->requests('/status/200')), 0, '... the other app got nothing');
+
+# Who may do what.
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '42501', 'nobody without a grant calls', role => 'nobody');
+$node->raises('postgres', $_, '42501', "a caller may not: $_", role => 'caller')
+  for "SELECT wee5_cron.set('enabled', 'off')", "SELECT * FROM wee5_cron.setting", 'SELECT * FROM wee5_cron.find_settings()', "SELECT wee5_cron.hand_to_pg_net(NULL, 1, 'x', 'x')", 'SELECT wee5_cron.uninstall()', 'SELECT * FROM wee5_cron.invocation';
+$node->raises('postgres', "SELECT wee5_cron.set('alert_url', '$url')", '42501', 'operate includes no set()', role => 'operator');
+$node->raises('postgres', "SELECT wee5_cron.configure('$url')", '42501', 'nor an address that the stored secret would go to', role => 'operator', hint => qr/Give the secret as well/);
+is($node->error_of('postgres', "SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')", role => 'operator'), undef, '... both together it may replace');
+
+# What somebody planted.
+my %planted = (
+    'a trigger on the queue' => [ 'CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; CREATE TRIGGER spy BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION public.spy()', 'DROP TRIGGER spy ON net.http_request_queue', qr/has a trigger/ ],
+    'a rule on the queue'    => [ 'CREATE RULE spy AS ON INSERT TO net.http_request_queue DO ALSO NOTIFY spied', 'DROP RULE spy ON net.http_request_queue', qr/has a rule/ ],
+    'a policy on the queue'  => [ 'CREATE POLICY spy ON net.http_request_queue USING (true)', 'DROP POLICY spy ON net.http_request_queue', qr/has a policy/ ],
+    'an overload of http_get' => [ 'CREATE FUNCTION net.http_get(url text, headers jsonb, timeout_milliseconds int) RETURNS bigint LANGUAGE sql AS $$ SELECT 1::bigint $$', 'DROP FUNCTION net.http_get(text, jsonb, int)', qr/net\.http_get\(\.\.\.\) does not belong to the extension pg_net/ ],
+);
+for my $what (sort keys %planted) {
+    my ($plant, $pull, $message) = @{ $planted{$what} };
+    $node->safe_psql('postgres', $plant);
+    $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', "$what: no call", role => 'caller', message => $message);
+    $node->safe_psql('postgres', $pull);
+}
+$node->safe_psql('postgres', 'CREATE TRIGGER spy BEFORE UPDATE ON vault.secrets FOR EACH ROW EXECUTE FUNCTION public.spy()');
+$node->raises('postgres', "SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')", '55000', 'a trigger on Vault: nothing is stored', role => 'operator', message => qr/trigger "spy"/);
+$node->safe_psql('postgres', 'DROP TRIGGER spy ON vault.secrets');
+
+# Operators and functions of the caller's own search_path do not run as the owner.
+$node->psql_as('nobody', 'postgres', <<'SQL');
+CREATE FUNCTION public.coalesce_spy(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted as %', current_user; END $$;
+CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = public.coalesce_spy);
+CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted as %', current_user; END $$;
+SQL
+is($node->error_of('postgres', "SET search_path = public, pg_catalog; SELECT public.invoke_cron_endpoint('/status/200'); SELECT * FROM wee5_cron.doctor(); SELECT * FROM wee5_cron.job_status; SELECT wee5_cron.harvest()", role => 'operator'), undef, 'planted operators and functions do not run');
+$node->safe_psql('postgres', 'DROP OPERATOR public.= (text, text); DROP FUNCTION public.now()');
+
+# The secret is nowhere else.
+$node->as_owner("SELECT wee5_cron.set('alert_url', '@{[ $receiver->url ]}/status/200?token=canary-of-the-webhook')");
+$node->policy('postgres', '/leak', alert_after => 1, max_attempts => 1);
+$node->as_owner("SELECT invoke_cron_endpoint('/leak?status=500')");
+$node->deliver_and_harvest;
+$node->deliver_and_harvest;
+is($node->as_owner("SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND status = 'succeeded' AND url IS NULL"), 1, 'an alert goes to the webhook, and its address into no row');
+my ($alert) = grep { $_->{url} =~ /token=canary-of-the-webhook/ } $receiver->requests('/status/200');
+is($alert->{bearer}, 'none', '... without the bearer');
+my @tables = split /\n/, $node->safe_psql('postgres', "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'r' AND c.relname <> 'setting'");
+for my $canary ($secret, 'canary-of-the-webhook') {
+    my @holding = grep { $node->safe_psql('postgres', "SELECT count(*) FROM $_ t WHERE t::text LIKE '%$canary%'") > 0 } @tables;
+    is("@holding", '', "no table holds $canary");
+    is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.doctor() d WHERE d::text LIKE '%$canary%'"), 0, '... nor does doctor()');
+}
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.setting s WHERE s::text LIKE '%$secret%'"), 0, 'the table of settings does not hold the secret');
+my (undef, $error) = $node->run_script("SELECT wee5_cron.configure('not an address', '$secret-2')");
+unlike($error->{message} . $error->{hint}, qr/\Q$secret\E/, 'no error of configure() shows it');
+$node->log_is_sane;
+done_testing();

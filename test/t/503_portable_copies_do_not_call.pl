@@ -1,0 +1,90 @@
+# A copy of a database with the portable edition does not call: a dump, a template, and the copies of files that a host makes
+# when it restores a project or makes a branch.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
+use Wee5Cron::Hosted;
+
+my $secret   = 'canary-of-the-portable-copies';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $node     = Wee5Cron::Hosted->start_new('main');
+$node->install_portable;
+$node->as_owner("SELECT wee5_cron.set('default_jobs', 'off'); SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')");
+$node->remove_harvest_job;
+$node->policy('postgres', '/status/200', max_attempts => 1);
+
+sub may_call {
+    my ($on) = @_;
+    return $on->safe_psql('postgres', 'SELECT wee5_cron.may_call()');
+}
+is(may_call($node), 't', 'the original calls');
+$node->safe_psql('postgres', "VACUUM (FREEZE) wee5_cron.armed");
+is(may_call($node), 't', '... also when the mark is frozen');
+
+# disarm() and arm().
+$node->as_owner("SELECT wee5_cron.disarm('a test')");
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'disarmed', role => 'postgres', message => qr/is disarmed and makes no calls/);
+$node->as_owner('SELECT wee5_cron.arm()');
+is(may_call($node), 't', 'arm() lets it call again');
+
+# By SQL.
+$node->safe_psql('postgres', 'CREATE TABLE public.saved AS SELECT * FROM wee5_cron.armed; DELETE FROM wee5_cron.armed; INSERT INTO wee5_cron.armed SELECT * FROM public.saved');
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'rows that a restore wrote', role => 'postgres', message => qr/restored from a dump or copied/);
+$node->as_owner('SELECT wee5_cron.arm()');
+
+$node->as_owner("SELECT wee5_cron.set('alert_url', '@{[ $receiver->url ]}/status/204?copied')");
+
+# By files: a copy that is promoted has the same system identifier and another timeline.
+$node->backup('base');
+my $copy = Wee5Cron::Hosted->new('copy');
+$copy->{real_pg_net} = $node->{real_pg_net};
+$copy->init_from_backup($node, 'base', has_streaming => 1);
+$copy->start;
+$node->wait_for_catchup($copy, 'replay', $node->lsn('insert'));
+$copy->promote;
+$copy->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
+$copy->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'a copy of the files raises at once', role => 'postgres', message => qr/copied with its files or recovered/, hint => qr/SELECT wee5_cron\.arm\(\);/);
+like($copy->as_owner("SELECT status || ' ' || detail FROM wee5_cron.doctor() WHERE check_name = 'physical_clone'"), qr/^error .*copied with its files/, '... doctor() says so');
+$copy->as_owner('SELECT wee5_cron.harvest()');
+is($copy->safe_psql('postgres', "SELECT string_agg(xid::text, ',') FROM wee5_cron.armed"), '0', 'the next harvest disarms it for good');
+is($copy->as_owner("SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert'"), 1, '... and sends one alert');
+$copy->as_owner('SELECT wee5_cron.harvest()');
+is($copy->as_owner("SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert'"), 1, '... no second one');
+$copy->as_owner('SELECT wee5_cron.arm()');
+is(may_call($copy), 't', 'arm() makes it a server that calls');
+is(may_call($node), 't', '... the original called all the time');
+
+# The same where the owner wants a failover to go on.
+$node->as_owner("SELECT wee5_cron.set('on_physical_copy', 'continue')");
+# As if it had been armed on another timeline, or another server.
+sub armed_elsewhere {
+    my ($what) = @_;
+    $node->safe_psql('postgres', <<"SQL");
+BEGIN;
+CREATE TABLE public.arming_id AS SELECT id FROM wee5_cron.arming;
+ALTER FUNCTION wee5_cron.server_identity() RENAME TO true_identity;
+CREATE FUNCTION wee5_cron.server_identity(OUT system_identifier bigint, OUT timeline int) LANGUAGE sql STABLE AS \$\$ SELECT $what FROM wee5_cron.true_identity() t \$\$;
+SELECT wee5_cron.write_mark(now(), 'postgres', (SELECT id FROM public.arming_id));
+DROP FUNCTION wee5_cron.server_identity();
+ALTER FUNCTION wee5_cron.true_identity() RENAME TO server_identity;
+DROP TABLE public.arming_id;
+COMMIT;
+SQL
+    return;
+}
+armed_elsewhere('t.system_identifier, t.timeline + 1');
+is(may_call($node), 't', "on_physical_copy 'continue': another timeline calls");
+$node->as_owner('SELECT wee5_cron.harvest()');
+is($node->safe_psql('postgres', 'SELECT wee5_cron.identity_since_armed()'), 'same', '... and the next harvest stores it');
+$node->as_owner("SELECT wee5_cron.set('on_physical_copy', 'stop')");
+armed_elsewhere('t.system_identifier + 1, t.timeline');
+is(may_call($node), 't', 'another system identifier is pg_upgrade: it calls');
+$node->as_owner('SELECT wee5_cron.harvest()');
+is($node->safe_psql('postgres', 'SELECT wee5_cron.identity_since_armed()'), 'same', '... and the new identity is stored');
+
+# A host that lets nobody look.
+$node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC');
+is($node->as_owner('SELECT wee5_cron.may_call()'), 't', 'where the identity cannot be read, it counts as unchanged');
+like($node->as_owner("SELECT status || ' ' || detail FROM wee5_cron.doctor() WHERE check_name = 'physical_clone'"), qr/^warning not known/, '... and doctor() says so');
+$node->log_is_sane;
+done_testing();
