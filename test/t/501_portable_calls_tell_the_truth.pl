@@ -25,7 +25,8 @@ $node->as_owner("SELECT vault.create_secret('@{[ $receiver->url ]}', 'api_url');
 $node->as_owner("SELECT wee5_cron.set('default_jobs', 'on'); SELECT wee5_cron.configure()");
 is($node->as_owner("SELECT string_agg(jobname || ' ' || username, ', ' ORDER BY jobname) FROM cron.job"),
     'daily-analytics postgres, poll-activities postgres, wee5-cron-harvest postgres, welcome-emails postgres', 'configure() arms, and makes the jobs');
-is($node->as_owner("SELECT string_agg(check_name || ' ' || detail, E'\\n') FROM wee5_cron.doctor() WHERE status = 'error'"), '', 'doctor() finds no error');
+my $absent = $node->uses_real_pg_net ? '' : 'pg_net_worker';    # the stand-in is no process of the server
+is($node->as_owner("SELECT string_agg(check_name || ' ' || detail, E'\\n') FROM wee5_cron.doctor() WHERE status = 'error' AND check_name <> '$absent'"), '', 'doctor() finds no error');
 
 $node->remove_harvest_job;
 
