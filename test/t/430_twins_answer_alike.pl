@@ -1,0 +1,316 @@
+# The portable edition follows the rules of the library: its twins in PL/pgSQL are asked the same questions, and give the same
+# answers, errors and hints to the letter. First the rules themselves, then the functions of both editions in two databases of
+# one server. The questions: test/vectors, the fuzzers' corpora, and inputs that are made from both by chance. WEE5_SEED repeats
+# a run, WEE5_ROUNDS makes more of them.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+use Encode qw(decode FB_CROAK LEAVE_SRC);
+use File::Basename qw(basename);
+
+my $seed   = $ENV{WEE5_SEED}   // int rand 1_000_000_000;
+my $rounds = $ENV{WEE5_ROUNDS} // 100;
+srand $seed;
+note "seed $seed";
+
+my $root = "$FindBin::RealBin/../..";
+
+# --- the two who answer -----------------------------------------------------------------------------------------------
+
+my $program = "$PostgreSQL::Test::Utils::tmp_check/core_rules";
+my @objects = (glob("$root/src/core/*.o"), "$root/src/delivery/url.o");
+@objects = (glob("$root/src/core/*.cpp"), "$root/src/delivery/url.cpp") if grep { !-e } @objects or @objects < 2;
+PostgreSQL::Test::Utils::system_or_bail(split(/ /, $ENV{CXX} // 'g++'), '-std=c++20', '-O1', "-I$root/include", '-o', $program,
+    "$root/test/support/core_rules.cpp", @objects, '-lcurl');
+
+my $node = Wee5Cron::Node->start_new('main', preload => 'pg_cron', conf => "cron.timezone = 'Europe/Berlin'\n");
+$node->safe_psql('postgres', 'CREATE DATABASE twins; CREATE DATABASE native');
+
+# What the rules ask of the rest of the edition.
+my $surroundings = <<'SQL';
+CREATE SCHEMA wee5_cron;
+CREATE FUNCTION wee5_cron.library_version() RETURNS text LANGUAGE sql AS $$ SELECT '%s' $$;
+CREATE FUNCTION wee5_cron.call_schema() RETURNS name LANGUAGE sql AS $$ SELECT 'public'::name $$;
+CREATE FUNCTION wee5_cron.server_setting(name text) RETURNS text LANGUAGE sql
+  AS $$ SELECT s.setting FROM pg_settings s WHERE s.name = $1 $$;
+CREATE FUNCTION wee5_cron.setting(name text) RETURNS text LANGUAGE sql AS $$ SELECT NULL $$;
+CREATE FUNCTION wee5_cron.setting_bytes(name text) RETURNS int LANGUAGE sql AS $$ SELECT 1048576 $$;
+SQL
+my ($version) = slurp_file("$root/wee5_cron.control") =~ /^default_version = '(.*)'/m;
+my ($endpoint) = slurp_file("$root/sql/common/15_endpoint.sql") =~ /^(CREATE TABLE wee5_cron\.endpoint \(.*?^\);)/ms;
+my @rules = qw(05_texts 06_hosts 06_paths 06_urls 07_requests 38_outcomes 38_retries 39_answers 44_cron_schedules 45_ticks
+  49_sql_tokens 50_job_commands 54_schedule_and_pause 15_endpoint 84_doctor_settings 89_doctor_policies);
+$node->safe_psql('twins', join "\n", 'SET client_min_messages = warning;', sprintf($surroundings, $version), $endpoint,
+    map { slurp_file("$root/sql/portable/$_.sql") } @rules);
+$node->safe_psql('native', 'CREATE EXTENSION wee5_cron');
+
+sub ask_library {
+    my @questions = @_;
+    my $file = "$PostgreSQL::Test::Utils::tmp_check/questions";
+    open my $out, '>', $file or die "$file: $!";
+    print {$out} "$_\n" for @questions;
+    close $out or die "$file: $!";
+    my @answers = `'$program' <'$file'`;
+    die "the library's program failed: $?" if $? != 0 || @answers != @questions;
+    chomp @answers;
+    return @answers;
+}
+
+sub ask_twins {
+    my @questions = @_;
+    my $ask = slurp_file("$root/test/support/twin_rules.sql");
+    my $rows = join '', map { "$_\n" } @questions;
+    my $answers = $node->safe_psql('twins', <<"SQL");
+$ask
+CREATE TEMP TABLE asked (n serial, question text);
+COPY asked (question) FROM STDIN (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02');
+$rows\\.
+SELECT pg_temp.answer_to(question) FROM asked ORDER BY n;
+SQL
+    return split /\n/, $answers;
+}
+
+# What each of the two databases says to a list of expressions, an error in the same form.
+sub ask_editions {
+    my @expressions = @_;
+    my $rows = join '', map { "$_\n" } @expressions;
+    my $ask  = <<"SQL";
+CREATE FUNCTION pg_temp.said(expression text) RETURNS text LANGUAGE plpgsql AS \$\$
+DECLARE
+  said text;
+  hint text;
+BEGIN
+  EXECUTE 'SELECT ' || quote_nullable('=') || ' || coalesce((' || expression || ')::text, ' || quote_literal('NULL') || ')' INTO said;
+  RETURN replace(said, E'\\n', '\\n');
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+  hint := replace(hint, 'DATABASE ' || current_database(), 'DATABASE this');
+  RETURN replace(format('! %s %s | %s', SQLSTATE, SQLERRM, hint), E'\\n', '\\n');
+END
+\$\$;
+SET timezone = 'UTC';
+CREATE TEMP TABLE asked (n serial, expression text);
+COPY asked (expression) FROM STDIN (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02');
+$rows\\.
+SELECT pg_temp.said(expression) FROM asked ORDER BY n;
+SQL
+    return map { [split /\n/, $node->safe_psql($_, $ask), -1] } qw(native twins);
+}
+
+# --- questions --------------------------------------------------------------------------------------------------------
+
+sub question { my ($rule, @arguments) = @_; return join "\t", $rule, map { uc unpack 'H*', $_ } @arguments }
+
+sub readable {
+    my ($line) = @_;
+    my ($sign, @fields) = split /\t/, $line;
+    return join ' | ', $sign, map { $_ eq '-' ? 'NULL' : join '', map { /[\x20-\x7e]/ ? $_ : sprintf '\x%02x', ord } split //, pack 'H*', $_ } @fields;
+}
+
+# A text in UTF-8 without NUL, as any text is that a function of SQL gets.
+sub is_text { my ($bytes) = @_; return $bytes !~ /\0/ && eval { decode('UTF-8', $bytes, FB_CROAK | LEAVE_SRC); 1 } }
+
+sub vectors {
+    my ($rule) = @_;
+    my %escapes = (t => "\t", n => "\n", r => "\r", '\\' => '\\');
+    return map {
+        [map { s/\\(?:x([0-9a-f]{2})|(.))/defined $1 ? chr hex $1 : $escapes{$2}/ger } split /\t/, $_, -1]
+    } split /\n/, slurp_file("$root/test/vectors/$rule.txt"), -1;
+}
+
+sub corpus { my ($name) = @_; return map { slurp_file($_) } glob "$root/test/fuzz/corpus/$name/*" }
+
+sub pick { return $_[int rand @_] }
+
+# The text with pieces left out, doubled, replaced or taken from another text or from the words of the rule.
+sub mutated {
+    my ($text, $words, @others) = @_;
+    for (1 .. 1 + int rand 3) {
+        my ($at, $length) = (int rand(1 + length $text), int rand 5);
+        my $piece =
+            rand() < 0.5 ? pick(@$words)
+          : rand() < 0.5 ? do { my $other = pick(@others); substr $other, int rand(1 + length $other), int rand 12 }
+          : rand() < 0.7 ? chr(32 + int rand 95)
+          :                pick("\n", "\t", "\x7f", "\xc3\xa9", "\xe2\x80\x8b", "\xf0\x9f\x98\x80", '', '%', '\\', "'");
+        $length = 0 if rand() < 0.5;
+        $length = length($text) - $at if $at + $length > length $text;
+        substr $text, $at, $length, $piece;
+    }
+    return $text;
+}
+
+my @times = (0, 915148800, 951782400, 1774742400, 1774746000, 1793491200, 4107542400);
+sub instant { return pick(@times) + int rand(86400 * 400) }
+sub policy { return (pick(1, 2, 4, 9), pick(qw(unprocessed transient never)), pick('10000,60000,300000', '0', '1500'), pick(1, 60000, 3600000)) }
+
+# Words that are worth putting into an argument of a rule.
+my %words = (
+    path        => [split(/ /, '/ // . .. %2e %2F %5c ? # % \\ /../ http:// x'), "\x01"],
+    api_url     => [split(/ /, 'http:// https:// : :80 :443 :0 / // @ . ? # % [::1] 127.0.0.1 10. 0x 0 .local .internal x [ ] ,'), ' '],
+    host        => [split / /, '. .. [ ] : :: 0x 0 10 127 255 256 192.168. ffff .local .internal .svc localhost % - _ x'],
+    plain_http  => [split(/ /, 'on off true , * *. . [::1] 10.0.0.1 web.prod x'), ' ', ', '],
+    printable   => ["\n", "\e", "\xe2\x80\xae", "\xc2\x85", "\xc3\xa9", "\xf0\x9f\x98\x80"],
+    redact      => [split(/ /, 's3cr3t-0123456789 %73 %5C \\ \\\\ \\u0073 % + %25 %2f s3cr czNjcjN0LTAxMjM0NTY3ODk= [secret]'), ' '],
+    header      => [split(/ /, 'X- : - authorization proxy- x-wee5-cron- te'), "\r", "\n"],
+    retry_after => [split(/ /, '0 1 99 GMT Feb 29 Sun Sunday - : ,'), ' ', '  '],
+    schedule    => [split(/ /, '* / - , $ @ # 0 1 5 7 12 23 31 59 60 jan FEB sun MON @daily second seconds'), ' ', ' ', "\t", "\n"],
+    job_command => [split(/ /, 'invoke_cron_endpoint run invoke harvest wee5_cron . ( ) [ ] , ; :: := => \'\' " $$ $a$ E\' U&\' \\ /* */ -- text '
+          . 'cast as varchar(9) select call from do endpoint_path'), "\n", ' ', "'/x'"],
+);
+my %words_of = (encoded_path => 'path', join_url => 'api_url', webhook => 'api_url', plain_http_host => 'plain_http');
+
+# By rule: which arguments are changed by chance. The others stay, or are made anew.
+my %changed = (
+    path => [0], encoded_path => [0], api_url => [0], webhook => [0], host => [0], plain_http => [0], plain_http_host => [0, 1],
+    printable => [0], redact => [0, 1], secret => [0], method => [0], header => [0, 1], headers => [0, 4], occurrence => [0, 1, 2, 5, 6],
+    retry_after => [0], next_attempt => [7], may_begin => [], schedule => [0], job_command => [0], join_url => [2]);
+my %fresh = (
+    retry_after  => sub { $_[0][1] = instant() * 1_000_000 + int rand 1_000_000 },
+    next_attempt => sub {
+        my $begun = instant() * 1_000_000;
+        @{ $_[0] }[0 .. 6] = (policy(), 1 + int rand 5, pick(qw(dns connect tls timeout http http redirect response lost config)), pick(0, 408, 425, 429, 500, 503, 404));
+        @{ $_[0] }[8 .. 10] = ($begun, $begun + int rand 4_000_000_000, sprintf '%.6f', rand);
+    },
+    may_begin => sub { my $begun = instant() * 1_000_000; $_[0] = [policy(), int rand 6, $begun, $begun + int rand 4_200_000_000] },
+    schedule  => sub { @{ $_[0] }[1 .. 3] = (pick(qw(t t f)), pick(qw(t t f)), instant()) },
+    printable => sub { $_[0][1] = int rand 120 },
+);
+
+# An answer that pg_net got, from parts.
+my @errors = map { $_->[0] } vectors('pg_net_error');
+my @paths  = map { $_->[0] } grep { length $_->[0] } vectors('path');
+
+sub pg_net_answer {
+    my $begun  = instant() * 1_000_000;
+    my $secret = pick('s3cr3t-0123456789', "it's a \\ secret%", 'short', 'x' x 400, '');
+    my $echo   = pick($secret, join('', map { sprintf '%%%02x', ord } split //, $secret), $secret =~ s/(.)/\\$1/gr);
+    my $body   = pick('', '{"ok":true}', "Bearer $echo ", "<html>\xc3\xa9\\n+%41", "$echo\xf0\x9f\x98\x80") x pick(1, 1, 3, 40, 600);
+    my @header = map { (pick(qw(x-vercel-cache X-Nextjs-Cache age Age retry-after Retry-After content-type), 'a:b'),
+                        pick('HIT', 'stale', ' hit ', '0', '12', '07, 0', '120', 'Fri, 31 Dec 2099 23:59:59 GMT', 'x')) } 1 .. int rand 4;
+    my %seen;
+    @header = map { $seen{ $header[2 * $_] }++ ? () : @header[2 * $_, 2 * $_ + 1] } 0 .. $#header / 2;
+    my $failed = pick(qw(f f t));
+    # jsonb keeps the order of shorter names first, and pg_net's answers come out of it.
+    my @sorted = map { ($_, { @header }->{$_}) } sort { length $a <=> length $b || $a cmp $b } grep { $seen{$_} } keys %seen;
+    return (pick(qw(f f f f t)), pick(0, 200, 204, 202, 301, 304, 308, 399, 400, 401, 403, 404, 405, 408, 418, 429, 500, 502, 503, 504, 599, 600, 100, 199),
+        pick(qw(f f f t)), $failed, $failed eq 't' ? pick(@errors) . pick('', '', " $echo") : '', pick('', 'application/json', 'text/html; charset=utf-8', 'TEXT/HTML', 'application/xhtml+xml', "x $echo"),
+        $body, pick(@paths, '/x' x 150, "/it's\\x?y=1"), pick('http://localhost:3000/x', 'https://app.example.com/x', 'http://[::1]:3/x', 'https://a@b:1/x?y', 'nonsense', ''),
+        pick('', qw(GET POST PUT DELETE)), pick(0, 1, 1500, 5000, 10000, 60000, 10001), 1 + int rand 5, $begun, pick(qw(t t f)),
+        policy(), $begun + int rand 4_000_000_000, sprintf('%.6f', rand), pick(0, 1, 7, 100, 8192), $secret =~ / / ? '' : $secret, @sorted);
+}
+
+# --- compared ---------------------------------------------------------------------------------------------------------
+
+# What libcurl itself says about a URL is not the same in each of its versions.
+sub comparable { my ($answer) = @_; my $said = uc unpack 'H*', 'that libcurl accepts ('; $answer =~ s/($said)(?:..)*?(29)(?=\t)/$1$2/; return $answer }
+
+sub answer_alike {
+    my ($rule, @questions) = @_;
+    my @library = ask_library(@questions);
+    my @twins   = ask_twins(@questions);
+    my @wrong   = sort { length $questions[$a] <=> length $questions[$b] }
+      grep { comparable($library[$_]) ne comparable($twins[$_] // '') } 0 .. $#questions;
+    ok(!@wrong, "$rule: " . @questions . ' questions, no difference')
+      or diag(@wrong . " differ with seed $seed; the smallest:\n  question: " . readable($questions[$wrong[0]])
+        . "\n  library:  " . readable($library[$wrong[0]]) . "\n  twin:     " . readable($twins[$wrong[0]] // ''));
+    return;
+}
+
+my %corpora = (
+    join_url    => [map { [split(/\n/, $_, 2)] } corpus('endpoint_url')],
+    schedule    => [map { [(split /\n/, $_, 2)[1], 't', 't', 1774742400] } corpus('cron_schedule')],
+    job_command => [map { [(split /\n/, $_, 2)[1], 'public'] } corpus('job_command')],
+    retry_after => [map { [$_, 1774742400000000] } corpus('retry_after')],
+);
+$_ = [$_->[0], 'on', $_->[1]] for @{ $corpora{join_url} };
+
+for my $rule (sort keys %changed) {
+    my @known = grep { @$_ > 0 } vectors($rule);
+    pop @known if @known > 1 && @{ $known[-1] } <= 1 && !length($known[-1][0] // '');
+    push @known, @{ $corpora{$rule} // [] };
+    my @questions = map { question($rule, @$_) } @known;
+    for (1 .. $rounds) {
+        my @arguments = @{ pick(@known) };
+        for my $place (@{ $changed{$rule} }) {
+            next if @{ $changed{$rule} } > 1 && rand() < 0.3;
+            $arguments[$place] = mutated($arguments[$place], $words{ $words_of{$rule} // $rule } // $words{printable}, map { $_->[$place] // '' } @known);
+        }
+        my $arguments = \@arguments;
+        $fresh{$rule}->($arguments) if $fresh{$rule};
+        # A caller's path was checked before it is joined.
+        next if $rule eq 'join_url' && $arguments->[2] !~ m{^/};
+        push @questions, question($rule, @$arguments) unless grep { !is_text($_) } @$arguments;
+    }
+    answer_alike($rule, @questions);
+}
+answer_alike('pg_net', map { question('pg_net', @$_) } grep { !grep { !is_text($_) } @$_ } map { [pg_net_answer()] } 1 .. 2 * $rounds);
+
+# --- the functions of both editions -----------------------------------------------------------------------------------
+
+sub literal { my ($bytes) = @_; return defined $bytes ? "convert_from('\\x" . unpack('H*', $bytes) . "', 'UTF8')" : 'NULL' }
+
+sub editions_alike {
+    my ($name, @expressions) = @_;
+    my ($native, $twins) = ask_editions(@expressions);
+    my @wrong = sort { length $expressions[$a] <=> length $expressions[$b] } grep { $native->[$_] ne ($twins->[$_] // '') } 0 .. $#expressions;
+    ok(!@wrong, "$name: " . @expressions . ' expressions, no difference')
+      or diag(@wrong . " differ with seed $seed; the smallest:\n  $expressions[$wrong[0]]\n  native: $native->[$wrong[0]]\n  twin:   "
+        . ($twins->[$wrong[0]] // ''));
+    return;
+}
+
+sub schedules {
+    my @known = map { $_->[0] } vectors('schedule');
+    return grep { is_text($_) } @known, map { mutated(pick(@known), $words{schedule}, @known) } 1 .. $rounds;
+}
+
+# Around the hours in which the clocks of pg_cron's time zone change, too.
+my @changes = (1774746000, 1793494800);
+sub moment { return 'to_timestamp(' . (rand() < 0.5 ? pick(@changes) + int(rand 40000) - 20000 : instant()) . ')' }
+
+editions_alike('schedules', map {
+    my ($schedule, $at) = (literal($_), moment());
+    ("wee5_cron.ticks($schedule, $at, 3)", "wee5_cron.newest_tick($schedule, $at)", "wee5_cron.never_fires($schedule, $at)",
+        "wee5_cron.ticks($schedule, $at, 40, $at - interval '7 seconds', $at + interval '2 minutes')")
+} schedules());
+
+my @commands = map { $_->[0] } vectors('job_command'), @{ $corpora{job_command} };
+editions_alike('job commands', map {
+    my $command = literal($_);
+    "array[wee5_cron.calls_us($command)::text, wee5_cron.path_of_command($command), wee5_cron.is_plain_call($command)::text, "
+      . "wee5_cron.functions_of_command($command)::text, wee5_cron.harvests($command)::text, wee5_cron.other_call($command)::text]"
+} grep { is_text($_) } @commands, map { mutated(pick(@commands), $words{job_command}, @commands) } 1 .. $rounds);
+
+# A row of wee5_cron.endpoint, each column by chance one that is refused.
+my @columns = (
+    endpoint_path => ["'/x'", "'/x?y=1'", "'//x'", 'NULL', "''"],
+    method        => ['NULL', "'POST'", "'get'", "'DELETE'", "'FETCH'"],
+    body          => ['NULL', 'NULL', "'{}'::jsonb", "to_jsonb(repeat('x', 1048576))"],
+    headers       => ['NULL', q('{"X-A": "b"}'::jsonb), q('{"Host": "x"}'::jsonb), q('{"X-A": 1}'::jsonb), q('[]'::jsonb), q('{}'::jsonb), q('{"X A": "b"}'::jsonb)],
+    timeout       => ['NULL', "interval '1 minute'", "interval '0'", "interval '25 days'", "interval '-1 day'", "interval '1 month -30 days 1 ms'"],
+    max_attempts  => ['NULL', 1, 0, -3],
+    retry_on      => ['NULL', "'transient'", "'never'", "'always'"],
+    retry_delays  => ['NULL', "'{10s,1min}'::interval[]", "'{}'::interval[]", "'{{1s},{2s}}'::interval[]", "'{-1s}'::interval[]", "'{1s,NULL}'::interval[]", "'{101 years}'::interval[]"],
+    retry_window  => ['NULL', "interval '1 hour'", "interval '0'", "interval '1000 years'"],
+    overlap       => ['NULL', "'skip'", "'allow'", "'queue'", "'wait'"],
+    alert_after   => ['NULL', 3, 0],
+);
+editions_alike('policies', map {
+    my @fields;
+    for (my $i = 0; $i < @columns; $i += 2) {
+        my @values = @{ $columns[$i + 1] };
+        push @fields, "'$columns[$i]', " . (rand() < 0.7 ? $values[0] : pick(@values));
+    }
+    'wee5_cron.check_policy(jsonb_populate_record(NULL::wee5_cron.endpoint, jsonb_build_object(' . join(', ', @fields) . ')))'
+} 1 .. 2 * $rounds);
+
+editions_alike('what a call of wee5_cron says', (map {
+    my $path = literal($_);
+    ("wee5_cron.check_endpoint_path($path)", "wee5_cron.explain_overlap($path, 7)::text",
+        map { "wee5_cron.outcome_error('$_', $path)" } qw(config dns connect tls timeout http redirect response lost overlap cancelled x))
+} map { $_->[0] } vectors('path')),
+    'wee5_cron.check_endpoint_path(NULL)', 'wee5_cron.explain_overlap(NULL, NULL)::text', "wee5_cron.outcome_error('lost', NULL)",
+    map { 'wee5_cron.api_url_parts(' . literal($_->[0]) . ')::text' } grep { length $_->[0] && $_->[0] !~ /%|\[|,|<|:[^0-9]*[0-9]{6}|:80a|:65536/ } vectors('api_url'));
+
+done_testing();
