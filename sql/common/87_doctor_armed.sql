@@ -21,12 +21,13 @@ BEGIN
   RETURN NEXT ('armed', 'error',
                CASE WHEN is_copy THEN 'the database was restored from a dump or copied, and makes no calls'
                     WHEN mark IS NULL THEN
-                      'wee5_cron.armed was rewritten, changed or copied since arm(), and the database makes no calls'
+                      'wee5_cron.armed was rewritten, changed, copied or restored since arm(), and the database makes no calls'
                     ELSE format('the database was disarmed at %s by "%s"%s, and makes no calls', since, mark.armed_by,
                                 coalesce(' (' || wee5_cron.doctor_redact(mark.note) || ')', '')) END
                || format('; queued calls: %s', waiting),
                E'SELECT wee5_cron.arm();\n'
                || CASE WHEN is_copy THEN '-- run this if this database should make calls instead of the original. '
+                       WHEN mark IS NULL THEN '-- run this if no other database makes these calls. '
                        ELSE '-- ' END
                || 'arm() sends the queued calls; arm(discard => true) cancels them')::wee5_cron.finding;
 END
