@@ -36,12 +36,14 @@ INSERT INTO wee5_cron.endpoint (endpoint_path, retry_window) VALUES ('/x', '0');
 INSERT INTO wee5_cron.endpoint (endpoint_path, retry_window) VALUES ('/x', '-1 h');
 INSERT INTO wee5_cron.endpoint (endpoint_path, overlap) VALUES ('/x', 'queue');
 INSERT INTO wee5_cron.endpoint (endpoint_path, alert_after) VALUES ('/x', 0);
+INSERT INTO wee5_cron.endpoint (endpoint_path, keep_succeeded) VALUES ('/x', '-1 s');
+INSERT INTO wee5_cron.endpoint (endpoint_path, keep_failed) VALUES ('/x', '102 years');
 SELECT count(*) FROM wee5_cron.endpoint;
 
 -- The limits of what is accepted. The method is stored as it is sent.
 INSERT INTO wee5_cron.endpoint
 VALUES ('/api/report', 'post', '{"batch": 50}', '{"X-Team": "blue", "Accept-Language": "de"}', '1 ms', 1, 'never', '{0}', '1 ms', 'skip', 1,
-        'the nightly report');
+        'the nightly report', '0', '100 years');
 INSERT INTO wee5_cron.endpoint (endpoint_path, timeout, max_attempts, retry_on, retry_delays, retry_window, overlap)
 VALUES ('/api/report?of=germany', '5 min', 100, 'transient', '{100ms,1s,1h}', '90 days', 'allow');
 SELECT * FROM wee5_cron.endpoint ORDER BY endpoint_path;
@@ -51,6 +53,7 @@ UPDATE wee5_cron.endpoint SET max_attempts = -1;
 BEGIN;
 SET LOCAL session_replication_role = replica;
 INSERT INTO wee5_cron.endpoint (endpoint_path, method, retry_on) VALUES ('/replicated', 'get', 'always');
+INSERT INTO wee5_cron.endpoint (endpoint_path, keep_succeeded) VALUES ('/replicated/too', '-1 day');
 SET LOCAL session_replication_role = origin;
 SELECT method, retry_on FROM wee5_cron.endpoint WHERE endpoint_path = '/replicated';
 SELECT status, detail, hint FROM wee5_cron.doctor_policies();

@@ -13,7 +13,9 @@ CREATE TABLE wee5_cron.endpoint (
   retry_window interval,
   overlap text,
   alert_after int,
-  note text
+  note text,
+  keep_succeeded interval,
+  keep_failed interval
 );
 COMMENT ON TABLE wee5_cron.endpoint IS
   'Delivery policy of a path. A call looks up its whole path, then the path without the query. NULL: the default. Arguments of the call override the policy';
@@ -33,6 +35,10 @@ COMMENT ON COLUMN wee5_cron.endpoint.overlap IS
   'allow, or skip: a call is skipped while an earlier one has not ended. By default, calls by a job skip and calls by hand are allowed';
 COMMENT ON COLUMN wee5_cron.endpoint.alert_after IS 'Failures in a row until an alert is sent; the default is 3';
 COMMENT ON COLUMN wee5_cron.endpoint.note IS 'Your remark; wee5_cron does not use it';
+COMMENT ON COLUMN wee5_cron.endpoint.keep_succeeded IS
+  'How long the ledger keeps calls that succeeded, 0: for a minute after they ended; the default is wee5_cron.keep_succeeded';
+COMMENT ON COLUMN wee5_cron.endpoint.keep_failed IS
+  'The same for all other calls that have ended; the default is wee5_cron.keep_failed';
 
 CREATE TRIGGER check_endpoint BEFORE INSERT OR UPDATE OR DELETE ON wee5_cron.endpoint
   FOR EACH ROW EXECUTE FUNCTION wee5_cron.check_endpoint();

@@ -1,10 +1,11 @@
 -- Retention. Calls that succeeded are kept for wee5_cron.keep_succeeded, all others that have ended for
--- wee5_cron.keep_failed. The newest run and the newest success of each job stay longer. So do those of each route that
+-- wee5_cron.keep_failed. A row of wee5_cron.endpoint can say otherwise for its path. The newest run and the newest success of each job stay longer. So do those of each route that
 -- is called by hand, for ten times wee5_cron.keep_failed: if ids are part of the route, there is no end of routes. The
 -- worker prunes by itself, a few hundred rows per transaction, whenever the time of the oldest row is over.
 --
 -- There is no index for it, which would cost every call. Ids ascend roughly with time, so prune() walks the ledger from
--- its beginning to where the rows are too young. The next walk meets only the rows again that stay longer.
+-- its beginning to where the rows are too young. The next walk meets only the rows again that stay longer. Where a policy
+-- lets calls go earlier than the settings do, the worker walks the younger part separately, from where it last stopped.
 
 -- The rows that stay although their time is over. The worker learns them by reading each call once, up to the highest
 -- run_id. A call that ended after the worker passed it is added when its time is over. Logged, because to learn them again
@@ -18,6 +19,57 @@ CREATE TABLE wee5_cron.newest_call (
 );
 COMMENT ON TABLE wee5_cron.newest_call IS
   'Internal: the calls that prune() keeps: the newest run and the newest success of each job, whatever the route (route is empty), and of each route called by hand (job_name is empty)';
+
+-- What a restore brought may be out of bounds: then the settings hold. Whatever a policy says, a call stays for a minute,
+-- so that wait_for() and run() see how it ended.
+CREATE FUNCTION wee5_cron.retention_policies(OUT endpoint_path text, OUT keep_succeeded interval, OUT keep_failed interval)
+  RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT e.endpoint_path,
+           CASE WHEN e.keep_succeeded BETWEEN '0' AND '36525 days' THEN greatest(e.keep_succeeded, '1 minute') END,
+           CASE WHEN e.keep_failed BETWEEN '0' AND '36525 days' THEN greatest(e.keep_failed, '1 minute') END
+    FROM wee5_cron.endpoint e
+  $$;
+COMMENT ON FUNCTION wee5_cron.retention_policies() IS
+  'Internal, for prune() and the worker: how long the policies in wee5_cron.endpoint keep calls; NULL: as long as the settings say';
+
+-- fingerprint: changes when a policy does.
+CREATE FUNCTION wee5_cron.shortest_policy(OUT shortest interval, OUT fingerprint text)
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT min(least(p.keep_succeeded, p.keep_failed)), hashtextextended(string_agg(p::text, ' ' ORDER BY p.endpoint_path), 0)::text
+    FROM wee5_cron.retention_policies() p
+    WHERE EXISTS (SELECT FROM wee5_cron.retention_policies() s WHERE s.keep_succeeded IS NOT NULL OR s.keep_failed IS NOT NULL)
+  $$;
+COMMENT ON FUNCTION wee5_cron.shortest_policy() IS
+  'Internal, for prune() and the worker: the shortest time for which a policy keeps calls; NULL: no policy says';
+
+-- The next calls after an id, and when their time is over: expires_at, and for the newest calls of a route that is called
+-- by hand newest_expires_at. A call has the policy of its whole path, else that of the path without the query. brief: the
+-- policy lets it go earlier than the settings do.
+CREATE FUNCTION wee5_cron.lifetimes(after_id bigint, most int, keep_succeeded interval, keep_failed interval, OUT id bigint,
+                                    OUT route text, OUT job_name text, OUT requested_at timestamptz,
+                                    OUT finished_at timestamptz, OUT expires_at timestamptz,
+                                    OUT newest_expires_at timestamptz, OUT brief boolean)
+  RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT i.id, split_part(i.endpoint_path, '?', 1), i.job_name, i.requested_at, i.finished_at,
+           i.finished_at + CASE i.status WHEN 'succeeded' THEN k.keep_succeeded ELSE k.keep_failed END,
+           CASE WHEN i.job_name IS NULL THEN i.finished_at + 10 * k.keep_failed END,
+           coalesce(least(k.keep_succeeded, k.keep_failed) < least($3, $4),
+                    least(k.keep_succeeded, k.keep_failed) IS NOT NULL)
+    FROM (SELECT c.id, c.endpoint_path, c.job_name, c.status, c.requested_at, c.finished_at
+          FROM wee5_cron.invocation c WHERE c.id > after_id ORDER BY c.id LIMIT most) i
+    LEFT JOIN wee5_cron.retention_policies() path ON path.endpoint_path = i.endpoint_path COLLATE "C"
+    LEFT JOIN wee5_cron.retention_policies() route
+      ON path.endpoint_path IS NULL AND route.endpoint_path = split_part(i.endpoint_path, '?', 1) COLLATE "C"
+    CROSS JOIN LATERAL (SELECT coalesce(path.keep_succeeded, route.keep_succeeded, $3) AS keep_succeeded,
+                               coalesce(path.keep_failed, route.keep_failed, $4) AS keep_failed) k
+  $$;
+COMMENT ON FUNCTION wee5_cron.lifetimes(bigint, int, interval, interval) IS
+  'Internal, for prune() and the worker: when the calls of a part of the ledger expire';
 
 CREATE FUNCTION wee5_cron.note_newest_between(after_id bigint, up_to_id bigint) RETURNS void
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -113,34 +165,35 @@ COMMENT ON FUNCTION wee5_cron.sweep_leftovers(interval) IS
   'Internal, for prune() and the worker: deletes what other tables hold of calls that are gone';
 
 -- The newest calls of a route that is called by hand do not stay for ever either.
-CREATE FUNCTION wee5_cron.forget_old_routes(after_id bigint, up_to_id bigint, keep_newest interval) RETURNS void
+CREATE FUNCTION wee5_cron.forget_old_routes(after_id bigint, most int, keep_succeeded interval, keep_failed interval)
+  RETURNS void
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
     UPDATE wee5_cron.newest_call n SET success_id = NULL
-    FROM wee5_cron.invocation i
-    WHERE i.id > after_id AND i.id <= up_to_id AND i.job_name IS NULL AND i.finished_at + keep_newest <= now()
-      AND n.route = split_part(i.endpoint_path, '?', 1) COLLATE "C" AND n.job_name = '' AND n.success_id = i.id;
-    DELETE FROM wee5_cron.newest_call n USING wee5_cron.invocation i
-    WHERE i.id > after_id AND i.id <= up_to_id AND i.job_name IS NULL AND i.finished_at + keep_newest <= now()
-      AND n.route = split_part(i.endpoint_path, '?', 1) COLLATE "C" AND n.job_name = '' AND n.run_id = i.id
+    FROM wee5_cron.lifetimes(after_id, most, keep_succeeded, keep_failed) l
+    WHERE l.newest_expires_at <= now() AND n.route = l.route COLLATE "C" AND n.job_name = '' AND n.success_id = l.id;
+    DELETE FROM wee5_cron.newest_call n
+    USING wee5_cron.lifetimes(after_id, most, keep_succeeded, keep_failed) l
+    WHERE l.newest_expires_at <= now() AND n.route = l.route COLLATE "C" AND n.job_name = '' AND n.run_id = l.id
   $$;
-COMMENT ON FUNCTION wee5_cron.forget_old_routes(bigint, bigint, interval) IS
+COMMENT ON FUNCTION wee5_cron.forget_old_routes(bigint, int, interval, interval) IS
   'Internal, for prune() and the worker: no longer keeps the newest calls of routes that nobody has called for long';
 
-CREATE FUNCTION wee5_cron.delete_expired(after_id bigint, up_to_id bigint, keep_succeeded interval, keep_failed interval)
+CREATE FUNCTION wee5_cron.delete_expired(after_id bigint, most int, keep_succeeded interval, keep_failed interval)
   RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
     WITH free AS MATERIALIZED (
-      SELECT i.id FROM wee5_cron.invocation i
-      WHERE i.id > after_id AND i.id <= up_to_id
-        AND i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END <= now()
+      SELECT i.id
+      FROM wee5_cron.lifetimes(after_id, most, keep_succeeded, keep_failed) l
+      JOIN wee5_cron.invocation i ON i.id = l.id
+      WHERE l.expires_at <= now()
         AND NOT EXISTS (
           SELECT FROM wee5_cron.newest_call n
-          WHERE n.route = CASE WHEN i.job_name IS NULL THEN split_part(i.endpoint_path, '?', 1) ELSE '' END COLLATE "C"
-            AND n.job_name = coalesce(i.job_name, '') COLLATE "C"
-            AND i.id IN (n.run_id, n.success_id))
-      FOR UPDATE SKIP LOCKED
+          WHERE n.route = CASE WHEN l.job_name IS NULL THEN l.route ELSE '' END COLLATE "C"
+            AND n.job_name = coalesce(l.job_name, '') COLLATE "C"
+            AND l.id IN (n.run_id, n.success_id))
+      FOR UPDATE OF i SKIP LOCKED
     ), attempts AS (
       DELETE FROM wee5_cron.attempt a USING free WHERE a.invocation_id = free.id
     ), calls AS (
@@ -148,42 +201,49 @@ CREATE FUNCTION wee5_cron.delete_expired(after_id bigint, up_to_id bigint, keep_
     )
     SELECT count(*) FROM calls
   $$;
-COMMENT ON FUNCTION wee5_cron.delete_expired(bigint, bigint, interval, interval) IS
+COMMENT ON FUNCTION wee5_cron.delete_expired(bigint, int, interval, interval) IS
   'Internal, for prune() and the worker: deletes the expired calls of a part of the ledger, with their attempts';
 
--- Deletes the expired calls of the next page. If a time to keep is NULL, calls are kept for ever. left_over: there may be
--- expired calls behind the page. next_due: when the first of the page's other calls expires.
-CREATE FUNCTION wee5_cron.prune_page(page_size int, keep_succeeded interval, keep_failed interval, INOUT walked_to bigint,
-                                     OUT left_over boolean, OUT pruned bigint, OUT next_due timestamptz)
+-- Deletes the expired calls of the next page. If a time to keep is NULL, calls are kept for ever. The walk ends where all
+-- calls are younger than `shortest`. left_over: there may be expired calls behind the page. next_due: when the first of
+-- the page's other calls expires. If `shortest` is what a policy says, next_due is about brief calls alone, and
+-- first_pending is the first of them that stays for now.
+CREATE FUNCTION wee5_cron.prune_page(page_size int, keep_succeeded interval, keep_failed interval, shortest interval,
+                                     INOUT walked_to bigint, OUT left_over boolean, OUT pruned bigint,
+                                     OUT next_due timestamptz, OUT first_pending bigint)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  -- A page of 50,000 calls fits, so that temp_file_limit does not matter.
+  SET work_mem = '32MB'
   AS $$
 DECLARE
-  shortest constant interval := least(keep_succeeded, keep_failed);
-  keep_newest constant interval := 10 * keep_failed;
+  brief_only constant boolean := coalesce(shortest < least(keep_succeeded, keep_failed), true);
   most_orphans constant int := 4 * page_size;
   page record;
   orphans record;
 BEGIN
   pruned := 0;
-  SELECT count(*) AS calls, max(p.id) AS last, coalesce(bool_or(p.over <= now()), false) AS some_over,
+  SELECT count(*) AS calls, max(l.id) AS last, coalesce(bool_or(l.expires_at <= now()), false) AS some_over,
          -- A call ends after it was made: none that was made since then can be over.
-         coalesce(bool_or(p.requested_at <= now() - shortest), false) AS some_old,
-         least(min(p.over) FILTER (WHERE p.over > now()),
-               min(p.requested_at + shortest) FILTER (WHERE p.over IS NULL AND p.requested_at > now() - shortest)) AS next_due
-  INTO page
-  FROM (SELECT i.id, i.requested_at,
-               i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END AS over
-        FROM wee5_cron.invocation i WHERE i.id > walked_to ORDER BY i.id LIMIT page_size) p;
+         coalesce(bool_or(l.requested_at <= now() - shortest), false) AS some_old,
+         min(l.id) FILTER (WHERE l.brief AND (l.expires_at > now() OR l.finished_at IS NULL)) AS first_pending,
+         least(min(l.expires_at) FILTER (WHERE l.expires_at > now()),
+               min(l.newest_expires_at) FILTER (WHERE l.expires_at <= now() AND l.newest_expires_at > now()),
+               min(l.requested_at + shortest) FILTER (WHERE l.finished_at IS NULL AND l.requested_at > now() - shortest)
+              ) AS next_due,
+         least(min(l.expires_at) FILTER (WHERE l.brief AND l.expires_at > now()),
+               min(l.requested_at + shortest)
+                 FILTER (WHERE l.brief AND l.finished_at IS NULL AND l.requested_at > now() - shortest)) AS next_brief_due
+  INTO page FROM wee5_cron.lifetimes(walked_to, page_size, keep_succeeded, keep_failed) l;
   left_over := page.calls = page_size AND (page.some_old OR page.some_over);
-  next_due := page.next_due;
+  first_pending := page.first_pending;
+  next_due := CASE WHEN NOT brief_only THEN page.next_due
+                   -- Behind the page there may be brief calls, all of them younger.
+                   WHEN page.calls = page_size AND NOT left_over THEN coalesce(page.next_brief_due, now() + shortest)
+                   ELSE page.next_brief_due END;
   IF page.some_over THEN
     PERFORM wee5_cron.note_newest_between(walked_to, page.last);
-    PERFORM wee5_cron.forget_old_routes(walked_to, page.last, keep_newest);
-    pruned := wee5_cron.delete_expired(walked_to, page.last, keep_succeeded, keep_failed);
-    SELECT least(next_due, min(i.finished_at + keep_newest)) INTO next_due
-    FROM wee5_cron.invocation i
-    WHERE i.id > walked_to AND i.id <= page.last AND i.job_name IS NULL AND i.finished_at + keep_newest > now()
-      AND i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END <= now();
+    PERFORM wee5_cron.forget_old_routes(walked_to, page_size, keep_succeeded, keep_failed);
+    pruned := wee5_cron.delete_expired(walked_to, page_size, keep_succeeded, keep_failed);
   END IF;
 
   orphans := wee5_cron.sweep_attempts(walked_to, CASE WHEN page.calls = page_size THEN page.last END, most_orphans);
@@ -199,7 +259,7 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.prune_page(int, interval, interval, bigint) IS
+COMMENT ON FUNCTION wee5_cron.prune_page(int, interval, interval, interval, bigint) IS
   'Internal, for prune() and the worker: deletes the expired calls of one page';
 
 -- One session at a time: two would wait for each other's rows of newest_call. The worker does not wait.
@@ -234,6 +294,7 @@ CREATE FUNCTION wee5_cron.prune() RETURNS bigint
 DECLARE
   keep_succeeded constant interval := wee5_cron.kept_for('keep_succeeded');
   keep_failed constant interval := wee5_cron.kept_for('keep_failed');
+  shortest constant interval := least(keep_succeeded, keep_failed, (SELECT p.shortest FROM wee5_cron.shortest_policy() p));
   looked record;
   walked record;
   looked_to bigint;
@@ -249,7 +310,7 @@ BEGIN
     EXIT WHEN NOT looked.left_over;
   END LOOP;
   LOOP
-    walked := wee5_cron.prune_page(page_size, keep_succeeded, keep_failed, walked_to);
+    walked := wee5_cron.prune_page(page_size, keep_succeeded, keep_failed, shortest, walked_to);
     walked_to := walked.walked_to;
     pruned := pruned + walked.pruned;
     EXIT WHEN NOT walked.left_over;
@@ -260,4 +321,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune() IS
-  'Deletes expired calls (wee5_cron.keep_succeeded, wee5_cron.keep_failed) with their attempts, and returns how many. The newest run and the newest success of each job stay; those of other paths stay for ten times keep_failed. The worker does this on its own';
+  'Deletes expired calls (wee5_cron.keep_succeeded, wee5_cron.keep_failed, or what the policy of their path says) with their attempts, and returns how many. The newest run and the newest success of each job stay; those of other paths stay for ten times keep_failed. The worker does this on its own';

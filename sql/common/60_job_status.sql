@@ -4,18 +4,18 @@
 -- The ledger finds the calls of a job by its name. The calls of a job that has no name, or has the same command as
 -- another job, are found by their runs; if pg_cron logs none, by path, user and tick. The path alone would also find
 -- calls by hand.
-CREATE FUNCTION wee5_cron.filter_without_name(endpoint_path text, command_shared boolean) RETURNS text
+CREATE FUNCTION wee5_cron.filter_without_name(command_shared boolean) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT 'i.id > (SELECT coalesce(max(id), 0) - 20000 FROM wee5_cron.invocation) AND i.job_name IS NULL AND '
            || CASE WHEN wee5_cron.pg_cron_logs_runs() THEN
-                'i.cron_run_id IN (SELECT d.runid FROM cron.job_run_details d WHERE d.jobid = $3)'
+                'i.cron_run_id IN (SELECT d.runid FROM cron.job_run_details d WHERE d.jobid = j.jobid)'
               ELSE
-                format('i.endpoint_path = %L AND i.requested_by = $2%s', endpoint_path,
-                       CASE WHEN command_shared THEN '' ELSE ' AND i.scheduled_at IS NOT NULL' END) END
+                'i.endpoint_path = j.endpoint_path AND i.requested_by = j.username'
+                || CASE WHEN command_shared THEN '' ELSE ' AND i.scheduled_at IS NOT NULL' END END
   $$;
-COMMENT ON FUNCTION wee5_cron.filter_without_name(text, boolean) IS
-  'Internal, for known_jobs(): a condition on invocation i, with $2 the job''s user and $3 its jobid';
+COMMENT ON FUNCTION wee5_cron.filter_without_name(boolean) IS
+  'Internal, for known_jobs(): a condition on invocation i and job j of known_jobs()';
 
 -- The call that a job waits for. The job's newest call was skipped, because an earlier call of the path is still to be
 -- sent or is retried later, perhaps in an hour (Retry-After). A call whose first attempt is in flight is merely slow.
@@ -63,8 +63,8 @@ CREATE FUNCTION wee5_cron.jobs_of_ledger(OUT job_name text, OUT endpoint_path te
   $$;
 COMMENT ON FUNCTION wee5_cron.jobs_of_ledger() IS 'Internal, for known_jobs(): the jobs that have called, or stand in wee5_cron.job';
 
--- The jobs, each with the runs that pg_cron logged as failed, newest first. filter: a condition on invocation i that
--- finds the calls of the job, with $1 the job's name, $2 its user, $3 its jobid.
+-- The jobs, each with the runs that pg_cron logged as failed, newest first. filter: a condition on invocation i and such a
+-- job j that finds the calls of the job.
 CREATE FUNCTION wee5_cron.known_jobs(OUT job_name text, OUT jobid bigint, OUT schedule text, OUT active boolean,
                                      OUT endpoint_path text, OUT username text, OUT filter text, OUT last_start timestamptz,
                                      OUT failed_runs bigint[], OUT failed_at timestamptz[], OUT failed_with text[])
@@ -75,7 +75,7 @@ CREATE FUNCTION wee5_cron.known_jobs(OUT job_name text, OUT jobid bigint, OUT sc
 BEGIN
   IF NOT wee5_cron.pg_cron_installed() THEN
     RETURN QUERY
-      SELECT l.job_name, NULL::bigint, NULL::text, NULL::boolean, l.endpoint_path, NULL::text, 'i.job_name = $1',
+      SELECT l.job_name, NULL::bigint, NULL::text, NULL::boolean, l.endpoint_path, NULL::text, 'i.job_name = j.job_name',
              NULL::timestamptz, NULL::bigint[], NULL::timestamptz[], NULL::text[]
       FROM wee5_cron.jobs_of_ledger() l;
     RETURN;
@@ -100,9 +100,9 @@ BEGIN
                                    AND u.id > coalesce((SELECT i.id FROM wee5_cron.invocation i
                                                         WHERE i.job_name >= j.job_name AND i.job_name <= j.job_name
                                                         ORDER BY i.job_name DESC, i.id DESC LIMIT 1), 0)) THEN
-             wee5_cron.filter_without_name(j.endpoint_path, j.command_shared)
-           WHEN j.name_shared THEN 'i.job_name = $1 AND i.requested_by = $2'
-           ELSE 'i.job_name = $1' END,
+             wee5_cron.filter_without_name(j.command_shared)
+           WHEN j.name_shared THEN 'i.job_name = j.job_name AND i.requested_by = j.username'
+           ELSE 'i.job_name = j.job_name' END,
            h.last_start, h.runs, h.times, h.messages
     FROM wee5_cron.calling_jobs() j LEFT JOIN history h ON h.jobid = j.jobid;
 END
@@ -126,81 +126,110 @@ CREATE FUNCTION wee5_cron.silent_since(job_name text, OUT last_call timestamptz,
 COMMENT ON FUNCTION wee5_cron.silent_since(text) IS
   'Internal: the last call of a job in another database and the longest pause between its newest calls, if it has been silent for more than twice as long; else NULL';
 
--- The outcomes of one job's calls and runs. Reads the last two days: 24 hours, and a day for calls of long
--- transactions, whose ids are younger than the calls. Of the failures before that, since the newest success, it takes
--- the number only.
-CREATE FUNCTION wee5_cron.job_outcomes(filter text, job_name text, username text, jobid bigint, failed_runs bigint[],
-                                       failed_at timestamptz[], failed_with text[],
-                                       OUT id bigint, OUT status text, OUT http_status int, OUT requested_at timestamptz,
-                                       OUT waiting boolean, OUT finished_at timestamptz, OUT success_at timestamptz,
-                                       OUT failures int, OUT success_rate numeric, OUT p50 interval, OUT p95 interval,
-                                       OUT error text)
+-- The id of a call that had ended by then, and whose successors are nearly all younger. Ids ascend with time, so all calls
+-- made since then have higher ids, even those of transactions that began long before.
+CREATE FUNCTION wee5_cron.ended_before(at timestamptz) RETURNS bigint
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
+DECLARE
+  edge bigint := (SELECT min(i.id) - 1 FROM wee5_cron.invocation i);
+  high bigint := (SELECT max(i.id) FROM wee5_cron.invocation i);
+  middle bigint;
+  ended bigint;
 BEGIN
-  EXECUTE format($query$
-    WITH newest AS MATERIALIZED (
-      SELECT i.id, i.status, i.http_status, i.requested_at, i.endpoint_path,
-             CASE WHEN i.status = 'skipped' AND i.reason = 'overlap' THEN i.exclusive END AS gave_way
-      FROM wee5_cron.invocation i WHERE %1$s ORDER BY i.id DESC LIMIT 1
-    ), ended AS MATERIALIZED (
-      SELECT i.finished_at FROM wee5_cron.invocation i
-      WHERE %1$s AND i.finished_at IS NOT NULL ORDER BY i.id DESC LIMIT 1
-    ), success AS MATERIALIZED (
-      SELECT i.id, i.finished_at FROM wee5_cron.invocation i
-      WHERE %1$s AND i.status = 'succeeded' AND i.finished_at IS NOT NULL AND i.reason IS NULL ORDER BY i.id DESC LIMIT 1
-    ), edge AS MATERIALIZED (
-      SELECT i.id FROM wee5_cron.invocation i
-      WHERE %1$s AND i.requested_at < now() - interval '48 hours' ORDER BY i.id DESC LIMIT 1
-    ), recent AS MATERIALIZED (
-      SELECT i.status, i.finished_at, i.requested_at, i.duration, i.error
-      FROM wee5_cron.invocation i
-      WHERE %1$s AND i.id > coalesce((SELECT id FROM edge), 0) AND i.finished_at IS NOT NULL
-    ), succeeded AS MATERIALIZED (
-      SELECT greatest((SELECT finished_at FROM success),
-                      (SELECT max(r.finished_at) FROM recent r WHERE r.status = 'succeeded')) AS at
-    ), recorded AS MATERIALIZED (
-      SELECT i.cron_run_id FROM wee5_cron.invocation i
-      WHERE %1$s AND i.id > least(coalesce((SELECT id FROM success), 0), coalesce((SELECT id FROM edge), 0))
-        AND i.cron_run_id = ANY ($4) AND i.status = 'failed'
-    ), failure AS MATERIALIZED (
-      SELECT r.finished_at AS at, r.requested_at AS begun, r.error FROM recent r WHERE r.status = 'failed'
-      UNION ALL
-      -- A call that failed may have made its run fail as well: it counts once.
-      SELECT f.at, f.at, f.message
-      FROM unnest($4, $5, $6) AS f (runid, at, message)
-      WHERE NOT EXISTS (SELECT FROM recorded b WHERE b.cron_run_id = f.runid)
-    ), newest_before AS MATERIALIZED (
-      SELECT i.finished_at AS at, i.error FROM wee5_cron.invocation i
-      WHERE %1$s AND i.id > coalesce((SELECT id FROM success), 0) AND i.id <= (SELECT id FROM edge) AND i.status = 'failed'
-      ORDER BY i.id DESC LIMIT 1
-    )
-    SELECT (SELECT id FROM newest), (SELECT status FROM newest), (SELECT http_status FROM newest),
-           (SELECT requested_at FROM newest),
-           EXISTS (SELECT FROM newest n CROSS JOIN LATERAL wee5_cron.waiting_call(n.endpoint_path, n.gave_way, n.id) w
-                   WHERE n.gave_way IS NOT NULL AND w.id IS NOT NULL),
-           greatest((SELECT finished_at FROM ended), (SELECT max(finished_at) FROM recent)),
-           (SELECT at FROM succeeded),
-           (SELECT count(*) FROM failure f WHERE f.at > coalesce((SELECT at FROM succeeded), '-infinity'))
-           + (SELECT count(*) FROM wee5_cron.invocation i
-              WHERE %1$s AND i.id > coalesce((SELECT id FROM success), 0) AND i.id <= (SELECT id FROM edge)
-                AND i.status = 'failed' AND i.finished_at > coalesce((SELECT at FROM succeeded), '-infinity')),
-           (SELECT round(avg(o.outcome), 4)
-            FROM (SELECT 1 FROM recent r WHERE r.status = 'succeeded' AND r.requested_at >= now() - interval '24 hours'
-                  UNION ALL
-                  SELECT 0 FROM failure f WHERE f.begun >= now() - interval '24 hours') AS o (outcome)),
-           p.percentiles[1], p.percentiles[2],
-           (SELECT f.error FROM (SELECT at, error FROM failure UNION ALL TABLE newest_before) f ORDER BY f.at DESC LIMIT 1)
-    FROM (SELECT percentile_cont(array[0.5, 0.95]) WITHIN GROUP (ORDER BY r.duration) AS percentiles
-          FROM recent r
-          WHERE r.status = 'succeeded' AND r.requested_at >= now() - interval '24 hours') p
-  $query$, filter)
-  INTO id, status, http_status, requested_at, waiting, finished_at, success_at, failures, success_rate, p50, p95, error
-  USING job_name, username, jobid, failed_runs, failed_at, failed_with;
+  WHILE high - edge > 1000 LOOP
+    middle := edge + (high - edge) / 2;
+    SELECT max(c.id) INTO ended
+    FROM (SELECT i.id, i.finished_at FROM wee5_cron.invocation i WHERE i.id > middle ORDER BY i.id LIMIT 20) c
+    WHERE c.finished_at < at;
+    edge := coalesce(ended, edge);
+    high := CASE WHEN ended IS NULL THEN middle ELSE high END;
+  END LOOP;
+  RETURN coalesce(edge, 0);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.job_outcomes(text, text, text, bigint, bigint[], timestamptz[], text[]) IS
-  'Internal, for the view job_status: the outcomes of a job''s calls and failed runs; the parameters are columns of known_jobs()';
+COMMENT ON FUNCTION wee5_cron.ended_before(timestamptz) IS
+  'Internal, for the view job_status: calls that were made since then have higher ids than this';
+
+-- The outcomes of the calls and runs of all jobs that have the same filter. The calls of the last day, and the failures of
+-- the last two, are read once for all jobs, in the order in which they lie in the table. Of the failures before that, since
+-- the newest success, it takes the number only. job_name is compared by >= and <= where the index of a job's calls must be
+-- read backwards: for = the planner may read the calls of all jobs until one of this job shows up.
+CREATE FUNCTION wee5_cron.job_outcomes(filter text, jobs jsonb, OUT n int, OUT id bigint, OUT status text,
+                                       OUT http_status int, OUT requested_at timestamptz, OUT waiting boolean,
+                                       OUT finished_at timestamptz, OUT success_at timestamptz, OUT failures int,
+                                       OUT success_rate numeric, OUT p50 interval, OUT p95 interval, OUT error text)
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  SET enable_hashjoin = on SET enable_hashagg = on
+  -- The durations of a day of 200 busy jobs fit, so that temp_file_limit does not matter.
+  SET work_mem = '64MB'
+  AS $$
+BEGIN
+  RETURN QUERY EXECUTE format($query$
+    WITH job AS MATERIALIZED (
+      SELECT * FROM jsonb_to_recordset($1) AS j (n int, job_name text, jobid bigint, username text, endpoint_path text,
+                                                 failed_runs bigint[], failed_at timestamptz[], failed_with text[])
+    ), recent AS MATERIALIZED (
+      SELECT j.n, max(i.finished_at) AS finished_at, max(i.finished_at) FILTER (WHERE i.status = 'succeeded') AS success_at,
+             count(*) FILTER (WHERE i.status = 'succeeded' AND i.requested_at >= now() - interval '24 hours') AS successes,
+             array_agg(i.duration)
+               FILTER (WHERE i.status = 'succeeded' AND i.requested_at >= now() - interval '24 hours') AS durations,
+             array_agg(i.id) FILTER (WHERE i.status = 'failed') AS failed,
+             array_agg(i.finished_at) FILTER (WHERE i.status = 'failed') AS failed_at,
+             array_agg(i.requested_at) FILTER (WHERE i.status = 'failed') AS failed_begun,
+             array_agg(i.cron_run_id) FILTER (WHERE i.status = 'failed' AND i.cron_run_id IS NOT NULL) AS failed_runs
+      FROM job j JOIN wee5_cron.invocation i ON %1$s
+      WHERE i.id > $3 AND (i.id > $2 OR i.status = 'failed') AND i.finished_at IS NOT NULL
+      GROUP BY j.n
+    )
+    SELECT j.n, newest.id, newest.status, newest.http_status, newest.requested_at,
+           EXISTS (SELECT FROM wee5_cron.waiting_call(newest.endpoint_path, newest.gave_way, newest.id) w
+                   WHERE newest.gave_way IS NOT NULL AND w.id IS NOT NULL),
+           greatest(ended.finished_at, r.finished_at), success.at, (failed.since_success + before.failures)::int,
+           round(r.successes::numeric / nullif(r.successes + failed.begun, 0), 4), p.percentiles[1], p.percentiles[2],
+           coalesce(failed.message, (SELECT i.error FROM wee5_cron.invocation i WHERE i.id = coalesce(failed.newest, before.newest)))
+    FROM job j
+    LEFT JOIN LATERAL (
+      SELECT i.id, i.status, i.http_status, i.requested_at, i.endpoint_path,
+             CASE WHEN i.status = 'skipped' AND i.reason = 'overlap' THEN i.exclusive END AS gave_way
+      FROM wee5_cron.invocation i WHERE %2$s ORDER BY i.job_name DESC, i.id DESC LIMIT 1) newest ON true
+    LEFT JOIN LATERAL (
+      SELECT i.finished_at FROM wee5_cron.invocation i
+      WHERE %2$s AND i.finished_at IS NOT NULL ORDER BY i.job_name DESC, i.id DESC LIMIT 1) ended ON true
+    LEFT JOIN LATERAL (
+      SELECT i.id, i.finished_at FROM wee5_cron.invocation i
+      WHERE %2$s AND i.status = 'succeeded' AND i.finished_at IS NOT NULL AND i.reason IS NULL
+      ORDER BY i.job_name DESC, i.id DESC LIMIT 1) last_success ON true
+    LEFT JOIN recent q ON q.n = j.n
+    CROSS JOIN LATERAL (SELECT q.finished_at, coalesce(q.successes, 0) AS successes) r
+    CROSS JOIN LATERAL (SELECT greatest(last_success.finished_at, q.success_at) AS at) success
+    CROSS JOIN LATERAL (
+      SELECT percentile_cont(array[0.5, 0.95]) WITHIN GROUP (ORDER BY d) AS percentiles FROM unnest(q.durations) d) p
+    CROSS JOIN LATERAL (
+      SELECT count(*) AS failures,
+             max(b.id) AS newest, array_agg(b.cron_run_id) FILTER (WHERE b.cron_run_id IS NOT NULL) AS failed_runs
+      FROM (SELECT i.id, i.cron_run_id FROM wee5_cron.invocation i
+            WHERE %1$s AND i.id > coalesce(last_success.id, 0) AND i.id <= $3 AND i.status = 'failed'
+              AND i.finished_at > coalesce(success.at, '-infinity')) b) before
+    CROSS JOIN LATERAL (
+      SELECT count(*) FILTER (WHERE f.at > coalesce(success.at, '-infinity')) AS since_success,
+             count(*) FILTER (WHERE f.begun >= now() - interval '24 hours') AS begun,
+             (array_agg(f.id ORDER BY f.at DESC) FILTER (WHERE f.tell))[1] AS newest,
+             (array_agg(f.message ORDER BY f.at DESC) FILTER (WHERE f.tell))[1] AS message
+      FROM (SELECT c.id, c.at, c.begun, NULL AS message,
+                   c.at > success.at OR success.at IS NULL OR c.at >= now() - interval '48 hours' AS tell
+            FROM unnest(q.failed, q.failed_at, q.failed_begun) AS c (id, at, begun)
+            UNION ALL
+            -- A call that failed may have made its run fail as well: it counts once.
+            SELECT NULL, c.at, c.at, c.message, true FROM unnest(j.failed_runs, j.failed_at, j.failed_with) AS c (runid, at, message)
+            WHERE c.runid <> ALL (coalesce(q.failed_runs || before.failed_runs, '{}'))) f) failed
+  $query$, filter, replace(filter, 'i.job_name = j.job_name', 'i.job_name >= j.job_name AND i.job_name <= j.job_name'))
+  USING jobs, wee5_cron.ended_before(now() - interval '24 hours'), wee5_cron.ended_before(now() - interval '48 hours');
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.job_outcomes(text, jsonb) IS
+  'Internal, for the view job_status: the outcomes of the calls and failed runs of jobs, which are rows of known_jobs() with a number n';
 
 CREATE FUNCTION wee5_cron.job_status_rows(
     OUT job_name text, OUT jobid bigint, OUT schedule text, OUT active boolean, OUT endpoint_path text,
@@ -216,6 +245,13 @@ CREATE FUNCTION wee5_cron.job_status_rows(
   AS $$
 BEGIN
   RETURN QUERY
+    WITH job AS MATERIALIZED (
+      SELECT row_number() OVER () AS n, k.* FROM wee5_cron.known_jobs() k
+    ), outcome AS MATERIALIZED (
+      SELECT o.*
+      FROM (SELECT f.filter, jsonb_agg(to_jsonb(f)) AS jobs FROM job f GROUP BY f.filter) alike
+      CROSS JOIN LATERAL wee5_cron.job_outcomes(alike.filter, alike.jobs) o
+    )
     SELECT j.job_name, j.jobid, j.schedule, j.active, j.endpoint_path,
            CASE WHEN j.active THEN (wee5_cron.ticks(j.schedule, now(), 1, j.last_start))[1] END,
            o.id, o.status, o.http_status, o.finished_at, o.success_at, o.failures, o.success_rate, o.p50, o.p95,
@@ -229,9 +265,8 @@ BEGIN
                 WHEN o.failures > 0 THEN 'failing'
                 WHEN o.waiting THEN 'waiting'
                 ELSE 'ok' END
-    FROM wee5_cron.known_jobs() j
-    CROSS JOIN LATERAL wee5_cron.job_outcomes(j.filter, j.job_name, j.username, j.jobid, j.failed_runs, j.failed_at,
-                                              j.failed_with) o
+    FROM job j
+    JOIN outcome o ON o.n = j.n
     LEFT JOIN wee5_cron.job_watch w ON w.jobid = j.jobid
     ORDER BY j.job_name, j.jobid;
 END

@@ -170,10 +170,10 @@ BEGIN
   IF NOT pg_is_in_recovery() THEN
     -- If rows are a day late, the worker may be in trouble. The newest calls of each job and route stay on purpose.
     SELECT min(i.finished_at) INTO overdue
-    FROM (SELECT * FROM wee5_cron.invocation o ORDER BY o.id LIMIT 1000) i
-    WHERE i.finished_at + CASE i.status WHEN 'succeeded' THEN keep_succeeded ELSE keep_failed END < now() - interval '1 day'
+    FROM wee5_cron.lifetimes(0, 1000, keep_succeeded, keep_failed) i
+    WHERE i.expires_at < now() - interval '1 day'
       AND NOT EXISTS (SELECT FROM wee5_cron.newest_call n
-                      WHERE n.route = CASE WHEN i.job_name IS NULL THEN split_part(i.endpoint_path, '?', 1) ELSE '' END
+                      WHERE n.route = CASE WHEN i.job_name IS NULL THEN i.route ELSE '' END
                         AND n.job_name = coalesce(i.job_name, '')
                         AND i.id IN (n.run_id, n.success_id));
   END IF;

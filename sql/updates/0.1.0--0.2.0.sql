@@ -29,6 +29,10 @@ ALTER TABLE wee5_cron.attempt
 DROP INDEX wee5_cron.invocation_unfinished;
 CREATE INDEX invocation_unfinished ON wee5_cron.invocation (endpoint_path COLLATE "C", id) WHERE finished_at IS NULL;
 
+ALTER TABLE wee5_cron.endpoint
+  ADD COLUMN keep_succeeded interval,
+  ADD COLUMN keep_failed interval;
+
 ALTER TABLE wee5_cron.armed
   DROP CONSTRAINT armed_pkey,
   ADD COLUMN xid xid NOT NULL DEFAULT '0',
@@ -73,6 +77,7 @@ DROP FUNCTION wee5_cron.next_attempt(text, int, text, int, text, timestamptz, ti
 DROP FUNCTION wee5_cron.note_failed_runs(bigint, text, text, text, bigint);
 DROP FUNCTION wee5_cron.note_failures(text, text, int, text);
 DROP FUNCTION wee5_cron.plain_http_allowed();
+DROP FUNCTION wee5_cron.prune_page(int, interval, interval, bigint);
 DROP FUNCTION wee5_cron.record_pg_net_answer(bigint, boolean, int, text, text, boolean, text, jsonb, boolean);
 DROP FUNCTION wee5_cron.revoke_default_privileges();
 DROP FUNCTION wee5_cron.silence_statements();

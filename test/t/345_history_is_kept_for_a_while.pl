@@ -152,8 +152,44 @@ past('/timer', 'succeeded', "$_ seconds") for $seconds, $seconds - 1, $seconds -
 $node->finished('postgres', $node->call('postgres', '/turn'));
 ok($node->poll_query_until('postgres', sprintf($count, '/timer') =~ s/count\(\*\)/count(*) = 1/r), 'the worker wakes when the time of the oldest row is over');
 
-# Many.
+# A policy says for its path: the row of the whole path counts, else that of the path without the query.
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.keep_succeeded');
+my $policy = sub { $node->safe_psql('postgres', 'INSERT INTO wee5_cron.endpoint (endpoint_path, keep_succeeded, keep_failed) VALUES ' . join ', ', @_) };
+$policy->(q{('/brief', '0', '1 hour')}, q{('/brief?but=this', NULL, NULL)}, q{('/long', '90 days', NULL)});
+past('/brief', 'succeeded', '61 seconds') for 1 .. 3;
+past('/brief?n=1', 'failed', '61 minutes');
+my @of_policy = (past('/brief', 'succeeded', '62 seconds', 'brief'), past('/brief', 'failed', '59 minutes'), past('/brief', 'succeeded', '50 seconds'));
+past('/long', 'succeeded', '91 days');
+past('/long', 'failed', '31 days');
+push @of_policy, past('/brief?but=this', 'succeeded', '6 days'), past('/long', 'succeeded', '89 days'), past('/long', 'failed', '29 days');
+my $with_policy = q{SELECT string_agg(id::text, ',' ORDER BY id) FROM wee5_cron.invocation WHERE endpoint_path ~ '^/(brief|long)'};
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 6, 'a policy says how long the calls of its path are kept, in the youngest part of the ledger as well');
+is($node->safe_psql('postgres', $with_policy), join(',', @of_policy), '... a minute at least, and the newest run and success of the path and of the job');
+$node->safe_psql('postgres', <<'SQL');
+BEGIN;
+SET LOCAL session_replication_role = replica;
+UPDATE wee5_cron.endpoint SET keep_succeeded = '-1 day', keep_failed = '200 years' WHERE endpoint_path = '/brief';
+COMMIT;
+SQL
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 0, 'for a policy that is out of bounds the settings hold');
+is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.doctor_policies()"), 'warning', '... and doctor() reports it');
+$node->safe_psql('postgres', "DELETE FROM wee5_cron.endpoint; DELETE FROM wee5_cron.invocation WHERE endpoint_path ~ '^/(brief|long)'");
+
+# The worker: what a policy lets go early goes while younger and older calls stay, also if it ends late.
+my ($older, $younger) = (past('/older', 'succeeded', '6 days'), undef);
+my $ends_late = past('/brief', 'retrying', '3 minutes');
+past('/brief', 'succeeded', "$_ seconds") for reverse 120 .. 140;
+$younger = past('/younger', 'succeeded', '1 second');
+$policy->(q{('/brief', '0', '0')});
+ok($node->poll_query_until('postgres', sprintf($count, '/brief') =~ s/count\(\*\)/count(*) = 2/r), 'the worker prunes by a new policy');
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = 'failed', finished_at = now() - interval '2 minutes', next_attempt_at = NULL WHERE id = $ends_late");
+past('/brief', 'succeeded', "$_ seconds") for 58, 57;
+$node->finished('postgres', $node->call('postgres', '/turn'));
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = '/brief' AND id <> $ends_late"), '... and what comes later, when its time is over');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id IN ($older, $younger)"), 2, '... and leaves the calls of other paths');
+$node->safe_psql('postgres', 'DELETE FROM wee5_cron.endpoint');
+
+# Many.
 $node->finished('postgres', $node->call('postgres', '/turn'));
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at)

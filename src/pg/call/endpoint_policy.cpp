@@ -16,15 +16,17 @@ struct Known {
   bool valid;
   bool empty;
   bool read_by_worker;
+  uint64 generation;
   AttrNumber columns[kEndpointColumns];
 };
-Known known = {};
+Known known = {InvalidOid, false, false, false, 1, {}};
 
 void at_invalidation(Datum arg, Oid relation) {
   (void)arg;
   if (OidIsValid(relation) && relation != known.table) return;
   known.valid = false;
   known.read_by_worker = false;
+  ++known.generation;
 }
 
 char* text_of(Datum value, bool is_null) { return is_null ? nullptr : TextDatumGetCString(value); }
@@ -215,6 +217,8 @@ void take_over_policy(CallChoices* choices, const EndpointRow* row) {
 }
 
 void forget_endpoints() { known.read_by_worker = false; }
+
+uint64 endpoint_generation() { return known.generation; }
 
 bool read_changed_endpoints(EndpointRow** rows, int* count) {
   *rows = nullptr;

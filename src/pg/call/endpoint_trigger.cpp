@@ -115,6 +115,15 @@ void check_request(const NewRow* row) {
   if (!no_body) check_body_bytes(body);
 }
 
+void check_retention(const NewRow* row) {
+  // The table of version 0.1.0 has no such columns.
+  if (SPI_fnumber(row->descriptor, "keep_succeeded") == SPI_ERROR_NOATTRIBUTE) return;
+  check_interval(row, "keep_succeeded", 0, PG_INT64_MAX,
+                 "Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_succeeded.");
+  check_interval(row, "keep_failed", 0, PG_INT64_MAX,
+                 "Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_failed.");
+}
+
 void check_row(const NewRow* row) {
   static const char* const retry_words[] = {"unprocessed", "transient", "never", nullptr};
   static const char* const overlap_words[] = {"allow", "skip", nullptr};
@@ -134,6 +143,7 @@ void check_row(const NewRow* row) {
       "allow, or skip: a call is skipped while an earlier one has not ended. NULL: calls by a job skip, calls by "
       "hand are allowed.");
   check_number(row, "alert_after", "At least 1: the number of failures in a row. NULL: the default, 3.");
+  check_retention(row);
 }
 
 bool set_by_session(const char* setting) {

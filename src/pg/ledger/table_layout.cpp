@@ -67,7 +67,9 @@ constexpr ColumnLayout kEndpoint[kEndpointColumns] = {{"endpoint_path", TEXTOID,
                                                       {"retry_window", INTERVALOID, false, true},
                                                       {"overlap", TEXTOID, false, true},
                                                       {"alert_after", INT4OID, false, false},
-                                                      {"note", TEXTOID, false, false}};
+                                                      {"note", TEXTOID, false, false},
+                                                      {"keep_succeeded", INTERVALOID, false, false},
+                                                      {"keep_failed", INTERVALOID, false, false}};
 
 constexpr ColumnLayout kJob[] = {{"job_name", TEXTOID, true, false},       {"jobid", INT8OID, false, false},
                                  {"endpoint_path", TEXTOID, false, false}, {"catch_up", TEXTOID, false, false},

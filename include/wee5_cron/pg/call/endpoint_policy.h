@@ -50,6 +50,10 @@ void take_over_policy(CallChoices* choices, const EndpointRow* row);
 bool read_changed_endpoints(EndpointRow** rows, int* count);
 void forget_endpoints();
 
+// Another number whenever the table may have changed, as far as this process has read invalidations. A process that has
+// not looked for the table yet does not notice changes.
+uint64 endpoint_generation();
+
 // An interval in milliseconds (a month has 30 days); -1 where it is negative, infinite or longer than a century.
 int64 interval_milliseconds(const Interval* interval);
 

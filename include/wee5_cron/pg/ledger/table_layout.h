@@ -87,6 +87,8 @@ enum EndpointColumn {
   kEndpointOverlap,
   kEndpointAlertAfter,
   kEndpointNote,
+  kEndpointKeepSucceeded,
+  kEndpointKeepFailed,
   kEndpointColumns
 };
 

@@ -14,6 +14,6 @@ int64 prune_some_history(const WorkerSettings* process_settings, HistoryWalk* wa
 
 // When the next walk is due after a turn that found these settings and perhaps new calls. `due_us`: when it was due
 // before.
-int64 history_due_us(const WorkerSettings* settings, const HistoryWalk* walk, int64 due_us);
+int64 history_due_us(const WorkerSettings* settings, HistoryWalk* walk, int64 due_us);
 
 }  // namespace wee5::pg
