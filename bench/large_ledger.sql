@@ -1,5 +1,5 @@
--- Fills the ledger as a month of traffic would: :rows finished calls of :jobs jobs that run every few minutes, one call in a
--- hundred failed, each with its run in pg_cron's history. The worker is stopped meanwhile (wee5_cron.enabled = off).
+-- Fills the ledger as :days days of traffic would: :rows finished calls of :jobs jobs that run every few minutes, one call in
+-- a hundred failed, each with its run in pg_cron's history. The worker is stopped meanwhile (wee5_cron.enabled = off).
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
 SET synchronous_commit = off;
@@ -30,7 +30,7 @@ SELECT n, 'job-' || job, '/api/job/' || job, 'builtin', CASE WHEN failed THEN 'f
        CASE WHEN failed THEN 500 ELSE 200 END, 1, at, date_trunc('minute', at), at, at + took, took, n,
        'application/json', '{"ok":true}'
 FROM (SELECT n, 1 + n % :jobs AS job, n % 101 = 0 AS failed,
-             now() - interval '30 days' + n * (interval '30 days' / :rows) AS at,
+             now() - interval '1 day' * :days + n * (interval '1 day' * :days / :rows) AS at,
              (20 + n % 211) * interval '1 millisecond' AS took
       FROM generate_series(1::bigint, :rows) n) call;
 INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, finished_at, http_status, reason, total_ms)

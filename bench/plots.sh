@@ -1,11 +1,12 @@
 # shellcheck shell=bash
 # Draws the plots with gnuplot, from the files that the rows left in the directory of the run.
 
-# draw_plots <directory>: draws rate.svg and latency.svg if their rows were measured.
+# draw_plots <directory>: draws rate.svg, latency.svg and growth.svg if their rows were measured.
 draw_plots() {
   mkdir -p "$1"
   if [[ -e $bench_directory/rate-builtin ]]; then draw_rate "$1/rate.svg"; fi
   if [[ -e $bench_directory/latency-idle ]]; then draw_latency "$1/latency.svg"; fi
+  if [[ -e $bench_directory/growth ]]; then draw_growth "$1/growth.svg"; fi
 }
 
 # series <style> <title> <file> <columns>: a line of gnuplot's plot command, where the file is there.
@@ -49,6 +50,20 @@ draw_latency() {
       series 'lines lw 2' 'at 2,000 calls a second' "$bench_directory/latency-busy.plot" 1:2
       series 'lines lw 2' 'while 200 calls hang' "$bench_directory/latency-hanging.plot" 1:2
       series 'lines lw 2' 'over pg\_net, idle' "$bench_directory/latency-pg_net.plot" 1:2
+    } | joined
+  } | gnuplot
+}
+
+draw_growth() {
+  {
+    svg "$1" 'What grows with the history, and what does not'
+    echo "set logscale xy; set format x '%.0s%c'; set key top left"
+    echo "set xlabel 'calls in the ledger, 200 jobs'; set ylabel 'milliseconds'"
+    printf 'plot '
+    {
+      series 'linespoints lw 2 pt 7 ps 0.6' 'a look of the watch' "$bench_directory/growth" 1:2
+      series 'linespoints lw 2 pt 5 ps 0.6' 'first call after a restart' "$bench_directory/growth" 1:3
+      series 'linespoints lw 2 pt 9 ps 0.6' 'job\_status' "$bench_directory/growth" 1:4
     } | joined
   } | gnuplot
 }

@@ -118,6 +118,30 @@ SELECT job_name, last_status, missed_runs > 0 AS missed, state FROM wee5_cron.jo
 ROLLBACK TO runs_are_logged;
 DELETE FROM wee5_cron.pending_alert;
 
+-- A job of every ten seconds, which pg_cron counts from one run to the next. It starts each a moment late, so that there are
+-- fewer runs than ticks; none is missed before there is a pause. ticks() is replaced: older versions of pg_cron have no
+-- such schedules.
+SAVEPOINT seconds;
+CREATE OR REPLACE FUNCTION wee5_cron.ticks(schedule text, after timestamptz, count int, last_start timestamptz DEFAULT NULL,
+                                           until timestamptz DEFAULT NULL) RETURNS timestamptz[] LANGUAGE sql STABLE AS
+  $$ SELECT array_agg(after + n * interval '10 seconds' ORDER BY n) FROM generate_series(1, least(count, 100)) n
+     WHERE until IS NULL OR after + (n - 1) * interval '10 seconds' <= until $$;
+CREATE FUNCTION pg_temp.judged(schedule text, runs timestamptz[]) RETURNS text LANGUAGE sql AS
+  $$ SELECT format('missed %s, last at %s, run since: %s, judged up to %s, looks again after %s', m.missed, m.last_missed - w.judged_until,
+                   m.run_since, m.judged_until - w.judged_until, m.look_again - now())
+     FROM (SELECT * FROM jsonb_populate_record(NULL::wee5_cron.job_watch,
+                    jsonb_build_object('schedule', schedule, 'judged_until', now() - interval '5 minutes'))) w,
+          wee5_cron.match_ticks(w, runs, now() - interval '1 day') m $$;
+CREATE FUNCTION pg_temp.runs_every(pause interval, VARIADIC between_seconds int[]) RETURNS timestamptz[] LANGUAGE sql AS
+  $$ SELECT array_agg(now() - interval '5 minutes' + n * pause) FROM generate_series(1, 40) n
+     WHERE n * pause <= interval '5 minutes'
+       AND NOT n * pause BETWEEN between_seconds[1] * interval '1 second' AND between_seconds[2] * interval '1 second' $$;
+SELECT pg_temp.judged(s, pg_temp.runs_every('10.4 s', -1, -1)) FROM unnest(array['10 seconds', ' 10 SECONDS ']) s;
+SELECT pg_temp.judged('10 seconds', pg_temp.runs_every('10.4 s', 100, 200));
+SELECT pg_temp.judged('10 seconds', pg_temp.runs_every('10.4 s', 200, 300));
+SELECT pg_temp.judged('10 seconds', '{}');
+ROLLBACK TO seconds;
+
 -- Two jobs with one command, with logged runs: each has the calls of its own runs.
 SELECT pg_temp.job('twin-1', $$SELECT invoke_cron_endpoint('/twins')$$) AS one,
        pg_temp.job('twin-2', $$SELECT invoke_cron_endpoint('/twins')$$) AS two \gset

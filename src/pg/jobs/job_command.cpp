@@ -47,12 +47,77 @@ Datum text_or_null(const char* value, bool* is_null) {
   return value != nullptr ? CStringGetTextDatum(value) : 0;
 }
 
+// A look at the jobs asks about the same commands again and again. A process remembers what it has read; of very many or
+// very long commands, some.
+constexpr long kMostKnown = 8192;
+constexpr Size kLongestKnown = 2048;
+
+struct KnownCommand {
+  uint64 hash;
+  char* command;
+  char* schema;
+  CommandRead read;
+};
+MemoryContext known_context = nullptr;
+HTAB* known_commands = nullptr;
+
+char* copy_text(const char* text) { return text != nullptr ? pstrdup(text) : nullptr; }
+
+void copy_read(const CommandRead* from, CommandRead* to) {
+  *to = *from;
+  for (std::size_t i = 0; i < std::size(to->functions); ++i) to->functions[i] = copy_text(from->functions[i]);
+  to->endpoint_path = copy_text(from->endpoint_path);
+  to->other_schema = copy_text(from->other_schema);
+  to->other_path = copy_text(from->other_path);
+}
+
+uint64 hash_of(const char* command) {
+  return DatumGetUInt64(
+      hash_any_extended(reinterpret_cast<const unsigned char*>(command), static_cast<int>(strlen(command)), 0));
+}
+
+bool recall_command(const char* command, const char* schema, CommandRead* read) {
+  if (known_commands == nullptr) return false;
+  uint64 hash = hash_of(command);
+  auto* known = static_cast<KnownCommand*>(hash_search(known_commands, &hash, HASH_FIND, nullptr));
+  if (known == nullptr || strcmp(known->command, command) != 0 || strcmp(known->schema, schema) != 0) return false;
+  copy_read(&known->read, read);
+  return true;
+}
+
+void forget_commands() {
+  known_commands = nullptr;
+  if (known_context == nullptr)
+    known_context = AllocSetContextCreate(TopMemoryContext, "wee5_cron job commands", ALLOCSET_DEFAULT_SIZES);
+  MemoryContextReset(known_context);
+  HASHCTL control = {};
+  control.keysize = sizeof(uint64);
+  control.entrysize = sizeof(KnownCommand);
+  control.hcxt = known_context;
+  known_commands = hash_create("wee5_cron job commands", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+void remember_command(const char* command, const char* schema, const CommandRead* read) {
+  if (strlen(command) > kLongestKnown) return;
+  if (known_commands == nullptr || hash_get_num_entries(known_commands) >= kMostKnown) forget_commands();
+  MemoryContext caller = MemoryContextSwitchTo(known_context);
+  KnownCommand made;
+  made.hash = hash_of(command);
+  made.command = pstrdup(command);
+  made.schema = pstrdup(schema);
+  copy_read(read, &made.read);
+  MemoryContextSwitchTo(caller);
+  *static_cast<KnownCommand*>(hash_search(known_commands, &made.hash, HASH_ENTER, nullptr)) = made;
+}
+
 }  // namespace
 
 void read_command(char* command, CommandRead* read) {
   memset(read, 0, sizeof(*read));
+  const char* schema_name = call_schema();
+  if (recall_command(command, schema_name, read)) return;
   const char* utf8 = to_utf8_lossy(command);
-  const char* schema = to_utf8_lossy(call_schema());
+  const char* schema = to_utf8_lossy(pstrdup(schema_name));
   // An escape such as \uXXXX has six bytes, and its character at most four.
   TextBuffer texts = make_text_buffer(3 * strlen(utf8) + 256);
   CppFailure failure;
@@ -60,6 +125,7 @@ void read_command(char* command, CommandRead* read) {
   if (read->endpoint_path != nullptr) read->endpoint_path = from_utf8(read->endpoint_path);
   if (read->other_schema != nullptr) read->other_schema = from_utf8(read->other_schema);
   if (read->other_path != nullptr) read->other_path = from_utf8(read->other_path);
+  remember_command(command, schema_name, read);
 }
 
 namespace {
