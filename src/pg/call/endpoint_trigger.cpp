@@ -21,9 +21,11 @@ struct NewRow {
   Relation table;
 };
 
-// Raises if the column is not as the extension made it.
+// Raises if the column is not as the extension made it. NULL where an earlier version of the SQL has not got it.
 Datum column(const NewRow* row, const char* name, bool* is_null) {
   AttrNumber number = readable_column_named(row->table, &kEndpointLayout, name);
+  *is_null = number == InvalidAttrNumber;
+  if (*is_null) return 0;
   return heap_getattr(row->tuple, number, row->descriptor, is_null);
 }
 
@@ -115,15 +117,6 @@ void check_request(const NewRow* row) {
   if (!no_body) check_body_bytes(body);
 }
 
-void check_retention(const NewRow* row) {
-  // The table of version 0.1.0 has no such columns.
-  if (SPI_fnumber(row->descriptor, "keep_succeeded") == SPI_ERROR_NOATTRIBUTE) return;
-  check_interval(row, "keep_succeeded", 0, PG_INT64_MAX,
-                 "Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_succeeded.");
-  check_interval(row, "keep_failed", 0, PG_INT64_MAX,
-                 "Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_failed.");
-}
-
 void check_row(const NewRow* row) {
   static const char* const retry_words[] = {"unprocessed", "transient", "never", nullptr};
   static const char* const overlap_words[] = {"allow", "skip", nullptr};
@@ -143,7 +136,10 @@ void check_row(const NewRow* row) {
       "allow, or skip: a call is skipped while an earlier one has not ended. NULL: calls by a job skip, calls by "
       "hand are allowed.");
   check_number(row, "alert_after", "At least 1: the number of failures in a row. NULL: the default, 3.");
-  check_retention(row);
+  check_interval(row, "keep_succeeded", 0, PG_INT64_MAX,
+                 "Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_succeeded.");
+  check_interval(row, "keep_failed", 0, PG_INT64_MAX,
+                 "Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_failed.");
 }
 
 bool set_by_session(const char* setting) {

@@ -47,8 +47,8 @@ Datum text_or_null(const char* value, bool* is_null) {
   return value != nullptr ? CStringGetTextDatum(value) : 0;
 }
 
-// A look at the jobs asks about the same commands again and again. A process remembers what it has read; of very many or
-// very long commands, some.
+// A look at the jobs asks about the same commands again and again. A process remembers what it has read; of very many
+// or very long commands, some.
 constexpr long kMostKnown = 8192;
 constexpr Size kLongestKnown = 2048;
 

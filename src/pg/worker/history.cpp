@@ -5,8 +5,8 @@
 
 #include "wee5_cron/pg/worker/history.h"
 
-#include "wee5_cron/pg/boundary/kept_plan.h"
 #include "wee5_cron/pg/call/endpoint_policy.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 
 namespace wee5::pg {
 
@@ -21,8 +21,6 @@ constexpr int64 kMostPauseUs = USECS_PER_HOUR;
 
 SPIPlanPtr may_prune_plan = nullptr;
 SPIPlanPtr note_newest_plan = nullptr;
-SPIPlanPtr prune_page_plan = nullptr;
-SPIPlanPtr policies_plan = nullptr;
 uint64 known_policies = 0;  // endpoint_generation() when they were read
 
 int64 retention_us(int minutes) { return minutes < 0 ? PG_INT64_MAX : minutes * USECS_PER_MINUTE; }
@@ -57,11 +55,8 @@ int64 nonzero_min(int64 a, int64 b) { return a == 0 ? b : b == 0 ? a : Min(a, b)
 void read_policies(HistoryWalk* walk) {
   uint64 generation = endpoint_generation();
   if (generation == known_policies) return;
-  select_row(kept_plan(&policies_plan,
-                       "SELECT (pg_catalog.date_part('epoch', p.shortest) * 1000000)::bigint AS shortest,"
-                       " COALESCE(p.fingerprint, '') AS fingerprint FROM wee5_cron.shortest_policy() p",
-                       0, nullptr),
-             nullptr, nullptr);
+  VersionedStatement* statement = &database_sql->retention_policies;
+  select_row(kept_plan(&statement->plan, statement->text, 0, nullptr), nullptr, nullptr);
   bool is_null;
   Datum shortest = selected_column("shortest", &is_null);
   walk->brief_keep_us = is_null ? 0 : DatumGetInt64(shortest);
@@ -88,12 +83,8 @@ void prune_page(HistoryWalk* walk, const WorkerSettings* settings) {
                      Int64GetDatum(walk->walked_to)};
   const char nulls[6] = {' ', walk->keep_succeeded_min < 0 ? 'n' : ' ', walk->keep_failed_min < 0 ? 'n' : ' ', ' ', ' ',
                          '\0'};
-  select_row(kept_plan(&prune_page_plan,
-                       "SELECT walked_to, left_over, next_due, first_pending FROM wee5_cron.prune_page($1,"
-                       "  pg_catalog.make_interval(mins => $2), pg_catalog.make_interval(mins => $3),"
-                       "  pg_catalog.make_interval(secs => $4), $5)",
-                       5, types),
-             values, nulls);
+  VersionedStatement* statement = &database_sql->prune_page;
+  select_row(kept_plan(&statement->plan, statement->text, 5, types), values, nulls);
   bool is_null;
   walk->walked_to = DatumGetInt64(selected_column("walked_to", &is_null));
   walk->under_way = DatumGetBool(selected_column("left_over", &is_null));

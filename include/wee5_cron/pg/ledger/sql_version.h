@@ -28,6 +28,11 @@ struct SqlVersion {
   // Returns watched_to and look_again: watch_some_jobs(). $1 the jobid to begin after, $2 how many jobs
   VersionedStatement watch_jobs;
   VersionedStatement disarm_subscriber;
+  // Returns shortest (in microseconds) and fingerprint: shortest_policy().
+  VersionedStatement retention_policies;
+  // $1 page size, $2 and $3 keep_succeeded and keep_failed in minutes, $4 the shortest retention in seconds, $5
+  // walked_to
+  VersionedStatement prune_page;
 };
 
 // Oldest first. The last one is the library's own.
@@ -39,11 +44,22 @@ inline SqlVersion sql_versions[] = {
       " WHERE id IN (" WEE5_OPEN_AND_FREE("array[$1]") ") RETURNING 1) SELECT FROM ended",
       nullptr},
      {"SELECT NULL::pg_catalog.int8 AS watched_to, wee5_cron.watch_jobs() AS look_again", nullptr},
-     {"DELETE FROM wee5_cron.armed", nullptr}},
+     {"DELETE FROM wee5_cron.armed", nullptr},
+     {"SELECT NULL::pg_catalog.int8 AS shortest, ''::pg_catalog.text AS fingerprint", nullptr},
+     {"SELECT walked_to, left_over, next_due, NULL::pg_catalog.int8 AS first_pending FROM wee5_cron.prune_page($1,"
+      "  pg_catalog.make_interval(mins => $2), pg_catalog.make_interval(mins => $3), $5)",
+      nullptr}},
     {core::kVersion,
      {"SELECT wee5_cron.end_call(free.id, $2, $3, $4, $5) FROM (" WEE5_OPEN_AND_FREE("array[$1]") ") free", nullptr},
      {"SELECT watched_to, look_again FROM wee5_cron.watch_some_jobs($1, $2)", nullptr},
-     {"SELECT wee5_cron.disarm_subscriber()", nullptr}}};
+     {"SELECT wee5_cron.disarm_subscriber()", nullptr},
+     {"SELECT (pg_catalog.date_part('epoch', p.shortest) * 1000000)::pg_catalog.int8 AS shortest,"
+      " COALESCE(p.fingerprint, '') AS fingerprint FROM wee5_cron.shortest_policy() p",
+      nullptr},
+     {"SELECT walked_to, left_over, next_due, first_pending FROM wee5_cron.prune_page($1,"
+      "  pg_catalog.make_interval(mins => $2), pg_catalog.make_interval(mins => $3),"
+      "  pg_catalog.make_interval(secs => $4), $5)",
+      nullptr}}};
 inline SqlVersion* const own_sql = &sql_versions[lengthof(sql_versions) - 1];
 
 // NULL: the library does not serve it.
