@@ -126,12 +126,12 @@ CREATE OR REPLACE FUNCTION wee5_cron.ticks(schedule text, after timestamptz, cou
                                            until timestamptz DEFAULT NULL) RETURNS timestamptz[] LANGUAGE sql STABLE AS
   $$ SELECT array_agg(after + n * interval '10 seconds' ORDER BY n) FROM generate_series(1, least(count, 100)) n
      WHERE until IS NULL OR after + (n - 1) * interval '10 seconds' <= until $$;
-CREATE FUNCTION pg_temp.judged(schedule text, runs timestamptz[]) RETURNS text LANGUAGE sql AS
+CREATE FUNCTION pg_temp.judged(schedule text, began timestamptz[]) RETURNS text LANGUAGE sql AS
   $$ SELECT format('missed %s, last at %s, run since: %s, judged up to %s, looks again after %s', m.missed, m.last_missed - w.judged_until,
                    m.run_since, m.judged_until - w.judged_until, m.look_again - now())
      FROM (SELECT * FROM jsonb_populate_record(NULL::wee5_cron.job_watch,
                     jsonb_build_object('schedule', schedule, 'judged_until', now() - interval '5 minutes'))) w,
-          wee5_cron.match_ticks(w, runs, now() - interval '1 day') m $$;
+          wee5_cron.match_ticks(w, began, now() - interval '1 day') m $$;
 CREATE FUNCTION pg_temp.runs_every(pause interval, VARIADIC between_seconds int[]) RETURNS timestamptz[] LANGUAGE sql AS
   $$ SELECT array_agg(now() - interval '5 minutes' + n * pause) FROM generate_series(1, 40) n
      WHERE n * pause <= interval '5 minutes'
