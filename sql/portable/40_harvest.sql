@@ -158,10 +158,10 @@ CREATE TABLE wee5_cron.chore (
   seen text
 );
 COMMENT ON TABLE wee5_cron.chore IS 'Internal: how far harvest() has come with its chores, what it saw, and when it goes on';
-COMMENT ON COLUMN wee5_cron.chore.name IS 'watch: looking at the jobs. prune: deleting expired calls. installed: the file has run to its end';
-COMMENT ON COLUMN wee5_cron.chore.place IS 'watch: the newest run that was seen. prune: the call up to which a walk has come';
+COMMENT ON COLUMN wee5_cron.chore.name IS 'watch: looking at the jobs. prune: deleting expired calls. prune_brief: those whose policy keeps them for a shorter time. installed: the file has run to its end';
+COMMENT ON COLUMN wee5_cron.chore.place IS 'watch: the newest run that was seen. prune, prune_brief: the call up to which a walk has come';
 COMMENT ON COLUMN wee5_cron.chore.due_at IS 'When it is to be done again; NULL: at once';
-COMMENT ON COLUMN wee5_cron.chore.seen IS 'watch: a digest of the jobs';
+COMMENT ON COLUMN wee5_cron.chore.seen IS 'watch: a digest of the jobs. prune_brief: of the policies';
 
 -- To read the commands of all jobs takes longer than everything else that harvest() does at rest. It looks at them if a
 -- job has changed or run, if the grace of a tick is over, and after ten minutes.
@@ -203,12 +203,13 @@ DECLARE
   until constant timestamptz := clock_timestamp() + interval '300 milliseconds';
   keep_succeeded constant interval := wee5_cron.kept_for('keep_succeeded');
   keep_failed constant interval := wee5_cron.kept_for('keep_failed');
+  shortest constant interval := least(keep_succeeded, keep_failed);
   chore wee5_cron.chore;
   part record;
   next_due timestamptz;
 BEGIN
   SELECT * INTO chore FROM wee5_cron.chore c WHERE c.name = 'prune';
-  IF keep_succeeded IS NULL AND keep_failed IS NULL OR chore.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() THEN
+  IF shortest IS NULL OR chore.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() THEN
     RETURN;
   END IF;
   IF chore.place IS NULL THEN
@@ -223,7 +224,7 @@ BEGIN
   END IF;
   chore.place := coalesce(chore.place, 0);
   LOOP
-    part := wee5_cron.prune_page(2000, keep_succeeded, keep_failed, chore.place);
+    part := wee5_cron.prune_page(2000, keep_succeeded, keep_failed, shortest, chore.place);
     chore.place := part.walked_to;
     next_due := least(next_due, part.next_due);
     EXIT WHEN NOT part.left_over OR clock_timestamp() > until;
@@ -231,11 +232,54 @@ BEGIN
   INSERT INTO wee5_cron.chore AS c (name, place, due_at)
   VALUES ('prune', CASE WHEN part.left_over THEN chore.place END,
           CASE WHEN NOT part.left_over THEN
-            greatest(next_due, clock_timestamp() + least(interval '1 hour', least(keep_succeeded, keep_failed) / 24)) END)
+            greatest(next_due, clock_timestamp() + least(interval '1 hour', shortest / 24)) END)
   ON CONFLICT (name) DO UPDATE SET place = excluded.place, due_at = excluded.due_at;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune_some_history() IS 'Internal, for harvest(): deletes expired calls, for at most some tenths of a second';
+
+-- Calls that a policy lets go before the settings do: walks the younger part of the ledger, from the first such call that
+-- the last walk left. Begins anew when a policy has changed.
+CREATE FUNCTION wee5_cron.prune_brief_calls() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  until constant timestamptz := clock_timestamp() + interval '300 milliseconds';
+  keep_succeeded constant interval := wee5_cron.kept_for('keep_succeeded');
+  keep_failed constant interval := wee5_cron.kept_for('keep_failed');
+  policy record;
+  chore wee5_cron.chore;
+  part record;
+  pending bigint;
+  next_due timestamptz;
+BEGIN
+  SELECT * INTO policy FROM wee5_cron.shortest_policy();
+  SELECT * INTO chore FROM wee5_cron.chore c WHERE c.name = 'prune_brief';
+  IF chore.seen IS DISTINCT FROM policy.fingerprint THEN
+    chore.place := 0;
+    chore.due_at := NULL;
+  END IF;
+  IF policy.shortest IS NULL OR policy.shortest >= least(keep_succeeded, keep_failed)
+     OR chore.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() THEN
+    RETURN;
+  END IF;
+  chore.place := coalesce(chore.place, 0);
+  LOOP
+    part := wee5_cron.prune_page(2000, keep_succeeded, keep_failed, policy.shortest, chore.place);
+    chore.place := part.walked_to;
+    pending := least(pending, part.first_pending);
+    next_due := least(next_due, part.next_due);
+    EXIT WHEN NOT part.left_over OR clock_timestamp() > until;
+  END LOOP;
+  INSERT INTO wee5_cron.chore AS c (name, place, due_at, seen)
+  VALUES ('prune_brief', CASE WHEN part.left_over THEN chore.place ELSE coalesce(pending - 1, chore.place) END,
+          CASE WHEN NOT part.left_over THEN
+            greatest(next_due, clock_timestamp() + least(interval '1 hour', policy.shortest / 24)) END, policy.fingerprint)
+  ON CONFLICT (name) DO UPDATE SET place = excluded.place, due_at = excluded.due_at, seen = excluded.seen;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.prune_brief_calls() IS
+  'Internal, for harvest(): deletes expired calls whose policy keeps them for a shorter time than the settings';
 
 -- harvest() runs 1,440 times a day, and pg_cron keeps a row for each run. The runs that failed stay.
 CREATE FUNCTION wee5_cron.prune_own_runs() RETURNS void
@@ -291,7 +335,7 @@ BEGIN
   CASE chore
     WHEN 'watch_jobs' THEN PERFORM wee5_cron.watch_jobs_if_due();
     WHEN 'tell_alerts' THEN PERFORM wee5_cron.tell_alerts(by_webhook => wee5_cron.alert_webhook() IS NOT NULL);
-    WHEN 'prune_some_history' THEN PERFORM wee5_cron.prune_some_history();
+    WHEN 'prune_some_history' THEN PERFORM wee5_cron.prune_some_history(), wee5_cron.prune_brief_calls();
     WHEN 'prune_own_runs' THEN PERFORM wee5_cron.prune_own_runs();
   END CASE;
 EXCEPTION WHEN OTHERS THEN

@@ -5,6 +5,14 @@ BEGIN
   IF value IS NOT NULL AND wee5_cron.interval_milliseconds(value) NOT BETWEEN 1 AND most_ms THEN
     PERFORM wee5_cron.refuse_policy(column_name, value::text, advice);
   END IF;
+  IF policy.keep_succeeded IS NOT NULL AND wee5_cron.interval_milliseconds(policy.keep_succeeded) < 0 THEN
+    PERFORM wee5_cron.refuse_policy('keep_succeeded', policy.keep_succeeded::text,
+      'Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_succeeded.');
+  END IF;
+  IF policy.keep_failed IS NOT NULL AND wee5_cron.interval_milliseconds(policy.keep_failed) < 0 THEN
+    PERFORM wee5_cron.refuse_policy('keep_failed', policy.keep_failed::text,
+      'Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_failed.');
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.check_interval_of_policy(text, interval, bigint, text) IS 'Internal: checks an interval of a policy';
