@@ -1,0 +1,54 @@
+# Jobs of the portable edition change through pg_cron's functions alone, and belong to the owner of wee5_cron. harvest() does
+# what a worker does elsewhere: it watches the jobs, and deletes old calls and its own rows in pg_cron's history.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
+use Wee5Cron::Hosted;
+
+my $secret   = 'canary-of-the-portable-jobs';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $node     = Wee5Cron::Hosted->start_new('main');
+$node->install_portable;
+$node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')");
+$node->as_owner("CREATE ROLE operator LOGIN; SELECT wee5_cron.grant_to('operator', 'operate')");
+
+# A login role that the host made for an hour works for the owner.
+$node->safe_psql('postgres', 'CREATE ROLE cli_login_postgres LOGIN; GRANT postgres TO cli_login_postgres');
+is($node->psql_as('cli_login_postgres', 'postgres', "SET SESSION ROLE postgres; SELECT wee5_cron.schedule('by-cli', '0 0 1 1 *', '/by-cli') > 0"), 't', 'a temporary login role makes a job');
+is($node->safe_psql('postgres', "SELECT username FROM cron.job WHERE jobname = 'by-cli'"), 'postgres', '... which belongs to the owner');
+is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.pause('by-cli', 'later'); SELECT state FROM wee5_cron.job_status WHERE job_name = 'by-cli'"), "\npaused", 'an operator pauses it');
+is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.resume('by-cli'); SELECT wee5_cron.unschedule('by-cli')"), "\nt", '... and removes it');
+is($node->psql_as('operator', 'postgres', "SELECT count(*) FROM wee5_cron.next_runs('welcome-emails', 3)"), 3, 'next_runs()');
+
+# What register_jobs() made.
+is($node->as_owner('SELECT wee5_cron.register_jobs()'), 0, 'register_jobs() again makes none');
+$node->as_owner("SELECT wee5_cron.unschedule('daily-analytics')");
+is($node->as_owner('SELECT wee5_cron.register_jobs()'), 0, '... nor brings back a job that was deleted');
+is($node->as_owner('SELECT wee5_cron.register_jobs(force => true)'), 1, '... unless forced');
+$node->remove_harvest_job;
+my $id = $node->as_owner("SELECT wee5_cron.run_now('poll-activities')");
+$node->deliver_and_harvest;
+fields_are($node->invocation('postgres', $id), { job_name => 'poll-activities', status => 'succeeded', http_status => 200 }, 'run_now() makes the call of a job');
+
+# The jobs are watched.
+$node->as_owner("SELECT wee5_cron.schedule('missed', '* * * * *', '/status/200?missed'); SELECT cron.alter_job(jobid, active => false) FROM cron.job WHERE jobname = 'missed'");
+$node->as_owner('SELECT wee5_cron.harvest()');
+is($node->as_owner("SELECT count(*) FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE j.jobname = 'missed'"), 1, 'harvest() watches the jobs');
+
+# Old calls and old runs go.
+$node->as_owner("UPDATE wee5_cron.invocation SET finished_at = now() - interval '60 days', requested_at = now() - interval '60 days' WHERE id = $id");
+$node->as_owner("INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, requested_at, finished_at, job_name) SELECT '/old', 'pg_net', 'succeeded', 1, now() - interval '60 days', now() - interval '60 days', 'poll-activities' FROM generate_series(1, 100)");
+$node->as_owner("DELETE FROM wee5_cron.chore WHERE name = 'prune'; SELECT wee5_cron.harvest()");
+cmp_ok($node->as_owner("SELECT count(*) FROM wee5_cron.invocation"), '<=', 3, 'harvest() prunes expired calls; the newest of a job stay');
+my $jobid = $node->as_owner("SELECT wee5_cron.register_jobs(force => true) IS NOT NULL; SELECT jobid FROM cron.job WHERE jobname = 'wee5-cron-harvest'") =~ s/^t\n//r;
+$node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time) SELECT $jobid, n, 'postgres', 'postgres', 'SELECT wee5_cron.harvest()', CASE WHEN n > 1008 THEN 'failed' ELSE 'succeeded' END, now() - interval '1 hour', now() - interval '1 hour' FROM generate_series(1001, 1010) n");
+$node->as_owner('SELECT wee5_cron.harvest()');
+is($node->safe_psql('postgres', "SELECT string_agg(runid::text, ' ' ORDER BY runid) FROM cron.job_run_details WHERE runid BETWEEN 1001 AND 1010"), '1009 1010', '... and its own runs that succeeded, from pg_cron\'s history');
+
+# What it costs at rest.
+$node->as_owner("SELECT wee5_cron.harvest()");
+my $ms = $node->as_owner(q{SELECT wee5_cron.harvest(); CREATE TEMP TABLE begun AS SELECT clock_timestamp() AS at; SELECT wee5_cron.harvest(); SELECT (extract(epoch FROM clock_timestamp() - at) * 1000)::int FROM begun}) =~ s/.*\n//sr;
+note("harvest() with nothing to do: $ms ms");
+cmp_ok($ms, '<', 1000, 'harvest() with nothing to do ends within a second');
+$node->log_is_sane;
+done_testing();
