@@ -69,7 +69,7 @@ void commit_worker_transaction();
 struct LedgerAccess {
   LedgerStatus status;
   ExtensionInfo extension;
-  bool renamed;           // kDisarmed: the schema wee5_cron is gone, so that nothing can be recorded
+  bool renamed;  // kDisarmed: the schema wee5_cron is gone, so that nothing can be recorded
   bool subscriber;
   const char* disarmed_reason;
 };
