@@ -1,21 +1,14 @@
-CREATE FUNCTION wee5_cron.check_interval_of_policy(column_name text, value interval, most_ms bigint, advice text) RETURNS void
+CREATE FUNCTION wee5_cron.check_interval_of_policy(column_name text, value interval, least_ms bigint, most_ms bigint, advice text)
+  RETURNS void
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  IF value IS NOT NULL AND wee5_cron.interval_milliseconds(value) NOT BETWEEN 1 AND most_ms THEN
+  IF value IS NOT NULL AND wee5_cron.interval_milliseconds(value) NOT BETWEEN least_ms AND most_ms THEN
     PERFORM wee5_cron.refuse_policy(column_name, value::text, advice);
-  END IF;
-  IF policy.keep_succeeded IS NOT NULL AND wee5_cron.interval_milliseconds(policy.keep_succeeded) < 0 THEN
-    PERFORM wee5_cron.refuse_policy('keep_succeeded', policy.keep_succeeded::text,
-      'Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_succeeded.');
-  END IF;
-  IF policy.keep_failed IS NOT NULL AND wee5_cron.interval_milliseconds(policy.keep_failed) < 0 THEN
-    PERFORM wee5_cron.refuse_policy('keep_failed', policy.keep_failed::text,
-      'Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_failed.');
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.check_interval_of_policy(text, interval, bigint, text) IS 'Internal: checks an interval of a policy';
+COMMENT ON FUNCTION wee5_cron.check_interval_of_policy(text, interval, bigint, bigint, text) IS 'Internal: checks an interval of a policy';
 
 CREATE FUNCTION wee5_cron.check_delays_of_policy(delays interval[]) RETURNS void
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -44,7 +37,7 @@ CREATE FUNCTION wee5_cron.check_policy(policy wee5_cron.endpoint) RETURNS void
   AS $$
 BEGIN
   PERFORM wee5_cron.check_request_of_policy(policy.endpoint_path, policy.method, policy.body, policy.headers);
-  PERFORM wee5_cron.check_interval_of_policy('timeout', policy.timeout, 2147483647,
+  PERFORM wee5_cron.check_interval_of_policy('timeout', policy.timeout, 1, 2147483647,
     'Give an interval from 1 millisecond to 24 days, or NULL to use wee5_cron.request_timeout.');
   IF policy.max_attempts < 1 THEN
     PERFORM wee5_cron.refuse_policy('max_attempts', policy.max_attempts::text, 'At least 1, which is no retry. NULL: the default, 4.');
@@ -54,7 +47,7 @@ BEGIN
       'connections, 408, 425 and 5xx. never: sends each call at most once. NULL: unprocessed.');
   END IF;
   PERFORM wee5_cron.check_delays_of_policy(policy.retry_delays);
-  PERFORM wee5_cron.check_interval_of_policy('retry_window', policy.retry_window, 9223372036854775807,
+  PERFORM wee5_cron.check_interval_of_policy('retry_window', policy.retry_window, 1, 9223372036854775807,
     'Give a positive interval of at most 100 years. NULL: the default, 1 hour.');
   IF policy.overlap NOT IN ('allow', 'skip') THEN
     PERFORM wee5_cron.refuse_policy('overlap', policy.overlap,
@@ -64,6 +57,10 @@ BEGIN
     PERFORM wee5_cron.refuse_policy('alert_after', policy.alert_after::text,
       'At least 1: the number of failures in a row. NULL: the default, 3.');
   END IF;
+  PERFORM wee5_cron.check_interval_of_policy('keep_succeeded', policy.keep_succeeded, 0, 9223372036854775807,
+    'Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_succeeded.');
+  PERFORM wee5_cron.check_interval_of_policy('keep_failed', policy.keep_failed, 0, 9223372036854775807,
+    'Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_failed.');
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.check_policy(wee5_cron.endpoint) IS

@@ -307,6 +307,8 @@ my @columns = (
     retry_window  => ['NULL', "interval '1 hour'", "interval '0'", "interval '1000 years'"],
     overlap       => ['NULL', "'skip'", "'allow'", "'queue'", "'wait'"],
     alert_after   => ['NULL', 3, 0],
+    keep_failed   => ['NULL', "interval '0'", "interval '-1 minute'"],
+    keep_succeeded => ['NULL', "interval '1 day'", "interval '101 years'"],
 );
 editions_alike('policies', map {
     my @fields;
