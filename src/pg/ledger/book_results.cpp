@@ -9,7 +9,6 @@
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/kept_plan.h"
 #include "wee5_cron/pg/boundary/unix_time.h"
-#include "wee5_cron/pg/ledger/book_results_directly.h"
 #include "wee5_cron/pg/ledger/end_call.h"
 #include "wee5_cron/pg/registry/ended_calls.h"
 

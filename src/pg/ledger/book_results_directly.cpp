@@ -1,7 +1,6 @@
-#include "wee5_cron/pg/ledger/book_results_directly.h"
+#include "wee5_cron/pg/ledger/book_results.h"
 
 // Postgres's headers last.
-#include "wee5_cron/pg/ledger/book_results.h"
 #include "wee5_cron/pg/ledger/invocation_table.h"
 #include "wee5_cron/pg/ledger/table_writer.h"
 
