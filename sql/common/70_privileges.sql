@@ -58,6 +58,7 @@ DECLARE
     'SELECT ON TABLE wee5_cron.worker', 'EXECUTE ON FUNCTION wee5_cron.worker_slots()',
     'EXECUTE ON FUNCTION wee5_cron.queued_calls()',
     'EXECUTE ON FUNCTION wee5_cron.doctor()', 'EXECUTE ON FUNCTION wee5_cron.describe_schedule(text)',
+    'EXECUTE ON FUNCTION wee5_cron.status_page(text)', 'EXECUTE ON FUNCTION wee5_cron.call_page(bigint)',
     'SELECT ON SEQUENCE wee5_cron.invocation_id_seq'];  -- pg_dump reads it
   operates constant text[] := array[
     'INSERT, UPDATE, DELETE ON TABLE wee5_cron.endpoint',

@@ -1,0 +1,104 @@
+-- The jobs on the status page.
+
+-- The newest calls of a job, oldest first, as bars of which height and colour tell the outcome. The parameters are columns
+-- of known_jobs(). In job_name's order, so that its index is read and not that of the ids.
+CREATE FUNCTION wee5_cron.page_strip(filter text, job_name text, username text, jobid bigint, endpoint_path text) RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  strip text;
+BEGIN
+  EXECUTE format($query$
+    SELECT format('<span class="strip" role="img" aria-label="%%s of the last %%s calls succeeded">%%s</span>',
+                  count(*) FILTER (WHERE c.status = 'succeeded'), count(*), string_agg(
+             format('<i class="%%s" title="%%s UTC: %%s"></i>', CASE WHEN c.finished_at IS NULL THEN 'open' ELSE c.status END,
+                    to_char(c.requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+                    concat_ws(', ', c.status, c.http_status, wee5_cron.span_in_words(c.duration))), '' ORDER BY c.id))
+    FROM (VALUES ($1, $2, $3, $4)) AS j (job_name, username, jobid, endpoint_path)
+    CROSS JOIN LATERAL (SELECT i.id, i.status, i.http_status, i.requested_at, i.finished_at, i.duration
+                        FROM wee5_cron.invocation i WHERE %s ORDER BY i.job_name DESC, i.id DESC LIMIT 20) c
+    HAVING count(*) > 0
+  $query$, replace(filter, 'i.job_name = j.job_name', 'i.job_name >= j.job_name AND i.job_name <= j.job_name'))
+  INTO strip USING job_name, username, jobid, endpoint_path;
+  RETURN coalesce(strip, '<span class="quiet">no calls yet</span>');
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.page_strip(text, text, text, bigint, text) IS
+  'Internal, for status_page(): the newest calls of a job as bars';
+
+-- Worst first: what needs somebody should not have to be looked for.
+CREATE FUNCTION wee5_cron.state_rank(state text) RETURNS int
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT coalesce(array_position('{failing,late,waiting,never_ran,ok,paused}', state), 0) $$;
+COMMENT ON FUNCTION wee5_cron.state_rank(text) IS 'Internal, for pages: the order of the states of job_status';
+
+-- A schedule as it is, and in words. The schedule of a job is what pg_cron accepted, but may be one of another version's.
+CREATE FUNCTION wee5_cron.html_schedule(schedule text) RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN format('%s<small>%s</small>', wee5_cron.html(wee5_cron.describe_schedule(schedule)), wee5_cron.html(schedule));
+EXCEPTION WHEN invalid_parameter_value THEN
+  RETURN wee5_cron.html(schedule);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.html_schedule(text) IS 'Internal, for pages: a schedule in words';
+
+CREATE FUNCTION wee5_cron.page_jobs() RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN (
+    WITH job_row AS (
+      SELECT s.state, s.job_name, format(
+        '<tr><th scope="row">%s<small>%s</small>%s</th><td>%s</td><td>%s</td><td>%s<small>%s</small></td><td>%s</td>'
+        '<td class="words">%s</td>'
+        '<td class="number">%s</td><td class="number">%s</td><td class="number">%s</td><td class="number">%s</td></tr>',
+        wee5_cron.html_name(coalesce(s.job_name, '#' || s.jobid)), wee5_cron.html_path(s.endpoint_path),
+        coalesce('<small>paused: ' || CASE s.state WHEN 'paused' THEN wee5_cron.html_name(own.pause_note) END
+                 || '</small>', ''),
+        wee5_cron.html_state(s.state),
+        wee5_cron.page_strip(k.filter, s.job_name, k.username, s.jobid, s.endpoint_path),
+        wee5_cron.html(concat_ws(' ', s.last_status, s.last_http_status)), wee5_cron.html_time(s.last_finished_at),
+        CASE WHEN s.next_run IS NULL THEN '<span class="quiet">none</span>' ELSE wee5_cron.html_time(s.next_run) END,
+        coalesce(wee5_cron.html_schedule(s.schedule), '<span class="quiet">in another database</span>'),
+        s.consecutive_failures, coalesce(round(100 * s.success_rate_24h) || ' %', '–'),
+        coalesce(wee5_cron.span_in_words(s.p95_24h), '–'), coalesce(s.missed_runs::text, '–')) AS html
+      FROM wee5_cron.job_status_rows() s
+      JOIN wee5_cron.known_jobs() k ON k.jobid IS NOT DISTINCT FROM s.jobid AND k.job_name IS NOT DISTINCT FROM s.job_name
+      LEFT JOIN wee5_cron.job own ON own.job_name = s.job_name
+    )
+    SELECT wee5_cron.html_table(
+      'Jobs',
+      '{Job,State,"Last 20 calls","Last result","Next run",Schedule,"Failed in a row","24 h",p95,Missed}',
+      string_agg(j.html, E'\n' ORDER BY wee5_cron.state_rank(j.state), j.job_name))
+    FROM job_row j);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.page_jobs() IS 'Internal, for status_page(): the table of the jobs';
+
+-- The jobs that need somebody, each with its error and its hint.
+CREATE FUNCTION wee5_cron.page_troubles() RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN (
+    SELECT string_agg(format(
+      E'<article class="card">\n<h3>%s %s</h3>\n<p class="quiet">%s</p>\n%s</article>',
+      wee5_cron.html_name(coalesce(s.job_name, '#' || s.jobid)), wee5_cron.html_state(s.state),
+      concat_ws('; ',
+        CASE WHEN s.consecutive_failures > 0 THEN
+          s.consecutive_failures || CASE s.consecutive_failures WHEN 1 THEN ' failure' ELSE ' failures' END || ' in a row' END,
+        CASE WHEN s.last_success_at IS NULL THEN 'never succeeded'
+             ELSE 'last success ' || wee5_cron.html_time(s.last_success_at) END,
+        CASE WHEN s.missed_runs > 0 THEN
+          s.missed_runs || CASE s.missed_runs WHEN 1 THEN ' missed run' ELSE ' missed runs' END END),
+      wee5_cron.html_advice(s.last_error, CASE s.state
+        WHEN 'late' THEN 'The last run did not begin in time. To see why: '
+                         'SELECT * FROM wee5_cron.doctor() WHERE status <> ''ok'';'
+        ELSE (SELECT i.hint FROM wee5_cron.invocation i WHERE i.id = s.last_invocation_id) END)), E'\n'
+      ORDER BY wee5_cron.state_rank(s.state), s.job_name)
+    FROM wee5_cron.job_status_rows() s WHERE s.state IN ('failing', 'late'));
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.page_troubles() IS 'Internal, for status_page(): the jobs that need somebody';

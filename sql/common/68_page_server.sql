@@ -1,0 +1,71 @@
+-- What the status page says of the queue, the worker, doctor()'s findings and the day to come.
+
+CREATE FUNCTION wee5_cron.page_fact(name text, value text) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT format('<div><dt>%s</dt><dd>%s</dd></div>', name, coalesce(value, '–')) $$;
+COMMENT ON FUNCTION wee5_cron.page_fact(text, text) IS 'Internal, for status_page(): a fact and its name';
+
+CREATE FUNCTION wee5_cron.page_queue() RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  open record;
+  worker record;
+BEGIN
+  SELECT count(*) FILTER (WHERE i.status = 'queued') AS queued, count(*) FILTER (WHERE i.status = 'sending') AS sending,
+         count(*) FILTER (WHERE i.status = 'retrying') AS retrying, min(i.next_attempt_at) AS next_attempt,
+         min(i.requested_at) FILTER (WHERE i.status = 'queued') AS oldest
+  INTO open FROM wee5_cron.invocation i WHERE i.finished_at IS NULL;
+  SELECT * INTO worker FROM wee5_cron.worker w WHERE w.datname = current_database();
+  RETURN '<dl class="facts">' || concat(
+    wee5_cron.page_fact('Worker', coalesce(wee5_cron.html_state(worker.state), 'none here')),
+    wee5_cron.page_fact('In flight', coalesce(worker.in_flight::text, open.sending::text)),
+    wee5_cron.page_fact('Queued', open.queued::text),
+    wee5_cron.page_fact('Oldest queued', wee5_cron.span_in_words(now() - open.oldest)),
+    wee5_cron.page_fact('To be retried', open.retrying::text),
+    wee5_cron.page_fact('Next retry',
+                        CASE WHEN open.next_attempt IS NOT NULL THEN wee5_cron.html_time(open.next_attempt) END)) || '</dl>'
+    || coalesce('<p class="error" dir="auto">' || wee5_cron.html(worker.last_error) || '</p>', '');
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.page_queue() IS 'Internal, for status_page(): the queue and the worker';
+
+CREATE FUNCTION wee5_cron.page_findings() RETURNS text
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN (
+    SELECT string_agg(format(E'<article class="card %s">\n<h3>%s %s</h3>\n%s</article>',
+                             CASE f.status WHEN 'warning' THEN 'warning' END, wee5_cron.html(replace(f.check_name, '_', ' ')),
+                             wee5_cron.html_state(f.status), wee5_cron.html_advice(f.detail, f.hint)),
+                      E'\n' ORDER BY f.status, f.check_name)
+    FROM wee5_cron.doctor() f WHERE f.status <> 'ok');
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.page_findings() IS 'Internal, for status_page(): what doctor() finds';
+
+-- How many calls start in each of the next 24 hours. Each job counts 1,440 ticks at most: one each minute.
+CREATE FUNCTION wee5_cron.page_next_day() RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN (
+    WITH tick AS (
+      SELECT date_trunc('hour', t.at) AS hour
+      FROM wee5_cron.known_jobs() j
+      CROSS JOIN LATERAL unnest(wee5_cron.ticks(j.schedule, now(), 1440, j.last_start, now() + interval '24 hours')) AS t (at)
+      WHERE j.active AND t.at < date_trunc('hour', now()) + interval '24 hours'
+    ), counted AS (
+      SELECT h.hour, count(t.hour) AS starts, max(count(t.hour)) OVER () AS most
+      FROM generate_series(date_trunc('hour', now()), date_trunc('hour', now()) + interval '23 hours',
+                           interval '1 hour') AS h (hour)
+      LEFT JOIN tick t ON t.hour = h.hour GROUP BY h.hour
+    )
+    SELECT '<ol class="hours">' || string_agg(format(
+      '<li><span class="unseen">%1$s:00 UTC, %2$s runs</span><i style="height:%3$s%%" title="%1$s:00 UTC: %2$s runs"></i>'
+      '<span aria-hidden="true">%1$s</span></li>',
+      to_char(c.hour AT TIME ZONE 'UTC', 'HH24'), c.starts, round(85.0 * c.starts / c.most)), '' ORDER BY c.hour) || '</ol>'
+    FROM counted c HAVING max(c.most) > 0);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.page_next_day() IS 'Internal, for status_page(): the runs of the next 24 hours';
