@@ -47,7 +47,7 @@ sub beside_goes_on {
     like($node->safe_psql('postgres', "SELECT last_error FROM wee5_cron.worker WHERE pid = $pid"),
         qr/could not (?:extend|write).*File too large/, 'the disk is full: wee5_cron.worker says so');
     my $hint = $doctor->red('worker', 'error', qr/blocked: could not .*File too large/, '... and doctor(), too');
-    like($hint, qr/make room/, '... with what to do');
+    like($hint, qr/free space/, '... with what to do');
     beside_goes_on('... another database goes on');
     my $now = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
     $node->poll_query_until('postgres', "SELECT state_change > '$now' FROM pg_stat_activity WHERE pid = $pid AND state = 'idle'")
