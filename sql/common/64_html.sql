@@ -17,16 +17,22 @@ COMMENT ON FUNCTION wee5_cron.html(text) IS
 CREATE FUNCTION wee5_cron.html_name(value text) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT '<bdi>' || wee5_cron.html(left(value, 300)) || CASE WHEN length(value) > 300 THEN '…' ELSE '' END || '</bdi>'
+    SELECT '<bdi>' || wee5_cron.html(left(value, 300)) || CASE WHEN length(value) > 300 THEN '&hellip;' ELSE '' END || '</bdi>'
   $$;
 COMMENT ON FUNCTION wee5_cron.html_name(text) IS 'Internal, for pages: a name or a path';
 
--- The query of a path may hold what is nobody else's business.
+-- The query of a path may hold what is nobody else's business, wherever the path stands.
+-- What ends a query cannot be told from what is in it, but for blanks: rather a quote too much is cut than a word too little.
+CREATE FUNCTION wee5_cron.without_queries(value text) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT regexp_replace(value, '(/[^\s?"'']*)\?\S*', '\1?...', 'g') $$;
+COMMENT ON FUNCTION wee5_cron.without_queries(text) IS 'Internal, for pages: a text whose paths and addresses have lost their queries';
+
 CREATE FUNCTION wee5_cron.html_path(endpoint_path text) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT wee5_cron.html_name(split_part(endpoint_path, '?', 1))
-           || CASE WHEN endpoint_path LIKE '%?%' THEN '<span class="quiet">?…</span>' ELSE '' END
+           || CASE WHEN endpoint_path LIKE '%?%' THEN '<span class="quiet">?&hellip;</span>' ELSE '' END
   $$;
 COMMENT ON FUNCTION wee5_cron.html_path(text) IS 'Internal, for pages: a path without its query';
 
@@ -62,21 +68,28 @@ CREATE FUNCTION wee5_cron.html_state(state text) RETURNS text
   AS $$ SELECT format('<span class="state %s">%s</span>', wee5_cron.html(state), wee5_cron.html(replace(state, '_', ' '))) $$;
 COMMENT ON FUNCTION wee5_cron.html_state(text) IS 'Internal, for pages: a state, in its colour';
 
--- An explanation and what to do about it. Both may have several lines.
-CREATE FUNCTION wee5_cron.html_advice(error text, hint text) RETURNS text
+-- An explanation and what to do about it. Both may have several lines. endpoint_path: the path that they are about. Its
+-- query may contain quotes, which SQL in a hint has twice.
+CREATE FUNCTION wee5_cron.html_advice(error text, hint text, endpoint_path text DEFAULT NULL) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT coalesce('<p class="error" dir="auto">' || nullif(wee5_cron.html(left(error, 2000)), '') || '</p>', '')
-           || coalesce('<p class="hint" dir="auto">' || nullif(wee5_cron.html(left(hint, 4000)), '') || '</p>', '')
+    SELECT string_agg(format('<p class="%s" dir="auto">%s</p>', said.class, wee5_cron.html(left(said.words, said.most))), ''
+                      ORDER BY said.class)
+    FROM (SELECT t.class, t.most, wee5_cron.without_queries(
+                   CASE WHEN strpos(endpoint_path, '?') > 0 THEN
+                     replace(replace(t.words, replace(endpoint_path, '''', ''''''), split_part(endpoint_path, '?', 1) || '?...'),
+                             endpoint_path, split_part(endpoint_path, '?', 1) || '?...')
+                   ELSE t.words END) AS words
+          FROM (VALUES ('error', error, 2000), ('hint', hint, 4000)) AS t (class, words, most) WHERE t.words <> '') said
   $$;
-COMMENT ON FUNCTION wee5_cron.html_advice(text, text) IS 'Internal, for pages: an error and its hint';
+COMMENT ON FUNCTION wee5_cron.html_advice(text, text, text) IS 'Internal, for pages: an error and its hint; NULL: neither';
 
 -- A part of a page, left out if it is empty.
 CREATE FUNCTION wee5_cron.html_section(id text, title text, content text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT coalesce(format(E'<section aria-labelledby="%1$s">\n<h2 id="%1$s">%2$s</h2>\n%3$s\n</section>\n', id, title,
-                           nullif(content, '')), '')
+    SELECT CASE WHEN content <> '' THEN
+      format(E'<section aria-labelledby="%1$s">\n<h2 id="%1$s">%2$s</h2>\n%3$s\n</section>\n', id, title, content) ELSE '' END
   $$;
 COMMENT ON FUNCTION wee5_cron.html_section(text, text, text) IS 'Internal, for pages: a part with its heading';
 
@@ -84,10 +97,10 @@ COMMENT ON FUNCTION wee5_cron.html_section(text, text, text) IS 'Internal, for p
 CREATE FUNCTION wee5_cron.html_table(caption text, headings text[], body_rows text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT format(E'<div class="scroll" tabindex="0" role="region" aria-label="%1$s, as a table">\n<table>\n'
+    SELECT CASE WHEN body_rows <> '' THEN format(E'<div class="scroll" tabindex="0" role="region" aria-label="%1$s, as a table">\n<table>\n'
                   '<caption>%1$s</caption>\n<thead><tr>%2$s</tr></thead>\n<tbody>\n%3$s\n</tbody>\n</table>\n</div>',
                   caption,
                   (SELECT string_agg('<th scope="col">' || heading || '</th>', '' ORDER BY n)
-                   FROM unnest(headings) WITH ORDINALITY AS h (heading, n)), nullif(body_rows, ''))
+                   FROM unnest(headings) WITH ORDINALITY AS h (heading, n)), body_rows) END
   $$;
 COMMENT ON FUNCTION wee5_cron.html_table(text, text[], text) IS 'Internal, for pages: a table; NULL: it would be empty';

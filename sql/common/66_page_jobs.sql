@@ -34,7 +34,7 @@ COMMENT ON FUNCTION wee5_cron.state_rank(text) IS 'Internal, for pages: the orde
 
 -- A schedule as it is, and in words. The schedule of a job is what pg_cron accepted, but may be one of another version's.
 CREATE FUNCTION wee5_cron.html_schedule(schedule text) RETURNS text
-  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   RETURN format('%s<small>%s</small>', wee5_cron.html(wee5_cron.describe_schedule(schedule)), wee5_cron.html(schedule));
@@ -55,15 +55,15 @@ BEGIN
         '<td class="words">%s</td>'
         '<td class="number">%s</td><td class="number">%s</td><td class="number">%s</td><td class="number">%s</td></tr>',
         wee5_cron.html_name(coalesce(s.job_name, '#' || s.jobid)), wee5_cron.html_path(s.endpoint_path),
-        coalesce('<small>paused: ' || CASE s.state WHEN 'paused' THEN wee5_cron.html_name(own.pause_note) END
-                 || '</small>', ''),
+        CASE WHEN s.state = 'paused' AND own.pause_note <> '' THEN
+          '<small>paused: ' || wee5_cron.html_name(own.pause_note) || '</small>' END,
         wee5_cron.html_state(s.state),
         wee5_cron.page_strip(k.filter, s.job_name, k.username, s.jobid, s.endpoint_path),
         wee5_cron.html(concat_ws(' ', s.last_status, s.last_http_status)), wee5_cron.html_time(s.last_finished_at),
         CASE WHEN s.next_run IS NULL THEN '<span class="quiet">none</span>' ELSE wee5_cron.html_time(s.next_run) END,
         coalesce(wee5_cron.html_schedule(s.schedule), '<span class="quiet">in another database</span>'),
-        s.consecutive_failures, coalesce(round(100 * s.success_rate_24h) || ' %', '–'),
-        coalesce(wee5_cron.span_in_words(s.p95_24h), '–'), coalesce(s.missed_runs::text, '–')) AS html
+        s.consecutive_failures, coalesce(round(100 * s.success_rate_24h) || ' %', '-'),
+        coalesce(wee5_cron.span_in_words(s.p95_24h), '-'), coalesce(s.missed_runs::text, '-')) AS html
       FROM wee5_cron.job_status_rows() s
       JOIN wee5_cron.known_jobs() k ON k.jobid IS NOT DISTINCT FROM s.jobid AND k.job_name IS NOT DISTINCT FROM s.job_name
       LEFT JOIN wee5_cron.job own ON own.job_name = s.job_name
@@ -96,7 +96,7 @@ BEGIN
       wee5_cron.html_advice(s.last_error, CASE s.state
         WHEN 'late' THEN 'The last run did not begin in time. To see why: '
                          'SELECT * FROM wee5_cron.doctor() WHERE status <> ''ok'';'
-        ELSE (SELECT i.hint FROM wee5_cron.invocation i WHERE i.id = s.last_invocation_id) END)), E'\n'
+        ELSE (SELECT i.hint FROM wee5_cron.invocation i WHERE i.id = s.last_invocation_id) END, s.endpoint_path)), E'\n'
       ORDER BY wee5_cron.state_rank(s.state), s.job_name)
     FROM wee5_cron.job_status_rows() s WHERE s.state IN ('failing', 'late'));
 END

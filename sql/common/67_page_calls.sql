@@ -7,12 +7,14 @@ CREATE FUNCTION wee5_cron.page_bar(a wee5_cron.attempt, whole real) RETURNS text
   AS $$
     WITH phase AS (
       SELECT p.n, p.class, p.label, greatest(p.ms, 0) AS ms
-      FROM (VALUES (1, 'dns', 'name look-up', a.dns_ms),
+      FROM (SELECT a.total_ms - coalesce(a.dns_ms, 0) - coalesce(a.connect_ms, 0) - coalesce(a.tls_ms, 0)
+                   - coalesce(a.first_byte_ms, 0) AS ms) rest
+      CROSS JOIN LATERAL (VALUES (1, 'dns', 'name look-up', a.dns_ms),
                    (2, 'connect', 'connection', a.connect_ms),
                    (3, 'tls', 'TLS', a.tls_ms),
-                   (4, 'wait', 'wait for the first byte',
-                    a.first_byte_ms - coalesce(a.dns_ms, 0) - coalesce(a.connect_ms, 0) - coalesce(a.tls_ms, 0)),
-                   (5, 'body', 'rest of the answer', a.total_ms - coalesce(a.first_byte_ms, 0))) AS p (n, class, label, ms)
+                   (4, 'wait', 'wait for the first byte', coalesce(a.first_byte_ms, rest.ms)),
+                   (5, 'body', 'rest of the answer', CASE WHEN a.first_byte_ms IS NOT NULL THEN rest.ms END))
+             AS p (n, class, label, ms)
       WHERE p.ms IS NOT NULL
     )
     SELECT CASE WHEN a.total_ms IS NULL THEN '<span class="quiet">not measured</span>' ELSE
@@ -54,7 +56,7 @@ BEGIN
       wee5_cron.html_path(f.endpoint_path), wee5_cron.html_state(f.status),
       wee5_cron.page_origin(f.job_name, f.requested_by),
       CASE f.calls WHEN 1 THEN '' ELSE format(', %s times', f.calls) END, wee5_cron.html_time(f.newest_at), f.newest,
-      wee5_cron.html(concat_ws(' ', f.reason, f.http_status)), wee5_cron.html_advice(f.error, f.hint)), E'\n'
+      wee5_cron.html(concat_ws(' ', f.reason, f.http_status)), wee5_cron.html_advice(f.error, f.hint, f.endpoint_path)), E'\n'
       ORDER BY f.newest DESC)
     FROM (SELECT i.endpoint_path, i.job_name, i.requested_by, i.status, i.reason, i.http_status, i.error, i.hint,
                  count(*) AS calls, max(i.id) AS newest, max(coalesce(i.finished_at, i.requested_at)) AS newest_at
@@ -83,7 +85,7 @@ BEGIN
       c.id, wee5_cron.html_time(c.requested_at), wee5_cron.html_path(c.endpoint_path),
       wee5_cron.page_origin(c.job_name, c.requested_by), wee5_cron.html_state(c.status),
       wee5_cron.html(concat_ws(' ', c.http_status, CASE WHEN c.attempts > 1 THEN c.attempts || ' attempts' END)),
-      coalesce(wee5_cron.span_in_words(c.duration), '–'), wee5_cron.page_bar(c.last, c.longest)), E'\n' ORDER BY c.id DESC))
+      coalesce(wee5_cron.span_in_words(c.duration), '-'), wee5_cron.page_bar(c.last, c.longest)), E'\n' ORDER BY c.id DESC))
       || wee5_cron.page_key()
     FROM call c);
 END

@@ -2,7 +2,7 @@
 
 CREATE FUNCTION wee5_cron.page_fact(name text, value text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT format('<div><dt>%s</dt><dd>%s</dd></div>', name, coalesce(value, '–')) $$;
+  AS $$ SELECT format('<div><dt>%s</dt><dd>%s</dd></div>', name, coalesce(value, '-')) $$;
 COMMENT ON FUNCTION wee5_cron.page_fact(text, text) IS 'Internal, for status_page(): a fact and its name';
 
 CREATE FUNCTION wee5_cron.page_queue() RETURNS text
@@ -25,7 +25,7 @@ BEGIN
     wee5_cron.page_fact('To be retried', open.retrying::text),
     wee5_cron.page_fact('Next retry',
                         CASE WHEN open.next_attempt IS NOT NULL THEN wee5_cron.html_time(open.next_attempt) END)) || '</dl>'
-    || coalesce('<p class="error" dir="auto">' || wee5_cron.html(worker.last_error) || '</p>', '');
+    || coalesce(wee5_cron.html_advice(worker.last_error, NULL), '');
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.page_queue() IS 'Internal, for status_page(): the queue and the worker';

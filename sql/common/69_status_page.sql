@@ -64,12 +64,13 @@ COMMENT ON FUNCTION wee5_cron.status_sentence() IS 'Internal, for status_page():
 CREATE FUNCTION wee5_cron.status_page(title text DEFAULT NULL) RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off SET jit = off
+  SET standard_conforming_strings = on
   AS $$
 DECLARE
   heading constant text := coalesce(nullif(btrim(title), ''), 'Cron jobs of ' || current_database());
   summary constant record := wee5_cron.status_sentence();
 BEGIN
-  RETURN wee5_cron.page(wee5_cron.html(left(summary.sentence || ' – ' || heading, 300)), 30, concat(
+  RETURN wee5_cron.page(wee5_cron.html(left(summary.sentence || ' - ' || heading, 300)), 30, concat(
       format(E'<header>\n<h1>%s</h1>\n<p class="sentence %s">%s</p>\n', wee5_cron.html_name(heading), summary.class,
              wee5_cron.html(summary.sentence)),
       format(E'<p class="made">As of %s UTC. The page is loaded anew every 30 seconds.</p>\n</header>\n<main>\n',
@@ -110,22 +111,23 @@ CREATE FUNCTION wee5_cron.call_facts(call wee5_cron.invocation) RETURNS text
 COMMENT ON FUNCTION wee5_cron.call_facts(wee5_cron.invocation) IS
   'Internal, for call_page(): the columns of the ledger that may be shown';
 
-CREATE FUNCTION wee5_cron.call_attempts(id bigint) RETURNS text
+CREATE FUNCTION wee5_cron.call_attempts(id bigint, endpoint_path text) RETURNS text
   LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT wee5_cron.html_table('Attempts', '{Attempt,Begun,Status,Time,Phases,Error}', string_agg(format(
       '<tr><th scope="row">%s</th><td>%s</td><td>%s</td><td class="number">%s</td><td>%s</td><td class="wide">%s</td></tr>',
       a.attempt, wee5_cron.html_time(a.started_at), wee5_cron.html(concat_ws(' ', a.reason, a.http_status)),
-      coalesce(wee5_cron.span_in_words(a.total_ms * interval '1 ms'), '–'), wee5_cron.page_bar(a.whole, a.longest),
-      wee5_cron.html_advice(a.error, NULL)), E'\n' ORDER BY a.attempt)) || wee5_cron.page_key()
+      coalesce(wee5_cron.span_in_words(a.total_ms * interval '1 ms'), '-'), wee5_cron.page_bar(a.whole, a.longest),
+      wee5_cron.html_advice(a.error, NULL, endpoint_path)), E'\n' ORDER BY a.attempt)) || wee5_cron.page_key()
     FROM (SELECT t AS whole, t.*, max(t.total_ms) OVER () AS longest
           FROM wee5_cron.attempt t WHERE t.invocation_id = call_attempts.id) a
   $$;
-COMMENT ON FUNCTION wee5_cron.call_attempts(bigint) IS 'Internal, for call_page(): the attempts of a call; NULL: none';
+COMMENT ON FUNCTION wee5_cron.call_attempts(bigint, text) IS 'Internal, for call_page(): the attempts of a call; NULL: none';
 
 CREATE FUNCTION wee5_cron.call_page(id bigint) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
+  SET standard_conforming_strings = on
   AS $$
 DECLARE
   call wee5_cron.invocation;
@@ -139,9 +141,9 @@ BEGIN
     format(E'<header>\n<h1>Call %s</h1>\n<p class="sentence">%s</p>\n', call.id, wee5_cron.html_path(call.endpoint_path)),
     format(E'<p class="made">%s %s</p>\n</header>\n<main>\n', wee5_cron.html_state(call.status),
            wee5_cron.page_origin(call.job_name, call.requested_by)),
-    wee5_cron.html_section('outcome', 'Outcome', wee5_cron.html_advice(call.error, call.hint)),
+    wee5_cron.html_section('outcome', 'Outcome', wee5_cron.html_advice(call.error, call.hint, call.endpoint_path)),
     wee5_cron.html_section('facts', 'Facts', wee5_cron.call_facts(call)),
-    wee5_cron.html_section('attempts', 'Attempts', wee5_cron.call_attempts(call.id)),
+    wee5_cron.html_section('attempts', 'Attempts', wee5_cron.call_attempts(call.id, call.endpoint_path)),
     wee5_cron.html_section('answer', 'Answer', CASE WHEN call.response_body <> '' THEN format(
       '<p class="quiet">%s%s</p><pre class="answer" dir="auto" tabindex="0">%s</pre>', wee5_cron.html(call.response_content_type),
       CASE WHEN call.response_truncated THEN ' (cut)' END, wee5_cron.html(call.response_body)) END),

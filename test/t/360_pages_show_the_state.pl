@@ -105,14 +105,37 @@ unlike($pages{'attacked-call'}, qr/<script>/, 'neither on the page of a call');
 my $id = $node->call('postgres', '/fine?token=query-canary', q{headers => '{"X-Own": "header-canary"}'});
 $node->finished('postgres', $id);
 page('call', "SELECT wee5_cron.call_page($id)");
+# Errors, hints and doctor()'s lines name the path, too.
+job('with a query', "/status/405?token=query-canary&of='query-canary'");
+$node->safe_psql('postgres', "INSERT INTO wee5_cron.endpoint (endpoint_path, timeout) VALUES ('/slow?ms=20000&token=query-canary', '50 ms')");
+$id = run_job('with a query')->{id};
+$node->finished('postgres', $node->call('postgres', '/slow?ms=20000&token=query-canary'));
+page('failed-call', "SELECT wee5_cron.call_page($id)");
+like($pages{'failed-call'}, qr{/status/405\?\.\.\.}, 'an error names its path');
 page('private');
-for my $name ('call', 'private') {
+for my $name ('call', 'failed-call', 'private') {
     unlike($pages{$name}, qr/query-canary|header-canary/, "$name: no query and no header value");
     unlike($pages{$name}, qr/\Q$secret\E/, "$name: no secret");
 }
 $node->raises('postgres', $_, '42501', "not for everybody: $_", role => 'nobody') for 'SELECT wee5_cron.status_page()', 'SELECT wee5_cron.call_page(1)';
 $node->raises('postgres', 'SELECT wee5_cron.call_page(0)', '02000', 'a call that is not there', message => qr/no call 0/);
 $node->raises('postgres', 'SELECT wee5_cron.call_page(NULL)', '02000', 'no call');
+
+# The phases of a bar are lengths: here name look-up, connection, TLS, wait and the rest. Without an answer the rest is a
+# wait, too.
+sub bar {
+    my (@milliseconds) = @_;
+    my $row = join ', ', '1, 1, now(), now(), 200, NULL, NULL', map { defined $_ ? $_ : 'NULL' } @milliseconds;
+    my $html = $node->safe_psql('postgres', "SELECT wee5_cron.page_bar(ROW($row)::wee5_cron.attempt, 310)");
+    return join ' ', $html =~ /class="(dns|connect|tls|wait|body)" style="width:([0-9.]+)%/g;
+}
+is(bar(31, 0, 62, 186, 310), 'dns 10.00 tls 20.00 wait 60.00 body 10.00', 'the phases of an answer');
+is(bar(31, undef, 62, undef, 310), 'dns 10.00 tls 20.00 wait 70.00', '... and of a timeout');
+
+# What is empty is not there.
+unlike($pages{empty}, qr/What needs you|Failures of the last day|Newest calls|<table/, 'an empty database has no empty parts');
+like($node->safe_psql('postgres', 'SET standard_conforming_strings = off; SELECT wee5_cron.status_page(); SELECT wee5_cron.call_page(max(id)) FROM wee5_cron.invocation'),
+    qr/<html.*<html/s, 'backslashes in strings change nothing');
 
 # Long names, and many of them.
 job('long ' . 'w' x 58, '/' . 'long' x 200);
@@ -132,7 +155,7 @@ SKIP: {
     skip 'there is no Chromium here', 1 unless $chromium;
     my $tests = "$FindBin::RealBin/../scripts";
     skip 'the packages from npm are not there: npm ci in test/scripts', 1 unless -d "$tests/node_modules/puppeteer-core";
-    my @files = map { "$directory/$_.html" } sort keys %pages;
+    my @files = map { "$directory/$_.html" } qw(empty failing late disarmed attacks many broken failed-call);
     local $ENV{HOME} = $directory;
     my ($stdout, $stderr) = PostgreSQL::Test::Utils::run_command([ 'node', "$tests/look_at_pages.mjs", $chromium, @files ]);
     my @looks = map { JSON::PP->new->utf8->decode($_) } split /\n/, $stdout;
@@ -147,7 +170,7 @@ SKIP: {
         is($look->{overflow}, 0, "$view: the page does not scroll sideways");
     }
     my ($many) = grep { $_->{file} =~ /many/ } @looks;
-    is(scalar(@{ $many->{jobs} }), 200 + 3 + 2 + @attacks, 'each job has its row');
+    is(scalar(@{ $many->{jobs} }), 200 + 3 + 3 + @attacks, 'each job has its row');
     is_deeply([ map { $_->{state} } @{ $many->{jobs} }[ 0 .. 1 ] ], [ 'failing', 'failing' ], '... those that need somebody first');
     my ($attacks) = grep { $_->{file} =~ /attacks/ } @looks;
     is(scalar(grep { my $name = $_; grep { $_->{name} eq $name } @{ $attacks->{jobs} } } '<script>alert(1)</script>', '&lt;script&gt;', '%s%s %1$s'), 3,
