@@ -32,10 +32,15 @@ sub asleep_for {
     return !@awake;
 }
 
-for my $work ('nothing', 'a call', 'many calls', 'a call that was prepared') {
+for my $work ('nothing', 'a call', 'many calls', 'a policy of retention where all else is kept for ever', 'a call that was prepared') {
     $node->finished('postgres', $node->call('postgres', '/one')) if $work eq 'a call';
     $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/many/' || n)) FROM generate_series(1, 500) n")
       if $work eq 'many calls';
+    if ($work =~ /retention/) {
+        $node->set_server("wee5_cron.$_", -1) for 'keep_succeeded', 'keep_failed';
+        $node->policy('postgres', '/brief', keep_succeeded => '1 hour');
+        $node->finished('postgres', $node->call('postgres', '/brief'));
+    }
     $node->safe_psql('postgres', "BEGIN; SELECT invoke_cron_endpoint('/prepared'); PREPARE TRANSACTION 'later'") if $work =~ /prepared/;
     $node->wait_until_all_finished('postgres');
     fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'"),

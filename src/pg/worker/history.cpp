@@ -103,6 +103,8 @@ bool begin_walk(HistoryWalk* walk, const WorkerSettings* settings) {
   bool all_is_kept = shortest_retention_us(settings) == PG_INT64_MAX;
   bool brief_is_due = policies_are_brief(walk, settings) && walk->brief_due_us != 0 && walk->brief_due_us <= now;
   bool all_is_due = walk->due_us != 0 && walk->due_us <= now;
+  // Only end_walk() of a walk through everything would set it anew, and there is none.
+  if (all_is_kept) walk->due_us = 0;
   static bool walked_before = false;
   if (walked_before && !changed && !all_is_due && !brief_is_due) return false;
   walked_before = true;
