@@ -9,7 +9,8 @@ CREATE FUNCTION wee5_cron.filter_without_name(command_shared boolean) RETURNS te
   AS $$
     SELECT 'i.id > (SELECT coalesce(max(id), 0) - 20000 FROM wee5_cron.invocation) AND i.job_name IS NULL AND '
            || CASE WHEN wee5_cron.pg_cron_logs_runs() THEN
-                'i.cron_run_id IN (SELECT d.runid FROM cron.job_run_details d WHERE d.jobid = j.jobid)'
+                -- One probe of its key a call: it has no index of jobs, and nobody prunes it.
+                'EXISTS (SELECT FROM cron.job_run_details d WHERE d.runid = i.cron_run_id AND d.jobid = j.jobid)'
               ELSE
                 'i.endpoint_path = j.endpoint_path AND i.requested_by = j.username'
                 || CASE WHEN command_shared THEN '' ELSE ' AND i.scheduled_at IS NOT NULL' END END
