@@ -16,8 +16,14 @@ SELECT (SELECT pg_catalog.array_agg(ROW(d.classid, d.objid)::pg_catalog.text) FR
 CREATE TABLE wee5_cron.granted_before AS
 SELECT p.proname, a.grantee
 FROM pg_catalog.pg_proc p
+JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+  AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
+JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid AND e.extname OPERATOR(pg_catalog.=) 'wee5_cron'
 LEFT JOIN LATERAL pg_catalog.aclexplode(p.proacl) a ON a.grantee OPERATOR(pg_catalog.<>) p.proowner
 WHERE p.pronamespace OPERATOR(pg_catalog.=) 'wee5_cron'::pg_catalog.regnamespace;
+
+-- 0.1.0 allowed this reason, and gave it to no call.
+UPDATE wee5_cron.invocation SET reason = 'cancelled' WHERE reason OPERATOR(pg_catalog.=) 'paused';
 
 ALTER TABLE wee5_cron.invocation
   SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0),
