@@ -16,6 +16,7 @@ export interface NodeRequest extends AsyncIterable<Uint8Array> {
 export interface NodeResponse {
   statusCode: number;
   readonly writableFinished: boolean;
+  readonly headersSent: boolean;
   setHeader(name: string, value: string | readonly string[]): unknown;
   end(body?: Uint8Array): unknown;
   on(event: 'close', listener: () => void): unknown;
@@ -78,6 +79,18 @@ async function send(answer: Response, response: NodeResponse): Promise<void> {
   response.end(new Uint8Array(await answer.arrayBuffer()));
 }
 
+// Methods that the Request of the Web refuses to carry. They reach a plain server, too.
+const forbiddenMethods = ['CONNECT', 'TRACE', 'TRACK'];
+
+async function answer(request: NodeRequest, response: NodeResponse, handler: Handler, options: CronOptions, signal: AbortSignal): Promise<void> {
+  if (forbiddenMethods.includes((request.method ?? '').toUpperCase())) {
+    response.statusCode = 405;
+    response.end();
+    return;
+  }
+  await send(await receive(requestOf(request, signal), handler, options, {}), response);
+}
+
 // app.all('/api/cron/digest', cron(async (run) => { … })), before or behind express.json().
 export function cron(handler: Handler, options: CronOptions = {}) {
   checkOptions(handler, options);
@@ -86,9 +99,12 @@ export function cron(handler: Handler, options: CronOptions = {}) {
     response.on('close', () => {
       if (!response.writableFinished) hungUp.abort(new DOMException('The caller hung up.', 'AbortError'));
     });
-    return (async () => send(await receive(requestOf(request, hungUp.signal), handler, options, {}), response))().catch((error: unknown) => {
-      if (next === undefined) throw error;
-      next(error);
+    return answer(request, response, handler, options, hungUp.signal).catch((error: unknown) => {
+      if (next !== undefined) return next(error);
+      // Nobody waits for this promise in a plain server: a rejection would end the process.
+      console.error('wee5-cron: a request was not answered:', error);
+      if (!response.headersSent) response.statusCode = 500;
+      response.end();
     });
   };
 }

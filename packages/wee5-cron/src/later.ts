@@ -14,11 +14,6 @@ interface Context {
   readonly failed: (error: unknown) => void;
 }
 
-const alreadyTold = new WeakSet<Response>();
-
-// True for an answer whose end complete() tells: whoever sends it must not complete the key.
-export const isAccepted = (response: Response): boolean => alreadyTold.has(response);
-
 async function workAndTell(work: Work, key: string, database: Database, failed: (error: unknown) => void): Promise<void> {
   let note: string | null = null;
   try {
@@ -40,8 +35,10 @@ export function errorName(error: unknown): string {
 }
 
 // A caller that sends no key cannot be told later how the work ended: for it the work is done before the answer.
-export function makeLater(context: Context): Later {
-  return async (work) => {
+// hasBegun: work goes on that will complete the key, whatever the handler answers.
+export function makeLater(context: Context): { later: Later; hasBegun: () => boolean } {
+  let begun = false;
+  const later: Later = async (work) => {
     const { key, database } = context;
     if (key === null) {
       await work();
@@ -50,9 +47,9 @@ export function makeLater(context: Context): Later {
     if (database === undefined) {
       throw new Error('wee5-cron: run.later() needs the option "query", to tell the database how the work ended');
     }
+    begun = true;
     context.waitUntil(workAndTell(work, key, database, context.failed));
-    const response = json(202, { accepted: true }, acceptedHeader);
-    alreadyTold.add(response);
-    return response;
+    return json(202, { accepted: true }, acceptedHeader);
   };
+  return { later, hasBegun: () => begun };
 }

@@ -1,7 +1,7 @@
 import { acceptedHeader, answerOf, isResponse, json, uncached } from './answer.js';
 import { claim, complete, type Database, type Query } from './claims.js';
 import { environmentVariable } from './environment.js';
-import { isAccepted, makeLater, type WaitUntil } from './later.js';
+import { makeLater, type WaitUntil } from './later.js';
 import { readRun, type Run } from './run.js';
 import { authorize, type SecretSource } from './secret.js';
 
@@ -70,6 +70,21 @@ function databaseOf(options: CronOptions): Database | undefined {
   return options.schema === undefined ? { query: options.query } : { query: options.query, schema: options.schema };
 }
 
+// What an app does with an error must not undo the answer, whether it throws or rejects.
+function report(error: unknown, options: CronOptions, run: Run): void {
+  const complain = (second: unknown): void => console.error(`wee5-cron: onError failed for ${run.path}:`, second);
+  if (!options.onError) {
+    console.error(`wee5-cron: ${run.path} failed:`, error);
+    return;
+  }
+  try {
+    const reported: unknown = options.onError(error, run);
+    Promise.resolve(reported).catch(complain);
+  } catch (second) {
+    complain(second);
+  }
+}
+
 // Runs the handler, and makes an answer of whatever comes of it.
 async function work(handler: Handler, run: Run, failed: (error: unknown) => void, platform: Platform): Promise<Response> {
   try {
@@ -83,7 +98,9 @@ async function work(handler: Handler, run: Run, failed: (error: unknown) => void
 }
 
 // As `work`, for the first call with its key alone. The key is free again where the work failed.
-async function workOnce(key: string, database: Database, lease: string, run: () => Promise<Response>, failed: (error: unknown) => void): Promise<Response> {
+async function workOnce(
+  key: string, database: Database, lease: string, run: () => Promise<Response>, laterHasBegun: () => boolean, failed: (error: unknown) => void,
+): Promise<Response> {
   let state;
   try {
     state = await claim(database, key, lease);
@@ -99,7 +116,8 @@ async function workOnce(key: string, database: Database, lease: string, run: () 
     response = await run();
     return response;
   } finally {
-    if (response === undefined || !isAccepted(response)) {
+    // What goes on after the answer completes the key itself.
+    if (!laterHasBegun()) {
       await complete(database, key, response !== undefined && isSuccess(response)).catch(failed);
     }
   }
@@ -111,16 +129,14 @@ export async function receive(request: Request, handler: Handler, options: CronO
   if (isResponse(refused)) return uncached(refused);
   const { facts, release } = readRun(request, refused.usedPreviousSecret);
   const database = databaseOf(options);
-  const failed = (error: unknown): void => {
-    if (options.onError) options.onError(error, run);
-    else console.error(`wee5-cron: ${facts.path} failed:`, error);
-  };
+  const failed = (error: unknown): void => report(error, options, run);
   const waitUntil = options.waitUntil ?? platform.waitUntil ?? leaveToProcess;
-  const run: Run = { ...facts, later: makeLater({ key: facts.idempotencyKey, database, waitUntil, failed }) };
+  const later = makeLater({ key: facts.idempotencyKey, database, waitUntil, failed });
+  const run: Run = { ...facts, later: later.later };
   const answer = (): Promise<Response> => work(handler, run, failed, platform);
   const once = options.once && database !== undefined && facts.idempotencyKey !== null;
   try {
-    return uncached(once ? await workOnce(facts.idempotencyKey, database, options.lease ?? '5 minutes', answer, failed) : await answer());
+    return uncached(once ? await workOnce(facts.idempotencyKey, database, options.lease ?? '5 minutes', answer, later.hasBegun, failed) : await answer());
   } finally {
     release();
   }

@@ -56,6 +56,13 @@ describe('what a handler throws', () => {
     const answer = await answerOf(() => Promise.reject('no error object'), (error) => errors.push(error));
     assert.deepEqual([answer.status, errors, answer.written], [500, ['no error object'], '']);
   });
+  for (const [name, onError] of Object.entries({ throws: () => { throw new Error('second'); }, rejects: () => Promise.reject(new Error('second')) })) {
+    it(`an onError that ${name} undoes no answer, and ends no process`, async () => {
+      const answer = await answerOf(() => { throw new Error('first'); }, onError as () => void);
+      await new Promise((resolve) => setImmediate(resolve));
+      assert.equal(answer.status, 500);
+    });
+  }
   it('an answer is one', async () => {
     assert.equal((await answerOf(() => { throw new Response(null, { status: 418 }); })).status, 418);
   });

@@ -111,6 +111,13 @@ describe('run.later()', () => {
     await db.completed;
     assert.deepEqual(db.statements.map(({ sql }) => /(claim|complete)\(/.exec(sql)?.[1]), ['claim', 'complete']);
   });
+  it('with once: an error after it leaves the key to the work', async () => {
+    const db = database(['new']);
+    const handler: Handler = async (run) => { await run.later(async () => undefined); throw new Error('too late'); };
+    assert.equal((await answerOf(handler, db)).status, 500);
+    assert.deepEqual(await db.completed, [key, true, null]);
+    assert.equal(db.statements.filter(({ sql }) => /complete/.test(sql)).length, 1);
+  });
   for (const [name, headers] of Object.entries({ vercelCron, handWritten })) {
     it(`${name} cannot be told later: the work is done before the answer`, async () => {
       const db = database();

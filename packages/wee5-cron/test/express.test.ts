@@ -102,6 +102,24 @@ describe('a route of Express', () => {
     assert.deepEqual(await answer?.json(), { path: '/' });
   });
 
+  it('nothing that a stranger sends ends a plain server', async () => {
+    const { request: send } = await import('node:http');
+    const server = createServer((request, response) => void cron(() => new Response(null, { status: 204 }), { secret: () => Promise.reject(new Error('the vault is away')) })(request, response));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const status = (method: string): Promise<number | undefined> => new Promise((resolve, reject) => {
+      send({ port, method, path: '/' }, (response) => { response.resume(); resolve(response.statusCode); }).on('error', reject).end();
+    });
+    try {
+      const { result, written } = await quietly(async () => [await status('TRACE'), await status('GET')]);
+      assert.deepEqual(result, [405, 500]);
+      assert.match(written, /the vault is away/);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
   it('a look-up of the secret that fails is an error of the app', async () => {
     const made = express();
     made.get('/api/cron/digest', cron(() => assert.fail(), { secret: () => Promise.reject(new Error('the vault is away')) }));
