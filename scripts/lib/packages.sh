@@ -43,7 +43,7 @@ packages_for() {
       tidy | unit | sanitize | fuzz)
         printf '%s\n' g++ "clang-$clang_major" cmake ninja-build libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev \
           openssl ca-certificates
-        if [[ $part == fuzz ]]; then echo "libclang-rt-$clang_major-dev"; fi
+        if [[ $part == fuzz || $part == sanitize ]]; then echo "libclang-rt-$clang_major-dev"; fi
         if [[ $part == tidy ]]; then printf '%s\n' make "clang-tidy-$clang_major" "postgresql-server-dev-$postgres_major"; fi
         ;;
       build | regress | isolation | valgrind | tap | readme)
