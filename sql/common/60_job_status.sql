@@ -243,6 +243,8 @@ CREATE FUNCTION wee5_cron.job_status_rows(
   -- A plan would show pg_cron's messages as they came.
   SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
   SET jit = off
+  -- As for job_outcomes(): no temporary file.
+  SET work_mem = '64MB'
   AS $$
 BEGIN
   RETURN QUERY
