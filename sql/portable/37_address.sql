@@ -1,5 +1,5 @@
 -- The app's address and the secret. Vault counts first. Behind it count the values that ALTER DATABASE once stored: a
--- project's owner cannot remove those.
+-- project's owner cannot remove those. They may be old, so they never stand in for a Vault that cannot be read.
 
 CREATE FUNCTION wee5_cron.trimmed(value text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -36,6 +36,8 @@ EXCEPTION
   WHEN query_canceled OR lock_not_available OR insufficient_resources OR transaction_rollback THEN
     RAISE;
   WHEN OTHERS THEN
+    api_url := NULL;
+    cron_secret := NULL;
     trouble := SQLERRM;
     hint := format('DELETE FROM vault.secrets WHERE name IN (%L, %L); SELECT wee5_cron.configure(''https://app.example.com'', '
                    '''the secret that the app expects'');', url_name, secret_name);
@@ -63,6 +65,11 @@ CREATE FUNCTION wee5_cron.find_settings(OUT api_url text, OUT api_url_source tex
 BEGIN
   SELECT wee5_cron.trimmed(v.api_url), wee5_cron.trimmed(v.cron_secret), v.trouble, v.hint
   INTO api_url, cron_secret, vault_trouble, vault_hint FROM wee5_cron.read_vault() v;
+  IF vault_trouble IS NOT NULL THEN
+    api_url_source := 'none';
+    cron_secret_source := 'none';
+    RETURN;
+  END IF;
   api_url_source := 'vault';
   cron_secret_source := 'vault';
   IF api_url IS NULL THEN
@@ -103,16 +110,39 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.find_address(text) IS 'Internal: the URL of a call and the secret that it carries, or what is missing';
 
-CREATE FUNCTION wee5_cron.secrets_of(role name) RETURNS text[]
-  LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+-- What follows the origin of alert_url is a secret by itself: the receiver may repeat it without the rest.
+CREATE FUNCTION wee5_cron.alert_secret() RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT array_agg(DISTINCT s.secret)
-    FROM (SELECT (wee5_cron.find_settings()).cron_secret
-          UNION ALL SELECT (wee5_cron.stored_setting('app.settings.cron_secret')).value
-          UNION ALL SELECT wee5_cron.trimmed(wee5_cron.setting('alert_url'))) AS s (secret)
-    WHERE s.secret IS NOT NULL
-  $$;
-COMMENT ON FUNCTION wee5_cron.secrets_of(name) IS 'Internal: every secret that a call may carry, the address of the webhook included';
+DECLARE
+  alert_url constant text := wee5_cron.trimmed(wee5_cron.setting('alert_url'));
+BEGIN
+  RETURN CASE WHEN alert_url IS NOT NULL THEN nullif((wee5_cron.parse_webhook(alert_url, 'on')).secret, '') END;
+EXCEPTION WHEN object_not_in_prerequisite_state OR invalid_parameter_value THEN
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.alert_secret() IS 'Internal: the part of wee5_cron.alert_url that is a secret; NULL: none';
+
+CREATE FUNCTION wee5_cron.secrets_of(role name) RETURNS text[]
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  found constant record := wee5_cron.find_settings();
+BEGIN
+  -- A call that is still out may carry a secret that only Vault knows.
+  IF found.vault_trouble IS NOT NULL THEN
+    RETURN NULL;
+  END IF;
+  RETURN ARRAY(
+    SELECT DISTINCT s.secret
+    FROM unnest(ARRAY[found.cron_secret, (wee5_cron.stored_setting('app.settings.cron_secret')).value,
+                      wee5_cron.trimmed(wee5_cron.setting('alert_url')), wee5_cron.alert_secret()]) AS s (secret)
+    WHERE s.secret IS NOT NULL);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.secrets_of(name) IS
+  'Internal: every secret that a call may carry, the address of the webhook included; NULL: they are not known, because Vault cannot be read';
 
 CREATE FUNCTION wee5_cron.setting_sources(role name DEFAULT SESSION_USER, OUT name text, OUT source text,
                                           OUT is_set boolean, OUT length int, OUT value text, OUT error text,
@@ -234,9 +264,9 @@ CREATE FUNCTION wee5_cron.configure(api_url text DEFAULT NULL, cron_secret text 
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  found constant record := wee5_cron.find_settings();
-  new_url constant text := coalesce(wee5_cron.trimmed($1), found.api_url);
-  new_secret constant text := coalesce(wee5_cron.trimmed($2), found.cron_secret);
+  found record;
+  new_url text;
+  new_secret text;
 BEGIN
   IF $3 = 'database' THEN
     RAISE EXCEPTION 'the portable edition stores settings in Vault only'
@@ -249,6 +279,11 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value',
             HINT = 'SELECT wee5_cron.configure(''https://app.example.com'', ''the secret that the app expects'');';
   END IF;
+  -- The lock comes first: another configure() may be about to replace what is stored.
+  LOCK TABLE wee5_cron.setting IN SHARE ROW EXCLUSIVE MODE;
+  found := wee5_cron.find_settings();
+  new_url := coalesce(wee5_cron.trimmed($1), found.api_url);
+  new_secret := coalesce(wee5_cron.trimmed($2), found.cron_secret);
   PERFORM wee5_cron.check_given(new_url, new_secret);
   IF new_url IS DISTINCT FROM found.api_url AND wee5_cron.trimmed($2) IS NULL
      AND NOT (pg_has_role(session_user, current_user, 'USAGE') OR pg_has_role(session_user, 'pg_read_all_settings', 'USAGE')) THEN
@@ -256,7 +291,6 @@ BEGIN
       USING ERRCODE = 'insufficient_privilege',
             HINT = 'Give the secret as well. Only the owner of wee5_cron and pg_read_all_settings may leave it out.';
   END IF;
-  LOCK TABLE wee5_cron.setting IN SHARE ROW EXCLUSIVE MODE;
   IF $1 IS NOT NULL OR $2 IS NOT NULL THEN
     PERFORM wee5_cron.refuse_tampered_vault();
   END IF;

@@ -18,12 +18,15 @@ $node->as_owner("SELECT wee5_cron.grant_to('caller', 'call'); SELECT wee5_cron.g
 my $url = $evil->url;
 my $id = (split /\n/, $node->psql_as('caller', 'postgres', <<"SQL"))[-1];
 SET app.settings.api_url = '$url'; SET app.settings.cron_secret = 'x'; SET wee5_cron.vault_api_url = 'x'; SET wee5_cron.request_timeout = '1ms';
-SET wee5_cron.enabled = off; SET wee5_cron.alert_url = '$url'; SET wee5_install.search_path = 'nowhere'; SET search_path = nowhere;
+SET wee5_cron.enabled = off; SET wee5_cron.alert_url = '$url'; SET wee5_install.search_path = 'nowhere'; SET search_path = nowhere; SET standard_conforming_strings = off; SET escape_string_warning = on;
 SELECT public.invoke_cron_endpoint('/status/200');
 SQL
 $node->deliver_and_harvest;
 fields_are($node->invocation('postgres', $id), { status => 'succeeded', requested_by => 'caller', url => qr/^\Q@{[ $receiver->url ]}\E/ }, 'a caller with EXECUTE cannot redirect a call by SET');
 is(scalar(() = $evil->requests('/status/200')), 0, '... the other app got nothing');
+
+(undef, undef, my $warned) = $node->psql('postgres', 'SET standard_conforming_strings = off; SELECT count(*) FROM wee5_cron.doctor(); SELECT count(*) FROM wee5_cron.job_status; SELECT wee5_cron.harvest(); SELECT * FROM wee5_cron.fault_of_path(\'/a/bc/d\')', extra_params => [ '-U', 'postgres' ]);
+is($warned, '', 'standard_conforming_strings = off changes no literal of ours');
 
 # Who may do what.
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '42501', 'nobody without a grant calls', role => 'nobody');
@@ -75,6 +78,37 @@ for my $canary ($secret, 'canary-of-the-webhook') {
     is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.doctor() d WHERE d::text LIKE '%$canary%'"), 0, '... nor does doctor()');
 }
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.setting s WHERE s::text LIKE '%$secret%'"), 0, 'the table of settings does not hold the secret');
+# The receiver repeats the secret part of the webhook's address, without the rest.
+$node->as_owner("SELECT wee5_cron.set('alert_url', '@{[ $receiver->url ]}/hooks/canary-of-the-hook/token')");
+is($node->as_owner("SELECT wee5_cron.redact_for('postgres', 'no route for hooks/canary-of-the-hook/token')"), 'no route for [secret]', 'the part of the webhook\'s address that is a secret is struck out alone, too');
+$node->as_owner("SELECT wee5_cron.set('alert_url', NULL)");
+
+# Two at once: the owner moves the app and changes the secret. The operator's configure() has the old address and no secret.
+my $owner    = $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]);
+my $moved_to = $evil->url;
+$owner->query_safe("SET client_min_messages = error; BEGIN; SELECT wee5_cron.configure('$moved_to', '$secret-2')");
+my $operator = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'operator' ]);
+$operator->query_until(qr/asked/, "\\echo asked\nSELECT wee5_cron.configure('@{[ $receiver->url ]}');\n");
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE usename = 'operator' AND wait_event_type = 'Lock'") or die "nobody waits\n";
+$owner->query_safe('COMMIT');
+$operator->quit;
+$owner->quit;
+is($node->as_owner("SELECT api_url FROM wee5_cron.find_settings()"), $moved_to, 'configure() compares with what is stored when its turn comes: no secret goes to another address');
+$node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')");
+
+# Vault cannot be read any more, while an older address and secret are still stored elsewhere.
+my $leaking = $node->as_owner("SELECT invoke_cron_endpoint('/leak?status=400')");
+$node->safe_psql('postgres', "ALTER DATABASE postgres SET app.settings.api_url = '$url'; ALTER DATABASE postgres SET app.settings.cron_secret = 'an older secret of the app'");
+is($node->as_owner('SELECT api_url_source || cron_secret_source FROM wee5_cron.find_settings()'), 'vaultvault', 'Vault comes before what ALTER DATABASE stored');
+$node->safe_psql('postgres', q{CREATE TABLE public.nonces AS SELECT id, nonce FROM vault.secrets; UPDATE vault.secrets SET nonce = '\x00'});
+$node->deliver_and_harvest;
+fields_are($node->invocation('postgres', $leaking), { status => 'failed', http_status => 400, response_body => qr/^\[not kept: Vault cannot be read/ }, 'an answer is not kept while the secret that it may repeat is not known');
+unlike($node->as_owner("SELECT i::text FROM wee5_cron.invocation i WHERE id = $leaking"), qr/\Q$secret\E/, '... nor anything else of it');
+like($node->as_owner("SELECT wee5_cron.redact_for('postgres', 'the answer')"), qr/^\[not kept/, '... nor any other text');
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'the older address and secret do not stand in for Vault', role => 'caller', message => qr/^app\.settings\.api_url is not set, and Vault cannot be read: invalid ciphertext/);
+is($node->as_owner("SELECT string_agg(DISTINCT check_name, ' ') FROM wee5_cron.doctor() WHERE status = 'error' AND detail LIKE '%Vault cannot be read%'"), 'api_url cron_secret', '... and doctor() says why');
+$node->safe_psql('postgres', 'UPDATE vault.secrets s SET nonce = n.nonce FROM public.nonces n WHERE n.id = s.id; ALTER DATABASE postgres RESET app.settings.api_url; ALTER DATABASE postgres RESET app.settings.cron_secret');
+
 my (undef, $error) = $node->run_script("SELECT wee5_cron.configure('not an address', '$secret-2')");
 unlike($error->{message} . $error->{hint}, qr/\Q$secret\E/, 'no error of configure() shows it');
 $node->log_is_sane;
