@@ -41,7 +41,7 @@ BEGIN
     ORDER BY p.oid <> 0, p.name, 2
   LOOP
     lines := lines + 1;
-    RETURN NEXT ('callers', 'warning',
+    RETURN NEXT ('callers', CASE WHEN found.grantee IN ('PUBLIC', 'anon') THEN 'error' ELSE 'warning' END,
                  CASE WHEN found.grantee = 'PUBLIC' THEN 'every role' ELSE format('role %s', found.grantee) END
                  || coalesce(', as a member of ' || found.through || ',', '') || ' may use ' || found.objects,
                  CASE WHEN found.through IS NULL THEN found.statements

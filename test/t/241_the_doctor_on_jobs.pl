@@ -119,10 +119,10 @@ $node->safe_psql('postgres', 'CREATE ROLE anon; CREATE ROLE authenticated; CREAT
 $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('service_role', 'operate')");
 $doctor->green('callers', 'a service may call');
 $node->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION public.invoke_cron_endpoint(text) TO PUBLIC');
-$doctor->red_then_green('callers', 'warning', qr/^every role may use public\.invoke_cron_endpoint\(text\)$/, 'everybody may call');
+$doctor->red_then_green('callers', 'error', qr/^every role may use public\.invoke_cron_endpoint\(text\)$/, 'everybody may call');
 $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('anon', 'read'); SELECT wee5_cron.grant_to('authenticated', 'operate')");
-$doctor->red('callers', 'warning', qr/^role anon may use .*wee5_cron\.invocation/, 'anon may read');
-$doctor->paste($doctor->red('callers', 'warning', qr/^role anon may use /, 'anon'), '... its hint is SQL');
+$doctor->red('callers', 'error', qr/^role anon may use .*wee5_cron\.invocation/, 'anon may read');
+$doctor->paste($doctor->red('callers', 'error', qr/^role anon may use /, 'anon'), '... its hint is SQL');
 $doctor->red_then_green('callers', 'warning', qr/^role authenticated may use .*wee5_cron\.grant_to\(regrole,text\)/, 'authenticated may operate');
 $node->safe_psql('postgres', 'GRANT service_role TO authenticated');
 $doctor->red_then_green('callers', 'warning', qr/^role authenticated, as a member of service_role, may use /, 'authenticated is a member of a role that may');
