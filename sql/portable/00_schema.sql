@@ -8,13 +8,15 @@
 -- puts the settings of the session back. Functions may name others that come later.
 DO $$
 BEGIN
-  IF pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) 'pg_catalog, pg_temp' THEN
+  -- They are saved already if a run of this file failed in this session.
+  IF COALESCE(pg_catalog.current_setting('wee5_install.client_min_messages', true), '') OPERATOR(pg_catalog.=) '' THEN
     PERFORM pg_catalog.set_config('wee5_install.' OPERATOR(pg_catalog.||) name, pg_catalog.current_setting(name), false)
-    FROM pg_catalog.unnest(ARRAY['search_path', 'check_function_bodies', 'client_min_messages']) AS name;
+    FROM pg_catalog.unnest(ARRAY['search_path', 'check_function_bodies', 'client_min_messages', 'standard_conforming_strings']) AS name;
   END IF;
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
   PERFORM set_config('check_function_bodies', 'off', false);
   PERFORM set_config('client_min_messages', 'warning', false);
+  PERFORM set_config('standard_conforming_strings', 'on', false);
 END
 $$;
 

@@ -1,31 +1,5 @@
 -- What harvest() needs of this edition: handing calls to pg_net, and the chores that a worker does elsewhere.
 
-CREATE FUNCTION wee5_cron.redact_for(role name, value text) RETURNS text
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-DECLARE
-  secret text;
-BEGIN
-  FOREACH secret IN ARRAY coalesce(wee5_cron.secrets_of(role), '{}') LOOP
-    value := wee5_cron.redact(value, secret);
-  END LOOP;
-  RETURN value;
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.redact_for(name, text) IS
-  'Internal: the text without the secret that calls of the role carry';
-
-CREATE FUNCTION wee5_cron.may_still_begin(endpoint_path text, attempt int, first_begun timestamptz) RETURNS boolean
-  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT CASE WHEN $1 IS NULL OR $2 IS NULL OR $3 IS NULL THEN NULL
-                ELSE wee5_cron.retry_may_begin(p.retry_on, p.max_attempts, p.window_ms, $2, wee5_cron.unix_us($3),
-                                               wee5_cron.unix_us(clock_timestamp())) END
-    FROM wee5_cron.retry_policy_of(wee5_cron.policy_of($1)) p
-  $$;
-COMMENT ON FUNCTION wee5_cron.may_still_begin(text, int, timestamptz) IS
-  'Internal, for harvest(): whether the path''s policy, as it is now, still allows a retry that is due';
-
 -- call_id 0: for a new call, to which every unfinished one comes first. Otherwise older calls come first, and those that
 -- have been sent or handed over.
 CREATE FUNCTION wee5_cron.unfinished_beside(endpoint_path text, exclusive text, call_id bigint) RETURNS bigint
@@ -175,6 +149,10 @@ DECLARE
   newest_run bigint;
   look_again timestamptz;
 BEGIN
+  IF NOT wee5_cron.pg_cron_installed() THEN
+    PERFORM wee5_cron.watch_jobs();
+    RETURN;
+  END IF;
   EXECUTE $query$
     SELECT md5(string_agg(concat_ws(E'\x01', j.jobid, j.jobname, j.schedule, j.command, j.active, j.username), E'\x02' ORDER BY j.jobid)),
            (SELECT max(r.runid) FROM (SELECT d.runid, d.jobid FROM cron.job_run_details d ORDER BY d.runid DESC LIMIT 200) r
@@ -286,6 +264,9 @@ CREATE FUNCTION wee5_cron.prune_own_runs() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
+  IF NOT wee5_cron.pg_cron_installed() THEN
+    RETURN;
+  END IF;
   EXECUTE $query$
     DELETE FROM cron.job_run_details d
     WHERE d.runid = ANY (ARRAY(
@@ -317,7 +298,7 @@ BEGIN
     PERFORM wee5_cron.add_alert('disarmed', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
       format('database "%s" makes no calls: it was copied with its files, recovered, or failed over. If it is the one that is to '
              'call the app: SELECT wee5_cron.arm();', current_database()));
-    PERFORM wee5_cron.tell_alerts(by_webhook => wee5_cron.alert_webhook() IS NOT NULL);
+    PERFORM wee5_cron.do_chore('tell_alerts');
     RETURN;
   END IF;
   SELECT a.armed_at, a.armed_by, r.id INTO mark

@@ -33,10 +33,19 @@ CREATE FUNCTION wee5_cron.call_webhook(content jsonb) RETURNS void
   AS $$
 DECLARE
   call wee5_cron.invocation;
+  message text;
+  advice text;
 BEGIN
-  INSERT INTO wee5_cron.invocation (endpoint_path, method, body, transport) VALUES ('wee5_cron.alert', 'POST', content, 'pg_net')
+  INSERT INTO wee5_cron.invocation (endpoint_path, method, body, transport, next_attempt_at)
+  VALUES ('wee5_cron.alert', 'POST', content, 'pg_net', clock_timestamp())
   RETURNING * INTO call;
-  PERFORM wee5_cron.send_alert(call);
+  -- The error of a call that cannot be sent goes into its row. It undoes nothing else.
+  BEGIN
+    PERFORM wee5_cron.send_alert(call);
+  EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+    PERFORM wee5_cron.keep_send_error(call.id, SQLSTATE, message, advice);
+  END;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.call_webhook(jsonb) IS 'Internal, for tell_alerts(): posts an alert to wee5_cron.alert_url';

@@ -47,7 +47,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.revoke_from_api_roles() IS
-  'Internal, for the end of the file: revokes everything from PUBLIC, anon, authenticated and service_role';
+  'Internal, for the end of the file and arm(): revokes everything from PUBLIC, anon, authenticated and service_role';
+
+-- Elsewhere the worker limits how long it waits for a lock. A transaction that somebody left open must not stop harvest().
+ALTER FUNCTION wee5_cron.harvest() SET lock_timeout = '5s';
 
 DO $$
 BEGIN
@@ -58,7 +61,8 @@ BEGIN
     INSERT INTO wee5_cron.chore (name) VALUES ('installed');
   END IF;
   PERFORM set_config(name, current_setting('wee5_install.' || name), false)
-  FROM unnest(ARRAY['check_function_bodies', 'client_min_messages', 'search_path']) AS name;
+  FROM unnest(ARRAY['check_function_bodies', 'standard_conforming_strings', 'client_min_messages', 'search_path']) AS name;
+  PERFORM set_config('wee5_install.client_min_messages', '', false);
 END
 $$;
 

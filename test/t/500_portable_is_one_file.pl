@@ -61,6 +61,15 @@ SKIP: {
     is($dump->(), $before, '... changes nothing');
 }
 
+# What a session may have set before.
+for my $set ("search_path = pg_catalog, pg_temp", "standard_conforming_strings = off") {
+    my ($name, $value) = split / = /, $set;
+    my ($shown, $trouble) = $node->run_script("SET $set;\n$text\nSHOW $name; SHOW check_function_bodies;");
+    is($trouble && $trouble->{text}, undef, "it runs where the session has SET $set");
+    like($shown, qr/^\Q$value\E\non\Z/m, '... and leaves that as it was');
+    is($dump->(), $before, '... and changes nothing');
+}
+
 # Grants.
 $node->as_owner("CREATE ROLE app LOGIN; SELECT wee5_cron.grant_to('app', 'call'); GRANT EXECUTE ON FUNCTION public.invoke_cron_endpoint(text) TO anon; GRANT SELECT ON wee5_cron.invocation TO authenticated");
 $node->install_portable;
