@@ -344,6 +344,24 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.shown_call(wee5_cron.invocation) IS 'Internal, for wait_for(): the row of a call as its caller may see it';
 
+-- A retry that this transaction handed over would be sent when it commits, and it would wait for that itself. So harvest()
+-- books what ends in a retry.
+CREATE FUNCTION wee5_cron.book_end_of_call(call_id bigint) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  PERFORM wee5_cron.book_pg_net_answers(call_id);
+  IF EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL AND i.next_attempt_at IS NOT NULL) THEN
+    RAISE SQLSTATE 'W5RTR';
+  END IF;
+  RETURN true;
+EXCEPTION WHEN SQLSTATE 'W5RTR' THEN
+  RETURN false;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.book_end_of_call(bigint) IS
+  'Internal, for wait_for(): books the answer to a call, unless the call is to be retried. False: it is to be retried';
+
 CREATE FUNCTION wee5_cron.wait_for(id bigint, timeout interval DEFAULT '1 minute') RETURNS wee5_cron.invocation
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
@@ -353,6 +371,7 @@ DECLARE
   call wee5_cron.invocation;
   row_xmin xid;
   is_new boolean := true;
+  retried int := -1;  -- attempts of the call when its answer asked for a retry
 BEGIN
   IF $1 IS NULL OR $2 IS NULL THEN
     RAISE EXCEPTION '% must not be NULL', CASE WHEN $1 IS NULL THEN 'id' ELSE 'timeout' END
@@ -383,9 +402,9 @@ BEGIN
     IF call.next_attempt_at IS NOT NULL THEN
       PERFORM wee5_cron.require_armed();
     END IF;
-    IF current_setting('transaction_read_only') = 'off' THEN
-      PERFORM wee5_cron.book_pg_net_answers($1);
-      PERFORM wee5_cron.send_due_by_pg_net($1);
+    IF current_setting('transaction_read_only') = 'off' AND call.next_attempt_at IS NULL AND call.attempts > retried
+       AND NOT wee5_cron.book_end_of_call($1) THEN
+      retried := call.attempts;
     END IF;
     PERFORM pg_sleep(least(0.1, greatest(0, extract(epoch FROM $2 - (clock_timestamp() - begun)))));
   END LOOP;

@@ -86,11 +86,31 @@ $node->deliver_and_harvest;
 my $waited = $node->as_owner("SELECT invoke_cron_endpoint('/status/204')");
 $node->deliver;
 is($node->as_owner("SELECT status FROM wee5_cron.wait_for($waited, '1 minute')"), 'succeeded', 'wait_for() books the answer to its call');
+$node->policy('postgres', '/status/503', max_attempts => 2, retry_delays => '{100ms}');
+my $retried = $node->as_owner("SELECT invoke_cron_endpoint('/status/503?waited-for')");
+$node->deliver;
+is($node->as_owner("SELECT status || attempts FROM wee5_cron.wait_for($retried, '1 second')"), 'queued0', '... but leaves a retry to harvest(): its own transaction could not send it');
+for (1 .. 100) {
+    $node->deliver_and_harvest;
+    last if $node->as_owner("SELECT finished_at IS NOT NULL FROM wee5_cron.invocation WHERE id = $retried") eq 't';
+    usleep(100_000);
+}
+is($node->as_owner("SELECT status || attempts FROM wee5_cron.wait_for($retried, '1 second')"), 'failed2', '... which makes it');
 SKIP: {
     skip 'pg_net not available: nobody sends while run() waits', 2 unless $node->uses_real_pg_net;
     is($node->error_of('postgres', "CALL wee5_cron.run('/status/200')", role => 'postgres'), undef, 'run() waits for success');
     $node->raises('postgres', "CALL wee5_cron.run('/status/500')", '38000', '... and raises for a failure', role => 'postgres', message => qr/failed: The app answered 500/);
 }
+
+# A transaction that somebody left open holds what counts the failures.
+my $holder = $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]);
+$holder->query_safe("BEGIN; INSERT INTO wee5_cron.trouble (kind, name, since) VALUES ('failing', '/status/404', now())");
+my $beside_it = $node->as_owner("SELECT invoke_cron_endpoint('/status/404')");
+$node->deliver;
+is($node->error_of('postgres', "SET statement_timeout = '60s'; SELECT wee5_cron.harvest()", role => 'postgres'), undef, 'harvest() does not wait for a transaction that stays open');
+fields_are($node->invocation('postgres', $beside_it), { status => 'failed', http_status => 404 }, '... and books the answer');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
 
 # Overlap.
 $node->policy('postgres', '/slow', overlap => 'skip');
