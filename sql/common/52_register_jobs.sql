@@ -9,6 +9,8 @@ CREATE FUNCTION wee5_cron.jobs_to_register(OUT job_name text, OUT schedule text,
     FROM (VALUES ('poll-activities', '*/30 * * * *', '/api/cron/poll-activities'),
                  ('welcome-emails', '0 * * * *', '/api/cron/welcome-emails'),
                  ('daily-analytics', '0 0 * * *', '/api/analytics/cron')) AS j (name, schedule, path)
+    -- Here configure() calls register_jobs().
+    WHERE wee5_cron.edition() = 'native' OR wee5_cron.setting('default_jobs') = 'on'
     UNION ALL
     SELECT 'wee5-cron-harvest', '* * * * *', 'SELECT wee5_cron.harvest()', NULL
     WHERE NOT wee5_cron.library_preloaded() AND wee5_cron.pg_net_installed()
@@ -133,6 +135,7 @@ CREATE FUNCTION wee5_cron.unregister_jobs() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
+  is_portable constant boolean := wee5_cron.edition() = 'portable';
   job record;
   removed bigint := 0;
 BEGIN
@@ -144,11 +147,14 @@ BEGIN
     SELECT c.jobid FROM cron.job c
     WHERE c.database = current_database() AND c.jobname IN (SELECT j.job_name FROM wee5_cron.job j WHERE j.registered)
       AND wee5_cron.is_remembered(c.jobid, c.jobname, c.command)
-  $query$ LOOP
+      -- Without that job, nothing records what the calls of other jobs got.
+      AND NOT ($1 AND wee5_cron.harvests(c.command))
+  $query$ USING is_portable LOOP
     PERFORM wee5_cron.remove_cron_job(job.jobid);
     removed := removed + 1;
   END LOOP;
-  DELETE FROM wee5_cron.job j WHERE j.registered;
+  -- In the portable edition, the next configure() would create them again.
+  DELETE FROM wee5_cron.job j WHERE j.registered AND NOT is_portable;
   RETURN removed;
 END
 $$;

@@ -63,10 +63,13 @@ CREATE FUNCTION wee5_cron.unschedule(job_name text) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  jobid constant bigint := (wee5_cron.find_job($1)).jobid;
+  job constant record := wee5_cron.find_job($1);
 BEGIN
+  IF wee5_cron.edition() = 'portable' THEN
+    PERFORM wee5_cron.require_own_job($1, job.jobid, job.username);
+  END IF;
   LOCK TABLE wee5_cron.job IN SHARE ROW EXCLUSIVE MODE;
-  PERFORM wee5_cron.remove_cron_job(jobid);
+  PERFORM wee5_cron.remove_cron_job(job.jobid);
   -- The row of a registered job stays, so that register_jobs() does not create the job again.
   DELETE FROM wee5_cron.job j WHERE j.job_name = $1 AND NOT j.registered;
   UPDATE wee5_cron.job j SET paused_at = NULL, pause_note = NULL WHERE j.job_name = $1;
@@ -83,6 +86,9 @@ CREATE FUNCTION wee5_cron.set_job_active(job_name text, active boolean, note tex
 DECLARE
   job constant record := wee5_cron.find_job($1);
 BEGIN
+  IF wee5_cron.edition() = 'portable' THEN
+    PERFORM wee5_cron.require_own_job($1, job.jobid, job.username);
+  END IF;
   IF job.active <> $2 THEN
     IF wee5_cron.belongs_to_extension(
          'pg_proc', to_regprocedure('cron.alter_job(bigint,text,text,text,text,boolean)'), 'pg_cron') THEN

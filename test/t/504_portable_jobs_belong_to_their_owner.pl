@@ -20,11 +20,23 @@ is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.pause('by-cli', 'lat
 is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.resume('by-cli'); SELECT wee5_cron.unschedule('by-cli')"), "\nt", '... and removes it');
 is($node->psql_as('operator', 'postgres', "SELECT count(*) FROM wee5_cron.next_runs('welcome-emails', 3)"), 3, 'next_runs()');
 
+# A job of another role.
+$node->safe_psql('postgres', 'CREATE ROLE neighbour LOGIN; GRANT USAGE ON SCHEMA cron TO neighbour; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cron TO neighbour');
+$node->psql_as('neighbour', 'postgres', q{SELECT cron.schedule('theirs', '0 0 1 1 *', 'SELECT public.invoke_cron_endpoint(''/theirs'')')});
+$node->raises('postgres', "SELECT wee5_cron.$_('theirs')", '42501', "$_() of another role's job", role => 'operator', message => qr/^job "theirs" belongs to role "neighbour"$/, hint => qr/SET ROLE neighbour;/) for qw(pause resume unschedule);
+is($node->safe_psql('postgres', "SELECT active FROM cron.job WHERE jobname = 'theirs'"), 't', '... which stays as it is');
+$node->safe_psql('postgres', "DELETE FROM cron.job WHERE jobname = 'theirs'");
+
 # What register_jobs() made.
 is($node->as_owner('SELECT wee5_cron.register_jobs()'), 0, 'register_jobs() again makes none');
 $node->as_owner("SELECT wee5_cron.unschedule('daily-analytics')");
 is($node->as_owner('SELECT wee5_cron.register_jobs()'), 0, '... nor brings back a job that was deleted');
 is($node->as_owner('SELECT wee5_cron.register_jobs(force => true)'), 1, '... unless forced');
+my $jobs = "SELECT string_agg(jobname, ' ' ORDER BY jobname) FROM cron.job";
+is($node->as_owner("SELECT wee5_cron.unregister_jobs(); $jobs"), "3\nwee5-cron-harvest", 'unregister_jobs() leaves the job that harvests');
+is($node->as_owner("SELECT wee5_cron.configure(); $jobs"), "\nwee5-cron-harvest", '... and configure() does not bring the others back');
+is($node->as_owner("SELECT wee5_cron.set('default_jobs', 'off'); SELECT wee5_cron.register_jobs(force => true)"), "off\n0", "default_jobs 'off': none is made");
+is($node->as_owner("SELECT wee5_cron.set('default_jobs', NULL); SELECT wee5_cron.register_jobs(force => true)"), "on\n3", "... 'on': all three");
 $node->remove_harvest_job;
 my $id = $node->as_owner("SELECT wee5_cron.run_now('poll-activities')");
 $node->deliver_and_harvest;
@@ -50,5 +62,23 @@ $node->as_owner("SELECT wee5_cron.harvest()");
 my $ms = $node->as_owner(q{SELECT wee5_cron.harvest(); CREATE TEMP TABLE begun AS SELECT clock_timestamp() AS at; SELECT wee5_cron.harvest(); SELECT (extract(epoch FROM clock_timestamp() - at) * 1000)::int FROM begun}) =~ s/.*\n//sr;
 note("harvest() with nothing to do: $ms ms");
 cmp_ok($ms, '<', 1000, 'harvest() with nothing to do ends within a second');
+
+# pg_cron is gone, and a stranger's schema has its name.
+$node->safe_psql('postgres', <<'SQL');
+DROP EXTENSION pg_cron;
+CREATE ROLE stranger;
+GRANT CREATE ON DATABASE postgres TO stranger;
+SET ROLE stranger;
+CREATE SCHEMA cron;
+CREATE TABLE cron.seen (by_role name);
+CREATE FUNCTION cron.spy() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN INSERT INTO cron.seen VALUES (current_user); RETURN 1; END $$;
+CREATE VIEW cron.job AS SELECT cron.spy() AS jobid, ''::text AS jobname, ''::text AS schedule, ''::text AS command, true AS active, ''::name AS username, 'postgres'::text AS database;
+CREATE VIEW cron.job_run_details AS SELECT cron.spy() AS runid, 1::bigint AS jobid, 'succeeded'::text AS status, now() AS end_time;
+GRANT ALL ON SCHEMA cron TO PUBLIC;
+GRANT ALL ON ALL TABLES IN SCHEMA cron TO PUBLIC;
+SQL
+my (undef, undef, $said) = $node->psql('postgres', 'SELECT wee5_cron.harvest()', extra_params => [ '-U', 'postgres' ]);
+is($said, '', 'harvest() does its work without pg_cron');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.seen'), 0, '... and runs nothing of a stranger\'s schema cron');
 $node->log_is_sane;
 done_testing();
