@@ -44,7 +44,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.html_schedule(text) IS 'Internal, for pages: a schedule in words';
 
-CREATE FUNCTION wee5_cron.page_jobs() RETURNS text
+CREATE FUNCTION wee5_cron.page_jobs(jobs wee5_cron.job_status[]) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
@@ -64,7 +64,7 @@ BEGIN
         coalesce(wee5_cron.html_schedule(s.schedule), '<span class="quiet">in another database</span>'),
         s.consecutive_failures, coalesce(round(100 * s.success_rate_24h) || ' %', '-'),
         coalesce(wee5_cron.span_in_words(s.p95_24h), '-'), coalesce(s.missed_runs::text, '-')) AS html
-      FROM wee5_cron.job_status_rows() s
+      FROM unnest(jobs) s
       JOIN wee5_cron.known_jobs() k ON k.jobid IS NOT DISTINCT FROM s.jobid AND k.job_name IS NOT DISTINCT FROM s.job_name
       LEFT JOIN wee5_cron.job own ON own.job_name = s.job_name
     )
@@ -75,10 +75,10 @@ BEGIN
     FROM job_row j);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.page_jobs() IS 'Internal, for status_page(): the table of the jobs';
+COMMENT ON FUNCTION wee5_cron.page_jobs(wee5_cron.job_status[]) IS 'Internal, for status_page(): the table of the jobs';
 
 -- The jobs that need somebody, each with its error and its hint.
-CREATE FUNCTION wee5_cron.page_troubles() RETURNS text
+CREATE FUNCTION wee5_cron.page_troubles(jobs wee5_cron.job_status[]) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
@@ -98,7 +98,7 @@ BEGIN
                          'SELECT * FROM wee5_cron.doctor() WHERE status <> ''ok'';'
         ELSE (SELECT i.hint FROM wee5_cron.invocation i WHERE i.id = s.last_invocation_id) END, s.endpoint_path)), E'\n'
       ORDER BY wee5_cron.state_rank(s.state), s.job_name)
-    FROM wee5_cron.job_status_rows() s WHERE s.state IN ('failing', 'late'));
+    FROM unnest(jobs) s WHERE s.state IN ('failing', 'late'));
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.page_troubles() IS 'Internal, for status_page(): the jobs that need somebody';
+COMMENT ON FUNCTION wee5_cron.page_troubles(wee5_cron.job_status[]) IS 'Internal, for status_page(): the jobs that need somebody';

@@ -18,31 +18,29 @@ COMMENT ON FUNCTION wee5_cron.page(text, int, text) IS
   'Internal, for pages: the frame. title: as HTML. refresh_seconds: NULL for a page that stays as it is';
 
 -- A part that cannot be made says why, and the others are there all the same.
-CREATE FUNCTION wee5_cron.page_part(id text, title text, maker regproc) RETURNS text
+CREATE FUNCTION wee5_cron.page_part(id text, title text, statement text, jobs wee5_cron.job_status[]) RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   content text;
 BEGIN
-  EXECUTE format('SELECT %s()', maker) INTO content;
+  EXECUTE statement INTO content USING jobs;
   RETURN wee5_cron.html_section(id, title, content);
 EXCEPTION WHEN OTHERS THEN
   RETURN wee5_cron.html_section(id, title, wee5_cron.html_advice('This part cannot be shown: ' || SQLERRM, NULL));
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.page_part(text, text, regproc) IS
-  'Internal, for status_page(): a part of the page. maker: a function without parameters that returns its HTML';
+COMMENT ON FUNCTION wee5_cron.page_part(text, text, text, wee5_cron.job_status[]) IS
+  'Internal, for status_page(): a part of the page. statement: returns its HTML; $1 are the jobs';
 
 -- Whether anything needs somebody, in a sentence. class: its colour.
-CREATE FUNCTION wee5_cron.status_sentence(OUT sentence text, OUT class text)
+CREATE FUNCTION wee5_cron.status_sentence(states text[], OUT sentence text, OUT class text)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  jobs bigint;
-  in_need bigint;
+  jobs constant int := cardinality(states);
+  in_need constant bigint := (SELECT count(*) FROM unnest(states) s (state) WHERE s.state IN ('failing', 'late'));
 BEGIN
-  SELECT count(*), count(*) FILTER (WHERE s.state IN ('failing', 'late')) INTO jobs, in_need
-  FROM wee5_cron.job_status_rows() s;
   class := 'bad';
   sentence := CASE WHEN NOT wee5_cron.may_call() THEN 'Calls are switched off. '
                    WHEN EXISTS (SELECT FROM wee5_cron.worker w
@@ -59,7 +57,8 @@ BEGIN
   sentence := rtrim(sentence);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.status_sentence() IS 'Internal, for status_page(): whether anything needs somebody';
+COMMENT ON FUNCTION wee5_cron.status_sentence(text[]) IS
+  'Internal, for status_page(): whether anything needs somebody. states: those of the jobs';
 
 CREATE FUNCTION wee5_cron.status_page(title text DEFAULT NULL) RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -68,20 +67,22 @@ CREATE FUNCTION wee5_cron.status_page(title text DEFAULT NULL) RETURNS text
   AS $$
 DECLARE
   heading constant text := coalesce(nullif(btrim(title), ''), 'Cron jobs of ' || current_database());
-  summary constant record := wee5_cron.status_sentence();
+  -- Read once: with many jobs it is most of the work.
+  jobs constant wee5_cron.job_status[] := ARRAY(SELECT s FROM wee5_cron.job_status s);
+  summary constant record := wee5_cron.status_sentence(ARRAY(SELECT j.state FROM unnest(jobs) j));
 BEGIN
   RETURN wee5_cron.page(wee5_cron.html(left(summary.sentence || ' - ' || heading, 300)), 30, concat(
       format(E'<header>\n<h1>%s</h1>\n<p class="sentence %s">%s</p>\n', wee5_cron.html_name(heading), summary.class,
              wee5_cron.html(summary.sentence)),
       format(E'<p class="made">As of %s UTC. The page is loaded anew every 30 seconds.</p>\n</header>\n<main>\n',
              to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')),
-      wee5_cron.page_part('troubles', 'What needs you', 'wee5_cron.page_troubles'),
-      wee5_cron.page_part('jobs', 'Jobs', 'wee5_cron.page_jobs'),
-      wee5_cron.page_part('failures', 'Failures of the last day', 'wee5_cron.page_failures'),
-      wee5_cron.page_part('calls', 'Newest calls', 'wee5_cron.page_newest_calls'),
-      wee5_cron.page_part('queue', 'Queue and worker', 'wee5_cron.page_queue'),
-      wee5_cron.page_part('findings', 'What doctor() finds', 'wee5_cron.page_findings'),
-      wee5_cron.page_part('day', 'The next 24 hours', 'wee5_cron.page_next_day'),
+      wee5_cron.page_part('troubles', 'What needs you', 'SELECT wee5_cron.page_troubles($1)', jobs),
+      wee5_cron.page_part('jobs', 'Jobs', 'SELECT wee5_cron.page_jobs($1)', jobs),
+      wee5_cron.page_part('failures', 'Failures of the last day', 'SELECT wee5_cron.page_failures()', jobs),
+      wee5_cron.page_part('calls', 'Newest calls', 'SELECT wee5_cron.page_newest_calls()', jobs),
+      wee5_cron.page_part('queue', 'Queue and worker', 'SELECT wee5_cron.page_queue()', jobs),
+      wee5_cron.page_part('findings', 'What doctor() finds', 'SELECT wee5_cron.page_findings()', jobs),
+      wee5_cron.page_part('day', 'The next 24 hours', 'SELECT wee5_cron.page_next_day()', jobs),
       E'</main>\n<footer><p>One call with its attempts and its answer: <code>SELECT wee5_cron.call_page(id)</code>.</p>',
       E'</footer>\n'));
 END
