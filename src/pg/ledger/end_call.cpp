@@ -7,7 +7,6 @@
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/kept_plan.h"
 #include "wee5_cron/pg/boundary/subtransaction.h"
-#include "wee5_cron/pg/ledger/end_call.h"
 #include "wee5_cron/pg/ledger/overlap.h"
 #include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/registry/ended_calls.h"

@@ -105,9 +105,8 @@ bool begin_walk(HistoryWalk* walk, const WorkerSettings* settings) {
   bool all_is_due = walk->due_us != 0 && walk->due_us <= now;
   // Only end_walk() of a walk through everything would set it anew, and there is none.
   if (all_is_kept) walk->due_us = 0;
-  static bool walked_before = false;
-  if (walked_before && !changed && !all_is_due && !brief_is_due) return false;
-  walked_before = true;
+  if (walk->begun && !changed && !all_is_due && !brief_is_due) return false;
+  walk->begun = true;
   walk->brief = all_is_kept || (!changed && brief_is_due && !all_is_due);
   walk->under_way = true;
   walk->learnt = false;

@@ -7,6 +7,7 @@ namespace wee5::pg {
 // How far a walk through the history has come. A worker that ends hands it over to the next one. Times are Postgres's,
 // in microseconds; 0: none.
 struct HistoryWalk {
+  bool begun;  // ever: the first walk is due at once
   bool under_way;
   bool learnt;  // the newest calls are noted, which stay
   int64 looked_to;
