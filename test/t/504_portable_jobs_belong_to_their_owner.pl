@@ -57,6 +57,16 @@ $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, da
 $node->as_owner('SELECT wee5_cron.harvest()');
 is($node->safe_psql('postgres', "SELECT string_agg(runid::text, ' ' ORDER BY runid) FROM cron.job_run_details WHERE runid BETWEEN 1001 AND 1010"), '1009 1010', '... and its own runs that succeeded, from pg_cron\'s history');
 
+# A policy that keeps calls for a short time, where all others are kept for ever: the newest call of a job stays.
+$node->as_owner("SELECT wee5_cron.set('keep_succeeded', '-1'); SELECT wee5_cron.set('keep_failed', '-1'); INSERT INTO wee5_cron.endpoint (endpoint_path, keep_succeeded) VALUES ('/brief', '1 minute')");
+$node->as_owner(<<'SQL');
+INSERT INTO wee5_cron.invocation (endpoint_path, job_name, transport, status, requested_at, finished_at)
+SELECT '/brief', 'brief', 'pg_net', 'succeeded', now() - interval '1 hour', now() - interval '1 hour' FROM generate_series(1, 5);
+SQL
+$node->as_owner('SELECT wee5_cron.harvest()');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE job_name = 'brief'"), 1, 'a brief policy deletes all but the newest call of a job');
+$node->as_owner("SELECT wee5_cron.set('keep_succeeded', NULL); SELECT wee5_cron.set('keep_failed', NULL)");
+
 # What it costs at rest.
 $node->as_owner("SELECT wee5_cron.harvest()");
 my $ms = $node->as_owner(q{SELECT wee5_cron.harvest(); CREATE TEMP TABLE begun AS SELECT clock_timestamp() AS at; SELECT wee5_cron.harvest(); SELECT (extract(epoch FROM clock_timestamp() - at) * 1000)::int FROM begun}) =~ s/.*\n//sr;
