@@ -287,7 +287,7 @@ BEGIN
   PERFORM wee5_cron.check_given(new_url, new_secret);
   IF new_url IS DISTINCT FROM found.api_url AND wee5_cron.trimmed($2) IS NULL
      AND NOT (pg_has_role(session_user, current_user, 'USAGE') OR pg_has_role(session_user, 'pg_read_all_settings', 'USAGE')) THEN
-    RAISE EXCEPTION 'the secret is stored already, and would go to the address that is stored now'
+    RAISE EXCEPTION 'the stored secret would be sent to a new address'
       USING ERRCODE = 'insufficient_privilege',
             HINT = 'Give the secret as well. Only the owner of wee5_cron and pg_read_all_settings may leave it out.';
   END IF;
