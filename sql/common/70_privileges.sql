@@ -47,7 +47,7 @@ CREATE FUNCTION wee5_cron.profile_privileges(profile text) RETURNS text[]
 DECLARE
   calls constant text[] := array[
     format('EXECUTE ON FUNCTION %I.invoke_cron_endpoint(text)', wee5_cron.call_schema()),
-    'EXECUTE ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval)',
+    'EXECUTE ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text)',
     'EXECUTE ON FUNCTION wee5_cron.wait_for(bigint, interval)',
     -- run() runs with its caller's privileges, so the profile includes what run() calls.
     'EXECUTE ON PROCEDURE wee5_cron.run(text)', 'EXECUTE ON FUNCTION wee5_cron.commit_is_possible()'];

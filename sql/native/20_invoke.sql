@@ -9,10 +9,11 @@ COMMENT ON FUNCTION @extschema@.invoke_cron_endpoint(text) IS
   'Queues GET <api_url><endpoint_path> with the bearer secret, and returns the id of its row in wee5_cron.invocation. The call is sent when the transaction commits, and discarded when it rolls back';
 
 CREATE FUNCTION wee5_cron.invoke(endpoint_path text, method text DEFAULT NULL, body jsonb DEFAULT NULL,
-                                 headers jsonb DEFAULT NULL, timeout interval DEFAULT NULL) RETURNS bigint
+                                 headers jsonb DEFAULT NULL, timeout interval DEFAULT NULL, target text DEFAULT NULL,
+                                 at timestamptz DEFAULT NULL, key text DEFAULT NULL) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_invoke';
-COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval) IS
+COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text) IS
   'invoke_cron_endpoint() with choices: method (GET, POST, PUT, PATCH, DELETE, HEAD), JSON body, further headers, timeout. What you leave out comes from the row of the path in wee5_cron.endpoint. Without one: GET, no body, no further headers, wee5_cron.request_timeout';
 
 -- For run_now() and for missed runs, whose calls belong to the job's owner.

@@ -292,10 +292,19 @@ COMMENT ON FUNCTION public.invoke_cron_endpoint(text) IS
   'Queues GET <api_url><endpoint_path> with the bearer secret, and returns the id of its row in wee5_cron.invocation. The call is sent when the transaction commits, and discarded when it rolls back';
 
 CREATE FUNCTION wee5_cron.invoke(endpoint_path text, method text DEFAULT NULL, body jsonb DEFAULT NULL,
-                                 headers jsonb DEFAULT NULL, timeout interval DEFAULT NULL) RETURNS bigint
-  LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT wee5_cron.make_call($1, $2, $3, $4, $5) $$;
-COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval) IS
+                                 headers jsonb DEFAULT NULL, timeout interval DEFAULT NULL, target text DEFAULT NULL,
+                                 at timestamptz DEFAULT NULL, key text DEFAULT NULL) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF target IS NOT NULL OR at IS NOT NULL OR key IS NOT NULL THEN
+    RAISE EXCEPTION '% is not supported yet', CASE WHEN target IS NOT NULL THEN 'target' WHEN at IS NOT NULL THEN 'at' ELSE 'key' END
+      USING ERRCODE = 'feature_not_supported', HINT = 'Leave the argument out.';
+  END IF;
+  RETURN wee5_cron.make_call($1, $2, $3, $4, $5);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text) IS
   'invoke_cron_endpoint() with choices: method (GET, POST, PUT, PATCH, DELETE, HEAD), JSON body, further headers, timeout. What you leave out comes from the row of the path in wee5_cron.endpoint. Without one: GET, no body, no further headers, wee5_cron.request_timeout';
 
 CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name DEFAULT NULL,

@@ -77,6 +77,7 @@ DROP FUNCTION wee5_cron.doctor_pg_net();
 DROP FUNCTION wee5_cron.doctor_preload(text[]);
 DROP FUNCTION wee5_cron.explain_pg_net(text, text, int, text, text, boolean, boolean, interval, text);
 DROP FUNCTION wee5_cron.grant_outside_script(regrole, text);
+DROP FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval);
 DROP FUNCTION wee5_cron.jobs_that_call();
 DROP FUNCTION wee5_cron.judge_ticks(wee5_cron.job_watch, text);
 DROP FUNCTION wee5_cron.next_attempt(text, int, text, int, text, timestamptz, timestamptz, double precision);

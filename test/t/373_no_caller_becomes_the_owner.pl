@@ -167,7 +167,7 @@ my $made_up = "SELECT coalesce(string_agg(endpoint_path || ' ' || requested_by, 
 is($node->safe_psql('postgres', $made_up), '/missed-by-caller caller', '... and made up for, where the owner may call, and there alone');
 $node->raises('postgres', "SELECT wee5_cron.run_now('missed by mallory')", '42501', 'nobody lends such a job his own right to call', role => 'operator', hint => qr/grant_to\('mallory', 'call'\)/);
 $node->wait_until_all_finished('postgres');
-$node->safe_psql('postgres', "REVOKE ALL ON FUNCTION public.invoke_cron_endpoint(text), wee5_cron.invoke(text, text, jsonb, jsonb, interval) FROM caller; DELETE FROM wee5_cron.invocation WHERE endpoint_path LIKE '/missed-by-%'; $time_passes");
+$node->safe_psql('postgres', "REVOKE ALL ON FUNCTION public.invoke_cron_endpoint(text), wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text) FROM caller; DELETE FROM wee5_cron.invocation WHERE endpoint_path LIKE '/missed-by-%'; $time_passes");
 is($node->safe_psql('postgres', $made_up), 'nothing', '... until he may no more');
 $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('caller', 'call')");
 $node->safe_psql('postgres', "DELETE FROM cron.job WHERE jobname LIKE 'missed by %'");

@@ -27,8 +27,28 @@ WEE5_SQL_FUNCTION(wee5_cron_invoke_endpoint) {
   PG_RETURN_INT64(make_call(&request));
 }
 
-// wee5_cron.invoke(endpoint_path text, method text, body jsonb, headers jsonb, timeout interval) -> bigint
+namespace {
+
+// The arguments that invoke() of version 0.1.0 has not got.
+enum NewArgument { kTarget = 5, kAt, kKey };
+
+bool is_given(FunctionCallInfo fcinfo, NewArgument argument) {
+  return PG_NARGS() > argument && !PG_ARGISNULL(argument);
+}
+
+void refuse_argument(const char* name) {
+  ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s is not supported yet", name),
+                  errhint("Leave the argument out.")));
+}
+
+}  // namespace
+
+// wee5_cron.invoke(endpoint_path text, method text, body jsonb, headers jsonb, timeout interval, target text,
+//                  at timestamptz, key text) -> bigint
 WEE5_SQL_FUNCTION(wee5_cron_invoke) {
+  if (is_given(fcinfo, kTarget)) refuse_argument("target");
+  if (is_given(fcinfo, kAt)) refuse_argument("at");
+  if (is_given(fcinfo, kKey)) refuse_argument("key");
   CallRequest request;
   memset(&request, 0, sizeof(request));
   request.path = to_utf8(required_text(fcinfo, 0, "endpoint_path"));
