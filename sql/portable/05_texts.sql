@@ -1,4 +1,4 @@
--- Texts for people, and texts that must not show a secret. The twins of src/core/text.cpp. Lengths count bytes in UTF-8,
+-- Texts for people, and texts that must not show a secret. The twins of src/core/text/text.cpp. Lengths count bytes in UTF-8,
 -- so the database has to be in UTF8.
 
 CREATE FUNCTION wee5_cron.first_bytes(value text, most int) RETURNS text

@@ -1,4 +1,4 @@
--- Which hosts plain http may go to. The twins of src/core/host_rules.cpp. Patterns spell out the ranges of letters and
+-- Which hosts plain http may go to. The twins of src/core/request/host_rules.cpp. Patterns spell out the ranges of letters and
 -- digits, and lower() works in the collation "C", so that the locale of the database changes nothing.
 
 -- A host without the dot of the root at the end, or the brackets of an IPv6 address.

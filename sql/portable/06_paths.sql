@@ -1,4 +1,4 @@
--- The rules of a path, which keep the bearer secret on the app's own host. The twins of src/core/endpoint_path.cpp.
+-- The rules of a path, which keep the bearer secret on the app's own host. The twins of src/core/request/endpoint_path.cpp.
 
 CREATE FUNCTION wee5_cron.route_of(endpoint_path text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp

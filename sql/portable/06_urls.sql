@@ -1,4 +1,4 @@
--- The app's address, and the URL of a call. The twins of src/delivery/url.cpp. pg_net makes the call by libcurl, so these
+-- The app's address, and the URL of a call. The twins of src/delivery/address/url.cpp. pg_net makes the call by libcurl, so these
 -- functions read a URL as libcurl does: where two readers disagree about the end of the host, a bearer reaches a stranger.
 
 -- The value for a message. Text before an '@' or after a '?' may be a password or a token.

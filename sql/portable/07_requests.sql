@@ -1,4 +1,4 @@
--- Method, headers and body of a request. The twins of src/core/request_headers.cpp, src/core/occurrence.cpp and
+-- Method, headers and body of a request. The twins of src/core/request/request_headers.cpp, src/core/request/occurrence.cpp and
 -- src/pg/boundary/json_headers.cpp.
 
 CREATE FUNCTION wee5_cron.parse_method(method text) RETURNS text

@@ -1,4 +1,4 @@
--- What is said about an outcome: error and hint. The twins of src/core/outcome.cpp, answer.cpp and cache_signs.cpp, to the
+-- What is said about an outcome: error and hint. The twins of outcome.cpp, answer.cpp and cache_signs.cpp in src/core/outcome, to the
 -- letter. Text from the network never enters SQL unquoted.
 
 CREATE FUNCTION wee5_cron.status_text(http_status int) RETURNS text

@@ -1,4 +1,4 @@
--- When a call is made again. The twins of src/core/retry_policy.cpp and src/core/retry_after.cpp. Times within are Unix
+-- When a call is made again. The twins of src/core/outcome/retry_policy.cpp and src/core/outcome/retry_after.cpp. Times within are Unix
 -- times in microseconds and lengths in milliseconds, so that both editions round alike.
 
 CREATE FUNCTION wee5_cron.unix_us(at timestamptz) RETURNS bigint

@@ -1,4 +1,4 @@
--- What an answer that pg_net got means for the ledger. The twin of src/core/pg_net_answer.cpp and decision.cpp.
+-- What an answer that pg_net got means for the ledger. The twin of pg_net_answer.cpp and decision.cpp in src/core/outcome.
 
 -- pg_net tells a failure only in words (libcurl's, or "Timeout of 5000 ms reached ..."), and whether it timed out only in some
 -- versions. The words of a timeout come first: they go on to list the lengths of its DNS and TLS phases.

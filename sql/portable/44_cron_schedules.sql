@@ -1,5 +1,5 @@
 -- Schedules as pg_cron's own parser reads them, even where that one is odd: pg_cron starts a job by what it read, not by what
--- the author of the schedule meant. The twins of src/core/cron_expression.cpp and cron_schedule.cpp. Bits of a field count
+-- the author of the schedule meant. The twins of src/core/jobs/cron_expression.cpp and cron_schedule.cpp. Bits of a field count
 -- from its first value: day 1 and January are bit 0. A field has more bits than values, because pg_cron's parser may set bits
 -- beyond the last value.
 

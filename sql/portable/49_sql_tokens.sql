@@ -1,5 +1,5 @@
 -- Splits a text into the tokens of SQL, as Postgres's own scanner does with standard_conforming_strings on. The twin of
--- src/core/sql_tokens.cpp. Positions count bytes from 0, since bytes are found at once in a text of any length. Windows of
+-- src/core/jobs/sql_tokens.cpp. Positions count bytes from 0, since bytes are found at once in a text of any length. Windows of
 -- the text are read in LATIN1: a byte, a character; a byte of a longer character is one from \u0080 on.
 
 CREATE FUNCTION wee5_cron.sql_window(source bytea, at int) RETURNS text

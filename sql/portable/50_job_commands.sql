@@ -1,4 +1,4 @@
--- What the command of a job does, as far as its text tells. The twins of src/core/job_command.cpp. Tokens are numbered from 1.
+-- What the command of a job does, as far as its text tells. The twins of src/core/jobs/job_command.cpp. Tokens are numbered from 1.
 
 -- A character for each token, so that patterns can tell what stands where: brackets, commas, dots and semicolons as they are,
 -- : for ::, = for => and :=, ~ for any other operator, s for a readable string, x for anything else. A name is N, or a letter of

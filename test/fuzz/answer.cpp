@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "promise.hpp"
-#include "wee5_cron/core/retry_policy.hpp"
-#include "wee5_cron/core/text.hpp"
-#include "wee5_cron/delivery/engine.hpp"
+#include "wee5_cron/core/outcome/retry_policy.hpp"
+#include "wee5_cron/core/text/text.hpp"
+#include "wee5_cron/delivery/engine/engine.hpp"
 
 namespace {
 

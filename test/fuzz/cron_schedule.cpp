@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "promise.hpp"
-#include "wee5_cron/core/cron_schedule.hpp"
+#include "wee5_cron/core/jobs/cron_schedule.hpp"
 
 namespace {
 

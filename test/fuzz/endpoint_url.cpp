@@ -10,10 +10,10 @@
 #include <string_view>
 
 #include "promise.hpp"
-#include "wee5_cron/core/endpoint_path.hpp"
-#include "wee5_cron/core/error.hpp"
-#include "wee5_cron/core/text.hpp"
-#include "wee5_cron/delivery/url.hpp"
+#include "wee5_cron/core/request/endpoint_path.hpp"
+#include "wee5_cron/core/text/error.hpp"
+#include "wee5_cron/core/text/text.hpp"
+#include "wee5_cron/delivery/address/url.hpp"
 
 namespace {
 

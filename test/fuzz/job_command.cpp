@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "promise.hpp"
-#include "wee5_cron/core/job_command.hpp"
-#include "wee5_cron/core/text.hpp"
+#include "wee5_cron/core/jobs/job_command.hpp"
+#include "wee5_cron/core/text/text.hpp"
 
 namespace {
 

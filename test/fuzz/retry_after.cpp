@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "promise.hpp"
-#include "wee5_cron/core/retry_policy.hpp"
+#include "wee5_cron/core/outcome/retry_policy.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view value(reinterpret_cast<const char*>(data), size);

@@ -9,10 +9,10 @@
 #include <string_view>
 
 #include "promise.hpp"
-#include "wee5_cron/core/error.hpp"
-#include "wee5_cron/core/request_headers.hpp"
-#include "wee5_cron/core/settings.hpp"
-#include "wee5_cron/core/text.hpp"
+#include "wee5_cron/core/request/request_headers.hpp"
+#include "wee5_cron/core/request/settings.hpp"
+#include "wee5_cron/core/text/error.hpp"
+#include "wee5_cron/core/text/text.hpp"
 
 namespace {
 

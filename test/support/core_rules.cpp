@@ -11,22 +11,22 @@
 #include <string_view>
 #include <vector>
 
-#include "wee5_cron/core/alert_webhook.hpp"
-#include "wee5_cron/core/ascii.hpp"
-#include "wee5_cron/core/cron_schedule.hpp"
-#include "wee5_cron/core/decision.hpp"
-#include "wee5_cron/core/endpoint_path.hpp"
-#include "wee5_cron/core/error.hpp"
-#include "wee5_cron/core/host_rules.hpp"
-#include "wee5_cron/core/job_command.hpp"
-#include "wee5_cron/core/occurrence.hpp"
-#include "wee5_cron/core/outcome.hpp"
-#include "wee5_cron/core/pg_net_answer.hpp"
-#include "wee5_cron/core/request_headers.hpp"
-#include "wee5_cron/core/retry_policy.hpp"
-#include "wee5_cron/core/settings.hpp"
-#include "wee5_cron/core/text.hpp"
-#include "wee5_cron/delivery/url.hpp"
+#include "wee5_cron/core/jobs/cron_schedule.hpp"
+#include "wee5_cron/core/jobs/job_command.hpp"
+#include "wee5_cron/core/outcome/decision.hpp"
+#include "wee5_cron/core/outcome/outcome.hpp"
+#include "wee5_cron/core/outcome/pg_net_answer.hpp"
+#include "wee5_cron/core/outcome/retry_policy.hpp"
+#include "wee5_cron/core/request/alert_webhook.hpp"
+#include "wee5_cron/core/request/endpoint_path.hpp"
+#include "wee5_cron/core/request/host_rules.hpp"
+#include "wee5_cron/core/request/occurrence.hpp"
+#include "wee5_cron/core/request/request_headers.hpp"
+#include "wee5_cron/core/request/settings.hpp"
+#include "wee5_cron/core/text/ascii.hpp"
+#include "wee5_cron/core/text/error.hpp"
+#include "wee5_cron/core/text/text.hpp"
+#include "wee5_cron/delivery/address/url.hpp"
 
 namespace {
 

@@ -8,8 +8,8 @@ use Cwd qw(realpath);
 # A tree without sources, so that make only looks.
 my $tree     = PostgreSQL::Test::Utils::tempdir();
 my $makefile = realpath("$FindBin::RealBin/../../Makefile.pgxs");
-mkdir "$tree/$_" or die $! for qw(src src/core bin headers);
-PostgreSQL::Test::Utils::append_to_file("$tree/src/core/nothing.cpp", '');
+mkdir "$tree/$_" or die $! for qw(src src/core src/core/text bin headers);
+PostgreSQL::Test::Utils::append_to_file("$tree/src/core/text/nothing.cpp", '');
 PostgreSQL::Test::Utils::append_to_file("$tree/wee5_cron.control",   "default_version = '0.0.0'\n");
 
 my ($bindir) = qx(pg_config --bindir) =~ /(.+)/;

@@ -19,8 +19,8 @@ my $root = "$FindBin::RealBin/../..";
 # --- the two who answer -----------------------------------------------------------------------------------------------
 
 my $program = "$PostgreSQL::Test::Utils::tmp_check/core_rules";
-my @objects = (glob("$root/src/core/*.o"), "$root/src/delivery/url.o");
-@objects = (glob("$root/src/core/*.cpp"), "$root/src/delivery/url.cpp") if grep { !-e } @objects or @objects < 2;
+my @objects = (glob("$root/src/core/*/*.o"), "$root/src/delivery/address/url.o");
+@objects = (glob("$root/src/core/*/*.cpp"), "$root/src/delivery/address/url.cpp") if grep { !-e } @objects or @objects < 2;
 PostgreSQL::Test::Utils::system_or_bail(split(/ /, $ENV{CXX} // 'g++'), '-std=c++20', '-O1', "-I$root/include", '-o', $program,
     "$root/test/support/core_rules.cpp", @objects, '-lcurl');
 

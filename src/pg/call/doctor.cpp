@@ -7,11 +7,11 @@
 #include <string>
 #include <string_view>
 
-#include "wee5_cron/core/host_rules.hpp"
-#include "wee5_cron/core/version.hpp"
-#include "wee5_cron/delivery/name_lookup.hpp"
-#include "wee5_cron/delivery/proxy.hpp"
-#include "wee5_cron/delivery/url.hpp"
+#include "wee5_cron/core/request/host_rules.hpp"
+#include "wee5_cron/core/request/version.hpp"
+#include "wee5_cron/delivery/address/proxy.hpp"
+#include "wee5_cron/delivery/address/url.hpp"
+#include "wee5_cron/delivery/network/name_lookup.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/registry/worker_registry.h"

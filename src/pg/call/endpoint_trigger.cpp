@@ -2,9 +2,9 @@
 // change to all processes. A row that a restore or logical replication writes is stored as it is: it was allowed where
 // it comes from. doctor() reports it, and calls ignore what is out of bounds in it.
 
-#include "wee5_cron/core/endpoint_path.hpp"
-#include "wee5_cron/core/request_headers.hpp"
-#include "wee5_cron/core/retry_policy.hpp"
+#include "wee5_cron/core/outcome/retry_policy.hpp"
+#include "wee5_cron/core/request/endpoint_path.hpp"
+#include "wee5_cron/core/request/request_headers.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/call/endpoint_policy.h"

@@ -2,8 +2,8 @@
 
 #include "wee5_cron/pg/call/make_call.h"
 
-#include "wee5_cron/core/endpoint_path.hpp"
-#include "wee5_cron/core/request_headers.hpp"
+#include "wee5_cron/core/request/endpoint_path.hpp"
+#include "wee5_cron/core/request/request_headers.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/json_headers.h"

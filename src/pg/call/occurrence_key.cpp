@@ -6,8 +6,8 @@
 #include <optional>
 #include <string_view>
 
-#include "wee5_cron/core/cron_schedule.hpp"
-#include "wee5_cron/core/occurrence.hpp"
+#include "wee5_cron/core/jobs/cron_schedule.hpp"
+#include "wee5_cron/core/request/occurrence.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/jobs/cron_clock.h"

@@ -1,12 +1,12 @@
 // What an answer that pg_net got means for the ledger. harvest() asks once for each answer, and only moves the rows.
 
-#include "wee5_cron/core/pg_net_answer.hpp"
+#include "wee5_cron/core/outcome/pg_net_answer.hpp"
 
 #include <string>
 #include <string_view>
 
-#include "wee5_cron/core/settings.hpp"
-#include "wee5_cron/core/text.hpp"
+#include "wee5_cron/core/request/settings.hpp"
+#include "wee5_cron/core/text/text.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/json_headers.h"

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "wee5_cron/core/decision.hpp"
-#include "wee5_cron/core/request_headers.hpp"
+#include "wee5_cron/core/outcome/decision.hpp"
+#include "wee5_cron/core/request/request_headers.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/kept_plan.h"

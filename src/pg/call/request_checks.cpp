@@ -2,7 +2,7 @@
 
 #include "wee5_cron/pg/call/request_checks.h"
 
-#include "wee5_cron/core/endpoint_path.hpp"
+#include "wee5_cron/core/request/endpoint_path.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/settings/guc.h"

@@ -2,9 +2,9 @@
 
 #include <string_view>
 
-#include "wee5_cron/core/decision.hpp"
-#include "wee5_cron/core/pg_net_answer.hpp"
-#include "wee5_cron/core/text.hpp"
+#include "wee5_cron/core/outcome/decision.hpp"
+#include "wee5_cron/core/outcome/pg_net_answer.hpp"
+#include "wee5_cron/core/text/text.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/quiet_statements.h"

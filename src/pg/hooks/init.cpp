@@ -1,6 +1,6 @@
 // _PG_init(): what happens when the server loads the library.
 
-#include "wee5_cron/core/version.hpp"
+#include "wee5_cron/core/request/version.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/hooks/hooks.h"
 #include "wee5_cron/pg/registry/ended_calls.h"

@@ -1,7 +1,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "wee5_cron/core/cron_schedule.hpp"
+#include "wee5_cron/core/jobs/cron_schedule.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"

@@ -4,7 +4,7 @@
 
 #include <iterator>
 
-#include "wee5_cron/core/job_command.hpp"
+#include "wee5_cron/core/jobs/job_command.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"

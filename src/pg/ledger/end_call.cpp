@@ -2,7 +2,7 @@
 
 #include "wee5_cron/pg/ledger/end_call.h"
 
-#include "wee5_cron/core/text.hpp"
+#include "wee5_cron/core/text/text.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/kept_plan.h"

@@ -5,9 +5,9 @@
 
 #include <string>
 
-#include "wee5_cron/core/settings.hpp"
-#include "wee5_cron/core/text.hpp"
-#include "wee5_cron/delivery/url.hpp"
+#include "wee5_cron/core/request/settings.hpp"
+#include "wee5_cron/core/text/text.hpp"
+#include "wee5_cron/delivery/address/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/settings/guc.h"

@@ -2,10 +2,10 @@
 
 #include <string>
 
-#include "wee5_cron/core/host_rules.hpp"
-#include "wee5_cron/core/request_headers.hpp"
-#include "wee5_cron/delivery/proxy.hpp"
-#include "wee5_cron/delivery/url.hpp"
+#include "wee5_cron/core/request/host_rules.hpp"
+#include "wee5_cron/core/request/request_headers.hpp"
+#include "wee5_cron/delivery/address/proxy.hpp"
+#include "wee5_cron/delivery/address/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/settings/stored_settings.h"

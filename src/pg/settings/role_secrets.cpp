@@ -1,7 +1,7 @@
 #include "wee5_cron/pg/settings/role_secrets.h"
 
-#include "wee5_cron/core/settings.hpp"
-#include "wee5_cron/core/text.hpp"
+#include "wee5_cron/core/request/settings.hpp"
+#include "wee5_cron/core/text/text.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/settings/guc.h"

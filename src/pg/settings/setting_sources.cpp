@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "wee5_cron/core/settings.hpp"
-#include "wee5_cron/delivery/url.hpp"
+#include "wee5_cron/core/request/settings.hpp"
+#include "wee5_cron/delivery/address/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/settings/guc.h"

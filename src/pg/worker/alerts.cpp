@@ -2,8 +2,8 @@
 
 #include "wee5_cron/pg/worker/alerts.h"
 
-#include "wee5_cron/core/alert_webhook.hpp"
-#include "wee5_cron/delivery/url.hpp"
+#include "wee5_cron/core/request/alert_webhook.hpp"
+#include "wee5_cron/delivery/address/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/kept_plan.h"

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "wee5_cron/core/endpoint_path.hpp"
+#include "wee5_cron/core/request/endpoint_path.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/subtransaction.h"

@@ -7,9 +7,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "wee5_cron/core/error.hpp"
-#include "wee5_cron/delivery/dispatcher.hpp"
-#include "wee5_cron/delivery/proxy.hpp"
+#include "wee5_cron/core/text/error.hpp"
+#include "wee5_cron/delivery/address/proxy.hpp"
+#include "wee5_cron/delivery/dispatch/dispatcher.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/ledger/sql_version.h"

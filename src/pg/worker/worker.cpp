@@ -10,7 +10,7 @@
 #include <memory>
 #include <optional>
 
-#include "wee5_cron/delivery/dispatcher.hpp"
+#include "wee5_cron/delivery/dispatch/dispatcher.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/settings/guc.h"

@@ -1,7 +1,7 @@
 #include "wee5_cron/pg/worker/worker_ledger.h"
 
-#include "wee5_cron/core/endpoint_path.hpp"
-#include "wee5_cron/core/outcome.hpp"
+#include "wee5_cron/core/outcome/outcome.hpp"
+#include "wee5_cron/core/request/endpoint_path.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/array_parameter.h"
 #include "wee5_cron/pg/boundary/boundary.h"

@@ -21,8 +21,8 @@
 #include <string>
 #include <string_view>
 
-#include "wee5_cron/core/error.hpp"
-#include "wee5_cron/core/text_buffer.hpp"
+#include "wee5_cron/core/text/error.hpp"
+#include "wee5_cron/core/text/text_buffer.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/compat.h"
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "wee5_cron/core/text_buffer.hpp"
+#include "wee5_cron/core/text/text_buffer.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/compat.h"
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "wee5_cron/core/retry_policy.hpp"
+#include "wee5_cron/core/outcome/retry_policy.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/compat.h"
 #include "wee5_cron/pg/boundary/json_headers.h"

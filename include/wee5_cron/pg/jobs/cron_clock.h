@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "wee5_cron/core/cron_schedule.hpp"
+#include "wee5_cron/core/jobs/cron_schedule.hpp"
 
 namespace wee5::pg {
 

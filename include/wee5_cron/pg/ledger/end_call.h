@@ -1,6 +1,6 @@
 #pragma once
 
-#include "wee5_cron/core/outcome.hpp"
+#include "wee5_cron/core/outcome/outcome.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/compat.h"
 

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "wee5_cron/core/version.hpp"
+#include "wee5_cron/core/request/version.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/kept_plan.h"

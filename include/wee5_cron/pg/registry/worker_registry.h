@@ -1,7 +1,7 @@
 #pragma once
 
-#include "wee5_cron/core/worker_scheduling.hpp"
-#include "wee5_cron/core/worker_state.hpp"
+#include "wee5_cron/core/worker/worker_scheduling.hpp"
+#include "wee5_cron/core/worker/worker_state.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/compat.h"
 #include "wee5_cron/pg/registry/history_walk.h"

@@ -3,7 +3,7 @@
 #include <optional>
 #include <string_view>
 
-#include "wee5_cron/core/settings.hpp"
+#include "wee5_cron/core/request/settings.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/settings/stored_settings.h"

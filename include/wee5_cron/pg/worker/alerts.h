@@ -1,6 +1,6 @@
 #pragma once
 
-#include "wee5_cron/delivery/engine.hpp"
+#include "wee5_cron/delivery/engine/engine.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/settings/stored_settings.h"
 

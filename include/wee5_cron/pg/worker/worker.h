@@ -2,7 +2,7 @@
 
 // The state of a worker process, and what its parts share. worker.cpp has the loop.
 
-#include "wee5_cron/delivery/dispatcher.hpp"
+#include "wee5_cron/delivery/dispatch/dispatcher.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/registry/worker_registry.h"

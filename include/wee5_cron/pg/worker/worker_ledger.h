@@ -1,7 +1,7 @@
 #pragma once
 
-#include "wee5_cron/core/endpoint_path.hpp"
-#include "wee5_cron/delivery/dispatcher.hpp"
+#include "wee5_cron/core/request/endpoint_path.hpp"
+#include "wee5_cron/delivery/dispatch/dispatcher.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/compat.h"
 #include "wee5_cron/pg/boundary/json_headers.h"

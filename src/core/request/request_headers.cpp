@@ -1,0 +1,153 @@
+#include "wee5_cron/core/request/request_headers.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "wee5_cron/core/request/occurrence.hpp"
+#include "wee5_cron/core/request/version.hpp"
+#include "wee5_cron/core/text/ascii.hpp"
+#include "wee5_cron/core/text/error.hpp"
+#include "wee5_cron/core/text/text.hpp"
+
+namespace wee5::core {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, Method>, 6> kMethods = {{{"GET", Method::kGet},
+                                                                          {"POST", Method::kPost},
+                                                                          {"PUT", Method::kPut},
+                                                                          {"PATCH", Method::kPatch},
+                                                                          {"DELETE", Method::kDelete},
+                                                                          {"HEAD", Method::kHead}}};
+
+// Headers of the transfer itself. A second one would let a caller choose the host, forge the bearer, split the request
+// or change how the connection is used (RFC 9110, sections 7.6.1, 7.8, 10.1.1 and 10.1.4).
+constexpr std::array<std::string_view, 9> kTransferHeaders = {
+    "authorization", "host", "content-length", "transfer-encoding", "connection", "expect", "te", "trailer", "upgrade"};
+constexpr std::string_view kProxyPrefix = "proxy-";
+// Headers that wee5_cron sends itself, besides those that start with kOurPrefix. A caller may replace User-Agent and
+// traceparent.
+constexpr std::array<std::string_view, 4> kOurHeaders = {"content-type", "cache-control", "idempotency-key",
+                                                         "x-vercel-cron-schedule"};
+constexpr std::string_view kOurPrefix = "x-wee5-cron-";
+
+bool is_one_of(std::string_view name, const auto& list) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+// tchar of RFC 9110, section 5.6.2.
+bool is_token_byte(char byte) {
+  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  return is_alnum(byte) || kMarks.find(byte) != std::string_view::npos;
+}
+
+// If a caller gives a whole line "Name: value" as the name, the error must not show the value.
+std::string shown_name(std::string_view name) { return "\"" + printable(name.substr(0, name.find(':'))) + "\""; }
+
+// Encodes `text` for a header so that decodeURIComponent() restores it. Keeps printable ASCII except '%', and except
+// blanks at the ends, which receivers remove.
+std::string header_text(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char byte = text[at];
+    const bool outer_blank = byte == ' ' && (at == 0 || at + 1 == text.size());
+    if (is_control(byte) || !is_ascii(byte) || byte == '%' || outer_blank) {
+      append_percent_encoded(out, byte);
+    } else {
+      out += byte;
+    }
+  }
+  return out;
+}
+
+bool holds(const std::vector<Header>& headers, std::string_view name) {
+  return std::any_of(headers.begin(), headers.end(),
+                     [name](const Header& header) { return equals_ignoring_case(header.name, name); });
+}
+
+}  // namespace
+
+Method parse_method(std::string_view text) {
+  for (const auto& [name, method] : kMethods) {
+    if (equals_ignoring_case(text, name)) return method;
+  }
+  throw Error(ErrorKind::kInvalidValue, "invalid method \"" + printable(text) + "\"",
+              "Use GET, POST, PUT, PATCH, DELETE or HEAD.");
+}
+
+const char* method_name(Method method) noexcept {
+  switch (method) {
+    case Method::kGet:
+      return "GET";
+    case Method::kPost:
+      return "POST";
+    case Method::kPut:
+      return "PUT";
+    case Method::kPatch:
+      return "PATCH";
+    case Method::kDelete:
+      return "DELETE";
+    case Method::kHead:
+      return "HEAD";
+  }
+  return "GET";
+}
+
+bool takes_body(Method method) noexcept { return method != Method::kGet && method != Method::kHead; }
+
+bool needs_body(Method method) noexcept { return takes_body(method) && method != Method::kDelete; }
+
+void check_custom_header(std::string_view name, std::string_view value) {
+  if (name.empty() || !std::all_of(name.begin(), name.end(), is_token_byte)) {
+    throw Error(
+        ErrorKind::kInvalidValue, "invalid header name " + shown_name(name),
+        "A header's name holds letters, digits and hyphens, such as \"X-Request-Source\"; no blanks and no colon.");
+  }
+  const std::string lower = lower_case(name);
+  if (is_one_of(lower, kTransferHeaders) || lower.starts_with(kProxyPrefix)) {
+    throw Error(ErrorKind::kInvalidValue, "header " + shown_name(name) + " cannot be set by a caller",
+                lower == "authorization" ? "The bearer comes from app.settings.cron_secret; leave the header out."
+                                         : "It is written with the request itself; leave it out.");
+  }
+  if (is_one_of(lower, kOurHeaders) || lower.starts_with(kOurPrefix)) {
+    throw Error(ErrorKind::kInvalidValue, "header " + shown_name(name) + " cannot be set by a caller",
+                "wee5_cron sends this header itself; choose another name.");
+  }
+  constexpr std::string_view kForbidden("\r\n\0", 3);
+  if (value.find_first_of(kForbidden) != std::string_view::npos) {
+    throw Error(ErrorKind::kInvalidValue,
+                "the value of header " + shown_name(name) + " holds a line break or a NUL byte",
+                "Take it out, or encode the value, for instance as base64.");
+  }
+}
+
+std::vector<Header> request_headers(std::string_view secret, const RequestIdentity& identity,
+                                    const std::vector<Header>& custom) {
+  std::vector<Header> headers;
+  headers.reserve(11 + custom.size());
+  headers.push_back({"Authorization", "Bearer " + std::string(secret)});
+  // Fastify and others answer 400 to a Content-Type without a body.
+  if (identity.has_body) headers.push_back({"Content-Type", "application/json"});
+  if (!holds(custom, "User-Agent")) headers.push_back({"User-Agent", std::string("wee5_cron/") + kVersion});
+  headers.push_back({"Cache-Control", "no-cache"});
+  if (!identity.idempotency_key.empty()) headers.push_back({"Idempotency-Key", identity.idempotency_key});
+  headers.push_back({"X-Wee5-Cron-Invocation", std::to_string(identity.invocation_id)});
+  headers.push_back({"X-Wee5-Cron-Attempt", std::to_string(identity.attempt)});
+  if (identity.timeout_ms > 0) headers.push_back({"X-Wee5-Cron-Timeout-Ms", std::to_string(identity.timeout_ms)});
+  if (!identity.job_name.empty()) headers.push_back({"X-Wee5-Cron-Job", header_text(identity.job_name)});
+  if (!identity.scheduled_at.empty()) headers.push_back({"X-Wee5-Cron-Scheduled-At", identity.scheduled_at});
+  if (identity.trace != Trace::kOff && !identity.idempotency_key.empty() && !holds(custom, "traceparent")) {
+    headers.push_back({"traceparent", traceparent(identity.idempotency_key, identity.invocation_id, identity.attempt,
+                                                  identity.trace == Trace::kOn)});
+  }
+  headers.insert(headers.end(), custom.begin(), custom.end());
+  return headers;
+}
+
+std::vector<Header> alert_headers(std::string_view idempotency_key) {
+  return {{"Content-Type", "application/json"},
+          {"User-Agent", std::string("wee5_cron/") + kVersion},
+          {"Idempotency-Key", std::string(idempotency_key)}};
+}
+
+}  // namespace wee5::core

@@ -1,0 +1,339 @@
+// Which calls the dispatcher sends, when, and what it holds in memory.
+
+#include "wee5_cron/delivery/dispatch/dispatcher.hpp"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "dispatch/dispatcher_driver.hpp"
+
+namespace wee5::delivery::test {
+namespace {
+
+TEST(Dispatcher, RestsWithoutCalls) {
+  Dispatcher dispatcher(16);
+  dispatcher.dispatch();
+  dispatcher.perform();
+  EXPECT_EQ(dispatcher.timeout_ms(), -1);
+  EXPECT_FALSE(dispatcher.has_results());
+  EXPECT_FALSE(dispatcher.wants_refill());
+  EXPECT_FALSE(dispatcher.can_dispatch());
+  EXPECT_FALSE(dispatcher.next_mark_us(0).has_value());
+}
+
+TEST(Dispatcher, PutsUrlAndBearerTogetherWhenItSends) {
+  Event release;
+  release.set();
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  // Known wrongly while the call waits, rightly when it is sent.
+  set_role(dispatcher, "app", "http://127.0.0.1:1", "the old secret");
+  DueCall due = call(7, "/api/cron/a?x=1");
+  due.attempt = 2;
+  due.job_name = "a job";
+  due.headers = {{"X-Mine", "yes"}};
+  dispatcher.add(due);
+  set_role(dispatcher, "app", recorder.url() + "/base", "the new secret");
+  dispatcher.dispatch();
+  const std::vector<Result> results = serve(dispatcher, 1);
+  ASSERT_EQ(results.size(), 1U);
+  EXPECT_TRUE(results[0].outcome.succeeded) << results[0].outcome.error;
+  EXPECT_EQ(results[0].id, 7);
+  EXPECT_EQ(results[0].attempt, 2);
+  ASSERT_EQ(recorder.requests().size(), 1U);
+  const ReceivedRequest request = recorder.requests()[0];
+  EXPECT_EQ(request.target(), "/base/api/cron/a?x=1");
+  EXPECT_TRUE(request.has_line("Authorization: Bearer the new secret")) << request.head;
+  EXPECT_TRUE(request.has_line("X-Wee5-Cron-Attempt: 2")) << request.head;
+  EXPECT_TRUE(request.has_line("X-Mine: yes")) << request.head;
+}
+
+TEST(Dispatcher, ACallThatCannotBeSentIsAResultAndNoAttempt) {
+  Dispatcher dispatcher(16);
+  set_role(dispatcher, "no-url", "", "hush-hush");
+  set_role(dispatcher, "no-secret", "https://app.example.com", " ");
+  set_role(dispatcher, "bad-url", "ftp://app.example.com", "hush-hush");
+  set_role(dispatcher, "plain", "http://app.example.com", "hush-hush");
+  std::int64_t id = 0;
+  for (const char* role : {"no-url", "no-secret", "bad-url", "plain", "unknown"})
+    dispatcher.add(call(++id, "/a", role));
+  dispatcher.dispatch();
+  const std::vector<Result> results = dispatcher.batch(10);
+  ASSERT_EQ(results.size(), 5U);
+  for (const Result& result : results) {
+    EXPECT_FALSE(result.outcome.succeeded);
+    EXPECT_EQ(result.outcome.reason, core::Reason::kConfig);
+    EXPECT_FALSE(result.outcome.error.empty());
+    EXPECT_FALSE(result.outcome.hint.empty());
+    EXPECT_EQ(result.attempt, 0);
+    EXPECT_EQ(result.started_us, 0);
+    EXPECT_EQ(result.outcome.error.find("hush-hush"), std::string::npos);
+  }
+  EXPECT_EQ(dispatcher.in_flight(), 0U);
+  EXPECT_EQ(dispatcher.sent(), 0U);
+}
+
+TEST(Dispatcher, HoldsMaxInFlight) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(4096);
+  dispatcher.configure(slots(4));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  for (std::int64_t id = 1; id <= 20; ++id) dispatcher.add(call(id, "/a"));
+  dispatcher.dispatch();
+  EXPECT_EQ(dispatcher.in_flight(), 4U);
+  EXPECT_EQ(dispatcher.waiting(), 16U);
+  dispatcher.dispatch();
+  EXPECT_EQ(dispatcher.in_flight(), 4U);
+  release.set();
+  std::size_t done = 0;
+  while (done < 20) {
+    const std::size_t got = serve(dispatcher, 1).size();
+    ASSERT_GT(got, 0U);
+    done += got;
+    dispatcher.batch_recorded();
+    dispatcher.dispatch();
+    EXPECT_LE(dispatcher.in_flight(), 4U);
+  }
+  EXPECT_LE(recorder.most_at_once(), 4);
+}
+
+TEST(Dispatcher, AFastRouteDoesNotWaitBehindASlowOne) {
+  Event release;
+  LoopbackServer server(answering([&release](const ReceivedRequest& request) {
+    if (request.target() == "/slow") release.wait();
+    return answer("200 OK", "{}");
+  }));
+  Dispatcher dispatcher(4096);
+  dispatcher.configure(slots(4));
+  set_role(dispatcher, "app", "http://127.0.0.1:" + std::to_string(server.port()), "secret");
+  for (std::int64_t id = 1; id <= 100; ++id) dispatcher.add(call(id, "/slow"));
+  dispatcher.add(call(101, "/fast"));
+  dispatcher.dispatch();
+  const std::vector<Result> results = serve(dispatcher, 1);
+  ASSERT_EQ(results.size(), 1U);
+  EXPECT_EQ(results[0].id, 101);
+  release.set();
+}
+
+TEST(Dispatcher, KnowsWhatItHoldsUntilItIsRecorded) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(1));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  dispatcher.add(call(1, "/a"));
+  dispatcher.add(call(2, "/a"));
+  dispatcher.dispatch();
+  auto known = [&dispatcher] {
+    std::vector<std::int64_t> ids;
+    for (const std::int64_t id : {1, 2, 3})
+      if (dispatcher.holds(id)) ids.push_back(id);
+    return ids;
+  };
+  // A second reading of the same row changes nothing.
+  dispatcher.add(call(1, "/a"));
+  dispatcher.add(call(2, "/a"));
+  EXPECT_EQ(dispatcher.waiting(), 1U);
+  EXPECT_EQ(known(), (std::vector<std::int64_t>{1, 2}));
+  release.set();
+  ASSERT_EQ(serve(dispatcher, 1).size(), 1U);
+  EXPECT_EQ(known(), (std::vector<std::int64_t>{1, 2}));
+  // Not recorded, the database being blocked, say: the same batch again.
+  EXPECT_EQ(dispatcher.batch(10).size(), 1U);
+  EXPECT_EQ(dispatcher.batch(10)[0].id, 1);
+  dispatcher.batch_recorded();
+  EXPECT_EQ(known(), (std::vector<std::int64_t>{2}));
+}
+
+TEST(Dispatcher, TellsWhatIsOnTheWireForLong) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  dispatcher.add(call(1, "/a"));
+  dispatcher.dispatch();
+  ASSERT_TRUE(dispatcher.next_mark_us(250'000).has_value());
+  const std::int64_t due_us = *dispatcher.next_mark_us(250'000);
+  EXPECT_TRUE(dispatcher.unmarked(due_us - 1, 250'000).empty());
+  ASSERT_EQ(dispatcher.unmarked(due_us, 250'000).size(), 1U);
+  EXPECT_EQ(dispatcher.unmarked(due_us, 250'000)[0].id, 1);
+  EXPECT_EQ(dispatcher.unmarked(due_us, 250'000)[0].url, recorder.url() + "/a");
+  dispatcher.marked();
+  EXPECT_TRUE(dispatcher.unmarked(due_us, 250'000).empty());
+  EXPECT_FALSE(dispatcher.next_mark_us(250'000).has_value());
+  release.set();
+  EXPECT_EQ(serve(dispatcher, 1).size(), 1U);
+}
+
+TEST(Dispatcher, ACallThatEndsBeforeItsMarkNeedsNone) {
+  Event release;
+  release.set();
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  dispatcher.add(call(1, "/a"));
+  dispatcher.dispatch();
+  ASSERT_EQ(serve(dispatcher, 1).size(), 1U);
+  EXPECT_TRUE(dispatcher.unmarked(std::numeric_limits<std::int64_t>::max() / 2, 0).empty());
+  EXPECT_FALSE(dispatcher.next_mark_us(0).has_value());
+}
+
+TEST(Dispatcher, ForgetsEverything) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(1));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  dispatcher.add(call(1, "/a"));
+  dispatcher.add(call(2, "/b"));
+  dispatcher.set_read("/b", 0, 3);
+  dispatcher.dispatch();
+  dispatcher.forget();
+  EXPECT_EQ(dispatcher.in_flight(), 0U);
+  EXPECT_EQ(dispatcher.waiting(), 0U);
+  EXPECT_FALSE(dispatcher.wants_refill());
+  EXPECT_FALSE(dispatcher.has_results());
+  EXPECT_FALSE(dispatcher.holds(1) || dispatcher.holds(2));
+  release.set();
+  dispatcher.perform();
+  EXPECT_FALSE(dispatcher.has_results());
+  // The slot is free again.
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  dispatcher.add(call(3, "/c"));
+  dispatcher.dispatch();
+  ASSERT_EQ(serve(dispatcher, 1).size(), 1U);
+  EXPECT_EQ(dispatcher.batch(1)[0].id, 3);
+}
+
+TEST(Dispatcher, NeverHoldsAWholeQueue) {
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(4));
+  EXPECT_EQ(dispatcher.room_for("/a"), 16U);
+  for (std::int64_t id = 1; id <= 16; ++id) dispatcher.add(call(id, "/a"));
+  EXPECT_EQ(dispatcher.room_for("/a"), 0U);
+  EXPECT_EQ(dispatcher.room_for("/b"), 16U);
+  EXPECT_TRUE(dispatcher.wants_more_routes());
+  // However many routes there are, a new one has its few calls, until far too many wait.
+  for (std::int64_t id = 17; id <= 40; ++id) dispatcher.add(call(id, "/" + std::to_string(id)));
+  EXPECT_GT(dispatcher.room_for("/new"), 0U);
+  EXPECT_TRUE(dispatcher.wants_more_routes());
+  EXPECT_EQ(dispatcher.room_for("/new", 24), 0U);
+  for (std::int64_t id = 41; id <= 64; ++id) dispatcher.add(call(id, "/" + std::to_string(id)));
+  EXPECT_EQ(dispatcher.room_for("/new"), 0U);
+  EXPECT_FALSE(dispatcher.wants_more_routes());
+}
+
+TEST(Dispatcher, HoldsFewLargeBodies) {
+  Dispatcher dispatcher(16);
+  const std::size_t all = dispatcher.bytes_left();
+  DueCall large = call(1, "/a");
+  large.body.assign(all, 'x');
+  dispatcher.add(large);
+  EXPECT_EQ(dispatcher.bytes_left(), 0U);
+  EXPECT_EQ(dispatcher.room_for("/b"), 0U);
+  EXPECT_FALSE(dispatcher.wants_more_routes());
+  dispatcher.dispatch();  // without settings it ends at once
+  EXPECT_EQ(dispatcher.bytes_left(), all);
+  EXPECT_GT(dispatcher.room_for("/b"), 0U);
+}
+
+TEST(Dispatcher, WantsARefillOfARouteThatRunsLow) {
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(4));
+  for (std::int64_t id = 1; id <= 12; ++id) dispatcher.add(call(id, "/a"));
+  EXPECT_FALSE(dispatcher.wants_refill());
+  EXPECT_TRUE(dispatcher.set_read("/a", 0, 13));
+  EXPECT_TRUE(dispatcher.refills(10).empty());
+  dispatcher.dispatch();  // without settings they end at once
+  EXPECT_TRUE(dispatcher.wants_refill());
+  ASSERT_EQ(dispatcher.refills(10).size(), 1U);
+  EXPECT_EQ(dispatcher.refills(10)[0].route, "/a");
+  EXPECT_EQ(dispatcher.refills(10)[0].from, 13);
+  EXPECT_EQ(dispatcher.refills(10)[0].room, 16U);
+  EXPECT_TRUE(dispatcher.refills(0).empty());
+  EXPECT_TRUE(dispatcher.set_read("/a", 13, Dispatcher::kNothing));
+  EXPECT_FALSE(dispatcher.wants_refill());
+}
+
+TEST(Dispatcher, ReadsARouteOnFromTheLowestIdThatIsLeft) {
+  Dispatcher dispatcher(16);
+  const auto from = [&dispatcher] {
+    const auto& refills = dispatcher.refills(10);
+    return refills.empty() ? Dispatcher::kNothing : refills[0].from;
+  };
+  dispatcher.set_read("/a", 0, 50);
+  // Ids that committed late, found one by one: below the position, and above it.
+  dispatcher.set_read("/a", 70, 70);
+  EXPECT_EQ(from(), 50);
+  dispatcher.set_read("/a", 30, 30);
+  EXPECT_EQ(from(), 30);
+  // A read from farther on says nothing about what lies before.
+  dispatcher.set_read("/a", 60, Dispatcher::kNothing);
+  EXPECT_EQ(from(), 30);
+  dispatcher.set_read("/a", 30, 40);
+  EXPECT_EQ(from(), 40);
+  dispatcher.set_read("/a", 0, Dispatcher::kNothing);
+  EXPECT_EQ(from(), Dispatcher::kNothing);
+}
+
+TEST(Dispatcher, ARouteThatIsHereAloneDoesNotTakeTheSlotsOfOneThatWaitsInTheLedger) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(4));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  for (std::int64_t id = 1; id <= 4; ++id) dispatcher.add(call(id, "/slow"));
+  dispatcher.set_read("/slow", 0, 5);
+  dispatcher.set_read("/other", 0, 6);
+  dispatcher.dispatch();
+  EXPECT_EQ(dispatcher.in_flight(), 2U);
+  EXPECT_FALSE(dispatcher.can_dispatch());
+  dispatcher.set_read("/other", 0, Dispatcher::kNothing);
+  EXPECT_TRUE(dispatcher.can_dispatch());
+  dispatcher.dispatch();
+  EXPECT_EQ(dispatcher.in_flight(), 4U) << "alone it has all";
+  release.set();
+  EXPECT_EQ(serve(dispatcher, 4).size(), 4U);
+}
+
+TEST(Dispatcher, SaysWhenTooManyRoutesHaveMore) {
+  Dispatcher dispatcher(16);
+  int remembered = 0;
+  while (dispatcher.set_read("/" + std::to_string(remembered), 0, 1)) ++remembered;
+  EXPECT_GE(remembered, 1000);
+  EXPECT_LE(remembered, 10'000);
+  EXPECT_TRUE(dispatcher.set_read("/1", 1, 2)) << "one that is known already";
+  EXPECT_TRUE(dispatcher.set_read("/new", 0, Dispatcher::kNothing)) << "nothing to remember";
+  EXPECT_TRUE(dispatcher.set_read("/1", 2, Dispatcher::kNothing));
+  EXPECT_TRUE(dispatcher.set_read("/new", 0, 1)) << "one was forgotten";
+}
+
+TEST(Dispatcher, ResultsOfLockedRowsWaitAndHoldNewOnesBack) {
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(1));
+  for (std::int64_t id = 1; id <= 6; ++id) dispatcher.add(call(id, "/a"));
+  dispatcher.dispatch();  // without settings they end at once
+  ASSERT_EQ(dispatcher.batch(10).size(), 6U);
+  dispatcher.batch_recorded({2, 3, 4, 5});
+  EXPECT_FALSE(dispatcher.holds(1));
+  EXPECT_TRUE(dispatcher.holds(2));
+  EXPECT_FALSE(dispatcher.has_results());
+  EXPECT_TRUE(dispatcher.has_locked());
+  dispatcher.add(call(7, "/a"));
+  EXPECT_FALSE(dispatcher.can_dispatch());
+  dispatcher.dispatch();
+  EXPECT_EQ(dispatcher.waiting(), 1U);
+  dispatcher.retry_locked();
+  EXPECT_FALSE(dispatcher.has_locked());
+  ASSERT_EQ(dispatcher.batch(10).size(), 4U);
+  dispatcher.batch_recorded();
+  EXPECT_FALSE(dispatcher.holds(2));
+  EXPECT_TRUE(dispatcher.can_dispatch());
+}
+
+}  // namespace
+}  // namespace wee5::delivery::test
