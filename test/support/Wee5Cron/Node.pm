@@ -12,6 +12,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
+use Wee5Cron::Psql;
 use Wee5Cron::Session;
 
 # Wee5Cron::Node->new_configured(name, preload => '...', conf => "...", init => {...}): initialised, not started. `new` is
@@ -142,9 +143,9 @@ sub invocation {
 # Waits until the condition holds for the row of that id, then returns it.
 sub invocation_when {
     my ($self, $database, $id, $condition) = @_;
-    $self->poll_query_until($database, "SELECT $condition FROM wee5_cron.invocation WHERE id = $id")
-      or die "call $id did not come to: $condition\n" . $self->_ledger_and_worker($database);
-    return $self->invocation($database, $id);
+    my $row = $self->_poll($database, "SELECT to_json(i) FROM wee5_cron.invocation i WHERE id = $id AND ($condition)", qr/\A\{/);
+    die "call $id did not come to: $condition\n" . $self->_ledger_and_worker($database) unless defined $row;
+    return JSON::PP->new->utf8->decode($row);
 }
 
 # Waits until the call has ended, returns its row.
@@ -229,6 +230,28 @@ sub raises {
     return $good;
 }
 
+# As in PostgreSQL::Test::Cluster, but the program is linked once, not for each question. A limit to its time is left to
+# that one.
+my %psql_of;
+
+sub psql {
+    my ($self, $database, $sql, %params) = @_;
+    return $self->SUPER::psql($database, $sql, %params) if grep { exists $params{$_} } qw(timeout timed_out connstr replication);
+    local %ENV = $self->_get_env();
+    my $program = $self->installed_command('psql');
+    my $psql    = $psql_of{$program};
+    $psql = $psql_of{$program} = Wee5Cron::Psql->link($program) if !$psql || !$psql->is_ours;
+    my ($status, $stdout, $stderr) = $psql->run($sql, '-XAtq', '-d', $self->connstr($database), '-f', '-',
+        $params{on_error_stop} // 1 ? ('-v', 'ON_ERROR_STOP=1') : (), @{ $params{extra_params} // [] });
+    chomp($stdout, $stderr);
+    ${ $params{stdout} } = $stdout if $params{stdout};
+    ${ $params{stderr} } = $stderr if $params{stderr};
+    die "psql ends by signal $status: '$stderr'\nwhile running '$sql'" if $status & 127;
+    $status >>= 8;
+    die "psql ends with status $status: '$stderr'\nwhile running '$sql'" if $status && $params{on_error_die};
+    return wantarray ? ($status, $stdout, $stderr) : $status;
+}
+
 # As another role: psql -U.
 sub psql_as {
     my ($self, $role, $database, $sql) = @_;
@@ -246,25 +269,32 @@ sub block_the_wire {
     return $id;
 }
 
-# Asks until the answer is the expected one. The session stays open meanwhile: starting a psql for each look would cost
-# more than all servers of a test. Where the server is away, the next look opens a new session.
+# Asks until the answer is the expected one.
 sub poll_query_until {
     my ($self, $database, $query, $expected) = @_;
     $expected //= 't';
     return $self->SUPER::poll_query_until($database, $query, $expected) unless defined $query;
+    return defined $self->_poll($database, $query, qr/\A\Q$expected\E\z/) ? 1 : 0;
+}
+
+# Asks until the answer is like the expected one, and returns it; undef where that takes too long. The session stays open
+# meanwhile: starting a psql for each look would cost more than all servers of a test. Where the server is away, the next
+# look opens a new session.
+sub _poll {
+    my ($self, $database, $query, $expected) = @_;
     my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
     my ($session, $last);
     while (time < $deadline) {
         $session //= Wee5Cron::Session->open($self, $database);
         my $answer = $session->answer($query, $deadline);
-        return 1 if defined $answer && $answer eq $expected;
+        return $answer if defined $answer && $answer =~ $expected;
         $last = $answer if defined $answer;
         undef $session unless defined $answer;
         usleep(100_000);
     }
     my $answer = $last // 'no server answered';
-    diag("this query did not become \"$expected\" in time:\n$query\nits last answer:\n$answer");
-    return 0;
+    diag("this query did not come to \"$expected\" in time:\n$query\nits last answer:\n$answer");
+    return undef;
 }
 
 # As a power cut would: nothing is written any more, and the server starts again.
