@@ -57,8 +57,6 @@ SKIP: {
     skip 'pg_net not available' unless pg_net_available();
     my $node = Wee5Cron::Node->start_new('with_pg_net', preload => 'pg_cron,pg_net', conf => "pg_net.database_name = 'postgres'");
     $node->safe_psql('postgres', 'CREATE EXTENSION pg_net');
-    $node->install('postgres', api_url => $receiver->url, secret => $secret, pg_cron => 0);
-    $node->safe_psql('postgres', "@profiles");
     my $answered = sub {
         my ($path, $role) = @_;
         my $id = $role ? $node->psql_as($role, 'postgres', "SELECT invoke_cron_endpoint('$path')") : $node->call('postgres', $path);
@@ -66,6 +64,22 @@ SKIP: {
           or die "pg_net did not answer $path";
         return $id;
     };
+
+    # A retry is sent when the transaction commits that handed it over, and wait_for() would wait for its own.
+    for my $version ('0.1.0', undef) {
+        my $sql = 'the SQL of ' . ($version // 'this version');
+        $node->install('postgres', api_url => $receiver->url, secret => $secret, pg_cron => 0, version => $version);
+        my $path = '/of/' . ($version // 'now') . '/statuses/503,200';
+        $node->policy('postgres', $path, retry_delays => '{500ms}');
+        my $retried = $answered->($path);
+        my $waited  = "SELECT status, attempts FROM wee5_cron.wait_for($retried, '300 ms')";
+        is($node->safe_psql('postgres', $waited), 'queued|0', "$sql: wait_for leaves an answer that asks for a retry to harvest()");
+        is($node->safe_psql('postgres', 'SELECT wee5_cron.harvest(); ' . $waited), "0\nretrying|1", '... which books it');
+        ok($node->poll_query_until('postgres', "SELECT wee5_cron.harvest() IS NOT NULL AND next_attempt_at IS NULL FROM wee5_cron.invocation WHERE id = $retried"), '... and makes the retry');
+        is($node->safe_psql('postgres', $waited =~ s/300 ms/1 minute/r), 'succeeded|2', '... whose answer wait_for books: it ends the call');
+        $node->safe_psql('postgres', 'DROP EXTENSION wee5_cron') if $version;
+    }
+    $node->safe_psql('postgres', "@profiles");
 
     # wait_for books its own call where it may write and sees what is new; elsewhere it waits for a harvest.
     my $id = $answered->('/status/201', 'caller');

@@ -10,6 +10,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/kept_plan.h"
+#include "wee5_cron/pg/boundary/subtransaction.h"
 #include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/call/call_address.h"
 #include "wee5_cron/pg/call/endpoint_policy.h"
@@ -79,16 +80,46 @@ void hand_to_pg_net(const PgNetCall* call) {
   bind_request(call->id, enqueue_with_pg_net(&request));
 }
 
-bool book_on_pg_net(int64 invocation_id) {
-  if (registry_exists() || XactReadOnly || IsolationUsesXactSnapshot()) return false;
-  SPI_connect();
+namespace {
+
+bool session_may_book() { return !registry_exists() && !XactReadOnly && !IsolationUsesXactSnapshot(); }
+
+// Runs a query of one row about a call, and returns its first column.
+int64 run_about_call(const char* query, int64 id) {
   Oid types[1] = {INT8OID};
-  Datum values[1] = {Int64GetDatum(invocation_id)};
-  SPI_execute_with_args("SELECT wee5_cron.book_pg_net_answers($1), wee5_cron.send_due_by_pg_net($1)", 1, types, values,
-                        nullptr, false, 0);
+  Datum values[1] = {Int64GetDatum(id)};
+  bool is_null = true;
+  SPI_connect();
+  if (SPI_execute_with_args(query, 1, types, values, nullptr, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
+    elog(ERROR, "unexpected result of a query about call " INT64_FORMAT, id);
+  int64 result = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
   SPI_finish();
   CommandCounterIncrement();
+  return is_null ? 0 : result;
+}
+
+}  // namespace
+
+bool book_on_pg_net(int64 invocation_id) {
+  if (!session_may_book()) return false;
+  run_about_call("SELECT wee5_cron.book_pg_net_answers($1), wee5_cron.send_due_by_pg_net($1)", invocation_id);
   return true;
+}
+
+bool book_end_on_pg_net(int64 invocation_id) {
+  if (!session_may_book()) return true;
+  bool wrote = false;
+  ErrorData* error;
+  bool ended = in_subtransaction(
+      [invocation_id, &wrote]() -> bool {
+        if (run_about_call("SELECT wee5_cron.book_pg_net_answers($1)", invocation_id) > 0) return true;
+        // Only what writes, or locks a row, has a transaction id.
+        wrote = TransactionIdIsValid(GetCurrentTransactionIdIfAny());
+        return false;
+      },
+      &error);
+  if (error != nullptr) ReThrowError(error);
+  return ended || !wrote;
 }
 
 namespace {

@@ -29,6 +29,11 @@ enum class Seen {
   kFinished
 };
 
+struct Look {
+  Seen seen;
+  int32 attempts;  // those that are booked
+};
+
 HeapTuple find_row(Relation relation, Snapshot snapshot, int64 id, SysScanDesc* scan) {
   AttrNumber column = readable_column(relation, &kInvocationLayout, kInvocationId);
   Oid index = primary_key_on(relation, column);
@@ -89,14 +94,22 @@ Seen state_of_row(Relation relation, HeapTuple tuple) {
   return with_pg_net || text_is(relation, tuple, kInvocationStatus, "sending") ? Seen::kSent : Seen::kUnsent;
 }
 
+int32 attempts_of_row(Relation relation, HeapTuple tuple) {
+  AttrNumber column = readable_column(relation, &kInvocationLayout, kInvocationAttempts);
+  bool is_null;
+  Datum value = heap_getattr(tuple, column, RelationGetDescr(relation), &is_null);
+  return is_null ? 0 : DatumGetInt32(value);
+}
+
 // Looks at the row as it is committed now, whatever the isolation level. If the call has ended, or this is the last
 // look, *row becomes a copy of it in the context `copies`. A row may be large, so it is copied only once.
-Seen look(Relation relation, int64 id, bool last, MemoryContext copies, Datum* row) {
-  Seen seen = Seen::kNothing;
+Look look(Relation relation, int64 id, bool last, MemoryContext copies, Datum* row) {
+  Look result = {Seen::kNothing, 0};
+  Seen& seen = result.seen;
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   SysScanDesc scan;
   HeapTuple tuple = find_row(relation, snapshot, id, &scan);
-  if (HeapTupleIsValid(tuple)) seen = state_of_row(relation, tuple);
+  if (HeapTupleIsValid(tuple)) result = {state_of_row(relation, tuple), attempts_of_row(relation, tuple)};
   // An unfinished call of our own is not sent before we commit, so the wait would never end.
   if (seen != Seen::kFinished && written_by_own_transaction(relation, id))
     seen = Seen::kOwnTransaction;
@@ -107,7 +120,7 @@ Seen look(Relation relation, int64 id, bool last, MemoryContext copies, Datum* r
   }
   systable_endscan(scan);
   UnregisterSnapshot(snapshot);
-  return seen;
+  return result;
 }
 
 void wait_for_change(ConditionVariable* ended, TimestampTz deadline) {
@@ -158,14 +171,14 @@ TimestampTz deadline_after(const Interval* timeout) {
   return now + static_cast<int64>(microseconds);
 }
 
-Seen look_once(int64 id, bool last, MemoryContext copies, Datum* row) {
+Look look_once(int64 id, bool last, MemoryContext copies, Datum* row) {
   Relation relation = open_ledger();
-  Seen seen = look(relation, id, last, copies, row);
+  Look result = look(relation, id, last, copies, row);
   // The lock is not kept during the wait: DROP EXTENSION and TRUNCATE need it.
   table_close(relation, AccessShareLock);
-  if (seen == Seen::kNothing) raise_unknown(id);
-  if (seen == Seen::kOwnTransaction) raise_own_transaction(id);
-  return seen;
+  if (result.seen == Seen::kNothing) raise_unknown(id);
+  if (result.seen == Seen::kOwnTransaction) raise_own_transaction(id);
+  return result;
 }
 
 Datum wait_until_finished(int64 id, TimestampTz deadline) {
@@ -175,15 +188,16 @@ Datum wait_until_finished(int64 id, TimestampTz deadline) {
   MemoryContextSwitchTo(looks);
   ConditionVariable* ended = ended_call_variable(id);
   TimestampTz begun = GetCurrentTimestamp();
+  int32 left_to_harvest = -1;  // attempts of the call when its answer did not end it
   Datum row = 0;
   for (;;) {
     // Before the look: a call that ends from now on is signalled, and the next look sees it.
     if (ended != nullptr) ConditionVariablePrepareToSleep(ended);
     TimestampTz now = GetCurrentTimestamp();
-    Seen seen = look_once(id, now >= deadline, copies, &row);
-    if (seen == Seen::kUnsent && now - begun >= kMarkedAfterUs) require_sender();
-    if (now >= deadline || seen == Seen::kFinished) break;
-    book_on_pg_net(id);
+    Look look = look_once(id, now >= deadline, copies, &row);
+    if (look.seen == Seen::kUnsent && now - begun >= kMarkedAfterUs) require_sender();
+    if (now >= deadline || look.seen == Seen::kFinished) break;
+    if (look.attempts > left_to_harvest && !book_end_on_pg_net(id)) left_to_harvest = look.attempts;
     wait_for_change(ended, deadline);
     MemoryContextReset(looks);
   }

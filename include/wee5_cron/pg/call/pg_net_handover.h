@@ -23,7 +23,13 @@ struct PgNetCall {
 // Puts the request into pg_net's queue, as part of this transaction, and remembers which call it carries.
 void hand_to_pg_net(const PgNetCall* call);
 
-// Where no worker of ours harvests, a session that wants to know about its call books it. True where it tried.
+// Where no worker of ours harvests, a session that needs to know about a call books its answer itself, and hands the
+// call over again if a retry is due. Returns whether it could have.
 bool book_on_pg_net(int64 invocation_id);
+
+// The same for a session that waits. It keeps only a booking that ends the call: a retry is sent when its transaction
+// commits, so a session that handed one over would wait for itself. Returns false if an answer is there that does not
+// end the call; harvest() books it.
+bool book_end_on_pg_net(int64 invocation_id);
 
 }  // namespace wee5::pg
