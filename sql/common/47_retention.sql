@@ -1,7 +1,8 @@
 -- Retention. Calls that succeeded are kept for wee5_cron.keep_succeeded, all others that have ended for
--- wee5_cron.keep_failed. A row of wee5_cron.endpoint can say otherwise for its path. The newest run and the newest success of each job stay longer. So do those of each route that
--- is called by hand, for ten times wee5_cron.keep_failed: if ids are part of the route, there is no end of routes. The
--- worker prunes by itself, a few hundred rows per transaction, whenever the time of the oldest row is over.
+-- wee5_cron.keep_failed. A row of wee5_cron.endpoint can say otherwise for its path. The newest run and the newest success of
+-- each job stay longer. So do those of each route that is called by hand, for ten times wee5_cron.keep_failed: if ids are part
+-- of the route, there is no end of routes. The worker prunes by itself, a few hundred rows per transaction, whenever the time
+-- of the oldest row is over.
 --
 -- There is no index for it, which would cost every call. Ids ascend roughly with time, so prune() walks the ledger from
 -- its beginning to where the rows are too young. The next walk meets only the rows again that stay longer. Where a policy
@@ -71,24 +72,59 @@ CREATE FUNCTION wee5_cron.lifetimes(after_id bigint, most int, keep_succeeded in
 COMMENT ON FUNCTION wee5_cron.lifetimes(bigint, int, interval, interval) IS
   'Internal, for prune() and the worker: when the calls of a part of the ledger expire';
 
-CREATE FUNCTION wee5_cron.note_newest_between(after_id bigint, up_to_id bigint) RETURNS void
+-- Returns the calls that were the newest until now.
+CREATE FUNCTION wee5_cron.note_newest_between(after_id bigint, up_to_id bigint) RETURNS bigint[]
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    INSERT INTO wee5_cron.newest_call AS n (route, job_name, run_id, success_id)
-    SELECT CASE WHEN i.job_name IS NULL THEN split_part(i.endpoint_path, '?', 1) ELSE '' END, coalesce(i.job_name, ''),
-           max(i.id), max(i.id) FILTER (WHERE i.status = 'succeeded')
-    FROM wee5_cron.invocation i
-    WHERE i.id > after_id AND i.id <= up_to_id AND i.finished_at IS NOT NULL
-    GROUP BY 1, 2
-    ON CONFLICT (route, job_name) DO UPDATE
-    SET run_id = greatest(n.run_id, excluded.run_id), success_id = greatest(n.success_id, excluded.success_id)
-    WHERE excluded.run_id > n.run_id OR excluded.success_id > coalesce(n.success_id, 0)
+    WITH newest AS MATERIALIZED (
+      SELECT CASE WHEN i.job_name IS NULL THEN split_part(i.endpoint_path, '?', 1) ELSE '' END AS route,
+             coalesce(i.job_name, '') AS job_name, max(i.id) AS run_id,
+             max(i.id) FILTER (WHERE i.status = 'succeeded') AS success_id
+      FROM wee5_cron.invocation i
+      WHERE i.id > after_id AND i.id <= up_to_id AND i.finished_at IS NOT NULL
+      GROUP BY 1, 2
+    ), noted AS (
+      INSERT INTO wee5_cron.newest_call AS n (route, job_name, run_id, success_id) SELECT * FROM newest
+      ON CONFLICT (route, job_name) DO UPDATE
+      SET run_id = greatest(n.run_id, excluded.run_id), success_id = greatest(n.success_id, excluded.success_id)
+      WHERE excluded.run_id > n.run_id OR excluded.success_id > coalesce(n.success_id, 0)
+    )
+    SELECT array_agg(replaced.id)
+    FROM newest w
+    JOIN wee5_cron.newest_call n ON n.route = w.route COLLATE "C" AND n.job_name = w.job_name COLLATE "C"
+    CROSS JOIN LATERAL (
+      SELECT n.run_id AS id WHERE w.run_id > n.run_id AND n.run_id IS DISTINCT FROM greatest(n.success_id, w.success_id)
+      UNION
+      SELECT n.success_id WHERE w.success_id > n.success_id
+    ) replaced
   $$;
 COMMENT ON FUNCTION wee5_cron.note_newest_between(bigint, bigint) IS
-  'Internal, for prune() and the worker: learns from a part of the ledger which rows stay';
+  'Internal, for prune() and the worker: learns from a part of the ledger which rows stay, and returns those that need no longer';
+
+-- A walk passes a call that is the newest, even if its time is over. If its policy keeps it for a short time, the next walk
+-- begins behind it, so it goes as soon as it is no longer the newest.
+CREATE FUNCTION wee5_cron.delete_former_newest(ids bigint[]) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH free AS MATERIALIZED (
+      SELECT i.id
+      FROM unnest(ids) AS former (id)
+      CROSS JOIN LATERAL wee5_cron.lifetimes(former.id - 1, 1, NULL, NULL) l
+      JOIN wee5_cron.invocation i ON i.id = l.id
+      WHERE l.id = former.id AND l.expires_at <= now() AND (SELECT p.shortest FROM wee5_cron.shortest_policy() p) IS NOT NULL
+      FOR UPDATE OF i SKIP LOCKED
+    ), attempts AS (
+      DELETE FROM wee5_cron.attempt a USING free WHERE a.invocation_id = free.id
+    ), calls AS (
+      DELETE FROM wee5_cron.invocation i USING free WHERE i.id = free.id RETURNING i.id
+    )
+    SELECT count(*) FROM calls
+  $$;
+COMMENT ON FUNCTION wee5_cron.delete_former_newest(bigint[]) IS
+  'Internal, for prune() and the worker: deletes calls that are no longer the newest, if their policy does not keep them';
 
 -- Reads the next page of calls. left_over: there are more behind it.
-CREATE FUNCTION wee5_cron.note_newest_calls(page_size int, INOUT looked_to bigint, OUT left_over boolean)
+CREATE FUNCTION wee5_cron.note_newest_calls(page_size int, INOUT looked_to bigint, OUT left_over boolean, OUT pruned bigint)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
@@ -106,8 +142,9 @@ BEGIN
   SELECT count(*) AS calls, max(p.id) AS last INTO page
   FROM (SELECT i.id FROM wee5_cron.invocation i WHERE i.id > looked_to ORDER BY i.id LIMIT page_size) p;
   left_over := page.calls = page_size;
+  pruned := 0;
   IF page.calls > 0 THEN
-    PERFORM wee5_cron.note_newest_between(looked_to, page.last);
+    pruned := wee5_cron.delete_former_newest(wee5_cron.note_newest_between(looked_to, page.last));
     looked_to := page.last;
   END IF;
 END
@@ -241,9 +278,9 @@ BEGIN
                    WHEN page.calls = page_size AND NOT left_over THEN coalesce(page.next_brief_due, now() + shortest)
                    ELSE page.next_brief_due END;
   IF page.some_over THEN
-    PERFORM wee5_cron.note_newest_between(walked_to, page.last);
+    pruned := wee5_cron.delete_former_newest(wee5_cron.note_newest_between(walked_to, page.last));
     PERFORM wee5_cron.forget_old_routes(walked_to, page_size, keep_succeeded, keep_failed);
-    pruned := wee5_cron.delete_expired(walked_to, page_size, keep_succeeded, keep_failed);
+    pruned := pruned + wee5_cron.delete_expired(walked_to, page_size, keep_succeeded, keep_failed);
   END IF;
 
   orphans := wee5_cron.sweep_attempts(walked_to, CASE WHEN page.calls = page_size THEN page.last END, most_orphans);
@@ -307,6 +344,7 @@ BEGIN
   LOOP
     looked := wee5_cron.note_newest_calls(page_size, looked_to);
     looked_to := looked.looked_to;
+    pruned := pruned + looked.pruned;
     EXIT WHEN NOT looked.left_over;
   END LOOP;
   LOOP

@@ -173,6 +173,28 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.watch_jobs_if_due() IS 'Internal, for harvest(): watch_jobs(), unless nothing can have changed';
 
+-- Learns which rows stay. False: there was no time for all of them.
+CREATE FUNCTION wee5_cron.note_newest_calls_until(until timestamptz) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  part record;
+  looked_to bigint;
+BEGIN
+  LOOP
+    part := wee5_cron.note_newest_calls(2000, looked_to);
+    looked_to := part.looked_to;
+    IF NOT part.left_over THEN
+      RETURN true;
+    END IF;
+    EXIT WHEN clock_timestamp() > until;
+  END LOOP;
+  RETURN false;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.note_newest_calls_until(timestamptz) IS
+  'Internal, for harvest(): learns from the newest calls which rows stay; false if some are left when the time is over';
+
 -- A walk takes several harvests if it is long. The next one begins when the first call expires, but not too often.
 CREATE FUNCTION wee5_cron.prune_some_history() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -190,15 +212,8 @@ BEGIN
   IF shortest IS NULL OR chore.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() THEN
     RETURN;
   END IF;
-  IF chore.place IS NULL THEN
-    -- Learns first which rows stay.
-    LOOP
-      part := wee5_cron.note_newest_calls(2000, NULL);
-      IF part.left_over AND clock_timestamp() > until THEN
-        RETURN;
-      END IF;
-      EXIT WHEN NOT part.left_over;
-    END LOOP;
+  IF chore.place IS NULL AND NOT wee5_cron.note_newest_calls_until(until) THEN
+    RETURN;
   END IF;
   chore.place := coalesce(chore.place, 0);
   LOOP
@@ -238,7 +253,7 @@ BEGIN
     chore.due_at := NULL;
   END IF;
   IF policy.shortest IS NULL OR policy.shortest >= least(keep_succeeded, keep_failed)
-     OR chore.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() THEN
+     OR chore.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() OR NOT wee5_cron.note_newest_calls_until(until) THEN
     RETURN;
   END IF;
   chore.place := coalesce(chore.place, 0);

@@ -82,6 +82,7 @@ DROP FUNCTION wee5_cron.jobs_that_call();
 DROP FUNCTION wee5_cron.judge_ticks(wee5_cron.job_watch, text);
 DROP FUNCTION wee5_cron.next_attempt(text, int, text, int, text, timestamptz, timestamptz, double precision);
 DROP FUNCTION wee5_cron.note_failed_runs(bigint, text, text, text, bigint);
+DROP FUNCTION wee5_cron.note_newest_calls(int, bigint);
 DROP FUNCTION wee5_cron.note_failures(text, text, int, text);
 DROP FUNCTION wee5_cron.plain_http_allowed();
 DROP FUNCTION wee5_cron.prune_page(int, interval, interval, bigint);

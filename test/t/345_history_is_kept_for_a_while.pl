@@ -177,15 +177,15 @@ $node->safe_psql('postgres', "DELETE FROM wee5_cron.endpoint; DELETE FROM wee5_c
 
 # The worker: what a policy lets go early goes while younger and older calls stay, also if it ends late.
 my ($older, $younger) = (past('/older', 'succeeded', '6 days'), undef);
-my $ends_late = past('/brief', 'retrying', '3 minutes');
 past('/brief', 'succeeded', "$_ seconds") for reverse 120 .. 140;
+my $ends_late = past('/brief', 'retrying', '3 minutes');
 $younger = past('/younger', 'succeeded', '1 second');
 $policy->(q{('/brief', '0', '0')});
 ok($node->poll_query_until('postgres', sprintf($count, '/brief') =~ s/count\(\*\)/count(*) = 2/r), 'the worker prunes by a new policy');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = 'failed', finished_at = now() - interval '2 minutes', next_attempt_at = NULL WHERE id = $ends_late");
 past('/brief', 'succeeded', "$_ seconds") for 58, 57;
 $node->finished('postgres', $node->call('postgres', '/turn'));
-ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = '/brief' AND id <> $ends_late"), '... and what comes later, when its time is over');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = '/brief' AND id <> $ends_late"), '... and what comes later, when its time is over, with the call that was the newest');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id IN ($older, $younger)"), 2, '... and leaves the calls of other paths');
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.endpoint');
 

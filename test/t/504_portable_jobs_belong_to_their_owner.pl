@@ -65,6 +65,13 @@ SELECT '/brief', 'brief', 'pg_net', 'succeeded', now() - interval '1 hour', now(
 SQL
 $node->as_owner('SELECT wee5_cron.harvest()');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE job_name = 'brief'"), 1, 'a brief policy deletes all but the newest call of a job');
+$node->as_owner(<<'SQL');
+INSERT INTO wee5_cron.invocation (endpoint_path, job_name, transport, status, requested_at, finished_at)
+VALUES ('/brief', 'brief', 'pg_net', 'succeeded', now() - interval '30 seconds', now() - interval '30 seconds');
+UPDATE wee5_cron.chore SET due_at = NULL WHERE name = 'prune_brief';
+SELECT wee5_cron.harvest();
+SQL
+is($node->safe_psql('postgres', "SELECT string_agg((now() - finished_at < '50 minutes')::text, ' ') FROM wee5_cron.invocation WHERE job_name = 'brief'"), 'true', '... which goes when there is a newer one');
 $node->as_owner("SELECT wee5_cron.set('keep_succeeded', NULL); SELECT wee5_cron.set('keep_failed', NULL)");
 
 # What it costs at rest.
