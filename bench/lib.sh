@@ -52,9 +52,9 @@ bench_install_extension() {
   if [[ -z ${BENCH_INSTALLED:-} ]]; then
     copy_sources "$bench_build"
     say "building the extension for PostgreSQL $postgres_major" >&2
-    make -C "$bench_build" -f Makefile.pgxs -j"$(nproc)" PG_CONFIG="$pg_config" >"$bench_build/build.log" 2>&1 ||
+    make -C "$bench_build" -j"$(nproc)" PG_CONFIG="$pg_config" >"$bench_build/build.log" 2>&1 ||
       { tail -n 40 "$bench_build/build.log" >&2; give_up 'the build failed'; }
-    as_root make -C "$bench_build" -f Makefile.pgxs PG_CONFIG="$pg_config" install >"$bench_build/install.log" 2>&1 ||
+    as_root make -C "$bench_build" PG_CONFIG="$pg_config" install >"$bench_build/install.log" 2>&1 ||
       { tail -n 40 "$bench_build/install.log" >&2; give_up 'make install failed'; }
   fi
 }

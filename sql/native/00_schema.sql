@@ -1,5 +1,5 @@
 -- wee5_cron 0.2.0: HTTP cron inside the database.
--- Makefile.pgxs joins the topic files in sql/native and sql/common in the order of their numbers.
+-- `make` joins the topic files in sql/native and sql/common in the order of their numbers.
 \echo Use "CREATE EXTENSION wee5_cron" to load this file. \quit
 
 -- invoke_cron_endpoint goes to the schema that CREATE EXTENSION names, everything else to the schema wee5_cron. That

@@ -1,4 +1,4 @@
--- wee5_cron 0.1.0 to 0.2.0. Makefile.pgxs puts the functions, views and comments of the topic files where this file says
+-- wee5_cron 0.1.0 to 0.2.0. `make` puts the functions, views and comments of the topic files where this file says
 -- "the functions of this version".
 \echo Use "ALTER EXTENSION wee5_cron UPDATE" to load this file. \quit
 

@@ -1,16 +1,16 @@
-# `make` looks for what a build needs, and names the package that is missing.
+# `make` names the package that is missing, and installs where a packager wants it.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 use Cwd qw(realpath);
+use File::Compare qw(compare);
+use File::Find ();
 
-# A tree without sources, so that make only looks.
+# A directory without sources: make builds the stamp there, which only looks.
 my $tree     = PostgreSQL::Test::Utils::tempdir();
-my $makefile = realpath("$FindBin::RealBin/../../Makefile.pgxs");
-mkdir "$tree/$_" or die $! for qw(src src/core src/core/text bin headers);
-PostgreSQL::Test::Utils::append_to_file("$tree/src/core/text/nothing.cpp", '');
-PostgreSQL::Test::Utils::append_to_file("$tree/wee5_cron.control",   "default_version = '0.0.0'\n");
+my $makefile = realpath("$FindBin::RealBin/../../Makefile");
+mkdir "$tree/$_" or die $! for qw(bin headers);
 
 my ($bindir) = qx(pg_config --bindir) =~ /(.+)/;
 my $pg_config = "$bindir/pg_config";
@@ -67,5 +67,39 @@ names(qr/wee5_cron needs the headers of the PostgreSQL server, and $tree\/header
     [ 'PG_CONFIG=' . script('no_headers', "test \"\$1\" = --includedir-server && echo $tree/headers || exec $pg_config \"\$@\"") ], 'a server without headers');
 names(qr/wee5_cron needs the headers of libcurl, 7\.87 or newer\. Debian: apt-get install libcurl4-openssl-dev$/m,
     ['CXX=g++ -nostdinc'], 'a compiler that finds no headers of libcurl');
+
+# The files of this tree, which is built.
+my $sources = realpath("$FindBin::RealBin/../..");
+
+sub make_target {
+    my ($directory, @arguments) = @_;
+    my ($out, $err) = ('', '');
+    local $ENV{MAKEFLAGS} = '';
+    my $passed = IPC::Run::run([ 'make', '-C', $directory, '-f', "$sources/Makefile", @arguments ], '>', \$out, '2>', \$err);
+    diag $out, $err unless $passed;
+    return $passed;
+}
+
+sub files_under {
+    my ($directory) = @_;
+    my @files;
+    File::Find::find(sub { push @files, $File::Find::name =~ s/^\Q$directory\E//r if -f }, $directory);
+    return [ sort @files ];
+}
+
+my $staged    = "$tree/staged";
+my ($library) = qx($pg_config --pkglibdir) =~ /(.+)/;
+my ($share)   = qx($pg_config --sharedir) =~ /(.+)/;
+ok(make_target($sources, "PG_CONFIG=$pg_config", "DESTDIR=$staged", 'install'), 'make install into a directory');
+is_deeply(
+    files_under($staged),
+    [ sort "$library/wee5_cron.so", map { "$share/extension/wee5_cron$_" } '.control', '--0.1.0.sql', '--0.1.0--0.2.0.sql', '--0.2.0.sql' ],
+    '... brings the library and the files of the extension');
+ok(make_target($sources, "PG_CONFIG=$pg_config", "DESTDIR=$staged", 'uninstall'), 'make uninstall');
+is_deeply(files_under($staged), [], '... takes all of them away');
+
+mkdir "$tree/elsewhere" or die $!;
+ok(make_target("$tree/elsewhere", "PG_CONFIG=$tree/nowhere", 'portable'), 'make portable in another directory, without a server');
+is(compare("$tree/elsewhere/sql/wee5_cron--portable.sql", "$sources/sql/wee5_cron--portable.sql"), 0, '... writes the same file');
 
 done_testing();
