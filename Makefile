@@ -1,13 +1,13 @@
 # make, make install: the extension, for the PostgreSQL of PG_CONFIG. `make help` names the other targets.
-here := $(patsubst %/,%,$(dir $(firstword $(MAKEFILE_LIST))))
+here := $(patsubst ./,,$(dir $(firstword $(MAKEFILE_LIST))))
 EXTENSION = wee5_cron
 
 # These need no PostgreSQL.
 without_server = help portable npm dist release
 ifneq (,$(filter-out $(without_server),$(or $(MAKECMDGOALS),all)))
-include $(here)/Makefile.pgxs
+include $(here)Makefile.pgxs
 else
-include $(here)/sql/join.mk
+include $(here)sql/join.mk
 endif
 
 .PHONY: help
@@ -23,10 +23,10 @@ help:
 
 .PHONY: npm
 npm:
-	cd $(here)/packages/wee5-cron && npm ci --ignore-scripts --no-audit --no-fund && npm run build && mkdir -p $(CURDIR)/dist && npm pack --pack-destination $(CURDIR)/dist
+	cd $(or $(here),./)packages/wee5-cron && npm ci --ignore-scripts --no-audit --no-fund && npm run build && mkdir -p $(CURDIR)/dist && npm pack --pack-destination $(CURDIR)/dist
 
 .PHONY: dist release
 dist:
-	$(here)/scripts/release --without-npm $(CURDIR)/dist
+	$(or $(here),./)scripts/release --without-npm $(CURDIR)/dist
 release:
-	$(here)/scripts/release --deb $(CURDIR)/dist
+	$(or $(here),./)scripts/release --deb $(CURDIR)/dist
