@@ -101,6 +101,19 @@ CREATE FUNCTION wee5_cron.note_newest_between(after_id bigint, up_to_id bigint) 
 COMMENT ON FUNCTION wee5_cron.note_newest_between(bigint, bigint) IS
   'Internal, for prune() and the worker: learns from a part of the ledger which rows stay, and returns those that need no longer';
 
+CREATE FUNCTION wee5_cron.delete_calls(ids bigint[]) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH attempts AS (
+      DELETE FROM wee5_cron.attempt a WHERE a.invocation_id = ANY (ids)
+    ), calls AS (
+      DELETE FROM wee5_cron.invocation i WHERE i.id = ANY (ids) RETURNING i.id
+    )
+    SELECT count(*) FROM calls
+  $$;
+COMMENT ON FUNCTION wee5_cron.delete_calls(bigint[]) IS
+  'Internal, for prune() and the worker: deletes calls, with their attempts, and returns how many';
+
 -- A walk passes a call that is the newest, even if its time is over. If its policy keeps it for a short time, the next walk
 -- begins behind it, so it goes as soon as it is no longer the newest.
 CREATE FUNCTION wee5_cron.delete_former_newest(ids bigint[]) RETURNS bigint
@@ -113,12 +126,8 @@ CREATE FUNCTION wee5_cron.delete_former_newest(ids bigint[]) RETURNS bigint
       JOIN wee5_cron.invocation i ON i.id = l.id
       WHERE l.id = former.id AND l.expires_at <= now() AND (SELECT p.shortest FROM wee5_cron.shortest_policy() p) IS NOT NULL
       FOR UPDATE OF i SKIP LOCKED
-    ), attempts AS (
-      DELETE FROM wee5_cron.attempt a USING free WHERE a.invocation_id = free.id
-    ), calls AS (
-      DELETE FROM wee5_cron.invocation i USING free WHERE i.id = free.id RETURNING i.id
     )
-    SELECT count(*) FROM calls
+    SELECT wee5_cron.delete_calls(array_agg(free.id)) FROM free
   $$;
 COMMENT ON FUNCTION wee5_cron.delete_former_newest(bigint[]) IS
   'Internal, for prune() and the worker: deletes calls that are no longer the newest, if their policy does not keep them';
@@ -231,12 +240,8 @@ CREATE FUNCTION wee5_cron.delete_expired(after_id bigint, most int, keep_succeed
             AND n.job_name = coalesce(l.job_name, '') COLLATE "C"
             AND l.id IN (n.run_id, n.success_id))
       FOR UPDATE OF i SKIP LOCKED
-    ), attempts AS (
-      DELETE FROM wee5_cron.attempt a USING free WHERE a.invocation_id = free.id
-    ), calls AS (
-      DELETE FROM wee5_cron.invocation i USING free WHERE i.id = free.id RETURNING i.id
     )
-    SELECT count(*) FROM calls
+    SELECT wee5_cron.delete_calls(array_agg(free.id)) FROM free
   $$;
 COMMENT ON FUNCTION wee5_cron.delete_expired(bigint, int, interval, interval) IS
   'Internal, for prune() and the worker: deletes the expired calls of a part of the ledger, with their attempts';
