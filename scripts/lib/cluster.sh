@@ -2,8 +2,8 @@
 # A private PostgreSQL cluster in a directory of its own. initdb and postgres refuse to run as root: as root the cluster
 # belongs to an unprivileged user, otherwise to whoever runs the script.
 
-# Sets owner and owner_command, which runs what follows it as that user. Not runuser: it stays as a parent between, so
-# that signals and process ids would be those of the wrong process.
+# Sets owner and owner_command, which runs its arguments as that user. It does not use runuser, which would stay as a parent
+# process in between and get the signals instead.
 choose_owner() {
   owner_command=()
   if ((EUID != 0)); then
@@ -21,7 +21,7 @@ as_owner() {
   "${owner_command[@]}" "$@"
 }
 
-# Settings of the calling shell would lead psql and initdb elsewhere.
+# The calling shell's settings could lead psql and initdb to another server.
 forget_postgres_environment() {
   local name
   for name in "${!PG@}"; do
@@ -30,8 +30,8 @@ forget_postgres_environment() {
   done
 }
 
-# Makes a directory in /tmp that belongs to the owner and prints its name. Not in TMPDIR: the path of a socket has at
-# most 107 bytes, and the owner must get through every directory above.
+# Creates a directory in /tmp that belongs to the owner and prints its name. It is not in TMPDIR, because the path of a
+# socket has at most 107 bytes, and the owner must be able to enter every directory above.
 owners_directory() {
   local directory
   directory=$(mktemp --directory "/tmp/$1.XXXXXX")
@@ -61,13 +61,13 @@ cluster_create() {
   } | as_owner tee -a "$data/postgresql.conf" >/dev/null
 }
 
-# cluster_start <directory>: starts it on a free port and sets cluster_port. The server says itself whether a port was
-# free; asking before would be a race.
+# cluster_start <directory>: starts it on a free port and sets cluster_port. The server itself reports whether a port was
+# free; checking first would be a race.
 cluster_start() {
   local directory=$1 attempt
   for attempt in 1 2 3 4 5; do
     cluster_port=$((20000 + RANDOM % 10000))
-    # The log file would otherwise be the one thing that keeps the script's own output open.
+    # Otherwise the log file alone would keep the script's own output open.
     if (cd "$directory" && as_owner "$cluster_bin/pg_ctl" --pgdata="$directory/data" --log="$directory/server.log" \
       --options="-p $cluster_port" --wait --silent start) >/dev/null 2>&1 </dev/null; then
       return
@@ -79,7 +79,7 @@ cluster_start() {
   give_up 'the PostgreSQL server did not start'
 }
 
-# cluster_stop <directory>: stops it, whatever state it is in; no word when it does not run.
+# cluster_stop <directory>: stops it, whatever its state is; silent if it does not run.
 cluster_stop() {
   local directory=$1
   [[ -f $directory/data/postmaster.pid ]] || return 0
@@ -89,8 +89,8 @@ cluster_stop() {
       >/dev/null 2>&1 || true
 }
 
-# cluster_psql <directory> [psql option...]: runs what comes on standard input; ends at the first error. The statements
-# never stand in the arguments of a process, where ps shows them.
+# cluster_psql <directory> [psql option...]: runs standard input, and stops at the first error. The statements never appear
+# in the arguments of a process, where ps shows them.
 cluster_psql() {
   local directory=$1
   shift

@@ -50,7 +50,7 @@ end_in_release() {
   wait "$pid" || status=$?
   unset "release_pids[$name]"
   wait "$shown" || true
-  # What release_root says where the chroot could not be made: no network, or no such packages any more.
+  # What release_root says if the chroot could not be created: no network, or packages that no longer exist.
   if ((status == 75)); then
     count_skipped "$name: its chroot could not be made: $(tail -n 1 "$log/$name")"
   else
@@ -59,7 +59,7 @@ end_in_release() {
   say "$name: done"
 }
 
-# Lays the sources, and the packages from npm for the tests that want them, where the chroot has its /srv.
+# Copies the sources, and the npm packages for the tests that need them, to the chroot's /srv.
 bring_sources() {
   local name=$1 scratch=$directory/$1
   shift
@@ -84,7 +84,7 @@ start_in_background() {
   release_pids[$name]=$!
 }
 
-# What runs as root takes its processes along, and with them its mounts.
+# When the root process ends, its child processes and mounts end, too.
 end_releases() {
   local name
   for name in "${!release_pids[@]}"; do as_root kill "${release_pids[$name]}" 2>/dev/null || true; done

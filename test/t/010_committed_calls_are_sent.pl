@@ -1,4 +1,4 @@
-# Commit sends, and nothing else does.
+# A commit sends the call. Nothing else does.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -7,7 +7,7 @@ my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
 my $node = Wee5Cron::Node->start_new('main', conf => 'max_prepared_transactions = 5');
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 
-# A call that was committed later has arrived and is booked: what should not be sent would have been by now.
+# A call that is committed later has arrived, and its result is recorded. Anything else would have arrived by now.
 my $fences = 0;
 
 sub fence {
@@ -64,7 +64,7 @@ is(arrivals('/after-savepoint'),  1, 'one after it is');
 is(arrivals('/in-block'),         0, 'one in an aborted PL/pgSQL block is not');
 is(arrivals('/in-handler'),       1, 'one in its handler is');
 
-# Only what a savepoint was released for: the commit wakes although the last subtransaction aborted.
+# Only the calls of a released savepoint are sent. The commit wakes the worker although the last subtransaction aborted.
 $node->safe_psql('postgres', <<'SQL');
 BEGIN;
 SAVEPOINT a; SELECT invoke_cron_endpoint('/released'); RELEASE a;
@@ -74,7 +74,7 @@ SQL
 $receiver->wait_for_requests('/released');
 pass('a call in a released savepoint is sent at the commit');
 
-# An id may commit after a higher one has long been delivered.
+# An id may be committed long after a higher one was delivered.
 my $session = $node->background_psql('postgres');
 $session->query_safe('BEGIN');
 my $early = $session->query_safe("SELECT invoke_cron_endpoint('/slow-transaction')");

@@ -1,4 +1,4 @@
-# Whatever the app does, the row tells the truth about it, says what to do, and never holds the secret.
+# Whatever the app does, the row says what really happened and what to do about it, and never contains the secret.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -14,7 +14,7 @@ $node->no_retries('postgres', '/down', '/dns', '/tls');
 
 my @attempt_of_failure = qw(http_status reason error);
 
-# One call, and what its row and its attempt say.
+# Makes one call, and returns what its row and its attempt say.
 sub outcome_is {
     my ($name, $path, $invoke, $expected) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -75,7 +75,7 @@ my $took = $node->safe_psql('postgres', "SELECT duration >= '290 ms' FROM wee5_c
 is($took, 't', '... its duration is at least the timeout');
 outcome_is('a slow app within the timeout', '/slow?ms=300', "timeout => '30 s'", { status => 'succeeded', http_status => 200 });
 
-# Broken answers. A kept-alive connection exists by now: a request on one that dies is not sent a second time.
+# Broken answers. A kept-alive connection exists by now. A request on a connection that dies is not sent a second time.
 outcome_is('a dropped connection', '/drop', undef, { status => 'failed', reason => 'response', http_status => undef });
 outcome_is('a dropped POST', '/x/drop', "method => 'POST'", { status => 'failed', reason => 'response', http_status => undef });
 is(scalar(my @drops = $receiver->requests(qr{/drop$})), 2, 'a request on a connection that dies is sent once');
@@ -94,7 +94,7 @@ like($row->{response_body}, qr/^a.*b.*c$/s, '... has its bad bytes replaced');
 unlike($row->{response_body}, qr/\0/, '... and no NUL');
 $row = outcome_is('a small body', '/status/200', undef, { status => 'succeeded', response_truncated => 0 });
 
-# What the caller chose arrives.
+# The caller's method, headers and body arrive.
 my $chosen = <<'SQL';
 method => 'post', body => '{"who": "Zoë", "n": [1, 2]}', headers => '{"X-Team": "blue", "Accept-Language": "de"}'
 SQL
@@ -123,7 +123,7 @@ for my $method (qw(PUT PATCH DELETE HEAD GET)) {
     is($request->{headers}{'content-type'}, $body eq '' ? undef : 'application/json', '... with the type of its body, if it has one');
 }
 
-# The headers that every call has.
+# The headers of every call.
 $row = outcome_is('identity', '/identity', undef, { status => 'succeeded' });
 my ($identity) = $receiver->requests('/identity');
 fields_are(
@@ -140,13 +140,13 @@ ok(!(grep { /^(?:x-wee5-cron-(?:job|scheduled-at)|x-vercel-cron-schedule)$/ } ke
 fields_are($row, { job_name => undef, scheduled_at => undef, cron_run_id => undef, requested_by => qr/^\w+$/ },
     '... and no job in its row');
 
-# An app that gives the secret back.
+# An app that repeats the secret in its answer.
 for my $status (200, 308, 500) {
     outcome_is("an app that answers $status with the secret in it", "/leak?status=$status", undef,
         { http_status => $status, status => $status == 200 ? 'succeeded' : 'failed', reason => $status == 200 ? undef : qr/./ });
 }
 
-# Databases that are not in UTF-8: what goes out is, what comes back is kept in theirs.
+# Databases whose encoding is not UTF-8: requests are converted to UTF-8, and answers to the database's encoding.
 for my $encoding (qw(LATIN1 SQL_ASCII)) {
     local $ENV{PGCLIENTENCODING} = $encoding eq 'LATIN1' ? 'UTF8' : 'SQL_ASCII';
     my $database = lc $encoding;
@@ -164,20 +164,20 @@ for my $encoding (qw(LATIN1 SQL_ASCII)) {
     like($row->{response_body}, qr/^a[^\0]*b[^\0]*c$/s, '... bad bytes are replaced');
 }
 
-# Down.
+# The app is down.
 $receiver->close_port;
 outcome_is('an app that is down', '/down', undef,
     { status => 'failed', reason => 'connect', http_status => undef, hint => qr/\w/ });
 $receiver->open_port;
 outcome_is('the app is up again', '/up', undef, { status => 'succeeded' });
 
-# A name that no resolver takes: a label of 64 characters, decided without asking the network.
+# A name that no resolver accepts. Its label of 64 characters is refused without asking the network.
 my $nowhere = 'http://' . ('a' x 64) . '.internal';
 $node->configure('postgres', api_url => $nowhere);
 outcome_is('a host that does not exist', '/dns', undef,
     { status => 'failed', reason => 'dns', http_status => undef, url => "$nowhere/dns" });
 
-# A certificate that nobody vouches for, and then somebody does.
+# A certificate that no known authority signed, and then one that is trusted.
 my ($cert, $key) = map { PostgreSQL::Test::Utils::tempdir() . "/$_.pem" } qw(cert key);
 system_or_bail('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', 2, '-subj', '/CN=wee5_cron test',
     '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', $key, '-out', $cert);
@@ -189,7 +189,7 @@ is(scalar(my @told = $tls->requests), 0, '... and nothing was sent');
 $node->set_server('wee5_cron.ca_file', $cert);
 outcome_is('its CA in wee5_cron.ca_file', '/trusted', undef, { status => 'succeeded', url => $tls->url . '/trusted' });
 
-# The secret is in no row.
+# No row contains the secret.
 my $found = $node->safe_psql('postgres', <<SQL);
 SELECT count(*) FROM (SELECT to_json(i)::text AS row FROM wee5_cron.invocation i
                       UNION ALL SELECT to_json(a)::text FROM wee5_cron.attempt a) rows

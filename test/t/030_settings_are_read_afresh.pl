@@ -1,5 +1,5 @@
-# A setting that was changed in another session applies to the next call, and to what is queued already. What counts
-# for whom, and what is refused.
+# A setting that another session changes applies to the next call and to calls that are already queued. Also: which value
+# counts for whom, and which values are refused.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -14,13 +14,13 @@ sub requests_of {
     return join ' ', map { scalar(my @requests = $_->requests($path)) } @receivers;
 }
 
-# An open session, whose own copy of the settings is stale after the change.
+# An open session, whose own copy of the settings is out of date after the change.
 my $session = $node->background_psql('postgres');
 my $before  = $session->query_safe("SELECT invoke_cron_endpoint('/before')");
 $node->finished('postgres', $before);
 is(requests_of('/before', $old, $new), '1 0', 'the first call goes to the first app');
 
-# Behind a request that hangs, with one slot, calls stay queued while both settings change.
+# There is one slot, and a request in it hangs. Calls behind it stay queued while both settings change.
 $node->block_the_wire('postgres', $old);
 my $queued = $session->query_safe("SELECT invoke_cron_endpoint('/queued')");
 $node->configure('postgres', api_url => $new->url . '/', secret => 'the new secret');
@@ -39,8 +39,7 @@ is(requests_of('/after', $old, $new), '0 1', '... to the new app');
 $session->quit;
 $node->set_server('wee5_cron.max_in_flight', 256);
 
-# Roles: what is stored for the session_user wins over what is stored for the database; the database's pair is the new
-# app now.
+# Roles: a value stored for the session_user takes precedence over the database's. The database now points to the new app.
 $node->safe_psql('postgres', 'CREATE ROLE web LOGIN; CREATE ROLE other LOGIN');
 $node->safe_psql('postgres', qq{SELECT wee5_cron.grant_to('$_', 'call')}) for qw(web other);
 $node->safe_psql('postgres', "ALTER ROLE web SET app.settings.api_url = '@{[ $old->url ]}';"
@@ -65,7 +64,7 @@ fields_are($node->finished('postgres', $id), { status => 'succeeded', url => $ne
     'role in database wins over role');
 is(($new->requests('/prefix/as-web-here'))[0]{bearer}, 'match', '... for the secret too');
 
-# Blank is unset: the next source counts.
+# Blank means unset: the next source counts.
 $node->safe_psql('postgres', "ALTER ROLE web IN DATABASE postgres SET app.settings.api_url = '  ';"
       . "ALTER ROLE web IN DATABASE postgres SET app.settings.cron_secret = ''");
 $id = $node->psql_as('web', 'postgres', "SELECT invoke_cron_endpoint('/blank')");
@@ -82,7 +81,7 @@ fields_are($node->finished('postgres', $id), { status => 'succeeded', url => $ol
 $node->safe_psql('postgres', 'ALTER ROLE ALL RESET app.settings.api_url; ALTER ROLE web RESET ALL;'
       . 'ALTER ROLE web IN DATABASE postgres RESET ALL');
 
-# Missing.
+# Nothing is set.
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/no-url')", '55000', 'a missing api_url is an error',
     message => qr/api_url/, hint => qr/\w/);
 $node->configure('postgres', api_url => $old->url);
@@ -100,14 +99,14 @@ fields_are(
     "with missing_config = 'skip' it is a row that says so");
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.missing_config');
 
-# Only in the session: it cannot reach the worker.
+# A value set in the session alone cannot reach the worker.
 $node->raises('postgres', "SET app.settings.cron_secret = 'only here'; SELECT invoke_cron_endpoint('/session')", '55000',
     'a secret only in the session is an error', hint => qr/\w/);
 $node->configure('postgres', secret => 'the old secret');
 $node->raises('postgres', "SET app.settings.api_url = '@{[ $new->url ]}'; SELECT invoke_cron_endpoint('/session')", '55000',
     'an api_url only in the session too', hint => qr/\w/);
 
-# A setting that disappears, or turns bad, while the call is queued.
+# A setting that disappears, or becomes invalid, while the call is queued.
 my $hanging = $node->block_the_wire('postgres', $old);
 my $lost = $node->call('postgres', '/lost-its-secret');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_secret');
@@ -120,7 +119,7 @@ $id = $node->call('postgres', '/works-again');
 is($node->finished('postgres', $id)->{status}, 'succeeded', '... and the next one works again');
 is(requests_of(qr{^/(?:session|skipped|no-|lost)}, $old, $new), '0 0', 'nobody was called without a stored secret');
 
-# Who may set and see.
+# Who may set and read the settings.
 $node->raises('postgres', "SET app.settings.api_url = 'http://127.0.0.1:1'", '42501', 'not every role may set api_url', role => 'web');
 $node->raises('postgres', 'SHOW app.settings.cron_secret', '42501', 'nor see the secret', role => 'web');
 $node->raises('postgres', "ALTER SYSTEM SET app.settings.cron_secret = 'x'", '55P02',

@@ -1,6 +1,6 @@
-# Other programs set app.settings.* in their sessions, as PostgREST does at each request. With wee5_cron.protect_secret off
-# every role may, and what a role without the right sets never decides where the bearer secret goes. With it on, the error
-# says what to do.
+# Other programs set app.settings.* in their sessions, as PostgREST does for each request. With wee5_cron.protect_secret off
+# every role may do so, but a value set without the privilege never decides where the bearer secret goes. With it on, the
+# error says what to do.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -19,7 +19,7 @@ ALTER ROLE web SET app.settings.cron_secret = 'the secret';
 SQL
 my $set = "SELECT set_config('app.settings.api_url', '$evil', false)";
 
-# On, as it is by default.
+# On, the default.
 for my $statement ("SET app.settings.api_url = '$evil'", $set, "SELECT set_config('app.settings.cron_secret', 'x', true)") {
     $node->raises('postgres', $statement, '42501', "protected: $statement", role => 'web', message => qr/permission denied to set parameter "app\.settings\./,
         hint => qr/PostgREST.*wee5_cron\.protect_secret = off/s);
@@ -52,13 +52,13 @@ goes_to_the_app('a function', "CREATE FUNCTION f() RETURNS bigint LANGUAGE plpgs
     local $ENV{PGOPTIONS} = "-c app.settings.api_url=$evil";
     goes_to_the_app('the connection', "SELECT invoke_cron_endpoint('/status/200')");
 }
-# pg_net, to which the address is handed at the call.
+# pg_net, which gets the address when the call is made.
 $node->safe_psql('postgres', q{CREATE EXTENSION pg_net VERSION 'wee5fixture'; ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'});
 $node->psql_as('web', 'postgres', "$set; SELECT invoke_cron_endpoint('/on-pg-net')");
 is($node->safe_psql('postgres', 'SELECT url FROM net.http_request_queue'), $app->url . '/on-pg-net', '... on pg_net, too');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.transport');
 
-# What is stored counts: not everybody may store it, nor take away what is stored for him.
+# Stored values count: a role cannot store them without the privilege, and cannot remove the ones stored for it.
 for my $statement ("ALTER ROLE web SET app.settings.api_url = '$evil'", "ALTER ROLE web IN DATABASE postgres SET app.settings.api_url = '$evil'",
     "SET app.settings.api_url = '$evil'; ALTER ROLE web SET app.settings.api_url FROM CURRENT", 'ALTER ROLE web RESET app.settings.cron_secret',
     "CREATE FUNCTION g() RETURNS bigint LANGUAGE sql SET app.settings.api_url = '$evil' AS 'SELECT 1::bigint'",
@@ -69,14 +69,14 @@ is($node->psql_as('web', 'postgres', q{ALTER ROLE web SET search_path = public; 
     SELECT array_to_string(setconfig, ' ') FROM pg_db_role_setting WHERE setrole = 'web'::regrole}), 'app.settings.cron_secret=the secret', 'RESET ALL leaves it');
 is($node->psql_as('web', 'postgres', "$set; SELECT 1"), "$evil\n1", '... after all of which the role may SET as before');
 
-# An explicit SET by who may counts, as ever: on builtin it cannot reach the worker.
+# An explicit SET by a privileged role still counts. With the builtin transport it cannot reach the worker.
 for my $role (qw(trusted postgres)) {
     my $user = $role eq 'postgres' ? $node->safe_psql('postgres', 'SELECT current_user') : $role;
     $node->raises('postgres', "$set; SELECT invoke_cron_endpoint('/x')", '55000', "a value that $role sets counts", role => $user, message => qr/set in this session only/);
 }
 $node->raises('postgres', q{ALTER SYSTEM SET app.settings.api_url = 'x'}, '55P02', 'ALTER SYSTEM stays impossible');
 
-# On again, what was stored meanwhile is what it was.
+# On again: the values stored in the meantime are unchanged.
 $node->append_conf('postgresql.conf', 'wee5_cron.protect_secret = on');
 $node->restart;
 goes_to_the_app('on again', q{SELECT invoke_cron_endpoint('/status/200')});

@@ -1,5 +1,5 @@
-# What ALTER DATABASE stored while the library was not loaded was checked by nobody. Postgres ignores a value that is out
-# of bounds in each session; so does the worker.
+# While the library is not loaded, nothing checks the values that ALTER DATABASE stores. Each session ignores a value that
+# is out of bounds, and so does the worker.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -17,12 +17,12 @@ my %stored = (
 $node->safe_psql('postgres', join '', map { "CREATE DATABASE round$_;" } 0 .. 2) =~ /^$/ or die;
 for my $round (0 .. 2) {
     $node->safe_psql('postgres', join '', map { "ALTER DATABASE round$round SET wee5_cron.$_ = '" . ($stored{$_}[$round] // $stored{$_}[0]) . "';" } sort keys %stored);
-    # What fits into no buffer is not used by halves.
+    # A value that is too long for its buffer is not truncated and used.
     $node->safe_psql('postgres', "ALTER DATABASE round$round SET wee5_cron.alert_url = '" . $receiver->url . '/alert/' . 'x' x 3000 . "'");
 }
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_cron,wee5_cron'\nwee5_cron.default_jobs = off");
 $node->restart;
-# Each session is told of them, which poll_query_until() takes for trouble.
+# Each session gets a warning about them, which poll_query_until() would treat as a failure.
 $ENV{PGOPTIONS} = '-c client_min_messages=error';
 
 for my $round (0 .. 2) {

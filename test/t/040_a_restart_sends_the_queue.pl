@@ -1,4 +1,4 @@
-# What is committed is sent, whatever the server does in between: fast and immediate stop, kill -9 of the postmaster.
+# Committed calls are sent, whatever happens to the server in between: a fast or immediate stop, kill -9 of the postmaster.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -16,9 +16,9 @@ for my $how ('fast', 'immediate', 'kill -9') {
     my $hanging = $node->block_the_wire('postgres', $receiver);
     my $queued  = $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('$path/' || n)) FROM generate_series(1, 20) n");
 
-    # The request still hangs when the server has stopped: neither waits for the other.
+    # The request still hangs after the server has stopped: neither waits for the other.
     if ($how eq 'kill -9') {
-        # Until the last of its children has noticed, the data directory is in use.
+        # The data directory is in use until the last child process has noticed.
         my @children = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
         $node->kill9;
         for (1 .. 600) {
@@ -34,7 +34,7 @@ for my $how ('fast', 'immediate', 'kill -9') {
         $node->start;
     }
 
-    # Sent again after the restart, before anything else is asked of the database.
+    # Sent again after the restart, before anybody queries the database.
     my @hung = $receiver->wait_for_requests('/hang', $seen + 2);
     my ($first, $second) = @hung[ -2, -1 ];
     is($second->{headers}{'idempotency-key'}, $first->{headers}{'idempotency-key'},
@@ -55,7 +55,7 @@ for my $how ('fast', 'immediate', 'kill -9') {
 my $ids = $node->one_row('postgres', 'SELECT count(*) AS n, count(DISTINCT idempotency_key) AS keys FROM wee5_cron.invocation');
 is($ids->{keys}, $ids->{n}, 'no idempotency key twice');
 
-# A stop that nobody waits for takes nothing back either: committed, and stopped before the worker can have answered.
+# An immediate stop does not lose a call that was just committed: the server stops before the worker can have sent it.
 $node->safe_psql('postgres', "SELECT invoke_cron_endpoint('/just/' || n) FROM generate_series(1, 50) n");
 $node->stop('immediate');
 $node->start;
@@ -63,12 +63,12 @@ $node->wait_until_all_finished('postgres');
 my %just = map { $_->{path} => 1 } $receiver->requests(qr{^/just/});
 is(scalar(keys %just), 50, 'calls committed right before a crash are all sent');
 
-# Prepared before a crash, decided after it.
+# Prepared before a crash, committed or rolled back after it.
 $node->safe_psql('postgres', "BEGIN; SELECT invoke_cron_endpoint('/prepared/$_'); PREPARE TRANSACTION '$_'") for qw(kept discarded);
 for my $how (qw(immediate fast)) {
     $node->stop($how);
     $node->start;
-    # What is sent for this one shows that the worker has looked.
+    # Once this call is sent, the worker has looked.
     is($node->finished('postgres', $node->call('postgres', "/fence/$how"))->{status}, 'succeeded', "$how: calls go on beside prepared transactions");
     is(scalar(my @early = $receiver->requests(qr{^/prepared/})), 0, '... whose calls wait for their decision');
 }

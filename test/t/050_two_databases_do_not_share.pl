@@ -1,5 +1,5 @@
-# A worker for each database that has the extension, started with the server and without anybody connecting; one
-# database's hanging app is not another one's trouble.
+# Each database with the extension has a worker, which starts with the server without anybody connecting. A hanging app of
+# one database does not delay the calls of another.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -15,7 +15,7 @@ is($node->worker_pid('without'), '', 'a database without the extension has none'
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'wee5_cron launcher'"),
     1, 'there is one launcher');
 
-# All that one can send hangs; two goes on.
+# All slots of one database hang. The other database goes on.
 my $hung = 300;
 $node->safe_psql('one', "SELECT invoke_cron_endpoint('/hang') FROM generate_series(1, $hung)");
 $receiver{one}->wait_for_requests('/hang', 256);
@@ -33,10 +33,10 @@ $node->wait_until_all_finished('one');
 is_deeply($node->statuses('one'), { succeeded => $hung }, 'the other database has all its calls when its app wakes up');
 is(scalar(grep { $_->{bearer} ne 'match' } $receiver{one}->requests), 0, '... each with its own secret');
 
-# The same id stands in both databases, and says different things.
+# The same id exists in both databases, for different calls.
 fields_are($node->invocation('one', 1), { endpoint_path => '/hang' }, 'each database has its own ledger');
 
-# After a restart with something queued, nobody connects to either.
+# After a restart with queued calls, nobody connects to either database.
 $receiver{one}->hold;
 $node->block_the_wire('one', $receiver{one});
 $node->block_the_wire('two', $receiver{two});
@@ -52,7 +52,7 @@ SELECT datname, backend_type FROM pg_stat_activity WHERE datname IN ('one', 'two
 SQL
 $node->wait_until_all_finished($_) for qw(one two);
 
-# An idle restart: workers come all the same.
+# A restart with nothing to do: the workers start all the same.
 $node->restart;
 ok($node->wait_for_worker($_), "$_ has its worker after a restart") for qw(one two);
 is($node->worker_pid('without'), '', 'a database without the extension still has none');

@@ -1,5 +1,6 @@
-# While a request hangs: DROP DATABASE, CREATE DATABASE TEMPLATE, RENAME, SET TABLESPACE and DROP EXTENSION go through,
-# and the worker leaves and comes back as it should. The request hangs until after each statement: nothing waits for it.
+# While a request hangs, DROP DATABASE, CREATE DATABASE TEMPLATE, RENAME, SET TABLESPACE and DROP EXTENSION succeed, and the
+# worker leaves and returns as it should. The request hangs until after each statement, so no statement can have waited for
+# it.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -7,7 +8,7 @@ use Wee5Cron::Test;
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
 my $node = Wee5Cron::Node->start_new('main', conf => "max_worker_processes = 32\nlog_min_messages = debug1");
 
-# A fresh database in which a request hangs.
+# A new database in which a request hangs.
 sub database_that_hangs {
     my ($name) = @_;
     $receiver->hold;
@@ -18,7 +19,8 @@ sub database_that_hangs {
     return $id;
 }
 
-# The statement goes through; one that waits for the request would wait for ever, so the server's own patience ends it.
+# The statement succeeds. A statement that waited for the request would wait for ever, so the server's own timeout would end
+# it.
 sub goes_through {
     my ($statement, $name, $database) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -26,7 +28,7 @@ sub goes_through {
     return ok(!$error, $name) || diag($error->{text});
 }
 
-# The worker is back in that database, sends the request that hung again, and a new call too.
+# The worker is back in that database. It sends the request that hung again, and a new call too.
 sub goes_on {
     my ($database, $id, $besides, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -37,7 +39,7 @@ sub goes_on {
     return;
 }
 
-# DROP DATABASE, its own and another one.
+# DROP DATABASE of this database and of another one.
 my $id = database_that_hangs('dropped');
 my $pid = $node->wait_for_worker('dropped');
 goes_through('DROP DATABASE dropped', 'DROP DATABASE while a request hangs in it');
@@ -55,7 +57,7 @@ is($node->worker_pid('kept'), $pid, 'the worker of the one that is kept was not 
 $receiver->release;
 fields_are($node->finished('kept', $id), { status => 'succeeded', attempts => 1 }, '... and its request ends as it should');
 
-# WITH (FORCE), by an owner who is not superuser.
+# WITH (FORCE), by an owner who is not a superuser.
 $node->safe_psql('postgres', 'CREATE ROLE owner LOGIN CREATEDB');
 $id = database_that_hangs('owned');
 $node->safe_psql('postgres', 'ALTER DATABASE owned OWNER TO owner');
@@ -63,7 +65,7 @@ is($node->error_of('postgres', 'DROP DATABASE owned WITH (FORCE)', role => 'owne
     'DROP DATABASE WITH (FORCE) by an owner who is not superuser');
 ok($node->wait_until_no_worker('owned'), 'its worker is gone');
 
-# A DROP DATABASE that fails: the worker comes back.
+# A DROP DATABASE that fails: the worker returns.
 $id  = database_that_hangs('in_use');
 $pid = $node->wait_for_worker('in_use');
 my $session = $node->background_psql('in_use');
@@ -101,13 +103,13 @@ $node->install('extension');
 $id = $node->call('extension', '/again');
 fields_are($node->finished('extension', $id), { status => 'succeeded' }, 'CREATE EXTENSION again: a worker delivers');
 
-# A DROP EXTENSION that is rolled back takes nothing away.
+# A DROP EXTENSION that is rolled back changes nothing.
 $id  = database_that_hangs('undecided');
 goes_through('BEGIN; DROP EXTENSION wee5_cron; ROLLBACK', 'a DROP EXTENSION that is rolled back', 'undecided');
 goes_on('undecided', $id, 0, 'after the rollback');
 
-# A CREATE EXTENSION that is rolled back leaves no worker, although somebody looked in the meantime. The server's log
-# tells of each look.
+# A CREATE EXTENSION that is rolled back leaves no worker, although a worker looked in the meantime. The server's log shows
+# each look.
 $node->safe_psql('postgres', 'CREATE DATABASE never');
 my $never = $node->safe_psql('postgres', "SELECT oid FROM pg_database WHERE datname = 'never'");
 sub looks {
@@ -135,7 +137,7 @@ $node->wait_for_worker('later');
 is($node->worker_pid('never'), '', 'a CREATE EXTENSION that is rolled back leaves no worker');
 is(looks(), 2, '... and asks for none');
 
-# The ledger itself: TRUNCATE and VACUUM FULL are not held up, and the answer to a row that is gone harms nobody.
+# The ledger itself: nothing delays TRUNCATE and VACUUM FULL, and the answer to a call whose row is gone does no harm.
 $id  = database_that_hangs('truncated');
 $pid = $node->wait_for_worker('truncated');
 goes_through("SET lock_timeout = '20 s'; TRUNCATE wee5_cron.invocation, wee5_cron.attempt", 'TRUNCATE of the ledger', 'truncated');
@@ -144,7 +146,7 @@ $receiver->release_for_good;
 fields_are($node->finished('truncated', $node->call('truncated', '/after-truncate')), { status => 'succeeded' },
     'calls after it are delivered');
 
-# A schema of that name that is not ours: no extension, no worker.
+# A schema of the same name that is not ours: there is no extension, so there is no worker.
 $node->safe_psql('postgres', 'CREATE DATABASE impostor');
 $node->safe_psql('impostor', 'CREATE SCHEMA wee5_cron; CREATE TABLE wee5_cron.invocation (id bigint)');
 ok($node->wait_until_no_worker('impostor'), 'a schema named wee5_cron without the extension has no worker');

@@ -1,5 +1,5 @@
-# What an administrator does to a database repeats none of its calls. A statement that needs the database to itself first
-# lets what is on the wire end; one that is sure to fail leaves the worker alone.
+# No administrator's command repeats a call. A statement that needs the database to itself lets requests on the wire finish
+# first. A statement that is certain to fail leaves the worker alone.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -40,7 +40,7 @@ sub was_made_once {
     return;
 }
 
-# Statements that fail, or that have nothing to do with the database: the worker stays, and so does the request.
+# Statements that fail, or that do not concern the database: the worker stays, and so does the request.
 $node->install($_, @app, pg_cron => 0) for qw(postgres other);
 $node->safe_psql('postgres', "CREATE DATABASE flagged IS_TEMPLATE true");
 my @fail = (
@@ -78,7 +78,7 @@ for my $case (@fail) {
 is_deeply([ $node->rows('postgres', "SELECT in_flight, state FROM wee5_cron.worker WHERE datname = 'other'") ],
     [ { in_flight => 2, state => 'sending' } ], 'both requests are on the wire still');
 
-# Somebody is connected: it fails, and Postgres waits for him before it says so.
+# Somebody is connected: the statement fails, after Postgres has waited for that session.
 my $session = $node->background_psql('other');
 $node->raises('postgres', 'DROP DATABASE other', '55006', 'DROP DATABASE while somebody is connected');
 is($node->worker_pid('other'), $worker, '... and the worker stays');
@@ -89,7 +89,7 @@ $receiver->release_for_good;
 was_made_once('other', $id, $path, "under retry_on = 'never': a call on the wire meanwhile");
 was_made_once('other', $again, $again_path, "under retry_on = 'transient': a call on the wire meanwhile");
 
-# Somebody is connected and leaves after a while: the statement goes through.
+# Somebody is connected and leaves after a while: the statement succeeds.
 {
     my $leaves = $node->background_psql('other');
     my $pid = $leaves->query_safe('SELECT pg_backend_pid()');
@@ -103,7 +103,7 @@ was_made_once('other', $again, $again_path, "under retry_on = 'transient': a cal
     $node->safe_psql('postgres', 'ALTER DATABASE renamed RENAME TO other');
 }
 
-# Statements that go through: what is on the wire ends first, and nothing new is sent meanwhile.
+# Statements that succeed: requests on the wire finish first, and no new ones begin meanwhile.
 my $slow = 1500;
 sub lets_calls_end {
     my ($name, $sql, $after, %params) = @_;
@@ -128,7 +128,7 @@ lets_calls_end('RENAME', 'ALTER DATABASE other RENAME TO another; ALTER DATABASE
 lets_calls_end('RENAME that is rolled back', 'BEGIN; ALTER DATABASE other RENAME TO another; ROLLBACK', 'other');
 lets_calls_end('SET TABLESPACE', 'ALTER DATABASE other SET TABLESPACE elsewhere', 'other');
 
-# Two at once, of one database: it is let go by the second of them.
+# Two statements at once on one database: the second one to end releases it.
 {
     my @sessions = map { $node->background_psql('postgres') } 1, 2;
     $sessions[0]->query_safe('BEGIN; ALTER DATABASE other RENAME TO another');
@@ -153,7 +153,7 @@ lets_calls_end('SET TABLESPACE', 'ALTER DATABASE other SET TABLESPACE elsewhere'
     fields_are($node->finished('other', $node->call('other', '/next')), { status => 'succeeded' }, '... and then calls go on');
 }
 
-# Who gives up a statement that waits for requests lets the worker go on.
+# When a statement that waits for requests is cancelled, the worker goes on.
 {
     $receiver->hold;
     my ($hanging, $path) = hang('other', 'never');
@@ -165,7 +165,7 @@ lets_calls_end('SET TABLESPACE', 'ALTER DATABASE other SET TABLESPACE elsewhere'
     was_made_once('other', $hanging, $path, '... a call on the wire meanwhile');
 }
 
-# Nobody waits for ever: after ten seconds the request is cut off.
+# Nothing waits for ever: after ten seconds the request is cut off.
 {
     $receiver->hold;
     my ($hanging, $path) = hang('other', 'never');

@@ -1,4 +1,4 @@
-# A standby has no worker and sends nothing; promoted it has one, and delivers what the primary left.
+# A standby has no worker and sends nothing. Once promoted, it has one and delivers what the primary left.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -13,7 +13,7 @@ my $standby = Wee5Cron::Node->new('standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->start;
 
-# One may wait on the standby for what the primary does.
+# A session on the standby can wait for a call of the primary.
 my $watched = $primary->call('postgres', '/watched/hang');
 $receiver->wait_for_requests('/watched/hang');
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));

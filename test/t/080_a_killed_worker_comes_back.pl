@@ -1,4 +1,4 @@
-# Whoever ends the worker or the launcher: what is committed is delivered.
+# Whoever ends the worker or the launcher, committed calls are delivered.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -7,7 +7,7 @@ my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
 my $node = Wee5Cron::Node->start_new('main', conf => 'restart_after_crash = on');
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 
-# The server is up, after whatever crash it goes through.
+# Waits until the server is up again after a crash.
 sub wait_until_up {
     $node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die "the server did not come back\n";
     return;
@@ -58,7 +58,7 @@ $node->poll_query_until('postgres',
     "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'wee5_cron launcher' AND pid <> $launcher");
 pass('there is a launcher again');
 
-# A cancel is not the end of anything.
+# A cancel request ends neither of them.
 $receiver->hold;
 my $seen = () = $receiver->requests('/hang');
 my $id = $node->call('postgres', '/hang');

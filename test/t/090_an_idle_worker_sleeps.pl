@@ -1,4 +1,4 @@
-# With nothing to do neither worker nor launcher wakes up; a wake that is needed comes at once all the same.
+# With nothing to do, neither worker nor launcher wakes up. They wake at once when there is something to do.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -13,7 +13,7 @@ my %pid = map { $_->{backend_type} => $_->{pid} }
   $node->rows('postgres', "SELECT backend_type, pid FROM pg_stat_activity WHERE backend_type LIKE 'wee5_cron%'");
 is_deeply([ sort keys %pid ], [ 'wee5_cron launcher', 'wee5_cron worker' ], 'a launcher and a worker');
 
-# How often a process was given the processor: it sleeps while the number stands still.
+# How many times a process was scheduled. While it sleeps, the number does not change.
 sub switches {
     my ($pid) = @_;
     my $status = slurp_file("/proc/$pid/status");
@@ -22,7 +22,7 @@ sub switches {
     return $sum;
 }
 
-# True when no process woke up in that many seconds.
+# True if no process woke up for that many seconds.
 sub asleep_for {
     my ($seconds) = @_;
     my %before = map { $_ => switches($pid{$_}) } keys %pid;
@@ -46,14 +46,13 @@ for my $work ('nothing', 'a call', 'many calls', 'a policy of retention where al
     fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'"),
         { state => 'idle', in_flight => 0, queued => 0 }, "after $work: the worker says idle")
       if $node->poll_query_until('postgres', "SELECT state = 'idle' FROM wee5_cron.worker WHERE datname = 'postgres'");
-    # What follows the work may take a moment: statistics, and within a second one more look at the ledger. Then there is
-    # quiet.
+    # Some work follows later: statistics, and within a second one more look at the ledger. Then everything is quiet.
     my $rounds = 10;
     until (asleep_for(1.5) || !$rounds--) { }
     ok(asleep_for(3), "after $work: no wake-up in three seconds");
 }
 
-# Now nothing but the statement itself can wake it.
+# Now only the statement itself can wake it.
 is(scalar(my @early = $receiver->requests('/prepared')), 0, 'a call that was prepared is not sent');
 $node->safe_psql('postgres', "COMMIT PREPARED 'later'");
 $receiver->wait_for_requests('/prepared');

@@ -1,4 +1,4 @@
-# While a request is on the wire the worker holds no transaction, no snapshot and no lock, and what it does can be seen.
+# While a request is on the wire, the worker holds no transaction, no snapshot and no lock, and its state can be queried.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -22,7 +22,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM pg_locks WHERE pid = $pid 
 fields_are($node->one_row('postgres', "SELECT *, clock_timestamp() > started_at AS sane FROM wee5_cron.worker WHERE datname = 'postgres'"),
     { state => 'sending', in_flight => 1, queued => 0, pid => $pid, sane => 1 }, 'the view worker shows one on the wire');
 
-# Other calls, also of the same path, do not wait for it.
+# Other calls, even of the same path, do not wait for it.
 my @others = map { $node->call('postgres', $_) } qw(/status/200 /status/500 /hang?second);
 is($node->finished('postgres', $others[0])->{status}, 'succeeded', 'a call is not held up by one that hangs');
 is($node->finished('postgres', $others[1])->{status}, 'failed',    'nor is a failing one');
@@ -31,7 +31,7 @@ pass('nor is another one of the same path');
 
 is($node->error_of('postgres', "SET lock_timeout = '5 s'; BEGIN; LOCK TABLE wee5_cron.invocation; ROLLBACK"), undef,
     'the ledger can be locked exclusively');
-# A blocked ledger does not turn an answer into a timeout, and nothing is forgotten.
+# A locked ledger does not turn an answer into a timeout, and no answer is lost.
 my $lock = $node->background_psql('postgres');
 my $slow = $node->call('postgres', '/slow?ms=200', "timeout => '10 s'");
 $receiver->wait_for_requests('/slow');
@@ -52,7 +52,7 @@ SELECT in_flight = 0 AND queued = 0 AND sent = 5 AND succeeded = 4 AND failed = 
 FROM wee5_cron.worker WHERE datname = 'postgres'
 SQL
 
-# The worker's writes reach the statistics that autovacuum looks at.
+# The worker's writes reach the statistics that autovacuum reads.
 ok($node->poll_query_until('postgres', "SELECT n_tup_upd > 0 FROM pg_stat_user_tables WHERE relid = 'wee5_cron.invocation'::regclass"),
     'the worker reports its writes to the statistics');
 

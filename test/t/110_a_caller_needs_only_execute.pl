@@ -1,4 +1,4 @@
-# What grant_to() gives, what nobody has without it, and how one waits for a call.
+# What grant_to() grants, what nobody can do without it, and how to wait for a call.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -10,7 +10,7 @@ $node->safe_psql('postgres', 'CREATE ROLE caller LOGIN; CREATE ROLE reader LOGIN
 $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('caller', 'call'); SELECT wee5_cron.grant_to('reader', 'read');"
       . "SELECT wee5_cron.grant_to('operator', 'operate')");
 
-# A caller calls.
+# A caller makes calls.
 my $id = $node->psql_as('caller', 'postgres', "SELECT invoke_cron_endpoint('/by-caller')");
 my $row = $node->finished('postgres', $id);
 fields_are($row, { status => 'succeeded', requested_by => 'caller' }, 'a role with the profile call calls');
@@ -32,7 +32,7 @@ is($node->psql_as('reader', 'postgres', 'SELECT datname FROM wee5_cron.worker'),
 is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.job_status'), 0, '... and the jobs');
 $node->raises('postgres', 'DELETE FROM wee5_cron.invocation', '42501', '... and changes nothing', role => 'reader');
 
-# Nobody else.
+# Nobody else can.
 for my $statement (
     "SELECT invoke_cron_endpoint('/x')",
     "SELECT wee5_cron.invoke('/x')",
@@ -48,7 +48,7 @@ for my $statement (
 is(scalar(my @none = $receiver->requests('/x')), 0, 'and nothing was sent for it');
 is($node->error_of('postgres', 'SELECT wee5_cron.harvest()', role => 'operator'), undef, 'an operator operates');
 
-# wait_for: what it refuses at once.
+# wait_for(): what it refuses at once.
 my $own = 'wait_for of the own transaction would wait for ever: an error';
 $node->raises('postgres', "SELECT wee5_cron.wait_for(wee5_cron.invoke('/own'))", '55000', "$own, in one statement", hint => qr/\w/);
 for my $begin ('', 'ISOLATION LEVEL REPEATABLE READ', 'ISOLATION LEVEL SERIALIZABLE') {
@@ -78,8 +78,8 @@ is($node->safe_psql('postgres', "SELECT id, finished_at IS NULL FROM wee5_cron.w
 $node->raises('postgres', "SET statement_timeout = '200 ms'; SELECT wee5_cron.wait_for($id, '$_')", '57014', "statement_timeout ends it ($_)")
   for '1 hour', '178000000 years', $node->safe_psql('postgres', "SELECT current_setting('server_version_num')::int") >= 170000 ? 'infinity' : '294276 years';
 
-# A session that waits for a call; with `begin` in a transaction that began, and took its snapshot, before there was a row.
-# Returns it with its pid when it waits.
+# Starts a session that waits for a call; with `begin`, in a transaction that took its snapshot before the row existed.
+# Returns the session with its pid once it waits.
 sub waiting_session {
     my ($begin, $wait_for) = @_;
     my $session = $node->background_psql('postgres', on_error_stop => 0);
@@ -116,7 +116,7 @@ $receiver->release;
 like($_->query_until(qr/ended/, ''), qr/^got succeeded 200$/m, 'each of many waiters gets the row') for @waiters;
 $_->quit for @waiters;
 
-# Ends of another kind.
+# Other ways in which a call ends.
 for my $end (
     [ 'a cancel'                                     => 'SELECT pg_cancel_backend(%d)',                                   '57014' ],
     [ 'the deletion of the row'                      => 'DELETE FROM wee5_cron.invocation WHERE finished_at IS NULL',    '02000' ],

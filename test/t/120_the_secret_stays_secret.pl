@@ -1,4 +1,4 @@
-# The secret is in no log line, no row, no statement of anybody's activity, no statistics and no dump.
+# The secret appears in no log line, row, statement in pg_stat_activity, statistics or dump.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -13,14 +13,14 @@ log_min_messages = debug1
 log_min_error_statement = debug1
 CONF
 
-# What ALTER DATABASE itself shows is not ours to hide; from here on it is.
+# ALTER DATABASE itself may show it. From here on, nothing may.
 $node->install('postgres', api_url => $receiver->url, secret => $canary);
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()');
 my $log_before = -s $node->logfile;
 $node->safe_psql('postgres', "ALTER SYSTEM SET log_statement = 'all'; ALTER SYSTEM SET log_min_duration_statement = 0");
 $node->set_server('log_error_verbosity', 'verbose');
 
-# An app that answers, one that gives the secret back in every way, one that is away.
+# An app that answers, one that repeats the secret in every way, and one that is down.
 my @paths = ('/status/200', '/status/401', '/status/500', '/leak', '/leak?status=500', '/leak?status=401', '/leak?status=308',
     '/redirect?to=https:%2F%2F127.0.0.1/x', '/drop', '/garbage', '/html?status=404');
 $node->call('postgres', $_) for @paths;
@@ -42,7 +42,7 @@ $node->error_of('postgres', $_)
 $node->call('postgres', '/hang');
 $receiver->wait_for_requests('/hang');
 
-# Written in every way in which an app or a library might write it.
+# Encoded in every way that an app or a library might use.
 my $percent = $canary =~ s/([^A-Za-z0-9._~-])/sprintf '%%%02X', ord $1/ger;
 my @forms = ($canary, $percent, lc $percent, encode_base64($canary, ''));
 
@@ -77,7 +77,7 @@ my $pid = $node->wait_for_worker('postgres');
 holds_no_secret(join("\n", map { slurp_file("/proc/$pid/$_") } qw(cmdline environ)), "the worker's command line and environment")
   if -r "/proc/$pid/cmdline";
 
-# The worker ends and comes back, and the server stops, with the log as loud as it gets.
+# The worker ends and returns, and the server stops, all at the highest log level.
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 $node->wait_for_worker('postgres', $pid);
 $node->stop;
@@ -85,7 +85,7 @@ my $log = substr slurp_file($node->logfile), $log_before;
 like($log, qr/invoke_cron_endpoint/, 'the log is loud');
 holds_no_secret($log, "the server's log");
 
-# A secret that the server was started with is known to what strikes it out of pg_net's answers as well.
+# A secret from the server's configuration is also redacted in pg_net's answers.
 my $on_command_line = 'canary-of-the-command-line';
 PostgreSQL::Test::Utils::system_or_bail('pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile, '-o', "-c app.settings.cron_secret=$on_command_line", 'start');
 $node->_update_pid(1);

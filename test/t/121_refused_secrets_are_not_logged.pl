@@ -1,5 +1,5 @@
-# A webhook's address and a proxy's password are secrets, like the bearer: Postgres quotes the value of a setting that it
-# refuses, and the statement below an error. Neither must reach the client or the log.
+# A webhook's address and a proxy's password are secrets, like the bearer. Postgres quotes the value of a setting that it
+# refuses, and the statement that caused an error. Neither may reach the client or the log.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -8,7 +8,7 @@ my $canary = 'canary-of-a-refused-value';
 my $node   = Wee5Cron::Node->start_new('main', conf => "log_min_error_statement = debug1\nlog_parameter_max_length_on_error = -1");
 $node->safe_psql('postgres', 'CREATE ROLE plain LOGIN');
 
-# Whatever a client is told and the log says since the last look.
+# Everything that a client has received and the log has recorded since the last look.
 my $seen = 0;
 sub new_log_lines {
     my $log = substr slurp_file($node->logfile), $seen;
@@ -22,7 +22,7 @@ sub stays_secret {
     my $log   = new_log_lines();
     is($error->{sqlstate}, $sqlstate, $name);
     like($error->{message}, $options{message}, '... is refused by name') if $options{message};
-    # psql shows the line of the statement at which a syntax error is: the client knows its own statement.
+    # psql shows the line of the statement with a syntax error: the client knows its own statement.
     unlike($error->{message} . ($error->{hint} // ''), qr/canary/, '... the error does not hold the value');
     like($log, qr/ERROR:/, '... the log tells of the error');
     unlike($log, qr/canary/, '... without the value');
@@ -59,7 +59,7 @@ my $log = new_log_lines();
 like($log, qr/parameter "\Q$_\E" changed$/m, "a reload logs that $_ changed") for sort keys %bad;
 unlike($log, qr/canary/, '... but not to what');
 
-# What the configuration file holds, when the server is told to read it and when it starts.
+# A value in the configuration file, at a reload and at the start.
 $node->append_conf('postgresql.conf', "wee5_cron.trace = off\n");
 $node->safe_psql('postgres', "ALTER SYSTEM RESET ALL");
 $node->append_conf('postgresql.conf', "wee5_cron.alert_url = 'ftp://hooks.example.com/$canary'\nwee5_cron.proxy = 'socks5://user:$canary\@proxy:1'\n");
@@ -70,7 +70,7 @@ $log = new_log_lines();
 like($log, qr/invalid value for parameter "\Q$_\E"\s*$/m, "the configuration file: the log names $_") for sort keys %bad;
 unlike($log, qr/canary/, '... and not its value');
 
-# Stored for a database while nobody could check it: each session is warned.
+# Stored for a database while nothing could check it: each session is warned.
 $node->append_conf('postgresql.conf', "wee5_cron.alert_url = ''\nwee5_cron.proxy = ''\nshared_preload_libraries = ''\n");
 $node->restart;
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.alert_url = 'ftp://hooks.example.com/$canary'");

@@ -1,4 +1,4 @@
-# Our jobs and nobody else's: CREATE EXTENSION, register_jobs(), unregister_jobs(), DROP EXTENSION; run_now().
+# Which jobs are created and removed: CREATE EXTENSION, register_jobs(), unregister_jobs(), DROP EXTENSION; run_now().
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -13,7 +13,7 @@ sub jobs {
 }
 my $ours = 'daily-analytics poll-activities welcome-emails';
 
-# A job of that name that stands already is left as it is. None of these is due while this runs.
+# An existing job of that name stays as it is. None of these jobs is due during this test.
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION pg_cron;
 SELECT cron.schedule('users-own', '0 0 1 1 *', 'SELECT 1');
@@ -45,7 +45,7 @@ is(jobs(), 'users-own', 'unregister_jobs() removes ours and no other');
 $node->safe_psql('postgres', 'SELECT wee5_cron.register_jobs(true)');
 is(jobs(), "daily-analytics poll-activities users-own welcome-emails", '... and they can be made again');
 
-# A job that the user made in the place of one of ours is the user's.
+# A job that the user created under the name of one of ours belongs to the user.
 $node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails'); SELECT cron.schedule('welcome-emails', '0 0 1 1 *', 'SELECT 3')");
 $node->safe_psql('postgres', 'BEGIN; DROP EXTENSION wee5_cron; ROLLBACK');
 is(jobs(), "daily-analytics poll-activities users-own welcome-emails", 'a DROP EXTENSION that is rolled back removes nothing');
@@ -81,7 +81,7 @@ $receiver->open_port;
 $node->safe_psql('postgres', "SELECT cron.alter_job((SELECT jobid FROM cron.job WHERE jobname = 'daily-analytics'), active => false)");
 is($node->safe_psql('postgres', "SELECT state FROM wee5_cron.job_status WHERE job_name = 'daily-analytics'"), 'paused', 'an inactive job is paused');
 
-# pg_cron may go, and come back.
+# pg_cron may be dropped and created again.
 is($node->error_of('postgres', 'DROP EXTENSION pg_cron'), undef, 'pg_cron can be dropped from under us without CASCADE');
 is($node->finished('postgres', $node->call('postgres', '/without-pg-cron'))->{status}, 'succeeded', '... and calls go on');
 $node->raises('postgres', 'SELECT wee5_cron.register_jobs()', '55000', '... while jobs are an error', hint => qr/pg_cron|schedule_in_database/);

@@ -1,5 +1,5 @@
-# pg_cron's own tick, awaited once, on two servers at the same time: one where pg_cron runs jobs in background workers,
-# one where it connects as a client, as it does by default.
+# A tick of pg_cron, awaited once, on two servers at the same time. pg_cron runs jobs in background workers on one, and
+# connects as a client, the default, on the other.
 use strict;
 use warnings;
 
@@ -27,7 +27,7 @@ CONF
     },
 );
 
-# Job, role (undef: the superuser), path. The app is called by a role with settings of its own.
+# Job, role (undef: the superuser), path. A role with settings of its own calls the app.
 my @jobs = (
     [ via_app     => undef,      q{/api/cron/poll-activities} ],
     [ via_web     => 'web',      q{/api/cron/poll-activities} ],
@@ -60,18 +60,18 @@ SQL
         my $sql = "SELECT cron.schedule('$name', '* * * * *', \$\$SELECT invoke_cron_endpoint('$path')\$\$)";
         $role ? $node->psql_as($role, 'postgres', $sql) : $node->safe_psql('postgres', $sql);
     }
-    # Not due: for what job_status says before the first run, and about the time zone of next_run.
+    # Not due: for what job_status says before the first run, and for the time zone of next_run.
     $node->safe_psql('postgres', "SELECT cron.schedule('next_year', '0 0 1 1 *', \$\$SELECT invoke_cron_endpoint('/next-year')\$\$)");
 }
 
-# Await the first tick, and what became of it.
+# Waits for the first tick and its outcome.
 for my $mode (sort keys %node) {
     my $node = $node{$mode};
     $node->poll_query_until('postgres', <<'SQL') or diag("$mode: not every job has run");
 SELECT (SELECT count(DISTINCT jobid) FROM cron.job_run_details WHERE status IN ('succeeded', 'failed')) = 8
    AND (SELECT count(*) >= 5 FROM wee5_cron.invocation WHERE finished_at IS NOT NULL AND cron_run_id IS NOT NULL)
 SQL
-    # No further run while this is looked at.
+    # No further run while this is checked.
     $node->safe_psql('postgres', "UPDATE cron.job SET schedule = '0 0 1 1 *'");
     $node->wait_until_all_finished('postgres');
 }
@@ -79,7 +79,7 @@ SQL
 for my $mode (sort keys %node) {
     my $node = $node{$mode};
     my $of   = "$mode:";
-    # The first run of a job, with what pg_cron booked about it.
+    # The first run of a job, with pg_cron's record of it.
     my $run = sub {
         my ($job) = @_;
         my ($row) = $node->rows('postgres', <<SQL);
@@ -105,7 +105,7 @@ SQL
         "$of a job calls the app with the bearer, bound to its run");
     is($web->{cron_run_id}, $web->{runid}, "$of ... cron_run_id is the run's id");
 
-    # What the app's people look at, word for word.
+    # The documented queries, word for word.
     my @seen = $node->rows('postgres', 'select * from cron.job');
     is(join(' ', sort map { $_->{jobname} } @seen), join(' ', sort 'next_year', map { $_->[0] } @jobs), "$of select * from cron.job");
     @seen = $node->rows('postgres', 'select * from cron.job_run_details order by start_time desc limit 10');
@@ -143,14 +143,14 @@ SQL
         },
         "$of job_status says ok");
 
-    # What pg_cron calls a success.
+    # What pg_cron regards as a success.
     $row = $run->('answers_500');
     fields_are($row, { cron_status => 'succeeded', status => 'failed', reason => 'http', http_status => 500 },
         "$of pg_cron says succeeded when the app answers 500, and the row says failed");
     fields_are($status_of->('answers_500'), { state => 'failing', last_status => 'failed', last_http_status => 500, consecutive_failures => qr/^[1-9]/, last_error => qr/500/ },
         "$of ... and job_status too");
 
-    # Calls that raised never became a row: job_status knows them from pg_cron's own book.
+    # Calls that raised an error have no row: job_status reads them from pg_cron's history.
     my %message = (bad_path => qr/no-slash/, denied => qr/permission denied/, unset => qr/api_url/);
     for my $job (sort keys %message) {
         fields_are($run->($job), { cron_status => 'failed', return_message => $message{$job}, id => undef }, "$of $job: pg_cron books the error");
@@ -158,7 +158,7 @@ SQL
             "$of $job: job_status counts it as a failure, with its message");
     }
 
-    # Two jobs with one command cannot be told apart by name, but by run.
+    # Two jobs with one command have the same name in the ledger. Their runs tell them apart.
     my @twins = map { $run->($_) } qw(twin_1 twin_2);
     fields_are($_, { status => 'succeeded', job_name => undef, cron_run_id => qr/./ }, "$of one of two jobs with the same command") for @twins;
     isnt($twins[0]{id}, $twins[1]{id}, "$of ... each run has its own row");

@@ -1,5 +1,5 @@
-# Routes that are particular about their request: about the type of a body that is not there, the User-Agent, a URL in the
-# query. And what every request tells: its trace, and how long it may take.
+# Routes that require something of their request: a Content-Type only with a body, a User-Agent, a URL in the query. Also
+# what every request carries: its trace, and its timeout.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Fastify;
@@ -19,7 +19,7 @@ sub called {
     return $node->finished('postgres', $node->call('postgres', $path, $choices));
 }
 
-# A query may hold two slashes, and a backslash; before it they could change where the call goes.
+# A query may contain two slashes and a backslash. In the path they could change where the call goes.
 my $url = '/callback?next=https://app.example/y&back=a\b//';
 fields_are(called($url), { status => 'succeeded', endpoint_path => $url }, 'a URL in the query');
 is(heard('/callback')->{url}, '/callback?next=https://app.example/y&back=a%5Cb//', '... arrives');
@@ -51,7 +51,7 @@ for my $method (qw(HEAD GET)) {
     ok(!exists heard('/bare')->{headers}{'content-type'} && !exists heard('/bare')->{headers}{'content-length'}, "$method has neither type nor length");
 }
 
-# The User-Agent, by the call or an endpoint row.
+# The User-Agent, set by the call or by an endpoint row.
 like((called('/agent'), heard('/agent'))[1]{headers}{'user-agent'}, qr{^wee5_cron/\d}, 'our User-Agent');
 called('/agent', q{headers => '{"User-Agent": "vercel-cron/1.0"}'});
 is(heard('/agent')->{headers}{'user-agent'}, 'vercel-cron/1.0', 'a User-Agent that the call gives replaces it');
@@ -59,7 +59,7 @@ $node->safe_psql('postgres', q{INSERT INTO wee5_cron.endpoint (endpoint_path, he
 called('/agent');
 is(heard('/agent')->{headers}{'user-agent'}, 'vercel-cron/1.0 (row)', '... or that an endpoint row gives');
 
-# What would change how the connection is used is no caller's.
+# No caller may set a header that changes how the connection is used.
 for my $header ('Proxy-Authorization', 'proxy-connection', 'Expect', 'TE', 'Trailer', 'upgrade', 'Content-Type', 'X-Wee5-Cron-Timeout-Ms') {
     $node->raises('postgres', qq{SELECT wee5_cron.invoke('/x', headers => '{"$header": "value-of-it"}')}, '22023', "$header is refused to a call",
         message => qr/header "$header" cannot be set by a caller/);
@@ -67,7 +67,7 @@ for my $header ('Proxy-Authorization', 'proxy-connection', 'Expect', 'TE', 'Trai
         '... and to an endpoint row', message => qr/header "$header" cannot be set by a caller/);
 }
 
-# The trace: of the key, which it does not tell, with a parent for each attempt.
+# The trace: derived from the key, which it does not reveal, with a new parent for each attempt.
 my $row = called('/statuses/503,503,200?retry_after=0');
 my @attempts = map { $_->{headers}{traceparent} } $receiver->requests('/statuses/503,503,200');
 my $trace = substr sha256_hex("trace$row->{idempotency_key}"), 0, 32;
@@ -91,7 +91,7 @@ is(heard('/limit')->{headers}{'x-wee5-cron-timeout-ms'}, 7_000, '... or of an en
 $node->safe_psql('postgres', q{ALTER DATABASE postgres SET wee5_cron.request_timeout = '12s'});
 is((called('/default'), heard('/default'))[1]{headers}{'x-wee5-cron-timeout-ms'}, 12_000, '... or what is stored for the database');
 
-# An app that is really particular.
+# An app that validates its requests strictly.
 SKIP: {
     skip Wee5Cron::Fastify::missing(), 1 if Wee5Cron::Fastify::missing();
     my $fastify = Wee5Cron::Fastify->start(secret => 'the secret');

@@ -1,5 +1,5 @@
-# The Idempotency-Key of a job's call for a tick: the same wherever that job runs for that tick, another one for everything
-# else, and nothing that can be computed without what arm() stored.
+# The Idempotency-Key of a job's call for a tick: it is the same wherever that job runs for that tick and differs for
+# everything else. Nobody can compute it without what arm() stored.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -9,7 +9,7 @@ use JSON::PP;
 my $node = Wee5Cron::Node->start_new('main');
 $node->install('postgres', api_url => 'http://127.0.0.1:9', secret => 'the secret');
 $node->safe_psql('postgres', 'CREATE ROLE other LOGIN SUPERUSER');
-# Nothing is to end here: what counts is what was queued.
+# No call needs to end here: what counts is what was queued.
 $node->set_server('wee5_cron.max_in_flight', 1);
 $node->policy('postgres', $_, overlap => 'allow') for '/x', '/y', '/body';
 
@@ -23,12 +23,12 @@ sub schedule {
     return $node->safe_psql('postgres', "SELECT cron.schedule('$name', '$schedule', \$cron\$$command\$cron\$)", @as);
 }
 
-# Runs the job's command as pg_cron does, and returns the keys of the calls that it made.
+# Runs the job's command as pg_cron does, and returns the keys of its calls.
 sub run_of {
     my ($command, %params) = @_;
     my $database = $params{database} // 'postgres';
     my $last = $node->safe_psql($database, 'SELECT coalesce(max(id), 0) FROM wee5_cron.invocation');
-    # A statement as psql sends it is cut at its semicolon; \; keeps one within.
+    # psql cuts a statement at its semicolon; \; keeps it within.
     my $sent = $command;
     $sent =~ s/;(?=.)/\\;/gs if !$params{whole};
     my $as = $params{role} ? " user=$params{role}" : '';
@@ -48,15 +48,15 @@ is((run_of($command))[0], $key, '... also after a crash');
 fields_are($node->one_row('postgres', "SELECT count(DISTINCT scheduled_at) AS ticks, count(*) FILTER (WHERE job_name = 'x') AS named, count(*) AS calls FROM wee5_cron.invocation"),
     { ticks => 1, named => 4, calls => 4 }, '... and all of them are calls of the job for one tick');
 
-# What was missed and is made up for has the key that its run would have had.
+# A run that makes up for a missed one has the key of the missed run.
 my $tick = $node->safe_psql('postgres', 'SELECT max(scheduled_at) FROM wee5_cron.invocation');
 my $made_up = $node->safe_psql('postgres', "SELECT wee5_cron.invoke_for_job('x', '/x', session_user::name, '0 0 1 1 *', '$tick')");
 is($node->invocation('postgres', $made_up)->{idempotency_key}, $key, 'a run that is made up for has the key of its tick');
 isnt($node->invocation('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.invoke_for_job('x', '/x', session_user::name, '0 0 1 1 *', '$tick'::timestamptz - interval '1 year')"))->{idempotency_key},
     $key, '... and not that of another tick');
 
-# Calls that are equal but for their number: of a statement, a transaction, across savepoints, and across the commits of
-# a procedure.
+# Calls that differ only in their number: of a statement, a transaction, across savepoints, and across the commits of a
+# procedure.
 my %seen = ($key => 1);
 my $all_new = sub {
     my ($name, $count, @keys) = @_;
@@ -79,7 +79,7 @@ my $commits = q{DO $do$ BEGIN FOR i IN 1 .. 3 LOOP PERFORM invoke_cron_endpoint(
 schedule('commits', $commits);
 $all_new->('three calls with a commit behind each', 3, run_of($commits, whole => 1));
 
-# Whatever else differs.
+# Everything else that makes a difference.
 my @others = (
     [ 'another name',   q{SELECT invoke_cron_endpoint('/x') /* n */} ],
     [ 'another path',   q{SELECT invoke_cron_endpoint('/x?y')} ],
@@ -97,7 +97,7 @@ $all_new->('another owner', 1, run_of($command, role => 'other'));
 schedule('each minute', q{SELECT invoke_cron_endpoint('/x') /* minute */}, schedule => '* * * * *');
 $all_new->('another tick', 1, run_of(q{SELECT invoke_cron_endpoint('/x') /* minute */}));
 
-# Without a tick that others would know: random.
+# Without a tick that others could know: random.
 like($node->invocation('postgres', $node->call('postgres', '/x'))->{idempotency_key}, $random, 'a call by hand has a random key');
 schedule('plain', q{SELECT invoke_cron_endpoint('/x?plain')});
 for (1 .. 2) {
@@ -123,12 +123,12 @@ my $again = $node->safe_psql('postgres', "SELECT wee5_cron.retry(min(id)) FROM w
 fields_are($node->invocation('postgres', $again), { idempotency_key => $key, job_name => 'x', headers => qr/./ }, 'retry() of a job\'s call keeps the key');
 like(JSON::PP->new->canonical->encode($node->invocation('postgres', $again)->{headers}), qr/"x-vercel-cron-schedule":"0 0 1 1 \*"/, '... and its schedule header');
 
-# Somebody who armed anew, or another project, has other keys.
+# After arm(), or in another project, the keys are different.
 $node->safe_psql('postgres', 'SELECT wee5_cron.disarm(); SELECT wee5_cron.arm(true)');
 isnt((run_of($command))[0], $key, 'another arming: another key');
 $node->raises('postgres', 'SET ROLE pg_read_all_settings; SELECT id FROM wee5_cron.arming', '42501', 'what the keys are made from is not for others');
 
-# By a statement, where the ledger needs one, the keys are the same.
+# If the ledger requires a statement, the keys are the same.
 my ($direct) = run_of($command);
 $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';

@@ -1,5 +1,5 @@
-# wee5_cron.proxy: calls to http and to https go through a tunnel, so that the proxy learns where they go and nothing else.
-# And wee5_cron.allow_plain_http, which names hosts. And a webhook that is known by its host.
+# wee5_cron.proxy: calls to http and to https go through a tunnel, so the proxy learns only where they go. Also: the hosts
+# in wee5_cron.allow_plain_http, and a webhook that is recognized by its host.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -18,7 +18,7 @@ IPC::Run::run([ qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=1
     '>', \$out, '2>', \$err) or die "openssl: $err";
 my %app = (http => Wee5Cron::Receiver->start(secret => $secret), https => Wee5Cron::Receiver->start(secret => $secret, tls => { cert => $cert, key => $key }));
 
-# A proxy, with what it was asked for.
+# A proxy that records its requests.
 sub proxy {
     my ($name, @credentials) = @_;
     my $records = "$PostgreSQL::Test::Utils::log_path/147_$name.jsonl";
@@ -35,7 +35,7 @@ my $locked = proxy('locked', 'user:p@ss:word');
 my $names  = Wee5Cron::MovingNames->new;
 my $node   = Wee5Cron::Node->new_configured('main');
 $names->lead('web.prod', '127.0.0.1', $app{http}->port);
-# What the environment says is nobody's to follow.
+# The proxy variables of the environment are ignored.
 {
     local @ENV{qw(http_proxy https_proxy ALL_PROXY no_proxy)} = (('http://127.0.0.1:9') x 3, '*');
     $names->start($node);
@@ -69,7 +69,7 @@ unlike(slurp_file($open->{records}), qr/canary/, 'neither secret nor header are 
 $doctor->green('proxy', 'a proxy', qr/through the proxy 127\.0\.0\.1:$open->{port}$/);
 $doctor->green('api_url_resolves', 'names are the proxy\'s to look up', qr/the proxy looks up/);
 
-# What goes wrong with it is `connect`.
+# Failures of the proxy are `connect` failures.
 HTTP::Tiny->new->post("http://127.0.0.1:$open->{port}/refuse?port=" . $app{https}->port)->{success} or die 'proxy';
 fields_are(called('/refused'), { status => 'failed', reason => 'connect', http_status => undef, error => qr/through the proxy 127\.0\.0\.1:$open->{port}.*403/, hint => qr/wee5_cron\.proxy/ },
     'a CONNECT that is refused');
@@ -80,7 +80,7 @@ fields_are(called('/nobody'), { status => 'failed', reason => 'connect', hint =>
 $node->set_server('wee5_cron.proxy', 'http://proxy.invalid:3128');
 fields_are(called('/unknown'), { status => 'failed', reason => 'connect', error => qr/proxy\.invalid/, hint => qr/wee5_cron\.proxy/ }, 'a proxy whose name is not known');
 
-# User and password: used, and shown nowhere.
+# User and password are used, and shown nowhere.
 $node->configure('postgres', api_url => $app{http}->url);
 $node->set_server('wee5_cron.proxy', "http://user:wrong-canary\@127.0.0.1:$locked->{port}");
 fields_are(called('/locked'), { status => 'failed', reason => 'connect', error => qr/407/ }, 'a wrong password');
@@ -97,7 +97,7 @@ for my $bad ('socks5://127.0.0.1:1', 'https://proxy:1', 'http://', 'http://h/pat
 }
 $node->set_server('wee5_cron.proxy', '');
 
-# Hosts that plain http may go to.
+# Hosts that plain http may be used for.
 $node->raises('postgres', "SELECT wee5_cron.configure('http://web.prod', '$secret')", '22023', 'http to a name that is not private', hint => qr/allow_plain_http = 'web\.prod'/);
 for my $bad ('*', 'web.prod, *', 'http://web.prod', 'web.prod:80', 'w*b.prod', 'on, web.prod', 'web.prod,') {
     $node->raises('postgres', "SET wee5_cron.allow_plain_http = '$bad'", '22023', "allow_plain_http = '$bad' is refused");
@@ -112,7 +112,7 @@ $doctor->red('api_url_https', 'warning', qr/clear text.*allow_plain_http allows 
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.allow_plain_http = '*.prod.example'");
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/call')", '55000', '... until the list that is stored for the database does not name it', message => qr/clear text/);
 
-# A webhook of Discord's gets what Discord understands.
+# A Discord webhook gets Discord's format.
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.allow_plain_http');
 $names->lead('discord.com', '127.0.0.1', $app{http}->port);
 $node->set_server('wee5_cron.allow_plain_http', 'discord.com');

@@ -1,5 +1,5 @@
-# The contract of the pg_net transport, against a stand-in with pg_net's signatures and tables that sends nothing: what
-# is put into its queue, and what becomes of the answers that the test puts beside it.
+# The contract of the pg_net transport, against a stand-in with pg_net's signatures and tables that sends nothing: what is
+# put into its queue, and how the answers that the test inserts are recorded.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => ['pg_net'];
@@ -15,7 +15,7 @@ $node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
 $node->install('postgres', api_url => 'https://app.example/prefix', secret => $secret);
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'");
 
-# The request that pg_net was given for a call.
+# The request that pg_net got for a call.
 sub request_of {
     my ($id) = @_;
     return $node->one_row('postgres', <<SQL);
@@ -73,7 +73,7 @@ for my $method (qw(PUT PATCH HEAD)) {
 }
 fields_are(request_of($node->call('postgres', '/gone', q{'DELETE', '{"a": 1}'})), { method => 'DELETE', body => qr/^\{"a": ?1\}$/ }, 'a DELETE with a body');
 
-# What the app's people look at, word for word.
+# The documented queries, word for word.
 my @seen = $node->rows('postgres', 'select * from net.http_request_queue order by id desc limit 10');
 is($seen[-1]{url}, 'https://app.example/prefix/api/cron/poll-activities?x=1', 'select * from net.http_request_queue order by id desc limit 10');
 
@@ -86,13 +86,13 @@ is($node->safe_psql('postgres', $count), $before, 'a rollback takes it back, fro
 $node->error_of('postgres', "BEGIN; SAVEPOINT a; SELECT invoke_cron_endpoint('/x'); ROLLBACK TO a; COMMIT");
 is($node->safe_psql('postgres', $count), $before, 'so does an aborted savepoint');
 
-# What counts is what is set at the call.
+# The settings at the time of the call count.
 $node->configure('postgres', api_url => 'https://other.example');
 is(request_of($node->call('postgres', '/y'))->{url}, 'https://other.example/y', 'the next call follows a changed setting');
 $id = $node->safe_psql('postgres', "SET app.settings.cron_secret = 'of this session'; SELECT invoke_cron_endpoint('/z')");
 is(request_of($id)->{headers}{Authorization}, 'Bearer of this session', 'here an explicit SET of the session counts');
 
-# Any role may put a trigger on pg_net's queue, by pg_net's own grants: it would run with our rights and see the bearer.
+# pg_net's own grants let any role put a trigger on its queue. It would run with our rights and see the bearer.
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE mallory LOGIN;
 CREATE SCHEMA loot AUTHORIZATION mallory;
@@ -121,7 +121,7 @@ for my $trap (@traps) {
 }
 is($node->safe_psql('postgres', 'SELECT count(*) FROM loot.seen'), 0, 'nobody saw the bearer');
 
-# Answers, put where pg_net puts them; the worker harvests while calls are outstanding.
+# Answers, inserted where pg_net puts them. The worker harvests while calls are outstanding.
 sub answered {
     my ($path, $columns, $values, %params) = @_;
     my $id = $node->call('postgres', $path, $params{invoke} // "'GET'");
@@ -152,7 +152,7 @@ fields_are(answered('/big', 'status_code, content', q{200, repeat('x', 100000)})
 fields_are(answered('/leak', 'status_code, content', qq{500, 'you sent $secret'}),
     { %common, status => 'failed', response_body => qr/^(?!.*\Q$secret\E)/ }, 'an app that gives the secret back');
 
-# An attempt that is in the ledger already, as after a restore of one table alone.
+# An attempt that the ledger already has, as after a restore of one table alone.
 {
     my @ids = map { $node->call('postgres', "/booked-before?n=$_") } 1, 2;
     $node->safe_psql('postgres', <<SQL);
@@ -166,7 +166,7 @@ SQL
     is(join(' ', map { $_->{http_status} } $node->attempts('postgres', $ids[0])), '500', '... and stays as it is');
 }
 
-# In neither of its tables: lost.
+# A request in neither of its tables is lost.
 $id = $node->call('postgres', '/lost');
 $node->safe_psql('postgres', "DELETE FROM net.http_request_queue q USING wee5_cron.pg_net_request r WHERE q.id = r.request_id AND r.invocation_id = $id");
 fields_are($node->finished('postgres', $id), { %common, status => 'failed', reason => 'lost', http_status => undef, hint => qr/\w/ },
@@ -177,14 +177,15 @@ is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE e
 
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'the ledger holds no secret');
 
-# A crash empties its queue, and with it what binds our calls to it.
+# A crash empties its queue, and so the table that links our calls to it.
 $node->no_retries('postgres', '/crashed');
 $id = $node->call('postgres', '/crashed');
 $node->restart_immediately;
 fields_are($node->finished('postgres', $id), { %common, status => 'failed', reason => 'lost', http_status => undef, hint => qr/\w/ },
     'a call that was in its queue at a crash is found, and lost');
 
-# auto: the stand-in has no worker, so calls go builtin; and a schema net that somebody else made is not pg_net.
+# auto: the stand-in has no worker, so calls use the builtin transport. A schema net that somebody else created is not
+# pg_net.
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'auto'");
 $node->configure('postgres', api_url => $receiver->url, secret => 'the secret');
 fields_are($node->finished('postgres', $node->call('postgres', '/auto')), { transport => 'builtin', status => 'succeeded' },

@@ -1,4 +1,4 @@
-# The whole path through the real pg_net, where the server has it: the same calls end with the same rows.
+# The whole path through the real pg_net, if the server has it: the same calls end with the same rows.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Fastify;
@@ -74,7 +74,7 @@ is(scalar(my @none = $receiver->requests('/rolled-back')), 0, 'what was rolled b
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'the ledger holds no secret');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pg_net_request'), 0, 'no binding is left over');
 
-# An app that is particular about a type without a body.
+# An app that refuses a Content-Type without a body.
 SKIP: {
     skip Wee5Cron::Fastify::missing(), 1 if Wee5Cron::Fastify::missing();
     my $fastify = Wee5Cron::Fastify->start(secret => $secret);
@@ -91,7 +91,7 @@ SKIP: {
 my $id = $node->call('postgres', '/status/204');
 is($node->safe_psql('postgres', "SELECT status, http_status FROM wee5_cron.wait_for($id)"), 'succeeded|204', 'wait_for waits for pg_net');
 
-# A crash empties pg_net's tables: its calls are lost, and say so. A call made afterwards is not taken for one of them.
+# A crash empties pg_net's tables. Its calls are lost, and their rows say so. A later call is not confused with one of them.
 # pg_net takes the next batch when the last request of this one has ended.
 $node->no_retries('postgres', '/hang', map { "/behind/$_" } 1 .. 3);
 $node->policy('postgres', '/again', retry_delays => '{0}');
@@ -116,7 +116,7 @@ fields_are($node->finished('postgres', $node->call('postgres', '/status/200')), 
 $node->log_is_sane;
 $node->stop;
 
-# Without our library in shared_preload_libraries: this transport works, the builtin one says what to do.
+# Without our library in shared_preload_libraries, this transport works, and the builtin one says what to do.
 my $bare = Wee5Cron::Node->start_new('bare', preload => 'pg_cron,pg_net', conf => "pg_net.database_name = 'postgres'");
 $bare->safe_psql('postgres', 'CREATE EXTENSION pg_net');
 $bare->install('postgres', api_url => $receiver->url, secret => $secret, pg_cron => 0);

@@ -1,5 +1,5 @@
-# What other people do on the same server, by mistake or on purpose: bytes in a foreign encoding, hostile settings of the
-# database, cancels, locks on pg_cron's tables, renames, templates. The worker goes on, and nothing is sent twice.
+# What other people do on the same server, by mistake or on purpose: bytes in a foreign encoding, hostile database settings,
+# cancels, locks on pg_cron's tables, renames, templates. The worker goes on, and nothing is sent twice.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -26,7 +26,7 @@ sub call_that_hangs {
     return $id;
 }
 
-# The call is answered and ends as it should, and was sent no more than once.
+# The call is answered and ends as it should, and was sent at most once.
 sub ends_after_one_request {
     my ($database, $id, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -35,7 +35,7 @@ sub ends_after_one_request {
     return is(scalar(grep { $_->{headers}{'idempotency-key'} eq $key } $receiver->requests('/hang')), 1, '... sent once');
 }
 
-# A database that is closed to connections: the log is looked at in the end, when everything else has happened.
+# A database that refuses connections. The log is checked at the end, after everything else.
 $node->safe_psql('postgres', 'CREATE DATABASE plain');
 $node->install('closed', @app);
 $node->wait_for_worker('closed');
@@ -44,7 +44,7 @@ $node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . $node->worker_pid(
 ok($node->wait_until_no_worker('closed'), 'a database closed to connections has no worker once the last one has gone');
 goes_on('postgres', '... and others go on');
 
-# SQL_ASCII takes every byte. What is no UTF-8 cannot be sent as it is, and must not be in the way of anything else.
+# SQL_ASCII accepts every byte. A text that is not UTF-8 cannot be sent as it is, and must not block anything else.
 my $latin1 = '\xe9\xff';
 $node->safe_psql('postgres', "CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
 $node->install('ascii', @app);
@@ -90,7 +90,7 @@ SQL
     fields_are($node->finished('ascii', $next_id), { status => 'succeeded' }, '... without it the next call goes on');
 }
 
-# Settings that ALTER DATABASE stores for sessions, and a worker's connection would apply.
+# Settings that ALTER DATABASE stores for sessions, and that the worker's connection would inherit.
 $node->install('hostile', @app);
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE nobody_in_particular;
@@ -115,7 +115,7 @@ SQL
     goes_on('hostile', '... and goes on');
 }
 
-# Who may create databases may not stop the worker of one that he may not copy.
+# A role that may create databases may not stop the worker of a database that it may not copy.
 $node->install('private', @app);
 $node->safe_psql('postgres', 'CREATE ROLE creator LOGIN CREATEDB');
 my $id  = call_that_hangs('private');
@@ -127,7 +127,7 @@ ends_after_one_request('private', $id, '... what was on the wire meanwhile is an
 goes_on('private', '... calls go on');
 is($node->worker_pid('private'), $pid, '... and its worker was not stopped');
 
-# A cancel is not for the worker.
+# The worker ignores a cancel.
 $id = call_that_hangs('private');
 is($node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)"), 't', 'pg_cancel_backend of the worker while a request hangs');
 goes_on('private', '... calls go on');
@@ -135,7 +135,7 @@ $receiver->release_for_good;
 ends_after_one_request('private', $id, '... the one that hung is answered');
 is($node->worker_pid('private'), $pid, '... by the same worker');
 
-# Two databases held by one transaction.
+# One transaction holds two databases.
 $node->install($_, @app) for qw(a b);
 my %oid = map { $_ => $node->safe_psql('postgres', "SELECT oid FROM pg_database WHERE datname = '$_'") } qw(a b);
 my %worker = map { $_ => $node->wait_for_worker($_) } qw(a b);
@@ -152,8 +152,8 @@ for my $database (qw(a b)) {
     goes_on($database, "... $database has a worker");
 }
 
-# An answer that comes while the worker is asked to go is recorded before it goes. The worker is stopped between two
-# turns, so that it finds both, the answer and the wish, when it looks again.
+# If an answer comes while the worker is asked to stop, the worker records it first. The test stops the worker between two
+# turns, so that it finds both the answer and the request to stop when it continues.
 $node->install('original', @app);
 $id  = call_that_hangs('original');
 $pid = $node->wait_for_worker('original');
@@ -176,7 +176,7 @@ $node->wait_for_worker('original', $pid);
 ends_after_one_request('original', $id, '... the answer is recorded before the worker goes');
 goes_on('original', '... and calls go on');
 
-# A version that the library is not for: the worker stands still until ALTER EXTENSION.
+# A version that the library does not support: the worker does nothing until ALTER EXTENSION.
 $node->install('versions', @app);
 goes_on('versions', 'a call under the right version');
 $node->safe_psql('versions', "UPDATE pg_extension SET extversion = '0.0.9' WHERE extname = 'wee5_cron'");
@@ -218,7 +218,7 @@ fields_are($node->invocation_when('postgres', $id, 'cron_run_id IS NOT NULL'), {
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.cron_caller'), 0, '... with nothing left to look for');
 goes_on('postgres', '... and calls go on');
 
-# The job that a server without the preloaded library makes, and a server that has it now drops.
+# The job that a server without the preloaded library creates, and a server that now preloads it drops.
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO wee5_cron.job (job_name, jobid, registered)
 SELECT 'wee5-cron-harvest', cron.schedule('wee5-cron-harvest', '0 0 1 1 *', 'SELECT wee5_cron.harvest()'), true;
@@ -228,7 +228,7 @@ SQL
 is($node->safe_psql('postgres', 'SELECT string_agg(jobname, chr(32) ORDER BY jobname) FROM cron.job'), 'users-own',
     "DROP EXTENSION removes the job wee5-cron-harvest, and not the user's own");
 
-# Nobody knocked at the closed databases; opened again, they are served.
+# Nothing tried to connect to the closed databases. Once they are open again, their calls are sent.
 unlike(slurp_file($node->logfile), qr/FATAL: .*not currently accepting connections/, 'no worker was sent to a closed database');
 $node->safe_psql('postgres', 'ALTER DATABASE closed ALLOW_CONNECTIONS true');
 goes_on('closed', 'opened again, it has its worker');

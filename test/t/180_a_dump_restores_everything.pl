@@ -1,17 +1,18 @@
-# A dump brings back all there was, and nothing besides: rows, ids, jobs, privileges; by psql and by pg_restore.
+# A dump, restored by psql or by pg_restore, brings back everything and nothing else: rows, ids, jobs, privileges.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $tmp = PostgreSQL::Test::Utils::tempdir();
 
-# Room for pg_cron's process and our launcher, none for a worker: what is queued stays as it is while it is looked at.
+# Room for pg_cron's process and our launcher, none for a worker: queued calls stay as they are while the test compares
+# them.
 my $stand_still = "max_worker_processes = 2\nwee5_cron.default_jobs = on\n";
 
 my $node = Wee5Cron::Node->start_new('origin', conf => $stand_still);
 
-# The roles of both servers. `installer` is not superuser: as on a managed server, where an extension's script runs with
-# a superuser's rights all the same. `backup` may read everything, and is no superuser either.
+# The roles of both servers. `installer` is not a superuser: as on a managed server, the script of an extension runs with a
+# superuser's rights all the same. `backup` may read everything, and is not a superuser either.
 my $roles = <<'SQL';
 CREATE ROLE installer LOGIN; CREATE ROLE "Odd 'role" LOGIN; CREATE ROLE reader LOGIN; CREATE ROLE nobody LOGIN;
 CREATE ROLE backup LOGIN BYPASSRLS;
@@ -68,8 +69,8 @@ INSERT INTO wee5_cron.pg_net_request SELECT id, id FROM wee5_cron.invocation WHE
 INSERT INTO wee5_cron.cron_caller SELECT id, 1 FROM wee5_cron.invocation;
 SQL
 
-# Every table that an extension's dump carries, its rows as text; every sequence, its next value. Asked of the catalog, so
-# that a new table is looked at too. And what else is to be the same.
+# Every table that a dump of the extension carries, its rows as text, and every sequence, its next value. The list comes
+# from the catalog, so that it includes new tables. And everything else that has to stay the same.
 sub state_of {
     my ($server, $database) = @_;
     my %state;
@@ -106,7 +107,7 @@ sub same_state {
     return is_deeply(state_of($server, $database), $expected, $name);
 }
 
-# The rows among that, of the tables and sequences whose names match.
+# The rows of the tables and sequences whose names match.
 sub rows_are {
     my ($server, $of, $expected, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -122,7 +123,7 @@ is_deeply([ grep { $before->{$_} eq '' } keys %$before ], [], 'there is a row in
 is(scalar(() = $before->{'wee5_cron.invocation'} =~ /^/mg), 7, '... a call in every status');
 like($before->{privileges}, qr/^function wee5_cron\.register_jobs\(boolean\)\|installer\|EXECUTE$/m, '... and who installed it operates');
 
-# The dumps, one of them by somebody who only may read.
+# The dumps, one of them by a role that may only read.
 my %dump = (
     plain     => [qw(-Fp)],
     inserts   => [qw(-Fp --column-inserts)],
@@ -168,7 +169,7 @@ for my $name (sort keys %restore) {
     same_state($other, 'postgres', $before, "$name: all is as it was");
 }
 
-# What the last of them left goes on from there.
+# The restored database goes on from there.
 is($other->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pg_net_request, wee5_cron.cron_caller'), 0, 'what only the old server knew is not there');
 is($other->safe_psql('postgres', "SELECT nextval('wee5_cron.invocation_id_seq')"), 1008, 'the next id is the next one');
 is($other->safe_psql('postgres', 'SELECT min(id), max(id) FROM wee5_cron.invocation'), '1001|1007', '... after the last one');
@@ -182,7 +183,7 @@ is($other->safe_psql('postgres', "BEGIN; SELECT wee5_cron.unregister_jobs(); $jo
 $other->safe_psql('postgres', 'DROP EXTENSION wee5_cron');
 is($other->safe_psql('postgres', $jobs), 'later, users own', 'DROP EXTENSION does');
 
-# Over what is there: --clean.
+# Over an existing installation: --clean.
 empty_database($other);
 $restored->('pg_restore');
 $other->safe_psql('postgres', "SELECT cron.schedule('later', '0 0 1 1 *', 'SELECT 2'); DELETE FROM wee5_cron.attempt; SELECT nextval('wee5_cron.invocation_id_seq')");
@@ -190,7 +191,7 @@ command_checks_all([ qw(pg_restore --clean --if-exists -d), $other->connstr('pos
     'pg_restore --clean over a database that has it all');
 same_state($other, 'postgres', $before, '... replaces it');
 
-# The rows alone, into an extension that is there and has none.
+# The rows alone, into an extension that exists and has none.
 empty_database($other);
 $other->safe_psql('postgres', "CREATE EXTENSION pg_cron; CREATE SCHEMA extensions; SET wee5_cron.default_jobs = off; CREATE EXTENSION wee5_cron SCHEMA extensions");
 command_ok([ qw(pg_dump --data-only -f), "$tmp/data", $node->connstr('postgres') ], 'pg_dump --data-only');
@@ -198,8 +199,8 @@ ok(slurp_file("$tmp/data") !~ /pg_net_request|cron_caller|(?:COPY|INSERT INTO) w
 command_checks_all([ qw(psql -X -v ON_ERROR_STOP=1 -d), $other->connstr('postgres'), '-f', "$tmp/data" ], 0, [qr//], [qr/\A\z/], '... restored');
 rows_are($other, $all_tables, $before, '... has every row');
 
-# Ours alone, with the extension or into one that is there. (-n takes no extension along, and no row of one, unless -e
-# says so: that is pg_dump's rule for all extensions.)
+# Our objects alone, with the extension or into an existing one. (-n dumps neither the extension nor its rows without -e:
+# that is pg_dump's rule for all extensions.)
 my %ours = ('-n with -e' => [qw(-n wee5_cron -e wee5_cron)], '-t' => [qw(--data-only -t wee5_cron.*)]);
 for my $choice (sort keys %ours) {
     command_ok([ 'pg_dump', @{ $ours{$choice} }, '-f', "$tmp/ours", $node->connstr('postgres') ], "pg_dump $choice");
@@ -212,7 +213,7 @@ for my $choice (sort keys %ours) {
     is($other->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, '... and no job of pg_cron');
 }
 
-# Into a server that does not know the roles: their privileges cannot come along, all rows do.
+# Into a server without these roles: their privileges cannot be restored, all rows are.
 my $strange = Wee5Cron::Node->start_new('strange', conf => $stand_still);
 command_checks_all([ qw(pg_restore -d), $strange->connstr('postgres'), "$tmp/custom" ], 1, [qr//],
     [qr/role "installer" does not exist/], 'without the roles pg_restore tells what it could not grant');

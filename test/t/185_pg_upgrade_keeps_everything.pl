@@ -1,6 +1,6 @@
-# pg_upgrade, to a newer PostgreSQL where this machine has one with the extension, else to the same: rows, ids, jobs,
-# settings and privileges are there, the rows of this server's own included; it stays armed, and what was queued is sent
-# afterwards.
+# pg_upgrade, to a newer PostgreSQL if this machine has one with the extension, else to the same version: rows, ids, jobs,
+# settings and privileges are kept, the rows of this server's own included. The database stays armed, and queued calls are
+# sent afterwards.
 use Cwd qw(getcwd);
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -45,13 +45,13 @@ GRANT SET ON PARAMETER app.settings.api_url TO app_owner;
 SQL
 $old->configure('postgres', api_url => $receiver->url, secret => 'the secret');
 $old->finished('postgres', $old->call('postgres', '/before?text=%C3%BC'));
-# One on the wire and one behind it, when the server stops.
+# One call is on the wire and one behind it when the server stops.
 $old->block_the_wire('postgres', $receiver);
 my $queued = $old->call('postgres', '/queued');
 my $bound  = $old->call('postgres', '/bound');
 $old->safe_psql('postgres', "INSERT INTO wee5_cron.cron_caller VALUES ($bound, 1)");
 
-# What there is: every table of ours, and pg_cron's jobs.
+# Every table of ours, and pg_cron's jobs.
 sub state_of {
     my ($node) = @_;
     my %state;
@@ -73,7 +73,7 @@ SQL
     return \%state;
 }
 
-# Stopped and started without room for a worker: what is left to do stays as it is while it is looked at.
+# Stopped and started without room for a worker: pending work stays as it is while the test compares it.
 my $no_workers = "\nmax_worker_processes = 2\n";
 $old->append_conf('postgresql.conf', $no_workers);
 $old->restart;
@@ -82,7 +82,7 @@ like($before->{'wee5_cron.cron_caller'}, qr/"invocation_id": $bound\b/, 'there i
 isnt($before->{'wee5_cron.armed'}, '', '... and it is armed');
 like($before->{grants}, qr/register_jobs\(boolean\)\|app_owner/, '... and who may operate');
 $old->stop;
-# For the upgrade itself there is room for all the processes that we might start, and the log tells of each one.
+# The upgrade itself has room for all the processes that we might start, and the log shows each one.
 my $room_and_log = "\nmax_worker_processes = 16\nlog_min_messages = debug1\n";
 $old->append_conf('postgresql.conf', $room_and_log);
 
@@ -109,11 +109,11 @@ sub upgraded {
     is(scalar(my @more = $receiver->requests), scalar @sent, '... nothing was sent meanwhile');
     return $new;
 }
-# The first copy makes no call. Of the second one the old server's files are part: it is the one that goes on.
+# The first copy makes no call. The second one includes the old server's files: it is the one that goes on.
 upgraded('copy')->stop;
 my $new = upgraded('link');
 
-# And it goes on.
+# It goes on.
 $new->append_conf('postgresql.conf', "\nmax_worker_processes = 16\n");
 $receiver->release_for_good;
 $new->restart;

@@ -1,5 +1,5 @@
-# An app has written the function itself, and the jobs, and comes over by the words of docs/migration.md; three servers await the
-# same tick of pg_cron: one has come over, one with the extension in another schema, one has gone back again.
+# An app has written the function and the jobs by hand, and migrates as docs/migration.md says. Three servers wait for the
+# same tick of pg_cron: one has migrated, one has the extension in another schema, one has gone back again.
 use strict;
 use warnings;
 
@@ -24,8 +24,8 @@ my %paths = (
     'daily-analytics' => '/api/analytics/cron',
 );
 
-# A server without us on which the app's owner, no superuser, has run the app's migration; then the library is preloaded,
-# as the page's first step says.
+# A server without wee5_cron on which the app's owner, not a superuser, has run the app's own migration. Then the library is
+# preloaded, as the first step of the page says.
 sub handwritten_server {
     my ($name, $receiver) = @_;
     my $node = Wee5Cron::Node->start_new($name, preload => 'pg_cron');
@@ -39,14 +39,14 @@ GRANT USAGE ON SCHEMA cron TO app_owner;
 GRANT SET ON PARAMETER app.settings.api_url, app.settings.cron_secret TO app_owner;
 SQL
     $node->psql_as('app_owner', 'postgres', $migration =~ s{http://localhost:3000}{$url}r);
-    # Due while this is prepared they would call.
+    # If they were due during the preparation, they would call.
     $node->safe_psql('postgres', q{UPDATE cron.job SET schedule = '0 0 1 1 *'});
     $node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_cron,wee5_cron'\nwee5_cron.protect_secret = on\n");
     $node->restart;
     return $node;
 }
 
-# A block of the page, as somebody types it.
+# A block of the page, as a person types it.
 sub type {
     my ($node, $sql, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -62,7 +62,7 @@ sub queued_by_pg_net {
 }
 my %receiver = map { $_ => Wee5Cron::Receiver->start(secret => $secret) } qw(over elsewhere);
 
-# The first: the page, word for word.
+# The first server: the page, word for word.
 my $over   = handwritten_server('over', $receiver{over});
 my $before = $over->safe_psql('postgres', $jobs);
 is(scalar(() = $before =~ /app_owner select invoke_cron_endpoint/g), 3, 'the app has three jobs');
@@ -84,7 +84,7 @@ is($over->psql_as('app_owner', 'postgres', q{SELECT pg_typeof(invoke_cron_endpoi
 $over->raises('postgres', q{SELECT invoke_cron_endpoint('/x')}, '42501', 'nobody else may', role => 'somebody');
 $over->raises('postgres', 'SHOW app.settings.cron_secret', '42501', '... nor look at the secret', role => 'somebody');
 $over->raises('postgres', $old_function, '42P13', 'the old statement, run again, fails');
-# As before there is no worker of pg_net, and nobody called through it.
+# As before, pg_net has no worker, and nobody called through it.
 is(queued_by_pg_net($over), '', 'nothing went the old way');
 
 # Without a secret.
@@ -92,7 +92,7 @@ $over->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_se
 $over->raises('postgres', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'a missing secret is an error, not a warning');
 $over->configure('postgres', secret => $secret);
 
-# The second: the extension goes to another schema, and somebody just tries.
+# The second server: the extension goes to another schema, and a role without privileges tries it.
 my $elsewhere = handwritten_server('elsewhere', $receiver{elsewhere});
 $elsewhere->safe_psql('postgres', q{CREATE SCHEMA extensions; ALTER DATABASE postgres SET search_path = "$user", public, extensions});
 $before = $elsewhere->safe_psql('postgres', $jobs);
@@ -111,7 +111,7 @@ like($stderr, qr/NOTICE:  "app_owner" may not call .*'poll-activities', 'welcome
 my ($grant) = $stderr =~ /^HINT:  (SELECT wee5_cron\.grant_to\(.*\);)$/m;
 type($elsewhere, $grant, '... with what to do about it');
 
-# The third goes over and back. An extension that made a job of its own takes it along.
+# The third server migrates and goes back. If the extension created a job of its own, the job goes with it.
 my $back = handwritten_server('back', $receiver{over});
 $back->set_server('wee5_cron.default_jobs', 'on');
 $back->psql_as('app_owner', 'postgres', q{SELECT cron.unschedule('welcome-emails')});

@@ -1,4 +1,4 @@
-# CALL wee5_cron.run(): one statement that makes a call, waits for its end, and fails when the call failed.
+# CALL wee5_cron.run(): one statement that makes a call, waits for its end, and fails if the call failed.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -15,7 +15,7 @@ $node->install('unset', api_url => $receiver->url);
 my $last = sub { $node->one_row('postgres', 'SELECT * FROM wee5_cron.invocation ORDER BY id DESC LIMIT 1') };
 my $calls = sub { $node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.invocation') };
 
-# What it says.
+# What the statement prints.
 is($node->error_of('postgres', "CALL wee5_cron.run('/status/204')"), undef, 'run() of a route that answers 2xx succeeds');
 fields_are($last->(), { endpoint_path => '/status/204', status => 'succeeded', http_status => 204, requested_by => qr/./ }, '... the ledger too');
 $node->raises('postgres', "CALL wee5_cron.run('/status/500')", '38000', 'when the app answers 500 it is an error',
@@ -32,14 +32,14 @@ $receiver->close_port;
 $node->raises('postgres', "CALL wee5_cron.run('/down')", '38000', 'an app that is down', message => qr{^call \d+ of /down failed: No connection to }, hint => qr/api_url/);
 $receiver->open_port;
 
-# Who may: EXECUTE is the only right that it needs.
+# Who may use it: EXECUTE is the only privilege that it needs.
 is($node->error_of('postgres', "CALL wee5_cron.run('/by-caller')", role => 'caller'), undef, 'the profile call suffices');
 fields_are($last->(), { endpoint_path => '/by-caller', requested_by => 'caller', status => 'succeeded' }, '... the row is its own');
 $node->raises('postgres', "CALL wee5_cron.run('/status/503')", '38000', '... for a failure as well', role => 'caller', message => qr/503/);
 my $before = $calls->();
 $node->raises('postgres', "CALL wee5_cron.run('/x')", '42501', 'nobody else may', role => 'nobody');
 
-# What the call itself refuses comes as it is.
+# An error of the call itself is passed on unchanged.
 $node->raises('postgres', 'CALL wee5_cron.run(NULL)', '22004', 'a NULL path');
 $node->raises('postgres', "CALL wee5_cron.run('no-slash')", '22023', 'a bad path');
 is($calls->(), $before, '... and there is no row of any of these');
@@ -49,7 +49,7 @@ $node->raises('unset', "SET wee5_cron.missing_config = 'skip'; CALL wee5_cron.ru
     'no secret where that is to be skipped: nobody was called, so it is a failure', message => qr{^call \d+ of /x was not made: .*cron_secret}, hint => qr/wee5_cron\.configure\(/);
 fields_are($node->one_row('unset', 'SELECT * FROM wee5_cron.invocation'), { status => 'skipped', reason => 'config' }, '... with the row that tells');
 
-# Not inside a transaction: COMMIT is what sends the call.
+# Not inside a transaction: the COMMIT sends the call.
 $before = $calls->();
 my %inside = (
     'a transaction block'    => "BEGIN; CALL wee5_cron.run('/x')",
@@ -63,7 +63,7 @@ is($calls->(), $before, '... nothing is called');
 is($node->error_of('postgres', "DO \$\$ BEGIN CALL wee5_cron.run('/a'); CALL wee5_cron.run('/b'); END \$\$"), undef, 'a DO block may run several, one after the other');
 is(join(' ', map { $_->{path} } $receiver->requests(qr{^/[ab]$})), '/a /b', '... and does');
 
-# Whoever shadows the names that it uses changes nothing: it takes none from the search_path.
+# Objects of the same names in the search_path make no difference: the procedure does not use it.
 $node->safe_psql('postgres', <<'SQL');
 CREATE SCHEMA evil;
 CREATE FUNCTION evil.trap() RETURNS pg_catalog.text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'shadowed'; END $$;
@@ -83,7 +83,7 @@ is($node->error_of('postgres', "$evil; CALL wee5_cron.run('/status/200')"), unde
 $node->raises('postgres', "$evil; CALL wee5_cron.run('/status/500')", '38000', '... when it raises', message => qr/answered 500/);
 $node->raises('postgres', "$evil; BEGIN; CALL wee5_cron.run('/x')", '2D000', '... or refuses', message => qr/transaction block/);
 
-# While it waits it lets go of its snapshot again and again, so that VACUUM can do its work; and it waits as long as it takes.
+# While it waits it releases its snapshot again and again, so that VACUUM can do its work. It waits as long as it takes.
 sub waiting_session {
     my ($path, $count) = @_;
     my $session = $node->background_psql('postgres', on_error_stop => 0);
@@ -95,7 +95,8 @@ sub waiting_session {
 my ($session, $pid) = waiting_session('/hang', 1);
 my $horizon = "SELECT backend_xmin FROM pg_stat_activity WHERE pid = $pid";
 for my $time (1 .. 3) {
-    # Nobody else has a snapshot from before: a transaction that ends now is younger than what the waiter may still see.
+    # No other session has an older snapshot: a transaction that ends now is newer than anything the waiting session may
+    # still see.
     my $xid = $node->safe_psql('postgres', 'SELECT pg_current_xact_id()::xid');
     ok($node->poll_query_until('postgres', "SELECT coalesce(age(backend_xmin) < age('$xid'::xid), true) FROM pg_stat_activity WHERE pid = $pid"),
         "the waiting session's snapshot moves on ($time)");
@@ -115,7 +116,7 @@ my $id = $last->()->{id};
 $receiver->release_for_good;
 fields_are($node->finished('postgres', $id), { status => 'succeeded' }, '... to its end');
 
-# What ends without having been sent. The only slot is taken, so the call is queued when it gets its end by hand.
+# A call that ends without being sent. The only slot is taken, so the call is still queued when it is ended by hand.
 $receiver->hold;
 my $hanging = $node->block_the_wire('postgres', $receiver);
 for my $case (

@@ -1,6 +1,6 @@
-# On pg_cron's own tick, awaited once: jobs that wait for their answer fail in pg_cron's history as well, and jobs of a
-# database that pg_cron is not in reach that database's app. On two servers at the same time: one where pg_cron runs jobs
-# in background workers, one where it connects as a client.
+# On pg_cron's own tick, awaited once: jobs that wait for their answer are recorded as failed in pg_cron's history, too, and
+# jobs in a database without pg_cron reach that database's app. On two servers at the same time: pg_cron runs jobs in
+# background workers on one, and connects as a client on the other.
 use strict;
 use warnings;
 
@@ -52,14 +52,14 @@ SQL
         $role ? $node->psql_as($role, 'postgres', $sql) : $node->safe_psql('postgres', $sql);
     }
 
-    # The second database has no pg_cron. What register_jobs() says there is run as it is in pg_cron's database.
+    # The second database has no pg_cron. The statements that register_jobs() prints there are run in pg_cron's database.
     my $error = $node->error_of($second, 'SELECT wee5_cron.register_jobs()');
     is($error->{sqlstate}, '55000', "$mode: register_jobs() where pg_cron is not");
     is($node->error_of('postgres', $error->{hint}), undef, '... prints lines that pg_cron takes as they are');
     is($node->safe_psql('postgres', "SELECT string_agg(jobname || ': ' || schedule, ', ' ORDER BY jobname) FROM cron.job WHERE database = '$second'"),
         "daily-analytics\@$second: 0 0 * * *, poll-activities\@$second: */30 * * * *, welcome-emails\@$second: 0 * * * *",
         '... and that make the three jobs');
-    # Jobs of one's own.
+    # The user's own jobs.
     $node->safe_psql('postgres', <<SQL);
 UPDATE cron.job SET schedule = '* * * * *' WHERE database = '$second';
 SELECT cron.schedule_in_database('nightly\@$second', '* * * * *', \$\$CALL wee5_cron.run('/status/502')\$\$, '$second');
@@ -77,7 +77,7 @@ for my $mode (sort keys %node) {
 SELECT (SELECT count(DISTINCT jobid) FROM cron.job_run_details WHERE status IN ('succeeded', 'failed')) = (SELECT count(*) FROM cron.job)
    AND (SELECT count(*) >= 4 FROM wee5_cron.invocation WHERE finished_at IS NOT NULL AND cron_run_id IS NOT NULL)
 SQL
-    # No further run while this is looked at.
+    # No further run while this is checked.
     $node->safe_psql('postgres', "UPDATE cron.job SET schedule = '0 0 1 1 *'");
     $node->poll_query_until('postgres', "SELECT count(*) = 0 FROM cron.job_run_details WHERE status NOT IN ('succeeded', 'failed')");
     $node->wait_until_all_finished($_) for 'postgres', $second;
@@ -87,7 +87,7 @@ SQL
 for my $mode (sort keys %node) {
     my $node = $node{$mode};
     my $of   = "$mode:";
-    # The first run of a job, with what pg_cron booked about it.
+    # The first run of a job, with pg_cron's record of it.
     my $run = sub {
         my ($job) = @_;
         my ($row) = $node->rows('postgres', <<SQL);

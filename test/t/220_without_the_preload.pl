@@ -1,5 +1,5 @@
-# wee5_cron that is not in shared_preload_libraries: what works all the same, and what says what to do. pg_net carries the
-# calls there, and a job of pg_cron books their answers: its tick is awaited once.
+# wee5_cron without shared_preload_libraries: some things work, and the others say what to do. pg_net carries the calls, and
+# a job of pg_cron records their answers: its tick is awaited once.
 use strict;
 use warnings;
 
@@ -16,7 +16,7 @@ my $evil     = Wee5Cron::Receiver->start(secret => $secret);
 my @profiles = map { "CREATE ROLE $_ LOGIN;" } qw(caller operator nobody);
 push @profiles, "SELECT wee5_cron.grant_to('caller', 'call'); SELECT wee5_cron.grant_to('operator', 'operate');";
 
-# What ends the use of it, whatever carries the calls.
+# Statements that take it out of use, whatever carries the calls.
 sub goes_away {
     my ($node, $of) = @_;
     is($node->error_of('postgres', 'SELECT wee5_cron.unregister_jobs(); DROP EXTENSION wee5_cron'), undef, "$of: unregister_jobs(), then DROP EXTENSION");
@@ -26,7 +26,7 @@ sub goes_away {
     return;
 }
 
-# With pg_cron alone nothing can carry a call.
+# With pg_cron alone, nothing can carry a call.
 {
     my $node = Wee5Cron::Node->start_new('alone', preload => 'pg_cron');
     $node->install('postgres', api_url => $receiver->url, secret => $secret);
@@ -41,7 +41,7 @@ sub goes_away {
     is($node->psql_as('operator', 'postgres', 'SELECT count(*) FROM wee5_cron.worker'), 0, 'the view worker is empty');
     is($node->psql_as('operator', 'postgres', 'SELECT string_agg(DISTINCT state, $$ $$) FROM wee5_cron.job_status'), 'never_ran', 'job_status works');
     is($node->psql_as('operator', 'postgres', 'SELECT wee5_cron.harvest()'), 0, 'harvest() has nothing to do');
-    # What a worker left behind nobody sends; it can be given up all the same.
+    # Nothing sends what a worker left behind. It can be cancelled all the same.
     my $left = $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts) VALUES ('/left', 'builtin', 'sending', 1) RETURNING id");
     is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.cancel($left)"), 't', 'cancel() needs no worker');
     fields_are($node->invocation('postgres', $left), { status => 'cancelled', reason => 'cancelled', error => qr{^The call of /\S+ was cancelled\.$}, finished_at => qr/^2/ }, '... and ends the call at once');
@@ -65,7 +65,7 @@ SKIP: {
         return $id;
     };
 
-    # A retry is sent when the transaction commits that handed it over, and wait_for() would wait for its own.
+    # A retry is sent when the transaction that handed it over commits, so wait_for() would wait for its own transaction.
     for my $version ('0.1.0', undef) {
         my $sql = 'the SQL of ' . ($version // 'this version');
         $node->install('postgres', api_url => $receiver->url, secret => $secret, pg_cron => 0, version => $version);
@@ -81,7 +81,7 @@ SKIP: {
     }
     $node->safe_psql('postgres', "@profiles");
 
-    # wait_for books its own call where it may write and sees what is new; elsewhere it waits for a harvest.
+    # wait_for() records the answer to its own call where it may write and sees new rows. Otherwise it waits for harvest().
     my $id = $answered->('/status/201', 'caller');
     for my $mode ('READ ONLY', 'ISOLATION LEVEL REPEATABLE READ', 'ISOLATION LEVEL SERIALIZABLE') {
         is($node->safe_psql('postgres', "BEGIN $mode; SELECT id, status, finished_at IS NULL FROM wee5_cron.wait_for($id, '300 ms'); COMMIT"), "$id|queued|t",
@@ -109,7 +109,8 @@ SKIP: {
     is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE endpoint_path = '/status/500'"), 'failed', '... which is booked all the same');
     $node->raises('postgres', "SELECT wee5_cron.invoke('/x', 'PUT')", '55000', 'what pg_net cannot do needs the preload', hint => qr/shared_preload_libraries/);
 
-    # The settings exist only when a session has loaded the library: what it set itself before must not lead the secret away.
+    # The settings exist only once a session has loaded the library. A value that the session set before must not lead the
+    # secret away.
     my $elsewhere = $evil->url;
     $id = $node->psql_as('caller', 'postgres', "SET app.settings.api_url = '$elsewhere'; SET wee5_cron.allow_plain_http = 'on'; SET wee5_cron.transport = 'builtin'; SELECT invoke_cron_endpoint('/led-astray')");
     is($node->safe_psql('postgres', "SELECT url, transport FROM wee5_cron.invocation WHERE id = $id"), $receiver->url . '/led-astray|pg_net', "a caller's own settings do not count");

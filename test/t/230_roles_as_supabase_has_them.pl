@@ -1,5 +1,5 @@
-# The roles and default privileges that Supabase has: postgres is no superuser, supabase_admin is, and whatever supabase_admin
-# makes is granted by name to anon, authenticated and service_role.
+# The roles and default privileges of Supabase: postgres is not a superuser, supabase_admin is, and everything that
+# supabase_admin creates is granted by name to anon, authenticated and service_role.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -56,11 +56,11 @@ sub jobs {
 }
 my @web = qw(anon authenticated service_role authenticator);
 
-# The view above sees what default privileges give.
+# The view above sees what default privileges grant.
 $node->safe_psql('postgres', 'CREATE FUNCTION public.canary() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$');
 is($node->safe_psql('postgres', "SELECT has_function_privilege('anon', 'public.canary()', 'EXECUTE')"), 't', 'what supabase_admin makes is granted to anon by default');
 
-# Installed by supabase_admin himself, where postgres has one of the jobs already.
+# Installed by supabase_admin itself, when postgres already has one of the jobs.
 $node->psql_as('postgres', 'postgres', q{SELECT cron.schedule('poll-activities', '0 0 1 1 *', 'SELECT 1')});
 my (undef, undef, $notices) = $node->psql('postgres', 'CREATE EXTENSION wee5_cron SCHEMA extensions');
 like($notices, qr/"poll-activities" already exists/, 'CREATE EXTENSION by supabase_admin leaves the job of postgres, and says so');
@@ -74,7 +74,7 @@ is(reach(@web), '', '... and nobody else gains by it');
 $node->safe_psql('postgres', 'DROP EXTENSION wee5_cron');
 is(jobs(), 'poll-activities/postgres', 'DROP EXTENSION leaves the job of postgres');
 
-# Installed by postgres by way of supautils, into a schema that PostgREST serves.
+# Installed by postgres through supautils, into a schema that PostgREST serves.
 $node->psql_as('postgres', 'postgres', q{SELECT create_extension_as_superuser('CREATE EXTENSION wee5_cron SCHEMA public')});
 is(jobs(), 'daily-analytics/postgres poll-activities/postgres welcome-emails/postgres', 'CREATE EXTENSION through supautils: the jobs belong to postgres');
 is(reach(@web), '', 'none of its objects is within reach of anon, authenticated, service_role');
@@ -85,7 +85,7 @@ for my $statement (
     $node->raises('postgres', "SET ROLE anon; $statement", '42501', "anon: $statement", role => 'authenticator');
 }
 
-# postgres owns the database, and configures it when a superuser lets him.
+# postgres owns the database, and configures it once a superuser allows it.
 my @set = map { "ALTER DATABASE postgres SET app.settings.$_" } 'api_url = \'' . $receiver->url . '\'', "cron_secret = 'the secret'";
 $node->raises('postgres', $_, '42501', "the owner of the database without GRANT SET: $_", role => 'postgres') for @set;
 $node->safe_psql('postgres', 'GRANT SET ON PARAMETER app.settings.api_url, app.settings.cron_secret TO postgres');
@@ -103,14 +103,14 @@ fields_are($node->finished('postgres', $id), { status => 'succeeded', job_name =
 is($node->psql_as('postgres', 'postgres', 'SELECT wee5_cron.unregister_jobs(), wee5_cron.register_jobs()'), '2|2', '... works with jobs');
 is($node->error_of('postgres', 'DELETE FROM wee5_cron.invocation', role => 'postgres')->{sqlstate}, '42501', '... but does not write the ledger');
 
-# What postgres lets others do.
+# The privileges that postgres grants to others.
 $node->psql_as('postgres', 'postgres', "SELECT wee5_cron.grant_to('service_role', 'call')");
 $id = $node->psql_as('authenticator', 'postgres', "SET ROLE service_role; SELECT public.invoke_cron_endpoint('/by-service-role')");
 fields_are($node->finished('postgres', $id), { status => 'succeeded', requested_by => 'authenticator' }, 'service_role calls when postgres has granted it');
 $node->raises('postgres', 'SET ROLE service_role; SELECT * FROM wee5_cron.invocation', '42501', '... no more than that', role => 'authenticator');
 is(reach(qw(anon authenticated)), '', '... and anon still reaches nothing');
 
-# Roles that are made later, by postgres: a developer who reads, and has his own jobs.
+# Roles that postgres creates later: a developer who reads, and has jobs of his own.
 $node->psql_as('postgres', 'postgres', "CREATE ROLE developer LOGIN; SELECT wee5_cron.grant_to('developer', 'read')");
 is($node->psql_as('developer', 'postgres', 'SELECT count(*) > 0 FROM wee5_cron.invocation'), 't', 'a role of postgres reads what it was let');
 $node->safe_psql('postgres', 'GRANT USAGE ON SCHEMA cron TO developer');
@@ -118,7 +118,7 @@ $node->psql_as('developer', 'postgres', q{SELECT cron.schedule('welcome-emails',
 is($node->psql_as('postgres', 'postgres', 'SELECT wee5_cron.register_jobs(force => true)'), 0, "a job of that name that another role has later is not doubled");
 $node->raises('postgres', "SELECT wee5_cron.run_now('welcome-emails')", '42P09', '... and run_now() asks which one', role => 'postgres');
 
-# Taking it back, as docs/privileges.md has it.
+# Revoking it, as docs/privileges.md says.
 my $revoke = <<'SQL';
 REVOKE ALL ON ALL ROUTINES IN SCHEMA wee5_cron FROM ROLE;
 REVOKE ALL ON ALL TABLES IN SCHEMA wee5_cron FROM ROLE;

@@ -1,11 +1,11 @@
-# doctor(): a database in which all is well, the settings one by one, and what a call came to. Every hint is run as it
-# stands, and has to help.
+# doctor(): a database without problems, the settings one by one, and the outcome of calls. The test runs each hint as it
+# stands, and the hint has to help.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
 use Wee5Cron::Test fixtures => ['supabase_vault'];
 
-# Long enough, and no part of any word that doctor() says.
+# Long enough, and not part of any word in doctor()'s texts.
 my $secret   = 'canary-of-the-doctor-4711';
 my $receiver = Wee5Cron::Receiver->start(secret => $secret);
 my $node     = Wee5Cron::Node->start_new('main');
@@ -19,11 +19,11 @@ CREATE ROLE nobody LOGIN;
 SQL
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 
-# All is well, once the app has answered (this may run in a container, where localhost is suspect until then).
+# Everything is well once the app has answered. (This may run in a container, where localhost is suspect until then.)
 $node->finished('postgres', $node->call('postgres', '/hello'));
 is_deeply([ $doctor->complaints ], [], 'a healthy database: every line is ok');
 
-# Who may ask.
+# Who may use it.
 my @names = map { $_->{check_name} } $doctor->lines;
 is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.doctor()'), scalar(@names), 'a reader asks the doctor and hears all of it');
 $node->raises('postgres', 'SELECT * FROM wee5_cron.doctor()', '42501', 'nobody else does', role => 'nobody');
@@ -39,7 +39,7 @@ for my $case ([ 'app.example.com', qr/does not begin with https/ ], [ 'ftp://app
     unlike(join("\n", map { $_->{detail} } $doctor->lines), qr/topsecret/, "$value: a password in it is not shown");
     $doctor->red_then_green('api_url', 'error', $why, "$value as address");
 }
-# The statement changes it where it is stored.
+# The statement changes the value where it is stored.
 my $superuser = $node->safe_psql('postgres', 'SELECT quote_ident(current_user)');
 for my $where ("ALTER ROLE $superuser", "ALTER ROLE $superuser IN DATABASE postgres", 'ALTER ROLE ALL') {
     $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.api_url');
@@ -47,7 +47,7 @@ for my $where ("ALTER ROLE $superuser", "ALTER ROLE $superuser IN DATABASE postg
     $doctor->red_then_green('api_url', 'error', qr/nonsense/, "$where", hint => qr/^\Q$where\E SET/);
     $node->safe_psql('postgres', "$where RESET app.settings.api_url");
 }
-# A job's user counts, not who asks.
+# The job's user counts, not the user who asks.
 $node->safe_psql('postgres', q{CREATE ROLE "Job User" LOGIN; SELECT wee5_cron.grant_to('"Job User"', 'call'); GRANT USAGE ON SCHEMA cron TO "Job User"});
 $node->psql_as('Job User', 'postgres', q{SELECT cron.schedule('of-another', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$)});
 $node->configure('postgres', api_url => $url);
@@ -77,7 +77,7 @@ like($doctor->red('api_url_resolves', 'error', qr/cannot resolve no-such-host\.i
 $node->configure('postgres', api_url => 'https://[2001:db8::1]:8443');
 $doctor->green('api_url_resolves', 'an address needs no lookup', qr/2001:db8::1$/);
 
-# Loopback in a container: systemd's convention says that this is one.
+# Loopback in a container: systemd's convention marks this as one.
 $node->stop;
 {
     local $ENV{container} = 'wee5-test';
@@ -103,13 +103,13 @@ is($node->safe_psql('postgres', "SET app.settings.cron_secret = 'canary-of-a-ses
     'RESET app.settings.cron_secret;', 'a secret that only this session has');
 $node->configure('postgres', secret => $secret);
 
-# Who reads it.
+# Who can read it.
 $node->safe_psql('postgres', 'GRANT SELECT ON pg_db_role_setting TO PUBLIC');
 my $read = q{SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text LIKE '%cron!_secret=canary%' ESCAPE '!'};
 is($node->psql_as('nobody', 'postgres', $read), 1, 'every role reads pg_db_role_setting');
 $doctor->red_then_green('cron_secret_readers', 'warning', qr/every role may read pg_db_role_setting/, '... which the doctor tells');
 $node->raises('postgres', $read, '42501', '... with its hint that is closed', role => 'nobody');
-# And breaks nothing: settings arrive in new sessions, calls are made, an unprivileged role sees its own settings.
+# The hint breaks nothing: settings arrive in new sessions, calls are made, and an unprivileged role sees its own settings.
 $node->safe_psql('postgres', "ALTER ROLE nobody IN DATABASE postgres SET work_mem = '5MB'");
 is($node->psql_as('nobody', 'postgres', 'SHOW work_mem'), '5MB', '... settings of roles still arrive in their sessions');
 is($node->finished('postgres', $node->call('postgres', '/hello'))->{status}, 'succeeded', '... and calls still find theirs');
@@ -142,7 +142,7 @@ $doctor->red_then_green('cron_secret', 'error', qr/Vault cannot be read/, 'a sec
 $node->safe_psql('postgres', 'DROP EXTENSION supabase_vault');
 $node->configure('postgres', api_url => $url, secret => $secret);
 
-# What calls came to. The app's words stand in the ledger; the doctor repeats its hint.
+# The outcome of calls. The app's words are in the ledger; doctor() repeats its hint.
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
 my %red = (
     '/status/401'           => [ error   => qr/answered 401/,           qr/cron_secret/ ],
@@ -156,13 +156,13 @@ for my $path (sort keys %red) {
     my ($status, $detail, $hint) = @{ $red{$path} };
     like($doctor->red('last_outcome', $status, qr/\Q$path\E.*$detail/s, "$path in the doctor's words"), $hint, '... with the hint of its row');
 }
-# A timeout's hint is SQL: it holds for the next call.
+# A timeout's hint is SQL: it applies to the next call.
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.request_timeout = '300ms'");
 $node->finished('postgres', $node->call('postgres', '/slow?ms=1500'));
 $doctor->paste($doctor->red('last_outcome', 'error', qr{/slow\?ms=1500.*did not answer}, 'a timeout'), '... its hint is SQL');
 is($node->finished('postgres', $node->call('postgres', '/slow?ms=1500'))->{status}, 'succeeded', '... which gives the next call time enough');
 is(scalar(grep { $_->{detail} =~ /slow/ } $doctor->lines('last_outcome')), 0, '... and then the line is gone');
-# A redirect that only wants another scheme or www: its SQL is taken out of the ledger's sentence.
+# A redirect that only asks for another scheme or for www: doctor() takes the SQL from the hint in the ledger.
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, reason, http_status, finished_at, error, hint)
@@ -172,7 +172,7 @@ SQL
 $doctor->paste($doctor->red('last_outcome', 'error', qr/answered 308/, 'a redirect to www'), '... its hint is SQL');
 $doctor->green('api_url', '... that sets the address', qr{^https://www\.example\.com, });
 $node->configure('postgres', api_url => $url);
-# A path that a caller chose is no SQL, whatever it spells.
+# A path chosen by a caller never becomes SQL, whatever it contains.
 $node->safe_psql('postgres', <<'SQL');
 DELETE FROM wee5_cron.invocation;
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, reason, finished_at, error, hint)
@@ -197,7 +197,7 @@ $receiver->open_port;
 $node->finished('postgres', $node->call('postgres', '/hello'));
 $doctor->green('last_outcome', 'a call of the same path by hand that works is newer news', qr/fine/);
 
-# A job of pg_cron's that failed within the last day, or long ago: known for as long as the job is there.
+# A pg_cron job that failed within the last day, or long ago: doctor() reports it as long as the job exists.
 $node->safe_psql('postgres', <<'SQL');
 DELETE FROM wee5_cron.invocation;
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, reason, requested_at, finished_at, error)

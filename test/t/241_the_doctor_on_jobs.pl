@@ -1,5 +1,5 @@
-# doctor() on the jobs, who may call, other functions of our name, and the past that is kept. Every hint is run as it
-# stands, and has to help.
+# doctor() on the jobs, on who may call, on other functions of the same name, and on the history that is kept. The test runs
+# each hint as it stands, and the hint has to help.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
@@ -14,7 +14,7 @@ CREATE ROLE web LOGIN; SELECT wee5_cron.grant_to('web', 'call'); GRANT USAGE ON 
 SQL
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 
-# Made.
+# Which jobs exist.
 $doctor->red('jobs_made', 'warning', qr/no job of this database calls the app/, 'default_jobs off, and no job of another name');
 $node->set_server('wee5_cron.default_jobs', 'on');
 $doctor->red('jobs_made', 'error', qr/job "daily-analytics" was never registered/, 'pg_cron never got the jobs');
@@ -30,7 +30,7 @@ $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.default_jo
 $node->safe_psql('postgres', "SELECT wee5_cron.schedule('own', '0 0 1 1 *', '/own')");
 $doctor->green('jobs_made', 'who has jobs of his own and wants none of ours', qr/^1 job calls the app: own$/);
 
-# Ours.
+# Which jobs call us.
 $node->safe_psql('postgres', "SELECT cron.schedule('welcome-emails', '0 0 1 1 *', 'SELECT 1')");
 $doctor->red_then_green('job_calls_us', 'warning', qr/job "welcome-emails" has the name of a job of wee5_cron/, 'a job of one of our names that does something else');
 is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'welcome-emails'"),
@@ -41,21 +41,21 @@ is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'e
 $node->safe_psql('postgres', q{SELECT cron.schedule('quoted', '0 0 1 1 *', $$SELECT "public" . invoke_cron_endpoint ('/x')$$)});
 $doctor->green('job_calls_us', 'a schema may be quoted');
 
-# Active.
+# Which jobs are active.
 $node->safe_psql('postgres', "SELECT wee5_cron.pause('own', 'the app moves')");
 $doctor->red_then_green('job_active', 'warning', qr/job "own" is paused since \d{4}-.*: the app moves$/, 'a paused job');
 my $jobid = $node->psql_as('web', 'postgres', q{SELECT cron.schedule('own', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/webs')$$)});
 $node->safe_psql('postgres', "SELECT cron.alter_job($jobid, active => false)");
 $doctor->red_then_green('job_active', 'warning', qr/job "own" is paused/, 'one of two of that name', hint => qr/^SELECT cron\.alter_job\($jobid, /);
 
-# What pg_cron booked; its words in both modes are seen on the tick in another test, here each has its hint.
+# pg_cron's records. Another test sees its messages in both modes on the tick; here each of them has its hint.
 my %words = (
     'connection failed'                                                            => qr/^ALTER SYSTEM SET cron\.use_background_workers = on;\n.*^UPDATE cron\.job SET nodename = '' WHERE jobid = $jobid;\z/ms,
     'job startup timeout'                                                          => qr/^ALTER SYSTEM SET max_worker_processes = 32;$/m,
     "ERROR:  permission denied for schema wee5_cron\nLINE 1: ..."                   => qr/^SELECT wee5_cron\.grant_to\('web', 'call'\);$/m,
     "permission denied for function invoke_cron_endpoint"                          => qr/^SELECT wee5_cron\.grant_to\('web', 'call'\);$/m,
     "ERROR:  function invoke_cron_endpoint(unknown) does not exist\nLINE 1: SELECT" => qr/^SELECT cron\.alter_job\($jobid, command => 'SELECT public\.invoke_cron_endpoint\(''\/webs''\)'\);$/m,
-    # The server's messages are German: lc_messages.
+    # The server's messages are in German: lc_messages.
     "FEHLER:  Funktion invoke_cron_endpoint(unknown) existiert nicht\nZEILE 1: SELECT" => qr/^SELECT cron\.alter_job\($jobid, command => 'SELECT public\.invoke_cron_endpoint\(''\/webs''\)'\);$/m,
     'app.settings.cron_secret is not set'                                          => qr/^-- See the lines api_url and cron_secret/,
     'call 7 of /x failed: The app answered 500 Internal Server Error to /x.'       => qr/^-- See the line last_outcome/,
@@ -127,7 +127,7 @@ $doctor->red_then_green('callers', 'warning', qr/^role authenticated may use .*w
 $node->safe_psql('postgres', 'GRANT service_role TO authenticated');
 $doctor->red_then_green('callers', 'warning', qr/^role authenticated, as a member of service_role, may use /, 'authenticated is a member of a role that may');
 
-# Other functions of our name.
+# Other functions of the same name.
 $node->safe_psql('postgres', <<'SQL');
 CREATE SCHEMA "of old";
 CREATE FUNCTION "of old".invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS 'SELECT';
@@ -137,7 +137,7 @@ $node->safe_psql('postgres', 'ALTER FUNCTION public.invoke_cron_endpoint(text) R
 is(scalar(grep { $_->{detail} =~ /the check failed/ } $doctor->lines), 0, 'our function has another name: every check works');
 $doctor->red_then_green('namesakes', 'error', qr/wee5_cron has no function invoke_cron_endpoint\(text\)/, '... and doctor() says so');
 
-# The past.
+# The history.
 $doctor->green('ledger_history', 'a small ledger');
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at)

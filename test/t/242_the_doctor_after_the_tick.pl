@@ -1,4 +1,4 @@
-# doctor() on runs that pg_cron booked as failed, on its own tick, in both of its modes: what it says about them, and that
+# doctor() on runs that pg_cron recorded as failed, on its own tick, in both of its modes: what it says about them, and that
 # its hints, run as they stand, make the next tick succeed. Two ticks are awaited.
 use strict;
 use warnings;
@@ -31,7 +31,7 @@ CONF
 );
 my %doctor = map { $_ => Wee5Cron::Doctor->new($node{$_}, 'postgres') } keys %node;
 
-# Job, role (undef: the superuser), command; what the doctor says, and whether its hint is all there is to do.
+# Job, role (undef: the superuser), command; what doctor() says, and whether its hint is all there is to do.
 my %jobs = (
     denied  => [ 'denied', q{SELECT ext.invoke_cron_endpoint('/denied')}, qr/permission denied for schema ext/ ],
     missing => [ undef,    q{SELECT invoke_cron_endpoint('/missing')},    qr/function invoke_cron_endpoint\(unknown\) does not exist/ ],
@@ -75,9 +75,9 @@ for my $mode (sort keys %node) {
         like($hints{$mode}{refused}, qr/^ALTER SYSTEM SET cron\.use_background_workers = on;\n.*^UPDATE cron\.job SET nodename = '' WHERE jobid = \d+;\z/ms, '... has two ways out');
     }
     $doctor->paste($hints{$mode}{$_}, "$mode: the hint for $_ can be pasted") for sort keys %{ $hints{$mode} };
-    # The app mends its route.
+    # The app's route is repaired.
     $node->safe_psql('postgres', q{SELECT cron.alter_job(jobid, command => $$CALL wee5_cron.run('/status/200')$$) FROM cron.job WHERE jobname = 'waits'});
-    # A run that has begun is none with the new settings: the next one.
+    # A run that has already begun does not have the new settings, so the next one counts.
     $newest{$mode} = $node->safe_psql('postgres', 'SELECT max(runid) FROM cron.job_run_details');
 }
 for my $mode (sort keys %node) {

@@ -1,5 +1,5 @@
-# doctor() on the server: libraries, pg_cron's database, slots for workers, the worker, a second database, a standby.
-# Every hint is run as it stands, and has to help.
+# doctor() on the server: libraries, pg_cron's database, slots for workers, the worker, a second database, a standby. The
+# test runs each hint as it stands, and the hint has to help.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
@@ -25,7 +25,7 @@ is($doctor->red('protect_secret', 'warning', qr/not preloaded: every role may SH
 is($hint, $bare, '... as our library has');
 $doctor->green('worker', '... and there is no worker', qr/^does not apply/);
 
-# One after the other: the hint keeps what is there.
+# One hint after the other: each keeps what is there.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'auto_explain'");
 $node->restart;
 is($doctor->red('library_preloaded', 'error', qr/./, 'beside another library'),
@@ -36,7 +36,7 @@ $node->safe_psql('postgres', "ALTER SYSTEM SET shared_preload_libraries = 'auto_
 $node->restart;
 is($doctor->red('pg_cron_loaded', 'error', qr/./, 'without pg_cron'), "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'wee5_cron', 'pg_cron';\n-- then restart the server", '... all stay');
 $doctor->red_then_green('pg_cron_loaded', 'error', qr/no job runs/, 'without pg_cron', restart => 1);
-# Seen from another database, while pg_cron is in none.
+# Seen from another database, while no database has pg_cron.
 $node->install('shadow');
 my $shadow = Wee5Cron::Doctor->new($node, 'shadow');
 $shadow->red('pg_cron_created', 'warning', qr/no sign of it in database "postgres"/, 'pg_cron is in no database');
@@ -53,7 +53,7 @@ for my $case ([ 'Elsewhere', 'pg_cron_database', qr/cron\.database_name is "Else
     my ($database, $check, $why) = @$case;
     $node->safe_psql('postgres', "ALTER SYSTEM SET cron.database_name = '$database'");
     $node->restart;
-    # Its launcher is there for a moment before it finds out.
+    # Its launcher exists for a moment before it finds out.
     $node->poll_query_until('postgres', "SELECT status = 'error' FROM wee5_cron.doctor() WHERE check_name = '$check'");
     $doctor->red_then_green($check, 'error', $why, "pg_cron is to live in $database", restart => 1);
 }
@@ -74,7 +74,7 @@ $node->restart;
 $node->wait_for_worker('postgres');
 $doctor->red_then_green('worker_slots', 'warning', qr/max_worker_processes is 6: 4 are in use, \d wait for one, and pg_cron may need 3 at once/, "no slots for pg_cron's jobs", restart => 1);
 
-# The worker: SQL of another version, a table that somebody holds.
+# The worker: SQL of another version, a table that another session has locked.
 my $version = $node->safe_psql('postgres', "SELECT default_version FROM pg_available_extensions WHERE name = 'wee5_cron'");
 my $older = $node->config_data('--sharedir') . "/extension/wee5_cron--wee5fixture--$version.sql";
 die "there is no version to come from: run test/support/install_wee5_cron_fixture install\n" unless -e $older;
@@ -113,7 +113,7 @@ $receiver->release_for_good;
 $node->wait_until_all_finished('postgres');
 $doctor->green('queue', '... and then they do not');
 
-# A database that pg_cron is not in: its hint is for the one that has it.
+# A database without pg_cron: the hint is for the database that has it.
 $node->install('app', api_url => $receiver->url, secret => $secret);
 my $elsewhere = Wee5Cron::Doctor->new($node, 'app');
 $elsewhere->green('pg_cron_created', 'pg_cron is in another database', qr/pg_cron is in database "postgres"/);

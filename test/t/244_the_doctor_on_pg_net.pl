@@ -1,5 +1,5 @@
-# doctor() on pg_net: a stand-in that sends nothing, then the real one where the server has it. Every hint is run as it
-# stands, and has to help.
+# doctor() on pg_net: a stand-in that sends nothing, then the real one if the server has it. The test runs each hint as it
+# stands, and the hint has to help.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
@@ -13,7 +13,7 @@ $node->safe_psql('postgres', 'CREATE ROLE nobody LOGIN');
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 my $asked  = sub { $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = '$_[0]'") };
 
-# Asked for, and not there.
+# Configured, but not installed.
 $asked->('pg_net');
 $doctor->red_then_green('transport', 'error', qr/pg_net is not installed in this database/, 'pg_net is asked for and not installed');
 $doctor->green('transport', '... builtin carries the calls', qr/calls use builtin: wee5_cron\.transport is auto, and pg_net is not installed/);
@@ -24,7 +24,7 @@ $node->safe_psql('postgres', 'CREATE SCHEMA net; CREATE TABLE net.http_request_q
 $doctor->green('pg_net_readers', "somebody's schema net is not looked at", qr/not installed/);
 $node->safe_psql('postgres', 'DROP SCHEMA net CASCADE');
 
-# Installed, and its worker does not run.
+# Installed, but its worker does not run.
 $node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
 $doctor->red_then_green('pg_net_worker', 'warning', qr/worker does not run here: calls use the builtin transport/, 'auto: pg_net without its worker');
 $asked->('pg_net');
@@ -32,7 +32,7 @@ $doctor->green('transport', 'pg_net is asked for', qr/calls use pg_net: wee5_cro
 $doctor->red_then_green('pg_net_worker', 'error', qr/worker does not run here: calls stay queued/, 'pg_net is asked for, and does not run');
 $asked->('pg_net');
 
-# A call that stays there.
+# A call that stays in its queue.
 my $id = $node->call('postgres', '/slow');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() - interval '6 minutes' WHERE id = $id");
 my $hint = $doctor->red('pg_net_queue', 'warning', qr/^calls that have waited at pg_net for more than five minutes: 1,/, 'a call that stays at pg_net');
@@ -46,7 +46,7 @@ $doctor->paste($hint, '... its hint books what pg_net has');
 $node->finished('postgres', $id);
 $doctor->green('pg_net_queue', '... and then it is gone');
 
-# What others hang onto the queue: pg_net lets every role make a trigger.
+# Triggers of others on the queue: pg_net lets every role create one.
 for my $case (
     [ 'trigger "Spy"', <<'SQL', 'nobody' ],
 CREATE TRIGGER "Spy" BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
@@ -60,7 +60,7 @@ SQL
     $doctor->red_then_green('pg_net_tampering', 'error', qr/has \Q$what\E, which would see the bearer/, $what);
 }
 
-# Who reads.
+# Who can read it.
 $doctor->red_then_green('pg_net_readers', 'warning', qr/every role may read and change net\.http_request_queue/, "pg_net's tables are open to everybody");
 $asked->('pg_net');
 my ($revoke) = $doctor->red('pg_net_readers', 'warning', qr/./, '... once more') =~ /(REVOKE .*;)/;
@@ -75,7 +75,7 @@ $node->stop;
 SKIP: {
     skip 'pg_net not available', 1 unless pg_net_available();
 
-    # Without our library it is pg_net that carries, and a job that books.
+    # Without our library, pg_net carries the calls, and a job records their answers.
     my $real = Wee5Cron::Node->start_new('real', preload => 'pg_cron,pg_net', conf => "pg_net.database_name = 'postgres'");
     $real->safe_psql('postgres', 'CREATE EXTENSION pg_net');
     $real->install('postgres', api_url => $receiver->url, secret => $secret);

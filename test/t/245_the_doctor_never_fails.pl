@@ -1,5 +1,5 @@
-# doctor() with a broken patient: whatever is locked, missing or foreign, every check has its line and nothing is raised;
-# the secret is in none of them, and a long ledger costs no more than a short one.
+# doctor() on a broken database: whatever is locked, missing or foreign, each check has its line and none raises an error.
+# No line contains the secret, and a long ledger costs no more than a short one.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
@@ -16,7 +16,7 @@ my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 my %seen;
 my @names = grep { !$seen{$_}++ } map { $_->{check_name} } $doctor->lines;
 
-# In a transaction that is rolled back, with `sql` run before: every check has a line. Returns the lines.
+# In a transaction that is rolled back, after running `sql`: every check has a line. Returns the lines.
 sub with {
     my ($sql, $name, $in) = @_;
     my ($status, $stdout, $stderr) = $node->psql($in // 'postgres', "BEGIN; $sql; SELECT 'line ' || to_json(d) FROM wee5_cron.doctor() d; ROLLBACK");
@@ -32,7 +32,7 @@ sub failed {
     return { map { $_->{check_name} => $_ } grep { $_->{detail} =~ /^the check failed: / } @_ };
 }
 
-# Locked: who holds pg_cron's table is not waited for.
+# Locks: doctor() does not wait for a session that has locked pg_cron's table.
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK TABLE cron.job');
 my $failed = failed(with('', "somebody holds pg_cron's table"));
@@ -45,7 +45,7 @@ is($failed->{jobs_made}, undef, 'what does not is looked at');
 $holder->query_safe('ROLLBACK');
 $holder->quit;
 
-# Tables of pg_cron that are not what they were.
+# pg_cron's tables with other columns.
 for my $sql ('ALTER TABLE cron.job RENAME COLUMN command TO gone', 'ALTER TABLE cron.job_run_details RENAME COLUMN status TO gone') {
     my $failed = failed(with($sql, $sql));
     ok(scalar(keys %$failed), '... some say so');
@@ -54,17 +54,17 @@ for my $sql ('ALTER TABLE cron.job RENAME COLUMN command TO gone', 'ALTER TABLE 
 with('DROP EXTENSION pg_cron', 'pg_cron is gone');
 with(q{UPDATE pg_extension SET extname = 'was_pg_cron' WHERE extname = 'pg_cron'}, "pg_cron's tables are nobody's");
 
-# The library is gone from the disk: what is C fails, one function at a time.
+# The library is gone from the disk: functions in C fail, one at a time.
 is(scalar(keys %{ failed(with(q{UPDATE pg_proc SET probin = '$libdir/no_such_library' WHERE probin LIKE '%wee5_cron%'}, 'the library is gone')) }) > 5 ? 1 : 0, 1, '... many say so');
 
-# An error that quotes the secret: it is struck out there, too.
+# An error that quotes the secret: it is redacted there, too.
 my $lines = failed(with(<<"SQL", 'a check that fails with the secret in its words'));
 CREATE OR REPLACE FUNCTION wee5_cron.doctor_namesakes() RETURNS SETOF wee5_cron.finding LANGUAGE plpgsql AS
   \$\$ BEGIN RAISE EXCEPTION 'before %s after', '$secret'; END \$\$
 SQL
 like($lines->{namesakes}{detail}, qr/before \[secret\]s after/, '... which is struck out');
 
-# A user who was dropped has jobs; a role of an odd name; a job of no name; odd values.
+# A job of a dropped role, a role with an odd name, a job without a name, odd values.
 with(<<'SQL', 'odd jobs');
 UPDATE cron.job SET username = 'who is that?' WHERE jobname = 'hello';
 UPDATE cron.job SET jobname = NULL, command = E'SELECT invoke_cron_endpoint(\'/it\'\'s\n; \\! x\')' WHERE jobname = 'world';
@@ -79,7 +79,7 @@ for my $database (qw(SQL_ASCII LATIN1)) {
     with('', "an address that is no ASCII in a database in $database", lc $database);
 }
 
-# Who asks cannot change what it looks at: objects before pg_catalog, settings of the session.
+# The caller cannot change what doctor() looks at: objects before pg_catalog in the search_path, settings of the session.
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE reader LOGIN; SELECT wee5_cron.grant_to('reader', 'read');
 CREATE SCHEMA trap AUTHORIZATION reader;
@@ -94,10 +94,11 @@ SELECT pg_catalog.string_agg(pg_catalog.concat(detail, hint), ' ') FROM wee5_cro
 SQL
 unlike($trapped // '', qr/trapped|the check failed/, 'a caller plants nothing in its way') or diag($trapped);
 
-# It can be cancelled, and a resolver that hangs is not waited for longer than two seconds each.
+# It can be cancelled, and it waits no longer than two seconds for each name that a resolver does not answer.
 $node->raises('postgres', "SET statement_timeout = 1; SELECT count(*) FROM wee5_cron.doctor(), generate_series(1, 1000)", '57014', 'it can be cancelled');
 
-# A long ledger: how many of its rows are read does not grow with it. Some jobs have a third of it, others nothing.
+# A long ledger: the number of rows that doctor() reads does not grow with it. Some jobs have a third of the rows, others
+# none.
 $node->safe_psql('postgres', <<'SQL');
 SELECT wee5_cron.schedule('never ' || n, '0 0 1 1 *', '/never') FROM generate_series(1, 20) n;
 ALTER TABLE wee5_cron.invocation SET (autovacuum_enabled = off);

@@ -1,5 +1,5 @@
-# doctor() on calls that have failed and are being retried: it says so from the first failure on, for as long as the
-# retries last, with the error and the hint of the row, on both transports; and no longer.
+# doctor() on calls that have failed and are being retried: it reports them from the first failure on, as long as the
+# retries last, with the row's error and hint, on both transports; and no longer.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
@@ -12,7 +12,7 @@ $node->install('postgres', api_url => $receiver->url, secret => 'the secret of t
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 $doctor->green('retrying', 'nothing has failed', qr/^no call is being retried$/);
 
-# A newcomer with a wrong port asks at once.
+# A newcomer with a wrong port runs doctor() at once.
 $receiver->close_port;
 $node->policy('postgres', '/x', retry_delays => '{1 h}', retry_window => '10 h');
 my $id = $node->call('postgres', '/x');
@@ -30,7 +30,7 @@ my @also = map { $node->call('postgres', '/x') } 1 .. 2;
 $node->invocation_when('postgres', $also[1], "status = 'retrying'");
 $doctor->red('retrying', 'warning', qr{^call $also[1] of /x failed .*\(and 2 more of this path\): No connection to }, 'more of the same path are one line');
 
-# On the wire again, marked as such or not yet: the last attempt failed still.
+# On the wire again, whether or not its row says so yet: the last attempt still failed.
 $receiver->open_port;
 $node->policy('postgres', '/hang', retry_delays => '{100 ms}', retry_on => 'transient', max_attempts => 2, timeout => '500 ms');
 my $hanging = $node->call('postgres', '/hang');
@@ -45,7 +45,7 @@ SQL
 $doctor->red('retrying', 'warning', qr{of /parked failed and is retried now: parked$}, 'a call whose next attempt has begun');
 $node->safe_psql('postgres', "DELETE FROM wee5_cron.invocation WHERE endpoint_path = '/parked'");
 
-# Gone when they end well.
+# The lines disappear when the calls end well.
 for my $call ($id, @also) {
     $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $call; SELECT wee5_cron.wake_worker()");
     is($node->finished('postgres', $call)->{status}, 'succeeded', 'the retry succeeds');
@@ -53,7 +53,7 @@ for my $call ($id, @also) {
 $doctor->green('retrying', '... and the line is gone');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.doctor() WHERE check_name = 'last_outcome' AND detail LIKE '%/x%'"), 0, '... nor is it the last outcome');
 
-# A long queue is no reason not to see it.
+# A long queue does not hide them.
 $node->set_server('wee5_cron.max_in_flight', 1);
 $receiver->hold;
 my $blocks = $node->call('postgres', '/hang');
@@ -62,7 +62,7 @@ $receiver->close_port;
 my $next = $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, error, next_attempt_at) VALUES ('/z', 'builtin', 'retrying', 1, 'connect', 'refused', now() + '1 h') RETURNING id");
 $doctor->red('retrying', 'warning', qr{^call $next of /z }, 'behind a long queue');
 
-# On pg_net, whose place is taken by the fixture: its answers are put beside its queue by hand.
+# On pg_net. The fixture takes its place, and the test inserts the answers by hand.
 $node->install('net', api_url => $receiver->url, secret => 'the secret of the doctor');
 $node->safe_psql('net', "CREATE EXTENSION pg_net VERSION 'wee5fixture'; ALTER DATABASE net SET wee5_cron.transport = 'pg_net'");
 my $on_pg_net = Wee5Cron::Doctor->new($node, 'net');

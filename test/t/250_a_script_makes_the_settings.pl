@@ -26,7 +26,7 @@ sub generate {
     return ($stdout, $stderr);
 }
 
-# Every character that means something to SQL, psql, dotenv or a dollar quote.
+# Every character with a meaning in SQL, psql, dotenv or a dollar quote.
 my $secret = q{it's a \\ "secret" $$ $wee5$ %L :x :'x' \'; DROP TABLE wee5_cron.invocation; -- };
 $secret =~ s/\s+\z//;
 my $receiver = Wee5Cron::Receiver->start(secret => $secret);
@@ -48,7 +48,7 @@ sub calls_the_app {
     return;
 }
 
-# --to guc, in the database that it is run in, with either meaning of a backslash.
+# --to guc, in the database where it is run, with either meaning of a backslash.
 my ($sql) = generate(\%here, '--to', 'guc', '--allow-localhost');
 for my $conforming (qw(on off)) {
     $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
@@ -58,7 +58,7 @@ for my $conforming (qw(on off)) {
     calls_the_app('postgres', "guc, with standard_conforming_strings = $conforming");
 }
 
-# The default, and into Vault, the same: the extension reads what was meant.
+# The default, and into Vault: the extension reads the same value in both.
 ($sql) = generate(\%here, '--allow-localhost');
 for my $conforming (qw(on off)) {
     $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
@@ -77,7 +77,7 @@ for my $conforming (qw(on off)) {
 }
 $node->safe_psql('postgres', 'DROP EXTENSION supabase_vault');
 
-# --database, from another one.
+# --database, from another database.
 my $name = q{my "app"; $1 :x};
 $node->safe_psql('postgres', q{CREATE DATABASE "my ""app""; $1 :x"});
 $node->safe_psql($name, 'CREATE EXTENSION wee5_cron');
@@ -89,7 +89,7 @@ for my $conforming (qw(on off)) {
     calls_the_app($name, "guc for another database, with standard_conforming_strings = $conforming");
 }
 
-# Rotation: the app has a new secret, the database gets it by the same line; and the new one is in .env.local.
+# Rotation: the app has a new secret, the database gets it by the same command, and .env.local has the new one.
 my (undef, $note) = generate({ APP_URL => $here{APP_URL} }, '--to', 'guc', '--allow-localhost', '--generate-secret');
 my ($fresh) = $note =~ /^CRON_SECRET=([0-9a-f]{64})$/m;
 PostgreSQL::Test::Utils::append_to_file("$app/.env.local", $note);
@@ -106,7 +106,8 @@ $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
 $node->safe_psql('postgres', $sql);
 calls_the_app('postgres', 'configure');
 
-# --to vault. What is stored for the database would go on counting: that is said, with the statements that end it.
+# --to vault. The values stored for the database would take precedence: the script says so, with the statements that remove
+# them.
 my ($other) = generate({ SUPABASE_APP_URL => 'https://elsewhere.example', CRON_SECRET => 'not the one: 0123' }, '--to', 'vault');
 like($node->error_of('postgres', $other)->{text}, qr/Vault is not in the database.*HINT:  CREATE EXTENSION supabase_vault/s,
     'without Vault it says what is missing');
@@ -127,7 +128,7 @@ sub stored_in_vault {
         q{SELECT string_agg(name || '=' || decrypted_secret, ',' ORDER BY name) FROM vault.decrypted_secrets});
 }
 
-# What the script takes, the extension takes, and the other way round.
+# The script and the extension accept the same values.
 my $ok = '0123456789abcdef';
 my @values = (
     (map { { url => $_, secret => $ok } } qw(

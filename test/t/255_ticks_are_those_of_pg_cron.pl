@@ -1,5 +1,5 @@
-# What our reader says about a schedule, and what pg_cron makes of it: several hundred random expressions, run by
-# pg_cron itself on a clock that the test moves.
+# Our reader of schedules agrees with pg_cron: pg_cron itself runs several hundred random expressions on a clock that the
+# test moves.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -17,14 +17,14 @@ cron.max_running_jobs = 32
 max_connections = 60
 autovacuum = off
 CONF
-# By connections: it waits for background workers a second at a time.
+# By connections: pg_cron waits up to a second for a background worker.
 $node->append_conf('postgresql.conf', "cron.use_background_workers = off\ncron.host = '@{[ $node->host ]}'\ncron.log_statement = off");
-# Only forward from here on: pg_cron waits until a clock that was put back has caught up.
+# From here on the clock only moves forward: after it is set back, pg_cron waits until it has caught up.
 my $clock = Wee5Cron::StillClock->new('2026-01-01 12:30:00');
 $clock->start($node);
 $node->safe_psql('postgres', 'CREATE EXTENSION wee5_cron; CREATE EXTENSION pg_cron');
 
-# A field of an expression: lists, ranges, steps, names, and now and then what no cron understands.
+# A field of an expression: lists, ranges, steps, names, and now and then something that no cron understands.
 sub pick { return $_[ int rand @_ ] }
 
 sub field {
@@ -54,7 +54,7 @@ sub expression {
     return join pick(' ', ' ', "\t", '  '), @fields;
 }
 
-# First, which ones pg_cron takes. What it reads in seconds does not run at minutes, so it is not run here.
+# First, which expressions pg_cron accepts. Those with seconds do not run at full minutes, so they are not run here.
 my @expressions = map { expression() } 1 .. 450;
 $node->safe_psql('postgres', 'CREATE TABLE candidate (n serial, schedule text, taken boolean)');
 $node->safe_psql('postgres', 'INSERT INTO candidate (schedule) VALUES ' . join(', ', map { "('$_')" } @expressions));
@@ -81,10 +81,11 @@ cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM candidate WHERE NOT ta
 $node->safe_psql('postgres', "SELECT cron.unschedule(jobid) FROM cron.job WHERE schedule ~ 'second'");
 $node->safe_psql('postgres', "SELECT cron.schedule('every minute', '* * * * *', 'SELECT 1')");
 
-# Then when it runs them: five minutes at a time, which pg_cron makes up for minute by minute.
+# Then, when it runs them: five minutes at a time, which pg_cron makes up for minute by minute.
 sub window_agrees {
     my ($from, $minutes, $name) = @_;
-    # Further away than three hours: pg_cron begins anew, with the minute that it is. The clock shows its thirtieth second.
+    # After a jump of more than three hours pg_cron starts again with the current minute. The clock shows its thirtieth
+    # second.
     my $before = $node->safe_psql('postgres', 'SELECT coalesce(max(runid), 0) FROM cron.job_run_details');
     $clock->set($from);
     my $expected = sub {

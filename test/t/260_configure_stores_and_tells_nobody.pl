@@ -1,5 +1,5 @@
-# wee5_cron.configure(): what it takes and refuses, who may, which value counts afterwards; and that the secret in its
-# arguments is in no log line, no statistics, nobody's activity and no error.
+# wee5_cron.configure(): what it accepts and refuses, who may use it, and which value counts afterwards. The secret in its
+# arguments appears in no log line, statistics, pg_stat_activity or error.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -17,7 +17,7 @@ CONF
 $node->install('postgres');
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');
 
-# The server's answer to a statement, WARNINGs and hints included; with the settings of this one session.
+# The server's answer to a statement, with WARNINGs and hints, and with the given settings for this one session.
 sub said {
     my ($sql, %params) = @_;
     my ($status, $stdout, $stderr) = $node->psql('postgres', $sql,
@@ -38,7 +38,7 @@ sub sources {
     return { map { $_->{name} =~ s/.*\.//r => $_ } $node->rows('postgres', "SELECT * FROM wee5_cron.setting_sources($argument)") };
 }
 
-# It stores both, and the next call has them.
+# It stores both values, and the next call has them.
 my @everything_said;
 fields_are(sources()->{cron_secret}, { source => 'none', is_set => 0, length => 0, value => undef, error => undef }, 'nothing is set');
 my $session = $node->background_psql('postgres');
@@ -52,11 +52,11 @@ fields_are(sources()->{cron_secret}, { source => 'database', is_set => 1, length
     'setting_sources() tells the source and the length, not the secret');
 fields_are(sources()->{api_url}, { source => 'database', is_set => 1, length => length $url, value => $url, error => undef }, '... and the address');
 
-# Where a running or finished statement shows.
+# Where a running or finished statement is visible.
 $session->query_safe("SELECT wee5_cron.configure('$url', '$canary')");
 is($node->safe_psql('postgres', q{SELECT query FROM pg_stat_activity WHERE query LIKE 'SELECT wee5_cron.configure(%'}),
     'SELECT wee5_cron.configure(...)', 'pg_stat_activity shows that it ran, and not with what');
-# While it runs: it waits for one that has not committed.
+# While it runs: it waits for another configure() that has not committed.
 my $other = $node->background_psql('postgres');
 $other->query_safe('BEGIN');
 $other->query_safe("SELECT wee5_cron.configure('$url/first', '$canary')");
@@ -70,13 +70,13 @@ is(stored(), "app.settings.api_url=$url app.settings.cron_secret=$canary", 'two 
 $other->quit;
 $session->quit;
 
-# Atomic.
+# It stores both or none.
 $node->safe_psql('postgres', "BEGIN; SELECT wee5_cron.configure('$url/never', 'another secret, never used'); ROLLBACK");
 $node->raises('postgres', "SELECT wee5_cron.configure('$url/never', E'bad\\001$canary')", '22023', 'a control character in the secret is refused',
     message => qr/cron_secret holds a control character/);
 is(stored(), "app.settings.api_url=$url app.settings.cron_secret=$canary", 'rolled back or refused, neither is changed');
 
-# What is refused. The value is named, the secret never.
+# What it refuses. The error names the value, but never the secret.
 my @refused = (
     [ '22004', "NULL, '$canary'",                                 qr/api_url must not be NULL/ ],
     [ '22004', "'$url', NULL",                                    qr/cron_secret must not be NULL/ ],
@@ -105,8 +105,8 @@ like(said("SET wee5_cron.allow_plain_http = on; BEGIN; SELECT wee5_cron.configur
 like(said("BEGIN; SELECT wee5_cron.configure('$url', 'fifteen letters'); ROLLBACK"), qr/WARNING.*fewer than 16 characters.*HINT:.*openssl rand -hex 32/s,
     'a short secret is taken with a warning');
 
-# Callers' own code around it: errors have its statement in the context, and one that fails later in the same string is
-# logged with all of the string.
+# Callers' own code around it: an error has its statement in the context, and a later error in the same string is logged
+# with the whole string.
 push @everything_said, said("SELECT wee5_cron.configure('$url', '$canary')\\; SELECT 1/0");
 $node->psql('postgres', "DO \$\$ BEGIN PERFORM wee5_cron.configure('gopher://x', '$canary'); END \$\$");
 $node->psql('postgres', <<SQL);
@@ -115,7 +115,7 @@ BEGIN EXECUTE format('SELECT wee5_cron.configure(%L, %L)', 'gopher://x', secret)
 PREPARE wrapped AS SELECT pg_temp.wrapped(\$1);
 EXECUTE wrapped('$canary');
 SQL
-# With auto_explain in full: the caller's statement is his own, what happens inside of it is ours.
+# With all of auto_explain: the caller's statement is the caller's own, everything inside of configure() is ours.
 $node->safe_psql('postgres', <<SQL);
 LOAD 'auto_explain';
 SET auto_explain.log_min_duration = 0;
@@ -127,7 +127,7 @@ EXECUTE explained('$url', '$canary');
 SQL
 unlike(join("\n", @everything_said), qr/\Q$canary/, 'no answer of the server holds the secret');
 my $log = slurp_file($node->logfile);
-# From PostgreSQL 16 on it writes the parameters, too: those of the caller's own EXECUTE are not ours to hide.
+# From PostgreSQL 16 on it also logs parameters. We cannot hide those of the caller's own EXECUTE.
 $log =~ s/(Query Text: PREPARE explained [^\n]*\n\tQuery Parameters:)[^\n]*/$1/g;
 like($log, qr/STATEMENT:  SELECT wee5_cron\.configure\(\.\.\.\)/, 'the log tells of failed statements');
 like($log, qr/division by zero/, '... of those after it');
@@ -135,10 +135,10 @@ like($log, qr/Query Text: PREPARE explained/, '... and auto_explain writes');
 unlike($log, qr/\Q$canary/, 'the log does not have the secret: neither DDL, nor errors, nor contexts, nor plans');
 my $statistics = $node->safe_psql('postgres', 'SELECT query FROM pg_stat_statements');
 like($statistics, qr/wee5_cron\.configure\(\$1, ?\$2\)/, 'pg_stat_statements knows the statement');
-# A DO block is a utility statement, which pg_stat_statements writes down as it is: the one that we made ourselves.
+# A DO block is a utility statement, which pg_stat_statements records as it is. This one is the test's own.
 unlike(join("\n", grep { !/gopher/ } split /\n(?=SELECT|DO|BEGIN)/, $statistics), qr/\Q$canary/, '... with its constants taken out');
 
-# What is stored for a role, or set in the session, takes precedence.
+# A value stored for a role, or set in the session, takes precedence.
 $node->safe_psql('postgres', "CREATE ROLE web LOGIN; CREATE ROLE \"odd Role\"; ALTER ROLE web SET app.settings.api_url = '$url/web';"
       . qq{ALTER ROLE "odd Role" IN DATABASE postgres SET app.settings.cron_secret = 'x'; ALTER ROLE ALL SET app.settings.api_url = 'http://10.0.0.1'});
 my $warning = said("SELECT wee5_cron.configure('$url', '$canary')");
@@ -155,7 +155,7 @@ like(said("SET app.settings.api_url = '$url/mine'; SELECT wee5_cron.configure('$
     'it warns of a value of the session');
 $node->safe_psql('postgres', 'ALTER ROLE ALL RESET app.settings.api_url');
 
-# Who may.
+# Who may use it.
 $node->safe_psql('postgres', "CREATE ROLE caller LOGIN; CREATE ROLE reader LOGIN; CREATE ROLE operator LOGIN; CREATE ROLE app_owner LOGIN;"
       . "SELECT wee5_cron.grant_to('caller', 'call'), wee5_cron.grant_to('reader', 'read'), wee5_cron.grant_to('operator', 'operate')");
 for my $role (qw(caller reader)) {
@@ -166,8 +166,8 @@ is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.configure('$url/by-o
 like(stored(), qr{/by-operator }, '... and it counts');
 $node->raises('postgres', 'SELECT * FROM wee5_cron.setting_sources()', '42501', '... without looking himself', role => 'operator');
 
-# An operator, who may not read the secret, does not get it sent to an address of his own either: where the secret of some
-# calls is stored elsewhere than their address, and would stay while that is replaced.
+# An operator may not read the secret, so configure() does not let an operator direct it to another address, either: when
+# the secret of some calls is stored in another place than their address, and would stay while the address changes.
 sub evil_address_is_refused {
     my ($name, $whose, $store) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -185,7 +185,7 @@ for my $place ('ROLE web', 'ROLE web IN DATABASE postgres') {
     is($node->error_of('postgres', "SELECT wee5_cron.configure('$url', '$canary')", role => 'operator'), undef, '... and who has an address of his own as well does not matter');
     $node->safe_psql('postgres', "ALTER $place RESET app.settings.cron_secret; ALTER $place RESET app.settings.api_url");
 }
-# With Vault, of which all of it counts more.
+# With Vault, whose values all other sources override.
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.api_url');
 evil_address_is_refused('a secret of the database, and the address in Vault', 'every role', 'vault');
 $node->safe_psql('postgres', "ALTER DATABASE postgres RESET app.settings.cron_secret; ALTER ROLE ALL SET $theirs");
@@ -195,7 +195,7 @@ evil_address_is_refused("a role's secret by another name in Vault", 'web', 'vaul
 $node->safe_psql('postgres', "ALTER ROLE web RESET wee5_cron.vault_cron_secret; SELECT wee5_cron.configure('$url', '$canary')");
 is($node->error_of('postgres', "SELECT wee5_cron.configure('$url', '$canary')", role => 'operator'), undef, 'without any of it an operator may');
 
-# A function whose owner is not superuser may what that owner may.
+# If the function's owner is not a superuser, configure() may do what that owner may do.
 my $configure = "SELECT wee5_cron.configure('$url', '$canary')";
 $node->safe_psql('postgres', 'ALTER FUNCTION wee5_cron.configure(text, text, text) OWNER TO app_owner');
 $node->raises('postgres', $configure, '42501', 'the owner of another database', message => qr/does not own database "postgres"/, hint => qr/ALTER DATABASE postgres OWNER TO app_owner/);

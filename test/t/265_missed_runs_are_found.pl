@@ -1,5 +1,5 @@
-# What pg_cron forgot: ticks while the server was down, or which it jumped over. On a clock that the test moves, so that
-# hours pass at once.
+# Runs that pg_cron missed: ticks while the server was down, and ticks that pg_cron skipped. On a clock that the test moves,
+# so that hours pass at once.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -11,14 +11,13 @@ my $node     = Wee5Cron::Node->new_configured('main', conf => "cron.timezone = '
 my $clock    = Wee5Cron::StillClock->new('2026-06-01 10:05:00');
 $clock->start($node);
 
-# A job is made while there is no worker yet, and committed when that has looked already. So is one that is prepared.
+# A job is created while there is no worker yet, and committed after the worker has looked. Another one is prepared.
 $node->safe_psql('postgres', q{CREATE EXTENSION pg_cron; SELECT cron.schedule('first', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$)});
 my $early = $node->background_psql('postgres');
 $early->query_safe(q{BEGIN; SELECT cron.schedule('early', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$)});
 $node->install('postgres', api_url => $receiver->url, secret => 'secret of the clock tower');
 my $watched = q{SELECT string_agg(jobname, ',' ORDER BY jobname) FROM wee5_cron.job_watch JOIN cron.job USING (jobid)};
-# On a clock that stands still the launcher would wait for ever before it starts a worker again that has just found no
-# extension.
+# On a clock that stands still, the launcher would wait for ever to restart a worker that has just found no extension.
 for (1 .. 300) {
     last if $node->safe_psql('postgres', $watched) eq 'first';
     $clock->set($clock->now + 1);
@@ -58,7 +57,7 @@ sub job {
     return $node->one_row('postgres', "SELECT * FROM wee5_cron.job_status WHERE job_name = '$name'");
 }
 
-# Every job's ticks up to that time are judged. A call wakes the worker, which thinks that it has hours to sleep.
+# Every job's ticks up to that time are judged. A call wakes the worker, which expects to sleep for hours.
 sub judged_until {
     my ($time) = @_;
     $node->call('postgres', '/wake');
@@ -80,7 +79,7 @@ $clock->set('2026-06-01 10:34:00');
 judged_until('2026-06-01 10:30:00');
 fields_are(job($_), { missed_runs => 0, state => 'ok' }, "a tick that was run is not missed: $_") for ('half', 'not again', 'owned');
 
-# Down for two ticks.
+# The server is down for two ticks.
 $node->stop;
 $clock->set('2026-06-01 11:40:00');
 $clock->start($node);
@@ -117,7 +116,7 @@ $receiver->wait_for_requests('/not-again', 2);
 $node->wait_until_all_finished('postgres');
 fields_are(job('not again'), { missed_runs => 2, state => 'ok' }, 'after the next run it is not late any more');
 
-# Down again, over the job that runs at one o'clock, for too long to make up for it.
+# Down again, over the job that runs at one o'clock, for too long to make up for its run.
 $node->stop;
 $clock->set('2026-06-01 14:20:00');
 $clock->start($node);
@@ -128,8 +127,8 @@ fields_are(($receiver->wait_for_requests('/at-two'))[0]{headers}, { 'x-wee5-cron
 $receiver->wait_for_requests('/half', 4);
 $node->wait_until_all_finished('postgres');
 
-# pg_cron itself jumps over what lies between, when the clock is put forward by more than three hours. The worker's timer
-# is set for the next tick and its grace: two seconds more.
+# pg_cron itself skips the time in between when the clock jumps ahead by more than three hours. The worker's timer is set
+# for the next tick plus a grace of two seconds.
 $clock->set('2026-06-01 14:30:05');
 $receiver->wait_for_requests('/half', 5);
 $node->wait_until_all_finished('postgres');
@@ -144,7 +143,7 @@ is(($receiver->requests('/half'))[-1]{headers}{'x-wee5-cron-scheduled-at'}, '202
 fields_are(job('at five'), { missed_runs => 0 }, 'while pg_cron runs, a run once a day has more time before it counts as missed: a tenth of its period');
 is(scalar(my @one = $receiver->requests('/at-one')), 0, '... and, after more than an hour, not made up for');
 
-# Another schedule begins anew; resuming does, too.
+# A new schedule starts the watch again, and so does resuming the job.
 $node->safe_psql('postgres', "SELECT wee5_cron.resume('paused'), cron.alter_job(jobid, schedule => '*/10 * * * *') FROM cron.job WHERE jobname = 'half'");
 ok( $node->poll_query_until('postgres', "SELECT bool_and(w.active AND judged_until >= '2026-06-01 18:05:00+00') FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE jobname IN ('paused', 'half')"),
     'a job that was changed or resumed is watched from then on');
@@ -152,7 +151,7 @@ fields_are(job('half'), { missed_runs => 13 }, '... what it missed before stays 
 $node->safe_psql('postgres', "SELECT wee5_cron.unschedule('half')");
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 8 FROM wee5_cron.job_watch'), 'a job that is gone is not watched');
 
-# A call that is not answered yet is not overlapped by the one that is made up for.
+# A make-up run does not overlap a call that has not been answered yet.
 $node->safe_psql('postgres', "SELECT wee5_cron.schedule('hangs', '*/30 * * * *', '/hang')");
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 9 FROM wee5_cron.job_watch'), 'one more job');
 $clock->set('2026-06-01 18:30:05');
@@ -168,7 +167,7 @@ $receiver->release_for_good;
 $node->wait_until_all_finished('postgres');
 is(scalar(my @hung = $receiver->requests('/hang')), 2, '... and not made');
 
-# A clock that was weeks ahead and is put back: what is due then is looked at again.
+# A clock that was weeks ahead and is set back: the worker looks again at what is due then.
 $node->stop;
 $clock->set('2026-07-20 12:10:00');
 $clock->start($node);
@@ -184,7 +183,7 @@ $clock->start($node);
 judged_until('2026-06-02 10:00:00');
 fields_are(job('not again'), { missed_runs => $missed + 2 }, '... what is missed from then on is counted');
 
-# The worker looks at many jobs in parts, and at all of them.
+# With many jobs, the worker looks at some of them at a time, and at all in the end.
 $node->safe_psql('postgres', "SELECT cron.schedule('many ' || n, '*/30 * * * *', format('SELECT invoke_cron_endpoint(%L)', '/many/' || n)) FROM generate_series(1, 90) n");
 ok($node->poll_query_until('postgres', "SELECT count(*) = 90 FROM wee5_cron.job_watch WHERE job_name LIKE 'many %'"), 'many jobs');
 $node->stop;
@@ -194,7 +193,7 @@ judged_until('2026-06-02 11:00:00');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.job_watch WHERE job_name LIKE 'many %' AND missed_runs = 2"), 90, '... each has missed two runs');
 ok($node->poll_query_until('postgres', "SELECT count(*) = 90 FROM wee5_cron.invocation WHERE job_name LIKE 'many %' AND status = 'succeeded'"), '... and has made up for the newest');
 
-# A look reads what is new, however long pg_cron's history and the ledger are.
+# Each look reads only what is new, however long pg_cron's history and the ledger are.
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO cron.job_run_details (runid, jobid, status, start_time, end_time)
 SELECT -n, jobid, 'succeeded', now() - n * interval '1 minute', now() - n * interval '1 minute'

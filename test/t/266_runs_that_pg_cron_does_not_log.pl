@@ -1,5 +1,5 @@
-# cron.log_run = off: pg_cron keeps no history, so a run is known by its call alone. No false alert comes of it, also not
-# for jobs whose calls carry no name. On a clock that the test moves.
+# cron.log_run = off: pg_cron keeps no history, so only its call shows a run. That causes no false alert, even for jobs
+# whose calls carry no name. On a clock that the test moves.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -47,7 +47,8 @@ fields_are($headers{'/named'}, { 'x-wee5-cron-job' => 'named', 'x-vercel-cron-sc
 is(join(' | ', map { $headers{'/unnamed'}{$_} // 'none' } qw(x-wee5-cron-job x-vercel-cron-schedule)), 'none | */30 * * * *', '... of a job without a name its schedule');
 is(join(' | ', map { $headers{'/twins'}{$_} // 'none' } qw(x-wee5-cron-job x-vercel-cron-schedule)), 'none | none', '... of two jobs with one command neither');
 
-# Down for a tick: it is counted for each job of which it can be known; a job with a name is made up for, and is ok then.
+# Down for a tick: it counts as missed for each job whose runs can be recognized. For a job with a name, a call makes up for
+# it, and the job is ok then.
 $node->stop;
 $clock->set('2026-06-01 11:10:00');
 $clock->start($node);
@@ -55,7 +56,7 @@ judged_until('2026-06-01 11:00:00');
 like(states(), qr{^/unnamed: late 1, at times: never_ran 0, named: (?:late|ok) 1, twin-1: (?:late|ok) 1, twin-2: (?:late|ok) 1$}, 'a run that was missed is seen all the same');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM wee5_cron.trouble WHERE kind = 'late' AND name LIKE '#%'}), 1, '... and told by its jobid where there is no name');
 
-# Their end ends their trouble.
+# When the jobs are gone, so are their troubles.
 $node->safe_psql('postgres', 'SELECT cron.unschedule(jobid) FROM cron.job');
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.trouble'), 'trouble goes away with its job');
 $node->log_is_sane;

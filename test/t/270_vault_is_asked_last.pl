@@ -1,5 +1,6 @@
-# Supabase Vault as the source of address and secret, against a stand-in with its table, view and functions: asked where
-# nothing else is set, followed at once, never a stranger's, and truthful where it refuses.
+# Supabase Vault as the source of address and secret, against a stand-in with its table, view and functions. It is read only
+# if no other source has a value, changes apply at once, another object of that name is never used, and errors say what
+# Vault refuses.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => ['supabase_vault', 'pg_net'];
@@ -14,7 +15,7 @@ $node->start;
 $node->install('postgres');
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');
 
-# Into Vault by configure(); what it says.
+# configure() stores the values in Vault, and says so.
 sub configure_vault {
     my ($receiver, $path) = @_;
     my ($status, $stdout, $stderr) = $node->psql('postgres',
@@ -23,7 +24,7 @@ sub configure_vault {
     return $stdout . $stderr =~ s/^LOCATION:.*\n//mgr =~ s/^psql:\S+ //mgr;
 }
 
-# Straight into Vault.
+# Stored in Vault directly.
 sub vault {
     my ($name, $value) = @_;
     return $node->safe_psql('postgres', "SELECT vault.update_secret(id, '$value') FROM vault.secrets WHERE name = '$name'");
@@ -40,7 +41,7 @@ sub bearer_of {
     return join ' ', map { $_->{bearer} } @requests;
 }
 
-# A view of that name which somebody else made is not asked: it would run as the owner of wee5_cron.
+# A view of that name that somebody else created is not used: it would run as the owner of wee5_cron.
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE mallory LOGIN;
 CREATE SCHEMA vault AUTHORIZATION mallory;
@@ -71,7 +72,7 @@ fields_are($node->finished('postgres', $id), { status => 'succeeded', transport 
 is(bearer_of($one, '/first'), 'match', '... and its secret');
 fields_are(source_of('cron_secret'), { source => 'vault', is_set => 1, length => length $secret{$one}, value => undef }, 'setting_sources() says so');
 
-# A second run updates; open sessions and queued calls follow.
+# A second run updates the values; open sessions and queued calls follow.
 $node->block_the_wire('postgres', $one);
 my $queued = $session->query_safe("SELECT invoke_cron_endpoint('/queued')");
 configure_vault($two, '/base');
@@ -83,7 +84,7 @@ is(bearer_of($two, '/base/queued'), 'match', '... of the secret too');
 is($node->finished('postgres', $after)->{url}, $two->url . '/base/after', 'an open session as well');
 $node->set_server('wee5_cron.max_in_flight', 256);
 
-# Everything else counts more.
+# All other sources take precedence.
 my @stronger = ('ALTER ROLE ALL', 'ALTER DATABASE postgres', 'ALTER ROLE web', 'ALTER ROLE web IN DATABASE postgres');
 $node->safe_psql('postgres', "CREATE ROLE web LOGIN; SELECT wee5_cron.grant_to('web', 'call')");
 for my $alter (@stronger) {
@@ -110,7 +111,7 @@ vault('cron_secret', "bad\x01secret");
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'what no header can carry is refused from Vault as well', message => qr/control character/);
 configure_vault($one);
 
-# The names are settings, which a caller cannot choose.
+# The names are settings that a caller cannot choose.
 $node->raises('postgres', "SET wee5_cron.vault_cron_secret = 'other'", '42501', 'a caller does not choose the name', role => 'web');
 $node->safe_psql('postgres', sprintf q{SELECT vault.create_secret('%s', 'app two'), vault.create_secret('%s', 'secret two')}, $two->url . '/named', $secret{$two});
 $node->block_the_wire('postgres', $one);
@@ -125,7 +126,7 @@ is($node->finished('postgres', $session->query_safe("SELECT invoke_cron_endpoint
 $session->quit;
 $node->set_server('wee5_cron.max_in_flight', 256);
 
-# What Vault cannot tell. A broken secret: calls of those who need it fail truthfully, others go on.
+# What Vault cannot say. A broken secret: calls that need it fail with the reason, others go on.
 $node->safe_psql('postgres', sprintf "ALTER ROLE web SET app.settings.api_url = '%s'; ALTER ROLE web SET app.settings.cron_secret = '%s'", $one->url, $secret{$one});
 $node->block_the_wire('postgres', $one);
 my @waiting = map { $node->call('postgres', "/unreadable/$_") } 1 .. 2;
@@ -141,13 +142,13 @@ fields_are($node->finished('postgres', $independent), { status => 'succeeded' },
 $node->safe_psql('postgres', 'UPDATE vault.secrets s SET secret = k.secret FROM kept k WHERE k.id = s.id; ALTER ROLE web RESET ALL');
 $node->set_server('wee5_cron.max_in_flight', 256);
 
-# Vault is locked for a while: nothing fails for it.
+# Vault is locked for a while: no call fails because of it.
 my $locker = $node->background_psql('postgres');
 $node->block_the_wire('postgres', $one);
 $queued = $node->call('postgres', '/while-locked');
 $locker->query_safe('BEGIN');
 $locker->query_safe('LOCK TABLE vault.secrets');
-# What the worker has read may be of yesterday from here on: it has to look again.
+# From here on the worker's copy may be out of date: it has to look again.
 $node->safe_psql('postgres', 'CREATE TABLE somebody_wrote_something ()');
 $one->release;
 $node->poll_query_until('postgres', "SELECT state = 'blocked' AND last_error LIKE '%lock timeout%' FROM wee5_cron.worker") or die 'the worker is not blocked';
@@ -157,7 +158,7 @@ fields_are($node->finished('postgres', $queued), { status => 'succeeded' }, '...
 $locker->quit;
 $node->set_server('wee5_cron.max_in_flight', 256);
 
-# An owner of wee5_cron whom Vault does not let in.
+# An owner of wee5_cron without access to Vault.
 $node->safe_psql('postgres', 'CREATE ROLE keeper; ALTER FUNCTION invoke_cron_endpoint(text) OWNER TO keeper; ALTER FUNCTION wee5_cron.configure(text, text, text) OWNER TO keeper;'
       . 'GRANT USAGE ON SCHEMA wee5_cron TO keeper; GRANT ALL ON ALL TABLES IN SCHEMA wee5_cron TO keeper; GRANT ALL ON ALL SEQUENCES IN SCHEMA wee5_cron TO keeper; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA wee5_cron TO keeper');
 my $denied = $node->error_of('postgres', "SELECT invoke_cron_endpoint('/keeper')");
@@ -170,7 +171,7 @@ $node->safe_psql('postgres', join '', $denied_store->{hint} =~ /(GRANT .*)/s);
 unlike(configure_vault($one), qr/ERROR/, '... and to store');
 $node->safe_psql('postgres', 'ALTER FUNCTION invoke_cron_endpoint(text) OWNER TO CURRENT_USER; ALTER FUNCTION wee5_cron.configure(text, text, text) OWNER TO CURRENT_USER');
 
-# Traps around the table: whoever has ALL on it may make a trigger, which would run as the owner of wee5_cron.
+# Traps on the table: a role with ALL on it may create a trigger, which would run as the owner of wee5_cron.
 $node->safe_psql('postgres', 'CREATE SCHEMA loot AUTHORIZATION mallory; GRANT USAGE ON SCHEMA vault TO mallory; GRANT ALL ON vault.secrets TO mallory');
 $node->psql_as('mallory', 'postgres', <<'SQL');
 CREATE TABLE loot.seen (who text, secret text);
@@ -196,7 +197,7 @@ unlike($quoting, qr/\Q$secret{$one}/, '... without the row that it quotes');
 $node->safe_psql('postgres', 'ALTER TABLE vault.secrets DROP CONSTRAINT plain');
 configure_vault($one);
 
-# With auto_explain in full.
+# With all of auto_explain.
 $node->safe_psql('postgres', sprintf <<'SQL', $one->url, $secret{$one});
 LOAD 'auto_explain';
 SET auto_explain.log_min_duration = 0;
@@ -209,7 +210,7 @@ SELECT invoke_cron_endpoint('/explained');
 SQL
 $node->wait_until_all_finished('postgres');
 
-# On pg_net, at the call; its answers are cleared of the secret.
+# On pg_net, when the call is made. The secret is removed from its answers.
 $node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'; ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'");
 $id = $node->call('postgres', '/by-pg-net');
 my $request = $node->one_row('postgres', "SELECT url, headers ->> 'Authorization' AS bearer FROM net.http_request_queue q JOIN wee5_cron.pg_net_request r ON r.request_id = q.id WHERE invocation_id = $id");
@@ -232,14 +233,15 @@ answer_by_pg_net($id, "you sent $secret{$one}");
 fields_are($node->finished('postgres', $id), { status => 'failed', http_status => 500, response_body => qr/^\[not kept: Vault cannot be read/ },
     '... is not kept where the secret cannot be known');
 $node->safe_psql('postgres', 'DELETE FROM net._http_response');
-# Nor can it be updated: the hint says how to go on.
+# It cannot be updated, either: the hint says how to go on.
 my $broken = configure_vault($one);
 like($broken, qr/ERROR.*invalid ciphertext.*HINT:.*DELETE FROM vault\.secrets WHERE name IN \('api_url', 'cron_secret'\); SELECT wee5_cron\.configure/s,
     'what cannot be decrypted cannot be updated either');
 $node->safe_psql('postgres', $broken =~ /(DELETE [^;]*;)/);
 is(configure_vault($one) =~ s/\s+//r, '', '... the hint says what to do first');
 
-# Both change between the two reads, the address by ALTER DATABASE and the secret in Vault: what goes out is of one time.
+# Both change between the two reads, the address by ALTER DATABASE and the secret in Vault: a request carries a pair that
+# was valid at one time.
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET app.settings.api_url = '@{[ $one->url ]}'");
 $locker = $node->background_psql('postgres');
 my $caller = $node->background_psql('postgres');
@@ -257,7 +259,7 @@ fields_are(
     { url => $one->url . '/in-between', bearer => "Bearer $secret{$one}" }, 'address and secret of one call are of one time');
 $_->quit for $locker, $caller;
 
-# Nowhere.
+# Stored nowhere.
 for my $table (split /\n/, $node->safe_psql('postgres', "SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace = 'wee5_cron'::regnamespace")) {
     unlike($node->safe_psql('postgres', "SELECT to_json(t) FROM $table t"), qr/canary-of-vault/, "no secret in $table");
 }
@@ -266,7 +268,7 @@ like($statistics, qr/vault\.create_secret/, 'pg_stat_statements knows what was d
 unlike($statistics, qr/canary-of-vault/, '... and not with which secret');
 $node->stop;
 my $log = join "\n", grep { !/^.*statement: (?:SELECT vault\.|ALTER )/ } split /\n(?!\t)/, slurp_file($node->logfile);
-# From PostgreSQL 16 on it writes the parameters, too: those of the caller's own EXECUTE are not ours to hide.
+# From PostgreSQL 16 on it also logs parameters. We cannot hide those of the caller's own EXECUTE.
 $log =~ s/(Query Text: PREPARE explained [^\n]*\n\tQuery Parameters:)[^\n]*/$1/g;
 like($log, qr/Query Text: PREPARE explained/, 'the log has plans');
 unlike($log, qr/canary-of-vault/, '... and no secret');

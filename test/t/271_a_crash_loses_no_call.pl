@@ -1,5 +1,6 @@
-# 5,000 calls are queued and 200 are on the wire when a process dies, by kill -9 (the server restarts all of them) or as
-# an administrator ends it: every committed call is delivered and booked, and only those on the wire are sent again.
+# 5,000 calls are queued and 200 are on the wire when a process dies, by kill -9 (the server restarts all of them) or
+# because an administrator ends it. Every committed call is delivered and recorded, and only those on the wire are sent
+# again.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -14,7 +15,7 @@ sub pid_of {
     return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = '$backend_type'");
 }
 
-# A session that has made calls which it has not committed.
+# A session with uncommitted calls.
 sub session_with_open_calls {
     my ($audit) = @_;
     my $session = $node->background_psql('postgres');
@@ -23,7 +24,7 @@ sub session_with_open_calls {
     return $session;
 }
 
-# Each does it with an open transaction of somebody else's around, and says which process has to go.
+# Each runs while another session has an open transaction, and names the process to kill.
 my @ways = (
     [ 'kill -9 of the worker'   => sub { kill 'KILL', pid_of('wee5_cron worker') } ],
     [ 'kill -9 of the launcher' => sub { kill 'KILL', pid_of('wee5_cron launcher') } ],
@@ -51,7 +52,7 @@ for (@ways) {
     $node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die "the server did not come back\n";
     $node->wait_for_worker('postgres', $worker);
     $receiver->release_for_good;
-    # It has gone with its server, or goes now: what it made is rolled back.
+    # That session is gone with its server, or goes now: its calls are rolled back.
     eval { $session->quit };
 
     $audit->nothing_is_lost($way);

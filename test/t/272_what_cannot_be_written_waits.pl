@@ -1,6 +1,5 @@
-# 5,000 calls are queued and 200 are on the wire when the ledger cannot be written any more, or the app goes away.
-# Nothing new is sent while nothing can be recorded, no answer is forgotten, nobody is called twice, and the databases
-# beside it go on.
+# 5,000 calls are queued and 200 are on the wire when the ledger becomes unwritable, or the app goes away. Nothing new is
+# sent while nothing can be recorded, no answer is lost, no call is sent twice, and the other databases go on.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -8,7 +7,7 @@ use Wee5Cron::Audit;
 use Wee5Cron::Doctor;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
-# Small files of the log: what limits the size of the ledger's files must not be in its way.
+# Small WAL files: the limit on the size of the ledger's files must not affect them.
 my $node = Wee5Cron::Node->start_new('main', init => { extra => [ '--encoding=UTF8', '--locale=C', '--wal-segsize=1' ] },
     conf => 'wee5_cron.max_in_flight = 200');
 $node->install($_, api_url => $receiver->url, secret => 'the secret') for qw(postgres beside);
@@ -23,16 +22,16 @@ sub begin_audit {
     return $audit;
 }
 
-# A call in the other database is delivered meanwhile.
+# Meanwhile a call in the other database is delivered.
 sub beside_goes_on {
     my ($name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     return fields_are($node->finished('beside', $node->call('beside', '/beside')), { status => 'succeeded' }, $name);
 }
 
-# The disk is full for what the worker writes: it cannot make a file longer than it is now.
+# The disk is full for the worker's writes: it cannot extend a file beyond its present length.
 {
-    # A full disk hits new pages; so there are no free ones, and the tables are larger than a file of the log.
+    # A full disk affects new pages, so there are no free ones, and the tables are larger than a WAL file.
     $node->safe_psql('postgres',
         'INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT -n, 1 FROM generate_series(1, 40000) n');
     my $audit  = begin_audit();
@@ -40,7 +39,7 @@ sub beside_goes_on {
     my $limit  = 1_048_576;
     system_or_bail('prlimit', "--pid=$pid", "--fsize=$limit:");
     $receiver->release_for_good;
-    # Answers that came before it knew have freed places on the wire.
+    # Answers that arrived before the worker knew have freed places on the wire.
     $node->poll_query_until('postgres', "SELECT state = 'blocked' AND in_flight = 0 FROM wee5_cron.worker WHERE pid = $pid")
       or die "the worker is not blocked\n";
     my $sent = $audit->deliveries;
@@ -60,7 +59,7 @@ sub beside_goes_on {
     $doctor->green('worker', '... and doctor() is content');
 }
 
-# The database's sessions are read-only, those of the worker too, if it did not know better.
+# The database's sessions are read-only. The worker's would be, too, if it did not override that.
 {
     my $audit = begin_audit();
     my $pid   = $node->worker_pid('postgres');

@@ -1,6 +1,6 @@
-# 5,000 calls are queued and 200 are on the wire when the primary is killed, and its synchronous standby is promoted. What a
-# call came to is on the standby, too, before more is written down; so that only what was on the wire, or answered in the
-# last moment, is sent again. A standby that is gone is not waited for.
+# 5,000 calls are queued and 200 are on the wire when the primary is killed and its synchronous standby is promoted. Results
+# reach the standby before more are written, so only calls that were on the wire or answered in the last moment are sent
+# again. The worker does not wait for a standby that is gone.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -30,7 +30,7 @@ sub booked {
     return $primary->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path LIKE '$path' AND finished_at IS NOT NULL");
 }
 
-# Without waiting for the standby, as a session may that wants to.
+# A session may choose not to wait for the standby.
 sub calls_unconfirmed {
     my ($path, $count) = @_;
     return $primary->safe_psql('postgres',
@@ -38,7 +38,7 @@ sub calls_unconfirmed {
 }
 standby_is_synchronous();
 
-# The standby is there, and stops listening: its server does not know yet what became of it.
+# The standby is connected, but stops receiving. Its primary does not know yet.
 $receiver->hold;
 my $stalled = Wee5Cron::Audit->new($primary, 'postgres', $receiver);
 $stalled->commit_calls(1_000);
@@ -57,7 +57,7 @@ fields_are($primary->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE d
 is(scalar(() = $receiver->requests('/once/hang')), 0, '... unsent');
 cmp_ok(booked('/hang?%'), '<', 1_000, '... nor are all answers booked, since the first ones are not on the standby');
 
-# It listens again.
+# It receives again.
 kill 'CONT', $walsender;
 $receiver->wait_for_requests('/once/hang', 20);
 $stalled->nothing_is_lost('the standby listens again');
@@ -74,7 +74,7 @@ is_deeply($primary->statuses('postgres'), { succeeded => 2_540 }, 'a standby tha
 $standby->start;
 standby_is_synchronous();
 
-# Some that were answered and booked before, some on the wire, the rest behind them.
+# Some were answered and recorded before, some are on the wire, the rest are behind them.
 my $audit = Wee5Cron::Audit->new($primary, 'postgres', $receiver);
 $audit->commit_calls(500, 'early');
 $primary->wait_until_all_finished('postgres');
@@ -88,8 +88,8 @@ $session->query_safe('BEGIN; ' . $audit->calls(500, 'rolled-back') =~ s/^SELECT 
 $audit->commit_calls(5_200);
 $audit->wait_for_wire(200, $early);
 $primary->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/once/hang')) FROM generate_series(1, 20)");
-# From here on the standby hears nothing. With a few slots more it is the turn of the others: they are claimed, and wait. Then
-# those on the wire are answered, and what is sent in their places is on the wire, too.
+# From here on the standby receives nothing. With a few more slots the next calls are claimed, and wait. Then those on the
+# wire are answered, and the calls that take their places are on the wire, too.
 $walsender = $primary->safe_psql('postgres', 'SELECT pid FROM pg_stat_replication');
 kill 'STOP', $walsender;
 $primary->set_server('wee5_cron.max_in_flight', 220);
@@ -113,7 +113,7 @@ is(scalar(grep { $_ > 1 } values %once), 0, '... but nothing of what is sent at 
 is($standby->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/once/hang' AND status = 'succeeded'"), 60,
     '... which the standby did not know to be claimed, and sends');
 
-# What the new primary gives out is new.
+# The ids of the new primary are new.
 my $after = Wee5Cron::Audit->new($standby, 'postgres', $receiver);
 $after->commit_calls(200);
 $after->nothing_is_lost('calls after it');

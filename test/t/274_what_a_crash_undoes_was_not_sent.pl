@@ -1,12 +1,12 @@
-# With synchronous_commit = off a transaction is over before it is on disk, and a crash may undo it. A call of such a
-# transaction is sent only when that cannot happen any more: what was delivered is in the ledger after every crash.
+# With synchronous_commit = off, a transaction ends before it is on disk, and a crash may undo it. A call of such a
+# transaction is sent only when that can no longer happen: after every crash, the ledger has each call that was delivered.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 use Wee5Cron::Audit;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
-# Nobody writes the log behind our back.
+# No other process writes the WAL in the background.
 my $node = Wee5Cron::Node->start_new('main', conf => <<'CONF');
 restart_after_crash = on
 wal_writer_delay = 10s
@@ -20,7 +20,7 @@ my $audit = Wee5Cron::Audit->new($node, 'postgres', $receiver);
 my $before = 0;
 for my $round (1 .. 8) {
     $receiver->hold;
-    # The crash comes in the moment when the first of them arrives.
+    # The crash comes at the moment when the first of them arrives.
     $node->safe_psql('postgres', 'SET synchronous_commit = off; SELECT count(x) FROM (' . $audit->calls(20, "round-$round") . ') q(x)');
     $audit->wait_for_wire(1, $before);
     my $worker = $node->worker_pid('postgres');
@@ -35,14 +35,14 @@ for my $round (1 .. 8) {
 $audit->nothing_is_lost('calls of transactions that were not on disk');
 cmp_ok($audit->repeats, '>=', 8, 'each crash hit something on the wire');
 
-# While the worker stands still, nobody has a reason to write their log: these are undone.
+# While the worker is stopped, nothing has a reason to flush their WAL: these calls are undone.
 $receiver->hold;
 my $undone = Wee5Cron::Audit->new($node, 'postgres', $receiver);
 $undone->commit_calls(200);
 $undone->wait_for_wire(200);
 my $worker     = $node->worker_pid('postgres');
 my $log_writer = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
-# Both sleep: stopped in the middle of something they might hold a lock that others want.
+# Both sleep. A process that is stopped while it works may hold a lock that others need.
 $node->poll_query_until('postgres', <<"SQL") or die "they do not come to rest\n";
 SELECT (SELECT count(*) = 200 FROM wee5_cron.invocation WHERE status = 'sending')
    AND (SELECT count(*) = 2 FROM pg_stat_activity WHERE pid IN ($worker, $log_writer) AND wait_event_type IN ('Activity', 'Extension'))

@@ -1,6 +1,6 @@
-# 5,000 calls are queued and 200 are on the wire when the app goes away, and stays away while every one of them is tried
-# more than once. When it is back all of them are delivered, and booked once; what was on the wire is called again only
-# where the policy says so.
+# 5,000 calls are queued and 200 are on the wire when the app goes away, until each of them has been tried more than once.
+# When it is back, all of them are delivered and recorded once. Calls that were on the wire are repeated only if the policy
+# says so.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -12,7 +12,7 @@ my $node = Wee5Cron::Node->start_new('main', conf => 'wee5_cron.max_in_flight = 
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 $node->install('beside',   api_url => $other->url,    secret => 'the secret');
 
-# A minute by the default policy would be a minute of this test: here the app is away for more attempts than that instead.
+# By the default policy this would take a minute. Here the app is away for more attempts than that instead.
 $node->policy('postgres', '/hang', retry_on => 'transient', retry_delays => '{1s}', max_attempts => 1000);
 my $audit = Wee5Cron::Audit->new($node, 'postgres', $receiver);
 $audit->commit_calls(5_200);
@@ -41,7 +41,7 @@ WHERE (SELECT array_agg(a.attempt ORDER BY a.attempt) FROM wee5_cron.attempt a W
       IS DISTINCT FROM (SELECT array_agg(n) FROM generate_series(1, i.attempts) n)
 SQL
 
-# By default the app may have done the work of what was on the wire: that is not done again, and says so.
+# By default, the app may have processed the calls on the wire. They are not repeated, and their rows say so.
 $receiver->hold;
 $node->policy('postgres', '/careful/hang', retry_delays => '{1s}', max_attempts => 1000);
 my $seen = () = $receiver->requests('/careful/hang');

@@ -1,4 +1,4 @@
-# 5,000 calls are queued and 200 are on the wire, and nobody answers them: the server stops all the same, and after a start
+# 5,000 calls are queued and 200 are on the wire, and nothing answers them. The server stops all the same, and after a start
 # they are on the wire again.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -6,7 +6,7 @@ use Wee5Cron::Test;
 use Wee5Cron::Audit;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
-# The requests' own patience is longer than this test's: a stop that waits for one of them fails.
+# The requests' timeout is longer than this test's: a stop that waits for one of them fails.
 my $node = Wee5Cron::Node->start_new('main', conf => "wee5_cron.max_in_flight = 200\nwee5_cron.request_timeout = '6h'");
 $node->install($_, api_url => $receiver->url, secret => 'the secret') for qw(postgres another);
 # pg_ctl gives up after so many seconds.

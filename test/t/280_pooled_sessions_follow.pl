@@ -1,5 +1,5 @@
-# Sessions that stay open, as a connection pool keeps them: whatever changes anywhere, the next call of each has it, on
-# both transports.
+# Open sessions, as in a connection pool: whatever changes anywhere, the next call of each session uses it, on both
+# transports.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => ['pg_net', 'supabase_vault'];
@@ -26,7 +26,7 @@ sub goes_to {
     my %call = map { $_ => $pool{$_}->query_safe("SELECT invoke_cron_endpoint('/x')") } keys %pool;
     my %to;
     for my $who (keys %call) {
-        # pg_net's is fixed at the call; the other way it is known when it is sent.
+        # With pg_net the address is fixed when the call is made; with the builtin transport, when it is sent.
         my $row = $transport eq 'builtin' ? $node->finished('postgres', $call{$who}) : $node->invocation('postgres', $call{$who});
         ($to{$who}) = ($row->{url} // '') =~ m{^\Q$url\E(.*)/x$};
     }
@@ -47,7 +47,7 @@ sub set {
 
 for my $chosen (qw(builtin pg_net)) {
     $transport = $chosen;
-    # This one belongs to the session and reaches it at its next login only.
+    # This value is for sessions of the role, and applies from its next login on.
     $pool{owner}->query_safe("SET wee5_cron.transport = '$transport'");
     $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = '$transport'");
     for my $who (qw(web jobs)) {
@@ -82,7 +82,7 @@ for my $chosen (qw(builtin pg_net)) {
     all_go_to({ all => '/turned', jobs => '/renamed' }, 'a role that was renamed');
     $node->safe_psql('postgres', 'ALTER ROLE tasks RENAME TO jobs; ALTER ROLE jobs RESET ALL; ALTER ROLE web IN DATABASE postgres RESET ALL; ALTER ROLE web IN DATABASE template1 RESET ALL');
 
-    # A change in the same session, committed or not, and one that is taken back.
+    # A change in the same session, committed or not, and a change that is rolled back.
     is($pool{owner}->query_safe("SELECT wee5_cron.configure('$url/same', 'the secret of the pool') IS NULL"), 'f', "$transport: the session itself changes it");
     all_go_to({ all => '/same' }, 'and it and the others have it');
     $pool{owner}->query_safe('BEGIN');
@@ -98,7 +98,7 @@ for my $chosen (qw(builtin pg_net)) {
     $pool{owner}->query_safe('ROLLBACK');
     all_go_to({ all => '/uncommitted' }, 'a change that was rolled back never was');
 
-    # A transaction that sees the state of its beginning everywhere else.
+    # A transaction that otherwise sees the database as it was at its start.
     $pool{web}->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
     $pool{web}->query_safe('SELECT count(*) FROM pg_class');
     set('DATABASE postgres', '/newer');
@@ -110,7 +110,7 @@ for my $chosen (qw(builtin pg_net)) {
     $node->safe_psql('postgres', "DELETE FROM vault.secrets; ALTER DATABASE postgres SET app.settings.api_url = '$url/database'");
 }
 
-# Built when it is sent, or fixed at the call: what happens to calls that are queued while both change.
+# Resolved when the call is sent, or fixed when it is made: what happens to queued calls when both values change.
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = builtin; ALTER DATABASE postgres SET app.settings.api_url = '$url'");
 $node->block_the_wire('postgres', $receiver);
 my $later = $node->call('postgres', '/later');

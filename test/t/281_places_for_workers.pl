@@ -1,5 +1,5 @@
-# Fewer background workers than databases: they take turns. Whoever has to wait says why, a busy one gives way in the end,
-# and what a sleeping one has to do later is done. More databases than can be looked at together are all looked at.
+# Fewer background workers than databases: databases take turns. Whoever has to wait says why, a busy worker gives way in
+# the end, and a sleeping one's pending work is done. With more databases than can be looked at together, all are looked at.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Time::HiRes qw(time);
@@ -9,7 +9,7 @@ use Wee5Cron::Doctor;
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
 my @app = (api_url => $receiver->url, secret => 'the secret');
 
-# One place for a worker: the others are the server's own launcher of logical replication and ours.
+# One slot for a worker: the launcher of logical replication and our own take the others.
 my $node = Wee5Cron::Node->start_new('one', preload => 'wee5_cron', conf => 'max_worker_processes = 3');
 $node->install($_, @app, pg_cron => 0) for qw(postgres a b);
 
@@ -30,7 +30,8 @@ $doctor->green('worker', '... doctor() is content with it', qr/sleeps/);
 like($doctor->red('worker_slots', 'warning', qr/3 databases take turns/, '... and says that they take turns'), qr/ALTER SYSTEM SET max_worker_processes = \d+/,
     '... and what to set');
 
-# What a sleeping one left to do: a retry. It has to be asleep before the retry is due, so a busy machine gets a longer delay.
+# A sleeping worker has left a retry. The worker has to be asleep before the retry is due, so a busy machine gets a longer
+# delay.
 my $was_asleep;
 for my $delay (3, 20, 90) {
     $node->policy('a', '/statuses/503,200,503,200,503,200', retry_delays => "{${delay}s}");
@@ -39,14 +40,14 @@ for my $delay (3, 20, 90) {
     $node->finished('b', $node->call('b', '/in-between'));
     my $sleeps = qq{(SELECT state = 'asleep' FROM wee5_cron.worker WHERE datname = 'a')};
     $node->poll_query_until('a', "SELECT $sleeps OR finished_at IS NOT NULL FROM wee5_cron.invocation WHERE id = $retried") or die;
-    # The answer to both in one look; a look itself wakes nobody.
+    # One query answers both. The query itself wakes nothing.
     $was_asleep = $node->safe_psql('a', "SELECT $sleeps AND finished_at IS NULL FROM wee5_cron.invocation WHERE id = $retried") eq 't';
     fields_are($node->finished('a', $retried), { status => 'succeeded', attempts => 2 }, "a retry after $delay s is made when it is due");
     last if $was_asleep;
 }
 ok($was_asleep, '... by a worker that slept until then');
 
-# A busy one gives way when somebody has waited for ten seconds, and repeats nothing.
+# A busy worker gives way when a database has waited for ten seconds, and repeats nothing.
 $node->set_server('wee5_cron.max_in_flight', 2);
 $node->safe_psql('a', "SELECT count(invoke_cron_endpoint('/slow?ms=200&n=' || n)) FROM generate_series(1, 400) n");
 $receiver->wait_for_requests('/slow', 4);
@@ -67,7 +68,7 @@ my %times;
 $times{ $_->{url} }++ for $receiver->requests('/slow');
 is(scalar(grep { $_ > 1 } values %times), 0, '... as the app says, too');
 
-# A request that takes its time is not cut off for somebody else's.
+# A long request is not cut off so that another database gets its turn.
 $receiver->hold;
 my $long = $node->call('a', '/hang');
 $receiver->wait_for_requests('/hang');
@@ -79,7 +80,7 @@ $receiver->release_for_good;
 fields_are($node->finished($_->[0], $_->[1]), { status => 'succeeded', attempts => 1 }, '... and all are served: ' . $_->[2])
   for [ a => $long, 'the long one' ], [ b => $patient, 'who waited' ], [ a => $new, 'what came meanwhile' ];
 
-# The row of a sleeping one is not a secret; its last error may be.
+# The row of a sleeping worker is not a secret. Its last error may be.
 $node->safe_psql('postgres', 'CREATE ROLE reader LOGIN; CREATE ROLE monitor LOGIN; GRANT pg_read_all_stats TO monitor');
 for my $role (qw(reader monitor)) { $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('$role', 'read')") }
 $node->safe_psql('b', "SELECT wee5_cron.disarm('for a reason')");
@@ -96,7 +97,7 @@ $node->set_server('wee5_cron.enabled', 'on');
 $node->safe_psql('b', 'SELECT wee5_cron.arm()');
 fields_are($node->finished('b', $node->call('b', '/armed')), { status => 'succeeded' }, '... and goes on when it is armed');
 
-# No place at all: others have them all. Nobody of ours can make room, and one that becomes free is found.
+# No slot at all: other programs have them all. None of our workers can make room, and one that becomes free is found.
 $node->safe_psql('postgres', 'ALTER SYSTEM SET max_worker_processes = 2');
 $node->restart;
 my $nowhere = $node->call('a', '/nowhere');
@@ -111,8 +112,8 @@ $doctor->green('worker_slots', 'with a process for each, nobody takes turns');
 $node->log_is_sane;
 $node->stop;
 
-# More databases than can be looked at together. To make them is not worth the time and the disk: 600 rows of pg_database
-# share the files of one, which nobody writes to. The one with the extension is the last in every order.
+# More databases than can be looked at together. Creating them is not worth the time and the disk: 600 rows of pg_database
+# share the files of one database, which nothing writes to. The one with the extension sorts last in every order.
 {
     my $many = Wee5Cron::Node->start_new('many', preload => 'wee5_cron', conf => 'autovacuum = off');
     my $rows = 600;
@@ -128,7 +129,7 @@ SQL
     symlink $plain, "$base/" . (8000 + $_) or die "symlink: $!" for 1 .. $rows;
     $many->install('last', @app);
     $many->wait_for_worker('last');
-    # Queued and not sent when the server goes: afterwards nobody asks for a worker there.
+    # Queued and not sent when the server stops: after the start nothing asks for a worker there.
     $receiver->hold;
     my $before = () = $receiver->requests('/hang');
     my $id = $many->call('last', '/hang');

@@ -1,11 +1,11 @@
-# Many more databases with the extension than background workers: a call in each is delivered, after a start, a crash and
-# a promotion; then everybody sleeps. To make a hundred databases is most of the time that this takes.
+# Many more databases with the extension than background workers: a call in each is delivered, after a start, a crash and a
+# promotion. Then everything sleeps. Creating a hundred databases takes most of this test's time.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Time::HiRes qw(time);
 use Wee5Cron::Test;
 
-# WEE5_DATABASES=30 for a quicker look by hand; more than there are background workers.
+# WEE5_DATABASES=30 makes a run by hand faster. Use more than there are background workers.
 my $databases = $ENV{WEE5_DATABASES} // 100;
 my $receiver  = Wee5Cron::Receiver->start(secret => 'the secret');
 my $node      = Wee5Cron::Node->new_configured('main', preload => 'wee5_cron', init => { allows_streaming => 1 },
@@ -14,13 +14,13 @@ $node->start;
 $node->safe_psql('postgres',
     "ALTER ROLE ALL SET app.settings.api_url = '" . $receiver->url . "'; ALTER ROLE ALL SET app.settings.cron_secret = 'the secret'");
 $node->install('original', pg_cron => 0);
-# A copy makes no calls before it is armed; and one that nobody may connect to has no worker in the way.
+# A copy makes no calls before it is armed, and without connections it has no worker in the way.
 $node->safe_psql('postgres', 'ALTER DATABASE original ALLOW_CONNECTIONS false; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $$original$$');
 my @names = map { "d$_" } 1 .. $databases;
 my @some  = @names[ 0 .. $databases * 0.4 - 1 ];
 $node->safe_psql('postgres', join "\n", map { "CREATE DATABASE $_ TEMPLATE original;" } @names);
 
-# The same in each database, by one psql.
+# The same statement in each database, by one psql.
 sub in_each {
     my ($server, $sql, @where) = @_;
     my $answer = $server->safe_psql('postgres', join "\n", map { my $s = $sql =~ s/%d/$_/gr; "\\connect $_\n$s;" } @where);
@@ -34,7 +34,7 @@ sub heard {
     return scalar keys %urls;
 }
 
-# A call in each; all are heard in the end. The time that it took is told, not judged: the machine may have other work.
+# A call in each; all arrive in the end. The time that it took is printed, not judged: the machine may have other work.
 sub all_are_served {
     my ($server, $round, $name, @where) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -58,7 +58,7 @@ all_are_served($node, 'first', '16 background workers', @names);
 my ($workers) = $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'wee5_cron worker'");
 cmp_ok($workers, '<=', 14, '... by no more processes than there are');
 
-# On the wire, or waiting for a process, when the power goes.
+# On the wire, or waiting for a worker, when the power fails.
 $receiver->hold;
 in_each($node, "SELECT invoke_cron_endpoint('/hang?from=%d')", @names);
 $receiver->wait_for_requests('/hang');
@@ -69,13 +69,13 @@ $node->start;
 all_are_heard($node, 'hang', 'after an immediate restart, without a connection', $started, time, @names);
 all_are_served($node, 'again', '... and with calls that are made then', @names);
 
-# A crash of one process: Postgres starts all others anew.
+# One process crashes: Postgres restarts all others.
 my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'wee5_cron worker' LIMIT 1");
 kill 'KILL', $pid;
 $node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid") or die;
 all_are_served($node, 'crash', 'after a crash', @names);
 
-# Everybody who has nothing to do sleeps, whoever waits or does not.
+# Every process without work sleeps, whoever else waits.
 sub switches {
     my ($process) = @_;
     my $status = slurp_file("/proc/$process/status");
@@ -99,7 +99,7 @@ SKIP: {
     skip 'no /proc here', 1 unless -r '/proc/self/status';
     all_sleep($node, 'with nothing to do');
 }
-# The ones without a process are known, and what they did is not forgotten.
+# The databases without a worker are known, and their counters are kept.
 my %states = map { $_->{state} => $_->{n} } $node->rows('d1', 'SELECT state, count(*)::int AS n FROM wee5_cron.worker GROUP BY state');
 is_deeply([ sort keys %states ], [ 'asleep', 'idle' ], 'the view worker has both, who sleeps and who is idle') or diag(explain(\%states));
 is($node->safe_psql('d1', "SELECT count(*) FROM wee5_cron.worker WHERE datname ~ '^d' AND sent >= 1 AND succeeded >= 1"), $databases,

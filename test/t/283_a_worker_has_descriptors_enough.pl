@@ -1,5 +1,5 @@
-# Requests need open files. A worker raises its own limit as far as the system allows it. Where that is not enough it
-# keeps fewer requests in flight, and says so; no call fails for it.
+# Requests need open files. A worker raises its own limit as far as the system allows. If that is not enough, it keeps fewer
+# requests in flight and says so. No call fails because of it.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -25,7 +25,7 @@ sub start_with_open_files {
 sub doctor_line { return $node->one_row('postgres', "SELECT * FROM wee5_cron.doctor() WHERE check_name = 'worker'") }
 sub worker      { return $node->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'") }
 
-# Many calls that the app answers all at once, when it is told to.
+# Many calls that the app answers all at once, when the test tells it to.
 sub calls_succeed {
     my ($path, $count, $in_flight) = @_;
     $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('$path')) FROM generate_series(1, $count)");
@@ -67,13 +67,13 @@ my @said = slurp_file($node->logfile, $log) =~ /(LOG: +wee5_cron worker: .*only 
 is(scalar @said, 1, '... and the log, once');
 unlike(slurp_file($node->logfile, $log), qr/too many open files|out of file descriptors/i, 'nothing lacked a descriptor');
 
-# Whoever asks for no more than there is room for is told nothing.
+# A setting that fits into the limit causes no message.
 $node->set_server('wee5_cron.max_in_flight', $room);
 ok($node->poll_query_until('postgres', "SELECT last_error IS NULL FROM wee5_cron.worker WHERE datname = 'postgres'"),
     'a lower max_in_flight ends the warning');
 is(doctor_line()->{status}, 'ok', '... in doctor(), too');
 
-# The limit that it named is enough.
+# The limit named in the message is enough.
 $node->stop;
 SKIP: {
     skip "this machine does not allow $wanted open files", 3 if system("prlimit --nofile=$wanted:$wanted true 2>/dev/null") != 0;

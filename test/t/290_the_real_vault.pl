@@ -1,9 +1,9 @@
-# The real Supabase Vault, where the server has it: stored there, read from there, rotated.
+# The real Supabase Vault, if the server has it: values are stored there, read from there, and rotated.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
-# A control file that is not our stand-in's, 0.3 or newer, and the library that decrypts.
+# A control file other than our stand-in's, 0.3 or newer, and the library that decrypts.
 sub vault_available {
     my ($sharedir, $libdir) = map { my $dir = `pg_config --$_`; chomp $dir; $dir } qw(sharedir pkglibdir);
     my $control = "$sharedir/extension/supabase_vault.control";
@@ -15,7 +15,7 @@ plan skip_all => 'supabase_vault not available' unless vault_available();
 
 my ($one, $two) = map { Wee5Cron::Receiver->start(secret => "canary-of-the-real-vault-$_") } 1 .. 2;
 my $node = Wee5Cron::Node->new_configured('main', preload => 'supabase_vault,pg_cron,wee5_cron');
-# It asks this for the key of the server.
+# It runs this script for the server's key.
 my $getkey = $node->data_dir . '/getkey';
 append_to_file($getkey, "#!/bin/sh\necho " . 'c0ffee42' x 8 . "\n");
 chmod 0700, $getkey or die "$getkey: $!";
@@ -45,7 +45,7 @@ $one->release;
 fields_are($node->finished('postgres', $queued), { status => 'succeeded', url => $two->url . '/queued' }, '... which queued calls follow');
 is(($two->requests('/queued'))[0]{bearer}, 'match', '... with the secret');
 
-# Of a table that was copied from another server.
+# From a table that was copied from another server.
 $node->safe_psql('postgres', q{UPDATE vault.secrets SET secret = encode(sha256('another key')::bytea, 'base64') WHERE name = 'cron_secret'});
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/foreign')", '55000', 'a secret of another key', message => qr/Vault cannot be read: .*invalid ciphertext/, hint => qr/configure/);
 is($node->safe_psql('postgres', "SELECT source FROM wee5_cron.setting_sources() WHERE name = 'app.settings.cron_secret'"), 'none', '... is no source');

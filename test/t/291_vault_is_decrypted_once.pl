@@ -1,5 +1,5 @@
-# To decrypt Vault's secrets costs more than a call, so it is done once for all roles whose calls the worker sends at a
-# time, and in a session once for as long as nothing has changed; and what changes counts at once.
+# Decrypting Vault's secrets costs more than a call. So the worker does it once for all roles whose calls it sends at a
+# time, and a session does it once until something changes. Changes count at once.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -13,7 +13,7 @@ my $configure = sub { $node->safe_psql('postgres', "SELECT wee5_cron.configure('
 $configure->(0);
 $node->finished('postgres', $node->call('postgres', '/warm'));
 
-# How often the worker has decrypted a secret: before it rests it tells what it counted.
+# How many times the worker has decrypted a secret. It reports its count before it rests.
 sub decrypted {
     $node->poll_query_until('postgres', "SELECT state = 'idle' FROM wee5_cron.worker WHERE datname = 'postgres'") or die;
     return $node->safe_psql('postgres', "SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions WHERE funcname = '_reveal'");
@@ -26,7 +26,7 @@ $node->wait_until_all_finished('postgres');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path LIKE '/of/%' AND status = 'succeeded'"), 40, 'calls of forty roles are sent with what Vault holds');
 cmp_ok(decrypted() - $before, '<=', 20, '... which is decrypted a few times, not for each of them');
 
-# A session that makes many calls. Nothing else commits meanwhile but the worker, which is held.
+# A session that makes many calls. Only the worker commits meanwhile, and it is stopped.
 $node->set_server('wee5_cron.max_in_flight', 1);
 $receivers[0]->hold;
 my $blocks = $node->call('postgres', '/hang');
@@ -42,8 +42,8 @@ cmp_ok($times, '<=', 50, '... and decrypts a few times');
 $receivers[0]->release_for_good;
 $node->wait_until_all_finished('postgres');
 
-# What changes counts at once: for a session that has read Vault before, in the transaction that changes it, and when
-# that is rolled back.
+# Changes count at once: for a session that has read Vault before, in the transaction that makes the change, and when that
+# is rolled back.
 my $session = $node->background_psql('postgres');
 my $url = sub { $session->query_safe("SELECT value FROM wee5_cron.setting_sources() WHERE name = 'app.settings.api_url'") };
 is($url->(), $receivers[0]->url, 'a session has read Vault');

@@ -1,5 +1,5 @@
-# scripts/demo, as somebody starts it who may use sudo: from any directory, to its end, with an app that fails, and
-# interrupted at every stage. However it ends, nothing of it is left. Several at once; a tick of pg_cron is awaited once.
+# scripts/demo, run by a user with sudo: from any directory, to its end, with an app that fails, and interrupted at every
+# stage. However it ends, it leaves nothing behind. Several run at once. A tick of pg_cron is awaited once.
 use strict;
 use warnings;
 
@@ -19,7 +19,7 @@ plan skip_all => 'scripts/demo is made for Debian' unless -x '/usr/bin/dpkg-quer
 my $root = abs_path("$FindBin::RealBin/../..");
 my $tmp  = PostgreSQL::Test::Utils::tempdir();
 
-# What is tested here is built and installed already: make and sudo have nothing to do, but for one that hangs.
+# The extension is built and installed already, so make and sudo do nothing here, except for one that hangs.
 my $bin = "$tmp/bin";
 mkdir $bin or die "$bin: $!";
 sub command {
@@ -37,7 +37,7 @@ echo "sudo $*" >>"$COMMANDS"
 if [ "$1 $2" != '-- make' ]; then exit 1; fi
 SH
 
-# A copy of the sources, in a place with a blank in its name; an app in which a route answers 500.
+# A copy of the sources in a directory with a blank in its name, and an app with a route that answers 500.
 sub sources {
     my ($name, $broken) = @_;
     my $copy = "$tmp/sources of $name";
@@ -52,8 +52,8 @@ sub sources {
     return $copy;
 }
 
-# Starts it, in a process group of its own, which is what a terminal sends Ctrl-C to. Each process that it starts has the
-# run's name in its environment.
+# Starts it in a process group of its own, to which a terminal sends Ctrl-C. Each process that it starts has the run's name
+# in its environment.
 my $runs = 0;
 sub start {
     my (%params) = @_;
@@ -66,7 +66,7 @@ sub start {
         POSIX::dup2(fileno($write), $_) for 1, 2;
         close $read;
         close $write;
-        # Whoever calls it may have a database of his own in his environment, and no right to write where he stands.
+        # The caller may have another database in the environment, and may be unable to write to the current directory.
         my %environment = (
             PATH => "$bin:$ENV{PATH}", HOME => '/nonexistent', WEE5_DEMO_RUN => $name, COMMANDS => $run{commands},
             PGHOST => '/nonexistent', PGPORT => 1, PGDATABASE => 'nowhere', PGOPTIONS => '-c nonsense=1', PSQLRC => '/dev/null',
@@ -80,7 +80,7 @@ sub start {
     return { %run, pid => $pid, read => $read };
 }
 
-# The processes that have it in their environment; where they work.
+# The processes with the run's name in their environment, and their working directories.
 sub processes {
     my ($run) = @_;
     my @pids = grep {
@@ -99,7 +99,7 @@ sub directories {
     return keys %directories;
 }
 
-# Reads on until the output matches.
+# Reads until the output matches.
 sub read_until {
     my ($run, $until) = @_;
     local $SIG{ALRM} = sub { die "it did not come to $until:\n$run->{output}" };
@@ -113,7 +113,7 @@ sub read_until {
     return;
 }
 
-# Reads to the end, and returns the exit status, 128 and the signal's number where one ended it.
+# Reads to the end, and returns the exit status, or 128 plus the signal's number.
 sub ended {
     my ($run) = @_;
     local $SIG{ALRM} = sub { die "it does not end:\n$run->{output}" };
@@ -145,7 +145,7 @@ my $good = sources('a good app');
 my %run  = (
     once  => begin(sources => $good, options => ['--once']),
     stays => begin(sources => $good),
-    # The one that is called by hand, and the one that the tick calls.
+    # The call by hand, and the call by the tick.
     by_hand => begin(sources => sources('an app that fails by hand', '/api/cron/welcome-emails'), options => ['--once']),
     on_tick => begin(sources => sources('an app that fails on the tick', '/api/analytics/cron'),  options => ['--once']),
     stopped => begin(sources => $good),
@@ -153,7 +153,7 @@ my %run  = (
     builds  => begin(sources => $good, env => { MAKE_HANGS => 1 }),
 );
 
-# While it builds. Only the script itself is told to end.
+# During the build. Only the script itself is told to end.
 read_until($run{builds}, qr/building/);
 for (1 .. 600) { last if -s $run{builds}{commands}; usleep(100_000); }
 $run{builds}{directories} = [ directories($run{builds}) ];
@@ -162,7 +162,7 @@ kill 'TERM', $run{builds}{pid};
 is(ended($run{builds}), 143, 'SIGTERM while it builds ends it at once');
 nothing_is_left($run{builds}, '... while it builds');
 
-# While it waits for the tick; where its reader has left.
+# While it waits for the tick, and when its reader has left.
 for my $case ([ 'stopped', 'SIGTERM' ], [ 'piped', 'a reader who leaves' ]) {
     my ($key, $what) = @$case;
     my $run = $run{$key};
@@ -183,7 +183,7 @@ like($run{by_hand}{output}, qr{--- the end of app\.log\n(?:.*\n)*.*GET /api/cron
 unlike($run{by_hand}{output}, qr/full minute/, '... without waiting for the tick');
 nothing_is_left($run{by_hand}, '... fails by hand');
 
-# To its end.
+# Until its end.
 is(ended($run{once}), 0, '--once: when both calls succeed, so does it');
 my $output = $run{once}{output};
 like($output, qr{^ +\d+  \(by hand\) +/api/cron/welcome-emails +succeeded +200 }m,               '... shows the call by hand');
@@ -199,7 +199,7 @@ is(ended($run{on_tick}), 1, "--once: when pg_cron's call fails, so does it");
 like($run{on_tick}{output}, qr{demo-every-minute +/api/analytics/cron\?by=demo +failed +500 }, '... and shows the row');
 nothing_is_left($run{on_tick}, '... fails on the tick');
 
-# It stays, and one looks around by the line that it prints.
+# It keeps running, and the line that it prints opens a session.
 read_until($run{stays}, qr/Ctrl-C stops it all/);
 $run{stays}{directories} = [ directories($run{stays}) ];
 my ($psql) = $run{stays}{output} =~ m{^   (\S*psql -h /tmp/wee5_cron_demo\S+ .*)$}m;
@@ -218,7 +218,7 @@ is(ended($run{stays}), 0, 'Ctrl-C ends it, and that is fine') or diag($run{stays
 unlike($run{stays}{output}, qr/the end of|has ended|^scripts/m, '... without a word of complaint');
 nothing_is_left($run{stays}, 'Ctrl-C');
 
-# What is no option.
+# An unknown option.
 my $odd = begin(sources => $good, options => ['--twice']);
 is(ended($odd), 2, 'an option that there is not: exit 2');
 like($odd->{output}, qr/^usage: /, '... with the usage');

@@ -1,5 +1,5 @@
-# What docs/ says there is, is there, and nothing else: functions with their arguments, tables and views with their columns,
-# settings with their defaults, checks of the doctor.
+# docs/ and the catalogue agree: functions with their arguments, tables and views with their columns, settings with their
+# defaults, checks of doctor().
 use strict;
 use warnings;
 
@@ -10,7 +10,7 @@ use Wee5Cron::Test;
 my $docs = "$FindBin::RealBin/../../docs";
 my ($functions, $configuration, $doctor) = map { slurp_file("$docs/$_.md") } qw(functions configuration doctor);
 
-# A page's part under a heading, up to the next one of that level.
+# The part of a page below a heading, up to the next one of that level.
 sub under {
     my ($page, $heading) = @_;
     my ($level) = $heading =~ /^(#+) /;
@@ -79,7 +79,7 @@ my $known = lines(q{SELECT s.name FROM pg_settings s WHERE s.name LIKE 'wee5_cro
 is_deeply([ grep { !$is_documented{$_} } @$known ], [], 'every setting is documented');
 for (@settings) {
     my ($name, $default) = @$_;
-    # A secret is in no list of settings; a setting that nobody defines cannot be shown.
+    # A secret is in no list of settings, and a setting that nothing defines cannot be shown.
     is($node->psql('postgres', "SHOW $name"), 0, "$name is a setting");
     next unless $default =~ /^`(.*)`$/;
     my $written = $1;

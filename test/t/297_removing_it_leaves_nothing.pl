@@ -1,5 +1,5 @@
-# docs/removing.md, statement by statement, on a server where wee5_cron was used in every way that leaves something behind.
-# Afterwards nothing is left: no job, no stored setting, no grant, no secret that a role could read.
+# docs/removing.md, statement by statement, on a server where every feature that leaves something behind was used.
+# Afterwards nothing is left: no job, stored setting or grant, and no secret that a role could read.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Readme;
@@ -43,7 +43,7 @@ $node->reload;
 is($node->safe_psql('app', 'SELECT count(*) FROM vault.secrets'), 2, 'there are secrets in Vault');
 is($node->safe_psql('app', 'SELECT count(*) FROM cron.job'), 6, 'there are jobs, one of them of somebody else');
 
-# What the second block prints is to be run; the third one runs its own.
+# The output of the second block is to be run. The third block runs its own.
 my @statements;
 $node->safe_psql('app', $blocks[0]);
 @statements = split /\n/, $node->safe_psql('app', $blocks[1]);
@@ -51,7 +51,7 @@ cmp_ok(scalar(@statements), '>=', 4, 'what is stored is found, for databases and
 $node->safe_psql('app', $_) for @statements;
 $node->safe_psql('app', $blocks[2]);
 $node->safe_psql('app', $named->{$_}) for qw(granted vault);
-# As the page says of the library.
+# What the page says about the library.
 my $conf = slurp_file($node->data_dir . '/postgresql.conf') =~ s/^wee5_cron\..*\n//mgr =~ s/pg_cron,wee5_cron/pg_cron/r;
 open my $file, '>', $node->data_dir . '/postgresql.conf' or die $!;
 print {$file} $conf;
@@ -64,7 +64,7 @@ is($node->safe_psql('app', 'SELECT count(*) FROM pg_parameter_acl'), 0, 'no gran
 is($node->safe_psql('app', 'SELECT count(*) FROM vault.secrets'), 0, 'no secret is left in Vault');
 is($node->safe_psql('app', "SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron'"), 0, 'no schema is left');
 is($node->safe_psql('app', "SELECT count(*) FROM pg_proc WHERE proname = 'invoke_cron_endpoint'"), 0, 'no function is left');
-# Its name may be part of a path, such as that of the directory of the sockets.
+# Its name may be part of a path, for example the directory of the sockets.
 for my $name (qw(postgresql.conf postgresql.auto.conf)) {
     unlike(slurp_file($node->data_dir . "/$name"), qr{(?<![\w/])wee5_cron\b|canary}, "$name does not name it");
 }

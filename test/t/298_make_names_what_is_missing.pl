@@ -1,4 +1,4 @@
-# `make` names the package that is missing, and installs where a packager wants it.
+# `make` names the missing package, and installs into the directory that a packager wants.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -7,7 +7,7 @@ use Cwd qw(realpath);
 use File::Compare qw(compare);
 use File::Find ();
 
-# A directory without sources: make builds the stamp there, which only looks.
+# A directory without sources: make only builds the stamp, which checks the requirements.
 my $tree     = PostgreSQL::Test::Utils::tempdir();
 my $makefile = realpath("$FindBin::RealBin/../../Makefile");
 mkdir "$tree/$_" or die $! for qw(bin headers);

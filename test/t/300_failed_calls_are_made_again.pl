@@ -1,4 +1,4 @@
-# A call that failed is made again by its path's policy: when, how often, and what its rows say meanwhile.
+# A failed call is made again by the policy of its path: when, how often, and what its rows say meanwhile.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -9,13 +9,13 @@ my $node     = Wee5Cron::Node->start_new('main');
 $node->install('postgres', api_url => $receiver->url, secret => $secret);
 my $worker = $node->wait_for_worker('postgres');
 
-# Requests that a call made, by their attempt.
+# The requests of a call, by attempt.
 sub arrivals {
     my ($path) = @_;
     return map { $_->{headers}{'x-wee5-cron-attempt'} } $receiver->requests($path);
 }
 
-# By default: 503 is tried again after ten seconds, and the row says so.
+# By default, a 503 is retried after ten seconds, and the row says so.
 my $id  = $node->call('postgres', '/statuses/503,200');
 my $row = $node->invocation_when('postgres', $id, "status = 'retrying'");
 fields_are(
@@ -36,7 +36,7 @@ is($node->safe_psql('postgres', "SELECT $wait BETWEEN 8 AND 12 FROM wee5_cron.in
     't', 'the first wait is ten seconds, give or take a fifth');
 fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.wait_for($id, '10 ms')"), { status => 'retrying' }, 'wait_for does not take it for the end');
 
-# Nothing but the first attempt's delay is waited for: an endpoint row makes it short.
+# The test waits for no delay but the first one: an endpoint row makes it short.
 my @unprocessed = ('/statuses/503,429,200', '/statuses/429,503,503,200');
 for my $path (@unprocessed) {
     $node->policy('postgres', $path, retry_delays => '{100ms}');
@@ -57,7 +57,7 @@ for my $path (@unprocessed) {
         't', '... its duration is from the first attempt to the end');
 }
 
-# After the last one: failed, with the reason of the last.
+# After the last attempt: failed, with that attempt's reason.
 $node->policy('postgres', '/statuses/503,503,429', max_attempts => 3, retry_delays => '{50ms,100ms}');
 $id = $node->call('postgres', '/statuses/503,503,429');
 fields_are($node->finished('postgres', $id),
@@ -65,7 +65,7 @@ fields_are($node->finished('postgres', $id),
     'after the last attempt a call has failed as that one did');
 is(scalar(my @three = $receiver->requests('/statuses/503,503,429')), 3, '... and is not made again');
 
-# Down, and up again.
+# The app is down, and up again.
 $node->policy('postgres', '/late', retry_delays => '{200ms}', max_attempts => 100);
 $receiver->close_port;
 $id = $node->call('postgres', '/late');
@@ -73,7 +73,7 @@ fields_are($node->invocation_when('postgres', $id, 'attempts >= 2'), { status =>
 $receiver->open_port;
 fields_are($node->finished('postgres', $id), { status => 'succeeded', reason => undef }, '... until it is up');
 
-# What the app may have worked on is not repeated, unless the policy says so.
+# A call that the app may have processed is not repeated, unless the policy says so.
 for my $path ('/statuses/500,200', '/statuses/408,200', '/drop', '/statuses/302,200', '/statuses/401,200') {
     $node->policy('postgres', $path, retry_delays => '{0}');
     fields_are($node->finished('postgres', $node->call('postgres', $path)), { status => 'failed', attempts => 1 }, "unprocessed: $path is called once");
@@ -89,7 +89,7 @@ fields_are($node->finished('postgres', $node->call('postgres', '/slow?ms=20000')
 $node->policy('postgres', '/statuses/503,201', retry_delays => '{0}', retry_on => 'never');
 fields_are($node->finished('postgres', $node->call('postgres', '/statuses/503,201')), { status => 'failed', attempts => 1, http_status => 503 }, 'never: 503 is final');
 
-# A change of the policy counts for what comes after it.
+# A changed policy applies to the attempts after the change.
 $node->policy('postgres', '/statuses/503,202', retry_delays => '{100ms}', retry_on => undef);
 is($node->finished('postgres', $node->call('postgres', '/statuses/503,202'))->{attempts}, 2, 'a policy applies at once ...');
 $node->no_retries('postgres', '/statuses/503,503,503,203');
@@ -97,7 +97,7 @@ is($node->finished('postgres', $node->call('postgres', '/statuses/503,503,503,20
 $node->policy('postgres', '/statuses/503,503,503,203', max_attempts => undef, retry_delays => '{0}');
 is($node->finished('postgres', $node->call('postgres', '/statuses/503,503,503,203'))->{attempts}, 3, '... and its change');
 
-# Retry-After: not before, in seconds and as a date.
+# Retry-After: no earlier attempt, in seconds and as a date.
 my %told;
 for my $say ('retry_after=2', 'date=2', 'date=2&as=rfc850', 'date=2&as=asctime') {
     my $path = '/r' . ($say =~ s/\W/-/gr) . "/statuses/503,200";
@@ -106,7 +106,7 @@ for my $say ('retry_after=2', 'date=2', 'date=2&as=rfc850', 'date=2&as=asctime')
 }
 for my $say (sort keys %told) {
     fields_are($node->finished('postgres', $told{$say}), { status => 'succeeded', attempts => 2 }, "Retry-After with $say is honoured");
-    # From the begin: on a busy machine the answer may be read long after it was written.
+    # Counted from the beginning: on a busy machine the answer may be read long after it was written.
     my $waited = $node->safe_psql('postgres',
         "SELECT b.started_at - a.started_at >= '1 s' FROM wee5_cron.attempt a JOIN wee5_cron.attempt b USING (invocation_id) WHERE invocation_id = $told{$say} AND a.attempt = 1 AND b.attempt = 2");
     is($waited, 't', '... and not forestalled');
@@ -120,8 +120,8 @@ $node->policy('postgres', '/window/statuses/503', retry_window => '1 s', retry_d
 fields_are($node->finished('postgres', $node->call('postgres', '/window/statuses/503')), { status => 'failed', attempts => 1 },
     'no attempt begins after the window');
 
-# What is due when the policy has become another one, or long after its window, is not made: the call ends with what its
-# last attempt came to. Also where a user's trigger has the worker write by a statement.
+# An attempt is not made if it comes due under another policy, or long after its window: the call ends with the outcome of
+# its last attempt. The same holds if a user's trigger makes the worker write by a statement.
 my %ends = (
     'the policy says never' => sub { $node->policy('postgres', $_[0], retry_on => 'never') },
     'the policy has fewer attempts' => sub { $node->policy('postgres', $_[0], max_attempts => 1) },
@@ -144,7 +144,7 @@ for my $with ('', '/with-a-trigger') {
 }
 $node->safe_psql('postgres', 'DROP FUNCTION pass CASCADE');
 
-# The app's address and the secret are looked up afresh for each attempt.
+# The app's address and the secret are looked up again for each attempt.
 my $other = Wee5Cron::Receiver->start(secret => 'the new secret');
 $node->policy('postgres', '/moved/statuses/503', retry_delays => '{10min}', max_attempts => 2);
 $id = $node->call('postgres', '/moved/statuses/503');
@@ -157,7 +157,7 @@ fields_are($second->{headers}, { 'x-wee5-cron-attempt' => 2 }, '... as the secon
 fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 2 }, '... and as the last, by its policy');
 $node->configure('postgres', api_url => $receiver->url, secret => $secret);
 
-# Many of one path that is down do not keep others from being called; all are delivered in the end.
+# Many calls of a path that is down do not delay others; all are delivered in the end.
 $receiver->close_port;
 $node->policy('postgres', '/crowd', retry_delays => '{1s}', max_attempts => 1000);
 $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/crowd?n=' || n)) FROM generate_series(1, 2000) n");

@@ -1,5 +1,5 @@
-# Whatever dies in between: a call that waits for its next attempt has it, attempts are counted on, and what the policy
-# calls `never` is sent at most once.
+# Whatever dies: a call that waits for its next attempt gets it, attempts are counted on, and a call whose policy is `never`
+# is sent at most once.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -24,13 +24,13 @@ for my $way (@ways) {
     my ($what, $crash) = @$way;
     my $prefix = '/' . ($what =~ s/\W+/-/gr);
 
-    # Waits for its second attempt.
+    # A call that waits for its second attempt.
     my $later = "$prefix/statuses/503,200";
     $node->policy('postgres', $later, retry_delays => '{4s}');
     my $waiting = $node->call('postgres', $later);
     my $due = $node->invocation_when('postgres', $waiting, "status = 'retrying'")->{next_attempt_at};
 
-    # On the wire for its second attempt, long enough to be known to the ledger.
+    # A call on the wire for its second attempt, long enough for the ledger to know.
     $receiver->hold;
     $node->policy('postgres', "$prefix/hang", retry_delays => '{0}', max_attempts => 3);
     my $hanging = $node->call('postgres', "$prefix/hang");
@@ -39,7 +39,7 @@ for my $way (@ways) {
     $receiver->wait_for_requests("$prefix/hang", 2);
     $node->invocation_when('postgres', $hanging, "status = 'sending' AND attempts = 2");
 
-    # On the wire, and forbidden to be there a second time.
+    # A call on the wire that must not be sent a second time.
     $node->policy('postgres', "$prefix/once/hang", retry_on => 'never');
     my $once = $node->call('postgres', "$prefix/once/hang");
     $receiver->wait_for_requests("$prefix/once/hang");
@@ -69,7 +69,7 @@ for my $way (@ways) {
     is(scalar(my @sent = $receiver->requests("$prefix/once/hang")), 1, "$what: at most once is once");
 }
 
-# Claims are made as slots become free: what only waits for one is not lost.
+# Calls are claimed as slots become free: a call that only waits for a slot is not lost.
 $receiver->hold;
 $node->set_server('wee5_cron.max_in_flight', 1);
 $node->policy('postgres', '/mail/hang', retry_on => 'never');
@@ -86,7 +86,7 @@ my %times;
 $times{ $_->{headers}{'x-wee5-cron-invocation'} }++ for $receiver->requests('/mail/hang');
 is_deeply([ values %times ], [ (1) x 5 ], '... each once');
 
-# A stop that interrupts a call before it was sent takes nothing from it: with many of them, some are always between.
+# A stop between claiming and sending costs a call no attempt. With many calls, some are always at that point.
 $node->set_server('wee5_cron.max_in_flight', 4);
 $node->policy('postgres', '/burst', retry_on => 'never');
 $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/burst?n=' || n)) FROM generate_series(1, 400) n");

@@ -1,5 +1,5 @@
-# overlap: a call is skipped while an earlier one of its path has not ended. By default for calls by a job, by an endpoint
-# row for all; decided by the worker where the caller could not see the other one.
+# overlap: a call is skipped while an earlier one of its path has not ended. By default this applies to jobs' calls; an
+# endpoint row can apply it to all. The worker decides when the caller could not see the other call.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -8,7 +8,7 @@ my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
 my $node = Wee5Cron::Node->start_new('main');
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 
-# Like a session of pg_cron: by a job, says application_name.
+# Like a session of pg_cron: application_name says that a job calls.
 sub by_job {
     my ($path, $role) = @_;
     my $as = $role ? " user=$role" : '';
@@ -53,7 +53,7 @@ $node->safe_psql('postgres', 'DELETE FROM wee5_cron.endpoint');
 is($node->finished('postgres', by_job('/done'))->{status}, 'succeeded', "when the earlier one has ended, a job's call is made");
 is($node->finished('postgres', by_job('/done'))->{status}, 'succeeded', '... again');
 
-# A role may have an app of its own: the same path there is another route.
+# A role may have an app of its own: the same path is another route there.
 my $other = Wee5Cron::Receiver->start(secret => 'the secret');
 $node->safe_psql('postgres', "CREATE ROLE tenant LOGIN; CREATE ROLE colleague LOGIN; SELECT wee5_cron.grant_to(r, 'call') FROM unnest('{tenant,colleague}'::regrole[]) r; ALTER ROLE tenant SET app.settings.api_url = '@{[ $other->url ]}'");
 $first = by_job('/tenants/hang');
@@ -66,7 +66,7 @@ is($node->invocation('postgres', by_job('/tenants/hang', 'colleague'))->{reason}
 $_->release for $receiver, $other;
 $node->wait_until_all_finished('postgres');
 
-# An endpoint row: also by hand, with a notice; whatever the query.
+# An endpoint row: it applies to calls by hand, too, with a notice, whatever the query.
 $node->policy('postgres', '/one/hang', overlap => 'skip');
 $first = $node->call('postgres', '/one/hang?n=1');
 my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT invoke_cron_endpoint('/one/hang?n=2')");
@@ -78,7 +78,7 @@ $receiver->wait_for_requests('/one/hang', 2);
 $receiver->release;
 $node->wait_until_all_finished('postgres');
 
-# One that waits for its next attempt has not ended either.
+# A call that waits for its next attempt has not ended, either.
 $node->policy('postgres', '/statuses/503,200', overlap => 'skip', retry_delays => '{10min}');
 $first = $node->call('postgres', '/statuses/503,200');
 $node->invocation_when('postgres', $first, "status = 'retrying'");
@@ -86,7 +86,7 @@ is($node->invocation('postgres', $node->call('postgres', '/statuses/503,200'))->
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $first; SELECT wee5_cron.wake_worker()");
 is($node->finished('postgres', $first)->{status}, 'succeeded', '... and ends as it should');
 
-# At the same time: the caller cannot see the other one, the worker can.
+# At the same time: the caller cannot see the other call, the worker can.
 $node->policy('postgres', '/race/hang', overlap => 'skip');
 my @sessions = map { $node->background_psql('postgres') } 1 .. 4;
 $_->query_safe("BEGIN; SELECT invoke_cron_endpoint('/race/hang')") for @sessions;
@@ -98,7 +98,7 @@ $receiver->release;
 $node->wait_until_all_finished('postgres');
 is(scalar(my @ran = $receiver->requests('/race/hang')), 1, '... and reaches the app');
 
-# Nothing is skipped for a call that never was.
+# Nothing is skipped because of a call that was rolled back.
 $sessions[0]->query_safe("BEGIN; SELECT invoke_cron_endpoint('/race/undone')");
 $node->policy('postgres', '/race/undone', overlap => 'skip');
 $sessions[0]->query_safe("ROLLBACK; BEGIN; SELECT invoke_cron_endpoint('/race/undone')");
@@ -106,7 +106,7 @@ my $second = $node->call('postgres', '/race/undone');
 $sessions[0]->query_safe('ROLLBACK');
 is($node->finished('postgres', $second)->{status}, 'succeeded', 'a call beside one that is rolled back is made');
 
-# Two paths, two sessions, crosswise: nobody waits.
+# Two paths, two sessions, in opposite order: neither waits.
 $node->policy('postgres', "/cross/$_", overlap => 'skip') for qw(a b);
 $sessions[0]->query_safe("BEGIN; SELECT invoke_cron_endpoint('/cross/a')");
 $sessions[1]->query_safe("BEGIN; SELECT invoke_cron_endpoint('/cross/b'); SELECT invoke_cron_endpoint('/cross/a')");
@@ -117,12 +117,12 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE
     'two transactions that call two paths crosswise both end');
 $_->quit for @sessions;
 
-# Many in one transaction: all but the first are skipped, and it does not grow with the square of their number.
+# Many in one transaction: all but the first are skipped, and the cost does not grow with the square of their number.
 $node->policy('postgres', '/many', overlap => 'skip');
 $node->policy('postgres', '/others', overlap => undef);
 my $work = sub {
     my ($count, $path) = @_;
-    # Not time, which a busy machine spends as it likes: what was read.
+    # Reads are counted, not time, which depends on the machine.
     return $node->safe_psql('postgres', <<SQL, connstr => $node->connstr('postgres') . ' application_name=pg_cron');
 SET client_min_messages = warning;
 BEGIN;
@@ -141,7 +141,7 @@ $node->wait_until_all_finished('postgres');
 is($node->safe_psql('postgres', "SELECT string_agg(status || ' ' || n, ', ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM wee5_cron.invocation WHERE endpoint_path = '/many' GROUP BY status) s"),
     'skipped 999, succeeded 1', 'of a thousand calls in one transaction one runs');
 
-# After a crash the queue is looked at anew, and its calls are made in their order.
+# After a crash the worker reads the queue again, and makes its calls in their order.
 $node->set_server('wee5_cron.max_in_flight', 1);
 $receiver->hold;
 my $blocker = $node->block_the_wire('postgres', $receiver);

@@ -1,5 +1,5 @@
-# A call writes its row without a statement, and still as INSERT would: what a user adds to the ledger holds for it, and
-# so does the transaction around it. All in sessions that stay open, which have to hear of every change.
+# A call writes its row without a statement, but as INSERT would: what users add to the ledger applies to it, and so does
+# the transaction. All in open sessions, which have to notice every change.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -11,7 +11,7 @@ $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 my $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query('\set VERBOSITY verbose');
 
-# One call in the open session, or several statements; returns what it printed and what it complained of.
+# One call in the open session, or several statements. Returns the output and the errors.
 sub in_session {
     my ($sql) = @_;
     my $out = $session->query($sql);
@@ -30,10 +30,10 @@ sub session_raises {
 }
 
 my $tests = 0;
-# A path of its own for each call, so that rows are found again.
+# Each call has a path of its own, so that the test finds its row.
 sub path { return '/status/200?' . ++$tests }
 
-# Whether the session's calls go the short way: what fails in a statement says so in its context.
+# Whether the session writes without a statement: an error in a statement has it in its context.
 sub goes_by_statement {
     other_session(q{ALTER TABLE wee5_cron.invocation ADD CONSTRAINT probe CHECK (endpoint_path <> '/probe')});
     my ($out, $errors) = in_session("SELECT invoke_cron_endpoint('/probe')");
@@ -44,7 +44,7 @@ sub goes_by_statement {
 
 is(goes_by_statement(), 'no', 'a call of a ledger as the extension made it needs no statement, and honours a CHECK that a user adds');
 
-# The same call both ways, in one transaction, so that the worker has touched neither.
+# The same call both ways, in one transaction, so that the worker has touched neither row.
 my $call = q{SELECT wee5_cron.invoke('/same', method => 'POST', body => '{"a": [1, "ü"]}', headers => '{"X-One": "1"}', timeout => '7 s')};
 my $columns = other_session(q{SELECT string_agg(format('i.%I', attname), ', ' ORDER BY attnum) FROM pg_attribute
     WHERE attrelid = 'wee5_cron.invocation'::regclass AND attnum > 0 AND attname NOT IN ('id', 'idempotency_key')});
@@ -71,7 +71,7 @@ session_raises("SELECT wee5_cron.wait_for(invoke_cron_endpoint('/own'), '1 s')",
 is(in_session(q{SELECT count(i.id) FROM invoke_cron_endpoint('/status/200') c LEFT JOIN wee5_cron.invocation i ON i.id = c}),
     '0', 'its own statement does not see it, as with INSERT');
 
-# What a user adds to the ledger. Each case: the statement, and what a call has to show for it afterwards.
+# What users add to the ledger. Each case: the statement, and what a call has to show for it afterwards.
 other_session('CREATE TABLE public.noted (id bigint, path text); GRANT ALL ON public.noted TO PUBLIC');
 my $noting = q{CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
   'BEGIN INSERT INTO public.noted VALUES (NEW.id, NEW.endpoint_path); RETURN NULL; END'};
@@ -135,11 +135,11 @@ other_session(q{ALTER TABLE wee5_cron.invocation ALTER id SET DEFAULT nextval('w
 # Indexes.
 other_session(q{CREATE FUNCTION public.short(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT left($1, 5)'});
 other_session('CREATE EXTENSION amcheck');
-# The index alone is asked, by a condition that only it can answer, for the row as the caller wrote it and as the worker
+# Only the index is used, with a condition that only it can answer, for the row as the caller wrote it and as the worker
 # left it: how many rows does it find, and by which plan?
 sub found_by_index {
     my ($condition) = @_;
-    # GIN and BRIN know bitmaps only.
+    # GIN and BRIN support only bitmap scans.
     my $bitmap = $condition =~ /\@>|finished_at/;
     my $settings = 'SET enable_seqscan = off; ' . ($bitmap ? 'SET enable_indexscan = off;' : 'SET enable_bitmapscan = off;');
     my $plan = other_session("$settings EXPLAIN (COSTS OFF) SELECT 1 FROM wee5_cron.invocation WHERE $condition");
@@ -195,7 +195,7 @@ SQL
 other_session('DROP INDEX wee5_cron.mine');
 is(goes_by_statement(), 'no', 'after errors a call needs no statement either');
 
-# Row security: the function's owner is not exempt where the table says FORCE.
+# Row security: with FORCE, it applies to the function's owner, too.
 other_session(q{CREATE ROLE keeper});
 other_session(q{ALTER TABLE wee5_cron.invocation OWNER TO keeper; GRANT USAGE ON SCHEMA wee5_cron TO keeper; ALTER FUNCTION public.invoke_cron_endpoint(text) OWNER TO keeper;
     ALTER TABLE wee5_cron.invocation ENABLE ROW LEVEL SECURITY; ALTER TABLE wee5_cron.invocation FORCE ROW LEVEL SECURITY;
@@ -289,7 +289,7 @@ SELECT invoke_cron_endpoint('/status/200');
 ROLLBACK;
 SQL
 
-# Settings, read afresh in the middle of a transaction. A bad api_url names itself in the error.
+# Settings, read again in the middle of a transaction. The error about an invalid api_url shows the value.
 my $bad = "ALTER DATABASE postgres SET app.settings.api_url = 'ftp://example.com'";
 my $good = "ALTER DATABASE postgres SET app.settings.api_url = '@{[ $receiver->url ]}'";
 for my $level ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE') {
@@ -342,7 +342,7 @@ END LOOP; END$$});
 cmp_ok(other_session("SELECT pg_relation_size('pg_db_role_setting') / 8192"), '>', 4, 'pg_db_role_setting has many pages now');
 each_session_user_has_its_own('many settings');
 
-# The armed mark, read afresh as well.
+# The armed mark, read again as well.
 in_session("BEGIN; SELECT invoke_cron_endpoint('/status/200'); SAVEPOINT one");
 other_session('DELETE FROM wee5_cron.armed');
 session_raises(q{SELECT invoke_cron_endpoint('/status/200')}, qr/55000.*makes no calls/, 'a mark that another session takes away counts for the very next call');

@@ -1,4 +1,4 @@
-# retry() and cancel(): what people do with calls that were made.
+# retry() and cancel(): what people do with their calls.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -9,7 +9,7 @@ $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 $node->safe_psql('postgres', "CREATE ROLE operator LOGIN; SELECT wee5_cron.grant_to('operator', 'operate'); CREATE ROLE caller LOGIN; SELECT wee5_cron.grant_to('caller', 'call')");
 my $psql = sub { $node->psql_as('operator', 'postgres', $_[0]) };
 
-# Once more, as it was.
+# The same call again.
 my $id = $node->call('postgres', '/x/status/500?a=1', q{'POST', '{"n": 1}', '{"X-Team": "blue"}', '7 s'});
 my $old = $node->finished('postgres', $id);
 $node->policy('postgres', '/x/status/500', method => 'PUT', headers => '{"X-Not": "then"}', timeout => '1 min');
@@ -33,13 +33,13 @@ $id = $node->safe_psql('postgres', "SELECT wee5_cron.run_now('nightly')");
 $node->finished('postgres', $id);
 fields_are($node->finished('postgres', $psql->("SELECT wee5_cron.retry($id)")), { job_name => 'nightly', http_status => 404 }, "a job's call is made again in its name");
 
-# Rolled back it never happened.
+# After a rollback there is no call.
 my $calls = sub { $node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.invocation') };
 my $before = $calls->();
 $psql->("BEGIN; SELECT wee5_cron.retry($id); ROLLBACK");
 is($calls->(), $before, 'a retry that is rolled back never happened');
 
-# What ended otherwise can be made again, too; what has not ended cannot.
+# A call with any other end can be made again, too. A call that has not ended cannot.
 my $hanging = $node->call('postgres', '/hang');
 $receiver->wait_for_requests('/hang');
 $node->raises('postgres', "SELECT wee5_cron.retry($hanging)", '55000', 'a call that has not ended is not made again', message => qr/\b$hanging\b/, hint => qr/wait_for\($hanging\).*cancel\($hanging\)/);
@@ -47,7 +47,7 @@ $node->raises('postgres', 'SELECT wee5_cron.retry(NULL)', '22004', 'retry(NULL)'
 $node->raises('postgres', 'SELECT wee5_cron.retry(4711)', '02000', 'retry() of an unknown call', message => qr/4711/);
 $node->raises('postgres', "SELECT wee5_cron.$_($id)", '42501', "$_() is not for callers", role => 'caller') for qw(retry cancel);
 
-# On the wire: the request is given up, and the row says so.
+# On the wire: the request is abandoned, and the row says so.
 is($psql->("SELECT wee5_cron.cancel($hanging)"), 't', 'cancel() of a call on the wire');
 fields_are($node->finished('postgres', $hanging),
     { status => 'cancelled', reason => 'cancelled', http_status => undef, attempts => 1, error => 'The call of /hang was cancelled.', next_attempt_at => undef, duration => qr/./ }, '... ends it');
@@ -63,13 +63,13 @@ $node->invocation_when('postgres', $waiting, "status = 'retrying'");
 is($psql->("SELECT wee5_cron.cancel($waiting)"), 't', 'cancel() of a call that waits for its next attempt');
 fields_are($node->finished('postgres', $waiting), { status => 'cancelled', reason => 'cancelled', attempts => 1, next_attempt_at => undef, error => qr{^The call of /[\w/]+ was cancelled\.$} }, '... ends it');
 
-# What was given up can be made again.
+# A cancelled call can be made again.
 $again = $psql->("SELECT wee5_cron.retry($waiting)");
 fields_are($node->invocation_when('postgres', $again, "status = 'retrying'"), { idempotency_key => $node->invocation('postgres', $waiting)->{idempotency_key}, attempts => 1 }, 'a call that was cancelled is made again');
 $psql->("SELECT wee5_cron.cancel($again)");
 is($node->finished('postgres', $again)->{status}, 'cancelled', '... and given up again');
 
-# Queued: behind one that hangs, held by the worker or still in the ledger alone.
+# Queued behind a call that hangs, in the worker's memory or still in the ledger alone.
 my $blocker = $node->block_the_wire('postgres', $receiver);
 my @queued = split /\n/, $node->safe_psql('postgres', "SELECT invoke_cron_endpoint('/queued?n=' || n) FROM generate_series(1, 2000) n");
 $psql->("SELECT count(wee5_cron.cancel(q)) FROM unnest('{@{[ join ',', @queued[ 0, 2 .. $#queued ] ]}}'::bigint[]) q");
@@ -84,12 +84,12 @@ is(scalar(my @sent = $receiver->requests('/queued')), 1, '... and nothing else o
 is($node->finished('postgres', $blocker)->{status}, 'succeeded', 'the call in front was left alone');
 $node->set_server('wee5_cron.max_in_flight', 256);
 
-# Of the transaction itself.
+# A call of the same transaction.
 $id = $psql->("BEGIN; SELECT invoke_cron_endpoint('/never') AS id \\gset\nSELECT wee5_cron.cancel(:id); COMMIT; SELECT :id") =~ s/^t\n//r;
 is($node->finished('postgres', $id)->{status}, 'cancelled', 'a call is given up by the transaction that makes it');
 is(scalar(my @never = $receiver->requests('/never')), 0, '... and not sent');
 
-# An open transaction that cancels holds up nobody.
+# An open transaction with a cancel() delays nothing.
 $receiver->hold;
 my $open = $node->call('postgres', '/hang');
 $receiver->wait_for_requests('/hang', 3);

@@ -1,5 +1,5 @@
-# What pg_net carries is made again, and given up, as what the worker sends. pg_net's place is taken by the fixture in
-# test/support: its answers are put beside its queue by hand.
+# Calls over pg_net are retried and cancelled like those of the worker. The fixture in test/support takes pg_net's place,
+# and the test inserts the answers by hand.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => ['pg_net'];
@@ -10,7 +10,7 @@ $node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
 $node->install('postgres', api_url => 'https://app.example.com', secret => $secret);
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'");
 
-# The request that pg_net has in its queue for a call; waits for it.
+# Waits for the request in pg_net's queue for a call, and returns it.
 sub request_of {
     my ($id) = @_;
     my $from = "FROM net.http_request_queue q JOIN wee5_cron.pg_net_request r ON r.request_id = q.id WHERE r.invocation_id = $id";
@@ -30,7 +30,7 @@ COMMIT;
 SQL
     return $request;
 }
-# The next attempt of a call that waits for it is due now. Only that decides when it is made, however busy the machine is.
+# The next attempt of a waiting call is due now. This alone decides when it is made, however busy the machine is.
 sub make_next_attempt {
     my ($id) = @_;
     $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $id; SELECT wee5_cron.wake_worker()");
@@ -62,7 +62,7 @@ $id = $node->call('postgres', '/down');
 answer($id, @refused) for 1 .. 3;
 fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 3, reason => 'connect' }, 'after the last attempt a call has failed');
 
-# What the app may have worked on is final, unless the policy says more; never is never.
+# A call that the app may have processed is final, unless the policy allows more. With `never`, every call is.
 $id = $node->call('postgres', '/worked');
 answer($id, 'status_code', 500);
 fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1 }, 'unprocessed: 500 is final');
@@ -95,7 +95,7 @@ for my $name ('Retry-After', 'retry-after') {
     fields_are($node->invocation('postgres', $id), { status => 'cancelled', reason => 'cancelled', next_attempt_at => undef, attempts => 1 }, '... at once');
 }
 
-# Address and secret of the next attempt are those of its moment.
+# The next attempt uses the address and secret of its own time.
 $node->policy('postgres', '/moves', retry_delays => '{10min}');
 $id = $node->call('postgres', '/moves');
 answer($id, @refused);
@@ -111,7 +111,7 @@ make_next_attempt($id);
 fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', attempts => 2, error => qr/cron_secret/, hint => qr/\w/ }, 'without a secret it fails, and says so');
 $node->configure('postgres', secret => $secret);
 
-# Whoever harvests by hand may do so before the time that the worker has set itself. The worker books the answer all the same.
+# harvest() may be called before the time for which the worker has set its timer. The worker still records the answer.
 $id = $node->call('postgres', '/moves');
 answer($id, @refused);
 $node->invocation_when('postgres', $id, "status = 'retrying'");
@@ -119,7 +119,7 @@ $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = 
 answer($id, @good);
 fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'a retry that harvest() hands over by hand is booked');
 
-# The policy is that of its moment, too.
+# The policy, too, is the one of that time.
 my %ends = ('/now-never' => "INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on) VALUES ('/now-never', 'never')", '/too-late' => "UPDATE wee5_cron.invocation SET requested_at = requested_at - interval '67 min' WHERE id = %s");
 for my $path (sort keys %ends) {
     $id = $node->call('postgres', $path);
@@ -131,7 +131,7 @@ for my $path (sort keys %ends) {
     is($node->safe_psql('postgres', "SELECT failures FROM wee5_cron.trouble WHERE name = '$path'"), 1, '... which is a failure');
 }
 
-# Nobody gets between: a trigger on pg_net's queue would see the bearer.
+# Nobody can interfere: a trigger on pg_net's queue would see the bearer.
 $node->policy('postgres', '/trapped', retry_delays => '{0}');
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE seen (who text);
@@ -152,7 +152,7 @@ $node->raises('postgres', "SELECT wee5_cron.cancel($kept)", '55000', '... nor ta
 $node->safe_psql('postgres', 'DROP TRIGGER trap ON net.http_request_queue');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM seen'), 0, '... and the trigger saw nothing');
 
-# cancel(): what is in the queue is taken back; what pg_net has taken up is not.
+# cancel(): a request in the queue is taken back. One that pg_net has already taken is not.
 is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($kept)"), 't', 'a request that waits in the queue is taken back');
 fields_are($node->invocation('postgres', $kept), { status => 'cancelled', reason => 'cancelled', attempts => 0, error => qr{^The call of /\S+ was cancelled\.$} }, '... at once');
 is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM net.http_request_queue) + (SELECT count(*) FROM wee5_cron.pg_net_request)'), 0, '... and nothing of it is left');
@@ -168,21 +168,21 @@ $pg_net->quit;
 is($node->finished('postgres', $id)->{status}, 'succeeded', '... its answer is booked');
 is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($id)"), 'f', 'a call that has ended cannot be given up');
 
-# retry(): the same once more.
+# retry(): the same call again.
 my $again = $node->safe_psql('postgres', "SELECT wee5_cron.retry($id)");
 $second = request_of($again);
 fields_are($second->{headers}, { 'Idempotency-Key' => $node->invocation('postgres', $id)->{idempotency_key}, 'X-Wee5-Cron-Invocation' => $again, 'X-Wee5-Cron-Attempt' => 1 },
     'retry() hands it over once more, with the same idempotency key');
 is($node->invocation('postgres', $again)->{idempotency_key}, $second->{headers}{'Idempotency-Key'}, '... which the new row has, too');
 
-# Harvesting reads the new answers, not the hundred thousand old ones, and nothing of pg_net's where no call is outstanding.
+# harvest() reads the new answers, not the hundred thousand old ones, and nothing of pg_net's while no call is outstanding.
 answer($again, @good);
 $node->wait_until_all_finished('postgres');
 $node->safe_psql('postgres', q{INSERT INTO net._http_response (id, status_code, created) SELECT 1000000 + n, 200, now() - interval '3 hours' FROM generate_series(1, 100000) n});
 $node->safe_psql('postgres', 'VACUUM ANALYZE net._http_response');
 sub blocks_read {
     my ($before) = @_;
-    # In one transaction, which the worker does not see: it would harvest as well.
+    # In one transaction, which the worker does not see. Otherwise it would harvest as well.
     return $node->safe_psql('postgres', <<"SQL") =~ s/.*\n//sr;
 BEGIN;
 CREATE FUNCTION pg_temp.blocks() RETURNS numeric LANGUAGE sql AS \$\$
@@ -207,7 +207,7 @@ my ($blocks, $became) = split / /, blocks_read($answered);
 is($became, 'succeeded', '... beside a new one, which is booked ...');
 cmp_ok($blocks, '<', 50, '... are not read for it');
 
-# Dropped and made again pg_net counts anew: a stranger's request has the number that ours had.
+# When pg_net is dropped and created again, its ids start anew: another program's request has the number that ours had.
 $node->no_retries('postgres', '/made-again');
 $id    = $node->call('postgres', '/made-again');
 $first = request_of($id);

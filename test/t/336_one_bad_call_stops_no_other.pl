@@ -1,5 +1,5 @@
-# harvest() hands many calls to pg_net. An error of one call ends in the row of that call, and the others are sent. A lock passes:
-# the call stays due, and its row says what it waits for.
+# harvest() hands many calls to pg_net. An error of one call ends in that call's row, and the others are sent. A lock is
+# temporary: the call stays due, and its row says what it waits for.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => ['pg_net'];
@@ -9,7 +9,7 @@ $node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
 $node->install('postgres', api_url => 'https://app.example.com', secret => 'the secret');
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'");
 
-# Calls that wait for a retry far away, and are then due at once, all in one harvest.
+# Calls that wait for a distant retry, and then all become due for one harvest.
 sub retrying {
     my (@paths) = @_;
     my %call;
@@ -40,7 +40,7 @@ sub is_handed_over {
     return;
 }
 
-# An error of a class that nobody thought of: pg_net's own table refuses the row.
+# An unexpected class of error: pg_net's own table refuses the row.
 my %call = retrying('/before', '/refused', '/behind');
 $node->safe_psql('postgres', q{ALTER TABLE net.http_request_queue ADD CONSTRAINT no_refused CHECK (url NOT LIKE '%/refused')});
 make_due(%call);
@@ -50,7 +50,7 @@ is($node->safe_psql('postgres', q{SELECT failures FROM wee5_cron.trouble WHERE n
 is_handed_over($call{$_}, "the call $_ is handed over") for '/before', '/behind';
 $node->safe_psql('postgres', 'ALTER TABLE net.http_request_queue DROP CONSTRAINT no_refused');
 
-# A row that cannot even say what is wrong.
+# A row that cannot even record its error.
 %call = retrying('/first', '/unwritable', '/last');
 $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE division_by_zero; END$$;
@@ -63,7 +63,7 @@ fields_are($node->invocation('postgres', $call{'/unwritable'}), { status => 'ret
 $node->safe_psql('postgres', 'DROP TRIGGER refuse ON wee5_cron.invocation; SELECT wee5_cron.harvest()');
 is_handed_over($call{'/unwritable'}, '... until it can be written again');
 
-# An answer that cannot be booked keeps no other answer from being booked.
+# An answer that cannot be recorded does not stop other answers.
 $node->policy('postgres', $_, max_attempts => 1) for '/answered', '/unbookable', '/also-answered';
 %call = map { $_ => $node->call('postgres', $_) } '/answered', '/unbookable', '/also-answered';
 $node->safe_psql('postgres', <<'SQL');
@@ -81,7 +81,7 @@ is($node->invocation('postgres', $call{'/unbookable'})->{status}, 'queued', '...
 $node->safe_psql('postgres', 'DROP TRIGGER refuse ON wee5_cron.invocation');
 is($node->finished('postgres', $call{'/unbookable'})->{status}, 'succeeded', '... until it can be written again');
 
-# An attempt that is there already, of whatever origin.
+# An attempt that exists already, whatever its origin.
 %call = map { $_ => $node->call('postgres', $_) } '/attempted', '/beside-it';
 $node->safe_psql('postgres', <<SQL);
 BEGIN;
@@ -93,7 +93,7 @@ COMMIT;
 SQL
 is($node->finished('postgres', $call{$_})->{status}, 'succeeded', "an attempt that is there already: the answer to $_ is booked") for '/attempted', '/beside-it';
 
-# A lock is no failure of the call.
+# A lock is not a failure of the call.
 %call = retrying('/locked');
 my $session = $node->background_psql('postgres');
 $session->query_safe('BEGIN; LOCK TABLE net.http_request_queue IN SHARE MODE');

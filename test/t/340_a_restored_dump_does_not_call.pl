@@ -1,5 +1,5 @@
-# A copy of a database, by dump and restore or as a template, makes no calls before arm(): its jobs and its queue are the
-# original's. A standby that is promoted, and a database with a new name, are the original.
+# A copy of a database, by dump and restore or as a template, makes no calls before arm(): its jobs and its queue belong to
+# the original. A promoted standby, and a database with a new name, are the original.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -41,7 +41,7 @@ command_ok([ qw(pg_dump -Fc -f), "$tmp/dump", $node->connstr('app') ], 'pg_dump'
 command_ok([ qw(pg_restore --exit-on-error -d), $node->connstr('restored'), "$tmp/dump" ], 'pg_restore');
 $node->wait_for_worker('restored');
 disarmed_ok($node, 'restored', 'restored');
-# What pg_net had would be looked for in vain, and be booked as lost.
+# The copy would look for pg_net's requests in vain, and record them as lost.
 $node->safe_psql('restored', "UPDATE wee5_cron.invocation SET transport = 'pg_net' WHERE id = $hanging");
 is($node->safe_psql('restored', 'SELECT wee5_cron.harvest()'), 0, 'a call of pg_net stands still as well');
 $node->safe_psql('restored', "UPDATE wee5_cron.invocation SET transport = 'builtin' WHERE id = $hanging");
@@ -52,12 +52,12 @@ $node->configure('copied', api_url => $receiver->url . '/copied', secret => 'the
 $node->wait_for_worker('copied');
 disarmed_ok($node, 'copied', 'copied');
 
-# The original is not touched by any of it.
+# None of it affects the original.
 $receiver->release_for_good;
 is($node->finished('app', $queued)->{status}, 'succeeded', 'the original goes on');
 is(scalar(() = $receiver->requests(qr{^/(?:restored|copied)/})), 0, 'nothing came from the others');
 
-# arm() is for who operates.
+# Operators may use arm().
 $node->raises('restored', 'SELECT wee5_cron.arm()', '42501', 'who only calls cannot arm', role => 'caller');
 $node->psql_as('operator', $_, 'SELECT wee5_cron.arm()') for qw(restored copied);
 for my $database (qw(restored copied)) {
@@ -77,7 +77,7 @@ like($node->safe_psql('copied_again', "BEGIN; SELECT wee5_cron.arm(); SELECT inv
     'arm() counts in its own transaction');
 $node->raises('copied_again', "SELECT invoke_cron_endpoint('/x')", '55000', '... and not after its rollback');
 
-# CREATE EXTENSION anew is no restore.
+# CREATE EXTENSION anew is not a restore.
 $node->safe_psql('copied_again', "DROP EXTENSION wee5_cron; CREATE EXTENSION wee5_cron");
 is($node->finished('copied_again', $node->call('copied_again', '/anew'))->{status}, 'succeeded', 'CREATE EXTENSION arms');
 

@@ -1,19 +1,19 @@
-# The mark that lets a database make calls: what it survives, and what it does not. A restore in every mode of pg_dump and
-# pg_restore, logical replication and CREATE DATABASE ... TEMPLATE make copies that do not call; maintenance, a crash, a
+# The mark that lets a database make calls: what it survives, and what removes it. A restore in every mode of pg_dump and
+# pg_restore, logical replication and CREATE DATABASE ... TEMPLATE make copies that do not call. Maintenance, a crash, a
 # prepared transaction and a base backup leave the original armed.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $tmp  = PostgreSQL::Test::Utils::tempdir();
-# No slot for a worker: what is queued stays as it is while it is looked at.
+# No slot for a worker: queued calls stay as they are while the test compares them.
 my $conf = "max_worker_processes = 2\nwee5_cron.default_jobs = on\nmax_prepared_transactions = 5\n";
 my $node = Wee5Cron::Node->start_new('origin', conf => $conf);
 $node->configure('postgres', api_url => 'http://localhost:1', secret => 'the secret');
 $node->safe_psql('postgres', q{CREATE EXTENSION pg_cron; SELECT cron.schedule('users own', '0 0 1 1 *', 'SELECT 1'); CREATE EXTENSION wee5_cron});
 $node->safe_psql('postgres', q{UPDATE cron.job SET schedule = '0 0 1 1 *'; SELECT invoke_cron_endpoint('/queued')});
 
-# What others may rely on.
+# The interface that others may rely on.
 my $mark = <<'SQL';
 SELECT count(*) = 2 AND count(DISTINCT xid::text) = 2 AND bool_and(xmin = xid) FROM wee5_cron.armed
 WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -39,7 +39,7 @@ is($node->safe_psql('postgres', 'SELECT count(*), min(length(id)) FROM wee5_cron
 is($node->safe_psql('postgres', q{SELECT relreplident, am.amname FROM pg_class c JOIN pg_am am ON am.oid = relam WHERE c.oid = 'wee5_cron.armed'::regclass}), 'f|heap',
     'DELETE passes in a publication, and the access method is named');
 
-# What leaves the rows their own.
+# What leaves the mark valid.
 my %harmless = (
     'VACUUM'             => 'VACUUM wee5_cron.armed',
     'VACUUM FREEZE'      => 'VACUUM FREEZE wee5_cron.armed, wee5_cron.arming',
@@ -57,7 +57,7 @@ for my $name (sort keys %harmless) {
 $node->restart_immediately;
 armed_is($node, 'postgres', 't', 'armed after a crash');
 
-# Where arm() runs.
+# Where arm() can be used.
 my %arms = (
     'under a savepoint'             => 'BEGIN; SAVEPOINT s; SELECT wee5_cron.arm(); RELEASE s; COMMIT',
     'in a block with EXCEPTION'     => 'DO $$ BEGIN BEGIN PERFORM wee5_cron.arm(); EXCEPTION WHEN division_by_zero THEN END; END $$',
@@ -77,7 +77,7 @@ for my $name (sort keys %arms) {
     armed_is($node, 'postgres', 't', "arm() $name");
 }
 
-# What takes the mark away.
+# What removes the mark.
 my $keep = 'CREATE TABLE kept AS SELECT * FROM wee5_cron.armed';
 my $rewritten = qr/^wee5_cron\.armed was rewritten, changed, copied or restored since arm\(\), and database "postgres" makes no calls$/;
 my %harmful = (
@@ -99,7 +99,7 @@ for my $name (sort keys %harmful) {
 }
 $node->safe_psql('postgres', 'ALTER TABLE wee5_cron.armed ALTER timeline TYPE int, SET LOGGED; SELECT wee5_cron.arm()');
 
-# Where a trigger discards what they write, arm() and disarm() do not claim to have worked.
+# If a trigger discards their rows, arm() and disarm() raise an error.
 $node->safe_psql('postgres', q{CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'});
 for my $case ([ INSERT => 'SET client_min_messages = error; BEGIN; DELETE FROM wee5_cron.armed; SELECT wee5_cron.arm()', 'armed' ],
     [ UPDATE => 'SET client_min_messages = error; BEGIN; DELETE FROM wee5_cron.armed; SELECT wee5_cron.arm()', 'armed' ], [ 'INSERT OR DELETE' => 'SELECT wee5_cron.disarm()', 'disarmed' ]) {
@@ -110,7 +110,7 @@ for my $case ([ INSERT => 'SET client_min_messages = error; BEGIN; DELETE FROM w
     armed_is($node, 'postgres', 't', '... the database is what it was');
 }
 
-# Neighbours: what statements that commit one by one write.
+# Statements that commit one by one.
 my $first = $node->safe_psql('postgres', 'SELECT txid_current()') + 2;
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.armed');
 my $insert = 'INSERT INTO wee5_cron.armed (database, xid) SELECT oid, \'%d\' FROM pg_database WHERE datname = current_database()';
@@ -119,7 +119,7 @@ is($node->safe_psql('postgres', 'SELECT bool_and(xmin = xid) FROM wee5_cron.arme
 is($node->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 'f', '... are no mark: their ids are neighbours');
 $node->safe_psql('postgres', 'SELECT wee5_cron.arm()');
 
-# Restored: jobs and rows come whole, the copy does not call. `psql` and `pg_restore` read what `pg_dump` wrote.
+# Restored: jobs and rows arrive whole, and the copy does not call. `psql` and `pg_restore` read what `pg_dump` wrote.
 my $jobs   = q{SELECT string_agg(concat_ws(' ', jobid, jobname, schedule, command), E'\n' ORDER BY jobid) FROM cron.job};
 my $before = $node->safe_psql('postgres', $jobs);
 like($before, qr/users own.*poll-activities/s, 'the original has jobs of its own and of the user');
@@ -171,7 +171,7 @@ disarmed_ok($other, 'postgres', '... is disarmed as well');
 
 is($other->safe_psql('postgres', q{SELECT wee5_cron.arm(); SELECT wee5_cron.is_armed()}), "\nt", 'arm() arms it');
 
-# What looks like a restore and is none.
+# What looks like a restore, but is not.
 for my $setting ('ALTER DATABASE postgres SET row_security = off', 'ALTER DATABASE postgres SET xmloption = document', 'ALTER ROLE ALL SET row_security = off') {
     $other->safe_psql('postgres', $setting);
 }
@@ -197,7 +197,7 @@ $node->safe_psql('copied', 'SELECT wee5_cron.arm()');
 armed_is($node, 'copied', 't', '... armed by arm()');
 isnt($node->safe_psql('copied', $id), $node->safe_psql('app', $id), '... with bytes of its own');
 
-# Nobody reads these bytes.
+# Nothing reads these bytes.
 $node->safe_psql('postgres', q{CREATE ROLE operator LOGIN; SELECT wee5_cron.grant_to('operator', 'operate')});
 $node->raises('postgres', $id, '42501', 'an operator cannot read what keys are made from', role => 'operator');
 $node->psql_as('operator', 'postgres', 'SELECT * FROM wee5_cron.armed; SELECT wee5_cron.disarm(); SELECT wee5_cron.arm()');

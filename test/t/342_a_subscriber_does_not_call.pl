@@ -1,5 +1,5 @@
-# A database that receives another one's ledger by logical replication makes none of its calls: not while it is
-# subscribed, not when the subscription has ended, not after a restart, nor where pg_createsubscriber made it so.
+# A database that receives another database's ledger by logical replication makes none of its calls: not while it is
+# subscribed, not after the subscription has ended, not after a restart, and not if pg_createsubscriber created it.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -7,7 +7,7 @@ use Wee5Cron::Test;
 my %receiver = map { $_ => Wee5Cron::Receiver->start(secret => 'the secret') } qw(publisher subscriber);
 my $publisher  = Wee5Cron::Node->start_new('publisher', init => { allows_streaming => 'logical' });
 my $subscriber = Wee5Cron::Node->start_new('subscriber', init => { allows_streaming => 'logical' });
-# One oid on both: what the rows of wee5_cron.armed name is the database postgres.
+# Both have the same oid: the rows of wee5_cron.armed name the database postgres.
 $publisher->install('postgres', api_url => $receiver{publisher}->url, secret => 'the secret', pg_cron => 0);
 $subscriber->install('postgres', api_url => $receiver{subscriber}->url, secret => 'the secret', pg_cron => 0);
 $publisher->safe_psql('postgres', 'CREATE PUBLICATION p FOR ALL TABLES');
@@ -32,7 +32,7 @@ sub mark_is_gone {
     return $subscriber->poll_query_until('postgres', 'SELECT NOT wee5_cron.has_mark()');
 }
 
-# Armed before: a call of the publisher's is on the wire and one waits behind it when the subscription begins.
+# Armed before: when the subscription begins, one call of the publisher is on the wire and one waits behind it.
 is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', 'the subscriber-to-be makes calls');
 my $hanging = $publisher->block_the_wire('postgres', $receiver{publisher});
 my $queued  = $publisher->call('postgres', '/queued');
@@ -47,7 +47,7 @@ fields_are($subscriber->one_row('postgres', q{SELECT * FROM wee5_cron.doctor() W
     { status => 'error', detail => qr/was disarmed at .*by subscription "s"/ }, '... and that it is disarmed');
 $subscriber->raises('postgres', 'SELECT wee5_cron.arm()', '55000', 'arm() is refused meanwhile', message => qr/by subscription "s"/,
     hint => qr/DROP SUBSCRIPTION s; SELECT wee5_cron\.arm\(\);/);
-# Calls of the publisher's that its own pg_net carries. There is none here that would answer, and they are not lost.
+# Calls of the publisher that its own pg_net carries. There is none here to answer them, and they are not lost.
 my $open = q{SELECT string_agg(concat_ws(' ', endpoint_path, status, reason, attempts), ', ' ORDER BY id) FROM wee5_cron.invocation WHERE transport = 'pg_net'};
 $subscriber->safe_psql('postgres', q{INSERT INTO wee5_cron.invocation (id, endpoint_path, transport, status, attempts, next_attempt_at) VALUES
     (-2, '/outstanding', 'pg_net', 'queued', 0, NULL), (-1, '/due', 'pg_net', 'retrying', 1, now())});
@@ -60,7 +60,7 @@ sub harvest_does_nothing {
 }
 harvest_does_nothing('subscribed');
 
-# What the publisher says of itself arrives as rows, and arms nobody.
+# The publisher's mark arrives as rows, and arms nothing.
 $publisher->safe_psql('postgres', 'SELECT wee5_cron.disarm(); SELECT wee5_cron.arm()');
 $publisher->wait_for_catchup('s');
 subscriber_is_silent('armed anew at the publisher');
@@ -81,12 +81,12 @@ is($subscriber->safe_psql('postgres', q{SELECT status FROM wee5_cron.doctor() WH
 harvest_does_nothing('after all that');
 $subscriber->safe_psql('postgres', q{DELETE FROM wee5_cron.invocation WHERE transport = 'pg_net'});
 
-# The publisher was not disturbed.
+# The publisher was not affected.
 $receiver{publisher}->release_for_good;
 is($publisher->finished('postgres', $_)->{status}, 'succeeded', 'the publisher makes its calls') for $hanging, $queued;
 is(scalar(() = $receiver{publisher}->requests('/queued')), 1, '... once');
 
-# arm(discard) makes it a database of its own.
+# arm(discard) makes it an independent database.
 $subscriber->safe_psql('postgres', 'SELECT wee5_cron.arm(discard => true)');
 is($subscriber->safe_psql('postgres', 'SELECT string_agg(DISTINCT status, $$,$$) FROM wee5_cron.invocation WHERE id IN (' . "$hanging, $queued)"), 'cancelled',
     'arm(discard) cancels what came along');
@@ -94,7 +94,7 @@ is($subscriber->finished('postgres', $subscriber->safe_psql('postgres', q{SELECT
     'succeeded', '... and calls are made');
 is(join(' ', map { $_->{path} } $receiver{subscriber}->requests(qr{^/})), '/own', '... that one alone');
 
-# A subscription that ends before any worker has seen it: no slot for one.
+# A subscription that ends before any worker has seen it: there is no slot for one.
 $subscriber->append_conf('postgresql.conf', "max_worker_processes = 4\nmax_logical_replication_workers = 2");
 $subscriber->stop;
 $subscriber->append_conf('postgresql.conf', 'max_worker_processes = 2');
@@ -117,8 +117,8 @@ is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', 'a su
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION s');
 is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', '... nor does its end');
 
-# pg_createsubscriber: a standby is promoted, a server like any other for a while, and becomes a subscriber then. The tool
-# is in PostgreSQL 17 and newer; here its steps are taken one by one.
+# pg_createsubscriber: a standby is promoted, is an ordinary server for a while, and then becomes a subscriber. The tool is
+# in PostgreSQL 17 and newer; here its steps are taken one by one.
 $publisher->set_server('wee5_cron.max_in_flight', 1);
 $receiver{hanging} = Wee5Cron::Receiver->start(secret => 'the secret');
 $publisher->configure('postgres', api_url => $receiver{hanging}->url);

@@ -1,5 +1,6 @@
-# disarm() for a database and wee5_cron.enabled for the whole server: new calls raise, what is queued stands still, what is
-# on the wire ends and is recorded; on again, everything goes on. On both transports. doctor() says which it is.
+# disarm() for a database and wee5_cron.enabled for the whole server: new calls raise an error, queued calls wait, and
+# requests on the wire end and are recorded. When calls are on again, everything goes on. On both transports. doctor() says
+# which of the two it is.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
@@ -17,7 +18,7 @@ sub worker_says {
     return $node->poll_query_until('app', "SELECT state = 'blocked' AND last_error ~ '$pattern' FROM wee5_cron.worker WHERE datname = 'app'");
 }
 
-# One on the wire, one that waits in the worker's memory for its slot, one that waits for its next attempt.
+# One call on the wire, one that waits for a slot in the worker's memory, one that waits for its next attempt.
 $node->policy('app', '/status/503', max_attempts => 2, retry_delays => '{1min}');
 sub prepare {
     my ($round) = @_;
@@ -34,7 +35,7 @@ sub stands_still {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     $receiver->release_for_good;
     is($node->finished('app', $call{hanging})->{status}, 'succeeded', 'what was on the wire ends, and is recorded');
-    # Its time has come meanwhile: nobody is called all the same.
+    # It has come due meanwhile, but is not sent.
     $node->safe_psql('app', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $call{retrying}");
     is($node->safe_psql('app', 'SELECT wee5_cron.harvest()'), 0, 'harvest() hands over nothing');
     is($node->invocation('app', $call{queued})->{status}, 'queued', 'what is queued stands still');
@@ -42,7 +43,7 @@ sub stands_still {
     is(scalar(() = $receiver->requests("/queued/$round")), 0, '... the app has heard nothing');
     return;
 }
-# Nobody sends it, so nobody waits for it.
+# Nothing sends it, so wait_for() does not wait for it.
 sub is_not_waited_for {
     my ($id, $message) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -50,7 +51,7 @@ sub is_not_waited_for {
     is($node->safe_psql('app', "SELECT status FROM wee5_cron.wait_for($id, '0')"), 'queued', '... without a timeout its row is returned');
     return;
 }
-# run() that waits for its call when calls are switched off.
+# run() waits for its call when calls are switched off.
 sub begin_run {
     my ($path) = @_;
     my $session = $node->background_psql('app', on_error_stop => 0);
@@ -77,7 +78,7 @@ sub goes_on {
     return;
 }
 
-# The database.
+# Off for the database.
 my $done = $node->call('app', '/first');
 $node->finished('app', $done);
 my %call = prepare(1);
@@ -128,7 +129,7 @@ fields_are($node->invocation('app', $_), { status => 'cancelled', reason => 'can
 is($node->finished('app', $node->call('app', '/new'))->{status}, 'succeeded', '... and calls are made');
 is(scalar(() = $receiver->requests('/queued/2')), 0, '... no cancelled one is');
 
-# The server.
+# Off for the server.
 %call = prepare(3);
 $run = begin_run('/waits/3');
 $node->set_server('wee5_cron.enabled', 'off');
@@ -148,7 +149,7 @@ $doctor->green('enabled', '... helps');
 $node->raises('app', $_, '55P02', "$_ is not possible: it is the server's")
   for 'SET wee5_cron.enabled = off', 'ALTER DATABASE app SET wee5_cron.enabled = off';
 
-# Off when the server starts, with something queued; on without a restart, and without anybody who calls.
+# Off when the server starts, with something queued; then on without a restart, and without a new call.
 %call = prepare(4);
 $node->append_conf('postgresql.conf', 'wee5_cron.enabled = off');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET wee5_cron.enabled; SELECT pg_reload_conf()');
@@ -187,7 +188,7 @@ for my $switch ([ 'SELECT wee5_cron.disarm()', 'SELECT wee5_cron.arm()' ],
     $node->safe_psql('app', "SELECT wee5_cron.cancel($answered)");
 }
 
-# The schema under another name.
+# The schema with another name.
 $node->safe_psql('app', 'ALTER DATABASE app RESET wee5_cron.transport; ALTER SCHEMA wee5_cron RENAME TO hidden');
 $node->raises('app', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'ALTER SCHEMA wee5_cron RENAME: a call says so', message => qr/the schema wee5_cron was renamed/,
     hint => qr/^ALTER SCHEMA hidden RENAME TO wee5_cron;$/);
@@ -195,7 +196,7 @@ $node->poll_query_until('postgres', q{SELECT last_error ~ '^disarmed: the schema
 $node->safe_psql('app', $node->error_of('app', q{SELECT invoke_cron_endpoint('/x')})->{hint});
 is($node->finished('app', $node->call('app', '/back'))->{status}, 'succeeded', '... its hint helps');
 
-# A copy of the data directory: it calls, and doctor() doubts it.
+# A copy of the data directory: it calls, and doctor() warns of it.
 $doctor->green('physical_clone', 'on the server where it was armed');
 $node->append_conf('postgresql.conf', "wal_level = replica\nmax_wal_senders = 5\nhot_standby = on");
 $node->restart;

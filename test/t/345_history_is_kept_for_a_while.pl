@@ -1,5 +1,5 @@
-# The ledger keeps calls as long as the settings say, and the newest run and the newest success of each job, for a time also
-# of each route called by hand; the worker sees to it by itself, prune() at once.
+# The ledger keeps calls as long as the settings say, plus the newest run and the newest success of each job, and for a time
+# those of each route called by hand. The worker prunes by itself, prune() at once.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -38,7 +38,7 @@ sub kept_are {
     return is(ids('invocation'), $list, $name) && is(ids('attempt'), $list, '... with their attempts, and no others');
 }
 
-# Nothing is pruned while the rows are made: the worker looks when the time of what it knew is over, in days.
+# Nothing is pruned while the rows are created: the worker next looks in days, when the rows that it knew expire.
 my @stay;
 push @stay, past('/never-ends', 'retrying', '300 days');
 past('/a', 'succeeded', '100 days');
@@ -49,13 +49,13 @@ past('/a', 'failed', '31 days');
 past('/a', $_, '31 days') for qw(skipped cancelled);
 push @stay, past('/a', $_, '29 days') for qw(skipped cancelled);
 push @stay, past('/a', 'succeeded', '6 days');
-# Its last run failed long ago; a run with another query is one of the same route.
+# Its last run failed long ago. A run with another query belongs to the same route.
 past('/quiet?n=1', 'succeeded', '80 days');
 push @stay, past('/quiet?n=2', 'succeeded', '70 days');
 past('/quiet?n=3', 'failed', '60 days');
 push @stay, past('/quiet?n=4', 'failed', '50 days');
 push @stay, past('/never-worked', 'failed', '50 days');
-# Of a job, also where somebody else calls its route.
+# The rows of a job, even if its route is also called by hand.
 past('/job', 'succeeded', '50 days', 'nightly');
 push @stay, past('/job', 'succeeded', '40 days', 'nightly');
 past('/job', 'succeeded', '30 days');
@@ -66,13 +66,13 @@ is($node->psql_as('operator', 'postgres', 'SELECT wee5_cron.prune()'), 10, 'prun
 kept_are(\@stay, 'what is young stays, what has not ended, and the newest run and success of each route and job');
 is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 0, 'prune() again has nothing to do');
 
-# What has been the newest goes when something newer is there, as soon as its time is over.
+# A row that is no longer the newest goes as soon as its time is over.
 push @stay, past('/quiet', 'succeeded', '1 day');
 is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 2, 'a newer success makes the former newest ones go');
 @stay = grep { $node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id = $_") } @stay;
 kept_are(\@stay, '... and no others');
 
-# When a user deletes the newest ones himself, or all of them, the newest of what is left, or comes, stays.
+# If a user deletes the newest rows, or all of them, the newest of the rest, or the next ones, stay.
 my @more = map { past('/deleted', 'succeeded', "$_ days") } 5, 4;
 is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 0, 'nothing is over yet');
 $node->safe_psql('postgres', "DELETE FROM wee5_cron.invocation WHERE id = $more[1]; DELETE FROM wee5_cron.attempt WHERE invocation_id = $more[1]");
@@ -104,15 +104,15 @@ is($node->safe_psql('postgres', "SET wee5_cron.keep_succeeded = -1; SET wee5_cro
 is($node->safe_psql('postgres', "SET wee5_cron.keep_succeeded = '800 d'; SELECT wee5_cron.prune()"), 3, 'a session prunes by its own setting');
 is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 2, '... and by the default: the newest of a route called by hand stays ten times as long as a failed call, no longer');
 
-# Routes with ids in them have no end, so that the newest of each does not stay for ever; of a job it does, and is one
-# whatever routes the job calls.
+# There may be endless routes with ids in them, so the newest row of each does not stay for ever. That of a job does, and a
+# job has one, whatever routes it calls.
 my $routes = 'SELECT count(*) FROM wee5_cron.newest_call';
 my $known  = $node->safe_psql('postgres', $routes);
 past("/users/$_/sync", 'succeeded', '301 days') for 1 .. 3;
 past('/users/4/sync', 'succeeded', '350 days');
 past('/users/4/sync', 'failed', '301 days');
 my @young = (past('/users/5/sync', 'succeeded', '299 days'), past('/users/5/sync', 'failed', '298 days'));
-# The success is too old, the run after it is not.
+# The success has expired, the run after it has not.
 past('/users/6/sync', 'succeeded', '301 days');
 push @young, past('/users/6/sync', 'failed', '298 days');
 past("/users/$_/mail", 'succeeded', '400 days', 'mail') for 1 .. 3;
@@ -125,7 +125,7 @@ is($node->safe_psql('postgres', "$routes WHERE success_id IS NOT NULL AND NOT EX
 is($node->safe_psql('postgres', "SET wee5_cron.keep_failed = -1; SET wee5_cron.keep_succeeded = '1 d'; SELECT wee5_cron.prune(); SELECT count(*) FROM wee5_cron.invocation WHERE id IN (@{[ join ',', @young ]})") =~ s/^\d+\n//r,
     scalar(@young), '... for ever where failed calls are kept for ever');
 
-# Somebody who holds a row does not hold up the rest.
+# A session that holds a row does not delay the others.
 @old = map { past('/held', 'succeeded', "$_ days") } reverse 11 .. 20;
 my $holder = $node->background_psql('postgres');
 $holder->query_safe("BEGIN; SELECT id FROM wee5_cron.invocation WHERE id = $old[3] FOR UPDATE");
@@ -133,26 +133,26 @@ is($node->safe_psql('postgres', "SET lock_timeout = '5s'; SELECT wee5_cron.prune
 $holder->query_safe('COMMIT');
 is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 1, '... and goes when it is free');
 
-# By itself: at its start the worker finds what is over.
+# By itself: when the worker starts, it finds the expired rows.
 past('/by-itself', 'succeeded', "$_ days") for reverse 10 .. 19;
 my $count = q{SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '%s'};
 $node->restart;
 ok($node->poll_query_until('postgres', sprintf("$count", '/by-itself') =~ s/count\(\*\)/count(*) = 1/r), 'after its start the worker prunes');
 
-# A setting that changes is seen by the next turn.
+# The next turn uses a changed setting.
 past('/changed', 'succeeded', "$_ days") for reverse 1 .. 5;
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.keep_succeeded = '60 h'");
 $node->finished('postgres', $node->call('postgres', '/turn'));
 ok($node->poll_query_until('postgres', sprintf($count, '/changed') =~ s/count\(\*\)/count(*) = 2/r), 'a shorter time to keep is seen');
 
-# The timer is when the oldest row is over: all there is becomes that, one after the other, with nobody calling.
+# The timer is set for when the oldest row expires. All rows expire, one after the other, without any call.
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.keep_succeeded = '1 min'");
 my $seconds = 57;
 past('/timer', 'succeeded', "$_ seconds") for $seconds, $seconds - 1, $seconds - 2, 0;
 $node->finished('postgres', $node->call('postgres', '/turn'));
 ok($node->poll_query_until('postgres', sprintf($count, '/timer') =~ s/count\(\*\)/count(*) = 1/r), 'the worker wakes when the time of the oldest row is over');
 
-# A policy says for its path: the row of the whole path counts, else that of the path without the query.
+# A policy's own time to keep: the row of the whole path counts, else that of the path without the query.
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.keep_succeeded');
 my $policy = sub { $node->safe_psql('postgres', 'INSERT INTO wee5_cron.endpoint (endpoint_path, keep_succeeded, keep_failed) VALUES ' . join ', ', @_) };
 $policy->(q{('/brief', '0', '1 hour')}, q{('/brief?but=this', NULL, NULL)}, q{('/long', '90 days', NULL)});
@@ -175,7 +175,7 @@ is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 0, 'for a policy th
 is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.doctor_policies()"), 'warning', '... and doctor() reports it');
 $node->safe_psql('postgres', "DELETE FROM wee5_cron.endpoint; DELETE FROM wee5_cron.invocation WHERE endpoint_path ~ '^/(brief|long)'");
 
-# The worker: what a policy lets go early goes while younger and older calls stay, also if it ends late.
+# The worker: calls with a short time to keep go early, while younger and older ones stay, even if they end late.
 my ($older, $younger) = (past('/older', 'succeeded', '6 days'), undef);
 past('/brief', 'succeeded', "$_ seconds") for reverse 120 .. 140;
 my $ends_late = past('/brief', 'retrying', '3 minutes');
@@ -189,7 +189,7 @@ ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invoc
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id IN ($older, $younger)"), 2, '... and leaves the calls of other paths');
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.endpoint');
 
-# Many.
+# Many rows.
 $node->finished('postgres', $node->call('postgres', '/turn'));
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at)
@@ -200,7 +200,7 @@ $node->restart;
 ok($node->poll_query_until('postgres', "SELECT count(*) = 7 FROM wee5_cron.invocation WHERE endpoint_path LIKE '/many/%'"), 'many are pruned page by page');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)'), 0, '... with their attempts');
 
-# What a user deletes himself leaves its attempts behind, and more; the next prune() or walk of the worker takes them along.
+# A user who deletes calls leaves their attempts behind, and more; the next prune(), or walk of the worker, removes them.
 my $leftovers = <<'SQL';
 SELECT (SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)),
        (SELECT count(*) FROM wee5_cron.cancellation), (SELECT count(*) FROM wee5_cron.cron_caller), (SELECT count(*) FROM wee5_cron.pg_net_request),
@@ -259,7 +259,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE without');
 $node->install('without');
 $node->raises('without', "SELECT wee5_cron.prune_cron_history('30 days')", '55000', 'without pg_cron there is no such history', hint => qr/cron\.database_name/);
 
-# Of a long ledger each row of newest_call is written a few times, not once for each page; a crash forgets none.
+# In a long ledger, each row of newest_call is written a few times, not once for each page. A crash forgets none.
 my @pruned = split /\n/, $node->safe_psql('without', <<'SQL');
 BEGIN;
 SET LOCAL wee5_cron.keep_succeeded = '1d';

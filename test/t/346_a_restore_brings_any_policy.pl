@@ -1,5 +1,5 @@
-# A policy that the table would refuse today never makes a restore or logical replication fail. Calls ignore what is out
-# of bounds in it, and doctor() reports it.
+# A policy that the table would refuse today never makes a restore or logical replication fail. Calls ignore its values that
+# are out of bounds, and doctor() reports them.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -66,7 +66,7 @@ $node->safe_psql('origin', q{ALTER TABLE wee5_cron.endpoint DISABLE TRIGGER chec
 $node->poll_query_until('replicated', 'SELECT count(*) = 1 FROM wee5_cron.endpoint WHERE max_attempts = -7') or fail('a change did not come');
 $node->safe_psql('replicated', 'DROP SUBSCRIPTION policies');
 
-# doctor() names each of them; calls work by the defaults, or say what is wrong.
+# doctor() names each of them. Calls use the defaults, or say what is wrong.
 my $doctor = Wee5Cron::Doctor->new($node, 'replicated');
 $doctor->red('policies', 'warning', qr{/status/500\?of=$_: }, "doctor() reports $_") for @columns;
 $doctor->red('policies', 'warning', $_, "doctor() reports $_") for qr{/fetch: .*FETCH}, qr{/body: .*body}, qr{/headers: .*headers}, qr{no/path: };
@@ -82,7 +82,7 @@ $node->finished('replicated', $node->call('replicated', '/status/500?of=alert_af
 is($node->safe_psql('replicated', q{SELECT failures, told FROM wee5_cron.trouble WHERE name = '/status/500?of=alert_after'}), '2|f', 'alerts come after the default number of failures');
 $node->raises('replicated', q{SELECT invoke_cron_endpoint('/fetch')}, '22023', 'a method that does not exist refuses the call', message => qr/FETCH/);
 
-# Whoever writes a policy by hand is told at once, as before.
+# A policy written by hand is checked at once, as before.
 $node->raises('replicated', q{UPDATE wee5_cron.endpoint SET max_attempts = 0}, '22023', 'a session is told', message => qr/max_attempts/);
 $node->raises('replicated', q{SET row_security = off; INSERT INTO wee5_cron.endpoint (endpoint_path, max_attempts) VALUES ('/x', 0)}, '22023', '... also with one of the settings of a dump', message => qr/max_attempts/);
 $node->safe_psql('replicated', 'DELETE FROM wee5_cron.endpoint');

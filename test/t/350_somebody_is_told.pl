@@ -1,5 +1,5 @@
-# Alerts: after failures in a row, when a job is late, and when that is over; once each, by NOTIFY and by a webhook that
-# never sees the bearer, and whose address nobody sees in the ledger.
+# Alerts: after failures in a row, when a job is late, and when that is over; once each, by NOTIFY and by a webhook. The
+# webhook never gets the bearer, and the ledger does not show its address.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use JSON::PP;
@@ -14,7 +14,7 @@ $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 my $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN wee5_cron');
 
-# What came by NOTIFY since the last time. Waits until all that is to be told was told.
+# The notifications since the last look. Waits until all pending ones were sent.
 sub told {
     $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.pending_alert') or die 'alerts are not told';
     my $said = $listener->query(q{SELECT 'heard'});
@@ -32,7 +32,7 @@ sub call_and_wait {
     return $id;
 }
 
-# Two failures and a success are nothing to tell of.
+# Two failures and a success cause no alert.
 call_and_wait('/a/html?status=500', '/a/html?status=500', '/a/html');
 is(scalar told(), 0, 'nobody is told of two failures and a success');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.trouble'), 0, '... and nothing is left of them');
@@ -68,13 +68,13 @@ $node->safe_psql('postgres', $batch);
 $node->wait_until_all_finished('postgres');
 is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['failing 3'], 'failures that are booked together are counted one by one');
 
-# Somebody who counts the same path and does not commit does not hold up the results.
+# A session that counts the same path and does not commit does not delay the results.
 my $counting = $node->background_psql('postgres');
 $counting->query_safe("BEGIN; UPDATE wee5_cron.trouble SET failures = failures WHERE name = '/b/html'");
 is($node->finished('postgres', $node->call('postgres', '/b/html?status=500'))->{status}, 'failed', 'a result is booked while somebody else counts the failures');
 $counting->quit;
 
-# Each path for itself, by its policy.
+# Each path on its own, by its policy.
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO wee5_cron.endpoint (endpoint_path, alert_after) VALUES ('/c/html', 1), ('/c/html?status=501', 2);
 SQL
@@ -85,7 +85,7 @@ call_and_wait('/c/html?status=500');
 is_deeply([ map { "$_->{endpoint_path} $_->{failures}" } @heard ], ['/c/html?status=500 1'], '... and the path without its query has another');
 like($heard[0]{text}, qr/ failed: The app/, '... in words');
 
-# By a webhook. Nobody may read where it is.
+# By a webhook. Nobody can read its address.
 $node->raises('postgres', "SET wee5_cron.alert_url = '$_'", '22023', "alert_url '$_'") for 'ftp://x.example/y', 'hooks.example.com/x', 'https://u:p@x.example/', 'https://x.example/a b';
 $node->safe_psql('postgres', 'CREATE ROLE reader LOGIN');
 $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('reader', 'read')");
@@ -107,7 +107,7 @@ $row = $node->finished('postgres', $row->{id});
 fields_are($row, { status => 'succeeded', http_status => 200, method => 'POST', transport => 'builtin', job_name => undef, url => $receiver->url },
     '... and a row of its own, which says the origin alone');
 
-# A webhook that is down: retried, and no alert about itself. It answers with what it was sent.
+# A webhook that is down is retried, and causes no alert about itself. It answers with what it was sent.
 $node->set_server('wee5_cron.alert_url', $receiver->url . "/hooks/$canary/leak?status=500");
 my $late = call_and_wait(('/d/html?status=500') x 3);
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND status = 'failed'");
@@ -125,7 +125,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM (SELECT i::text AS t FROM 
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET wee5_cron.alert_url');
 $node->safe_psql('postgres', 'SELECT pg_reload_conf()');
 
-# What pg_net loses counts as well.
+# A call that pg_net loses counts, too.
 $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport) SELECT '/by-pg-net', 'pg_net' FROM generate_series(1, 3)");
 $node->safe_psql('postgres', 'SELECT wee5_cron.harvest()');
 call_and_wait('/turn');
@@ -159,8 +159,8 @@ SELECT wee5_cron.tell_alerts(false);
 SQL
 fields_are((told())[0], { event => 'recovered', job_name => 'late one', text => qr/runs again, after it missed/ }, '... and when it runs again');
 
-# A run that failed before it made a call: nobody was called, and somebody is told all the same. What failed before the
-# job was watched is no news, nor is a run whose call was counted; one that runs still is counted when it has ended.
+# A run that failed before it made a call: the app was not called, but there is an alert. A run that failed before the job
+# was watched causes none, and neither does a run whose call was counted. A run in progress counts when it has ended.
 $node->safe_psql('postgres', "SELECT wee5_cron.schedule('raises', '0 0 1 1 *', '/raises?x=1')");
 my $next_run = 5000;
 sub run_of {

@@ -1,11 +1,11 @@
-# A 2xx that a cache answered, or an HTML page where the route spoke JSON before, is a success with a hint, which the
-# doctor repeats as a warning until the route answers itself: on both transports.
+# A 2xx from a cache, or an HTML page from a route that used to answer JSON, is a success with a hint, which doctor()
+# repeats as a warning until the route itself answers: on both transports.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
 use Wee5Cron::Test;
 
-# A number of seconds, so that an app could say it in its Age.
+# A number of seconds that an app could also send as its Age.
 my $secret     = '31415926535897932384626433832795';
 my $receiver   = Wee5Cron::Receiver->start(secret => $secret);
 my @transports = ('builtin', pg_net_available() ? 'pg_net' : ());
@@ -60,7 +60,7 @@ for my $transport (@transports) {
     $ends->($id{all}, { status => 'succeeded', http_status => 204, hint => qr/\(x-vercel-cache: STALE, x-nextjs-cache: HIT, Age above 0\)/ }, 'all of them');
     $ends->($id{gone}, { status => 'failed', http_status => 404, hint => qr/^No route answers/ }, 'a failure from a cache has the hint of a failure');
 
-    # Header lines that are no text in this database: those that count are found all the same.
+    # Header lines that are not valid text in this database: the relevant ones are found all the same.
     my $bytes = "X-Caf\xe9: \xff\r\n\xe9: 1\r\n";
     $says->('/bytes/503', raw => "HTTP/1.1 503 Busy\r\n${bytes}rETRY-aFTER: 1\r\nContent-Length: 0\r\n\r\n");
     $says->('/bytes/200', raw => "HTTP/1.1 200 OK\r\n${bytes}Age: 5\r\nContent-Type: text/html\xe9\r\nContent-Length: 0\r\n\r\n");
@@ -69,7 +69,7 @@ for my $transport (@transports) {
     $ends->($id{503}, { status => 'failed', http_status => 503, attempts => 2 }, 'among bytes that are no text, Retry-After');
     $ends->($id{200}, { %$success, hint => qr/$from_a_cache.*$html/, response_content_type => "text/html\x{fffd}" }, '... and Age and content type');
 
-    # The doctor: red for the newest call, green when the route answers itself.
+    # doctor() warns about the newest call, and is silent once the route itself answers.
     my $line = qr{/$transport/cache/vercel, .*succeeded, but: The answer came from a cache \(x-vercel-cache: HIT\)};
     like($doctor->red('last_outcome', 'warning', $line, "$transport: the doctor warns"), qr/^-- The answer came from a cache.*force-dynamic/, '... and says what to do');
     is(scalar(grep { $_->{detail} =~ m{/cache/(miss|fresh|nonsense)} } $doctor->lines('last_outcome')), 0, '... of no call that was fresh');
@@ -81,7 +81,7 @@ for my $transport (@transports) {
     $node->finished('postgres', $call->('/cache/vercel'));
     $doctor->green('last_outcome', "$transport: the route answers itself: the doctor is content");
 
-    # Of a job, too.
+    # A job's call, too.
     $node->safe_psql('postgres', "SELECT wee5_cron.schedule('of-$transport', '0 0 1 1 *', '/$transport/job')");
     my $run = sub { return $node->safe_psql('postgres', "SELECT wee5_cron.run_now('of-$transport')") };
     $says->('/job', headers => [ 'Age: 60' ]);
@@ -92,7 +92,7 @@ for my $transport (@transports) {
     $ends->($spoke_json, { %$success, hint => undef }, 'the job itself');
     $doctor->green('last_outcome', "$transport: the doctor is content with the job");
 
-    # A page where the job's route spoke JSON; with whatever query; and on and on.
+    # A page from a job's route that answered JSON before; with any query; and again and again.
     $says->('/job', type => 'text/html; charset=utf-8', body => '<html>Log in</html>');
     for my $more ('at first', 'and again') {
         my $page = $run->();
@@ -106,7 +106,7 @@ for my $transport (@transports) {
     $ends->($run->(), { %$success, hint => undef }, 'JSON again by the job');
     $doctor->green('last_outcome', "$transport: ... until there is JSON again");
 
-    # What never spoke JSON, or spoke something else since, has the plain hint.
+    # A route that never answered JSON, or has answered something else since, has the plain hint.
     $says->('/pages', type => 'text/html');
     $says->('/texts', type => 'text/plain');
     $node->finished('postgres', $call->('/texts'));
@@ -116,7 +116,7 @@ for my $transport (@transports) {
         $ends->($id, { %$success, hint => $html }, "a page of $path");
         unlike($node->invocation('postgres', $id)->{hint}, qr/spoke JSON/, '... where no JSON was');
     }
-    # From a cache, where there was JSON, and of another status.
+    # From a cache, where there was JSON before, and with another status.
     $says->('/both', status => 201);
     $node->finished('postgres', $call->('/both'));
     $says->('/both', status => 202, type => 'TEXT/HTML', headers => ['Age: 5']);
@@ -128,7 +128,7 @@ for my $transport (@transports) {
     $node->safe_psql('postgres', "SELECT wee5_cron.unschedule('of-$transport'); DELETE FROM wee5_cron.invocation");
 }
 
-# Pages and JSON by the thousand, booked in batches: each page says where there was JSON, none is said to have been JSON.
+# Pages and JSON by the thousand, recorded in batches: each page's hint names the JSON before it, and no JSON has that hint.
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'builtin'");
 $receiver->answers("/many/$_", type => 'text/html') for 1 .. 3;
 $node->safe_psql('postgres', <<'SQL');
@@ -141,7 +141,7 @@ is($node->safe_psql('postgres', <<'SQL'), "/many/0||1000\n/many/1|t|1000\n/many/
 SELECT endpoint_path, hint ~ 'spoke JSON', count(*) FROM wee5_cron.invocation WHERE attempts > 0 GROUP BY 1, 2 ORDER BY 1;
 SQL
 
-# Too many to tell: those left out are as bad as the worst of them.
+# Too many for one line: those left out are no better than those shown.
 $node->safe_psql('postgres', <<'SQL');
 DELETE FROM wee5_cron.invocation;
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at, hint)

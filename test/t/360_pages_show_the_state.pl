@@ -1,5 +1,5 @@
-# status_page() and call_page(): what they say in each state, that nothing from outside becomes markup, and what a real
-# browser makes of them. With --keep, scripts/check keeps the pages and their pictures.
+# status_page() and call_page(): what they say in each state, that nothing from outside becomes markup, and how a real
+# browser shows them. With --keep, scripts/check keeps the pages and their pictures.
 use utf8;
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -81,7 +81,7 @@ SQL
 is(sentence(page('late')), '2 of 3 jobs need you.', 'a job that is late');
 like($pages{late}, qr/digest.*late.*3 missed runs/s, '... with its missed runs');
 
-# What others wrote stays text.
+# Text from others stays text.
 my @attacks = (
     '<script>alert(1)</script>', '"><img src=x onerror=alert(2)>', "'><svg/onload=alert(3)>", '</style><style>*{display:none}</style>',
     '</title><base href="http://evil.example/">', '&lt;script&gt;', "\x{202e}drawkcab\x{202c}", "\x{1}\x{7f}\x{85}", 'javascript:alert(4)', '<!-- -->', ']]>', '${7*7}', '%s%s %1$s');
@@ -101,7 +101,7 @@ my $attacked = $node->safe_psql('postgres', 'SELECT max(id) - 12 FROM wee5_cron.
 page('attacked-call', "SELECT wee5_cron.call_page($attacked)");
 unlike($pages{'attacked-call'}, qr/<script>/, 'neither on the page of a call');
 
-# What is nobody else's business.
+# What the reader may not see.
 my $id = $node->call('postgres', '/fine?token=query-canary', q{headers => '{"X-Own": "header-canary"}'});
 $node->finished('postgres', $id);
 page('call', "SELECT wee5_cron.call_page($id)");
@@ -121,8 +121,8 @@ $node->raises('postgres', $_, '42501', "not for everybody: $_", role => 'nobody'
 $node->raises('postgres', 'SELECT wee5_cron.call_page(0)', '02000', 'a call that is not there', message => qr/no call 0/);
 $node->raises('postgres', 'SELECT wee5_cron.call_page(NULL)', '02000', 'no call');
 
-# The phases of a bar are lengths: here name look-up, connection, TLS, wait and the rest. Without an answer the rest is a
-# wait, too.
+# The phases of a bar are lengths: name look-up, connection, TLS, wait and the rest. Without an answer the rest counts as
+# waiting, too.
 sub bar {
     my (@milliseconds) = @_;
     my $row = join ', ', '1, 1, now(), now(), 200, NULL, NULL', map { defined $_ ? $_ : 'NULL' } @milliseconds;
@@ -132,7 +132,7 @@ sub bar {
 is(bar(31, 0, 62, 186, 310), 'dns 10.00 tls 20.00 wait 60.00 body 10.00', 'the phases of an answer');
 is(bar(31, undef, 62, undef, 310), 'dns 10.00 tls 20.00 wait 70.00', '... and of a timeout');
 
-# What is empty is not there.
+# An empty part is left out.
 unlike($pages{empty}, qr/What needs you|Failures of the last day|Newest calls|<table/, 'an empty database has no empty parts');
 like($node->safe_psql('postgres', 'SET standard_conforming_strings = off; SELECT wee5_cron.status_page(); SELECT wee5_cron.call_page(max(id)) FROM wee5_cron.invocation'),
     qr/<html.*<html/s, 'backslashes in strings change nothing');
@@ -144,7 +144,7 @@ job("\x{5e9}\x{5dc}\x{5d5}\x{5dd} \x{5e2}\x{5d5}\x{5dc}\x{5dd}", "/rtl");
 $node->safe_psql('postgres', "SELECT count(wee5_cron.schedule('job ' || n, (n % 60) || ' * * * *', '/job/' || n)) FROM generate_series(1, 200) n");
 page('many');
 
-# A part that cannot be made takes no other along.
+# A part that fails does not affect the others.
 $node->safe_psql('postgres', 'ALTER FUNCTION wee5_cron.page_queue() RENAME TO page_queue_away');
 $node->safe_psql('postgres', q{CREATE FUNCTION wee5_cron.page_queue() RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'the <b>queue</b> is away'; END$$});
 like(page('broken'), qr/This part cannot be shown: the &lt;b&gt;queue&lt;\/b&gt; is away.*id="day"/s, 'a part that fails says so, and the others are there');

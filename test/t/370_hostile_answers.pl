@@ -1,5 +1,5 @@
-# Whatever a server answers, each call ends with a row that tells the truth, in bounded time and memory, and the worker
-# goes on; and to a server that cannot prove who it is nothing is said at all.
+# Whatever a server answers, each call ends with a row that says what happened, in bounded time and memory, and the worker
+# goes on. A server that cannot prove its identity receives nothing.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -11,7 +11,7 @@ my $directory = PostgreSQL::Test::Utils::tempdir();
 my $records   = "$directory/records.jsonl";
 append_to_file($records, '');
 
-# Certificates by one authority that is trusted, and one by nobody.
+# Certificates by one trusted authority, and one by an unknown authority.
 sub openssl {
     my @command = @_;
     my ($out, $err);
@@ -22,7 +22,7 @@ sub openssl {
 my @new_key = ('-newkey', 'rsa:2048', '-nodes');
 openssl('req', '-x509', @new_key, '-days', 2, '-subj', '/CN=authority', '-keyout', "$directory/ca.key", '-out', "$directory/ca.pem");
 
-# OpenSSL 3.4 and newer take dates, and no longer an end before the beginning, which was the way before.
+# OpenSSL 3.4 and newer take dates, and refuse an end before the beginning, which the older way needs.
 sub lifetime {
     my ($days) = @_;
     my $help = `openssl x509 -help 2>&1`;
@@ -74,7 +74,8 @@ sub peak_memory_kb {
 
 my $memory_before = peak_memory_kb();
 
-# What ends by itself, or by our limits, has a timeout that it must not need; what drips has a short one.
+# Answers that end by themselves, or by our limits, have a timeout that they must not need. Those that drip have a short
+# one.
 my $long  = "timeout => '1 hour'";
 my $short = "timeout => '400 ms'";
 my %broken = (status => 'failed', reason => 'response', hint => qr/\w/, error => qr/\w/);
@@ -111,7 +112,7 @@ $node->wait_until_all_finished('postgres');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.invocation WHERE id = ANY (ARRAY[' . join(',', @ids) . "]) AND attempts = 1"), 100,
     'a hundred of them at once end');
 fields_are($node->finished('postgres', $node->call('postgres', '/next')), $goes_on, '... and calls go on');
-# 200 MB of the bomb, and as much as anybody likes of the rest.
+# 200 MB of the bomb, and endless data in the others.
 my $grown = peak_memory_kb() - $memory_before;
 cmp_ok($grown, '<', 40 * 1024, 'all of it took less than 40 MB of memory');
 note("the worker's peak grew by $grown kB");
@@ -137,7 +138,7 @@ for my $listener (sort keys %refused) {
         "$name: refused");
     is(scalar(my @told = requests($listener)), 0, '... and nothing was said to it');
 }
-# Roots that cannot be read are no reason to trust anybody.
+# If the roots cannot be read, no server is trusted.
 $node->set_server('wee5_cron.ca_file', "$directory/there-is-none.pem");
 fields_are(over_tls('proper'), { status => 'failed', reason => qr/^(?:tls|config)$/, http_status => undef, error => qr/there-is-none/ }, 'a ca_file that is not there');
 is(scalar(@asked = requests('proper')), 1, '... trusts nobody');

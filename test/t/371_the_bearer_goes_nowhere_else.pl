@@ -1,4 +1,4 @@
-# A second server listens, and nothing that a caller, an app or the environment says brings it the bearer: paths, headers,
+# A second server listens, and nothing that a caller, an app or the environment says sends it the bearer: paths, headers,
 # redirects, cookies, proxies, .netrc; on both transports.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -12,7 +12,7 @@ my $app    = Wee5Cron::Receiver->start(secret => $secret);
 my $evil   = Wee5Cron::Receiver->start(secret => $secret);
 my $there  = '127.0.0.1:' . $evil->port;
 
-# What libraries and programs obey by themselves, laid out for the whole server.
+# What libraries and programs obey by themselves, set for the whole server.
 my $home = PostgreSQL::Test::Utils::tempdir();
 append_to_file("$home/.netrc",  "machine 127.0.0.1 login mallory password of-the-netrc\ndefault login mallory password of-the-netrc\n");
 append_to_file("$home/.curlrc", "proxy = $there\n");
@@ -36,11 +36,11 @@ sub start_with_bait {
 start_with_bait();
 $node->install('postgres', api_url => $app->url, secret => $secret);
 $node->safe_psql('postgres', "CREATE ROLE caller LOGIN; SELECT wee5_cron.grant_to('caller', 'call')");
-# Of a program that the server starts: its own is overwritten by the titles of its processes.
+# The environment of a program that the server starts: the server's own is overwritten by the titles of its processes.
 is($node->safe_psql('postgres', q{CREATE TEMP TABLE environment (line text); COPY environment FROM PROGRAM 'echo $http_proxy $HOME'; TABLE environment}),
     "http://$there $home", 'the server has proxy and home in its environment');
 
-# What a caller may try. The port of the other server, wherever a URL has one.
+# What a caller may try. The port of the other server, wherever a URL may contain one.
 my @refused_paths = (
     "\@$there/x", ":\@$there/x", ":$evil->{port}/x", ".$there/x", "//$there/x", "///$there/x", "/\\$there/x", "\\\\$there/x", "http://$there/x",
     "/http://$there/x", "/..//$there/x", "/%2e%2e/x", "/.%2E/x", "/a/./b", "/a#\@$there/", "?\@$there/x", "#\@$there/x", " /x",
@@ -75,7 +75,7 @@ sub attack_as_caller {
     return;
 }
 
-# Whom the other server has heard since then.
+# The requests of the other server since the last look.
 my $heard = () = $evil->requests;
 sub nobody_else_heard {
     my ($name) = @_;
@@ -99,7 +99,7 @@ $node->finished('postgres', $node->call('postgres', '/after-the-cookie'));
 ok(!exists +(($app->requests('/after-the-cookie'))[0]{headers}{cookie}), 'builtin: a cookie is not kept');
 nobody_else_heard('builtin: Location, Alt-Svc, Refresh bring nothing to the other server');
 
-# A session's own setting does not come along: no caller may SET one, and a superuser's does not reach the worker.
+# A session's own setting has no effect: no caller may SET one, and a superuser's does not reach the worker.
 for my $setting ("app.settings.api_url = 'http://$there'", "wee5_cron.ca_file = '/tmp/x'", "wee5_cron.vault_api_url = 'x'", 'wee5_cron.allow_plain_http = on') {
     $node->raises('postgres', "SET $setting", '42501', "a caller does not SET $setting", role => 'caller');
     $node->raises('postgres', "ALTER ROLE caller SET $setting", '42501', '... nor store it for himself', role => 'caller');
@@ -111,14 +111,14 @@ for my $setting ("app.settings.api_url = 'http://$there'", "wee5_cron.ca_file = 
 
 SKIP: {
     skip 'pg_net not available', 1 unless pg_net_available();
-    # pg_net obeys the environment of the server, as it says nowhere: without it.
+    # pg_net obeys the server's environment, without documenting it, so this server has none of it.
     $node->stop;
     $node->start;
     $node->safe_psql('postgres', "CREATE EXTENSION pg_net; ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'");
     $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%'");
     attack_as_caller('pg_net');
     nobody_else_heard('pg_net: no caller brought anything to the other server');
-    # It follows redirects by itself: the other server is asked, and does not get the bearer.
+    # It follows redirects by itself: the other server gets a request, but not the bearer.
     $node->finished('postgres', $node->call('postgres', "/redirect?status=307&to=http:%2F%2F$there/redirected"));
     is(join(' ', map { $_->{bearer} } $evil->requests('/redirected')), 'none', 'pg_net: a redirect is followed without the bearer');
 }

@@ -1,5 +1,5 @@
-# Where the secret is looked for that nobody put there on purpose: the whole data directory with its WAL, the log at its
-# loudest, statistics, notifications, the doctor; after failures, timeouts, a crash and a restart, on both transports.
+# The secret must not be in places where nobody put it on purpose: the whole data directory with its WAL, the log at its
+# highest level, statistics, notifications, doctor(); after failures, timeouts, a crash and a restart, on both transports.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -7,7 +7,7 @@ use Wee5Cron::Test;
 use File::Find;
 use MIME::Base64 qw(encode_base64);
 
-# Letters that no encoding changes, and some that every one does.
+# Letters that no encoding changes, and some that every encoding changes.
 my $canary   = 'canaryInTheCoalMine4711/+=& x';
 my $core     = 'canaryInTheCoalMine4711';
 my $receiver = Wee5Cron::Receiver->start(secret => $canary);
@@ -15,7 +15,7 @@ my $receiver = Wee5Cron::Receiver->start(secret => $canary);
 my @forms = ($core, encode_base64(substr($canary, 0, 21), ''), unpack('H*', $core));
 my $as_plans_are_printed = join '', unpack 'C*', $core;  # whose lines are broken anywhere
 
-# Each place, with the text or bytes of it that hold the secret.
+# Each place, with its texts or bytes that contain the secret.
 my $label = '';
 sub holds_no_secret {
     my ($text, $where) = @_;
@@ -52,7 +52,7 @@ debug_print_plan = on
 debug_print_rewritten = on
 CONF
 
-# What happens, and where it is looked for; at once for a transport.
+# What happens, and where the secret is looked for; all at once for a transport.
 sub hunt {
     my ($transport, $log_level) = @_;
     $label = $transport;
@@ -61,8 +61,8 @@ sub hunt {
         preload => 'pg_stat_statements,auto_explain,pg_cron,' . ($pg_net ? 'pg_net,' : '') . 'wee5_cron',
         conf    => $common . ($pg_net ? "pg_net.database_name = 'postgres'\n" : ''));
     $node->start;
-    # What ALTER DATABASE shows is the server's doing. The page of the catalog that has the value is written once more
-    # behind it, so that it does not go into the WAL as a whole later on.
+    # ALTER DATABASE itself makes its value visible. The page of the catalog with the value is written once more behind it,
+    # so that it does not go into the WAL as a whole later on.
     $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements; CREATE EXTENSION pg_cron;' . ($pg_net ? 'CREATE EXTENSION pg_net' : ''));
     $node->install('postgres', api_url => $receiver->url, secret => $canary);
     $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = '$transport'; VACUUM FREEZE pg_db_role_setting; VACUUM FREEZE pg_database");
@@ -91,7 +91,7 @@ sub hunt {
     $receiver->close_port;
     $node->finished('postgres', $node->call('postgres', '/down'));
     $receiver->open_port;
-    # Sorting on disk, of what our tables hold.
+    # Sorting our tables' rows on disk.
     $node->safe_psql('postgres', 'SELECT count(*) FROM (SELECT DISTINCT i.*, n FROM wee5_cron.invocation i, generate_series(1, 500) n ORDER BY response_body, n) many');
 
     my @errors;
@@ -105,7 +105,7 @@ sub hunt {
     }
     holds_no_secret("@errors", 'errors and their contexts');
 
-    # Any role may have plans shown to itself, and those of nested statements as well.
+    # Any role may display its plans, and those of nested statements as well.
     $node->safe_psql('postgres', "CREATE ROLE curious LOGIN; SELECT wee5_cron.grant_to('curious', 'operate')");
     my $curious = join ' ', map { "SET $_;" } 'client_min_messages = log', map { "debug_print_$_ = on" } qw(parse rewritten plan);
     for my $statement ("SELECT invoke_cron_endpoint('/status/200')", "SELECT wee5_cron.invoke('/status/200', 'POST', '{\"a\": 1}')", "SELECT wee5_cron.retry(1)",
@@ -117,7 +117,7 @@ sub hunt {
     }
     $node->wait_until_all_finished('postgres');
 
-    # A crash while one hangs, then a restart.
+    # A crash while one request hangs, then a restart.
     $node->call('postgres', '/hang');
     $receiver->wait_for_requests('/hang', $pg_net ? 2 : 1);
     holds_no_secret($node->safe_psql('postgres', 'SELECT to_json(a) FROM pg_stat_activity a'), 'pg_stat_activity');
@@ -147,7 +147,7 @@ SQL
     IPC::Run::run([ 'pg_dump', '-d', $node->connstr('postgres') ], '>', \$dump, '2>', \$problems) or die "pg_dump: $problems";
     holds_no_secret($dump, 'pg_dump');
 
-    # Files. Buffers go to disk; the segment that is written to is ended, so that all before is complete.
+    # Files. Buffers are written to disk, and the current WAL segment is ended, so that everything before it is complete.
     $node->safe_psql('postgres', 'CHECKPOINT');
     my $last_segment = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
     my @segments = grep { $_ ge $first_segment && $_ le $last_segment } map { /([0-9A-F]{24})$/ ? $1 : () } glob($node->data_dir . '/pg_wal/*');
@@ -161,9 +161,9 @@ SQL
     like($log, qr/invoke_cron_endpoint/, "$label: the log is loud");
     like($log, qr/Query Text:/,          "$label: ... with plans");
     like($log, qr/temporary file: path/, "$label: ... and temporary files were written");
-    # Answers as they came would be among the parameters, which auto_explain writes from PostgreSQL 16 on.
+    # Raw answers would be among the parameters, which auto_explain logs from PostgreSQL 16 on.
     unlike($log, qr/Query Text: [^\n]*(?:convert_to\(result|jsonb_each_text\(CASE)/, "$label: ... but no statement that books an answer");
-    # pg_net's worker writes an answer into its table as it came, by a statement whose plan is shown.
+    # pg_net's worker writes a raw answer into its table, by a statement whose plan is shown.
     if ($pg_net) {
         my $of = qr/^\S+ \S+ \S+ \[(\d+)\]/;
         my @lines = split /\n(?!\t)/, $log;
@@ -171,7 +171,7 @@ SQL
         $log = join "\n", grep { !(/$of/ && $pg_nets{$1}) } @lines;
     }
     holds_no_secret($log, "the server's log");
-    # Every other file: only the catalog that ALTER DATABASE wrote has it, and what pg_net keeps.
+    # Every other file: only the catalog that ALTER DATABASE wrote contains it, and pg_net's own tables.
     my @with;
     find({ no_chdir => 1, wanted => sub {
         return unless -f && -s _;
@@ -190,7 +190,7 @@ SQL
 hunt('builtin', 'debug5');
 SKIP: {
     skip 'pg_net not available', 1 unless pg_net_available();
-    # pg_net itself writes the headers of its requests at debug.
+    # pg_net itself logs the headers of its requests at debug levels.
     hunt('pg_net', 'info');
 }
 done_testing();

@@ -1,5 +1,5 @@
-# A database full of traps: for every function and operator of pg_catalog a namesake of a stranger's, which the search_path
-# finds first and which tells as whom it was run. Installing, calling, reading, operating and the worker step into none.
+# A database full of traps: for every function and operator of pg_catalog, a stranger's namesake that the search_path finds
+# first and that reports as which role it ran. Installing, calling, reading, operating and the worker step into none.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -11,7 +11,7 @@ my $owner    = $node->safe_psql('postgres', 'SELECT current_user');
 $node->safe_psql('postgres', join ' ', map { "CREATE ROLE $_ LOGIN;" } qw(mallory caller reader operator inspector));
 $node->safe_psql('postgres', 'GRANT pg_read_all_settings TO inspector');
 
-# As mallory: namesakes of all functions and operators whose types PL/pgSQL can take, in the schema `trap`.
+# As mallory: namesakes of all functions and operators whose types PL/pgSQL supports, in the schema `trap`.
 sub set_traps {
     my ($database) = @_;
     $node->safe_psql($database, 'CREATE SCHEMA trap AUTHORIZATION mallory; GRANT USAGE ON SCHEMA trap TO PUBLIC');
@@ -53,14 +53,14 @@ CREATE VIEW trap.invocation AS SELECT trap.spring('invocation') AS id;
 CREATE VIEW trap.endpoint AS SELECT trap.spring('endpoint') AS endpoint_path;
 CREATE VIEW trap.job AS SELECT trap.spring('job') AS job_name;
 SQL
-    # The sessions of this test choose for themselves; the worker has the database's.
+    # The sessions of this test have their own settings; the worker has the database's.
     $node->safe_psql($database, qq{ALTER DATABASE "$database" SET search_path = trap, pg_catalog, public});
     return;
 }
 my $looking = '-c search_path=pg_catalog,public';
 $ENV{PGOPTIONS} = $looking;
 
-# As whom a trap was stepped into since the last look, other than by the session's own statement.
+# The roles that stepped into a trap since the last look, other than by the session's own statement.
 my $log_seen = -s $node->logfile;
 sub nobody_was_trapped {
     my ($name) = @_;
@@ -71,7 +71,7 @@ sub nobody_was_trapped {
     return is(scalar keys %trapped, 0, $name) || diag(join "\n", sort keys %trapped);
 }
 
-# A statement, with the traps first in the search_path and temporary objects of the caller's.
+# A statement, with the traps first in the search_path and temporary objects of the caller.
 my $my_temp = <<'SQL';
 CREATE TEMP VIEW invocation AS SELECT trap.spring('a temporary invocation') AS id;
 CREATE TEMP VIEW pg_extension AS SELECT trap.spring('a temporary pg_extension') AS oid;
@@ -91,18 +91,18 @@ my $planted = $node->safe_psql('postgres', "SELECT count(*) FILTER (WHERE kind =
 my ($functions, $operators) = split /\|/, $planted;
 ok($functions > 1500 && $operators > 500, "there are traps: $functions functions, $operators operators");
 nobody_was_trapped('setting them springs none');
-# What would be run by DDL of others is not for everybody to make.
+# Objects that other roles' DDL would run are not for everybody to create.
 $node->psql_as('mallory', 'postgres', q{CREATE FUNCTION trap.event() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM trap.spring('an event'); END $$});
 $node->raises('postgres', 'CREATE EVENT TRIGGER trap ON ddl_command_end EXECUTE FUNCTION trap.event()', '42501', 'an event trigger cannot be set as a trap', role => 'mallory');
 $node->psql('postgres', "SET search_path = trap, pg_catalog; SELECT lower('A'::pg_catalog.text), 1 = 1");
 like(substr(slurp_file($node->logfile), $log_seen), qr/trapped in lower\(text\), run as \Q$owner\E.*trapped in int4eq/s, 'whoever looks for names in the wrong place is trapped');
 $log_seen = -s $node->logfile;
 
-# A schema of our name is not taken over.
+# A foreign schema of our name is not taken over.
 $node->safe_psql('postgres', 'CREATE SCHEMA wee5_cron AUTHORIZATION mallory');
 $node->raises('postgres', 'CREATE EXTENSION wee5_cron', '42P06', 'a schema wee5_cron of a stranger is not taken over', hint => qr/DROP SCHEMA/);
 $node->safe_psql('postgres', 'DROP SCHEMA wee5_cron');
-# Nor a function of our name in the schema that we are to go to.
+# Nor is a function of our name in the schema where ours belongs.
 $node->psql_as('mallory', 'postgres', "CREATE FUNCTION trap.invoke_cron_endpoint(text) RETURNS bigint LANGUAGE sql AS 'SELECT trap.spring(''our name'')::bigint'");
 $node->raises('postgres', 'CREATE EXTENSION wee5_cron SCHEMA trap', '42723', 'nor is a function of our name');
 $node->psql_as('mallory', 'postgres', 'DROP FUNCTION trap.invoke_cron_endpoint(text)');
@@ -115,14 +115,14 @@ nobody_was_trapped('nor does its end');
 $node->install('postgres', api_url => $receiver->url, secret => $secret);
 trapped_statement('postgres', undef, "SELECT wee5_cron.grant_to('$_->[0]', '$_->[1]')") for [ 'caller', 'call' ], [ 'reader', 'read' ], [ 'operator', 'operate' ];
 
-# What every profile may run, as each of them.
+# Everything that each profile may run, as each of them.
 my @calls = ("SELECT public.invoke_cron_endpoint('/by-caller')", "SELECT wee5_cron.invoke('/by-caller', 'POST', '{\"a\": 1}', '{\"X-A\": \"b\"}', '10 s')", "CALL wee5_cron.run('/by-caller')");
 my @reads = map { "SELECT * FROM wee5_cron.$_" } qw(invocation attempt worker job_status endpoint job doctor());
 my @operations = (
     "SELECT wee5_cron.schedule('mine', '0 0 1 1 *', '/mine')", "SELECT wee5_cron.pause('mine', 'a note')", "SELECT wee5_cron.resume('mine')", "SELECT wee5_cron.run_now('mine')",
     "SELECT * FROM wee5_cron.next_runs('mine', 3)", "SELECT wee5_cron.unschedule('mine')", 'SELECT wee5_cron.register_jobs()', 'SELECT wee5_cron.unregister_jobs()',
     'SELECT wee5_cron.harvest()',
-    # What else operators may do, where it is there.
+    # What else operators may do, if it exists.
     grep { defined } map { $node->safe_psql('postgres', "SELECT count(*) FROM pg_proc WHERE oid = to_regprocedure('wee5_cron.$_->[0]')") ? $_->[1] : undef }
       [ 'prune()', 'SELECT wee5_cron.prune()' ], [ 'arm()', 'SELECT wee5_cron.arm()' ]);
 trapped_statement('postgres', 'caller', $_) for @calls;
@@ -134,7 +134,7 @@ $node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . $node->wait_for_wo
 fields_are($node->finished('postgres', $node->call('postgres', '/after')), { status => 'succeeded' }, 'a worker that starts in the middle of it works');
 nobody_was_trapped('... and runs nothing of a stranger');
 
-# Text that wants to be SQL.
+# Text that tries to be SQL.
 $node->safe_psql('postgres', 'CREATE TABLE public.there (a int)');
 my ($name, $path) = (q{a'; DROP TABLE public.there; --}, q{/x');DROP TABLE public.there;--});
 my ($q_name, $q_path) = map { s/'/''/gr } $name, $path;
@@ -149,8 +149,8 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_class WHERE relname = 'there'"), 1, '... and dropped nothing');
 is($node->error_of('postgres', "SELECT wee5_cron.unschedule('$q_name')", role => 'operator'), undef, '... and can be taken away');
 
-# pg_cron lets whoever may use it name a job and write its command as he likes, and delete his runs. That looks like a run
-# that was missed, and is made up for only where the job's owner may call himself.
+# A role that may use pg_cron can name a job, write its command and delete its runs at will. The result looks like a missed
+# run. wee5_cron makes up for it only if the job's owner may make calls.
 $node->safe_psql('postgres', "GRANT USAGE ON SCHEMA cron TO mallory, caller");
 for my $role (qw(mallory caller)) {
     $node->psql_as($role, 'postgres', "SELECT cron.schedule('missed by $role', to_char(now() - interval '10 min', 'MI') || ' * * * *', 'SELECT invoke_cron_endpoint(''/missed-by-$role'')')");
@@ -172,7 +172,7 @@ is($node->safe_psql('postgres', $made_up), 'nothing', '... until he may no more'
 $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('caller', 'call')");
 $node->safe_psql('postgres', "DELETE FROM cron.job WHERE jobname LIKE 'missed by %'");
 
-# Settings that any session may choose, and that change what SQL means: the same jobs, calls and answers are seen.
+# Settings that any session may change, and that change the meaning of SQL: the same jobs, calls and answers are seen.
 my $odd = join ' ', map { "SET $_;" } 'client_min_messages = error', 'backslash_quote = on', 'standard_conforming_strings = off', 'quote_all_identifiers = on', "DateStyle = 'SQL, DMY'",
   'IntervalStyle = sql_standard', 'row_security = off', 'transform_null_equals = on', 'array_nulls = off', "plpgsql.extra_errors = 'none'", 'bytea_output = escape', 'extra_float_digits = -15', "TimeZone = 'Pacific/Kiritimati'";
 my $seen = "SELECT string_agg(concat_ws(' ', job_name, endpoint_path, state, active, schedule), ',' ORDER BY job_name) FROM wee5_cron.job_status";
@@ -188,7 +188,7 @@ for my $step (@odd_steps) {
 is($node->psql_as('operator', 'postgres', "$odd $seen"), $plainly, '... and it is seen as ever');
 is($node->error_of('postgres', "$odd SELECT wee5_cron.run_now('odd')", role => 'operator'), undef, '... is run by hand');
 is($node->error_of('postgres', "$odd SELECT wee5_cron.unschedule('odd')", role => 'operator'), undef, '... and taken away');
-# And those that ALTER DATABASE has for the worker: it still sees the jobs, and misses no run.
+# The worker's settings by ALTER DATABASE: it still sees the jobs, and misses no run.
 $node->safe_psql('postgres', join ' ', map { "ALTER DATABASE postgres SET $_;" } 'standard_conforming_strings = off', 'quote_all_identifiers = on', "plpgsql.extra_errors = 'all'",
     "plpgsql.variable_conflict = 'use_variable'", "IntervalStyle = 'sql_standard'");
 {
@@ -203,7 +203,7 @@ $node->safe_psql('postgres', join ' ', map { "ALTER DATABASE postgres SET $_;" }
     $node->safe_psql('postgres', join ' ', "SELECT wee5_cron.unschedule('watched');", map { "ALTER DATABASE postgres RESET $_;" } qw(standard_conforming_strings quote_all_identifiers plpgsql.extra_errors plpgsql.variable_conflict IntervalStyle));
 }
 
-# Every setting of ours is out of a caller's reach.
+# No caller can change any setting of ours.
 my @settings = $node->rows('postgres', "SELECT name, context, vartype FROM pg_show_all_settings() WHERE name LIKE 'wee5\\_cron.%' OR name LIKE 'app.settings.%'");
 cmp_ok(scalar @settings, '>=', 12, 'settings of ours are there');
 push @settings, { name => 'app.settings.cron_secret', context => 'superuser' } unless grep { $_->{name} eq 'app.settings.cron_secret' } @settings;
@@ -219,10 +219,10 @@ for my $switch ("SET ROLE $owner", "SET SESSION AUTHORIZATION $owner") {
     $node->raises('postgres', $switch, '42501', "a caller: $switch", role => 'caller');
 }
 
-# The secret: whom PostgreSQL lets look at settings, and nobody else.
+# The secret: only roles that PostgreSQL lets look at settings see it.
 my @looks = ('SHOW app.settings.cron_secret', "SELECT current_setting('app.settings.cron_secret')", "SELECT current_setting('app.settings.cron_secret', true)");
 for my $role (qw(caller reader operator mallory)) {
-    # ... also by way of an object of his own that would keep the value where he reads it.
+    # ... not even through an object of the caller's own that would keep the value where the caller can read it.
     $node->raises('postgres', $_, '42501', "$role: $_", role => $role)
       for @looks, "ALTER ROLE $role SET app.settings.cron_secret FROM CURRENT",
       "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql SET app.settings.cron_secret FROM CURRENT AS 'SELECT 1'";
@@ -230,7 +230,7 @@ for my $role (qw(caller reader operator mallory)) {
 }
 is($node->psql_as('inspector', 'postgres', $_), $secret, "pg_read_all_settings: $_") for @looks;
 
-# Nor in pg_cron's message about a run of a command that has it, which a reader sees of other people's jobs, too.
+# Nor in pg_cron's message about a run whose command contains it, which a reader sees for other people's jobs, too.
 $node->safe_psql('postgres', <<SQL);
 SELECT cron.schedule('telling', '0 0 1 1 *', \$\$SELECT wee5_cron.invoke('//$secret')\$\$);
 INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, command, status, return_message, start_time, end_time)
@@ -247,7 +247,7 @@ for my $look ('job_status', 'doctor()') {
 }
 $node->safe_psql('postgres', "DELETE FROM cron.job WHERE jobname = 'telling'; DELETE FROM cron.job_run_details WHERE runid = 4711");
 
-# Schemas that a stranger named like other extensions'.
+# A stranger's schemas with the names of other extensions.
 $node->safe_psql('postgres', 'CREATE DATABASE planted');
 set_traps('planted');
 $node->safe_psql('planted', 'GRANT CREATE ON DATABASE planted TO mallory');

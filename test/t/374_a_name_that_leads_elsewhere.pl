@@ -1,6 +1,6 @@
-# DNS answers that change between two calls. Over https the name has to be proved at the new address, and whoever cannot
-# hears nothing; an app that has moved is found by the first retry. On plain http, which is for private names, DNS is
-# trusted, and the doctor warns of one that leads to a public address.
+# DNS answers that change between two calls. Over https the server at the new address has to prove the name; one that cannot
+# receives nothing. The first retry finds an app that has moved. On plain http, which is for private names, DNS is trusted,
+# and doctor() warns of a name that leads to a public address.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -22,7 +22,7 @@ sub openssl {
 my @new_key = ('-newkey', 'rsa:2048', '-nodes');
 openssl('req', '-x509', @new_key, '-days', 2, '-subj', '/CN=authority', '-keyout', "$directory/ca.key", '-out', "$directory/ca.pem");
 
-# A server with a certificate for that name, by the authority that is trusted.
+# A server with a certificate for that name, by the trusted authority.
 sub server_of {
     my ($name) = @_;
     my ($request, $cert, $key) = map { "$directory/$name.$_" } qw(csr pem key);
@@ -44,7 +44,7 @@ $node->install('postgres', api_url => 'https://app.example.test', secret => $sec
 $node->set_server('wee5_cron.ca_file', "$directory/ca.pem");
 $node->no_retries('postgres', '/call');
 
-# The worker starts anew, and knows no address and has no connection: what it would forget by itself within seconds.
+# The worker restarts, and has no address and no connection: by itself it would forget them within seconds.
 sub call_of_a_new_worker {
     my ($path) = @_;
     my $worker = $node->wait_for_worker('postgres');
@@ -67,7 +67,7 @@ $names->lead('app.example.test', '127.0.0.1', $app->port);
 fields_are(call_of_a_new_worker('/call'), $fine, 'back at the app, calls go on');
 is(join(' ', map { $_->{bearer} } $app->requests), 'match match', '... which has heard all that was said');
 
-# An app that moves while the worker runs: the old address refuses, and the first retry asks for a new one.
+# An app that moves while the worker runs: the old address refuses, and the first retry looks up the new one.
 my $worker = $node->wait_for_worker('postgres');
 $node->configure('postgres', api_url => 'http://app.internal');
 $names->lead('app.internal', '127.0.0.1', $plain->port);
@@ -81,8 +81,8 @@ fields_are($node->finished('postgres', $id), { %$fine, attempts => 2 }, '... and
 is(join(' ', map { $_->{bearer} } $moved->requests), 'match', '... with the secret: on plain http DNS is trusted');
 is($node->worker_pid('postgres'), $worker, '... by one and the same worker');
 
-# An app that moves while calls go on, and whose old address goes on answering: the calls follow within five seconds, by
-# both schemes, however busy the connection is.
+# An app that moves while calls go on, and whose old address still answers: the calls follow within five seconds, by both
+# schemes, however busy the connection is.
 my %pair = (http => [ map { Wee5Cron::Receiver->start(secret => $secret) } 1 .. 2 ], https => [ map { server_of('busy.example.test') } 1 .. 2 ]);
 my %name = (http => 'busy.internal', https => 'busy.example.test');
 for my $scheme (sort keys %pair) {
@@ -94,7 +94,7 @@ for my $scheme (sort keys %pair) {
         $session->query_safe("SELECT invoke_cron_endpoint('/steady')");
         Time::HiRes::sleep(0.1);
     };
-    # Each call finds the connection of the one before.
+    # Each call finds the connection of the previous one.
     $goes_on->() while scalar(my @heard = $old->requests) < 20;
     $names->lead($name{$scheme}, '127.0.0.1', $new->port);
     my $moved = Time::HiRes::time();
@@ -110,7 +110,7 @@ for my $scheme (sort keys %pair) {
 }
 $node->configure('postgres', api_url => 'http://app.internal');
 
-# What the doctor says of plain http to where DNS should not lead.
+# What doctor() says about plain http to an address where DNS should not lead.
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 $doctor->green('api_url_resolves', 'a private name at a private address', qr/app\.internal is 127\.0\.0\.1/);
 for my $public ('203.0.113.7', '2001:db8::7') {

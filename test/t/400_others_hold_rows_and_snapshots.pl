@@ -1,5 +1,5 @@
-# What others do with the ledger while calls are delivered: they lock rows, keep old snapshots, commit ids out of order, put
-# triggers and indexes on its tables, write rows themselves. And many calls at once, through all of it.
+# What others do with the ledger while calls are delivered: they lock rows, keep old snapshots, commit ids out of order, add
+# triggers and indexes to its tables, and write rows themselves. And many calls at once, through all of it.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -31,7 +31,7 @@ sub sent_once {
     return;
 }
 
-# A call that is on the wire until the receiver is told to answer.
+# A call that is on the wire until the test tells the receiver to answer.
 sub hanging_call {
     my ($path) = @_;
     my $id = $node->call('postgres', $path);
@@ -39,7 +39,7 @@ sub hanging_call {
     return $id;
 }
 
-# A row that somebody holds locked keeps its own result waiting, and nobody else's.
+# A locked row delays its own result, and no other.
 my $holder = $node->background_psql('postgres');
 my $id     = hanging_call('/hang?locked');
 $holder->query_safe("BEGIN; SELECT id FROM wee5_cron.invocation WHERE id = $id FOR UPDATE");
@@ -54,7 +54,7 @@ $holder->query_safe('COMMIT');
 all_succeeded(1, "id = $id", 'when it is let go');
 is(scalar($receiver->requests('/hang')), 1, '... without a second request');
 
-# A foreign key of somebody's table holds rows, too, but not so that they could not be booked.
+# The foreign key of a user's table locks rows, too, but they can still be updated.
 $node->safe_psql('postgres', 'CREATE TABLE refers (id bigint REFERENCES wee5_cron.invocation)');
 $id = hanging_call('/hang?referred');
 $holder->query_safe("BEGIN; INSERT INTO refers VALUES ($id)");
@@ -63,7 +63,7 @@ all_succeeded(1, "id = $id", 'a row that a foreign key refers to');
 $holder->query_safe('ROLLBACK');
 $node->safe_psql('postgres', 'DROP TABLE refers');
 
-# An old snapshot: nothing that ended can be removed from the index. Then ids that commit out of order.
+# An old snapshot: no entry of an ended call can be removed from the index. Then ids that commit out of order.
 $holder->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 $node->safe_psql('postgres', sprintf($calls, "'/old'", 2000));
 all_succeeded(2000, "endpoint_path = '/old'", 'with an old snapshot');
@@ -78,7 +78,7 @@ all_succeeded(3000, "endpoint_path LIKE '/path/%'", 'as many paths as calls');
 $holder->query_safe('COMMIT');
 sent_once('/old', 2501, 'all of them');
 
-# A trigger of the user's fires for each, though the worker writes without statements where nobody looks.
+# A user's trigger fires for each row, although the worker writes without statements when there is none.
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE seen (id bigint, status text);
 CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
@@ -91,7 +91,7 @@ all_succeeded(300, "endpoint_path = '/watched'", 'under a trigger');
 is($node->safe_psql('postgres', "SELECT count(DISTINCT id) FROM seen WHERE status = 'succeeded'"), 300, 'it fired for each');
 $node->safe_psql('postgres', 'DROP TRIGGER see ON wee5_cron.invocation');
 
-# An index of the user's is kept up, and holds what the table holds.
+# A user's index is maintained, and contains what the table contains.
 $node->safe_psql('postgres', 'CREATE INDEX mine ON wee5_cron.invocation (status, lower(endpoint_path)) WHERE finished_at IS NOT NULL');
 $node->safe_psql('postgres', sprintf($calls, "'/Indexed'", 300));
 all_succeeded(300, "endpoint_path = '/Indexed'", 'with an index of the user');
@@ -101,7 +101,7 @@ is($node->safe_psql('postgres',
          WHERE status = 'succeeded' AND lower(endpoint_path) = '/indexed' AND finished_at IS NOT NULL"),
     300, 'it finds them');
 
-# Rows that somebody wrote into the ledger himself are found without another call.
+# Rows that a user inserted into the ledger are found without another call.
 $node->safe_psql('postgres', sprintf($calls, "'/by-function'", 1));
 $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport) SELECT '/by-hand', 'builtin' FROM generate_series(1, 20)");
 $node->safe_psql('postgres', sprintf($calls, "'/by-function'", 1));

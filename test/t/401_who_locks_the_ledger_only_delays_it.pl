@@ -1,6 +1,6 @@
-# Others have the ledger, or parts of it, for themselves: LOCK TABLE, VACUUM FULL, TRUNCATE, a version that the library is
-# not for. An answer that comes meanwhile is booked as the answer that it is, also where its deadline has passed when it
-# can be booked; wee5_cron.worker and doctor() say what is the matter; other databases go on.
+# Others have the ledger, or parts of it, for themselves: LOCK TABLE, VACUUM FULL, TRUNCATE, a version that the library does
+# not support. An answer that comes meanwhile is recorded as it is, even if its deadline has passed by then.
+# wee5_cron.worker and doctor() say what is wrong; other databases go on.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -29,7 +29,7 @@ sub beside_goes_on {
         '... the database beside it goes on');
 }
 
-# The worker has heard the answers: what was on the wire is so no more.
+# The worker has received the answers: nothing is on the wire any more.
 sub wait_for_answers {
     $node->poll_query_until('postgres', "SELECT in_flight = 0 FROM wee5_cron.worker WHERE datname = 'postgres'")
       or die "the answers did not come\n";
@@ -100,7 +100,7 @@ for my $table (qw(wee5_cron.invocation wee5_cron.attempt pg_catalog.pg_class pg_
     were_answered($ids, 20, "VACUUM FULL $table while requests hang");
 }
 
-# TRUNCATE: the rows are gone, and with them what their answers were for.
+# TRUNCATE: the rows are gone, so their answers have no place.
 {
     my $ids = calls_on_the_wire(20);
     $node->safe_psql('postgres', "SET lock_timeout = '30 s'; TRUNCATE wee5_cron.invocation, wee5_cron.attempt");
@@ -114,7 +114,7 @@ for my $table (qw(wee5_cron.invocation wee5_cron.attempt pg_catalog.pg_class pg_
     is($node->worker_pid('postgres'), $pid, '... the worker is the same');
 }
 
-# A version that the library is not for, as during an update: what is on the wire is answered meanwhile.
+# A version that the library does not support, as during an update: requests on the wire are answered meanwhile.
 {
     my $ids = calls_on_the_wire(20);
     $node->safe_psql('postgres', "UPDATE pg_extension SET extversion = '0.0.9' WHERE extname = 'wee5_cron'");
@@ -140,7 +140,7 @@ SQL
     is($node->worker_pid('postgres'), $pid, '... the worker is the same');
 }
 
-# Somebody needs the database beside it for himself, for as long as he likes.
+# Somebody needs another database exclusively, for as long as it takes.
 {
     my $process = $holder->query_safe('SELECT pg_backend_pid()');
     $holder->query_safe('BEGIN; ALTER DATABASE beside RENAME TO elsewhere');
@@ -154,7 +154,7 @@ SQL
         '... and has nothing to complain of any more');
 }
 
-# The whole server becomes read-only for its sessions; the worker is none of them.
+# The whole server becomes read-only for its sessions. The worker ignores that.
 {
     my $ids = calls_on_the_wire(20);
     $node->set_server('default_transaction_read_only', 'on');
@@ -167,7 +167,7 @@ SQL
     $node->poll_query_until('postgres', "SELECT NOT current_setting('default_transaction_read_only')::boolean") or die "not reloaded\n";
 }
 
-# Autovacuum goes by what the worker writes.
+# Autovacuum counts the worker's writes.
 $node->safe_psql('postgres', <<'SQL');
 ALTER TABLE wee5_cron.invocation SET (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 ALTER TABLE wee5_cron.attempt SET (autovacuum_vacuum_insert_threshold = 500, autovacuum_vacuum_insert_scale_factor = 0);

@@ -1,5 +1,5 @@
-# All slots are taken by a path that has a hundred calls more: others do not wait behind them, and the hundred go on when
-# nobody else waits.
+# One path takes all slots and has a hundred more calls: others do not wait behind them, and the hundred go on when no other
+# path waits.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -8,14 +8,14 @@ my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
 my $node = Wee5Cron::Node->start_new('main', conf => 'wee5_cron.max_in_flight = 4');
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 
-# The requests that nobody has answered yet, oldest first.
+# The unanswered requests, oldest first.
 my %answered;
 
 sub on_the_wire {
     return grep { !$answered{ $_->{number} } } $receiver->requests;
 }
 
-# Answers the oldest one, and returns the path of what comes in its place.
+# Answers the oldest one, and returns the path of the request that takes its place.
 sub next_after_an_answer {
     my ($oldest) = on_the_wire();
     my $seen = () = $receiver->requests;

@@ -1,4 +1,4 @@
-# However many calls a transaction makes, its session holds no more memory and no more locks than after the first ones.
+# However many calls a transaction makes, its session needs no more memory and no more locks than after the first ones.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;

@@ -1,5 +1,5 @@
-# The name of one role's app is looked up for ever: the calls of others are delivered meanwhile, in this database and in
-# others, its own can be given up, and the server stops without waiting for the lookup.
+# The name of one role's app is looked up for ever: other calls are delivered meanwhile, in this database and in others; its
+# own calls can be cancelled, and the server stops without waiting for the lookup.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -15,7 +15,7 @@ sub takes_a_signal {
     return grep { !(hex(substr $blocked, -8) >> ($number{$_} - 1) & 1) } qw(HUP INT QUIT USR1 USR2 ALRM TERM CHLD URG);
 }
 
-# The server's own patience with a connection is longer than this test.
+# The server's own timeout for a connection is longer than this test.
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
 my $node = Wee5Cron::Node->new_configured('main', conf => "wee5_cron.connect_timeout = '1h'\nwee5_cron.request_timeout = '6h'");
 my $hanging_names = "$PostgreSQL::Test::Utils::tmp_check/hanging_names.so";
@@ -53,7 +53,7 @@ cmp_ok(scalar @threads, '>=', 20, 'the names are looked up in threads');
 my @open = grep { takes_a_signal($_) } @threads;
 is_deeply(\@open, [], '... none of which takes a signal of the server');
 
-# A lookup of doctor()'s has an end, and whoever asked can be interrupted.
+# A lookup of doctor() has a limit, and its session can be interrupted.
 is($node->safe_psql('postgres', "SELECT error FROM wee5_cron.resolve_host('app.hangs.internal', 300)"), 'no answer within 300 ms',
     'a lookup by hand ends after its time');
 my ($status, undef, $stderr) = $node->psql('postgres', "SET statement_timeout = '300ms'; SELECT wee5_cron.resolve_host('app.hangs.internal', 3600000)");
@@ -64,7 +64,7 @@ my ($given_up) = $stuck =~ /^(\d+)/;
 is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($given_up)"), 't', 'one of them is cancelled');
 fields_are($node->finished('postgres', $given_up), { status => 'cancelled' }, '... and ends');
 
-# The address is mended while the lookups hang; a restart waits for none of them.
+# The address is corrected while the lookups hang. A restart waits for none of them.
 $node->safe_psql('postgres', 'ALTER ROLE stuck SET app.settings.api_url = ' . "'" . $receiver->url . "'");
 $ENV{PGCTLTIMEOUT} = $PostgreSQL::Test::Utils::timeout_default;
 $node->stop('fast');

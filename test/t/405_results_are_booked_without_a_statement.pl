@@ -1,5 +1,5 @@
-# The worker writes results straight into table and indexes, as long as these are as the extension made them. Where somebody
-# has added a constraint or a trigger it books by statements, which obey both and cost several times as much.
+# The worker writes results straight into table and indexes, as long as these are as the extension created them. If somebody
+# has added a constraint or a trigger, it writes by statements, which obey both and cost several times as much.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -9,7 +9,7 @@ my $node = Wee5Cron::Node->start_new('main', preload => 'pg_stat_statements,pg_c
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');
 
-# How many statements booked the results of calls that succeed and of ones that fail, by hand and with a policy.
+# How many statements recorded the results of calls that succeed and of calls that fail, by hand and with a policy.
 sub booking_statements {
     $node->safe_psql('postgres', 'SELECT pg_stat_statements_reset()');
     $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/status/' || s)) FROM generate_series(1, 20), unnest(array[200, 404, 500]) s");
@@ -27,8 +27,8 @@ $node->safe_psql('postgres', "$alter DROP CONSTRAINT few_attempts");
 is(booking_statements(), 0, '... and none again without it');
 
 my $refused = () = $receiver->requests('/status/404');
-# What the constraint refuses is not booked. One of the same number, and even of the same name, as the extension's own is
-# not taken for it.
+# A result that the constraint refuses is not recorded. A user's constraint that replaces one of the extension's, even under
+# its name, is not mistaken for it.
 sub refused {
     my ($change, $undo, $constraint, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;

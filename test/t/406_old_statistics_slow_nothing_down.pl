@@ -1,10 +1,10 @@
-# The planner's statistics may be of a time when the queue was empty: an index of what is open then looks like nothing, while
-# a long queue stands in it. What the worker does with a few calls must not read all of them.
+# The planner's statistics may date from a time when the queue was empty: the index of open calls looks tiny while a long
+# queue stands in it. The worker's work on a few calls must not read all of them.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
-# What this test asks is not to be counted: its sessions read tables, and no indexes.
+# This test's own queries do not count: its sessions read tables, and no indexes.
 $ENV{PGOPTIONS} = join ' ', map { "-c enable_$_=off" } qw(indexscan indexonlyscan bitmapscan);
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
@@ -17,13 +17,13 @@ SELECT '/before', 'builtin', 'succeeded', 200, 1, now() FROM generate_series(1, 
 VACUUM ANALYZE wee5_cron.invocation;
 SQL
 
-# Entries that were read of the index that nothing but the planner's choice leads to.
+# Entries read from the index that only the planner's choice leads to.
 sub entries_read {
     return $node->safe_psql('postgres', q{SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'invocation_unfinished'});
 }
 my $before = entries_read();
 
-# Long ones are marked, others are claimed, one is given up; and a constraint of somebody's makes a statement book them.
+# Long calls are marked, others are claimed, one is cancelled, and a user's constraint makes a statement record them.
 $receiver->hold;
 my $ids = $node->safe_psql('postgres', "SELECT min(id) || ' ' || max(id) FROM (SELECT invoke_cron_endpoint('/hang') AS id FROM generate_series(1, 3000)) c");
 $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/once/hang')) FROM generate_series(1, 20)");

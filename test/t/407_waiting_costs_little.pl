@@ -1,5 +1,5 @@
-# A session that waits for a call by wait_for() holds no more memory after thousands of looks, however large the call's
-# row is, and it looks when its own call has ended, not whenever the worker records something.
+# A session in wait_for() needs no more memory after thousands of looks, however large the call's row is, and it looks when
+# its own call has ended, not whenever the worker records something.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -9,7 +9,7 @@ my $node = Wee5Cron::Node->start_new('main');
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 $node->safe_psql('postgres', "CREATE ROLE caller LOGIN; CREATE ROLE other LOGIN; SELECT wee5_cron.grant_to('caller', 'call'), wee5_cron.grant_to('other', 'call')");
 
-# What the process has allocated itself, in kB; pages of shared buffers that it has touched do not count.
+# The memory that the process itself has allocated, in kB. Pages of shared buffers do not count.
 sub memory {
     my ($pid) = @_;
     return slurp_file("/proc/$pid/status") =~ /^RssAnon:\s+(\d+) kB/m ? $1 : die "no RssAnon of $pid";
@@ -33,7 +33,7 @@ SQL
     return;
 }
 
-# Who may see the body, and who may not: in both cases nothing of it is kept while waiting.
+# A role that may see the body, and one that may not: in both cases the session keeps nothing of it while it waits.
 my $body = q{(SELECT jsonb_build_object('text', string_agg(md5(n::text), '')) FROM generate_series(1, 31000) n)};
 for my $case ([ 'a call of its own', 'caller', 990_000 ], [ 'a call of another role', 'other', 0 ]) {
     my ($name, $role, $bytes) = @$case;
@@ -42,7 +42,7 @@ for my $case ([ 'a call of its own', 'caller', 990_000 ], [ 'a call of another r
     my $id = $node->psql_as('caller', 'postgres', "SELECT wee5_cron.invoke('/hang', 'POST', $body, timeout => '10 min')");
     $receiver->wait_for_requests('/hang', $asked + 1);
     my $waiter = $node->background_psql('postgres', extra_params => [ '-U', $role ]);
-    # A first wait, so that all it needs once is there.
+    # A first wait, so that everything that it needs once is there.
     my $pid = $waiter->query_safe("SELECT pg_backend_pid() FROM wee5_cron.wait_for($id, '10 ms')");
     $waiter->query_until(qr/asked/, <<"SQL");
 \\echo asked
@@ -61,7 +61,7 @@ SQL
     my $said = $waiter->query_until(qr/^done/m, '');
     like($said, $bytes ? qr/^got succeeded true$/m : qr/^got succeeded false$/m, '... and gets the row');
     my ($looks) = $said =~ /^looks (\d+)$/m;
-    # Twice a second by itself: one index scan for the row, one for whether the transaction made it itself.
+    # By itself it looks twice a second: one index scan for the row, one for whether its own transaction made the call.
     cmp_ok($looks, '<=', 2 * (time - $began + 10) + 40, '... after it has looked at its own call alone');
     $waiter->quit;
 }
@@ -82,7 +82,7 @@ my $waits = sub {
 $waits->($node->call('postgres', '/queued'), sub { $node->safe_psql('postgres', "SELECT wee5_cron.cancel($_[0])") }, 'cancelled');
 $waits->($hanging, sub { $receiver->release_for_good }, 'succeeded');
 
-# Nothing is sent while the database is disarmed; who waits there gets the row at the timeout.
+# Nothing is sent while the database is disarmed: a waiting session gets the row at the timeout.
 my $down = Wee5Cron::Receiver->start;
 $down->close_port;
 $node->install('app', api_url => $down->url, secret => 'the secret');

@@ -1,6 +1,6 @@
-# Users alter the extension's tables. Whatever it is, it is honoured, or the worker and doctor() name it: no crash, no
-# wrong value, no constraint that is bypassed, no call that stays queued without a word. When it is undone, the calls that
-# waited are made, once each.
+# Users alter the extension's tables. Each change is honoured, or the worker and doctor() name it: no crash, no wrong value,
+# no bypassed constraint, no call that stays queued without a reason. When the change is undone, the waiting calls are made,
+# once each.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -25,7 +25,7 @@ sub sql { return $node->safe_psql('postgres', $_[0]) }
 
 sub deliveries { my ($path) = @_; return scalar(grep { $_->{url} eq $path } $receiver->requests) }
 
-# A call of its own path: its id and path.
+# A call with a path of its own: its id and path.
 sub call_once {
     my ($status) = @_;
     my $path = '/status/' . ($status // 200) . '?n=' . ++$tests;
@@ -53,7 +53,7 @@ sub honoured {
     return $id;
 }
 
-# The change stops the worker, which names it, as doctor() does. When it is undone the call is made, once.
+# The change stops the worker, which names it, and so does doctor(). When it is undone the call is made, once.
 sub named {
     my ($ddl, $undo, $what, $name, %params) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -147,7 +147,7 @@ named(undef, "DROP INDEX wee5_cron.invocation_open; CREATE INDEX invocation_open
 named(undef, "$invocation ADD PRIMARY KEY (id)", qr/primary key/, 'the primary key is dropped',
     before => sub { return queued_with("$invocation DROP CONSTRAINT invocation_pkey;") });
 
-# A type that holds some texts and not others.
+# A type that can hold some texts and not others.
 $node->no_retries('postgres', '/status/500');
 named('ALTER TABLE wee5_cron.trouble ALTER name TYPE varchar(2)', 'ALTER TABLE wee5_cron.trouble ALTER name TYPE text', qr/character varying\(2\)/,
     'a limit to the length of trouble.name', warns => 1, fails => 1);

@@ -1,5 +1,5 @@
 # Whatever is published, deliveries go on: every table of the extension lets UPDATE and DELETE pass, unless a publication
-# makes that impossible, which the worker and doctor() then say by name. The same for triggers, rules and rows that stop
+# makes that impossible. The worker and doctor() then name that publication. The same for triggers, rules and rows that stop
 # the worker.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -159,7 +159,7 @@ sql('CREATE INDEX dividing ON wee5_cron.invocation ((1 / (http_status - 200))) W
     goes_on($id, '... until it is dropped');
 }
 
-# Keys: whatever relies on one of them, doctor() has the statement that makes it again.
+# Keys: if one is missing that our code relies on, doctor() has the statement that restores it.
 for my $key ('newest_call (route, job_name)', 'trouble (kind, name)', 'attempt (invocation_id, attempt)', 'job (job_name)') {
     my ($table) = $key =~ /^(\w+)/;
     sql("ALTER TABLE wee5_cron.$table DROP CONSTRAINT ${table}_pkey");

@@ -1,5 +1,5 @@
-# While somebody holds an old snapshot, calls that have ended stay in the index of those that have not. Whether a call
-# overlaps is found out without visiting all of them each time, and without missing one that is committed late.
+# While somebody holds an old snapshot, ended calls stay in the index of open ones. The overlap check neither visits all of
+# them each time, nor misses a call that is committed late.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -15,7 +15,7 @@ $holder->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM
 $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, next_attempt_at) SELECT '/much', 'builtin', 'retrying', 1, 'connect', 'infinity' FROM generate_series(1, 40000)");
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = 'succeeded', reason = NULL, finished_at = now(), next_attempt_at = NULL WHERE endpoint_path = '/much'");
 
-# A session that calls the path once after the other. Pages that a call visits, but for the first ones.
+# A session that calls the path again and again. Returns the pages that a call visits, except for the first ones.
 my $session = $node->background_psql('postgres');
 my @pages;
 for (1 .. 8) {
@@ -27,7 +27,7 @@ note "pages: @pages";
 cmp_ok((sort { $a <=> $b } @pages[ 3 .. 7 ])[2], '<', 300, 'what has ended long ago is not visited at each call');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/much' AND http_status = 200"), 8, '... and each call was made');
 
-# While one has not ended, the newest is found first.
+# While one has not ended, it is found first.
 my $hang = $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, next_attempt_at) VALUES ('/much', 'builtin', 'retrying', 1, 'connect', 'infinity') RETURNING id");
 my $fresh = $node->background_psql('postgres');
 $fresh->query_safe("SET client_min_messages = error; SELECT invoke_cron_endpoint('/elsewhere')");
@@ -37,7 +37,7 @@ is($node->safe_psql('postgres', "SELECT concat_ws('/', status, reason) FROM wee5
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = 'failed', finished_at = now(), next_attempt_at = NULL WHERE id = $hang");
 $fresh->quit;
 
-# A call whose id is older than those that ended meanwhile, and that is committed after them.
+# A call whose id is older than those that have ended meanwhile, and that is committed after them.
 my $late = $node->background_psql('postgres');
 my $late_id = $late->query_safe("BEGIN; SELECT invoke_cron_endpoint('/late')");
 $late->query_safe("UPDATE wee5_cron.invocation SET status = 'retrying', attempts = 1, reason = 'connect', next_attempt_at = 'infinity' WHERE id = $late_id");
@@ -49,7 +49,7 @@ $late->query_safe('COMMIT');
 $session->query_safe('SET client_min_messages = error');
 my $next = $session->query_safe("SELECT invoke_cron_endpoint('/late')");
 fields_are($node->invocation('postgres', $next), { status => 'skipped', reason => 'overlap', error => "Call $late_id of /late has not ended yet." }, 'when it is committed it is in the way');
-# The worker, who has sent the others, knows of it as well: what it could not see when it was made it skips when it sends.
+# The worker, which has sent the others, knows it as well: a call that could not be seen before is skipped when it is sent.
 my $unseen = $session->query_safe("INSERT INTO wee5_cron.invocation (endpoint_path, transport, exclusive) VALUES ('/late', 'builtin', 'path') RETURNING id");
 $session->query_safe('SELECT wee5_cron.wake_worker()');
 fields_are($node->finished('postgres', $unseen), { status => 'skipped', reason => 'overlap' }, '... for the worker, too');

@@ -1,6 +1,6 @@
-# Names, paths, headers and bodies that are not ASCII, in databases of the encodings LATIN1 and SQL_ASCII: the app gets the
-# same bytes at the first attempt and at the next ones, through the builtin transport and through the real pg_net. It also
-# says what wee5_cron.proxy means for calls that pg_net carries.
+# Names, paths, headers and bodies that are not ASCII, in databases with the encodings LATIN1 and SQL_ASCII: the app gets
+# the same bytes at the first attempt and at the next ones, through the builtin transport and through the real pg_net. Also:
+# what wee5_cron.proxy means for calls over pg_net.
 use utf8;
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -21,7 +21,7 @@ for my $database (qw(latin1 ascii)) {
     $node->install($database, api_url => $receiver->url, secret => $secret);
 }
 
-# psql in UTF-8, as a terminal has it; a SQL_ASCII database takes the bytes as they are.
+# psql in UTF-8, as in a terminal. A SQL_ASCII database accepts the bytes as they are.
 sub sql {
     my ($database, $sql) = @_;
     utf8::encode($sql);
@@ -39,7 +39,7 @@ sub calls_arrive {
     $node->safe_psql('postgres', "ALTER DATABASE $database SET wee5_cron.transport = '$transport'");
     my $n = ++$turn;
 
-    # 503 first: the second attempt is handed over by the worker, the first one by the caller's session.
+    # 503 first: the caller's session hands over the first attempt, the worker the second one.
     my $path = "/f\x{fc}r-$n/statuses/503,200";
     sql($database, "INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on, retry_delays) VALUES ('$path?n=$n', 'transient', '{10ms}')");
     my $id;
@@ -48,7 +48,7 @@ sub calls_arrive {
         $id = sql($database, "SELECT wee5_cron.run_now('t\x{e4}glich $n')");
     }
     else {
-        # pg_cron is not in this database: the name is that of the row for the path.
+        # pg_cron is not in this database: the name is the one in the row for the path.
         sql($database, "INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES ('t\x{e4}glich $n', '$path?n=$n')");
         $id = sql($database, "SET application_name = 'pg_cron'; SELECT invoke_cron_endpoint('$path?n=$n')");
     }
@@ -63,7 +63,7 @@ sub calls_arrive {
     is(sql($database, "SELECT status FROM wee5_cron.wait_for($post, '2 minutes')"), 'succeeded', '... a body that is not ASCII');
     my ($echo) = grep { $_->{url} eq "/echo?post=$n" } $receiver->requests('/echo');
     is($echo->{body}, "{\"gr\x{f6}\x{df}e\": \"\x{e9}\"}", '... arrives in UTF-8');
-    # pg_net keeps the bytes of an answer as they came, whatever the encoding of the database is.
+    # pg_net keeps the raw bytes of an answer, whatever the encoding of the database is.
     like(sql($database, "SELECT response_body FROM wee5_cron.invocation WHERE id = $post"), qr/gr\x{f6}\x{df}e/, '... and its answer is kept in the encoding of the database')
       if $transport eq 'builtin';
     is(sql($database, "SELECT count(*) FROM wee5_cron.doctor() WHERE detail LIKE 'the check failed:%'"), 0, '... doctor() can look at everything');
@@ -71,7 +71,7 @@ sub calls_arrive {
 }
 calls_arrive($_, 'builtin') for qw(latin1 ascii);
 
-# Bytes that are no UTF-8, where the database does not mind.
+# Bytes that are not UTF-8, if the database accepts them.
 is($node->safe_psql('ascii', q{INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES (E't\344glich', '/bytes')
     RETURNING true}), 't', 'SQL_ASCII: a name whose bytes are no UTF-8');
 my $id = $node->safe_psql('ascii', q{SET application_name = 'pg_cron'; SELECT invoke_cron_endpoint('/bytes')});
@@ -85,7 +85,7 @@ SKIP: {
     $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%' AND datname = 'latin1'}) or die;
     calls_arrive('latin1', 'pg_net');
 
-    # A proxy is of the builtin transport.
+    # Only the builtin transport has a proxy.
     my $doctor = Wee5Cron::Doctor->new($node, 'latin1');
     $node->set_server('wee5_cron.proxy', 'http://user:canary@127.0.0.1:9');
     my $direct = $node->call('latin1', '/status/200?direct');

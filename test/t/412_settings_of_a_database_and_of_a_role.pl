@@ -1,19 +1,19 @@
-# Whatever is set for a database or for the role of a job, everything works in it: calls, retries, jobs, harvest(),
-# prune(), doctor(). The settings come in groups; each group is set for the database and for the roles, and the worker
-# starts with it.
+# Whatever is set for a database or for the role of a job, everything works in it: calls, retries, jobs, harvest(), prune(),
+# doctor(). The settings come in groups; each group is set for the database and for the roles, and the worker starts with
+# it.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret of this test');
-# What this test itself asks about the server it asks in database postgres, where nothing is set.
+# The test's own questions about the server go to the database postgres, where nothing is set.
 my $node = Wee5Cron::Node->start_new('main', conf => "cron.database_name = 'app'");
 $node->safe_psql('postgres', 'CREATE DATABASE app');
 $node->safe_psql('app', 'CREATE EXTENSION pg_cron');
 $node->install('app', api_url => $receiver->url, secret => 'the secret of this test');
 $node->safe_psql('app', q{CREATE ROLE caller LOGIN; CREATE ROLE plain;
     SELECT wee5_cron.grant_to('caller', 'operate'); GRANT USAGE ON SCHEMA cron TO caller});
-# Each pair of these is the answers to one call.
+# Each pair is the answers to one call.
 my $twice = '/statuses/' . join ',', ('503,200') x 20;
 $node->policy('app', $twice, retry_on => 'transient', retry_delays => '{10ms}');
 my $version = $node->safe_psql('postgres', 'SHOW server_version_num');
@@ -37,7 +37,7 @@ my @groups = (
         'plpgsql.variable_conflict = use_column', 'plpgsql.print_strict_params = on', 'plpgsql.check_asserts = off' ],
 );
 
-# What a session and the worker do, with what each statement answers.
+# What a session and the worker do, with the result of each statement.
 sub everything {
     my ($n) = @_;
     return <<"SQL";

@@ -1,5 +1,5 @@
-# A call that waits while more than 2^31 transactions pass, in a database that is disarmed, say: its row is frozen, its
-# transaction's number belongs to the future by then, and nothing is kept of that transaction. It is sent all the same.
+# A call waits while more than 2^31 transactions pass, for example in a disarmed database. Its row is frozen, the number of
+# its transaction now lies in the future, and nothing of that transaction is kept. It is sent all the same.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -20,7 +20,8 @@ my $old_transaction = $node->safe_psql('postgres', "SELECT xmin FROM wee5_cron.i
 
 sub freeze_all { $node->safe_psql($_, 'VACUUM (FREEZE)') for qw(postgres template0 template1); return }
 
-# Stops the server, and starts it where that many transactions have passed, with an empty page of pg_xact for the next ones.
+# Stops the server, and starts it at a point where that many transactions have passed, with an empty page of pg_xact for the
+# next ones.
 my $per_segment = 8192 * 4 * 32;
 sub transactions_pass {
     my ($number) = @_;

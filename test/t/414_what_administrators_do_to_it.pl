@@ -1,5 +1,5 @@
-# What administrators do to tables, roles and owners for reasons of their own: calls go on, or the worker and doctor() name
-# what stands in their way; undone, what waited is sent, once.
+# What administrators do to tables, roles and owners for their own reasons: calls go on, or the worker and doctor() name the
+# obstacle. Once it is removed, the waiting calls are sent, once.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;

@@ -1,5 +1,5 @@
-# ALTER EXTENSION wee5_cron UPDATE from 0.1.0: afterwards the catalogue is that of a fresh installation, and the ledger, the
-# jobs, the policies and the grants are as they were. Calls that were made before it are sent after it, without a restart.
+# ALTER EXTENSION wee5_cron UPDATE from 0.1.0: afterwards the catalogue is that of a fresh installation, and the ledger,
+# jobs, policies and grants are as before. Calls made before it are sent after it, without a restart.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -18,7 +18,7 @@ CREATE DATABASE fresh;
 SQL
 $node->configure('postgres', api_url => $receiver->url, secret => 'the secret');
 
-# A ledger with calls in every state, and what belongs to them.
+# A ledger with calls in every state, and everything that belongs to them.
 $node->safe_psql('postgres', <<'SQL');
 SELECT wee5_cron.grant_to('caller', 'call'), wee5_cron.grant_to('reader', 'read'), wee5_cron.grant_to('operator', 'operate');
 GRANT SELECT ON wee5_cron.invocation TO nobody;
@@ -76,11 +76,11 @@ is($node->safe_psql('postgres', q{SELECT string_agg(p.oid::regprocedure::text, '
 is($node->error_of('postgres', "SELECT wee5_cron.disarm('by the operator'), wee5_cron.arm()", role => 'operator'), undef, 'who operated may use it');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_init_privs i JOIN pg_proc p ON i.classoid = 'pg_proc'::regclass AND p.oid = i.objoid WHERE p.pronamespace = 'wee5_cron'::regnamespace AND i.initprivs::text ~ 'operator'}), 0, 'a dump has the grants');
 
-# What was not armed is not armed by an update.
+# An update does not arm a database that was not armed.
 is($node->error_of('copied', 'ALTER EXTENSION wee5_cron UPDATE'), undef, 'a copy is updated');
 is($node->safe_psql('copied', 'SELECT wee5_cron.is_armed()'), 'f', '... and stays disarmed');
 
-# A dump of 0.1.0 creates the extension as it is now.
+# A dump of 0.1.0 creates the present version of the extension.
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 command_ok([ qw(pg_restore --exit-on-error -d), $node->connstr('restored'), "$tmp/dump" ], 'pg_restore of a dump of 0.1.0');
 fields_are($node->one_row('restored', "SELECT e.extversion, i.endpoint_path, wee5_cron.is_armed()::text AS armed FROM pg_extension e, wee5_cron.invocation i WHERE e.extname = 'wee5_cron'"),

@@ -1,6 +1,6 @@
 # The library is new, and a database still has the SQL of 0.1.0: until ALTER EXTENSION wee5_cron UPDATE it makes its calls
-# as before. A restart and the update come while calls are made: nothing is lost, and nothing is made twice. The library
-# of 0.1.0 is not needed here: only its SQL, which never changes.
+# as before. A restart and the update come while calls are made: nothing is lost, and nothing is made twice. The test needs
+# only the SQL of 0.1.0, which never changes, not its library.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -22,7 +22,7 @@ sub ends_with {
     return fields_are($node->finished('builtin', $id), $expected, $name);
 }
 
-# What can become of a call.
+# The ways in which a call can end.
 {
     is($node->safe_psql('builtin', "SELECT extversion FROM pg_extension WHERE extname = 'wee5_cron'"), '0.1.0', 'the SQL is that of 0.1.0');
     ends_with($node->call('builtin', '/status/200'), { status => 'succeeded', http_status => 200, attempts => 1 }, 'a call succeeds');
@@ -34,12 +34,12 @@ sub ends_with {
     my $again = $node->safe_psql('builtin', "SELECT wee5_cron.retry(id) FROM wee5_cron.invocation WHERE http_status = 404 LIMIT 1");
     ends_with($again, { status => 'failed', http_status => 404 }, 'retry()');
 }
-# What the library ends itself.
+# Calls that the library itself ends.
 {
     $node->policy('builtin', '/one/hang', overlap => 'skip');
     my $running = $node->call('builtin', '/one/hang');
     $receiver->wait_for_requests('/one/hang');
-    # A row that somebody else inserts is judged by the worker.
+    # The worker checks a row that somebody else inserts.
     my $beside = $node->safe_psql('builtin', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, exclusive) VALUES ('/one/hang', 'builtin', 'path') RETURNING id; SELECT wee5_cron.wake_worker()") =~ s/\D//gr;
     ends_with($beside, { status => 'skipped', reason => 'overlap', attempts => 0, error => qr{Call $running }, hint => qr/\w/ }, 'a call that would overlap is skipped');
     is($node->safe_psql('builtin', "SELECT wee5_cron.cancel($running)"), 't', 'a call on the wire is asked to end');
@@ -103,7 +103,7 @@ sub flow {
     my ($database, $audit, $number) = @_;
     my $session = $node->background_psql($database);
     my $path    = "/hang?$audit->{name}-flow-$number-";
-    # Goes on for a while when the update is there.
+    # Goes on for a while after the update.
     $session->query_until(qr/flowing/, <<"SQL");
 \\echo flowing
 CREATE TEMP TABLE made (id bigint);
@@ -127,7 +127,7 @@ for my $database (@both) {
     my $audit = Wee5Cron::Audit->new($node, $database, $receiver);
     $receiver->hold;
     my @sessions = map { flow($database, $audit, $_) } 1 .. 3;
-    # pg_net takes no other calls before those that it has taken are answered.
+    # pg_net takes no other calls until the ones it has taken are answered.
     $audit->wait_for_wire($transport eq 'pg_net' ? 1 : 20);
     $audit->{may_repeat} = {};
     is($node->error_of($database, 'ALTER EXTENSION wee5_cron UPDATE'), undef, "$transport: ALTER EXTENSION wee5_cron UPDATE while calls are on the wire and others are made");

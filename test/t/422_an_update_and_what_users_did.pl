@@ -1,5 +1,5 @@
-# ALTER EXTENSION wee5_cron UPDATE where users have built on the tables, where it is rolled back, where its owner is no
-# superuser, and after a restore of a dump of 0.1.0.
+# ALTER EXTENSION wee5_cron UPDATE with users' objects on the tables, with a rollback, with an owner who is not a superuser,
+# and after a restore of a dump of 0.1.0.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -22,7 +22,7 @@ sub with_0_1_0 {
     return $node->install($database, version => '0.1.0', api_url => $receiver->url, secret => 'the secret', pg_cron => 0);
 }
 
-# Rolled back: as if nothing had been.
+# After a rollback, nothing has changed.
 with_0_1_0('mine');
 calls('mine', 'a call with the SQL of 0.1.0');
 my $before = $node->safe_psql('mine', $catalogue);
@@ -60,7 +60,7 @@ is($node->psql_as('somebody', 'mine', "SELECT status FROM wee5_cron.invocation W
 is($node->error_of('mine', 'SELECT wee5_cron.arm()', role => 'somebody'), undef, '... and one to PUBLIC, on a function that was replaced');
 fields_are($node->error_of('mine', 'SELECT wee5_cron.disarm()', role => 'somebody'), { sqlstate => '42501' }, '... but on no other one');
 
-# The owner is no superuser any more.
+# The owner is no longer a superuser.
 $node->safe_psql('postgres', 'CREATE DATABASE owned');
 $node->configure('owned', api_url => $receiver->url, secret => 'the secret');
 $node->psql_as('boss', 'owned', "CREATE EXTENSION wee5_cron VERSION '0.1.0'");
@@ -102,7 +102,7 @@ sub has_profiles {
                has_function_privilege('operator', 'wee5_cron.prune()', 'EXECUTE')}), 't|f|t|f|t|t|f', $name);
 }
 
-# Restored in the version that it was dumped from, and updated.
+# Restored in the version of the dump, and updated.
 my $dump = slurp_file("$tmp/dump.sql");
 my $changed = () = $dump =~ s/^(CREATE EXTENSION .*wee5_cron WITH SCHEMA [^;]+);/$1 VERSION '0.1.0';/m;
 PostgreSQL::Test::Utils::append_to_file("$tmp/dump_0.1.0.sql", $dump);
@@ -116,7 +116,8 @@ is($node->safe_psql('as_before', $rows), $kept, '... all rows are there');
 has_profiles('as_before', '... roles have what their profiles grant now, and what was revoked stays so');
 is($node->safe_psql('as_before', 'SELECT wee5_cron.is_armed()'), 'f', '... it is disarmed still');
 
-# Restored in the version that is installed: a grant on a function that is gone is an error, and grant_to() gives it again.
+# Restored in the installed version: a grant on a function that no longer exists is an error, and grant_to() grants it
+# again.
 my ($status, undef, $stderr) = $node->psql('as_now', slurp_file("$tmp/dump.sql"), on_error_stop => 0);
 my @errors = $stderr =~ /ERROR:  .*/g;
 is(scalar(grep { !/function wee5_cron\.\w+\(.*\) does not exist/ } @errors), 0, 'the dump, restored directly: no errors but for grants on functions that are gone') or diag(@errors);

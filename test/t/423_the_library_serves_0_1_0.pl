@@ -1,15 +1,15 @@
-# The regression tests of 0.1.0, with its SQL on this library: each function that the SQL of 0.1.0 declares does what it did.
-# regress/released/0.1.0/README.md says what is changed in them, and why.
+# The regression tests of 0.1.0, with its SQL on this library: each function that the SQL of 0.1.0 declares still does what
+# it did. regress/released/0.1.0/README.md says what is changed in them, and why.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $released = "$FindBin::RealBin/../../regress/released/0.1.0";
 my $tmp      = PostgreSQL::Test::Utils::tempdir();
-# As the tests' own server had it.
+# The settings of the tests' own server.
 my $node = Wee5Cron::Node->start_new('main', conf => 'wee5_cron.default_jobs = on');
 
-# Every function in C exists.
+# Every C function exists.
 my $library = $node->config_data('--pkglibdir') . '/wee5_cron.so';
 my $script  = slurp_file("$FindBin::RealBin/../../sql/released/wee5_cron--0.1.0.sql");
 my @symbols = $script =~ /AS 'MODULE_PATHNAME', '(\w+)'/g;

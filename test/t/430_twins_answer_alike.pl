@@ -1,7 +1,7 @@
-# The portable edition follows the rules of the library: its twins in PL/pgSQL are asked the same questions, and give the same
-# answers, errors and hints to the letter. First the rules themselves, then the functions of both editions in two databases of
-# one server. The questions: test/vectors, the fuzzers' corpora, and inputs that are made from both by chance. WEE5_SEED repeats
-# a run, WEE5_ROUNDS makes more of them.
+# The portable edition follows the rules of the library: the test asks its twins in PL/pgSQL the same questions, and they
+# give the same answers, errors and hints to the letter. First the rules themselves, then the functions of both editions in
+# two databases of one server. The questions: test/vectors, the fuzzers' corpora, and random changes of both. WEE5_SEED
+# repeats a run, WEE5_ROUNDS asks more.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -27,7 +27,7 @@ PostgreSQL::Test::Utils::system_or_bail(split(/ /, $ENV{CXX} // 'g++'), '-std=c+
 my $node = Wee5Cron::Node->start_new('main', preload => 'pg_cron', conf => "cron.timezone = 'Europe/Berlin'\n");
 $node->safe_psql('postgres', 'CREATE DATABASE twins; CREATE DATABASE native');
 
-# What the rules ask of the rest of the edition.
+# Functions of the edition that the rules need.
 my $surroundings = <<'SQL';
 CREATE SCHEMA wee5_cron;
 CREATE FUNCTION wee5_cron.library_version() RETURNS text LANGUAGE sql AS $$ SELECT '%s' $$;
@@ -71,7 +71,7 @@ SQL
     return split /\n/, $answers;
 }
 
-# What each of the two databases says to a list of expressions, an error in the same form.
+# The answers of the two databases to a list of expressions, an error in the same form.
 sub ask_editions {
     my @expressions = @_;
     my $rows = join '', map { "$_\n" } @expressions;
@@ -108,7 +108,7 @@ sub readable {
     return join ' | ', $sign, map { $_ eq '-' ? 'NULL' : join '', map { /[\x20-\x7e]/ ? $_ : sprintf '\x%02x', ord } split //, pack 'H*', $_ } @fields;
 }
 
-# A text in UTF-8 without NUL, as any text is that a function of SQL gets.
+# A text in UTF-8 without NUL, like any text that an SQL function gets.
 sub is_text { my ($bytes) = @_; return $bytes !~ /\0/ && eval { decode('UTF-8', $bytes, FB_CROAK | LEAVE_SRC); 1 } }
 
 sub vectors {
@@ -144,7 +144,7 @@ my @times = (0, 915148800, 951782400, 1774742400, 1774746000, 1793491200, 410754
 sub instant { return pick(@times) + int rand(86400 * 400) }
 sub policy { return (pick(1, 2, 4, 9), pick(qw(unprocessed transient never)), pick('10000,60000,300000', '0', '1500'), pick(1, 60000, 3600000)) }
 
-# Words that are worth putting into an argument of a rule.
+# Words that are interesting as an argument of a rule.
 my %words = (
     path        => [split(/ /, '/ // . .. %2e %2F %5c ? # % \\ /../ http:// x'), "\x01"],
     api_url     => [split(/ /, 'http:// https:// : :80 :443 :0 / // @ . ? # % [::1] 127.0.0.1 10. 0x 0 .local .internal x [ ] ,'), ' '],
@@ -160,7 +160,7 @@ my %words = (
 );
 my %words_of = (encoded_path => 'path', join_url => 'api_url', webhook => 'api_url', plain_http_host => 'plain_http');
 
-# By rule: which arguments are changed by chance. The others stay, or are made anew.
+# By rule: which arguments change at random. The others stay, or are made anew.
 my %changed = (
     path => [0], encoded_path => [0], api_url => [0], webhook => [0], host => [0], plain_http => [0], plain_http_host => [0, 1],
     printable => [0], redact => [0, 1], secret => [0], method => [0], header => [0, 1], headers => [0, 4], occurrence => [0, 1, 2, 5, 6],
@@ -191,7 +191,7 @@ sub pg_net_answer {
     my %seen;
     @header = map { $seen{ $header[2 * $_] }++ ? () : @header[2 * $_, 2 * $_ + 1] } 0 .. $#header / 2;
     my $failed = pick(qw(f f t));
-    # jsonb keeps the order of shorter names first, and pg_net's answers come out of it.
+    # jsonb puts shorter names first, and pg_net's answers come out of it in that order.
     my @sorted = map { ($_, { @header }->{$_}) } sort { length $a <=> length $b || $a cmp $b } grep { $seen{$_} } keys %seen;
     return (pick(qw(f f f f t)), pick(0, 200, 204, 202, 301, 304, 308, 399, 400, 401, 403, 404, 405, 408, 418, 429, 500, 502, 503, 504, 599, 600, 100, 199),
         pick(qw(f f f t)), $failed, $failed eq 't' ? pick(@errors) . pick('', '', " $echo") : '', pick('', 'application/json', 'text/html; charset=utf-8', 'TEXT/HTML', 'application/xhtml+xml', "x $echo"),
@@ -200,8 +200,8 @@ sub pg_net_answer {
         policy(), $begun + int rand 4_000_000_000, sprintf('%.6f', rand), pick(0, 1, 7, 100, 8192), $secret =~ / / ? '' : $secret, @sorted);
 }
 
-# Versions of libcurl differ about odd addresses, such as 10.0.0.1 with a dot at its end. The twins read them like the version of
-# Debian 12; with others, only addresses of plain hosts are compared.
+# Versions of libcurl disagree about odd addresses, such as 10.0.0.1 with a dot at its end. The twins read them like the
+# version of Debian 12. With other versions, the test only compares addresses of plain hosts.
 my $libcurl = `curl-config --version` // '';
 
 sub is_read_alike {
@@ -213,7 +213,7 @@ sub is_read_alike {
 
 # --- compared ---------------------------------------------------------------------------------------------------------
 
-# What libcurl itself says about a URL is not the same in each of its versions.
+# libcurl's own messages about a URL differ between its versions.
 sub comparable { my ($answer) = @_; my $said = uc unpack 'H*', 'that libcurl accepts ('; $answer =~ s/($said)(?:..)*?(29)(?=\t)/$1$2/; return $answer }
 
 sub answer_alike {
@@ -250,7 +250,7 @@ for my $rule (sort keys %changed) {
         }
         my $arguments = \@arguments;
         $fresh{$rule}->($arguments) if $fresh{$rule};
-        # A caller's path was checked before it is joined.
+        # A caller's path is checked before it is joined.
         next if $rule eq 'join_url' && $arguments->[2] !~ m{^/};
         push @questions, question($rule, @$arguments) if is_read_alike($rule, $arguments->[0]) && !grep { !is_text($_) } @$arguments;
     }
@@ -277,7 +277,7 @@ sub schedules {
     return grep { is_text($_) } @known, map { mutated(pick(@known), $words{schedule}, @known) } 1 .. $rounds;
 }
 
-# Around the hours in which the clocks of pg_cron's time zone change, too.
+# Including the hours in which the clocks of pg_cron's time zone change.
 my @changes = (1774746000, 1793494800);
 sub moment { return 'to_timestamp(' . (rand() < 0.5 ? pick(@changes) + int(rand 40000) - 20000 : instant()) . ')' }
 
@@ -294,7 +294,7 @@ editions_alike('job commands', map {
       . "wee5_cron.functions_of_command($command)::text, wee5_cron.harvests($command)::text, wee5_cron.other_call($command)::text]"
 } grep { is_text($_) } @commands, map { mutated(pick(@commands), $words{job_command}, @commands) } 1 .. $rounds);
 
-# A row of wee5_cron.endpoint, each column by chance one that is refused.
+# A row of wee5_cron.endpoint; each column is refused in some of them, at random.
 my @columns = (
     endpoint_path => ["'/x'", "'/x?y=1'", "'//x'", 'NULL', "''"],
     method        => ['NULL', "'POST'", "'get'", "'DELETE'", "'FETCH'"],

@@ -12,7 +12,7 @@ unlike($text, qr/MODULE_PATHNAME|\@extschema\@|\@version\@|pg_extension_config_d
 
 my $node = Wee5Cron::Hosted->start_new('main', bare => 1);
 
-# Runs the whole file, which fails.
+# Runs the whole file and expects an error.
 sub refused {
     my ($name, $sqlstate, $message, $hint, %params) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -61,7 +61,7 @@ SKIP: {
     is($dump->(), $before, '... changes nothing');
 }
 
-# What a session may have set before.
+# Settings that a session may have.
 for my $set ("search_path = pg_catalog, pg_temp", "standard_conforming_strings = off") {
     my ($name, $value) = split / = /, $set;
     my ($shown, $trouble) = $node->run_script("SET $set;\n$text\nSHOW $name; SHOW check_function_bodies;");
@@ -82,7 +82,7 @@ SELECT r.rolname, o.what FROM pg_roles r CROSS JOIN LATERAL (
 SQL
 is($node->safe_psql('postgres', "SELECT has_function_privilege('app', 'public.invoke_cron_endpoint(text)', 'EXECUTE')"), 't', '... and leaves what grant_to() gave');
 
-# What the rules of a database linter ask for.
+# The rules of a database linter.
 is($node->safe_psql('postgres', <<'SQL'), 'run', 'every function pins its search_path; run() commits, and cannot');
 SELECT string_agg(p.proname, ',') FROM pg_proc p
 WHERE (p.pronamespace = 'wee5_cron'::regnamespace OR p.oid = 'public.invoke_cron_endpoint(text)'::regprocedure)

@@ -1,5 +1,5 @@
-# The portable edition on a server as a host has it: calls over pg_net, their outcomes in the ledger, retries, overlap, and
-# jobs on pg_cron's tick.
+# The portable edition on a hosted server: calls over pg_net, their outcomes in the ledger, retries, overlap, and jobs on
+# pg_cron's tick.
 use strict;
 use warnings;
 
@@ -20,7 +20,7 @@ my $node     = Wee5Cron::Hosted->start_new('main');
 note($node->uses_real_pg_net ? 'the real pg_net sends' : 'skipped: pg_net not available; a stand-in sends');
 $node->install_portable;
 
-# The two values may have been stored in Vault before, by the host's own page.
+# The two values may already be in Vault, stored through the host's own page.
 $node->as_owner("SELECT vault.create_secret('@{[ $receiver->url ]}', 'api_url'); SELECT vault.create_secret('$secret', 'cron_secret')");
 $node->as_owner("SELECT wee5_cron.set('default_jobs', 'on'); SELECT wee5_cron.configure()");
 is($node->as_owner("SELECT string_agg(jobname || ' ' || username, ', ' ORDER BY jobname) FROM cron.job"),
@@ -53,7 +53,7 @@ fields_are({ map { lc $_ => $request->{headers}{$_} } keys %{ $request->{headers
     'the request has the headers of a call');
 is(scalar $node->attempts('postgres', $call{'/status/500'}), 1, 'an attempt has its row');
 
-# Refused: nobody listens.
+# Connection refused: nothing listens.
 $node->as_owner("SELECT wee5_cron.configure('@{[ $down->url ]}')");
 $down->close_port;
 $node->policy('postgres', '/x', max_attempts => 1);
@@ -62,7 +62,7 @@ $node->deliver_and_harvest;
 fields_are($node->invocation('postgres', $refused), { status => 'failed', reason => 'connect', http_status => undef, error => qr/connect/i }, 'a refused connection');
 $node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}')");
 
-# Retries by the policy of the path, by hand, and giving up.
+# Retries by the policy of the path and by hand, and cancelling.
 $node->policy('postgres', '/status/503', max_attempts => 2, retry_delays => '{100ms}');
 my $busy = $node->as_owner("SELECT invoke_cron_endpoint('/status/503')");
 $node->deliver_and_harvest;
@@ -81,7 +81,7 @@ $node->raises('postgres', "BEGIN; SELECT wee5_cron.wait_for(wee5_cron.invoke('/s
 $node->raises('postgres', "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT wee5_cron.wait_for($busy)", '0A000', 'wait_for() where it could not see the end', role => 'postgres');
 $node->raises('postgres', "SELECT wee5_cron.invoke('/x', '$_')", '0A000', "$_ needs the extension", role => 'postgres', message => qr/pg_net cannot send $_/) for qw(PUT PATCH HEAD);
 
-# wait_for() books the answer itself.
+# wait_for() records the answer itself.
 $node->deliver_and_harvest;
 my $waited = $node->as_owner("SELECT invoke_cron_endpoint('/status/204')");
 $node->deliver;
@@ -102,7 +102,7 @@ SKIP: {
     $node->raises('postgres', "CALL wee5_cron.run('/status/500')", '38000', '... and raises for a failure', role => 'postgres', message => qr/failed: The app answered 500/);
 }
 
-# A transaction that somebody left open holds what counts the failures.
+# An open transaction locks the row that counts failures.
 my $holder = $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]);
 $holder->query_safe("BEGIN; INSERT INTO wee5_cron.trouble (kind, name, since) VALUES ('failing', '/status/404', now())");
 my $beside_it = $node->as_owner("SELECT invoke_cron_endpoint('/status/404')");
@@ -141,7 +141,7 @@ my $ticked = "SELECT count(*) > 0 FROM wee5_cron.invocation WHERE job_name = 'ti
 $node->poll_query_until('postgres', $ticked) or die "no tick came\n";
 my ($id) = split /\n/, $node->as_owner("SELECT id FROM wee5_cron.invocation WHERE job_name = 'ticking' ORDER BY id LIMIT 1");
 $node->deliver;
-# The job wee5-cron-harvest books it, at the next tick.
+# The job wee5-cron-harvest records it, at the next tick.
 my $tick = $node->invocation_when('postgres', $id, "status = 'succeeded' AND cron_run_id IS NOT NULL");
 fields_are($tick, { status => 'succeeded', http_status => 200, scheduled_at => qr/:00[+.]/, exclusive => 'path' }, "pg_cron's tick calls the app, and the job wee5-cron-harvest books the answer");
 ($request) = grep { $_->{url} =~ /\?tick/ } $receiver->requests('/status/200');

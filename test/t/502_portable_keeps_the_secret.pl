@@ -1,4 +1,5 @@
-# The portable edition where others try to get the bearer: by settings of a session, by what they plant, by what it leaves.
+# The portable edition when others try to get the bearer: by settings of a session, by objects that they create, from what
+# it leaves behind.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
@@ -36,7 +37,7 @@ $node->raises('postgres', "SELECT wee5_cron.set('alert_url', '$url')", '42501', 
 $node->raises('postgres', "SELECT wee5_cron.configure('$url')", '42501', 'nor an address that the stored secret would go to', role => 'operator', hint => qr/Give the secret as well/);
 is($node->error_of('postgres', "SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')", role => 'operator'), undef, '... both together it may replace');
 
-# What somebody planted.
+# Objects that somebody else created.
 my %planted = (
     'a trigger on the queue' => [ 'CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; CREATE TRIGGER spy BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION public.spy()', 'DROP TRIGGER spy ON net.http_request_queue', qr/has a trigger/ ],
     'a rule on the queue'    => [ 'CREATE RULE spy AS ON INSERT TO net.http_request_queue DO ALSO NOTIFY spied', 'DROP RULE spy ON net.http_request_queue', qr/has a rule/ ],
@@ -83,7 +84,8 @@ $node->as_owner("SELECT wee5_cron.set('alert_url', '@{[ $receiver->url ]}/hooks/
 is($node->as_owner("SELECT wee5_cron.redact_for('postgres', 'no route for hooks/canary-of-the-hook/token')"), 'no route for [secret]', 'the part of the webhook\'s address that is a secret is struck out alone, too');
 $node->as_owner("SELECT wee5_cron.set('alert_url', NULL)");
 
-# Two at once: the owner moves the app and changes the secret. The operator's configure() has the old address and no secret.
+# Two at once: the owner moves the app and changes the secret, while the operator's configure() has the old address and no
+# secret.
 my $owner    = $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]);
 my $moved_to = $evil->url;
 $owner->query_safe("SET client_min_messages = error; BEGIN; SELECT wee5_cron.configure('$moved_to', '$secret-2')");
@@ -96,7 +98,7 @@ $owner->quit;
 is($node->as_owner("SELECT api_url FROM wee5_cron.find_settings()"), $moved_to, 'configure() compares with what is stored when its turn comes: no secret goes to another address');
 $node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')");
 
-# Vault cannot be read any more, while an older address and secret are still stored elsewhere.
+# Vault becomes unreadable, while an older address and secret are still stored elsewhere.
 my $leaking = $node->as_owner("SELECT invoke_cron_endpoint('/leak?status=400')");
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET app.settings.api_url = '$url'; ALTER DATABASE postgres SET app.settings.cron_secret = 'an older secret of the app'");
 is($node->as_owner('SELECT api_url_source || cron_secret_source FROM wee5_cron.find_settings()'), 'vaultvault', 'Vault comes before what ALTER DATABASE stored');

@@ -1,5 +1,5 @@
-# A copy of a database with the portable edition does not call: a dump, a template, and the copies of files that a host makes
-# when it restores a project or makes a branch.
+# A copy of a database with the portable edition does not call: a dump, a template, and the file copies that a host makes
+# when it restores a project or creates a branch.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
@@ -31,7 +31,7 @@ is(may_call($node), 't', 'arm() lets it call again');
 $node->safe_psql('postgres', 'CREATE TABLE public.saved AS SELECT * FROM wee5_cron.armed; DELETE FROM wee5_cron.armed; INSERT INTO wee5_cron.armed SELECT * FROM public.saved');
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'rows that a restore wrote', role => 'postgres', message => qr/restored from a dump or copied/);
 
-# A restore gives the roles of the API what default privileges give them.
+# A restore gives the API's roles what default privileges grant them.
 my $callers = q{SELECT string_agg(r.rolname, ' ' ORDER BY r.rolname) FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated', 'service_role', 'app') AND (has_function_privilege(r.oid, 'public.invoke_cron_endpoint(text)', 'EXECUTE') OR has_table_privilege(r.oid, 'wee5_cron.invocation', 'SELECT'))};
 $node->as_owner("CREATE ROLE app LOGIN; SELECT wee5_cron.grant_to('app', 'call'); GRANT EXECUTE ON FUNCTION public.invoke_cron_endpoint(text) TO anon, authenticated, service_role; GRANT SELECT ON ALL TABLES IN SCHEMA wee5_cron TO anon, authenticated");
 is($node->as_owner($callers), 'anon app authenticated service_role', 'a restore grants to the roles of the API');
@@ -41,7 +41,7 @@ is($node->as_owner($callers), 'app', 'arm() takes that back, and leaves what gra
 
 $node->as_owner("SELECT wee5_cron.set('alert_url', '@{[ $receiver->url ]}/status/204?copied')");
 
-# By files: a copy that is promoted has the same system identifier and another timeline.
+# Copied files: a promoted copy has the same system identifier and another timeline.
 $node->backup('base');
 my $copy = Wee5Cron::Hosted->new('copy');
 $copy->{real_pg_net} = $node->{real_pg_net};
@@ -52,7 +52,7 @@ $copy->promote;
 $copy->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 $copy->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'a copy of the files raises at once', role => 'postgres', message => qr/copied with its files or recovered/, hint => qr/SELECT wee5_cron\.arm\(\);/);
 like($copy->as_owner("SELECT status || ' ' || detail FROM wee5_cron.doctor() WHERE check_name = 'physical_clone'"), qr/^error .*copied with its files/, '... doctor() says so');
-# Somebody's trigger on pg_net's queue stops the alert, and nothing else.
+# A user's trigger on pg_net's queue stops the alert, and nothing else.
 $copy->safe_psql('postgres', 'CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; CREATE TRIGGER spy BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION public.spy()');
 $copy->as_owner('SELECT wee5_cron.harvest()');
 is($copy->safe_psql('postgres', "SELECT string_agg(xid::text, ',') FROM wee5_cron.armed"), '0', 'the next harvest disarms it for good');
@@ -64,7 +64,7 @@ $copy->as_owner('SELECT wee5_cron.arm()');
 is(may_call($copy), 't', 'arm() makes it a server that calls');
 is(may_call($node), 't', '... the original called all the time');
 
-# The same where the owner wants a failover to go on.
+# The same, if the owner wants calls to go on after a failover.
 $node->as_owner("SELECT wee5_cron.set('on_physical_copy', 'continue')");
 # As if it had been armed on another timeline, or another server.
 sub armed_elsewhere {
@@ -92,7 +92,7 @@ is(may_call($node), 't', 'another system identifier is pg_upgrade: it calls');
 $node->as_owner('SELECT wee5_cron.harvest()');
 is($node->safe_psql('postgres', 'SELECT wee5_cron.identity_since_armed()'), 'same', '... and the new identity is stored');
 
-# A host that lets nobody look.
+# A host that does not let anybody read them.
 $node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC');
 is($node->as_owner('SELECT wee5_cron.may_call()'), 't', 'where the identity cannot be read, it counts as unchanged');
 like($node->as_owner("SELECT status || ' ' || detail FROM wee5_cron.doctor() WHERE check_name = 'physical_clone'"), qr/^warning not known/, '... and doctor() says so');

@@ -1,5 +1,5 @@
-# Jobs of the portable edition change through pg_cron's functions alone, and belong to the owner of wee5_cron. harvest() does
-# what a worker does elsewhere: it watches the jobs, and deletes old calls and its own rows in pg_cron's history.
+# Jobs of the portable edition change only through pg_cron's functions, and belong to the owner of wee5_cron. harvest() does
+# the work that a worker does elsewhere: it watches the jobs, and deletes old calls and its own rows in pg_cron's history.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
@@ -12,7 +12,7 @@ $node->install_portable;
 $node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')");
 $node->as_owner("CREATE ROLE operator LOGIN; SELECT wee5_cron.grant_to('operator', 'operate')");
 
-# A login role that the host made for an hour works for the owner.
+# A login role that the host created for an hour works for the owner.
 $node->safe_psql('postgres', 'CREATE ROLE cli_login_postgres LOGIN; GRANT postgres TO cli_login_postgres');
 is($node->psql_as('cli_login_postgres', 'postgres', "SET SESSION ROLE postgres; SELECT wee5_cron.schedule('by-cli', '0 0 1 1 *', '/by-cli') > 0"), 't', 'a temporary login role makes a job');
 is($node->safe_psql('postgres', "SELECT username FROM cron.job WHERE jobname = 'by-cli'"), 'postgres', '... which belongs to the owner');
@@ -57,7 +57,7 @@ $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, da
 $node->as_owner('SELECT wee5_cron.harvest()');
 is($node->safe_psql('postgres', "SELECT string_agg(runid::text, ' ' ORDER BY runid) FROM cron.job_run_details WHERE runid BETWEEN 1001 AND 1010"), '1009 1010', '... and its own runs that succeeded, from pg_cron\'s history');
 
-# A policy that keeps calls for a short time, where all others are kept for ever: the newest call of a job stays.
+# A policy that keeps calls for a short time, while all others are kept for ever: the newest call of a job stays.
 $node->as_owner("SELECT wee5_cron.set('keep_succeeded', '-1'); SELECT wee5_cron.set('keep_failed', '-1'); INSERT INTO wee5_cron.endpoint (endpoint_path, keep_succeeded) VALUES ('/brief', '1 minute')");
 $node->as_owner(<<'SQL');
 INSERT INTO wee5_cron.invocation (endpoint_path, job_name, transport, status, requested_at, finished_at)
@@ -79,7 +79,7 @@ $node->as_owner("SELECT wee5_cron.harvest()");
 my $ms = $node->as_owner(q{SELECT wee5_cron.harvest(); CREATE TEMP TABLE begun AS SELECT clock_timestamp() AS at; SELECT wee5_cron.harvest(); SELECT (extract(epoch FROM clock_timestamp() - at) * 1000)::int FROM begun}) =~ s/.*\n//sr;
 note("harvest() with nothing to do: $ms ms");
 
-# The statements of the page about this edition, in its order; uninstall() has a test of its own.
+# The statements of the page about this edition, in its order. uninstall() has a test of its own.
 my $page = slurp_file("$FindBin::RealBin/../../docs/supabase.md");
 for my $block ($page =~ /^ *```(?:pg)?sql\n(.*?)^ *```/msg) {
     next if $block =~ /uninstall/;
