@@ -130,7 +130,8 @@ CREATE TABLE wee5_cron.job (
   catch_up text CHECK (catch_up IN ('once', 'none')),
   registered boolean NOT NULL DEFAULT false,
   paused_at timestamptz,
-  pause_note text
+  pause_note text,
+  applied boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE wee5_cron.job IS
   'What wee5_cron stores about jobs in addition to cron.job: the jobs that register_jobs() and schedule() created, and what was set for others (pause(), catch_up). If pg_cron is in another database: which job calls which path';
@@ -143,6 +144,8 @@ COMMENT ON COLUMN wee5_cron.job.registered IS
   'Created by register_jobs(), which does not create it again after it was deleted; unregister_jobs() removes it';
 COMMENT ON COLUMN wee5_cron.job.paused_at IS 'When pause() was called; NULL: pause() has not paused it';
 COMMENT ON COLUMN wee5_cron.job.pause_note IS 'Note given to pause()';
+COMMENT ON COLUMN wee5_cron.job.applied IS
+  'Created or adopted by apply(), which may remove it when it is no longer in the configuration';
 
 -- Which pg_net request carries which call. UNLOGGED like pg_net's own tables: a crash empties those and restarts their
 -- ids. It empties this table, too, so that the answer of another request is never taken for ours.

@@ -1,7 +1,21 @@
 -- Finding a job by its name, for the functions that take one.
 
--- pg_cron can be in only one database of a server, and schedules jobs for the others. The hint has the statement that
--- schedules the job there; without a job, the statements for the jobs of register_jobs().
+-- pg_cron can be in only one database of a server, and schedules jobs for the others. You can paste all of it: it is SQL to
+-- the last line.
+CREATE FUNCTION wee5_cron.schedule_elsewhere(names text[], schedules text[], commands text[]) RETURNS text
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT string_agg(format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', j.name || '@' || current_database(), j.schedule,
+                             j.command, current_database()), E'\n')
+           || E'\n-- in the database that has pg_cron'
+           || coalesce(' (cron.database_name: ' || wee5_cron.server_setting('cron.database_name') || ')', '')
+           || ', or CREATE EXTENSION pg_cron here'
+    FROM unnest(names, schedules, commands) AS j (name, schedule, command)
+  $$;
+COMMENT ON FUNCTION wee5_cron.schedule_elsewhere(text[], text[], text[]) IS
+  'Internal: the hint with the statements that schedule jobs for this database where pg_cron is';
+
+-- Without a job, the hint is about the jobs of register_jobs().
 CREATE FUNCTION wee5_cron.raise_no_pg_cron(job_name text DEFAULT NULL, schedule text DEFAULT NULL,
                                            command text DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -10,21 +24,14 @@ CREATE FUNCTION wee5_cron.raise_no_pg_cron(job_name text DEFAULT NULL, schedule 
 BEGIN
   RAISE EXCEPTION 'pg_cron is not installed in database "%"', current_database()
     USING ERRCODE = 'object_not_in_prerequisite_state',
-          -- You can paste all of it: it is SQL to the last line.
-          HINT = (SELECT string_agg(format('SELECT cron.schedule_in_database(%L, %L, %L, %L);',
-                                           w.job_name || '@' || current_database(), w.schedule, w.command,
-                                           current_database()), E'\n')
-                         || E'\n-- in the database that has pg_cron'
-                         || coalesce(' (cron.database_name: ' || wee5_cron.server_setting('cron.database_name') || ')', '')
-                         || ', or CREATE EXTENSION pg_cron here'
-                         -- The ledger cannot look up the name in cron.job.
-                         || CASE WHEN $1 IS NULL THEN '' ELSE
-                              format(E'\n-- and here, for the name in the ledger: INSERT INTO wee5_cron.job '
-                                     '(job_name, endpoint_path) VALUES (%L, %L);', $1, wee5_cron.path_of_command($3)) END
-                  FROM (SELECT $1, $2, $3 WHERE $1 IS NOT NULL
-                        UNION ALL
-                        SELECT j.job_name, j.schedule, j.command FROM wee5_cron.jobs_to_register() j
-                        WHERE $1 IS NULL) AS w (job_name, schedule, command));
+          HINT = CASE WHEN $1 IS NULL THEN
+                   (SELECT wee5_cron.schedule_elsewhere(array_agg(j.job_name), array_agg(j.schedule), array_agg(j.command))
+                    FROM wee5_cron.jobs_to_register() j)
+                 ELSE
+                   wee5_cron.schedule_elsewhere(array[$1], array[$2], array[$3])
+                   -- The ledger cannot look up the name in cron.job.
+                   || format(E'\n-- and here, for the name in the ledger: INSERT INTO wee5_cron.job '
+                             '(job_name, endpoint_path) VALUES (%L, %L);', $1, wee5_cron.path_of_command($3)) END;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.raise_no_pg_cron(text, text, text) IS

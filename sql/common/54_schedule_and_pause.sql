@@ -59,6 +59,18 @@ $$;
 COMMENT ON FUNCTION wee5_cron.schedule(text, text, text) IS
   'Creates a pg_cron job for session_user that calls this path, and returns its jobid. If session_user already has a job of that name that calls the app, it gets the new schedule and path';
 
+-- The row of a registered job stays, so that register_jobs() does not create the job again.
+CREATE FUNCTION wee5_cron.remove_job(job_name text, jobid bigint) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  PERFORM wee5_cron.remove_cron_job($2);
+  DELETE FROM wee5_cron.job j WHERE j.job_name = $1 AND NOT j.registered;
+  UPDATE wee5_cron.job j SET paused_at = NULL, pause_note = NULL, applied = false WHERE j.job_name = $1;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.remove_job(text, bigint) IS 'Internal, for unschedule() and apply(): removes a job and what wee5_cron stores about it';
+
 CREATE FUNCTION wee5_cron.unschedule(job_name text) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
@@ -69,15 +81,37 @@ BEGIN
     PERFORM wee5_cron.require_own_job($1, job.jobid, job.username);
   END IF;
   LOCK TABLE wee5_cron.job IN SHARE ROW EXCLUSIVE MODE;
-  PERFORM wee5_cron.remove_cron_job(job.jobid);
-  -- The row of a registered job stays, so that register_jobs() does not create the job again.
-  DELETE FROM wee5_cron.job j WHERE j.job_name = $1 AND NOT j.registered;
-  UPDATE wee5_cron.job j SET paused_at = NULL, pause_note = NULL WHERE j.job_name = $1;
+  PERFORM wee5_cron.remove_job($1, job.jobid);
   RETURN true;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.unschedule(text) IS
   'Removes a job that calls the app from pg_cron, whoever created it. Its calls stay in the ledger';
+
+-- NULL leaves a property as it is.
+CREATE FUNCTION wee5_cron.alter_cron_job(jobid bigint, schedule text DEFAULT NULL, command text DEFAULT NULL,
+                                         active boolean DEFAULT NULL) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  -- pg_cron before 1.4 has no alter_job(). A trigger on its table tells its launcher.
+  by_hand constant text := 'UPDATE cron.job j SET schedule = coalesce($2, j.schedule), command = coalesce($3, j.command), '
+                           'active = coalesce($4, j.active) WHERE j.jobid = $1';
+BEGIN
+  IF wee5_cron.belongs_to_extension(
+       'pg_proc', to_regprocedure('cron.alter_job(bigint,text,text,text,text,boolean)'), 'pg_cron') THEN
+    BEGIN
+      EXECUTE 'SELECT cron.alter_job($1, schedule => $2, command => $3, active => $4)' USING $1, $2, $3, $4;
+    EXCEPTION WHEN internal_error THEN
+      -- See remove_cron_job().
+      EXECUTE by_hand USING $1, $2, $3, $4;
+    END;
+  ELSE
+    EXECUTE by_hand USING $1, $2, $3, $4;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.alter_cron_job(bigint, text, text, boolean) IS 'Internal: changes one job in pg_cron';
 
 CREATE FUNCTION wee5_cron.set_job_active(job_name text, active boolean, note text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -90,18 +124,7 @@ BEGIN
     PERFORM wee5_cron.require_own_job($1, job.jobid, job.username);
   END IF;
   IF job.active <> $2 THEN
-    IF wee5_cron.belongs_to_extension(
-         'pg_proc', to_regprocedure('cron.alter_job(bigint,text,text,text,text,boolean)'), 'pg_cron') THEN
-      BEGIN
-        EXECUTE 'SELECT cron.alter_job($1, active => $2)' USING job.jobid, $2;
-      EXCEPTION WHEN internal_error THEN
-        -- See remove_cron_job().
-        EXECUTE 'UPDATE cron.job j SET active = $2 WHERE j.jobid = $1' USING job.jobid, $2;
-      END;
-    ELSE
-      -- pg_cron before 1.4. A trigger on its table tells its launcher.
-      EXECUTE 'UPDATE cron.job j SET active = $2 WHERE j.jobid = $1' USING job.jobid, $2;
-    END IF;
+    PERFORM wee5_cron.alter_cron_job(job.jobid, active => $2);
   END IF;
   IF $2 THEN
     UPDATE wee5_cron.job j SET paused_at = NULL, pause_note = NULL WHERE j.job_name = $1;

@@ -68,6 +68,8 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.pause(text, text)', 'EXECUTE ON FUNCTION wee5_cron.resume(text)',
     'INSERT (job_name, endpoint_path, catch_up), UPDATE (endpoint_path, catch_up) ON TABLE wee5_cron.job',
     'EXECUTE ON FUNCTION wee5_cron.next_runs(text, integer)',
+    'EXECUTE ON FUNCTION wee5_cron.plan(jsonb)', 'EXECUTE ON FUNCTION wee5_cron.apply(jsonb, boolean, text)',
+    'EXECUTE ON FUNCTION wee5_cron.export_config()',
     'EXECUTE ON FUNCTION wee5_cron.run_now(text)', 'EXECUTE ON FUNCTION wee5_cron.harvest()',
     'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text)', 'EXECUTE ON FUNCTION wee5_cron.arm(boolean)',
     'EXECUTE ON FUNCTION wee5_cron.disarm(text)',

@@ -39,6 +39,9 @@ ALTER TABLE wee5_cron.endpoint
   ADD COLUMN keep_succeeded interval,
   ADD COLUMN keep_failed interval;
 
+ALTER TABLE wee5_cron.job
+  ADD COLUMN applied boolean NOT NULL DEFAULT false;
+
 ALTER TABLE wee5_cron.armed
   DROP CONSTRAINT armed_pkey,
   ADD COLUMN xid xid NOT NULL DEFAULT '0',

@@ -105,5 +105,10 @@ SKIP: {
     $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%' AND datname = 'ascii'}) or die;
     calls_arrive('ascii', 'pg_net');
 }
+# LATIN1 has no arrow.
+my $config = q({"jobs": {"größe": {"schedule": "0 0 1 1 *", "path": "/größe", "note": "groß"}}});
+is(sql('latin1', "SELECT action, job_name, detail FROM wee5_cron.apply('$config')"), 'create|größe|schedule: 0 0 1 1 *; path: /größe; note: none -> groß', 'apply() in LATIN1');
+is(sql('latin1', "SELECT count(*) FROM wee5_cron.plan('$config')"), 0, '... and then there is nothing to do');
+
 $node->log_is_sane;
 done_testing();

@@ -48,7 +48,7 @@ my $before_update = $node->safe_psql('postgres', 'SELECT now()');
 my $rows = qq{SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM (
     SELECT ROW(i.id, i.endpoint_path, i.status, i.reason, i.error, i.http_status, i.attempts, i.idempotency_key)::text FROM wee5_cron.invocation i WHERE endpoint_path = '/old'
     UNION ALL SELECT a::text FROM wee5_cron.attempt a WHERE finished_at <= '$before_update' UNION ALL SELECT ROW(e.endpoint_path, e.method, e.max_attempts, e.note)::text FROM wee5_cron.endpoint e
-    UNION ALL SELECT j::text FROM wee5_cron.job j UNION ALL SELECT c::text FROM cron.job c
+    UNION ALL SELECT ROW(j.job_name, j.jobid, j.endpoint_path, j.catch_up, j.registered, j.paused_at, j.pause_note)::text FROM wee5_cron.job j UNION ALL SELECT c::text FROM cron.job c
     UNION ALL SELECT ROW(kind, name, failures, since, told)::text FROM wee5_cron.trouble) AS x (t)};
 my $before = $node->safe_psql('postgres', $rows);
 is($node->error_of('postgres', 'ALTER EXTENSION wee5_cron UPDATE'), undef, 'ALTER EXTENSION wee5_cron UPDATE');

@@ -42,6 +42,21 @@ my $id = $node->as_owner("SELECT wee5_cron.run_now('poll-activities')");
 $node->deliver_and_harvest;
 fields_are($node->invocation('postgres', $id), { job_name => 'poll-activities', status => 'succeeded', http_status => 200 }, 'run_now() makes the call of a job');
 
+# Jobs as a file. An operator applies it; the jobs belong to the owner.
+my $config = q{{"jobs": {"nightly": {"schedule": "15 3 * * *", "path": "/api/nightly", "timeout": "20 minutes", "active": false}}}};
+is($node->psql_as('operator', 'postgres', "SELECT action FROM wee5_cron.plan('$config')"), "create\npause", 'plan()');
+is($node->psql_as('operator', 'postgres', "SELECT action FROM wee5_cron.apply('$config')"), "create\npause", 'apply() makes what is missing');
+is($node->safe_psql('postgres', "SELECT username, schedule, command, active FROM cron.job WHERE jobname = 'nightly'"), "postgres|15 3 * * *|SELECT public.invoke_cron_endpoint('/api/nightly')|f", '... for the owner');
+is($node->as_owner("SELECT timeout FROM wee5_cron.endpoint WHERE endpoint_path = '/api/nightly'"), '00:20:00', '... with its policy');
+is($node->psql_as('operator', 'postgres', "SELECT * FROM wee5_cron.apply('$config', prune => true)"), '', '... and then nothing more');
+is($node->psql_as('operator', 'postgres', "SELECT string_agg(action || ' ' || job_name, ', ') FROM wee5_cron.plan(wee5_cron.export_config())"), 'adopt daily-analytics, adopt poll-activities, adopt welcome-emails', 'export_config() has every job but the one that harvests');
+is($node->psql_as('operator', 'postgres', "SELECT count(*) FROM wee5_cron.apply(wee5_cron.export_config()); SELECT count(*) FROM wee5_cron.plan(wee5_cron.export_config())"), "3\n0", '... and is applied once');
+$node->raises('postgres', qq{SELECT wee5_cron.plan('{"jobs": {"nightly": {"schedul": "* * * * *"}}}')}, '22023', 'an unknown key', role => 'operator', message => qr/^unknown key jobs\.nightly\.schedul$/, hint => qr/^Did you mean "schedule"\?/);
+$node->psql_as('neighbour', 'postgres', q{SELECT cron.schedule('theirs', '0 0 1 1 *', 'SELECT public.invoke_cron_endpoint(''/theirs'')')});
+$node->raises('postgres', qq{SELECT wee5_cron.apply('{"jobs": {"theirs": {"schedule": "* * * * *", "path": "/x"}}}')}, '42P09', "a name that another role's job has", role => 'operator', message => qr/^job "theirs" belongs to role "neighbour"$/);
+$node->safe_psql('postgres', "DELETE FROM cron.job WHERE jobname = 'theirs'");
+is($node->psql_as('operator', 'postgres', qq{SELECT action, job_name FROM wee5_cron.apply(wee5_cron.export_config() #- '{jobs,nightly}', prune => true)}), 'remove|nightly', 'a job that is no longer in the file is removed');
+
 # The jobs are watched.
 $node->as_owner("SELECT wee5_cron.schedule('missed', '* * * * *', '/status/200?missed'); SELECT cron.alter_job(jobid, active => false) FROM cron.job WHERE jobname = 'missed'");
 $node->as_owner('SELECT wee5_cron.harvest()');
