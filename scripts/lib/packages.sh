@@ -85,10 +85,20 @@ choose_node() {
   return 1
 }
 
+# Packages of servers start them. Nobody asked us for that, so policy-rc.d forbids it meanwhile, unless the machine has its own.
 apt_install() {
+  local policy=/usr/sbin/policy-rc.d status=0
+  if [[ -e $policy ]]; then
+    policy=''
+  else
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+  fi
   # Waits for the lock: another apt may be running, such as that of a fresh machine's first boot.
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install "$@" \
-    </dev/null >"$apt_log" 2>&1 || { tail -n 20 "$apt_log" >&2; give_up "apt-get could not install: $*"; }
+    </dev/null >"$apt_log" 2>&1 || status=$?
+  if [[ -n $policy ]]; then as_root rm -f "$policy"; fi
+  ((status == 0)) || { tail -n 20 "$apt_log" >&2; give_up "apt-get could not install: $*"; }
 }
 
 # Installs those of the named packages that are missing, and says which.

@@ -40,7 +40,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.revoke_default_privileges(text[]) IS
   'Internal, for the extension''s scripts: revokes everything on its objects from everybody but the owner';
 
--- Each profile includes the ones before it. NULL: there is no such profile.
+-- Each of call, read and operate includes the ones before it, and read includes monitor. NULL: there is no such profile.
 CREATE FUNCTION wee5_cron.profile_privileges(profile text) RETURNS text[]
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -51,6 +51,11 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.wait_for(bigint, interval)',
     -- run() runs with its caller's privileges, so the profile includes what run() calls.
     'EXECUTE ON PROCEDURE wee5_cron.run(text)', 'EXECUTE ON FUNCTION wee5_cron.commit_is_possible()'];
+  -- Numbers and names of jobs, for a role whose password stands in the configuration of a monitor.
+  monitors constant text[] := array[
+    'EXECUTE ON FUNCTION wee5_cron.health(interval)', 'EXECUTE ON FUNCTION wee5_cron.assert_healthy()',
+    'SELECT ON TABLE wee5_cron.metrics', 'EXECUTE ON FUNCTION wee5_cron.job_metrics()',
+    'EXECUTE ON FUNCTION wee5_cron.call_metrics()', 'EXECUTE ON FUNCTION wee5_cron.server_metrics()'];
   reads constant text[] := array[
     'SELECT ON TABLE wee5_cron.invocation', 'SELECT ON TABLE wee5_cron.attempt', 'SELECT ON TABLE wee5_cron.job',
     'SELECT ON TABLE wee5_cron.endpoint', 'SELECT ON TABLE wee5_cron.armed', 'SELECT ON TABLE wee5_cron.trouble',
@@ -78,8 +83,9 @@ DECLARE
 BEGIN
   RETURN CASE profile
     WHEN 'call' THEN calls
-    WHEN 'read' THEN calls || reads
-    WHEN 'operate' THEN calls || reads || operates
+    WHEN 'monitor' THEN monitors
+    WHEN 'read' THEN calls || monitors || reads
+    WHEN 'operate' THEN calls || monitors || reads || operates
   END;
 END
 $$;
@@ -95,7 +101,8 @@ DECLARE
   privilege text;
 BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA wee5_cron TO %s', grantee);
-  IF NOT has_schema_privilege(role, call_schema, 'USAGE') THEN
+  IF NOT has_schema_privilege(role, call_schema, 'USAGE')
+     AND EXISTS (SELECT FROM unnest(privileges) p WHERE p LIKE '%.invoke_cron_endpoint(%') THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s', call_schema, grantee);
   END IF;
   FOREACH privilege IN ARRAY privileges LOOP
@@ -114,13 +121,13 @@ BEGIN
   IF role IS NULL OR profile IS NULL THEN
     RAISE EXCEPTION '% must not be NULL', CASE WHEN role IS NULL THEN 'role' ELSE 'profile' END
       USING ERRCODE = 'null_value_not_allowed',
-            HINT = 'SELECT wee5_cron.grant_to(''some_role'', ''call''); profiles: call, read, operate.';
+            HINT = 'SELECT wee5_cron.grant_to(''some_role'', ''call''); profiles: call, read, operate, monitor.';
   END IF;
   IF grants IS NULL THEN
     RAISE EXCEPTION 'unknown profile "%"', left(profile, 100)
       USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'Choose call (make calls and wait for them), read (call, and read everything) or operate (read, and '
-                   'manage jobs, policies, settings and privileges).';
+            HINT = 'Choose call (make calls and wait for them), read (call, and read everything), operate (read, and '
+                   'manage jobs, policies, settings and privileges) or monitor (health() and metrics).';
   END IF;
   IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
     RAISE EXCEPTION 'role % does not exist', role
@@ -131,4 +138,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.grant_to(regrole, text) IS
-  'Grants a role one of the profiles call (make calls and wait for them), read (call, and read everything), operate (read, and manage jobs, policies, settings and privileges)';
+  'Grants a role one of the profiles call (make calls and wait for them), read (call, and read everything), operate (read, and manage jobs, policies, settings and privileges), monitor (health() and metrics)';

@@ -1,0 +1,208 @@
+# health() and assert_healthy(): what they say of each trouble, and when it is over; and what the profile monitor sees.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test;
+
+use JSON::PP;
+
+my $secret   = 'canary-of-the-health-4713';
+my $receiver = Wee5Cron::Receiver->start(secret => $secret);
+my $node     = Wee5Cron::Node->start_new('main');
+$node->install('postgres', api_url => $receiver->url, secret => $secret);
+$node->wait_for_worker('postgres');
+$node->safe_psql('postgres', "CREATE ROLE monitor LOGIN; SELECT wee5_cron.grant_to('monitor', 'monitor'); CREATE ROLE caller LOGIN; SELECT wee5_cron.grant_to('caller', 'call')");
+
+sub health {
+    my ($arguments, $database) = @_;
+    return JSON::PP->new->decode($node->psql_as('monitor', $database // 'postgres', 'SELECT wee5_cron.health(' . ($arguments // '') . ')'));
+}
+
+# Compares what is given of the answer.
+sub health_is {
+    my ($expected, $name, $health) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $health //= health();
+    my %found = map { $_ => ref $health->{$_} eq 'ARRAY' ? join(' ', @{ $health->{$_} }) : JSON::PP::is_bool($health->{$_}) ? ($health->{$_} ? 1 : 0) : $health->{$_} } keys %$expected;
+    is_deeply(\%found, $expected, $name) or diag(JSON::PP->new->encode($health));
+    return $health;
+}
+
+sub sentence_is {
+    my ($message) = @_;
+    return $node->raises('postgres', 'SELECT wee5_cron.assert_healthy()', '57000', 'assert_healthy() says so', role => 'monitor', message => $message,
+        hint => qr/^SELECT \* FROM wee5_cron\.doctor\(\) WHERE status <> 'ok';/);
+}
+
+sub job {
+    my ($name, $path, $schedule) = @_;
+    $node->safe_psql('postgres', sprintf q{SELECT wee5_cron.schedule('%s', '%s', '%s')}, $name, $schedule // '0 0 1 1 *', $path);
+    return;
+}
+
+sub run_job {
+    my ($name, $times) = @_;
+    $node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('$name')")) for 1 .. $times // 1;
+    return;
+}
+
+# Nothing is wrong.
+my $health = health_is({ ok => 1, armed => 1, enabled => 1, worker => 'up', failing => '', late => '', waiting => '', queue_age => 0 }, 'an empty database is healthy');
+is(join(' ', sort keys %$health), 'armed at enabled failing late ok queue_age waiting worker', '... and the answer has these keys');
+is($node->psql_as('monitor', 'postgres', 'SELECT wee5_cron.assert_healthy()'), '', 'assert_healthy() is content');
+$node->raises('postgres', 'SELECT wee5_cron.health(NULL)', '22004', 'max_queue_age is NULL');
+$node->raises('postgres', "SELECT wee5_cron.health('-1 s')", '22023', '... or negative', message => qr/^invalid interval "-00:00:01": max_queue_age must not be negative/);
+
+# Switched off.
+$node->safe_psql('postgres', 'SELECT wee5_cron.disarm()');
+health_is({ ok => 0, armed => 0, enabled => 1 }, 'disarmed');
+sentence_is(qr/^cron in database "postgres" needs you: the database is disarmed/);
+$node->safe_psql('postgres', 'SELECT wee5_cron.arm()');
+$node->set_server('wee5_cron.enabled', 'off');
+health_is({ ok => 0, armed => 1, enabled => 0 }, 'wee5_cron.enabled is off');
+sentence_is(qr/needs you: wee5_cron\.enabled is off/);
+$node->set_server('wee5_cron.enabled', 'on');
+ok($node->poll_query_until('postgres', "SELECT (wee5_cron.health()->>'ok')::boolean"), '... and on again');
+
+# No worker, and nobody who starts one. While it stands still, a worker can only end by itself.
+my $launcher = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'wee5_cron launcher'");
+my $worker   = $node->worker_pid('postgres');
+kill STOP => $launcher;
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
+$node->wait_until_no_worker('postgres');
+health_is({ ok => 0, worker => 'down' }, 'the worker is down');
+sentence_is(qr/needs you: the worker is down/);
+kill CONT => $launcher;
+$node->wait_for_worker('postgres', $worker);
+ok($node->poll_query_until('postgres', "SELECT wee5_cron.health()->>'worker' = 'up'"), '... and up again');
+
+# Failing: as often as alert_after says, three times by default.
+job('failing', '/status/500?own=failing');
+job('of the same route', '/status/500?own=other');
+run_job('failing', 2);
+health_is({ ok => 1, failing => '' }, 'two failures in a row are none yet');
+run_job('failing');
+health_is({ ok => 0, failing => 'failing' }, 'three are, of the job that made the calls');
+sentence_is(qr/needs you: failing: failing/);
+$node->safe_psql('postgres', "SELECT wee5_cron.pause('failing', 'a note')");
+health_is({ ok => 1, failing => '' }, 'a job that is paused needs nobody');
+$node->safe_psql('postgres', "SELECT wee5_cron.resume('failing')");
+$node->policy('postgres', '/status/500', alert_after => 10);
+health_is({ ok => 1, failing => '' }, 'a path that may fail more often');
+$node->policy('postgres', '/status/404', alert_after => 1);
+job('once', '/status/404');
+run_job('once');
+health_is({ ok => 0, failing => 'once' }, '... or not even once');
+$node->safe_psql('postgres', "SELECT wee5_cron.unschedule('once')");
+health_is({ ok => 1, failing => '' }, 'a job that is gone does not fail');
+$node->call('postgres', '/status/502') for 1 .. 3;
+$node->wait_until_all_finished('postgres');
+is($node->safe_psql('postgres', "SELECT failures FROM wee5_cron.trouble WHERE name = '/status/502'"), 3, 'a path fails that is called by hand');
+health_is({ ok => 1, failing => '' }, '... which is no job');
+
+# Runs that failed before they made a call, of a job without a name.
+my $jobid = $node->safe_psql('postgres', q{SELECT cron.schedule('0 0 1 1 *', 'SELECT invoke_cron_endpoint(''/unnamed'')')});
+$node->safe_psql('postgres', 'SELECT wee5_cron.watch_jobs()');
+$node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, return_message, start_time, end_time) SELECT $jobid, nextval('cron.runid_seq'), 'postgres', current_user, '', 'failed', 'connection failed', now(), now() FROM generate_series(1, 3); SELECT wee5_cron.watch_jobs()");
+health_is({ ok => 0, failing => "#$jobid" }, 'a job without a name whose runs failed');
+$node->safe_psql('postgres', "SELECT cron.unschedule($jobid)");
+
+# Late, until it runs.
+my $minute = $node->safe_psql('postgres', "SELECT extract(minute FROM now() - interval '20 minutes')");
+job('late', '/late', "$minute * * * *");
+$node->safe_psql('postgres', "INSERT INTO wee5_cron.job (job_name, catch_up) VALUES ('late', 'none') ON CONFLICT (job_name) DO UPDATE SET catch_up = 'none'; SELECT wee5_cron.watch_jobs()");
+# As if the server had been down when it was due.
+$node->safe_psql('postgres', "UPDATE wee5_cron.job_watch SET judged_until = now() - interval '25 minutes' WHERE job_name = 'late'; SELECT wee5_cron.watch_jobs()");
+health_is({ ok => 0, late => 'late' }, 'a run was missed');
+sentence_is(qr/needs you: late: late$/);
+is($node->safe_psql('postgres', "SELECT state FROM wee5_cron.job_status WHERE job_name = 'late'"), 'never_ran', '... of a job that never ran');
+$node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time) SELECT jobid, nextval('cron.runid_seq'), 'postgres', current_user, '', 'succeeded', now(), now() FROM cron.job WHERE jobname = 'late'");
+health_is({ ok => 1, late => '' }, 'pg_cron has started it since');
+$node->safe_psql('postgres', "DELETE FROM cron.job_run_details");
+health_is({ ok => 0, late => 'late' }, '... which its history alone says');
+run_job('late');
+health_is({ ok => 1, late => '' }, 'a call ends it, too');
+
+# Waiting: an earlier call is to be retried. That needs nobody.
+$node->policy('postgres', '/statuses/503,503,503', overlap => 'skip');
+job('waiting', '/statuses/503,503,503');
+my $retried = $node->safe_psql('postgres', "SELECT wee5_cron.run_now('waiting')");
+$node->invocation_when('postgres', $retried, "status = 'retrying'");
+run_job('waiting');
+health_is({ ok => 1, waiting => 'waiting' }, 'a job waits for an earlier call');
+$node->safe_psql('postgres', "SELECT wee5_cron.cancel($retried)");
+health_is({ ok => 1, waiting => '' }, '... and not any longer');
+
+# The queue. A retry that nobody has begun counts from its time.
+my $hanging = do { $receiver->hold; $node->block_the_wire('postgres', $receiver) };
+my $behind  = $node->call('postgres', '/behind');
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() - interval '10 minutes' WHERE id IN ($hanging, $behind)");
+$health = health_is({ ok => 0 }, 'a call waits for long');
+ok($health->{queue_age} >= 600 && $health->{queue_age} < 660, '... ten minutes');
+sentence_is(qr/needs you: the oldest due call has waited for 10 min/);
+health_is({ ok => 1 }, '... which is not long for everybody', health("'1 hour'"));
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() WHERE id = $behind");
+cmp_ok(health()->{queue_age}, '<', 60, 'a call that has begun is not in the queue');
+$node->safe_psql('postgres', q{INSERT INTO wee5_cron.invocation (endpoint_path, transport, requested_at)
+    SELECT '/many/' || n % 3, 'builtin', now() - interval '1 hour' + n * interval '1 ms' FROM generate_series(1, 10100) n});
+$health = health();
+ok($health->{queue_age} >= 3600 - 1 && $health->{queue_age} < 3700, 'the oldest of many calls') or diag($health->{queue_age});
+$node->safe_psql('postgres', "DELETE FROM wee5_cron.invocation WHERE endpoint_path LIKE '/many/%'");
+$receiver->release_for_good;
+$node->wait_until_all_finished('postgres');
+health_is({ ok => 1, queue_age => 0 }, 'nothing is queued');
+
+# What docs/health.md shows, while a job fails and while all is well: its line for a shell, and its route of Next.js, with a
+# pool that asks psql.
+my $page = slurp_file("$FindBin::RealBin/../../docs/health.md");
+my ($line)  = $page =~ /^```sh\n(psql .*)$/m;
+my ($route) = $page =~ /^```ts\n(.*?)^```$/ms;
+my $url = 'postgresql:///postgres?user=monitor&host=' . $node->host . '&port=' . $node->port;
+my $psql_for_node = q{const { execFileSync } = await import('node:child_process');
+const pool = { query: async (sql) => ({ rows: [JSON.parse(execFileSync('psql', ['-AtXqc', `SELECT to_json(q) FROM (${sql}) q`, process.env.MONITOR_URL], { encoding: 'utf8' }))] }) };
+};
+unlink my $module = PostgreSQL::Test::Utils::tempdir() . '/route.mjs';
+append_to_file($module, $psql_for_node . ($route =~ s/^import .*\n//mr) . q{
+const answer = await GET(); console.log(answer.status, (await answer.json()).ok, answer.headers.get('cache-control'))});
+my $has_node = system('node -e "process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)" 2>/dev/null') == 0;
+
+sub documented_checks_say {
+    my ($status, $answer) = @_;
+    local $ENV{MONITOR_URL} = $url;
+    is(system("$line >/dev/null 2>&1") >> 8, $status, "psql exits with $status");
+  SKIP: {
+        skip 'there is no Node 18 here', 1 unless $has_node;
+        my ($stdout, $stderr) = PostgreSQL::Test::Utils::run_command([ 'node', $module ]);
+        is($stdout, $answer, '... and the route of an app answers') or diag($stderr);
+    }
+    return;
+}
+documented_checks_say(0, '200 true no-store');
+$node->policy('postgres', '/status/500', alert_after => undef);
+documented_checks_say(1, '503 false no-store');
+
+# Nothing but names and numbers, and for nobody else.
+for my $sql ('TABLE wee5_cron.invocation', 'TABLE wee5_cron.job_status', 'SELECT * FROM wee5_cron.doctor()', 'SELECT wee5_cron.status_page()', "SELECT invoke_cron_endpoint('/x')", 'SELECT * FROM wee5_cron.failing_jobs()') {
+    $node->raises('postgres', $sql, '42501', "the profile monitor does not include: $sql", role => 'monitor');
+}
+$node->raises('postgres', $_, '42501', "call does not include: $_", role => 'caller') for 'SELECT wee5_cron.health()', 'SELECT wee5_cron.assert_healthy()', 'TABLE wee5_cron.metrics';
+my $seen = $node->psql_as('monitor', 'postgres', 'SELECT wee5_cron.health(); SELECT m FROM wee5_cron.metrics m');
+unlike($seen, qr{/status|127\.0\.0\.1|own=|\Q$secret\E}, 'monitor sees no path, no address and no secret');
+like($seen, qr/"failing": \["failing"\]/, '... but the name of the job');
+
+# A lock on the ledger.
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE wee5_cron.invocation');
+$node->raises('postgres', 'SELECT wee5_cron.health()', '55P03', 'a ledger that is locked is told, not waited for', role => 'monitor');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+
+# Without pg_cron here, the ledger knows the jobs.
+$node->install('elsewhere', api_url => $receiver->url, secret => $secret);
+$node->safe_psql('elsewhere', "SELECT wee5_cron.grant_to('monitor', 'monitor'); INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES ('digest', '/status/500')");
+$node->wait_for_worker('elsewhere');
+health_is({ ok => 1, worker => 'up', failing => '' }, 'pg_cron is in another database', health('', 'elsewhere'));
+$node->finished('elsewhere', $node->safe_psql('elsewhere', "SET application_name = 'pg_cron'; SELECT invoke_cron_endpoint('/status/500')")) for 1 .. 3;
+health_is({ ok => 0, failing => 'digest' }, '... where a job fails', health('', 'elsewhere'));
+
+$node->log_is_sane;
+done_testing();
