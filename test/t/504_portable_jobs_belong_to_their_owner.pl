@@ -89,6 +89,30 @@ SQL
 is($node->safe_psql('postgres', "SELECT string_agg((now() - finished_at < '50 minutes')::text, ' ') FROM wee5_cron.invocation WHERE job_name = 'brief'"), 'true', '... which goes when there is a newer one');
 $node->as_owner("SELECT wee5_cron.set('keep_succeeded', NULL); SELECT wee5_cron.set('keep_failed', NULL)");
 
+# What a monitor sees. The stand-in for pg_net is no process of the server.
+$node->as_owner("CREATE ROLE monitor LOGIN; SELECT wee5_cron.grant_to('monitor', 'monitor'); SELECT wee5_cron.schedule('failing', '0 0 1 1 *', '/status/500')");
+sub health { return $node->psql_as('monitor', 'postgres', "SELECT string_agg(h.key || ' ' || h.value, ', ' ORDER BY h.key) FROM jsonb_each_text(wee5_cron.health()) h WHERE h.key NOT IN ('at', 'ok', 'worker')") }
+sub worker_health { return $node->psql_as('monitor', 'postgres', "SELECT wee5_cron.health()->>'worker'") }
+is(health(), 'armed true, enabled true, failing [], late [], queue_age 0, waiting []', 'health()');
+$node->safe_psql('postgres', 'DELETE FROM cron.job_run_details');
+is(worker_health(), 'down', '... has no worker while harvest() does not run');
+$node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time) SELECT $jobid, nextval('cron.runid_seq'), 'postgres', 'postgres', '', 'succeeded', now(), now()");
+is(worker_health(), $node->uses_real_pg_net ? 'up' : 'down', '... and has one while it does, and pg_net runs');
+$node->no_retries('postgres', '/status/500');
+for (1 .. 3) {
+    $node->as_owner("SELECT wee5_cron.run_now('failing')");
+    $node->deliver_and_harvest;
+}
+like(health(), qr/failing \["failing"\]/, '... and a job that fails');
+is($node->psql_as('monitor', 'postgres', "SELECT string_agg(name || ' ' || value, ', ' ORDER BY name) FROM wee5_cron.metrics WHERE labels->>'job' = 'failing' AND value > 0 AND name LIKE '%fail%'"), 'wee5_cron_job_consecutive_failures 3, wee5_cron_job_failing 1', '... which metrics have, too');
+is($node->psql_as('monitor', 'postgres', "SELECT count(*) FROM wee5_cron.metrics WHERE labels->>'job' = 'failing' AND labels->>'owner' = 'postgres' AND name = 'wee5_cron_job_late'"), 1, '... under its owner');
+$node->as_owner("SELECT wee5_cron.unschedule('failing'); SELECT wee5_cron.disarm()");
+like(health(), qr/^armed false, enabled true, failing \[\]/, '... and a database that is disarmed');
+$node->raises('postgres', 'SELECT wee5_cron.assert_healthy()', '57000', 'assert_healthy()', role => 'monitor', message => qr/the database is disarmed/);
+$node->as_owner("SELECT wee5_cron.set('enabled', 'off')");
+like(health(), qr/^armed false, enabled false/, '... and switched off');
+$node->as_owner("SELECT wee5_cron.set('enabled', NULL); SELECT wee5_cron.arm()");
+
 # What it costs at rest.
 $node->as_owner("SELECT wee5_cron.harvest()");
 my $ms = $node->as_owner(q{SELECT wee5_cron.harvest(); CREATE TEMP TABLE begun AS SELECT clock_timestamp() AS at; SELECT wee5_cron.harvest(); SELECT (extract(epoch FROM clock_timestamp() - at) * 1000)::int FROM begun}) =~ s/.*\n//sr;
