@@ -23,13 +23,17 @@ BEGIN
     WITH found AS MATERIALIZED (%s), answer AS MATERIALIZED (
       -- Since the query began, another session may have booked the answer and handed the call over again. Any role may write
       -- to pg_net's tables, so two answers may claim one request.
-      SELECT DISTINCT ON ((f.call).id) f.* FROM found f
+      -- A crash empties pg_net's tables and pg_net_request alike. Where the request is remembered and pg_net has neither it nor
+      -- its answer, somebody deleted one of them: the app may have done its work.
+      SELECT DISTINCT ON ((f.call).id) f.*, f.lost AND f.request_id IS NOT NULL AND $3 AS deleted FROM found f
       WHERE f.request_id IS NOT DISTINCT FROM wee5_cron.pg_net_request_of((f.call).id)
     ), decided AS MATERIALIZED (
       SELECT (a.call).id, (a.call).attempts + 1 AS attempt, (a.call).requested_at, a.handed_over_at, a.status_code, d.*
       FROM answer a CROSS JOIN LATERAL wee5_cron.decide_pg_net_answer(
         (a.call).endpoint_path, (a.call).method, (a.call).url, (a.call).timeout, (a.call).requested_by, (a.call).requested_at,
-        (a.call).attempts, a.lost, a.status_code, a.content_type, a.content, a.timed_out, a.error_msg, a.headers, $3, random()) d
+        (a.call).attempts, a.lost, a.status_code, a.content_type, a.content, a.timed_out,
+        CASE WHEN a.deleted THEN 'pg_net has neither the request nor an answer: one of them was deleted' ELSE a.error_msg END,
+        a.headers, $3 AND NOT a.deleted, random()) d
     ), booked AS (
       UPDATE wee5_cron.invocation i
       SET status = d.status, reason = d.reason, error = d.error, hint = wee5_cron.hint_here(d.hint), http_status = d.status_code,
@@ -62,6 +66,13 @@ $$;
 COMMENT ON FUNCTION wee5_cron.book_answers(text, timestamptz, bigint, boolean) IS
   'Internal, for harvest(): writes the answers that a query finds into the ledger, and returns how many calls have ended';
 
+-- Without the library, booking an answer takes milliseconds, and a host cancels a statement that runs for minutes.
+CREATE FUNCTION wee5_cron.most_in_one_harvest() RETURNS int
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT CASE wee5_cron.edition() WHEN 'portable' THEN 5000 END $$;
+COMMENT ON FUNCTION wee5_cron.most_in_one_harvest() IS
+  'Internal, for harvest(): how many answers it books, and how many calls it hands over, at most; the next harvest() goes on. NULL: all';
+
 -- only_id: that call alone, for wait_for() where no worker harvests; NULL: all calls.
 CREATE FUNCTION wee5_cron.book_pg_net_answers(only_id bigint DEFAULT NULL) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -71,6 +82,7 @@ DECLARE
     || CASE WHEN only_id IS NULL THEN '' ELSE ' AND i.id = $2' END;
   binding constant text := 'wee5_cron.pg_net_request b ON b.invocation_id = i.id AND b.queue = ''net.http_request_queue''::regclass';
   answer constant text := 'r.status_code, r.content_type, r.content, r.timed_out, r.error_msg, r.headers';
+  most constant int := wee5_cron.most_in_one_harvest();
   oldest timestamptz;
   unanswered boolean;
   booked bigint;
@@ -92,8 +104,8 @@ BEGIN
       SELECT i AS call, wee5_cron.pg_net_request_of(i.id) AS request_id, NULL::timestamptz AS handed_over_at, true AS lost,
              NULL::int AS status_code, NULL AS content_type, NULL AS content, NULL::boolean AS timed_out, NULL AS error_msg,
              NULL::jsonb AS headers
-      FROM wee5_cron.invocation i WHERE %s FOR UPDATE SKIP LOCKED
-    $query$, outstanding), oldest, only_id, false);
+      FROM wee5_cron.invocation i WHERE %s LIMIT %s FOR UPDATE SKIP LOCKED
+    $query$, outstanding, coalesce(most::text, 'ALL')), oldest, only_id, false);
   END IF;
 
   -- net._http_response has an index on `created` alone. pg_net fills it with the start of its transaction, which can be before
@@ -102,8 +114,8 @@ BEGIN
     SELECT i AS call, b.request_id, b.handed_over_at, false AS lost, %s
     FROM wee5_cron.invocation i JOIN %s JOIN net._http_response r ON r.id = b.request_id
     WHERE %s AND r.created >= $1 - interval '1 minute'
-    FOR UPDATE OF i SKIP LOCKED
-  $query$, answer, binding, outstanding), oldest, only_id, true);
+    LIMIT %s FOR UPDATE OF i SKIP LOCKED
+  $query$, answer, binding, outstanding, coalesce(most::text, 'ALL')), oldest, only_id, true);
 
   -- pg_net moves a request from one of its tables to the other in a single transaction. So a request is lost if one snapshot,
   -- which means one statement, shows it in neither. That statement reads all answers, so it runs only if there is a reason.
@@ -112,13 +124,13 @@ BEGIN
       SELECT $1 FROM wee5_cron.invocation i LEFT JOIN %s
       WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id))
   $query$, binding, outstanding) INTO unanswered USING oldest, only_id;
-  IF unanswered THEN
+  IF unanswered AND booked < coalesce(most, booked + 1) THEN
     booked := booked + wee5_cron.book_answers(format($query$
       SELECT i AS call, b.request_id, b.handed_over_at, r.id IS NULL AS lost, %s
       FROM wee5_cron.invocation i LEFT JOIN %s LEFT JOIN net._http_response r ON r.id = b.request_id
       WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id)
-      FOR UPDATE OF i SKIP LOCKED
-    $query$, answer, binding, outstanding), oldest, only_id, true);
+      LIMIT %s FOR UPDATE OF i SKIP LOCKED
+    $query$, answer, binding, outstanding, coalesce((most - booked)::text, 'ALL')), oldest, only_id, true);
   END IF;
   RETURN booked;
 END
@@ -157,6 +169,21 @@ $$;
 COMMENT ON FUNCTION wee5_cron.book_pg_net_answers_one_by_one() IS
   'Internal, for harvest(): books answers so that one that cannot be recorded does not stop the others';
 
+-- A call waits to be judged if another transaction, still open, was calling the path as well. That call may have ended by
+-- now, but it was there first. Its id was drawn at about the same time, and there is no index of calls that have ended.
+CREATE FUNCTION wee5_cron.ended_beside(call wee5_cron.invocation) RETURNS bigint
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT i.id FROM wee5_cron.invocation i
+    WHERE i.id BETWEEN call.id - 10000 AND call.id + 10000 AND i.id <> call.id
+      AND i.finished_at >= call.requested_at AND i.attempts > 0
+      AND CASE call.exclusive WHEN 'route' THEN split_part(i.endpoint_path, '?', 1) = split_part(call.endpoint_path, '?', 1)
+                              ELSE i.endpoint_path = call.endpoint_path END
+    ORDER BY i.id DESC LIMIT 1
+  $$;
+COMMENT ON FUNCTION wee5_cron.ended_beside(wee5_cron.invocation) IS
+  'Internal, for harvest(): a call of the path that has ended since this one was made; NULL: none';
+
 -- Hands over one call that is due, or ends it. The caller of this function holds the call's row locked.
 CREATE FUNCTION wee5_cron.send_due_call(call wee5_cron.invocation) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -175,7 +202,8 @@ BEGIN
     IF NOT wee5_cron.lock_path(call.endpoint_path) THEN
       RETURN;
     END IF;
-    beside := wee5_cron.call_beside(call.id, call.endpoint_path, call.exclusive, call.requested_by);
+    beside := coalesce(wee5_cron.call_beside(call.id, call.endpoint_path, call.exclusive, call.requested_by),
+                       wee5_cron.ended_beside(call));
     IF beside IS NOT NULL THEN
       overlap := wee5_cron.explain_overlap(call.endpoint_path, beside);
       PERFORM wee5_cron.end_call(call.id, 'skipped', 'overlap', overlap.error, overlap.hint);
@@ -240,6 +268,7 @@ BEGIN
     WHERE i.finished_at IS NULL AND i.next_attempt_at <= clock_timestamp() AND i.transport = 'pg_net'
       AND (only_id IS NULL OR i.id = only_id)
     ORDER BY i.id
+    LIMIT wee5_cron.most_in_one_harvest()
     FOR UPDATE SKIP LOCKED
   LOOP
     EXIT WHEN tries_left = 0;

@@ -62,40 +62,51 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_pg_net_queue() IS 'Internal, for doctor(): calls that have waited at pg_net for long';
 
--- What somebody adds to the queue table runs with our privileges and sees the bearer secret.
+-- what: a list for a sentence; NULL: nothing. statements: those that remove it.
+CREATE FUNCTION wee5_cron.added_to_table(name text, OUT what text, OUT statements text)
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT string_agg(p.what, ', ' ORDER BY p.what), string_agg(format(p.statement, name), E'\n' ORDER BY p.what)
+    FROM (
+      SELECT to_regclass(name) AS relation
+    ) t CROSS JOIN LATERAL (
+      SELECT format('trigger "%s"', g.tgname) AS what, format('DROP TRIGGER %I ON %%s;', g.tgname) AS statement
+      FROM pg_trigger g WHERE g.tgrelid = t.relation AND NOT g.tgisinternal
+      UNION ALL
+      SELECT format('rule "%s"', r.rulename), format('DROP RULE %I ON %%s;', r.rulename)
+      FROM pg_rewrite r WHERE r.ev_class = t.relation
+      UNION ALL
+      SELECT format('policy "%s"', y.polname), format('DROP POLICY %I ON %%s;', y.polname)
+      FROM pg_policy y WHERE y.polrelid = t.relation
+      UNION ALL
+      SELECT 'row level security', 'ALTER TABLE %s DISABLE ROW LEVEL SECURITY;'
+      FROM pg_class c WHERE c.oid = t.relation AND c.relrowsecurity
+    ) p
+  $$;
+COMMENT ON FUNCTION wee5_cron.added_to_table(text) IS
+  'Internal, for doctor(): triggers, rules and policies on a table, and the statements that remove them';
+
+-- What somebody adds to the queue table runs with our privileges and sees the bearer secret. On the table of answers it runs
+-- with those of pg_net, and decides what we read there.
 CREATE FUNCTION wee5_cron.doctor_pg_net_tampering() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  queue constant oid := to_regclass('net.http_request_queue');
-  added text;
-  statements text;
+  queue constant record := wee5_cron.added_to_table('net.http_request_queue');
+  answers constant record := wee5_cron.added_to_table('net._http_response');
 BEGIN
-  SELECT string_agg(p.what, ', ' ORDER BY p.what), string_agg(p.statement, E'\n' ORDER BY p.what)
-  INTO added, statements
-  FROM (
-    SELECT format('trigger "%s"', t.tgname) AS what,
-           format('DROP TRIGGER %I ON net.http_request_queue;', t.tgname) AS statement
-    FROM pg_trigger t WHERE t.tgrelid = queue AND NOT t.tgisinternal
-    UNION ALL
-    SELECT format('rule "%s"', r.rulename), format('DROP RULE %I ON net.http_request_queue;', r.rulename)
-    FROM pg_rewrite r WHERE r.ev_class = queue
-    UNION ALL
-    SELECT format('policy "%s"', p.polname), format('DROP POLICY %I ON net.http_request_queue;', p.polname)
-    FROM pg_policy p WHERE p.polrelid = queue
-    UNION ALL
-    SELECT 'row level security', 'ALTER TABLE net.http_request_queue DISABLE ROW LEVEL SECURITY;'
-    FROM pg_class c WHERE c.oid = queue AND c.relrowsecurity
-  ) p;
-  IF added IS NULL THEN
-    RETURN NEXT ('pg_net_tampering', 'ok', 'net.http_request_queue has no trigger, rule or policy',
-                 NULL)::wee5_cron.finding;
-  ELSE
+  IF queue.what IS NOT NULL THEN
     RETURN NEXT ('pg_net_tampering', CASE WHEN wee5_cron.doctor_uses_pg_net() THEN 'error' ELSE 'warning' END,
                  format('net.http_request_queue has %s, which would see the bearer secret: calls by pg_net are refused',
-                        added), statements)::wee5_cron.finding;
+                        queue.what), queue.statements)::wee5_cron.finding;
+  ELSIF answers.what IS NOT NULL THEN
+    RETURN NEXT ('pg_net_tampering', 'warning',
+                 format('net._http_response has %s, which may change or hide answers before they are recorded', answers.what),
+                 answers.statements)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('pg_net_tampering', 'ok', 'pg_net''s tables have no trigger, rule or policy', NULL)::wee5_cron.finding;
   END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_pg_net_tampering() IS
-  'Internal, for doctor(): triggers, rules and policies on pg_net''s queue, which would see the secret';
+  'Internal, for doctor(): triggers, rules and policies on pg_net''s tables, which would see the secret, or change answers';

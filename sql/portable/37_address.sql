@@ -238,8 +238,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.store_in_vault(text, text, text) IS 'Internal, for configure(): creates or updates one secret';
 
--- By the rules of a call.
-CREATE FUNCTION wee5_cron.check_given(api_url text, cron_secret text) RETURNS void
+-- By the rules of a call. vault_trouble: why Vault cannot be read, which may hold what is missing.
+CREATE FUNCTION wee5_cron.check_given(api_url text, cron_secret text, vault_trouble text, vault_hint text) RETURNS void
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
@@ -247,9 +247,10 @@ DECLARE
   advice text;
 BEGIN
   IF api_url IS NULL OR cron_secret IS NULL THEN
-    RAISE EXCEPTION '% is not set', CASE WHEN api_url IS NULL THEN 'app.settings.api_url' ELSE 'app.settings.cron_secret' END
+    RAISE EXCEPTION '% is not set%', CASE WHEN api_url IS NULL THEN 'app.settings.api_url' ELSE 'app.settings.cron_secret' END,
+                    coalesce(', and Vault cannot be read: ' || vault_trouble, '')
       USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'SELECT wee5_cron.configure(''https://app.example.com'', ''the secret that the app expects'');';
+            HINT = coalesce(vault_hint, 'SELECT wee5_cron.configure(''https://app.example.com'', ''the secret that the app expects'');');
   END IF;
   PERFORM wee5_cron.parse_api_url(api_url, wee5_cron.setting('allow_plain_http'));
   PERFORM wee5_cron.check_secret(cron_secret);
@@ -258,7 +259,7 @@ EXCEPTION WHEN object_not_in_prerequisite_state THEN
   RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = message, HINT = wee5_cron.hint_here(advice);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.check_given(text, text) IS 'Internal, for configure(): raises 22023 where no call could be made so';
+COMMENT ON FUNCTION wee5_cron.check_given(text, text, text, text) IS 'Internal, for configure(): raises 22023 where no call could be made so';
 
 CREATE FUNCTION wee5_cron.configure(api_url text DEFAULT NULL, cron_secret text DEFAULT NULL, store text DEFAULT 'vault') RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -284,7 +285,7 @@ BEGIN
   found := wee5_cron.find_settings();
   new_url := coalesce(wee5_cron.trimmed($1), found.api_url);
   new_secret := coalesce(wee5_cron.trimmed($2), found.cron_secret);
-  PERFORM wee5_cron.check_given(new_url, new_secret);
+  PERFORM wee5_cron.check_given(new_url, new_secret, found.vault_trouble, found.vault_hint);
   IF new_url IS DISTINCT FROM found.api_url AND wee5_cron.trimmed($2) IS NULL
      AND NOT (pg_has_role(session_user, current_user, 'USAGE') OR pg_has_role(session_user, 'pg_read_all_settings', 'USAGE')) THEN
     RAISE EXCEPTION 'the stored secret would be sent to a new address'

@@ -249,8 +249,8 @@ BEGIN
   WHEN 'timeout' THEN
     SELECT t.error, t.hint INTO error, hint FROM wee5_cron.explain_timeout(endpoint_path, detail, timeout_ms) t;
   WHEN 'lost' THEN
-    error := format('The outcome of the call of %s is unknown: the server, or the process that sent it, stopped before the answer '
-      || 'was recorded.', path);
+    error := format('The outcome of the call of %s is unknown%s.', path, CASE WHEN detail <> '' THEN said ELSE
+      ': the server, or the process that sent it, stopped before the answer was recorded' END);
     hint := 'It may or may not have reached the app: look at the app''s log before you call it again.';
   WHEN 'overlap' THEN
     error := format('%s of %s has not ended yet.', coalesce('Call ' || nullif(detail, ''), 'An earlier call'), path);

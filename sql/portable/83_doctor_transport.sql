@@ -68,18 +68,18 @@ DECLARE
   slow text;
 BEGIN
   SELECT string_agg(e.endpoint_path, ', ' ORDER BY e.endpoint_path) INTO slow
-  FROM wee5_cron.endpoint e WHERE e.timeout > interval '1 minute';
-  IF wee5_cron.setting_ms('request_timeout') > 60000 THEN
+  FROM wee5_cron.endpoint e WHERE e.timeout > interval '30 seconds';
+  IF wee5_cron.setting_ms('request_timeout') > 30000 THEN
     RETURN NEXT ('request_timeout', 'warning',
                  format('wee5_cron.request_timeout is %s: a slow route keeps all other calls of pg_net waiting that long',
                         wee5_cron.setting('request_timeout')),
                  'SELECT wee5_cron.set(''request_timeout'', ''30s'');')::wee5_cron.finding;
   ELSIF slow IS NOT NULL THEN
     RETURN NEXT ('request_timeout', 'warning',
-                 'these paths may keep all other calls of pg_net waiting for more than a minute: ' || left(slow, 500),
-                 'UPDATE wee5_cron.endpoint SET timeout = ''30s'' WHERE timeout > ''1min'';')::wee5_cron.finding;
+                 'these paths may keep all other calls of pg_net waiting for more than 30 seconds: ' || left(slow, 500),
+                 'UPDATE wee5_cron.endpoint SET timeout = ''30s'' WHERE timeout > ''30s'';')::wee5_cron.finding;
   ELSE
-    RETURN NEXT ('request_timeout', 'ok', 'no route may keep pg_net waiting for more than a minute', NULL)::wee5_cron.finding;
+    RETURN NEXT ('request_timeout', 'ok', 'no route may keep pg_net waiting for more than 30 seconds', NULL)::wee5_cron.finding;
   END IF;
 END
 $$;

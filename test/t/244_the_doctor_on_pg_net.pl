@@ -60,6 +60,9 @@ SQL
     $doctor->red_then_green('pg_net_tampering', 'error', qr/has \Q$what\E, which would see the bearer/, $what);
 }
 
+$node->safe_psql('postgres', 'CREATE TRIGGER "Spy" BEFORE INSERT ON net._http_response FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()');
+$doctor->red_then_green('pg_net_tampering', 'warning', qr/_http_response has trigger "Spy", which may change or hide answers/, 'a trigger on the answers');
+
 # Who can read it.
 $doctor->red_then_green('pg_net_readers', 'warning', qr/every role may read and change net\.http_request_queue/, "pg_net's tables are open to everybody");
 $asked->('pg_net');

@@ -79,9 +79,14 @@ fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lo
 # Lost by pg_net: its queue is not crash-safe, ours is.
 $node->policy('postgres', '/lost', retry_delays => '{0}');
 $id = $node->call('postgres', '/lost');
-$node->safe_psql('postgres', 'DELETE FROM net.http_request_queue');
+# As a crash does.
+$node->safe_psql('postgres', 'BEGIN; DELETE FROM net.http_request_queue; DELETE FROM wee5_cron.pg_net_request; COMMIT');
 answer($id, @good);
 fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'what pg_net lost is made again');
+$id = $node->call('postgres', '/lost');
+$node->safe_psql('postgres', 'DELETE FROM net.http_request_queue');
+fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost', attempts => 1, error => qr/\(pg_net has neither the request nor an answer: one of them was deleted\)/ },
+    '... but not a request that somebody deleted, perhaps with its answer: the app may have done its work');
 
 # Retry-After, whatever the header's case.
 for my $name ('Retry-After', 'retry-after') {

@@ -119,6 +119,21 @@ is($node->as_owner("SELECT status || ' ' || reason FROM wee5_cron.invocation WHE
 $node->deliver_and_harvest;
 is($node->as_owner("SELECT status FROM wee5_cron.invocation WHERE id = $beside[0]"), 'succeeded', '... which ends');
 
+# Two sessions at once: the second one cannot know whether the first will commit.
+for my $end ('COMMIT', 'ROLLBACK') {
+    my $first = $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]);
+    my $ended = $first->query_safe("BEGIN; SELECT invoke_cron_endpoint('/slow?of=$end')");
+    my $other = $node->as_owner("SELECT invoke_cron_endpoint('/slow?of=$end')");
+    is($node->invocation('postgres', $other)->{status}, 'queued', 'a call beside one of a transaction that is open waits');
+    $node->as_owner('SELECT wee5_cron.harvest()');
+    $first->query_safe($end);
+    $first->quit;
+    $node->deliver_and_harvest for 1, 2;
+    my $sent = () = grep { $_->{url} =~ /of=$end/ } $receiver->requests('/slow');
+    is($sent, 1, "$end: exactly one of them is sent");
+    is($node->invocation('postgres', $other)->{status}, $end eq 'COMMIT' ? 'skipped' : 'succeeded', '... and the other one gives way, if there is another');
+}
+
 # Settings of this edition.
 $node->as_owner("SELECT wee5_cron.set('missing_config', 'skip'); SELECT wee5_cron.set('vault_cron_secret', 'nothing')");
 my $without = $node->as_owner("SELECT invoke_cron_endpoint('/x')");

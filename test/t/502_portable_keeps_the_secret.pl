@@ -109,6 +109,8 @@ unlike($node->as_owner("SELECT i::text FROM wee5_cron.invocation i WHERE id = $l
 like($node->as_owner("SELECT wee5_cron.redact_for('postgres', 'the answer')"), qr/^\[not kept/, '... nor any other text');
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'the older address and secret do not stand in for Vault', role => 'caller', message => qr/^app\.settings\.api_url is not set, and Vault cannot be read: invalid ciphertext/);
 is($node->as_owner("SELECT string_agg(DISTINCT check_name, ' ') FROM wee5_cron.doctor() WHERE status = 'error' AND detail LIKE '%Vault cannot be read%'"), 'api_url cron_secret', '... and doctor() says why');
+$node->raises('postgres', "SELECT wee5_cron.configure($_)", '22023', "configure($_) says that Vault cannot be read", role => 'postgres', message => qr/^app\.settings\.\w+ is not set, and Vault cannot be read: invalid ciphertext/, hint => qr/DELETE FROM vault\.secrets/)
+  for '', "'https://app.example.com'";
 $node->safe_psql('postgres', 'UPDATE vault.secrets s SET nonce = n.nonce FROM public.nonces n WHERE n.id = s.id; ALTER DATABASE postgres RESET app.settings.api_url; ALTER DATABASE postgres RESET app.settings.cron_secret');
 
 my (undef, $error) = $node->run_script("SELECT wee5_cron.configure('not an address', '$secret-2')");

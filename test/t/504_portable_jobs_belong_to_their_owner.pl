@@ -113,6 +113,18 @@ $node->as_owner("SELECT wee5_cron.set('enabled', 'off')");
 like(health(), qr/^armed false, enabled false/, '... and switched off');
 $node->as_owner("SELECT wee5_cron.set('enabled', NULL); SELECT wee5_cron.arm()");
 
+# A backlog.
+$node->remove_harvest_job;
+$node->as_owner(<<'SQL');
+WITH made AS (
+  INSERT INTO wee5_cron.invocation (endpoint_path, method, transport) SELECT '/backlog', 'GET', 'pg_net' FROM generate_series(1, 5010) RETURNING id
+), bound AS (
+  INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) SELECT id, 1000000 + id FROM made
+)
+INSERT INTO net._http_response (id, status_code, content_type, content, timed_out) SELECT 1000000 + id, 200, 'text/plain', 'ok', false FROM made;
+SQL
+is(join(' ', map { $node->as_owner('SELECT wee5_cron.harvest()') } 1, 2), '5000 10', 'harvest() books many answers, but not more than a host has time for; the next one books the rest');
+
 # What it costs at rest.
 $node->as_owner("SELECT wee5_cron.harvest()");
 my $ms = $node->as_owner(q{SELECT wee5_cron.harvest(); CREATE TEMP TABLE begun AS SELECT clock_timestamp() AS at; SELECT wee5_cron.harvest(); SELECT (extract(epoch FROM clock_timestamp() - at) * 1000)::int FROM begun}) =~ s/.*\n//sr;

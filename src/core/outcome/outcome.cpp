@@ -158,8 +158,11 @@ Advice explain_reason(const Observation& observation) {
     case Reason::kTimeout:
       return explain_timeout(observation);
     case Reason::kLost:
-      return {"The outcome of the call of " + shown_path(observation) +
-                  " is unknown: the server, or the process that sent it, stopped before the answer was recorded.",
+      return {"The outcome of the call of " + shown_path(observation) + " is unknown" +
+                  (observation.detail.empty()
+                       ? ": the server, or the process that sent it, stopped before the answer was recorded"
+                       : in_brackets(observation.detail)) +
+                  ".",
               "It may or may not have reached the app: look at the app's log before you call it again."};
     case Reason::kOverlap:
       return {(observation.detail.empty() ? "An earlier call of " : "Call " + observation.detail + " of ") +

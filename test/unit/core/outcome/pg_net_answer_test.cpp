@@ -95,6 +95,9 @@ TEST(PgNetAnswer, LostIsFinalWhereNothingCanCarryAnotherAttempt) {
   last.may_retry = false;
   EXPECT_EQ(outcome_of(got, last).decision.status, Status::kFailed);
   EXPECT_EQ(outcome_of(got, last).explanation.reason, Reason::kLost);
+  EXPECT_NE(outcome_of(got, last).explanation.error.find("stopped before the answer was recorded."), std::string::npos);
+  got.error_msg = "it was deleted";
+  EXPECT_NE(outcome_of(got, last).explanation.error.find(" is unknown (it was deleted)."), std::string::npos);
 }
 
 TEST(PgNetAnswer, RetryAfterCountsInAnyCase) {
