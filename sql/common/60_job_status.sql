@@ -216,15 +216,15 @@ BEGIN
     CROSS JOIN LATERAL (
       SELECT count(*) FILTER (WHERE f.at > coalesce(success.at, '-infinity')) AS since_success,
              count(*) FILTER (WHERE f.begun >= now() - interval '24 hours') AS begun,
-             (array_agg(f.id ORDER BY f.at DESC) FILTER (WHERE f.tell))[1] AS newest,
-             (array_agg(f.message ORDER BY f.at DESC) FILTER (WHERE f.tell))[1] AS message
-      FROM (SELECT c.id, c.at, c.begun, NULL AS message,
-                   c.at > success.at OR success.at IS NULL OR c.at >= now() - interval '48 hours' AS tell
+             (array_agg(f.id ORDER BY f.at DESC) FILTER (WHERE tell.it))[1] AS newest,
+             (array_agg(f.message ORDER BY f.at DESC) FILTER (WHERE tell.it))[1] AS message
+      FROM (SELECT c.id, c.at, c.begun, NULL AS message
             FROM unnest(q.failed, q.failed_at, q.failed_begun) AS c (id, at, begun)
             UNION ALL
             -- A call that failed may have made its run fail as well: it counts once.
-            SELECT NULL, c.at, c.at, c.message, true FROM unnest(j.failed_runs, j.failed_at, j.failed_with) AS c (runid, at, message)
-            WHERE c.runid <> ALL (coalesce(q.failed_runs || before.failed_runs, '{}'))) f) failed
+            SELECT NULL, c.at, c.at, c.message FROM unnest(j.failed_runs, j.failed_at, j.failed_with) AS c (runid, at, message)
+            WHERE c.runid <> ALL (coalesce(q.failed_runs || before.failed_runs, '{}'))) f
+      CROSS JOIN LATERAL (SELECT coalesce(f.at > success.at, true) OR f.at >= now() - interval '48 hours' AS it) tell) failed
   $query$, filter, replace(filter, 'i.job_name = j.job_name', 'i.job_name >= j.job_name AND i.job_name <= j.job_name'))
   USING jobs, wee5_cron.ended_before(now() - interval '24 hours'), wee5_cron.ended_before(now() - interval '48 hours');
 END
