@@ -130,7 +130,7 @@ $node->as_owner("SELECT wee5_cron.harvest()");
 my $ms = $node->as_owner(q{SELECT wee5_cron.harvest(); CREATE TEMP TABLE begun AS SELECT clock_timestamp() AS at; SELECT wee5_cron.harvest(); SELECT (extract(epoch FROM clock_timestamp() - at) * 1000)::int FROM begun}) =~ s/.*\n//sr;
 note("harvest() with nothing to do: $ms ms");
 
-# The statements of the page about this edition, in its order. uninstall() has a test of its own.
+# The statements of the page about this edition, in its order. uninstall() and the move to the extension have tests of their own.
 my $page = slurp_file("$FindBin::RealBin/../../docs/supabase.md");
 for my $block ($page =~ /^ *```(?:pg)?sql\n(.*?)^ *```/msg) {
     next if $block =~ /uninstall/;

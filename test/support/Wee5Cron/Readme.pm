@@ -26,14 +26,14 @@ sub section {
         push @found, $1 if $text =~ /^# \Q$heading\E\n(.*)\z/ms || $text =~ /^## \Q$heading\E\n(.*?)(?=^## |\z)/ms;
     }
     die "no page has a section \"$heading\"\n" unless @found;
-    my ($first) = grep { /^```sql \S/m } @found;
+    my ($first) = grep { /^```(?:pg)?sql \S/m } @found;
     return $first // $found[0];
 }
 
 # The named blocks of a section: { over => "BEGIN; ...", ... }.
 sub blocks {
     my ($heading) = @_;
-    my %blocks = section($heading) =~ /^```sql (\S+)\n(.*?)^```$/msg;
+    my %blocks = section($heading) =~ /^```(?:pg)?sql (\S+)\n(.*?)^```$/msg;
     return \%blocks;
 }
 
