@@ -101,6 +101,27 @@ $$;
 COMMENT ON FUNCTION wee5_cron.store_failures(text, wee5_cron.trouble) IS
   'Internal, for note_outcomes(): stores the failures of a path, or deletes its row. kind is NULL if there is no row yet';
 
+-- path: the name under which the call counts. The call of an alert itself has no path, and causes no alert.
+CREATE FUNCTION wee5_cron.counted_calls(ids bigint[], OUT id bigint, OUT job_name text, OUT endpoint_path text, OUT status text,
+                                        OUT reason text, OUT http_status int, OUT error text, OUT finished_at timestamptz,
+                                        OUT by_job boolean, OUT path text, OUT alert_after int) RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT i.id, i.job_name, i.endpoint_path, i.status, i.reason, i.http_status, i.error, i.finished_at,
+           i.job_name IS NOT NULL OR i.scheduled_at IS NOT NULL,
+           coalesce(whole.endpoint_path, split_part(i.endpoint_path, '?', 1)),
+           -- A policy that was restored may say less than 1.
+           coalesce(nullif(greatest(CASE WHEN whole.endpoint_path IS NULL THEN route.alert_after
+                                         ELSE whole.alert_after END, 0), 0), 3)
+    FROM wee5_cron.invocation i
+    LEFT JOIN wee5_cron.endpoint whole ON whole.endpoint_path = i.endpoint_path
+    LEFT JOIN wee5_cron.endpoint route ON route.endpoint_path = split_part(i.endpoint_path, '?', 1)
+    WHERE i.id = ANY (ids) AND i.status IN ('succeeded', 'failed') AND i.finished_at IS NOT NULL
+      AND starts_with(i.endpoint_path, '/')
+  $$;
+COMMENT ON FUNCTION wee5_cron.counted_calls(bigint[]) IS
+  'Internal, for note_outcomes(): those of the calls that count for alerts, with the policy of their path';
+
 -- The calls have just ended. True if there is an alert to send.
 CREATE FUNCTION wee5_cron.note_outcomes(ids bigint[]) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -113,28 +134,12 @@ DECLARE
   alerts boolean := false;
 BEGIN
   FOR call IN
-    SELECT * FROM (
-      SELECT i.id, i.job_name, i.endpoint_path, i.status, i.reason, i.http_status, i.error, i.finished_at,
-             i.job_name IS NOT NULL OR i.scheduled_at IS NOT NULL AS by_job,
-             coalesce(whole.endpoint_path, split_part(i.endpoint_path, '?', 1)) AS path,
-             -- A policy that was restored may say less than 1.
-             coalesce(nullif(greatest(CASE WHEN whole.endpoint_path IS NULL THEN route.alert_after
-                                           ELSE whole.alert_after END, 0), 0), 3) AS alert_after
-      FROM wee5_cron.invocation i
-      LEFT JOIN wee5_cron.endpoint whole ON whole.endpoint_path = i.endpoint_path
-      LEFT JOIN wee5_cron.endpoint route ON route.endpoint_path = split_part(i.endpoint_path, '?', 1)
-      -- The call of an alert itself has no path, and causes no alert.
-      WHERE i.id = ANY (ids) AND i.status IN ('succeeded', 'failed') AND i.finished_at IS NOT NULL
-        AND starts_with(i.endpoint_path, '/')) c
-    UNION ALL
-    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL  -- the end
-    ORDER BY path NULLS LAST, finished_at, id
+    SELECT * FROM wee5_cron.counted_calls(ids) ORDER BY path, finished_at, id
   LOOP
     IF call.path IS DISTINCT FROM path THEN
       IF path IS NOT NULL THEN
         PERFORM wee5_cron.store_failures(path, known);
       END IF;
-      EXIT WHEN call.path IS NULL;
       path := call.path;
       SELECT * INTO known FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path FOR UPDATE NOWAIT;
       known.failures := coalesce(known.failures, 0);
@@ -163,6 +168,9 @@ BEGIN
       known.by_job := false;
     END IF;
   END LOOP;
+  IF path IS NOT NULL THEN
+    PERFORM wee5_cron.store_failures(path, known);
+  END IF;
   RETURN alerts;
 EXCEPTION WHEN lock_not_available THEN
   -- A harvest() that has not committed counts the same path. The results matter more than the count.

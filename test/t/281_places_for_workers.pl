@@ -78,7 +78,9 @@ fields_are($node->invocation('b', $patient), { status => 'queued' }, 'behind a r
 my $new = $node->call('a', '/new');
 $receiver->release_for_good;
 fields_are($node->finished($_->[0], $_->[1]), { status => 'succeeded', attempts => 1 }, '... and all are served: ' . $_->[2])
-  for [ a => $long, 'the long one' ], [ b => $patient, 'who waited' ], [ a => $new, 'what came meanwhile' ];
+  for [ a => $long, 'the long one' ], [ b => $patient, 'the one that waited' ], [ a => $new, 'the new one' ];
+is_deeply([ map { $_->{path} } grep { $_->{path} =~ m{^/(patient|new)$} } $receiver->requests ], [ '/patient', '/new' ],
+    '... the new one after the one that waited: its worker had been asked to give way');
 
 # The row of a sleeping worker is not a secret. Its last error may be.
 $node->safe_psql('postgres', 'CREATE ROLE reader LOGIN; CREATE ROLE monitor LOGIN; GRANT pg_read_all_stats TO monitor');
