@@ -29,17 +29,18 @@ sub beside_goes_on {
         '... the database beside it goes on');
 }
 
-# The worker has received the answers: nothing is on the wire any more.
+# The worker has received the answers: nothing is on the wire any more. Asked in the database beside it: a session that starts
+# while pg_extension is locked may have to wait for the lock, to rebuild its database's pg_internal.init.
 sub wait_for_answers {
-    $node->poll_query_until('postgres', "SELECT in_flight = 0 FROM wee5_cron.worker WHERE datname = 'postgres'")
+    $node->poll_query_until('beside', "SELECT in_flight = 0 FROM wee5_cron.worker WHERE datname = 'postgres'")
       or die "the answers did not come\n";
     return;
 }
 
 # Their deadline has passed, on the server's clock.
 sub let_the_deadline_pass {
-    my $from = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
-    $node->poll_query_until('postgres', "SELECT clock_timestamp() > timestamptz '$from' + interval '5.5 s'") or die "time stands still\n";
+    my $from = $node->safe_psql('beside', 'SELECT clock_timestamp()');
+    $node->poll_query_until('beside', "SELECT clock_timestamp() > timestamptz '$from' + interval '5.5 s'") or die "time stands still\n";
     return;
 }
 
