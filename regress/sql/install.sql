@@ -41,6 +41,9 @@ SELECT c.oid::regclass AS dumped_with_its_rows
 FROM pg_extension e, unnest(e.extconfig) AS t JOIN pg_class c ON c.oid = t
 WHERE e.extname = 'wee5_cron' ORDER BY c.relname;
 
+-- Room in a page for the result of its calls, and vacuum while the queue is still small.
+SELECT c.relname, c.reloptions FROM pg_class c
+WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'r' AND c.reloptions IS NOT NULL ORDER BY 1;
 -- Every function has a comment and pins its search_path. Only a procedure that commits cannot pin it.
 SELECT p.oid::regprocedure
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_proc p ON p.oid = d.objid
