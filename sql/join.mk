@@ -14,15 +14,15 @@ in_order = $(foreach name,$(sort $(notdir $(wildcard $(addsuffix /[0-9][0-9]_*.s
 NATIVE_SOURCES := $(call in_order,$(addprefix $(here)sql/,native common))
 PORTABLE_SOURCES := $(call in_order,$(addprefix $(here)sql/,portable common))
 
-$(SQL_FILE): $(NATIVE_SOURCES) | sql/
+$(SQL_FILE): $(NATIVE_SOURCES)
+	@mkdir -p $(@D)
 	cat $(NATIVE_SOURCES) > $@
 
-$(UPDATE_FILES): sql/$(EXTENSION)--%: $(here)sql/updates/% $(here)sql/updates/replace.awk $(NATIVE_SOURCES) | sql/
+$(UPDATE_FILES): sql/$(EXTENSION)--%: $(here)sql/updates/% $(here)sql/updates/replace.awk $(NATIVE_SOURCES)
+	@mkdir -p $(@D)
 	cat $(NATIVE_SOURCES) | awk -f $(here)sql/updates/replace.awk | \
 	  awk 'FNR == NR { body = body $$0 "\n"; next } /^-- the functions of this version$$/ { printf "%s", body; next } 1' - $< > $@
 
-$(PORTABLE_FILE): $(here)sql/portable/idempotent.awk $(PORTABLE_SOURCES) $(here)$(EXTENSION).control | sql/
+$(PORTABLE_FILE): $(here)sql/portable/idempotent.awk $(PORTABLE_SOURCES) $(here)$(EXTENSION).control
+	@mkdir -p $(@D)
 	cat $(PORTABLE_SOURCES) | sed 's/@version@/$(EXTVERSION)/g' | awk -f $(here)sql/portable/idempotent.awk > $@.new && mv $@.new $@
-
-sql/:
-	mkdir $@
