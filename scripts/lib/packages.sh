@@ -46,11 +46,14 @@ packages_for() {
         if [[ $part == fuzz || $part == sanitize ]]; then echo "libclang-rt-$clang_major-dev"; fi
         if [[ $part == tidy ]]; then printf '%s\n' make "clang-tidy-$clang_major" "postgresql-server-dev-$postgres_major"; fi
         ;;
-      build | regress | isolation | valgrind | tap | readme)
+      build | regress | isolation | valgrind | tap | readme | debian)
         printf '%s\n' g++ make libcurl4-openssl-dev ca-certificates "postgresql-$postgres_major" \
           "postgresql-$postgres_major-cron" "postgresql-server-dev-$postgres_major"
         if [[ $part == build ]]; then printf '%s\n' "clang-$clang_major" binutils; fi
         if [[ $part == valgrind ]]; then echo valgrind; fi
+        if [[ $part == debian ]]; then
+          printf '%s\n' autopkgtest build-essential debhelper lintian postgresql-server-dev-all python3
+        fi
         if [[ $part == tap ]]; then printf '%s\n' libipc-run-perl openssl; fi
         ;;
     esac

@@ -1,0 +1,43 @@
+# shellcheck shell=bash
+# The part "debian": builds the package for this release, and tries it in a copy of this system.
+
+check_debian() {
+  needs_extension debian || return 0
+  local build=$directory/debian
+  mkdir -p "$build"
+  # The objects come along: what is compiled with the package's own flags, scripts/release --deb shows.
+  cp -a "$tree" "$build/wee5-cron"
+  hand_over "$build"
+  say 'debian: building the package'
+  count_command 'the Debian package' "$log/debian-build" in_build_of_debian "$build" || return 0
+  count_command 'lintian' "$log/lintian" in_tree lintian --fail-on error,warning "$build"/wee5-cron_*.changes || true
+  try_package "$build"
+}
+
+in_build_of_debian() {
+  in_tree_nicely env DEB_BUILD_OPTIONS=nocheck DEB_BUILD_PROFILES=nocheck scripts/lib/build_deb "$1/wee5-cron" "$1" \
+    --no-pre-clean --no-check-builddeps
+}
+
+# try_package <directory of the build>: as root, in a layer over this system that vanishes afterwards.
+try_package() {
+  local build=$1 why line status=0 before=$failed counted=0 sources=$1/bring/srv/wee5_cron
+  can_be_root || { count_skipped 'debian: the package is not installed, because nobody here may be root'; return; }
+  why=$(as_root "$tree/scripts/lib/release_root" possible 2>&1) ||
+    { count_skipped "debian: the package is not installed, because ${why##*$'\n'}"; return; }
+  mkdir -p "$sources"
+  copy_sources "$sources"
+  cp "$build"/postgresql-"$postgres_major"-wee5-cron_*.deb "$build/bring/srv/wee5-cron.deb"
+  cp "$build"/wee5-cron/debian/control "$sources/debian/"
+  cp "$build"/wee5-cron/debian/tests/control "$sources/debian/tests/"
+  say 'debian: installing, upgrading and removing the package, and autopkgtest'
+  as_root nice -n 10 "$tree/scripts/lib/release_root" over "$build" \
+    bash -c 'cd /srv/wee5_cron && exec scripts/lib/try_package "$@"' try_package "$postgres_major" /srv/wee5-cron.deb \
+    >"$log/debian" 2>&1 </dev/null || status=$?
+  while IFS= read -r line; do
+    counted=$((counted + 1))
+    if [[ $line == passed:* ]]; then count_passed; else count_failed "debian: ${line#failed: }"; fi
+  done < <(grep -E '^(passed|failed): ' "$log/debian" || true)
+  show_when_failed debian "$status" "$before" "$log/debian" || return 0
+  expect_some_tests debian "$counted" || true
+}
