@@ -40,6 +40,7 @@ packages_for() {
       format) echo "clang-format-$clang_major" ;;
       shell) echo shellcheck ;;
       cppcheck) echo cppcheck ;;
+      package) printf '%s\n' git make ;;
       tidy | unit | sanitize | fuzz)
         printf '%s\n' g++ "clang-$clang_major" cmake ninja-build libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev \
           openssl ca-certificates
