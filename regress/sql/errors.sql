@@ -249,6 +249,11 @@ FROM unnest(array['null', '1', '"x"', '{"A": null}', '{"A": {}}', '{"": "x"}', '
                   '{"X-Wee5-Cron-Timeout-Ms": "1"}', '{"X-A": "ü"}', '{"X-A": ""}', '{"User-Agent": "vercel-cron/1.0"}']) h;
 SELECT t AS timeout, answer(format('SELECT wee5_cron.invoke(%L, timeout => %L)', '/a', t))
 FROM unnest(array['0', '-1 s', '1 us', '25 days', '178000000 years', '-178000000 years', '1 mon -30 days', '1 mon -29 days']) t;
+SELECT a AS at, answer(format('SELECT wee5_cron.invoke(%L, at => %L)', '/a', a))
+FROM unnest(array['infinity', '-infinity', '2999-01-01 00:00 UTC', '1999-01-01 00:00 UTC', 'tomorrow', 'someday']) a;
+SELECT length(k) AS key, answer(format('SELECT wee5_cron.invoke(%L, at => %L, key => %L)', '/a', 'tomorrow', k))
+FROM unnest(array['', repeat('k', 200), repeat('k', 201), repeat('ü', 101)]) k;
+SELECT answer('SELECT wee5_cron.invoke(''/a'', target => ''other'')');
 SELECT i AS id, answer(format('SELECT wee5_cron.wait_for(%L)', i)) AS wait_for, answer(format('SELECT wee5_cron.retry(%L)', i)) AS retry,
        answer(format('SELECT wee5_cron.cancel(%L)', i)) AS cancel
 FROM unnest(array[0, -1, 9223372036854775807, -9223372036854775808]) i;

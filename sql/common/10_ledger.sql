@@ -34,7 +34,9 @@ CREATE TABLE wee5_cron.invocation (
   response_body text,
   response_truncated boolean NOT NULL DEFAULT false,
   timeout interval,
-  exclusive text CHECK (exclusive IN ('path', 'route'))
+  exclusive text CHECK (exclusive IN ('path', 'route')),
+  due_at timestamptz,
+  key text
 )
 -- Room on the page for the result of each call: fewer WAL records. Every call leaves a dead row version, so autovacuum
 -- starts long before a fifth of a large ledger is dead.
@@ -48,8 +50,14 @@ CREATE INDEX invocation_open ON wee5_cron.invocation (transport, (pg_catalog.spl
   WHERE finished_at IS NULL AND next_attempt_at IS NULL;
 -- Calls that wait for their time. When it has come, next_attempt_at becomes NULL, and the index above has the call.
 CREATE INDEX invocation_retry ON wee5_cron.invocation (next_attempt_at) WHERE finished_at IS NULL AND next_attempt_at IS NOT NULL;
--- Overlap: the unfinished calls of a path. By id, so that a lookup need not begin with calls that ended long ago.
-CREATE INDEX invocation_unfinished ON wee5_cron.invocation (endpoint_path COLLATE "C", id) WHERE finished_at IS NULL;
+-- Overlap: the unfinished calls of a path. By id, so that a lookup need not begin with calls that ended long ago. Calls with
+-- a time of their own are in the next index, from that time on: their ids are old by then.
+CREATE INDEX invocation_unfinished ON wee5_cron.invocation (endpoint_path COLLATE "C", id)
+  WHERE finished_at IS NULL AND due_at IS NULL;
+CREATE INDEX invocation_unfinished_later ON wee5_cron.invocation (endpoint_path COLLATE "C", id)
+  WHERE finished_at IS NULL AND due_at IS NOT NULL AND (next_attempt_at = due_at) IS NOT TRUE;
+-- The unfinished calls of a key.
+CREATE INDEX invocation_keyed ON wee5_cron.invocation (requested_by, key, id) WHERE finished_at IS NULL AND key IS NOT NULL;
 -- job_status: the calls of a job, newest last.
 CREATE INDEX invocation_job ON wee5_cron.invocation (job_name, id) WHERE job_name IS NOT NULL;
 -- Calls that succeeded have no reason. The last success of a failing job may be long ago. Again without status.
@@ -67,7 +75,7 @@ COMMENT ON COLUMN wee5_cron.invocation.headers IS 'Headers beyond those that eve
 COMMENT ON COLUMN wee5_cron.invocation.url IS 'URL that was called; the builtin transport sets it when it sends the request';
 COMMENT ON COLUMN wee5_cron.invocation.transport IS 'builtin: the worker of wee5_cron; pg_net: that extension';
 COMMENT ON COLUMN wee5_cron.invocation.status IS
-  'queued: waits to be sent. sending: in flight for more than 250 ms, or sent at most once. retrying: failed, and is retried at next_attempt_at. Final: succeeded, failed, skipped (not made), cancelled';
+  'queued: waits to be sent, or for due_at. sending: in flight for more than 250 ms, or sent at most once. retrying: failed, and is retried at next_attempt_at. Final: succeeded, failed, skipped (not made), cancelled';
 COMMENT ON COLUMN wee5_cron.invocation.reason IS
   'Why the call did not succeed: config (no usable address or secret), dns, connect, tls, timeout, http (the status), redirect, response (no complete answer), lost (cut off by a crash), overlap, cancelled. While retrying: why the last attempt failed';
 COMMENT ON COLUMN wee5_cron.invocation.error IS 'What happened, in one sentence';
@@ -78,7 +86,8 @@ COMMENT ON COLUMN wee5_cron.invocation.requested_at IS 'Start of the transaction
 COMMENT ON COLUMN wee5_cron.invocation.requested_by IS 'session_user of the caller; app.settings.* are looked up for this role';
 COMMENT ON COLUMN wee5_cron.invocation.scheduled_at IS 'Tick for which the job made the call';
 COMMENT ON COLUMN wee5_cron.invocation.first_sent_at IS 'When the first attempt was sent; NULL on pg_net, which does not report it';
-COMMENT ON COLUMN wee5_cron.invocation.next_attempt_at IS 'When a failed call is retried; NULL as soon as that time has come';
+COMMENT ON COLUMN wee5_cron.invocation.next_attempt_at IS
+  'When a failed call is retried, or a call with due_at is sent; NULL as soon as that time has come';
 COMMENT ON COLUMN wee5_cron.invocation.finished_at IS 'When the call ended; NULL: it has not';
 COMMENT ON COLUMN wee5_cron.invocation.duration IS 'finished_at - first_sent_at; NULL on pg_net';
 COMMENT ON COLUMN wee5_cron.invocation.cron_run_id IS 'cron.job_run_details.runid of the run that made the call';
@@ -90,6 +99,9 @@ COMMENT ON COLUMN wee5_cron.invocation.response_truncated IS 'Whether response_b
 COMMENT ON COLUMN wee5_cron.invocation.timeout IS 'Timeout of each attempt; NULL: wee5_cron.request_timeout at the time of sending';
 COMMENT ON COLUMN wee5_cron.invocation.exclusive IS
   'The call is skipped while another call has not ended: path: of the same path; route: of the same path, whatever the query. NULL: it may overlap';
+COMMENT ON COLUMN wee5_cron.invocation.due_at IS 'The time for which the call was made: invoke(at => ...); NULL: at once';
+COMMENT ON COLUMN wee5_cron.invocation.key IS
+  'invoke(key => ...): a newer call by the same role with the same key replaces this one unless it has been sent';
 
 -- No foreign key, which would cost every call a row lock.
 CREATE TABLE wee5_cron.attempt (

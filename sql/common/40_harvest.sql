@@ -28,10 +28,12 @@ BEGIN
       SELECT DISTINCT ON ((f.call).id) f.*, f.lost AND f.request_id IS NOT NULL AND $3 AS deleted FROM found f
       WHERE f.request_id IS NOT DISTINCT FROM wee5_cron.pg_net_request_of((f.call).id)
     ), decided AS MATERIALIZED (
-      SELECT (a.call).id, (a.call).attempts + 1 AS attempt, (a.call).requested_at, a.handed_over_at, a.status_code, d.*
+      SELECT (a.call).id, (a.call).attempts + 1 AS attempt,
+             coalesce((a.call).due_at, (a.call).requested_at) AS requested_at, a.handed_over_at, a.status_code, d.*
       FROM answer a CROSS JOIN LATERAL wee5_cron.decide_pg_net_answer(
-        (a.call).endpoint_path, (a.call).method, (a.call).url, (a.call).timeout, (a.call).requested_by, (a.call).requested_at,
-        (a.call).attempts, a.lost, a.status_code, a.content_type, a.content, a.timed_out,
+        (a.call).endpoint_path, (a.call).method, (a.call).url, (a.call).timeout, (a.call).requested_by,
+        coalesce((a.call).due_at, (a.call).requested_at), (a.call).attempts, a.lost, a.status_code, a.content_type, a.content,
+        a.timed_out,
         CASE WHEN a.deleted THEN 'pg_net has neither the request nor an answer: one of them was deleted' ELSE a.error_msg END,
         a.headers, $3 AND NOT a.deleted, random()) d
     ), booked AS (
@@ -91,7 +93,7 @@ BEGIN
   IF NOT wee5_cron.answers_are_ours() THEN
     RETURN 0;
   END IF;
-  SELECT min(i.requested_at) INTO oldest
+  SELECT min(coalesce(i.due_at, i.requested_at)) INTO oldest
   FROM wee5_cron.invocation i
   WHERE i.transport = 'pg_net' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL
     AND (only_id IS NULL OR i.id = only_id);
@@ -170,12 +172,14 @@ COMMENT ON FUNCTION wee5_cron.book_pg_net_answers_one_by_one() IS
   'Internal, for harvest(): books answers so that one that cannot be recorded does not stop the others';
 
 -- A call waits to be judged if another transaction, still open, was calling the path as well. That call may have ended by
--- now, but it was there first. Its id was drawn at about the same time, and there is no index of calls that have ended.
+-- now, but it was there first. Its id was drawn at about the same time, and there is no index of calls that have ended. This
+-- does not hold for a call that has waited for its time.
 CREATE FUNCTION wee5_cron.ended_beside(call wee5_cron.invocation) RETURNS bigint
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT i.id FROM wee5_cron.invocation i
     WHERE i.id BETWEEN call.id - 10000 AND call.id + 10000 AND i.id <> call.id
+      AND coalesce(call.due_at, call.requested_at) <= call.requested_at
       AND i.finished_at >= call.requested_at AND i.attempts > 0
       AND CASE call.exclusive WHEN 'route' THEN split_part(i.endpoint_path, '?', 1) = split_part(call.endpoint_path, '?', 1)
                               ELSE i.endpoint_path = call.endpoint_path END
@@ -192,7 +196,11 @@ DECLARE
   beside bigint;
   overlap record;
 BEGIN
-  IF call.attempts > 0 AND NOT wee5_cron.may_still_begin(call.endpoint_path, call.attempts + 1, call.requested_at) THEN
+  IF call.key IS NOT NULL AND wee5_cron.is_replaced(call) THEN
+    RETURN;
+  END IF;
+  IF call.attempts > 0 AND NOT wee5_cron.may_still_begin(call.endpoint_path, call.attempts + 1,
+                                                         coalesce(call.due_at, call.requested_at)) THEN
     -- The call ends with the outcome of its last attempt.
     PERFORM wee5_cron.end_call(call.id, 'failed');
     PERFORM wee5_cron.note_outcomes(array[call.id]);
@@ -202,7 +210,8 @@ BEGIN
     IF NOT wee5_cron.lock_path(call.endpoint_path) THEN
       RETURN;
     END IF;
-    beside := coalesce(wee5_cron.call_beside(call.id, call.endpoint_path, call.exclusive, call.requested_by),
+    beside := coalesce(wee5_cron.call_beside(call.id, call.endpoint_path, call.exclusive, call.requested_by, call.requested_at,
+                                             call.due_at),
                        wee5_cron.ended_beside(call));
     IF beside IS NOT NULL THEN
       overlap := wee5_cron.explain_overlap(call.endpoint_path, beside);
@@ -247,7 +256,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.keep_send_error(bigint, text, text, text) IS
   'Internal, for harvest(): writes into a call''s row why the call could not be handed to pg_net; true if that may pass';
 
--- Hands over every call that is due: retries, and calls that may have overlapped with a transaction still running when they
+-- Hands over every call that is due: those whose time has come, retries, and calls that may have overlapped with a transaction still running when they
 -- were made. only_id: that call alone; NULL: all of them.
 CREATE FUNCTION wee5_cron.send_due_by_pg_net(only_id bigint DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -259,13 +268,15 @@ DECLARE
   -- What keeps one call back for a while may keep back all of them: the table that somebody has locked, for example. Each try
   -- waits for lock_timeout, so the rest is left to the next harvest.
   tries_left int := 3;
+  -- An index is searched for a time that stays the same.
+  now constant timestamptz := clock_timestamp();
 BEGIN
   IF NOT wee5_cron.may_call() THEN
     RETURN;
   END IF;
   FOR call IN
     SELECT i.* FROM wee5_cron.invocation i
-    WHERE i.finished_at IS NULL AND i.next_attempt_at <= clock_timestamp() AND i.transport = 'pg_net'
+    WHERE i.finished_at IS NULL AND i.next_attempt_at <= now AND i.transport = 'pg_net'
       AND (only_id IS NULL OR i.id = only_id)
     ORDER BY i.id
     LIMIT wee5_cron.most_in_one_harvest()

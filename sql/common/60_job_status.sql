@@ -24,21 +24,30 @@ CREATE FUNCTION wee5_cron.waiting_call(endpoint_path text, exclusive text, skipp
                                        OUT id bigint, OUT until timestamptz, OUT status text, OUT error text, OUT attempts int)
   LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
+    WITH bounds AS MATERIALIZED (
+      SELECT CASE exclusive WHEN 'route' THEN split_part($1, '?', 1) ELSE $1 END COLLATE "C" AS from_path,
+             -- '@' follows '?'.
+             CASE exclusive WHEN 'route' THEN split_part($1, '?', 1) || '@' ELSE $1 || E'\x01' END COLLATE "C" AS to_path
+      WHERE exclusive IN ('path', 'route')
+    )
     SELECT w.id, w.next_attempt_at, w.status, w.error, w.attempts
-    FROM (SELECT i.* FROM wee5_cron.invocation i
-          WHERE i.finished_at IS NULL AND i.endpoint_path COLLATE "C" = $1 AND i.id < skipped_id
-            AND (i.status IN ('queued', 'retrying') OR i.status = 'sending' AND i.attempts > 1)
-          LIMIT 100) w
-    WHERE exclusive = 'path'
-    UNION ALL
-    SELECT w.id, w.next_attempt_at, w.status, w.error, w.attempts
-    FROM (SELECT i.* FROM wee5_cron.invocation i
-          WHERE i.finished_at IS NULL AND i.endpoint_path COLLATE "C" >= split_part($1, '?', 1)
-            AND i.endpoint_path COLLATE "C" < split_part($1, '?', 1) || '@'
-            AND split_part(i.endpoint_path, '?', 1) = split_part($1, '?', 1) AND i.id < skipped_id
-            AND (i.status IN ('queued', 'retrying') OR i.status = 'sending' AND i.attempts > 1)
-          LIMIT 100) w
-    WHERE exclusive = 'route'
+    FROM bounds b
+    CROSS JOIN LATERAL (
+      (SELECT i.* FROM wee5_cron.invocation i
+       WHERE i.finished_at IS NULL AND i.due_at IS NULL
+         AND i.endpoint_path COLLATE "C" >= b.from_path AND i.endpoint_path COLLATE "C" < b.to_path
+         AND (exclusive = 'path' OR split_part(i.endpoint_path, '?', 1) = b.from_path) AND i.id < skipped_id
+         AND (i.status IN ('queued', 'retrying') OR i.status = 'sending' AND i.attempts > 1)
+       LIMIT 100)
+      UNION ALL
+      -- Not a call that waits for its time: nothing is skipped because of it.
+      (SELECT i.* FROM wee5_cron.invocation i
+       WHERE i.finished_at IS NULL AND i.due_at IS NOT NULL AND (i.next_attempt_at = i.due_at) IS NOT TRUE
+         AND i.endpoint_path COLLATE "C" >= b.from_path AND i.endpoint_path COLLATE "C" < b.to_path
+         AND (exclusive = 'path' OR split_part(i.endpoint_path, '?', 1) = b.from_path) AND i.id < skipped_id
+         AND (i.status IN ('queued', 'retrying') OR i.status = 'sending' AND i.attempts > 1)
+       LIMIT 100)
+    ) w
     ORDER BY id LIMIT 1
   $$;
 COMMENT ON FUNCTION wee5_cron.waiting_call(text, text, bigint) IS

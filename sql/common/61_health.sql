@@ -139,12 +139,12 @@ DECLARE
   calls bigint;
   oldest timestamptz;
 BEGIN
-  SELECT count(*), min(q.requested_at) FILTER (WHERE q.status = 'queued') INTO calls, oldest
-  FROM (SELECT i.status, i.requested_at FROM wee5_cron.invocation i
+  SELECT count(*), min(q.due_at) FILTER (WHERE q.status = 'queued') INTO calls, oldest
+  FROM (SELECT i.status, coalesce(i.due_at, i.requested_at) AS due_at FROM wee5_cron.invocation i
         WHERE i.transport = 'builtin' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL LIMIT 10001) q;
   IF calls > 10000 THEN
     WITH RECURSIVE queued AS (
-      SELECT split_part(i.endpoint_path, '?', 1) COLLATE "C" AS route, i.id, i.status, i.requested_at
+      SELECT split_part(i.endpoint_path, '?', 1) COLLATE "C" AS route, i.id, i.status, coalesce(i.due_at, i.requested_at) AS due_at
       FROM wee5_cron.invocation i
       WHERE i.transport = 'builtin' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL
     ), route (name) AS (
@@ -153,12 +153,12 @@ BEGIN
       SELECT (SELECT q.route FROM queued q WHERE q.route > route.name ORDER BY q.route, q.id LIMIT 1)
       FROM route WHERE route.name IS NOT NULL
     )
-    SELECT min((SELECT q.requested_at FROM queued q WHERE q.route = route.name AND q.status = 'queued'
+    SELECT min((SELECT q.due_at FROM queued q WHERE q.route = route.name AND q.status = 'queued'
                 ORDER BY q.route, q.id LIMIT 1)) INTO oldest FROM route;
   END IF;
-  -- A retry whose time has come, and which nobody has begun.
-  RETURN least(oldest, (SELECT min(i.next_attempt_at) FROM wee5_cron.invocation i
-                        WHERE i.finished_at IS NULL AND i.next_attempt_at <= clock_timestamp()));
+  -- A call or retry whose time has come, and which nobody has begun. The index is read to its first entry, whatever that is.
+  RETURN least(oldest, (SELECT CASE WHEN n.at <= clock_timestamp() THEN n.at END
+                        FROM (SELECT min(i.next_attempt_at) AS at FROM wee5_cron.invocation i WHERE i.finished_at IS NULL) n));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.oldest_queued() IS

@@ -51,6 +51,7 @@ CREATE FUNCTION wee5_cron.call_metrics(OUT name text, OUT labels jsonb, OUT valu
     FROM unnest('{queued,sending,retrying,accepted,succeeded,failed,skipped,cancelled}'::text[]) AS s (status)
     LEFT JOIN (SELECT i.status, count(*) AS calls FROM wee5_cron.invocation i
                WHERE i.id > wee5_cron.ended_before(now() - interval '24 hours') AND i.requested_at > now() - interval '24 hours'
+                 AND (i.next_attempt_at = i.due_at) IS NOT TRUE
                GROUP BY i.status) c ON c.status = s.status
   $$;
 COMMENT ON FUNCTION wee5_cron.call_metrics() IS 'Internal, for the view metrics: the calls of the last day by their status';

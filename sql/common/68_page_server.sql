@@ -12,10 +12,15 @@ DECLARE
   open record;
   worker record;
 BEGIN
+  -- Not the calls that wait for their time, of which there may be a million.
   SELECT count(*) FILTER (WHERE i.status = 'queued') AS queued, count(*) FILTER (WHERE i.status = 'sending') AS sending,
          count(*) FILTER (WHERE i.status = 'retrying') AS retrying, min(i.next_attempt_at) AS next_attempt,
-         min(i.requested_at) FILTER (WHERE i.status = 'queued') AS oldest
-  INTO open FROM wee5_cron.invocation i WHERE i.finished_at IS NULL;
+         min(coalesce(i.due_at, i.requested_at)) FILTER (WHERE i.status = 'queued') AS oldest
+  INTO open
+  FROM (SELECT i.* FROM wee5_cron.invocation i WHERE i.finished_at IS NULL AND i.due_at IS NULL
+        UNION ALL
+        SELECT i.* FROM wee5_cron.invocation i
+        WHERE i.finished_at IS NULL AND i.due_at IS NOT NULL AND (i.next_attempt_at = i.due_at) IS NOT TRUE) i;
   SELECT * INTO worker FROM wee5_cron.worker w WHERE w.datname = current_database();
   RETURN '<dl class="facts">' || concat(
     wee5_cron.page_fact('Worker', coalesce(wee5_cron.html_state(worker.state), 'none here')),
@@ -55,6 +60,10 @@ BEGIN
       FROM wee5_cron.known_jobs() j
       CROSS JOIN LATERAL unnest(wee5_cron.ticks(j.schedule, now(), 1440, j.last_start, now() + interval '24 hours')) AS t (at)
       WHERE j.active AND t.at < date_trunc('hour', now()) + interval '24 hours'
+      UNION ALL
+      SELECT date_trunc('hour', i.due_at) FROM wee5_cron.invocation i
+      WHERE i.finished_at IS NULL AND i.next_attempt_at IS NOT NULL AND i.next_attempt_at = i.due_at
+        AND i.next_attempt_at > now() AND i.next_attempt_at < date_trunc('hour', now()) + interval '24 hours'
     ), counted AS (
       SELECT h.hour, count(t.hour) AS starts, max(count(t.hour)) OVER () AS most
       FROM generate_series(date_trunc('hour', now()), date_trunc('hour', now()) + interval '23 hours',

@@ -60,6 +60,7 @@ DECLARE
     'SELECT ON TABLE wee5_cron.invocation', 'SELECT ON TABLE wee5_cron.attempt', 'SELECT ON TABLE wee5_cron.job',
     'SELECT ON TABLE wee5_cron.endpoint', 'SELECT ON TABLE wee5_cron.armed', 'SELECT ON TABLE wee5_cron.trouble',
     'SELECT ON TABLE wee5_cron.job_status', 'EXECUTE ON FUNCTION wee5_cron.job_status_rows()',
+    'SELECT ON TABLE wee5_cron.upcoming', 'EXECUTE ON FUNCTION wee5_cron.upcoming_rows()',
     'SELECT ON TABLE wee5_cron.worker', 'EXECUTE ON FUNCTION wee5_cron.worker_slots()',
     'EXECUTE ON FUNCTION wee5_cron.queued_calls()',
     'EXECUTE ON FUNCTION wee5_cron.doctor()', 'EXECUTE ON FUNCTION wee5_cron.describe_schedule(text)',

@@ -32,7 +32,7 @@ BEGIN
     WITH waiting AS MATERIALIZED (
       SELECT i.id, i.job_name, i.endpoint_path, i.attempts, i.next_attempt_at, i.reason, i.error, i.hint
       FROM wee5_cron.invocation i
-      WHERE i.finished_at IS NULL AND i.next_attempt_at IS NOT NULL
+      WHERE i.finished_at IS NULL AND i.next_attempt_at IS NOT NULL AND (i.next_attempt_at = i.due_at) IS NOT TRUE
       ORDER BY i.next_attempt_at LIMIT 10000
     ), due AS MATERIALIZED (
       SELECT i.id, i.job_name, i.endpoint_path, i.attempts, i.next_attempt_at, i.reason, i.error, i.hint

@@ -205,7 +205,9 @@ CREATE FUNCTION wee5_cron.broken_indexes(OUT severity text, OUT what text, OUT h
     CROSS JOIN (VALUES
       ('invocation_open', true, '(transport, (split_part(endpoint_path, ''?'', 1)) COLLATE "C", id) WHERE finished_at IS NULL AND next_attempt_at IS NULL'),
       ('invocation_retry', false, '(next_attempt_at) WHERE finished_at IS NULL AND next_attempt_at IS NOT NULL'),
-      ('invocation_unfinished', true, '(endpoint_path COLLATE "C", id) WHERE finished_at IS NULL'),
+      ('invocation_unfinished', true, '(endpoint_path COLLATE "C", id) WHERE finished_at IS NULL AND due_at IS NULL'),
+      ('invocation_unfinished_later', true, '(endpoint_path COLLATE "C", id) WHERE finished_at IS NULL AND due_at IS NOT NULL AND (next_attempt_at = due_at) IS NOT TRUE'),
+      ('invocation_keyed', false, '(requested_by, key, id) WHERE finished_at IS NULL AND key IS NOT NULL'),
       ('invocation_job', false, '(job_name, id) WHERE job_name IS NOT NULL'),
       ('invocation_job_success', false, '(job_name, id) WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NULL')
     ) AS k (name, needed, definition)

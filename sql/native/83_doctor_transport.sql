@@ -128,9 +128,13 @@ DECLARE
 BEGIN
   -- Reads a part of the open calls, however many there are.
   SELECT count(*) AS calls, min(o.due) AS since INTO waiting
-  FROM (SELECT coalesce(i.next_attempt_at, i.requested_at) AS due, i.status
-        FROM wee5_cron.invocation i
-        WHERE i.transport = 'builtin' AND i.finished_at IS NULL LIMIT 10000) o
+  FROM ((SELECT coalesce(i.due_at, i.requested_at) AS due, i.status
+         FROM wee5_cron.invocation i
+         WHERE i.transport = 'builtin' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL LIMIT 10000)
+        UNION ALL
+        (SELECT i.next_attempt_at, i.status
+         FROM wee5_cron.invocation i
+         WHERE i.transport = 'builtin' AND i.finished_at IS NULL AND i.next_attempt_at < now() LIMIT 10000)) o
   WHERE o.status <> 'sending' AND o.due < clock_timestamp() - interval '1 minute';
   IF waiting.calls = 0 THEN
     RETURN NEXT ('queue', 'ok', 'no call has been due for more than a minute without being sent',

@@ -137,27 +137,28 @@ CREATE FUNCTION wee5_cron.exclusive_of(policy wee5_cron.endpoint, by_job boolean
 COMMENT ON FUNCTION wee5_cron.exclusive_of(wee5_cron.endpoint, boolean) IS 'Internal: which unfinished calls a call gives way to';
 
 -- Books the answer of a call that is in the way, which may have come.
-CREATE FUNCTION wee5_cron.find_call_in_the_way(endpoint_path text, exclusive text) RETURNS bigint
+CREATE FUNCTION wee5_cron.find_call_in_the_way(endpoint_path text, exclusive text, key text) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  beside bigint := wee5_cron.unfinished_beside(endpoint_path, exclusive, 0);
+  beside bigint := wee5_cron.unfinished_beside(endpoint_path, exclusive, 0, NULL, NULL, key);
 BEGIN
   IF beside IS NULL OR current_setting('transaction_isolation') <> 'read committed' THEN
     RETURN beside;
   END IF;
   PERFORM wee5_cron.book_pg_net_answers(beside);
   PERFORM wee5_cron.send_due_by_pg_net(beside);
-  RETURN wee5_cron.unfinished_beside(endpoint_path, exclusive, 0);
+  RETURN wee5_cron.unfinished_beside(endpoint_path, exclusive, 0, NULL, NULL, key);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.find_call_in_the_way(text, text) IS 'Internal: an unfinished call that a new one gives way to; NULL: none';
+COMMENT ON FUNCTION wee5_cron.find_call_in_the_way(text, text, text) IS 'Internal: an unfinished call that a new one gives way to; NULL: none';
 
 -- as_it_was: a call that is made again, unchanged. role: the job's owner, where harvest() makes up for a run. job_name
 -- without a role: run_now().
 CREATE FUNCTION wee5_cron.make_call(endpoint_path text, method text, body jsonb, headers jsonb, timeout interval,
                                     job_name text DEFAULT NULL, role name DEFAULT NULL, schedule text DEFAULT NULL,
-                                    tick timestamptz DEFAULT NULL, as_it_was wee5_cron.invocation DEFAULT NULL) RETURNS bigint
+                                    tick timestamptz DEFAULT NULL, as_it_was wee5_cron.invocation DEFAULT NULL,
+                                    due_at timestamptz DEFAULT NULL, key text DEFAULT NULL) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 #variable_conflict use_column
@@ -211,6 +212,8 @@ BEGIN
   END IF;
   call.idempotency_key := coalesce(call.idempotency_key, gen_random_uuid());
   call.status := 'queued';
+  call.due_at := $11;
+  call.key := $12;
 
   IF address.missing IS NOT NULL THEN
     IF wee5_cron.setting('missing_config') <> 'skip' THEN
@@ -224,11 +227,16 @@ BEGIN
   END IF;
 
   call.exclusive := wee5_cron.exclusive_of(policy, caller.by_job);
+  IF call.due_at > clock_timestamp() THEN
+    -- Until then, no other call gives way to this one, and nobody knows which one this one will give way to.
+    call.next_attempt_at := call.due_at;
+    RETURN wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
+  END IF;
   IF call.exclusive IS NOT NULL THEN
     -- The lock first: then everything that was queued under it is visible. While another transaction holds it, nobody
     -- knows whether its call will exist, and harvest() decides.
     undecided := NOT wee5_cron.lock_path($1);
-    call.id := wee5_cron.find_call_in_the_way($1, call.exclusive);
+    call.id := wee5_cron.find_call_in_the_way($1, call.exclusive, call.key);
     IF call.id IS NOT NULL THEN
       RETURN wee5_cron.skip_for_overlap(call, caller.by_job, caller.by_job AND $7 IS NULL);
     END IF;
@@ -243,8 +251,8 @@ BEGIN
   RETURN call.id;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.make_call(text, text, jsonb, jsonb, interval, text, name, text, timestamptz, wee5_cron.invocation) IS
-  'Internal: checks a call, writes its row and hands it to pg_net, or skips it';
+COMMENT ON FUNCTION wee5_cron.make_call(text, text, jsonb, jsonb, interval, text, name, text, timestamptz, wee5_cron.invocation, timestamptz, text) IS
+  'Internal: checks a call, writes its row and hands it to pg_net, leaves it to its time, or skips it';
 
 CREATE FUNCTION wee5_cron.insert_call(call wee5_cron.invocation, by_pg_cron boolean) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -253,11 +261,15 @@ DECLARE
   new_id bigint;
 BEGIN
   INSERT INTO wee5_cron.invocation (job_name, endpoint_path, method, body, headers, url, transport, status, reason, error, hint,
-                                    scheduled_at, next_attempt_at, finished_at, idempotency_key, timeout, exclusive)
+                                    scheduled_at, next_attempt_at, finished_at, idempotency_key, timeout, exclusive, due_at, key)
   VALUES (call.job_name, call.endpoint_path, call.method, call.body, call.headers, call.url, 'pg_net', call.status, call.reason,
           call.error, call.hint, call.scheduled_at, call.next_attempt_at,
-          CASE WHEN call.status = 'skipped' THEN clock_timestamp() END, call.idempotency_key, call.timeout, call.exclusive)
+          CASE WHEN call.status = 'skipped' THEN clock_timestamp() END, call.idempotency_key, call.timeout, call.exclusive, call.due_at,
+          call.key)
   RETURNING id INTO new_id;
+  IF call.key IS NOT NULL AND call.status = 'queued' THEN
+    PERFORM wee5_cron.replace_calls(new_id, session_user, call.key);
+  END IF;
   IF by_pg_cron THEN
     INSERT INTO wee5_cron.cron_caller (invocation_id, pid) VALUES (new_id, pg_backend_pid());
   END IF;
@@ -291,17 +303,44 @@ CREATE FUNCTION public.invoke_cron_endpoint(endpoint_path text) RETURNS bigint
 COMMENT ON FUNCTION public.invoke_cron_endpoint(text) IS
   'Queues GET <api_url><endpoint_path> with the bearer secret, and returns the id of its row in wee5_cron.invocation. The call is sent when the transaction commits, and discarded when it rolls back';
 
+-- A time that has passed is now.
+CREATE FUNCTION wee5_cron.due_time(at timestamptz) RETURNS timestamptz
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF NOT isfinite(at) OR at > now() + interval '10 years' THEN
+    RAISE EXCEPTION 'at "%" is out of range', at
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Give a time within the next 10 years, or leave it out to make the call at once.';
+  END IF;
+  RETURN CASE WHEN at IS NOT NULL THEN greatest(at, now()) END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.due_time(timestamptz) IS 'Internal: the time for which a call is made; raises where it is too far away';
+
+CREATE FUNCTION wee5_cron.check_key(key text) RETURNS text
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF octet_length(key) > 200 THEN
+    RAISE EXCEPTION 'the key has % bytes, and 200 are allowed', octet_length(key)
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a short name, such as ''trial-ends-4711''.';
+  END IF;
+  RETURN key;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.check_key(text) IS 'Internal: raises for a key that is too long';
+
 CREATE FUNCTION wee5_cron.invoke(endpoint_path text, method text DEFAULT NULL, body jsonb DEFAULT NULL,
                                  headers jsonb DEFAULT NULL, timeout interval DEFAULT NULL, target text DEFAULT NULL,
                                  at timestamptz DEFAULT NULL, key text DEFAULT NULL) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  IF target IS NOT NULL OR at IS NOT NULL OR key IS NOT NULL THEN
-    RAISE EXCEPTION '% is not supported yet', CASE WHEN target IS NOT NULL THEN 'target' WHEN at IS NOT NULL THEN 'at' ELSE 'key' END
-      USING ERRCODE = 'feature_not_supported', HINT = 'Leave the argument out.';
+  IF target IS NOT NULL THEN
+    RAISE EXCEPTION 'target is not supported yet' USING ERRCODE = 'feature_not_supported', HINT = 'Leave the argument out.';
   END IF;
-  RETURN wee5_cron.make_call($1, $2, $3, $4, $5);
+  RETURN wee5_cron.make_call($1, $2, $3, $4, $5, due_at => wee5_cron.due_time(at), key => wee5_cron.check_key(key));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text) IS

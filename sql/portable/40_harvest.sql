@@ -1,26 +1,47 @@
 -- What harvest() needs of this edition: handing calls to pg_net, and the chores that a worker does elsewhere.
 
--- call_id 0: for a new call, to which every unfinished one comes first. Otherwise older calls come first, and those that
--- have been sent or handed over.
-CREATE FUNCTION wee5_cron.unfinished_beside(endpoint_path text, exclusive text, call_id bigint) RETURNS bigint
+-- call_id 0: for a new call, to which every unfinished one comes first, except those that it replaces because they have its
+-- key. Otherwise calls that were queued earlier come first, and those that have been sent or handed over. A call with a time
+-- of its own counts as queued at that time.
+CREATE FUNCTION wee5_cron.unfinished_beside(endpoint_path text, exclusive text, call_id bigint, requested_at timestamptz,
+                                            due_at timestamptz, key text) RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT i.id FROM wee5_cron.invocation i
-    WHERE i.finished_at IS NULL
-      AND CASE exclusive WHEN 'route' THEN split_part($1, '?', 1) ELSE $1 END COLLATE "C" <= i.endpoint_path COLLATE "C"
-      AND i.endpoint_path COLLATE "C" < CASE exclusive WHEN 'route' THEN split_part($1, '?', 1) || '@' ELSE $1 || E'\x01' END COLLATE "C"
-      AND CASE exclusive WHEN 'route' THEN split_part(i.endpoint_path, '?', 1) = split_part($1, '?', 1)
-                         ELSE i.endpoint_path = $1 END
-      AND (call_id = 0 OR i.id < call_id
-           OR i.id > call_id AND (i.status <> 'queued' OR i.attempts > 0 OR i.next_attempt_at IS NULL AND i.transport = 'pg_net'))
-    ORDER BY CASE WHEN call_id = 0 THEN -i.id ELSE i.id END LIMIT 1
+    WITH bounds AS MATERIALIZED (
+      SELECT CASE $2 WHEN 'route' THEN split_part($1, '?', 1) ELSE $1 END COLLATE "C" AS from_path,
+             CASE $2 WHEN 'route' THEN split_part($1, '?', 1) || '@' ELSE $1 || E'\x01' END COLLATE "C" AS to_path
+    )
+    SELECT u.id
+    FROM bounds b
+    CROSS JOIN LATERAL (
+      SELECT i.id, i.endpoint_path, i.status, i.attempts, i.next_attempt_at, i.requested_by, i.requested_at, i.due_at, i.key
+      FROM wee5_cron.invocation i
+      WHERE i.finished_at IS NULL AND i.due_at IS NULL
+        AND i.endpoint_path COLLATE "C" >= b.from_path AND i.endpoint_path COLLATE "C" < b.to_path
+      UNION ALL
+      SELECT i.id, i.endpoint_path, i.status, i.attempts, i.next_attempt_at, i.requested_by, i.requested_at, i.due_at, i.key
+      FROM wee5_cron.invocation i
+      WHERE i.finished_at IS NULL AND i.due_at IS NOT NULL AND (i.next_attempt_at = i.due_at) IS NOT TRUE
+        AND i.endpoint_path COLLATE "C" >= b.from_path AND i.endpoint_path COLLATE "C" < b.to_path
+    ) u
+    WHERE CASE $2 WHEN 'route' THEN split_part(u.endpoint_path, '?', 1) = b.from_path ELSE u.endpoint_path = $1 END
+      AND CASE WHEN $3 = 0 THEN (u.key = $6 AND u.requested_by = session_user AND u.status IN ('queued', 'retrying')) IS NOT TRUE
+               ELSE u.id <> $3
+                 AND (CASE WHEN u.due_at IS NULL AND $5 IS NULL THEN u.id < $3
+                           ELSE (coalesce(u.due_at, u.requested_at), u.id) < (coalesce($5, $4), $3) END
+                      OR u.status <> 'queued' OR u.attempts > 0 OR u.next_attempt_at IS NULL) END
+    ORDER BY CASE WHEN $3 = 0 THEN -u.id ELSE u.id END LIMIT 1
   $$;
-COMMENT ON FUNCTION wee5_cron.unfinished_beside(text, text, bigint) IS 'Internal: an unfinished call of the path, or of the route, that comes first; NULL: none';
+COMMENT ON FUNCTION wee5_cron.unfinished_beside(text, text, bigint, timestamptz, timestamptz, text) IS
+  'Internal: an unfinished call of the path, or of the route, that comes first; NULL: none';
 
-CREATE FUNCTION wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name) RETURNS bigint
+CREATE FUNCTION wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name,
+                                      requested_at timestamptz, due_at timestamptz) RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT CASE WHEN call_id IS NOT NULL AND exclusive IS NOT NULL THEN wee5_cron.unfinished_beside($2, $3, $1) END $$;
-COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name) IS
+  AS $$
+    SELECT CASE WHEN call_id IS NOT NULL AND exclusive IS NOT NULL THEN wee5_cron.unfinished_beside($2, $3, $1, $5, $6, NULL) END
+  $$;
+COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name, timestamptz, timestamptz) IS
   'Internal, for harvest(): an unfinished call that this one would overlap with; NULL: the call may be sent';
 
 -- A transaction that calls many paths must not fill the lock table: there are 1024 locks.

@@ -33,7 +33,14 @@ ALTER TABLE wee5_cron.invocation
 ALTER TABLE wee5_cron.attempt
   SET (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_scale_factor = 0.01);
 DROP INDEX wee5_cron.invocation_unfinished;
-CREATE INDEX invocation_unfinished ON wee5_cron.invocation (endpoint_path COLLATE "C", id) WHERE finished_at IS NULL;
+ALTER TABLE wee5_cron.invocation
+  ADD COLUMN due_at timestamptz,
+  ADD COLUMN key text;
+CREATE INDEX invocation_unfinished ON wee5_cron.invocation (endpoint_path COLLATE "C", id)
+  WHERE finished_at IS NULL AND due_at IS NULL;
+CREATE INDEX invocation_unfinished_later ON wee5_cron.invocation (endpoint_path COLLATE "C", id)
+  WHERE finished_at IS NULL AND due_at IS NOT NULL AND (next_attempt_at OPERATOR(pg_catalog.=) due_at) IS NOT TRUE;
+CREATE INDEX invocation_keyed ON wee5_cron.invocation (requested_by, key, id) WHERE finished_at IS NULL AND key IS NOT NULL;
 
 ALTER TABLE wee5_cron.endpoint
   ADD COLUMN keep_succeeded interval,
@@ -56,7 +63,9 @@ CREATE TABLE wee5_cron.arming (
 ) USING heap;
 ALTER TABLE wee5_cron.arming REPLICA IDENTITY FULL;
 
-ALTER TABLE wee5_cron.cancellation REPLICA IDENTITY FULL;
+ALTER TABLE wee5_cron.cancellation
+  ADD COLUMN replaced_by bigint,
+  REPLICA IDENTITY FULL;
 ALTER TABLE wee5_cron.trouble
   ADD COLUMN last_failed_at timestamptz,
   ADD COLUMN by_job boolean NOT NULL DEFAULT false;
@@ -73,6 +82,7 @@ ALTER TABLE wee5_cron.newest_call SET LOGGED;
 
 -- Functions that are gone, or whose parameters have other names now.
 DROP FUNCTION wee5_cron.arm();
+DROP FUNCTION wee5_cron.call_beside(bigint, text, text, name);
 DROP FUNCTION wee5_cron.doctor_history(bigint, interval);
 DROP FUNCTION wee5_cron.schedule_for_session_user(text, text, text);
 DROP FUNCTION wee5_cron.doctor_pg_cron();

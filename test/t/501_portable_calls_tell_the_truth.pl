@@ -134,6 +134,47 @@ for my $end ('COMMIT', 'ROLLBACK') {
     is($node->invocation('postgres', $other)->{status}, $end eq 'COMMIT' ? 'skipped' : 'succeeded', '... and the other one gives way, if there is another');
 }
 
+# Later, and once.
+sub statuses_of { return $node->as_owner("SELECT string_agg(status, ' ' ORDER BY id) FROM wee5_cron.invocation WHERE id IN (" . join(', ', @_) . ')') }
+sub later { my ($path, $at, $key) = @_; return $node->as_owner("SELECT wee5_cron.invoke('$path', at => clock_timestamp() + interval '$at'" . ($key ? ", key => '$key'" : '') . ')') }
+sub time_passes { return $node->as_owner('UPDATE wee5_cron.invocation SET due_at = now(), next_attempt_at = now() WHERE next_attempt_at = due_at AND id IN (' . join(', ', @_) . ')') }
+sub harvest_until { my ($id, $condition) = @_; for (1 .. 300) { $node->deliver_and_harvest; return 1 if $node->as_owner("SELECT $condition FROM wee5_cron.invocation WHERE id = $id") eq 't'; usleep(100_000) } return 0 }
+$node->raises('postgres', "SELECT wee5_cron.invoke('/a', at => $_)", '22023', "at => $_ is refused", role => 'postgres', hint => qr/within the next 10 years/) for "'infinity'", "now() + interval '10 years 1 day'";
+$node->raises('postgres', "SELECT wee5_cron.invoke('/a', key => repeat('k', 201))", '22023', 'a long key is refused', role => 'postgres', message => qr/201 bytes/);
+my $past = $node->as_owner("SELECT wee5_cron.invoke('/status/200?past', at => now() - interval '1 day')");
+$node->deliver_and_harvest;
+fields_are($node->invocation('postgres', $past), { status => 'succeeded' }, 'a time that has passed is now');
+my @trial = (later('/trial', '1 day', 'trial'));
+push @trial, later('/trial', '2 days', 'trial');
+$node->as_owner("BEGIN; SELECT wee5_cron.invoke('/trial', at => now() + '3 days', key => 'trial'); ROLLBACK");
+is(statuses_of(@trial), 'cancelled queued', 'a newer call with its key replaces one that waits, unless it is rolled back');
+is($node->as_owner("SELECT error FROM wee5_cron.invocation WHERE id = $trial[0]"), "Call $trial[1], which has the same key, replaced this call.", '... which says so');
+is($node->as_owner("SELECT wee5_cron.cancel($trial[1])"), 't', 'cancel() cancels it');
+my $hour = later('/status/200?hour', '1 hour', 'hour');
+is($node->as_owner("SELECT kind || ' ' || endpoint_path || ' ' || key FROM wee5_cron.upcoming WHERE invocation_id = $hour"), 'call /status/200?hour hour', 'the view upcoming shows it');
+$node->deliver_and_harvest;
+is(statuses_of($hour), 'queued', 'harvest() leaves it until then');
+$node->policy('postgres', '/slow', overlap => 'skip');
+my $for_later = later('/slow?ms=10&later', '1 day');
+my $now = $node->as_owner("SELECT invoke_cron_endpoint('/slow?ms=1000')");
+is(statuses_of($for_later, $now), 'queued queued', 'no call gives way to one whose time has not come');
+my $due = later('/slow?ms=10&due', '1 hour');
+time_passes($due);
+ok(harvest_until($due, 'finished_at IS NOT NULL'), 'a call is made when its time has come');
+like(statuses_of($due), qr/^(?:skipped|succeeded)$/, '... or gives way');
+$node->as_owner("SELECT wee5_cron.cancel($for_later)");
+$due = later('/status/200?due', '1 hour');
+time_passes($due);
+ok(harvest_until($due, "status = 'succeeded'"), 'harvest() hands it to pg_net when its time has come');
+is($node->as_owner("SELECT a.started_at = i.due_at FROM wee5_cron.attempt a JOIN wee5_cron.invocation i ON i.id = a.invocation_id WHERE i.id = $due"), 't', '... its first attempt began then');
+my @two = map { $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]) } 1, 2;
+my @both = map { $_->query_safe("BEGIN; SELECT wee5_cron.invoke('/status/200?both', at => now() + interval '1 hour', key => 'both')") } @two;
+$_->query_safe('COMMIT') for @two;
+$_->quit for @two;
+time_passes(@both);
+ok(harvest_until($both[1], "status = 'succeeded'"), 'of two that did not see each other, the one with the higher id is made');
+is(statuses_of(@both), 'cancelled succeeded', '... and the other one is not');
+
 # Settings of this edition.
 $node->as_owner("SELECT wee5_cron.set('missing_config', 'skip'); SELECT wee5_cron.set('vault_cron_secret', 'nothing')");
 my $without = $node->as_owner("SELECT invoke_cron_endpoint('/x')");

@@ -335,6 +335,17 @@ bool Dispatcher::cancel(std::int64_t id) {
          std::any_of(locked_.begin(), locked_.end(), is_its);
 }
 
+bool Dispatcher::is_waiting(std::int64_t id) const {
+  return holds(id) && queue_.contains([id](const DueCall& call) { return call.id == id; });
+}
+
+void Dispatcher::forget_ended(std::int64_t id) {
+  const std::optional<DueCall> waiting = queue_.remove([id](const DueCall& call) { return call.id == id; });
+  if (!waiting) return;
+  forget_waiting(*waiting);
+  held_.erase(id);
+}
+
 void Dispatcher::perform() {
   engine_.perform();
   collect();

@@ -3,6 +3,7 @@
 
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/call/make_call.h"
+#include "wee5_cron/pg/call/request_checks.h"
 #include "wee5_cron/pg/ledger/stored_call.h"
 
 namespace wee5::pg {
@@ -36,9 +37,20 @@ bool is_given(FunctionCallInfo fcinfo, NewArgument argument) {
   return PG_NARGS() > argument && !PG_ARGISNULL(argument);
 }
 
-void refuse_argument(const char* name) {
-  ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s is not supported yet", name),
+void refuse_target() {
+  ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("target is not supported yet"),
                   errhint("Leave the argument out.")));
+}
+
+void read_due_at(FunctionCallInfo fcinfo, CallRequest* request) {
+  request->has_due_at = is_given(fcinfo, kAt);
+  if (request->has_due_at) request->due_at = due_time(PG_GETARG_TIMESTAMPTZ(kAt));
+}
+
+void read_key(FunctionCallInfo fcinfo, CallRequest* request) {
+  if (!is_given(fcinfo, kKey)) return;
+  request->key = text_to_cstring(PG_GETARG_TEXT_PP(kKey));
+  check_key(request->key);
 }
 
 }  // namespace
@@ -46,9 +58,7 @@ void refuse_argument(const char* name) {
 // wee5_cron.invoke(endpoint_path text, method text, body jsonb, headers jsonb, timeout interval, target text,
 //                  at timestamptz, key text) -> bigint
 WEE5_SQL_FUNCTION(wee5_cron_invoke) {
-  if (is_given(fcinfo, kTarget)) refuse_argument("target");
-  if (is_given(fcinfo, kAt)) refuse_argument("at");
-  if (is_given(fcinfo, kKey)) refuse_argument("key");
+  if (is_given(fcinfo, kTarget)) refuse_target();
   CallRequest request;
   memset(&request, 0, sizeof(request));
   request.path = to_utf8(required_text(fcinfo, 0, "endpoint_path"));
@@ -56,6 +66,8 @@ WEE5_SQL_FUNCTION(wee5_cron_invoke) {
   request.body = PG_ARGISNULL(2) ? 0 : JsonbPGetDatum(PG_GETARG_JSONB_P(2));
   request.headers = PG_ARGISNULL(3) ? nullptr : PG_GETARG_JSONB_P(3);
   request.timeout = PG_ARGISNULL(4) ? nullptr : PG_GETARG_INTERVAL_P(4);
+  read_due_at(fcinfo, &request);
+  read_key(fcinfo, &request);
   PG_RETURN_INT64(make_call(&request));
 }
 

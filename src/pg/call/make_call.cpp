@@ -7,6 +7,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/json_headers.h"
+#include "wee5_cron/pg/boundary/kept_plan.h"
 #include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/call/call_address.h"
 #include "wee5_cron/pg/call/occurrence_key.h"
@@ -142,6 +143,9 @@ void fill_row(const CallRequest* request, const CronCaller* caller, const Header
   row->timeout = request->timeout;
   row->has_scheduled_at = request->as_it_was ? request->has_scheduled_at : caller->has_scheduled_at;
   row->scheduled_at = request->as_it_was ? request->scheduled_at : caller->scheduled_at;
+  row->has_due_at = request->has_due_at;
+  row->due_at = request->due_at;
+  row->key = request->key;
   row->idempotency_key = key_of_call(request, caller, row, role);
 }
 
@@ -182,11 +186,16 @@ const char* exclusive_of(const EndpointRow* policy, const CronCaller* caller) {
 
 // An unfinished call that the new one gives way to; 0: none is seen.
 int64 find_call_in_the_way(const NewInvocation* row, Oid role_oid) {
-  const char* role = GetUserNameFromId(role_oid, false);
-  int64 overlapping = find_overlapping_call(row->endpoint_path, row->exclusive, role, 0, nullptr, nullptr);
+  OverlapQuery query;
+  memset(&query, 0, sizeof(query));
+  query.path = row->endpoint_path;
+  query.exclusive = row->exclusive;
+  query.role = GetUserNameFromId(role_oid, false);
+  query.key = row->key;
+  int64 overlapping = find_overlapping_call(&query);
   // Its answer may have come without being booked yet.
   if (overlapping == 0 || !book_on_pg_net(overlapping)) return overlapping;
-  return find_overlapping_call(row->endpoint_path, row->exclusive, role, 0, nullptr, nullptr);
+  return find_overlapping_call(&query);
 }
 
 int64 skip_for_overlap(NewInvocation* row, const CronCaller* caller, int64 overlapping) {
@@ -223,11 +232,19 @@ void send_by_pg_net(const CallRequest* request, const CallAddress* address, NewI
   hand_to_pg_net(&call);
 }
 
-// Decides whether the call is skipped, handed to pg_net or left to the worker, and writes its row.
+// Until its time has come, no other call gives way to this one, and nobody knows which one this one will give way to.
+int64 queue_for_later(NewInvocation* row) {
+  row->has_next_attempt_at = true;
+  row->next_attempt_at = row->due_at;
+  return insert_invocation(row, nullptr);
+}
+
+// Decides whether the call waits for its time, is skipped, handed to pg_net or left to the worker, and writes its row.
 int64 queue_call(const CallRequest* request, const CronCaller* caller, const CallAddress* address,
                  const HeaderList* headers, Oid role, NewInvocation* row) {
   bool on_pg_net = strcmp(row->transport, "pg_net") == 0;
   row->exclusive = exclusive_of(&request->policy, caller);
+  if (row->has_due_at && row->due_at > GetCurrentTimestamp()) return queue_for_later(row);
   // The lock first: then everything that was queued under it is visible. While another transaction holds it, nobody
   // knows whether its call will exist. So harvest() decides; on builtin the worker does.
   bool undecided = row->exclusive != nullptr && on_pg_net && !lock_path(row->endpoint_path);
@@ -242,6 +259,20 @@ int64 queue_call(const CallRequest* request, const CronCaller* caller, const Cal
   int64 id = insert_invocation(row, nullptr);
   if (undecided) wake_worker_at_commit();
   return id;
+}
+
+SPIPlanPtr replace_plan = nullptr;
+
+// Other calls of the key that have not been sent give way to the new one.
+void replace_calls_of_key(const NewInvocation* row, int64 id) {
+  Oid types[3] = {INT8OID, NAMEOID, TEXTOID};
+  NameData role;
+  namestrcpy(&role, GetUserNameFromId(GetSessionUserId(), false));
+  Datum values[3] = {Int64GetDatum(id), NameGetDatum(&role), CStringGetTextDatum(row->key)};
+  SPI_connect();
+  SPI_execute_plan(kept_plan(&replace_plan, "SELECT wee5_cron.replace_calls($1, $2, $3)", 3, types), values, nullptr,
+                   false, 0);
+  SPI_finish();
 }
 
 }  // namespace
@@ -263,6 +294,7 @@ int64 make_call(CallRequest* request) {
   // The worker does not see what a session has set.
   if (address.session_only != nullptr && transport == kTransportBuiltin) refuse_session_only(address.session_only);
   int64 id = queue_call(request, &caller, &address, &headers, role, &row);
+  if (row.key != nullptr && strcmp(row.status, "queued") == 0) replace_calls_of_key(&row, id);
   if (caller.by_job && caller.pg_cron_here) insert_cron_caller(id, MyProcPid);
   announce_call_at_commit(id);
   return id;

@@ -9,6 +9,12 @@
 
 namespace wee5::pg {
 
+namespace {
+
+constexpr int kMaxKeyBytes = 200;
+
+}  // namespace
+
 void check_body_bytes(Datum body) {
   // The stored size says little: a number of ten bytes can have a text of a hundred thousand digits.
   Jsonb* json = DatumGetJsonbP(body);
@@ -21,6 +27,26 @@ void check_body_bytes(Datum body) {
            errhint("Send only what the app needs to find the data itself, or let a superuser raise the limit: ALTER "
                    "DATABASE %s SET wee5_cron.max_request_bytes = '%zukB';",
                    quote_identifier(get_database_name(MyDatabaseId)), bytes / 1024 + 1)));
+}
+
+TimestampTz due_time(TimestampTz at) {
+  static const Interval ten_years = {0, 0, 10 * MONTHS_PER_YEAR};
+  TimestampTz begun = GetCurrentTransactionStartTimestamp();
+  TimestampTz latest = DatumGetTimestampTz(
+      DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(begun), IntervalPGetDatum(&ten_years)));
+  if (TIMESTAMP_NOT_FINITE(at) || at > latest)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("at \"%s\" is out of range",
+                           DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(at)))),
+                    errhint("Give a time within the next 10 years, or leave it out to make the call at once.")));
+  return Max(at, begun);
+}
+
+void check_key(const char* key) {
+  if (strlen(key) <= kMaxKeyBytes) return;
+  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                  errmsg("the key has %zu bytes, and %d are allowed", strlen(key), kMaxKeyBytes),
+                  errhint("Give a short name, such as 'trial-ends-4711'.")));
 }
 
 // wee5_cron.check_endpoint_path(endpoint_path text) -> text

@@ -4,22 +4,24 @@
 
 #include "wee5_cron/pg/boundary/kept_plan.h"
 #include "wee5_cron/pg/ledger/insert_call_directly.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 
 namespace wee5::pg {
 
 namespace {
 
-SPIPlanPtr insert_plan = nullptr;
 int64 last_inserted = 0;
 
-// $1 ... $16: the columns in the order of GivenColumn; $17 idempotency_key
-constexpr const char* kInsert =
-    "INSERT INTO wee5_cron.invocation"
-    " (job_name, endpoint_path, method, body, headers, url, transport, status, reason, error, hint, scheduled_at,"
-    "  finished_at, timeout, exclusive, next_attempt_at, idempotency_key)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
-    "  coalesce($17, pg_catalog.gen_random_uuid()))"
-    " RETURNING id::pg_catalog.int8, idempotency_key::pg_catalog.uuid";
+// $1 ... $18: the columns in the order of GivenColumn; $19 idempotency_key
+#define WEE5_INSERT(more_columns, more_values)                                                                   \
+  "INSERT INTO wee5_cron.invocation"                                                                             \
+  " (job_name, endpoint_path, method, body, headers, url, transport, status, reason, error, hint, scheduled_at," \
+  "  finished_at, timeout, exclusive, next_attempt_at, idempotency_key" more_columns                             \
+  ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"                             \
+  "  coalesce($19, pg_catalog.gen_random_uuid())" more_values                                                    \
+  ") RETURNING id::pg_catalog.int8, idempotency_key::pg_catalog.uuid"
+VersionedStatement insert_statement = {WEE5_INSERT(", due_at, key", ", $17, $18"), nullptr};
+VersionedStatement insert_statement_of_0_1_0 = {WEE5_INSERT("", ""), nullptr};
 
 // The values of the columns that a caller gives.
 struct RowValues {
@@ -54,6 +56,8 @@ void bind_row(const NewInvocation* row, RowValues* bound) {
   set_datum(bound, kGivenTimeout, IntervalPGetDatum(row->timeout), row->timeout != nullptr);
   set_text(bound, kGivenExclusive, row->exclusive);
   set_datum(bound, kGivenNextAttemptAt, TimestampTzGetDatum(row->next_attempt_at), row->has_next_attempt_at);
+  set_datum(bound, kGivenDueAt, TimestampTzGetDatum(row->due_at), row->has_due_at);
+  set_text(bound, kGivenKey, row->key);
 }
 
 void insert_by_statement(RowValues* row, const pg_uuid_t* given_key, int64* id, pg_uuid_t* idempotency_key) {
@@ -69,8 +73,9 @@ void insert_by_statement(RowValues* row, const pg_uuid_t* given_key, int64* id, 
   types[kGivenColumns] = UUIDOID;
   values[kGivenColumns] = PointerGetDatum(given_key);
   nulls[kGivenColumns] = given_key == nullptr ? 'n' : ' ';
+  VersionedStatement* insert = sql_is_earlier() ? &insert_statement_of_0_1_0 : &insert_statement;
   SPI_connect();
-  int result = SPI_execute_plan(kept_plan(&insert_plan, kInsert, kParameters, types), values, nulls, false, 1);
+  int result = SPI_execute_plan(kept_plan(&insert->plan, insert->text, kParameters, types), values, nulls, false, 1);
   if (result != SPI_OK_INSERT_RETURNING)
     elog(ERROR, "could not insert into wee5_cron.invocation: %s", SPI_result_code_string(result));
   if (SPI_processed != 1)

@@ -7,6 +7,8 @@
 
 #include "wee5_cron/pg/ledger/insert_call_directly.h"
 
+#include "wee5_cron/pg/ledger/sql_version.h"
+
 namespace wee5::pg {
 
 const GivenColumnLayout kGivenLayout[kGivenColumns] = {{"job_name", TEXTOID},
@@ -24,7 +26,9 @@ const GivenColumnLayout kGivenLayout[kGivenColumns] = {{"job_name", TEXTOID},
                                                        {"finished_at", TIMESTAMPTZOID},
                                                        {"timeout", INTERVALOID},
                                                        {"exclusive", TEXTOID},
-                                                       {"next_attempt_at", TIMESTAMPTZOID}};
+                                                       {"next_attempt_at", TIMESTAMPTZOID},
+                                                       {"due_at", TIMESTAMPTZOID},
+                                                       {"key", TEXTOID}};
 
 namespace {
 
@@ -124,7 +128,7 @@ bool is_given(AttrNumber column) {
 bool find_columns(TupleDesc descriptor) {
   for (int i = 0; i < kGivenColumns; ++i) {
     kept.given[i] = column_of_type(descriptor, kGivenLayout[i].name, kGivenLayout[i].type);
-    if (kept.given[i] == InvalidAttrNumber) return false;
+    if (kept.given[i] == InvalidAttrNumber && (i < kGivenDueAt || !sql_is_earlier())) return false;
   }
   kept.id = column_of_type(descriptor, "id", INT8OID);
   kept.idempotency_key = column_of_type(descriptor, "idempotency_key", UUIDOID);
@@ -227,6 +231,7 @@ void fill_slot(const Datum* values, const bool* nulls, const pg_uuid_t* given_ke
       slot->tts_values[i] = ExecEvalExprSwitchContext(kept.defaults[i], context, &slot->tts_isnull[i]);
   }
   for (int i = 0; i < kGivenColumns; ++i) {
+    if (kept.given[i] == InvalidAttrNumber) continue;
     slot->tts_values[kept.given[i] - 1] = values[i];
     slot->tts_isnull[kept.given[i] - 1] = nulls[i];
   }

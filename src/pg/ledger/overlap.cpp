@@ -25,6 +25,7 @@ constexpr uint32 kLocks = 1024;   // so that a transaction that calls many paths
 struct Ledger {
   Relation table;
   Oid by_path;
+  Oid later_by_path;  // calls whose time has come; InvalidOid: the SQL is of a version without such calls
   AttrNumber columns[kInvocationColumns];
 };
 
@@ -37,6 +38,9 @@ struct Columns {
   AttrNumber attempts;
   AttrNumber next_attempt_at;
   AttrNumber requested_by;
+  AttrNumber requested_at;
+  AttrNumber due_at;  // InvalidAttrNumber in the SQL of 0.1.0
+  AttrNumber key;     // likewise
 };
 
 Ledger open_ledger() {
@@ -46,6 +50,9 @@ Ledger open_ledger() {
   ledger.table = table_open(table, AccessShareLock);
   check_ledger_columns(ledger.table, ledger.columns);
   ledger.by_path = own_index(ledger.table, &kInvocationUnfinishedLayout);
+  ledger.later_by_path = ledger.columns[kInvocationDueAt] == InvalidAttrNumber
+                             ? InvalidOid
+                             : own_index(ledger.table, &kInvocationUnfinishedLaterLayout);
   return ledger;
 }
 
@@ -58,6 +65,9 @@ Columns columns_of(const Ledger* ledger) {
   columns.attempts = ledger->columns[kInvocationAttempts];
   columns.next_attempt_at = ledger->columns[kInvocationNextAttemptAt];
   columns.requested_by = ledger->columns[kInvocationRequestedBy];
+  columns.requested_at = ledger->columns[kInvocationRequestedAt];
+  columns.due_at = ledger->columns[kInvocationDueAt];
+  columns.key = ledger->columns[kInvocationKey];
   return columns;
 }
 
@@ -91,19 +101,36 @@ bool call_same_app(const char* role, const char* other) {
   return strcmp(role, other) == 0 || strcmp(stored_api_url(role), stored_api_url(other)) == 0;
 }
 
-// The call for which an overlapping one is sought; the fields are the parameters of find_overlapping_call().
-struct OverlapQuery {
-  const char* role;
-  int64 call_id;
-  HeldTest is_held;
-  const void* context;
-};
+TimestampTz time_of(HeapTuple tuple, TupleDesc descriptor, AttrNumber column, bool* is_null) {
+  *is_null = column == InvalidAttrNumber;
+  return *is_null ? 0 : DatumGetTimestampTz(heap_getattr(tuple, column, descriptor, is_null));
+}
 
-// Whether the call `id` has precedence over the one in question: it came before it, or has been sent.
+// Whether the call `id` was queued before the one in question.
+bool is_older(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const OverlapQuery* query, int64 id) {
+  bool at_once, never;
+  TimestampTz queued_at = time_of(tuple, descriptor, columns->due_at, &at_once);
+  if (at_once && !query->has_due_at) return id < query->call_id;
+  if (at_once) queued_at = time_of(tuple, descriptor, columns->requested_at, &never);
+  TimestampTz other = query->has_due_at ? query->due_at : query->made_at;
+  return queued_at != other ? queued_at < other : id < query->call_id;
+}
+
+// Whether a new call replaces this one. One that may be in flight is the sender's to judge.
+bool gives_way_to_key(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const OverlapQuery* query) {
+  if (query->key == nullptr || strcmp(text_of(tuple, descriptor, columns->key), query->key) != 0) return false;
+  const char* status = text_of(tuple, descriptor, columns->status);
+  if (strcmp(status, "queued") != 0 && strcmp(status, "retrying") != 0) return false;
+  bool is_null;
+  Datum role = heap_getattr(tuple, columns->requested_by, descriptor, &is_null);
+  return !is_null && strcmp(NameStr(*DatumGetName(role)), query->role) == 0;
+}
+
+// Whether the call `id` has precedence over the one in question: it was queued before it, or has been sent.
 bool precedes(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const OverlapQuery* query, int64 id) {
-  if (query->call_id == 0) return true;
+  if (query->call_id == 0) return !gives_way_to_key(tuple, descriptor, columns, query);
   if (id == query->call_id) return false;
-  if (id < query->call_id) return true;
+  if (is_older(tuple, descriptor, columns, query, id)) return true;
   if (query->is_held != nullptr && query->is_held(id, query->context)) return true;
   return is_begun(tuple, descriptor, columns);
 }
@@ -122,11 +149,11 @@ struct Found {
 
 // Goes through the index entries of the keys until a call overlaps. A call that is about to be sent gives way to older
 // ones, so the scan begins with those. For a new call, the newest one is the likeliest to overlap.
-Found find_unfinished(const Ledger* ledger, Snapshot snapshot, const Columns* columns, ScanKey keys, int key_count,
-                      const OverlapQuery* query) {
+Found find_unfinished(const Ledger* ledger, Oid by_path, Snapshot snapshot, const Columns* columns, ScanKey keys,
+                      int key_count, const OverlapQuery* query) {
   TupleDesc descriptor = RelationGetDescr(ledger->table);
   ScanDirection direction = query->call_id == 0 ? BackwardScanDirection : ForwardScanDirection;
-  Relation index = index_open(ledger->by_path, AccessShareLock);
+  Relation index = index_open(by_path, AccessShareLock);
   SysScanDesc scan = systable_beginscan_ordered(ledger->table, index, snapshot, key_count, keys);
   Found found = {0, PG_INT64_MAX};
   while (found.overlapping == 0) {
@@ -160,30 +187,46 @@ int64 find_by_path(const Ledger* ledger, const char* path, const OverlapQuery* q
   Oid file = ledger->table->rd_rel->relfilenode;
   bool has_ids = index_has_ids(ledger, &columns);
   // An id that was drawn before the snapshot is taken: that of the call to be sent, or of the last call that this
-  // process made.
-  int64 drawn = query->call_id != 0 ? query->call_id : last_inserted_call();
+  // process made. The id of a call that has waited for its time is too old to say much.
+  int64 drawn = query->call_id != 0 && !query->has_due_at ? query->call_id : last_inserted_call();
   ScanKeyData keys[2];
   path_key(&keys[0], columns.path, BTEqualStrategyNumber, F_TEXTEQ, path);
   ScanKeyInit(&keys[1], columns.id, BTGreaterEqualStrategyNumber, F_INT8GE,
               Int64GetDatum(has_ids ? path_floor(file, path) : 0));
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  Found found = find_unfinished(ledger, snapshot, &columns, keys, has_ids ? 2 : 1, query);
+  Found found = find_unfinished(ledger, ledger->by_path, snapshot, &columns, keys, has_ids ? 2 : 1, query);
   if (found.overlapping == 0 && has_ids && drawn != 0)
     learn_path_floor(file, path, Min(drawn, found.lowest_unfinished), snapshot);
   UnregisterSnapshot(snapshot);
   return found.overlapping;
 }
 
-// Searches the calls whose path is in [from, to).
-int64 find_in_range(const Ledger* ledger, const char* from, const char* to, const OverlapQuery* query) {
+// Searches the calls in [from, to) of an index.
+int64 find_in_range(const Ledger* ledger, Oid by_path, const char* from, const char* to, const OverlapQuery* query) {
   Columns columns = columns_of(ledger);
   ScanKeyData keys[2];
   path_key(&keys[0], columns.path, BTGreaterEqualStrategyNumber, F_TEXT_GE, from);
   path_key(&keys[1], columns.path, BTLessStrategyNumber, F_TEXT_LT, to);
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  Found found = find_unfinished(ledger, snapshot, &columns, keys, 2, query);
+  Found found = find_unfinished(ledger, by_path, snapshot, &columns, keys, 2, query);
   UnregisterSnapshot(snapshot);
   return found.overlapping;
+}
+
+// Searches the calls of exactly this path.
+int64 find_at_path(const Ledger* ledger, const char* path, const OverlapQuery* query) {
+  int64 found = find_by_path(ledger, path, query);
+  if (found != 0 || !OidIsValid(ledger->later_by_path)) return found;
+  return find_in_range(ledger, ledger->later_by_path, path, psprintf("%s\x01", path), query);
+}
+
+// Searches the calls of this path with any query.
+int64 find_with_queries(const Ledger* ledger, const char* route, const OverlapQuery* query) {
+  const char* from = psprintf("%s?", route);
+  const char* to = psprintf("%s@", route);  // '@' follows '?'
+  int64 found = find_in_range(ledger, ledger->by_path, from, to, query);
+  if (found != 0 || !OidIsValid(ledger->later_by_path)) return found;
+  return find_in_range(ledger, ledger->later_by_path, from, to, query);
 }
 
 char* route_of(const char* path) {
@@ -193,20 +236,17 @@ char* route_of(const char* path) {
 
 }  // namespace
 
-int64 find_overlapping_call(const char* path, const char* exclusive, const char* role, int64 call_id, HeldTest is_held,
-                            const void* context) {
+int64 find_overlapping_call(const OverlapQuery* query) {
   // Makes the calls of this transaction visible.
   CommandCounterIncrement();
   Ledger ledger = open_ledger();
-  OverlapQuery query = {role, call_id, is_held, context};
   int64 found;
-  if (strcmp(exclusive, kExclusiveRoute) == 0) {
-    const char* route = route_of(path);
-    found = find_by_path(&ledger, route, &query);
-    // '@' follows '?'.
-    if (found == 0) found = find_in_range(&ledger, psprintf("%s?", route), psprintf("%s@", route), &query);
+  if (strcmp(query->exclusive, kExclusiveRoute) == 0) {
+    const char* route = route_of(query->path);
+    found = find_at_path(&ledger, route, query);
+    if (found == 0) found = find_with_queries(&ledger, route, query);
   } else {
-    found = find_by_path(&ledger, path, &query);
+    found = find_at_path(&ledger, query->path, query);
   }
   table_close(ledger.table, AccessShareLock);
   return found;
@@ -233,15 +273,22 @@ char* overlap_hint(const char* path) {
       literal);
 }
 
-// wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name) -> bigint: NULL where it
-// may be sent
+// wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name, requested_at
+// timestamptz,
+//                       due_at timestamptz) -> bigint: NULL where it may be sent. 0.1.0 has not got the last two.
 WEE5_SQL_FUNCTION(wee5_cron_call_beside) {
   for (int i = 0; i < 4; ++i)
     if (PG_ARGISNULL(i)) PG_RETURN_NULL();
-  const char* path = text_to_cstring(PG_GETARG_TEXT_PP(1));
-  const char* exclusive = text_to_cstring(PG_GETARG_TEXT_PP(2));
-  int64 overlapping =
-      find_overlapping_call(path, exclusive, NameStr(*PG_GETARG_NAME(3)), PG_GETARG_INT64(0), nullptr, nullptr);
+  OverlapQuery query;
+  memset(&query, 0, sizeof(query));
+  query.call_id = PG_GETARG_INT64(0);
+  query.path = text_to_cstring(PG_GETARG_TEXT_PP(1));
+  query.exclusive = text_to_cstring(PG_GETARG_TEXT_PP(2));
+  query.role = NameStr(*PG_GETARG_NAME(3));
+  if (PG_NARGS() > 4 && !PG_ARGISNULL(4)) query.made_at = PG_GETARG_TIMESTAMPTZ(4);
+  query.has_due_at = PG_NARGS() > 5 && !PG_ARGISNULL(5);
+  if (query.has_due_at) query.due_at = PG_GETARG_TIMESTAMPTZ(5);
+  int64 overlapping = find_overlapping_call(&query);
   if (overlapping == 0) PG_RETURN_NULL();
   PG_RETURN_INT64(overlapping);
 }

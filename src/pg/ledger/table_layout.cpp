@@ -21,7 +21,7 @@ constexpr ColumnLayout kInvocation[kInvocationColumns] = {{"id", INT8OID, true, 
                                                           {"hint", TEXTOID, false, false},
                                                           {"http_status", INT4OID, false, false},
                                                           {"attempts", INT4OID, true, true},
-                                                          {"requested_at", TIMESTAMPTZOID, true, false},
+                                                          {"requested_at", TIMESTAMPTZOID, true, true},
                                                           {"requested_by", NAMEOID, true, true},
                                                           {"scheduled_at", TIMESTAMPTZOID, false, true},
                                                           {"first_sent_at", TIMESTAMPTZOID, false, true},
@@ -34,7 +34,9 @@ constexpr ColumnLayout kInvocation[kInvocationColumns] = {{"id", INT8OID, true, 
                                                           {"response_body", TEXTOID, false, false},
                                                           {"response_truncated", BOOLOID, true, false},
                                                           {"timeout", INTERVALOID, false, true},
-                                                          {"exclusive", TEXTOID, false, true}};
+                                                          {"exclusive", TEXTOID, false, true},
+                                                          {"due_at", TIMESTAMPTZOID, false, true},
+                                                          {"key", TEXTOID, false, true}};
 constexpr const char* kInvocationChecks[] = {
     "(transport = ANY (ARRAY['builtin'::text, 'pg_net'::text]))",
     "(status = ANY (ARRAY['queued'::text, 'sending'::text, 'retrying'::text, 'succeeded'::text, 'failed'::text,"
@@ -82,7 +84,8 @@ constexpr ColumnLayout kPgNetRequest[] = {{"invocation_id", INT8OID, true, false
 constexpr ColumnLayout kCronCaller[] = {{"invocation_id", INT8OID, true, false}, {"pid", INT4OID, true, false}};
 constexpr ColumnLayout kCancellation[] = {{"invocation_id", INT8OID, true, false},
                                           {"requested_at", TIMESTAMPTZOID, true, false},
-                                          {"requested_by", NAMEOID, true, false}};
+                                          {"requested_by", NAMEOID, true, false},
+                                          {"replaced_by", INT8OID, false, false}};
 constexpr ColumnLayout kTrouble[] = {
     {"kind", TEXTOID, true, false},     {"name", TEXTOID, true, false},
     {"failures", INT4OID, true, false}, {"since", TIMESTAMPTZOID, true, false},
@@ -232,13 +235,16 @@ struct Verdict {
   bool current;
 };
 Verdict check_verdicts[2];  // invocation, attempt
-Verdict index_verdicts[2];  // invocation_open, invocation_unfinished
+Verdict index_verdicts[3];  // invocation_open, invocation_unfinished, invocation_unfinished_later
+
+void forget_verdict(Verdict* verdict, Oid relation) {
+  if (!OidIsValid(relation) || verdict->relation == relation) verdict->current = false;
+}
 
 void forget_verdicts(Datum arg, Oid relation) {
   (void)arg;
-  for (Verdict* verdicts : {check_verdicts, index_verdicts})
-    for (int i = 0; i < 2; ++i)
-      if (!OidIsValid(relation) || verdicts[i].relation == relation) verdicts[i].current = false;
+  for (Verdict& verdict : check_verdicts) forget_verdict(&verdict, relation);
+  for (Verdict& verdict : index_verdicts) forget_verdict(&verdict, relation);
 }
 
 Verdict* verdict_of(Verdict* verdicts, int which, Oid relation) {
@@ -286,14 +292,15 @@ bool is_key(Relation index, int position, const IndexKeyLayout* layout) {
   return strcmp(shown, layout->key) == 0 || (layout->other_form != nullptr && strcmp(shown, layout->other_form) == 0);
 }
 
-bool has_predicate(Relation index, const char* expected) {
+bool has_predicate(Relation index, const IndexLayout* layout) {
   HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(RelationGetRelid(index)));
   if (!HeapTupleIsValid(tuple)) return false;
   bool is_null;
   Datum predicate = SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indpred, &is_null);
-  bool same = !is_null && strcmp(shown_expression(predicate, index->rd_index->indrelid), expected) == 0;
+  const char* shown = is_null ? "" : shown_expression(predicate, index->rd_index->indrelid);
   ReleaseSysCache(tuple);
-  return same;
+  return strcmp(shown, layout->predicate) == 0 ||
+         (layout->older_predicate != nullptr && strcmp(shown, layout->older_predicate) == 0);
 }
 
 bool compare_index(Relation index, const IndexLayout* layout) {
@@ -302,7 +309,7 @@ bool compare_index(Relation index, const IndexLayout* layout) {
     return false;
   for (int i = 0; i < index->rd_index->indnkeyatts; ++i)
     if (!is_key(index, i, &layout->keys[i])) return false;
-  return has_predicate(index, layout->predicate);
+  return has_predicate(index, layout);
 }
 
 [[noreturn]] void raise_index(const IndexLayout* layout, const char* what) {
@@ -322,10 +329,25 @@ constexpr IndexKeyLayout kUnfinishedKeys[] = {{"endpoint_path", nullptr, TEXT_BT
 
 }  // namespace
 
-const IndexLayout kInvocationOpenLayout = {"invocation_open", kOpenKeys, lengthof(kOpenKeys), lengthof(kOpenKeys),
-                                           "((finished_at IS NULL) AND (next_attempt_at IS NULL))"};
-const IndexLayout kInvocationUnfinishedLayout = {"invocation_unfinished", kUnfinishedKeys, lengthof(kUnfinishedKeys), 1,
+const IndexLayout kInvocationOpenLayout = {"invocation_open",
+                                           kOpenKeys,
+                                           lengthof(kOpenKeys),
+                                           lengthof(kOpenKeys),
+                                           "((finished_at IS NULL) AND (next_attempt_at IS NULL))",
+                                           nullptr};
+const IndexLayout kInvocationUnfinishedLayout = {"invocation_unfinished",
+                                                 kUnfinishedKeys,
+                                                 lengthof(kUnfinishedKeys),
+                                                 1,
+                                                 "((finished_at IS NULL) AND (due_at IS NULL))",
                                                  "(finished_at IS NULL)"};
+const IndexLayout kInvocationUnfinishedLaterLayout = {
+    "invocation_unfinished_later",
+    kUnfinishedKeys,
+    lengthof(kUnfinishedKeys),
+    lengthof(kUnfinishedKeys),
+    "((finished_at IS NULL) AND (due_at IS NOT NULL) AND ((next_attempt_at = due_at) IS NOT TRUE))",
+    nullptr};
 
 bool has_only_own_checks(Relation relation, const TableLayout* layout) {
   Verdict* verdict = verdict_of(check_verdicts, layout == &kInvocationLayout ? 0 : 1, RelationGetRelid(relation));
@@ -345,7 +367,8 @@ Oid own_index(Relation table, const IndexLayout* layout) {
   if (!OidIsValid(oid) || IndexGetRelation(oid, true) != RelationGetRelid(table)) raise_index(layout, "is missing");
   Relation index = index_open(oid, AccessShareLock);
   bool valid = index->rd_index->indisvalid && index->rd_index->indisready;
-  Verdict* verdict = verdict_of(index_verdicts, layout == &kInvocationOpenLayout ? 0 : 1, oid);
+  int which = layout == &kInvocationOpenLayout ? 0 : layout == &kInvocationUnfinishedLayout ? 1 : 2;
+  Verdict* verdict = verdict_of(index_verdicts, which, oid);
   if (!verdict->current) {
     verdict->current = true;
     verdict->passed = false;

@@ -39,6 +39,16 @@ Datum required_value(InvocationRow row, int column) {
   return value;
 }
 
+char* path_of(InvocationRow row) { return TextDatumGetCString(required_value(row, kInvocationEndpointPath)); }
+
+char* route_of(InvocationRow row) {
+  char* path = path_of(row);
+  path[strcspn(path, "?")] = '\0';
+  return path;
+}
+
+const char* role_of(InvocationRow row) { return NameStr(*DatumGetName(required_value(row, kInvocationRequestedBy))); }
+
 TransactionId inserting_transaction(InvocationRow row) {
   bool should_free;
   HeapTuple tuple = ExecFetchSlotHeapTuple(row.tuple, false, &should_free);

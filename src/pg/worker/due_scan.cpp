@@ -28,10 +28,10 @@ struct Reader {
   delivery::Dispatcher* dispatcher;
   MemoryContext context;  // of the result
   DueRows* due;
+  EndedCalls* ended;
   LedgerTable table;
   TupleTableSlot* row;
   bool careful;  // the read before failed: find the row that it failed at
-  TimestampTz now;
   int entries_left;
   Size bytes_left;
   // The transaction that inserted the last row: most rows of a read come from the same few transactions.
@@ -108,11 +108,6 @@ void need_commit_of(Reader* reader, TransactionId xid, XLogRecPtr* committed_at)
 
 InvocationRow current_row(const Reader* reader) { return {&reader->table, reader->row}; }
 
-// In the server's encoding.
-char* path_of_row(const Reader* reader) {
-  return TextDatumGetCString(required_value(current_row(reader), kInvocationEndpointPath));
-}
-
 void take(Reader* reader, int64 id) {
   DueRows* due = reader->due;
   DueRow* row = next_item(&due->rows, &due->count, &due->capacity, reader->context);
@@ -122,7 +117,7 @@ void take(Reader* reader, int64 id) {
   row->id = id;
   due->bytes += bytes_of(row);
   need_commit_of(reader, inserting_transaction(current_row(reader)), &due->committed_at);
-  if (row->cut_off) book_lost_attempt(id, row->attempt - 1, path_of_row(reader));
+  if (row->cut_off) book_lost_attempt(id, row->attempt - 1, path_of(current_row(reader)));
 }
 
 // Whether the row can be read. A row that cannot is ended: it would keep all calls of the database from being sent.
@@ -149,13 +144,13 @@ bool is_readable(Reader* reader, int64 id) {
   return readable;
 }
 
-// Whether the current row is of a call to be sent now.
+// Whether the current row is of a call to be sent now. One that waits for its time is not, even if that has come a
+// moment ago: queue_due_calls() sees to it.
 bool is_due(Reader* reader, int64 id) {
-  bool is_null;
-  value_of(current_row(reader), kInvocationFinishedAt, &is_null);
-  if (!is_null || reader->dispatcher->holds(id)) return false;
-  Datum next = value_of(current_row(reader), kInvocationNextAttemptAt, &is_null);
-  if (!is_null && DatumGetTimestampTz(next) > reader->now) return false;
+  bool unfinished, at_once;
+  value_of(current_row(reader), kInvocationFinishedAt, &unfinished);
+  value_of(current_row(reader), kInvocationNextAttemptAt, &at_once);
+  if (!unfinished || !at_once || reader->dispatcher->holds(id)) return false;
   return !reader->careful || is_readable(reader, id);
 }
 
@@ -167,6 +162,13 @@ bool is_held(int64 id, const void* context) {
   return false;
 }
 
+bool is_replaced_by_key(Reader* reader, int64 id) {
+  bool is_null;
+  Datum key = value_of(current_row(reader), kInvocationKey, &is_null);
+  return !is_null && is_replaced(reader->dispatcher, reader->due, id, role_of(current_row(reader)),
+                                 TextDatumGetCString(key), reader->ended);
+}
+
 // Skips a call that may not overlap with others, if it is about to be sent for the first time and another one runs. The
 // worker sees now what the caller could not see when it made the call.
 bool is_skipped_for_overlap(Reader* reader, int64 id) {
@@ -174,23 +176,40 @@ bool is_skipped_for_overlap(Reader* reader, int64 id) {
   Datum exclusive = value_of(current_row(reader), kInvocationExclusive, &is_null);
   if (is_null || strcmp(TextDatumGetCString(required_value(current_row(reader), kInvocationStatus)), "queued") != 0)
     return false;
-  const char* path = path_of_row(reader);
-  const char* role = NameStr(*DatumGetName(required_value(current_row(reader), kInvocationRequestedBy)));
-  int64 overlapping = find_overlapping_call(path, TextDatumGetCString(exclusive), role, id, is_held, reader);
+  OverlapQuery query;
+  memset(&query, 0, sizeof(query));
+  query.path = path_of(current_row(reader));
+  query.exclusive = TextDatumGetCString(exclusive);
+  query.role = role_of(current_row(reader));
+  query.call_id = id;
+  query.made_at = DatumGetTimestampTz(required_value(current_row(reader), kInvocationRequestedAt));
+  query.due_at = DatumGetTimestampTz(value_of(current_row(reader), kInvocationDueAt, &is_null));
+  query.has_due_at = !is_null;
+  query.is_held = is_held;
+  query.context = reader;
+  int64 overlapping = find_overlapping_call(&query);
   if (overlapping == 0) return false;
-  if (skip_for_overlap(id, path, overlapping))
+  if (skip_for_overlap(id, query.path, overlapping))
     ++reader->due->ended;
   else
     reader->due->rows_were_locked = true;
   return true;
 }
 
+// Whether the call is ended instead of sent.
+bool is_given_up(Reader* reader, int64 id) {
+  return is_replaced_by_key(reader, id) || is_skipped_for_overlap(reader, id);
+}
+
 // --- by id, from the primary key ---------------------------------------------------------------------------------
 
-char* route_of_row(const Reader* reader) {
-  char* path = path_of_row(reader);
-  path[strcspn(path, "?")] = '\0';
-  return path;
+// An announced call may wait for its time.
+void note_wait(Reader* reader) {
+  bool unfinished, at_once;
+  value_of(current_row(reader), kInvocationFinishedAt, &unfinished);
+  TimestampTz next = DatumGetTimestampTz(value_of(current_row(reader), kInvocationNextAttemptAt, &at_once));
+  TimestampTz* earliest = &reader->due->next_wait;
+  if (unfinished && !at_once && (*earliest == 0 || next < *earliest)) *earliest = next;
 }
 
 void read_range(Reader* reader, IndexScanDesc scan, PendingReads* pending, IdRange range) {
@@ -202,13 +221,14 @@ void read_range(Reader* reader, IndexScanDesc scan, PendingReads* pending, IdRan
     bool is_null;
     --reader->entries_left;
     int64 id = DatumGetInt64(required_value(current_row(reader), kInvocationId));
+    note_wait(reader);
     Datum transport = value_of(current_row(reader), kInvocationTransport, &is_null);
     if (is_null || strcmp(TextDatumGetCString(transport), "builtin") != 0 || !is_due(reader, id)) continue;
-    char* route = route_of_row(reader);
+    char* route = route_of(current_row(reader));
     if (reader->route == nullptr || strcmp(reader->route, route) != 0) begin_route(reader, route);
     if (reader->room <= 0) {
       note_read(reader, pending, id, id);
-    } else if (!is_skipped_for_overlap(reader, id)) {
+    } else if (!is_given_up(reader, id)) {
       --reader->room;
       take(reader, id);
     }
@@ -223,7 +243,7 @@ void read_announced(Reader* reader, PendingReads* pending) {
   for (int i = 0; i < announced->count; ++i) {
     IdRange range = announced->ranges[i];
     if (full(reader) || range.last - range.first >= kWidestRange)
-      want_round(pending, range.first);
+      want_round_for(pending, range);
     else
       read_range(reader, scan, pending, range);
   }
@@ -322,7 +342,7 @@ bool next_entry(Reader* reader, OpenScan* open) {
 }
 
 void consider_entry(Reader* reader, OpenScan* open, int64 id) {
-  if (!index_fetch_heap(open->scan, reader->row) || !is_due(reader, id) || is_skipped_for_overlap(reader, id)) return;
+  if (!index_fetch_heap(open->scan, reader->row) || !is_due(reader, id) || is_given_up(reader, id)) return;
   --reader->room;
   take(reader, id);
 }
@@ -439,23 +459,8 @@ void read_by_route(Reader* reader, PendingReads* pending) {
 
 }  // namespace
 
-void want_round(PendingReads* pending, int64 from) {
-  pending->announced.look_from = Min(pending->announced.look_from, from);
-}
-
-void add_announced_calls(PendingReads* pending, IdRange range) {
-  if (pending->announced.count < kAnnouncements)
-    pending->announced.ranges[pending->announced.count++] = range;
-  else
-    want_round(pending, range.first);
-}
-
-bool has_new_calls(const PendingReads* pending) {
-  return pending->announced.count > 0 || (!pending->round_under_way && pending->announced.look_from != kNothing);
-}
-
 void read_due(delivery::Dispatcher* dispatcher, PendingReads* pending, bool careful, MemoryContext context,
-              DueRows* due) {
+              DueRows* due, EndedCalls* ended) {
   memset(due, 0, sizeof(*due));
   Reader reader;
   memset(&reader, 0, sizeof(reader));
@@ -463,9 +468,9 @@ void read_due(delivery::Dispatcher* dispatcher, PendingReads* pending, bool care
   reader.dispatcher = dispatcher;
   reader.context = context;
   reader.due = due;
+  reader.ended = ended;
   open_ledger_table(&reader.table);
   reader.row = table_slot_create(reader.table.invocation_relation, nullptr);
-  reader.now = GetCurrentTimestamp();
   reader.entries_left = kEntriesPerRead;
   reader.bytes_left = dispatcher->bytes_left();
   read_announced(&reader, pending);

@@ -100,6 +100,7 @@ void forget_recorded(delivery::Dispatcher* dispatcher, const Turn* turn) {
 // In C++.
 void add_due_calls(Worker* worker, const Turn* turn) {
   for (int i = 0; i < turn->due.count; ++i) worker->dispatcher->add(due_call(turn->due.rows[i]));
+  for (int i = 0; i < turn->ended.count; ++i) worker->dispatcher->forget_ended(turn->ended.ids[i]);
   for (int i = 0; i < turn->due.read_count; ++i) {
     const RouteRead& read = turn->due.reads[i];
     // If there are more routes than the dispatcher remembers, another round finds the rest.
@@ -247,6 +248,7 @@ Turn* new_turn(Worker* worker, bool read_ledger) {
   turn->retries_due = read_ledger && worker->retries_due;
   turn->cancels_due = worker->cancels_due;
   turn->pending = worker->pending;
+  turn->ended.context = worker->turn_context;
   return turn;
 }
 
@@ -293,7 +295,11 @@ void take_over_pending_work(Worker* worker, const Turn* turn) {
     worker->cancels_due = turn->cancels_left != CancelsLeft::kNone;
     worker->more_cancels = turn->cancels_left == CancelsLeft::kMore;
   }
+  if (turn->due.cancels_left) worker->cancels_due = true;
   if (turn->next_attempt_known) worker->timers.next_attempt_us = turn->next_attempt_us;
+  if (turn->due.next_wait != 0) keep_earlier(&worker->timers.next_attempt_us, turn->due.next_wait);
+  if (worker->pending.waits_unknown) worker->retries_due = true;
+  worker->pending.waits_unknown = false;
   if (turn->rows_were_locked) worker->timers.round_us = Max(worker->next_round_us, now_us() + kFirstBackoffUs);
   note_end_of_round(worker);
   worker->settings_read_us = now_us();

@@ -110,7 +110,7 @@ void write_batch(Turn* turn, const Batch* batch) {
 void cancel_calls(Turn* turn) {
   if (!turn->cancels_due) return;
   turn->cancels_left = cancel_requested_calls(turn->worker->dispatcher, turn->worker->turn_context, &turn->cancelled,
-                                              &turn->cancelled_count);
+                                              &turn->cancelled_count, &turn->ended);
 }
 
 // After the due calls were read: a policy that was committed before a call applies to it.
@@ -168,7 +168,7 @@ void read_roles(Turn* turn) {
 
 void read_ledger(Turn* turn) {
   Worker* worker = turn->worker;
-  read_due(worker->dispatcher, &turn->pending, turn->careful, worker->turn_context, &turn->due);
+  read_due(worker->dispatcher, &turn->pending, turn->careful, worker->turn_context, &turn->due, &turn->ended);
   turn->pg_net_outstanding = pg_net_calls_outstanding() || (turn->retries_due && pg_net_calls_due());
   turn->rows_were_locked = turn->rows_were_locked || turn->due.rows_were_locked;
   if (turn->due.ended > 0) turn->runs_unbound = cron_runs_unbound();
@@ -181,7 +181,7 @@ void work_on_ledger(Turn* turn) {
   cancel_calls(turn);
   // A call that the dispatcher does not hold and that has not ended is locked by somebody.
   if (turn->cancels_left == CancelsLeft::kUnsettled && turn->cancelled_count == 0) turn->rows_were_locked = true;
-  bool more_are_due = turn->retries_due && queue_due_retries(&turn->pending);
+  bool more_are_due = turn->retries_due && queue_due_calls(&turn->pending);
   if (batch.result_count > 0 || has_new_calls(&turn->pending)) turn->runs_unbound = cron_runs_unbound();
   turn->settings = turn->worker->process_settings;
   apply_stored_worker_settings(&turn->settings);

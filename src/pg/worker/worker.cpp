@@ -87,10 +87,6 @@ LedgerWork find_ledger_work(Worker* worker) {
   return work;
 }
 
-void keep_earlier(int64* wake_us, int64 at_us) {
-  if (at_us != 0 && at_us != PG_INT64_MAX && (*wake_us == 0 || at_us < *wake_us)) *wake_us = at_us;
-}
-
 // When the worker has to wake up by itself; 0: never.
 int64 next_wake_us(const Worker* worker, const LedgerWork* work) {
   const WorkerTimers* timers = &worker->timers;

@@ -9,6 +9,8 @@
 #include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/ledger/book_results.h"
 #include "wee5_cron/pg/ledger/end_call.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
+#include "wee5_cron/pg/registry/ended_calls.h"
 
 namespace wee5::pg {
 
@@ -22,7 +24,6 @@ SPIPlanPtr claim_plan = nullptr;
 SPIPlanPtr queue_due_plan = nullptr;
 SPIPlanPtr next_attempt_plan = nullptr;
 SPIPlanPtr pg_net_due_plan = nullptr;
-SPIPlanPtr asked_plan = nullptr;
 SPIPlanPtr settled_plan = nullptr;
 SPIPlanPtr unbound_plan = nullptr;
 SPIPlanPtr pages_plan = nullptr;
@@ -42,10 +43,26 @@ constexpr const char* kClaim =
     " FROM unnest($1, $2, $3, $4) AS c(id, attempt, started_at, url)"
     " WHERE i.id = c.id AND i.id IN (" WEE5_OPEN_AND_FREE("$1") ") RETURNING i.id::pg_catalog.int8";
 
-// $1 how many; returns ids and paths
-constexpr const char* kAsked =
-    "SELECT c.id, (SELECT i.endpoint_path FROM wee5_cron.invocation i WHERE i.id = c.id)"
-    " FROM (SELECT DISTINCT invocation_id::pg_catalog.int8 AS id FROM wee5_cron.cancellation LIMIT $1) c";
+SPIPlanPtr same_key_plan = nullptr;
+SPIPlanPtr replaced_plan = nullptr;
+SPIPlanPtr ask_plan = nullptr;
+SPIPlanPtr left_plan = nullptr;
+
+// $1 role, $2 key, $3 id; returns the ids of the other calls of the key that may have to give way, highest first.
+constexpr const char* kSameKey =
+    "SELECT i.id::pg_catalog.int8 FROM wee5_cron.invocation i WHERE i.requested_by = $1 AND i.key = $2"
+    " AND i.finished_at IS NULL AND i.status IN ('queued', 'retrying') AND i.id <> $3 ORDER BY i.id DESC";
+
+// $1 id, $2 the id of the newer call. Returns a row where the call has not ended and nobody holds its row locked.
+constexpr const char* kEndReplaced = "SELECT wee5_cron.end_replaced(free.id, $2) FROM (" WEE5_OPEN_AND_FREE(
+    "array[$1]") ") free WHERE (SELECT i.status IN ('queued', 'retrying') FROM wee5_cron.invocation i WHERE i.id = "
+                 "free.id)";
+
+// $1 id, $2 the id of the newer call
+constexpr const char* kAskAgain = "INSERT INTO wee5_cron.cancellation (invocation_id, replaced_by) VALUES ($1, $2)";
+
+// $1 id: the newer call came too late.
+constexpr const char* kLeft = "DELETE FROM wee5_cron.cancellation WHERE invocation_id = $1 AND replaced_by IS NOT NULL";
 
 // However a call has ended: its cancellation is settled.
 constexpr const char* kSettled =
@@ -73,6 +90,26 @@ constexpr const char* kPgNetDue =
 
 }  // namespace
 
+void want_round(PendingReads* pending, int64 from) {
+  pending->announced.look_from = Min(pending->announced.look_from, from);
+}
+
+void want_round_for(PendingReads* pending, IdRange range) {
+  want_round(pending, range.first);
+  pending->waits_unknown = true;
+}
+
+void add_announced_calls(PendingReads* pending, IdRange range) {
+  if (pending->announced.count < kAnnouncements)
+    pending->announced.ranges[pending->announced.count++] = range;
+  else
+    want_round_for(pending, range);
+}
+
+bool has_new_calls(const PendingReads* pending) {
+  return pending->announced.count > 0 || (!pending->round_under_way && pending->announced.look_from != kNothing);
+}
+
 void note_html_pages(const delivery::Result* results, int count) {
   Datum* ids = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<Size>(count)));
   int pages = 0;
@@ -84,6 +121,84 @@ void note_html_pages(const delivery::Result* results, int count) {
   Datum values[1] = {eight_byte_array(ids, pages, INT8OID)};
   execute_plan(kept_plan(&pages_plan, "SELECT wee5_cron.note_html_pages($1)", 1, types), values, nullptr,
                SPI_OK_SELECT);
+}
+
+namespace {
+
+// False where the row is locked, or the call has ended or been sent.
+bool end_replaced(int64 id, int64 replaced_by) {
+  Oid types[2] = {INT8OID, INT8OID};
+  Datum values[2] = {Int64GetDatum(id), Int64GetDatum(replaced_by)};
+  execute_plan(kept_plan(&replaced_plan, kEndReplaced, 2, types), values, nullptr, SPI_OK_SELECT);
+  if (SPI_processed == 0) return false;
+  note_ended_call(id);
+  return true;
+}
+
+void add_ended(EndedCalls* ended, int64 id) {
+  if (ended->count == ended->capacity) {
+    ended->capacity = Max(64, ended->capacity * 2);
+    Size bytes = sizeof(int64) * static_cast<Size>(ended->capacity);
+    ended->ids = static_cast<int64*>(ended->ids == nullptr ? MemoryContextAlloc(ended->context, bytes)
+                                                           : repalloc(ended->ids, bytes));
+  }
+  ended->ids[ended->count++] = id;
+}
+
+bool is_read(const DueRows* due, int64 id) {
+  for (int i = 0; i < due->count; ++i)
+    if (due->rows[i].id == id) return true;
+  return false;
+}
+
+// The other calls of the key, highest first.
+int64* calls_of_key(const char* role, const char* key, int64 id, int* count) {
+  NameData name;
+  namestrcpy(&name, role);
+  Oid types[3] = {NAMEOID, TEXTOID, INT8OID};
+  Datum values[3] = {NameGetDatum(&name), CStringGetTextDatum(key), Int64GetDatum(id)};
+  execute_plan(kept_plan(&same_key_plan, kSameKey, 3, types), values, nullptr, SPI_OK_SELECT);
+  *count = static_cast<int>(SPI_processed);
+  int64* ids = static_cast<int64*>(palloc(sizeof(int64) * static_cast<Size>(*count + 1)));
+  for (int i = 0; i < *count; ++i) {
+    bool is_null;
+    ids[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null));
+  }
+  return ids;
+}
+
+// A row that somebody holds locked: the cancellation stays until it is free.
+void ask_to_end_later(DueRows* due, int64 id, int64 replaced_by) {
+  Oid types[2] = {INT8OID, INT8OID};
+  Datum values[2] = {Int64GetDatum(id), Int64GetDatum(replaced_by)};
+  execute_plan(kept_plan(&ask_plan, kAskAgain, 2, types), values, nullptr, SPI_OK_INSERT);
+  due->rows_were_locked = true;
+  due->cancels_left = true;
+}
+
+}  // namespace
+
+bool is_replaced(const delivery::Dispatcher* dispatcher, DueRows* due, int64 id, const char* role, const char* key,
+                 EndedCalls* ended) {
+  int count;
+  int64* ids = calls_of_key(role, key, id, &count);
+  for (int i = 0; i < count; ++i) {
+    // On the wire, although the ledger does not say so yet.
+    bool held = dispatcher->holds(ids[i]);
+    if (held && !dispatcher->is_waiting(ids[i])) continue;
+    if (ids[i] > id) {
+      if (end_replaced(id, ids[i]))
+        ++due->ended;
+      else
+        due->rows_were_locked = true;
+      return true;
+    }
+    if (!end_replaced(ids[i], id))
+      ask_to_end_later(due, ids[i], id);
+    else if (held || is_read(due, ids[i]))
+      add_ended(ended, ids[i]);
+  }
+  return false;
 }
 
 namespace {
@@ -135,7 +250,7 @@ void claim(const delivery::OnTheWire* calls, int count, MemoryContext context, i
   refuse_discarded_updates(left, left_count);
 }
 
-bool queue_due_retries(PendingReads* pending) {
+bool queue_due_calls(PendingReads* pending) {
   Oid types[1] = {INT8OID};
   Datum values[1] = {Int64GetDatum(kRetriesPerRead)};
   execute_plan(kept_plan(&queue_due_plan, kQueueDue, 1, types), values, nullptr, SPI_OK_UPDATE_RETURNING);
@@ -153,27 +268,62 @@ TimestampTz next_attempt_at() {
   return is_null ? 0 : DatumGetTimestampTz(at);
 }
 
+namespace {
+
+// A call that somebody asked to give up.
+struct Cancellation {
+  int64 id;
+  const char* path;   // NULL: the call is gone
+  int64 replaced_by;  // 0: cancel() was called
+};
+
+Cancellation read_cancellation(HeapTuple row, TupleDesc descriptor) {
+  bool is_null;
+  Cancellation asked;
+  asked.id = DatumGetInt64(SPI_getbinval(row, descriptor, 1, &is_null));
+  asked.path = SPI_getvalue(row, descriptor, 2);
+  asked.replaced_by = DatumGetInt64(SPI_getbinval(row, descriptor, 3, &is_null));
+  return asked;
+}
+
+// True where the newer call came too late: this one is on the wire.
+bool leave_or_end_replaced(const delivery::Dispatcher* dispatcher, const Cancellation* asked, EndedCalls* ended) {
+  bool held = dispatcher->holds(asked->id);
+  if (!held || dispatcher->is_waiting(asked->id)) {
+    if (end_replaced(asked->id, asked->replaced_by) && held) add_ended(ended, asked->id);
+    return false;
+  }
+  Oid types[1] = {INT8OID};
+  Datum values[1] = {Int64GetDatum(asked->id)};
+  execute_plan(kept_plan(&left_plan, kLeft, 1, types), values, nullptr, SPI_OK_DELETE);
+  return true;
+}
+
+}  // namespace
+
 CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held,
-                                   int* held_count) {
+                                   int* held_count, EndedCalls* ended) {
   *held_count = 0;
   Oid types[1] = {INT8OID};
   Datum values[1] = {Int64GetDatum(kCancelsPerRead)};
-  execute_plan(kept_plan(&asked_plan, kAsked, 1, types), values, nullptr, SPI_OK_SELECT);
+  VersionedStatement* statement = &database_sql->cancellations;
+  execute_plan(kept_plan(&statement->plan, statement->text, 1, types), values, nullptr, SPI_OK_SELECT);
   int count = static_cast<int>(SPI_processed);
   if (count == 0) return CancelsLeft::kNone;
-  SPITupleTable* asked = SPI_tuptable;
+  SPITupleTable* rows = SPI_tuptable;
   *held = static_cast<int64*>(MemoryContextAlloc(context, sizeof(int64) * static_cast<Size>(count)));
+  uint64 settled = 0;
   for (int i = 0; i < count; ++i) {
-    bool is_null;
-    int64 id = DatumGetInt64(SPI_getbinval(asked->vals[i], asked->tupdesc, 1, &is_null));
-    const char* path = SPI_getvalue(asked->vals[i], asked->tupdesc, 2);
-    if (dispatcher->holds(id))
-      (*held)[(*held_count)++] = id;
-    else if (path != nullptr)
-      end_cancelled(id, path);
+    Cancellation asked = read_cancellation(rows->vals[i], rows->tupdesc);
+    if (asked.replaced_by != 0)
+      settled += leave_or_end_replaced(dispatcher, &asked, ended) ? 1 : 0;
+    else if (dispatcher->holds(asked.id))
+      (*held)[(*held_count)++] = asked.id;
+    else if (asked.path != nullptr)
+      end_cancelled(asked.id, asked.path);
   }
   execute_plan(kept_plan(&settled_plan, kSettled, 0, nullptr), nullptr, nullptr, SPI_OK_DELETE);
-  uint64 settled = SPI_processed;
+  settled += SPI_processed;
   UpdateActiveSnapshotCommandId();
   if (count == kCancelsPerRead && settled > 0) return CancelsLeft::kMore;
   return settled < static_cast<uint64>(count) ? CancelsLeft::kUnsettled : CancelsLeft::kNone;

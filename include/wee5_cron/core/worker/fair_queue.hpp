@@ -36,6 +36,10 @@ class FairQueue {
   template <class Wanted>
   std::optional<Item> remove(Wanted wanted);
 
+  // Whether there is such an item.
+  template <class Wanted>
+  bool contains(Wanted wanted) const;
+
   std::size_t waiting() const noexcept { return waiting_; }
   std::size_t waiting_of(std::string_view route) const;
   std::size_t in_flight() const noexcept { return in_flight_; }
@@ -121,6 +125,15 @@ std::optional<Item> FairQueue<Item, Hash>::remove(Wanted wanted) {
     return item;
   }
   return std::nullopt;
+}
+
+template <class Item, class Hash>
+template <class Wanted>
+bool FairQueue<Item, Hash>::contains(Wanted wanted) const {
+  return std::any_of(routes_.begin(), routes_.end(), [&](const auto& route) {
+    const std::deque<Item>& items = route.second.waiting;
+    return std::any_of(items.begin(), items.end(), wanted);
+  });
 }
 
 template <class Item, class Hash>

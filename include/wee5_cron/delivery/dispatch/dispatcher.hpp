@@ -113,6 +113,10 @@ class Dispatcher {
   // Gives up a call that waits or is on the wire; its result says `cancelled`. Returns whether the call is held, also
   // if its answer has arrived and only waits to be recorded.
   bool cancel(std::int64_t id);
+  // Whether the call is held and has not got a slot yet.
+  bool is_waiting(std::int64_t id) const;
+  // Forgets a waiting call that has ended in the ledger.
+  void forget_ended(std::int64_t id);
   void perform();
   void extend_deadlines(std::chrono::microseconds pause) noexcept { engine_.extend_deadlines(pause); }
   // Forgets the calls that are not on the wire, because nothing may be sent for now. The ledger still has them.

@@ -21,6 +21,9 @@ struct CallRequest {
   pg_uuid_t* idempotency_key;  // NULL: a new one
   TimestampTz scheduled_at;
   bool has_scheduled_at;
+  TimestampTz due_at;  // in the future, or the start of the transaction: due_time()
+  bool has_due_at;
+  char* key;  // in the server's encoding; NULL: none
 };
 
 // Checks the request, writes the call's row, and hands the call to its transport: pg_net now, the worker at commit.

@@ -27,6 +27,9 @@ struct NewInvocation {
   bool has_next_attempt_at;
   TimestampTz next_attempt_at;
   const pg_uuid_t* idempotency_key;  // NULL: the column's default, a random one
+  bool has_due_at;
+  TimestampTz due_at;
+  const char* key;
 };
 
 // Writes the row. Returns its id and, where asked for, its idempotency key as text (kUuidTextBytes).

@@ -22,6 +22,8 @@ enum GivenColumn {
   kGivenTimeout,
   kGivenExclusive,
   kGivenNextAttemptAt,
+  kGivenDueAt,  // the first column that the SQL of 0.1.0 lacks
+  kGivenKey,
   kGivenColumns
 };
 struct GivenColumnLayout {

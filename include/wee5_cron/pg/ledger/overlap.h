@@ -11,14 +11,27 @@ inline constexpr const char* kExclusiveRoute = "route";  // those of its path, w
 // Whether the sender has call `id` in memory.
 using HeldTest = bool (*)(int64 id, const void* context);
 
-// Returns the id of an unfinished call that the call of `path` would overlap with; 0: none. Looks at calls that are
-// committed or were made by this transaction. Ignores calls by roles whose app has another address than that of `role`,
-// which makes the call. Texts are in the server's encoding.
-//   call_id 0: the call has no row yet, so every unfinished call overlaps with it.
-//   Else: that call waits to be sent. It overlaps with calls that were queued before it, and with calls that were sent.
-//   `is_held` may be NULL. It is called with `context`, and knows calls that the ledger does not show as sent yet.
-int64 find_overlapping_call(const char* path, const char* exclusive, const char* role, int64 call_id, HeldTest is_held,
-                            const void* context);
+// A call that is about to be queued or sent. Texts are in the server's encoding.
+struct OverlapQuery {
+  const char* path;
+  const char* exclusive;
+  const char* role;     // that made the call
+  const char* key;      // of a new call; NULL: none
+  int64 call_id;        // 0: the call has no row yet
+  TimestampTz made_at;  // of a call that has a row: requested_at
+  bool has_due_at;      // of a call that has a row
+  TimestampTz due_at;
+  HeldTest is_held;     // NULL, or knows calls that the ledger does not show as sent yet
+  const void* context;  // of is_held
+};
+
+// Returns the id of an unfinished call that this one would overlap with; 0: none. Looks at calls that are committed or
+// were made by this transaction. Ignores calls that wait for their time, calls by roles whose app has another address,
+// and calls that a new call with their key replaces.
+//   A call without a row overlaps with every unfinished call.
+//   Else the call waits to be sent. It overlaps with calls that were queued before it, and with calls that were sent.
+//   A call with a time of its own counts as queued at that time.
+int64 find_overlapping_call(const OverlapQuery* query);
 
 // Until the transaction ends, nobody else can queue a call of this path on pg_net. False, without waiting, if another
 // transaction is doing so: its call is not visible yet.

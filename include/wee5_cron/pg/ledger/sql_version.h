@@ -25,6 +25,8 @@ struct SqlVersion {
   const char* name;
   // Ends a call whose row is not locked, and returns a row if it did. $1 id, $2 status, $3 reason, $4 error, $5 hint
   VersionedStatement end_call;
+  // Returns ids, paths and the ids of the newer calls that replace them; 0: cancel() was called. $1 how many
+  VersionedStatement cancellations;
   // Returns watched_to and look_again: watch_some_jobs(). $1 the jobid to begin after, $2 how many jobs
   VersionedStatement watch_jobs;
   VersionedStatement disarm_subscriber;
@@ -43,6 +45,9 @@ inline SqlVersion sql_versions[] = {
       "  duration = pg_catalog.clock_timestamp() - first_sent_at"
       " WHERE id IN (" WEE5_OPEN_AND_FREE("array[$1]") ") RETURNING 1) SELECT FROM ended",
       nullptr},
+     {"SELECT c.id, (SELECT i.endpoint_path FROM wee5_cron.invocation i WHERE i.id = c.id), 0::pg_catalog.int8"
+      " FROM (SELECT DISTINCT invocation_id::pg_catalog.int8 AS id FROM wee5_cron.cancellation LIMIT $1) c",
+      nullptr},
      {"SELECT NULL::pg_catalog.int8 AS watched_to, wee5_cron.watch_jobs() AS look_again", nullptr},
      {"DELETE FROM wee5_cron.armed", nullptr},
      {"SELECT NULL::pg_catalog.int8 AS shortest, ''::pg_catalog.text AS fingerprint", nullptr},
@@ -51,6 +56,12 @@ inline SqlVersion sql_versions[] = {
       nullptr}},
     {core::kVersion,
      {"SELECT wee5_cron.end_call(free.id, $2, $3, $4, $5) FROM (" WEE5_OPEN_AND_FREE("array[$1]") ") free", nullptr},
+     {"SELECT c.id, (SELECT i.endpoint_path FROM wee5_cron.invocation i WHERE i.id = c.id), c.replaced_by"
+      " FROM (SELECT invocation_id::pg_catalog.int8 AS id,"
+      "        CASE WHEN pg_catalog.bool_and(replaced_by IS NOT NULL) THEN pg_catalog.max(replaced_by) ELSE 0 END"
+      "          AS replaced_by"
+      "       FROM wee5_cron.cancellation GROUP BY 1 LIMIT $1) c",
+      nullptr},
      {"SELECT watched_to, look_again FROM wee5_cron.watch_some_jobs($1, $2)", nullptr},
      {"SELECT wee5_cron.disarm_subscriber()", nullptr},
      {"SELECT (pg_catalog.date_part('epoch', p.shortest) * 1000000)::pg_catalog.int8 AS shortest,"

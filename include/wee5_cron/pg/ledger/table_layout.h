@@ -53,6 +53,8 @@ enum InvocationColumn {
   kInvocationResponseTruncated,
   kInvocationTimeout,
   kInvocationExclusive,
+  kInvocationDueAt,
+  kInvocationKey,
   kInvocationColumns
 };
 
@@ -128,12 +130,15 @@ struct IndexLayout {
   const char* name;
   const IndexKeyLayout* keys;
   int key_count;
-  int least_keys;         // the number of keys in an older version of the extension
-  const char* predicate;  // as pg_get_expr() shows it
+  int least_keys;  // the number of keys in an older version of the extension
+  // As pg_get_expr() shows it. The second form is that of an older version; NULL: there is none.
+  const char* predicate;
+  const char* older_predicate;
 };
 
 extern const IndexLayout kInvocationOpenLayout;
 extern const IndexLayout kInvocationUnfinishedLayout;
+extern const IndexLayout kInvocationUnfinishedLaterLayout;
 
 // The index of that name on the table. Raises 55000 with its name if it is missing, invalid or different.
 Oid own_index(Relation table, const IndexLayout* layout);

@@ -17,6 +17,11 @@ Datum value_of(InvocationRow row, int column, bool* is_null);
 // names the column.
 Datum required_value(InvocationRow row, int column);
 
+// In the server's encoding. The route is the path without its query.
+char* path_of(InvocationRow row);
+char* route_of(InvocationRow row);
+const char* role_of(InvocationRow row);
+
 // The transaction that inserted the row. InvalidTransactionId if the row is frozen: its xid may belong to another
 // transaction by now.
 TransactionId inserting_transaction(InvocationRow row);

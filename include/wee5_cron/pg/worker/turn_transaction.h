@@ -38,6 +38,7 @@ struct Turn {
   int locked_count;
   int64* cancelled;  // ids of calls that the dispatcher holds and has to give up
   int cancelled_count;
+  EndedCalls ended;  // calls that the dispatcher has and must not send
   CancelsLeft cancels_left;
   bool claims_written;
   int64* claimed;  // ids of calls that may be sent once this transaction is durable

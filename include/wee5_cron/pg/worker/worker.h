@@ -74,6 +74,9 @@ struct Worker {
 
 inline int64 now_us() { return GetCurrentTimestamp(); }
 inline bool is_due(int64 at_us, int64 now) { return at_us != 0 && at_us <= now; }
+inline void keep_earlier(int64* wake_us, int64 at_us) {
+  if (at_us != 0 && at_us != PG_INT64_MAX && (*wake_us == 0 || at_us < *wake_us)) *wake_us = at_us;
+}
 
 inline void report_state(Worker* worker, WorkerEvent event) { registry_report(worker->slot, event); }
 

@@ -36,6 +36,14 @@ struct RouteRead {
   int64 next;  // kNothing: to its end
 };
 
+// Calls that have ended in the ledger while the dispatcher has them, or gets them by this turn.
+struct EndedCalls {
+  MemoryContext context;
+  int64* ids;
+  int count;
+  int capacity;
+};
+
 struct DueRows {
   DueRow* rows;
   int count;
@@ -44,6 +52,8 @@ struct DueRows {
   XLogRecPtr committed_at;  // flush the log up to here before the calls are sent: then all their commits are durable
   int ended;                // calls that were ended instead: they overlap with others, or cannot be read
   bool rows_were_locked;    // calls should have ended, and somebody holds their rows locked
+  bool cancels_left;        // cancellations were written because of that
+  TimestampTz next_wait;    // the earliest time for which one of the announced calls waits; 0: none does
   RouteRead* reads;
   int read_count;
   int read_capacity;
@@ -63,8 +73,11 @@ struct PendingReads {
   bool round_at_begin;      // it continues at the start of the index, or else at this route and id
   char round_route[core::kMaxEndpointPathBytes * 4 + 1];
   int64 round_id;
+  bool waits_unknown;  // announced calls were not looked at one by one: some may wait for their time
 };
 void want_round(PendingReads* pending, int64 from);
+// The same for announced calls that are not read one by one.
+void want_round_for(PendingReads* pending, IdRange range);
 void add_announced_calls(PendingReads* pending, IdRange range);
 bool has_new_calls(const PendingReads* pending);
 
@@ -76,22 +89,27 @@ void mark_sending(const delivery::OnTheWire* calls, int count);
 // Does the same before the call is sent, for calls that still exist and have not ended. *claimed: their ids, in
 // `context`.
 void claim(const delivery::OnTheWire* calls, int count, MemoryContext context, int64** claimed, int* claimed_count);
-// Queues the calls whose next attempt is due, and adds them to `pending`. True if there may be more.
-bool queue_due_retries(PendingReads* pending);
+// Queues the calls whose time or next attempt has come, and adds them to `pending`. True if there may be more.
+bool queue_due_calls(PendingReads* pending);
 // Ends the calls that cancel() was called for and that the dispatcher does not hold. *held: the ids of those that it
-// holds and has to give up itself, in `context`. kUnsettled: some have not ended yet; kMore: there may be others to
-// look at.
+// holds and has to give up itself, in `context`. Of calls that a newer one with the same key replaces, ends those that
+// have not been sent; *ended: those of them that the dispatcher holds. kUnsettled: some have not ended yet; kMore:
+// there may be others to look at.
 enum class CancelsLeft { kNone, kUnsettled, kMore };
 CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held,
-                                   int* held_count);
-// When the next retry is due; 0: no call waits for one.
+                                   int* held_count, EndedCalls* ended);
+// Settles which call of a key is sent, before call `id` is. Returns true, and ends the call, if a call with a higher id
+// replaces it. Else it ends those with lower ids that have not been sent. `due` has the calls read so far in this turn.
+bool is_replaced(const delivery::Dispatcher* dispatcher, DueRows* due, int64 id, const char* role, const char* key,
+                 EndedCalls* ended);
+// When the next call or retry is due; 0: no call waits for its time.
 TimestampTz next_attempt_at();
 // Reads a limited number of due calls: first announced ones, then routes that run low, then the next part of the round.
 // Each route is read up to the room that the dispatcher has for it, without the calls that it holds. *pending is what
 // is left to read. An attempt that a crash or a restart cut off is recorded as lost on the way. `careful`: ends a row
 // that cannot be read, instead of raising an ERROR.
 void read_due(delivery::Dispatcher* dispatcher, PendingReads* pending, bool careful, MemoryContext context,
-              DueRows* due);
+              DueRows* due, EndedCalls* ended);
 // Whether a call of this transport has not ended.
 bool calls_open_on(const char* transport);
 
