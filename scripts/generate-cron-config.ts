@@ -11,7 +11,7 @@ import { readFileSync } from 'node:fs';
 import { BlockList } from 'node:net';
 import { parseArgs } from 'node:util';
 
-const usage = `usage: generate-cron-config [--to configure|guc|vault] [--database NAME] [--generate-secret] [--allow-localhost]
+const usage = `usage: generate-cron-config [--to configure|guc|vault|portable] [--database NAME] [--generate-secret] [--allow-localhost]
 
 Prints the SQL that tells wee5_cron where the app is, and the secret that the app expects. Only SQL goes to standard
 output, so that it can be piped into psql, or pasted into an SQL editor that is connected to the app's database:
@@ -25,6 +25,7 @@ the rules of dotenv. To change the secret, change it there and in the app, and r
   --to configure     a call of wee5_cron.configure(), which stores both for the database (the default)
   --to guc           ALTER DATABASE ... SET, which any superuser may run before the extension is there
   --to vault         into Supabase Vault, as the secrets "api_url" and "cron_secret"; a second run updates them
+  --to portable      the same for the portable edition, as on hosted Supabase; then lets the database make calls
   --database NAME    with --to guc: this database, not the one that the SQL is run in
   --generate-secret  makes a new secret instead of reading CRON_SECRET. It is in the SQL, and as a line for .env.local
                      on standard error: it is kept nowhere else
@@ -251,8 +252,17 @@ ${alter('app.settings.cron_secret', secret)}
 END`);
 }
 
-// Vault takes a name only once: what is there is updated. What ALTER DATABASE stored would go on counting.
-function vaultSql(url: string, secret: string): string {
+// What ALTER DATABASE stored would go on counting; in the portable edition Vault counts first.
+const warningOfStored = `
+    IF EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) AS stored(setting)
+               WHERE s.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
+                 AND starts_with(stored.setting, 'app.settings.' || wanted.name || '=')) THEN
+      RAISE WARNING 'app.settings.% is also stored by ALTER DATABASE or ALTER ROLE, which counts more than Vault', wanted.name
+        USING HINT = format('ALTER DATABASE %I RESET app.settings.%s;', current_database(), wanted.name);
+    END IF;`;
+
+// Vault takes a name only once: what is there is updated.
+function vaultSql(url: string, secret: string, thenWarn: string): string {
   return block(`DECLARE
   wanted record;
   present uuid;
@@ -272,15 +282,13 @@ BEGIN
       PERFORM vault.create_secret(wanted.value, wanted.name, wanted.description);
     ELSE
       PERFORM vault.update_secret(present, wanted.value);
-    END IF;
-    IF EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) AS stored(setting)
-               WHERE s.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
-                 AND starts_with(stored.setting, 'app.settings.' || wanted.name || '=')) THEN
-      RAISE WARNING 'app.settings.% is also stored by ALTER DATABASE or ALTER ROLE, which counts more than Vault', wanted.name
-        USING HINT = format('ALTER DATABASE %I RESET app.settings.%s;', current_database(), wanted.name);
-    END IF;
+    END IF;${thenWarn}
   END LOOP;
 END`);
+}
+
+function portableSql(url: string, secret: string): string {
+  return `BEGIN;\n${vaultSql(url, secret, '')}SELECT wee5_cron.configure();\nCOMMIT;\n`;
 }
 
 // --- the whole ---------------------------------------------------------------------------------------------------
@@ -310,7 +318,9 @@ function readOptions(): Options {
     throw new UsageError((error as Error).message);
   }
   const { to = 'configure', database, help = false } = values;
-  if (!['configure', 'guc', 'vault'].includes(to)) throw new UsageError(`--to takes configure, guc or vault, not "${to}"`);
+  if (!['configure', 'guc', 'vault', 'portable'].includes(to)) {
+    throw new UsageError(`--to takes configure, guc, vault or portable, not "${to}"`);
+  }
   if (database !== undefined && to !== 'guc') throw new UsageError('--database goes with --to guc; else connect to that database');
   if (database === '') throw new UsageError('--database needs a name');
   // PostgreSQL would cut it, and perhaps find another one.
@@ -382,7 +392,10 @@ function generate(options: Options): void {
       );
       break;
     case 'vault':
-      process.stdout.write(vaultSql(url, secret));
+      process.stdout.write(vaultSql(url, secret, warningOfStored));
+      break;
+    case 'portable':
+      process.stdout.write(portableSql(url, secret));
       break;
     default:
       process.stdout.write(configureSql(url, secret));

@@ -199,10 +199,9 @@ test('quotes, backslashes and dollar signs are quoted', () => {
 });
 
 test('a dollar quote is one that the value does not end', () => {
-  for (const to of ['guc', 'vault']) {
+  for (const to of ['guc', 'vault', 'portable']) {
     const { stdout } = run(['--to', to], withSecret(nasty));
-    assert.match(stdout, /^DO \$wee5_2\$\n/);
-    assert.ok(stdout.endsWith('\n$wee5_2$;\n'));
+    assert.match(stdout, /^(BEGIN;\n)?DO \$wee5_2\$\n[^]*\n\$wee5_2\$;\n(SELECT wee5_cron\.configure\(\);\nCOMMIT;\n)?$/);
     assert.equal(stdout.split('$wee5_2$').length, 3);
     assert.ok(stdout.includes(nastyLiteral));
   }
@@ -224,6 +223,13 @@ test('--database names it', () => {
   );
 });
 
+test('--to portable stores both in Vault, then configures, all or nothing', () => {
+  const { status, stdout } = run(['--to', 'portable'], { env: both });
+  assert.equal(status, 0);
+  assert.match(stdout, /^BEGIN;\nDO [^]*vault\.create_secret[^]*;\nSELECT wee5_cron\.configure\(\);\nCOMMIT;\n$/);
+  assert.doesNotMatch(stdout, /counts more than Vault/);
+});
+
 test('--to vault makes or updates both secrets', () => {
   const { status, stdout } = run(['--to', 'vault'], { env: both });
   assert.equal(status, 0);
@@ -233,7 +239,7 @@ test('--to vault makes or updates both secrets', () => {
 });
 
 test('standard output is plain ASCII, whatever psql takes for the encoding of its input', () => {
-  for (const to of ['configure', 'guc', 'vault']) {
+  for (const to of ['configure', 'guc', 'vault', 'portable']) {
     const { stdout } = run(['--to', to], withUrl('https://example.com/größe'));
     assert.match(stdout, /gr%C3%B6%C3%9Fe/);
     assert.match(stdout, /^[\x20-\x7e\n]*$/);
@@ -242,7 +248,7 @@ test('standard output is plain ASCII, whatever psql takes for the encoding of it
 
 test('--generate-secret prints the new one for .env.local, too', () => {
   const made = new Set();
-  for (const to of ['configure', 'guc', 'vault']) {
+  for (const to of ['configure', 'guc', 'vault', 'portable']) {
     const { status, stdout, stderr } = run(['--to', to, '--generate-secret'], { env: both });
     assert.equal(status, 0);
     const [, fresh] = /^CRON_SECRET=([0-9a-f]{64})$/m.exec(stderr);
@@ -251,7 +257,7 @@ test('--generate-secret prints the new one for .env.local, too', () => {
     assert.ok(stderr.split('\n').every((line) => line === '' || line.startsWith('#') || line.startsWith('CRON_SECRET=')));
     made.add(fresh);
   }
-  assert.equal(made.size, 3);
+  assert.equal(made.size, 4);
   refuses(/address is not set/, ['--generate-secret'], {});
 });
 
@@ -260,7 +266,7 @@ test('--generate-secret prints the new one for .env.local, too', () => {
 test('--help describes it on standard output', () => {
   const { status, stdout, stderr } = run(['--help']);
   assert.deepEqual({ status, stderr }, { status: 0, stderr: '' });
-  for (const word of ['--to', 'guc', 'vault', '--generate-secret', '--allow-localhost', '--database', '.env.local', 'Exit status']) {
+  for (const word of ['--to', 'guc', 'vault', 'portable', '--generate-secret', '--allow-localhost', '--database', '.env.local', 'Exit status']) {
     assert.ok(stdout.includes(word), word);
   }
 });

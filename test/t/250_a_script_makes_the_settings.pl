@@ -1,7 +1,8 @@
 # scripts/generate-cron-config.ts, piped into psql: afterwards the app is called with its secret.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
-use Wee5Cron::Test fixtures => ['supabase_vault'];
+use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
+use Wee5Cron::Hosted;
 
 use Cwd qw(abs_path);
 use IPC::Run ();
@@ -188,5 +189,17 @@ my @differ = grep { $script[$_] ne ($extension[$_] // '') } 0 .. $#values;
 ok(!@differ, 'script and extension refuse the same addresses and secrets');
 diag(map { "$script[$_] by the script, $extension[$_] by the extension: " . $json->encode($values[$_]) . "\n" } @differ);
 ok(scalar(grep({ $_ eq 'taken' } @script)) > 30 && scalar(grep { $_ eq 'refused' } @script) > 30, '... and not all of one kind');
+
+# --to portable, on a server as a host has it, which has the values of another app in the database's settings.
+my $hosted = Wee5Cron::Hosted->start_new('hosted');
+$hosted->install_portable;
+$hosted->safe_psql('postgres', "ALTER DATABASE postgres SET app.settings.api_url = 'https://old.example.com'; ALTER DATABASE postgres SET app.settings.cron_secret = 'an old secret of the app'");
+($sql) = generate(\%here, '--to', 'portable', '--allow-localhost');
+for my $run (1, 2) {
+    $hosted->as_owner($sql);
+    my $id = $hosted->as_owner("SELECT invoke_cron_endpoint('/portable-$run')");
+    $hosted->deliver_and_harvest;
+    fields_are($hosted->invocation('postgres', $id), { status => 'succeeded', url => "$here{APP_URL}/portable-$run" }, "portable, run $run");
+}
 
 done_testing();
