@@ -4,9 +4,10 @@
 check_debian() {
   needs_extension debian || return 0
   local build=$directory/debian
-  mkdir -p "$build"
+  mkdir -p "$build/wee5-cron"
   # The objects come along: what is compiled with the package's own flags, scripts/release --deb shows.
-  cp -a "$tree" "$build/wee5-cron"
+  tar --create --directory="$tree" --exclude='./build-*' --exclude='./tmp_check*' --exclude=node_modules . | tar --extract --directory="$build/wee5-cron"
+  cp -p "$tree/build-stamp" "$build/wee5-cron/"
   hand_over "$build"
   say 'debian: building the package'
   count_command 'the Debian package' "$log/debian-build" in_build_of_debian "$build" || return 0
