@@ -42,13 +42,13 @@ packages_for() {
       cppcheck) echo cppcheck ;;
       package) printf '%s\n' git make ;;
       tidy | unit | sanitize | fuzz)
-        printf '%s\n' g++ "clang-$clang_major" cmake ninja-build libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev \
+        printf '%s\n' ccache g++ "clang-$clang_major" cmake ninja-build libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev \
           openssl ca-certificates
         if [[ $part == fuzz || $part == sanitize ]]; then echo "libclang-rt-$clang_major-dev"; fi
         if [[ $part == tidy ]]; then printf '%s\n' make "clang-tidy-$clang_major" "postgresql-server-dev-$postgres_major"; fi
         ;;
       build | regress | isolation | valgrind | tap | readme | debian)
-        printf '%s\n' g++ make libcurl4-openssl-dev ca-certificates "postgresql-$postgres_major" \
+        printf '%s\n' ccache g++ make libcurl4-openssl-dev ca-certificates "postgresql-$postgres_major" \
           "postgresql-$postgres_major-cron" "postgresql-server-dev-$postgres_major"
         if [[ $part == build ]]; then printf '%s\n' "clang-$clang_major" binutils; fi
         if [[ $part == valgrind ]]; then echo valgrind; fi

@@ -8,6 +8,8 @@ releases=(bookworm trixie sid)
 release_parts=(unit build regress isolation tap)
 
 release_cache=/var/cache/wee5_cron_check
+# Within a release: what it compiled in earlier runs.
+release_objects=/srv/objects
 declare -A release_pids=()
 declare -A release_scratches=()
 

@@ -39,22 +39,20 @@ count_command() {
   fi
 }
 
-# count_ctest <name> <ctest's status> <junit file> <ctest's log>
-count_ctest() {
-  local name=$1 status=$2 junit=$3 log=$4 before=$failed line test
-  if [[ -f $junit ]]; then
-    while IFS= read -r line; do
-      test=${line#*name=\"}
-      test=${test%%\"*}
-      case "$line" in
-        *'status="run"'*) count_passed ;;
-        *'status="fail"'*) count_failed "$name: $test" ;;
-        *'status="notrun"'* | *'status="disabled"'*) count_skipped "$name: $test" ;;
-      esac
-    done < <(grep '<testcase ' "$junit")
-  fi
+# count_gtest <name> <its status> <its output>
+count_gtest() {
+  local name=$1 status=$2 log=$3 before=$failed line counted=0
+  while IFS= read -r line; do
+    counted=$((counted + 1))
+    case "$line" in
+      '[       OK ] '*) count_passed ;;
+      '[  SKIPPED ] '*) count_skipped "$name: ${line#*] }" ;;
+      *) count_failed "$name: ${line#*] }" ;;
+    esac
+    # Of each test, not of the list at the end.
+  done < <(grep -E '^\[ +(OK|FAILED|SKIPPED) +\] .* \([0-9]+ ms\)$' "$log" || true)
   show_when_failed "$name" "$status" "$before" "$log" || return 1
-  expect_some_tests "$name" "$(grep -c '<testcase ' "$junit")"
+  expect_some_tests "$name" "$counted"
 }
 
 # count_pg_regress <name> <its status> <its output>. Up to PostgreSQL 15 it prints "test x ... ok" or, in a group of
@@ -130,9 +128,9 @@ show_when_failed() {
   # In TAP, the reasons are in the comments after a "not ok". Other output has them at the end.
   if grep -qE '^ *not ok ' "$log"; then
     grep -E -A 25 '^ *not ok ' "$log" | grep -vE '^ *ok ' | head -n 150 | sed 's/^/   | /'
-  elif grep -qE '\*\*\*(Failed|Timeout|Exception)' "$log"; then
-    # ctest: what the failed tests said, without the long list of the others.
-    awk '/\*\*\*(Failed|Timeout|Exception)/ { shown = 1 } / Start +[0-9]+: | Passed +[0-9.]+ sec$/ { shown = 0 } shown' "$log" |
+  elif grep -q '^\[ RUN ' "$log"; then
+    # GoogleTest: what the failed tests said, and the last lines of one that did not end.
+    awk '/^\[ RUN / { said = "" } { said = said $0 "\n" } /^\[  FAILED  \].* ms\)$/ { printf "%s", said } /^\[.* ms\)$/ { said = "" } END { printf "%s", said }' "$log" |
       head -n 150 | sed 's/^/   | /'
   elif grep -q '^Dubious' "$log"; then
     # The last lines of a TAP test that died.
