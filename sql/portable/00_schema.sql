@@ -67,5 +67,44 @@ BEGIN
 END
 $$;
 
+-- A newer version may give a function other parameters, or another result, which CREATE OR REPLACE does not do. So it makes all
+-- functions and views anew. Those that something of the user's depends on stay, and are replaced. The end of the file gives the
+-- grants back. A run that failed halfway has left what it remembered.
+DO $$
+DECLARE
+  ours constant oid := to_regnamespace('wee5_cron');
+  object record;
+BEGIN
+  IF to_regprocedure('wee5_cron.library_version()') IS NULL THEN
+    RETURN;
+  END IF;
+  IF wee5_cron.library_version() = '@version@' THEN
+    RETURN;
+  END IF;
+  CREATE TABLE IF NOT EXISTS wee5_cron.before_upgrade (member text, name name, privilege text, grantee oid);
+  INSERT INTO wee5_cron.before_upgrade
+  SELECT format('(%s,%s)', o.classid, o.objid), o.name, a.privilege_type, a.grantee
+  FROM (SELECT 'pg_proc'::regclass::oid AS classid, p.oid AS objid, p.proname AS name, p.proacl AS acl, p.proowner AS owner
+        FROM pg_proc p WHERE p.pronamespace = ours OR p.oid = to_regprocedure('public.invoke_cron_endpoint(text)')
+        UNION ALL
+        SELECT 'pg_class'::regclass, c.oid, c.relname, c.relacl, c.relowner FROM pg_class c WHERE c.relnamespace = ours
+        UNION ALL
+        SELECT 'pg_namespace'::regclass, ours, 'wee5_cron', NULL, 0) o
+  LEFT JOIN LATERAL aclexplode(o.acl) a ON a.grantee NOT IN (0, o.owner);
+  FOR object IN
+    SELECT 'VIEW' AS kind, c.oid::regclass::text AS name FROM pg_class c WHERE c.relnamespace = ours AND c.relkind = 'v'
+    UNION ALL
+    SELECT 'ROUTINE', p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = ours
+    ORDER BY 1 DESC
+  LOOP
+    BEGIN
+      EXECUTE format('DROP %s %s', object.kind, object.name);
+    EXCEPTION WHEN dependent_objects_still_exist THEN
+      NULL;
+    END;
+  END LOOP;
+END
+$$;
+
 CREATE SCHEMA wee5_cron;
 COMMENT ON SCHEMA wee5_cron IS 'HTTP cron, portable edition: the ledger of calls, its jobs and its functions';

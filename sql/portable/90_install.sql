@@ -52,6 +52,30 @@ COMMENT ON FUNCTION wee5_cron.revoke_from_api_roles() IS
 -- Elsewhere the worker limits how long it waits for a lock. A transaction that somebody left open must not stop harvest().
 ALTER FUNCTION wee5_cron.harvest() SET lock_timeout = '5s';
 
+-- See the beginning of the file. What is new has only the grants that a function or view of its name had.
+DO $$
+DECLARE
+  statement text;
+BEGIN
+  IF to_regclass('wee5_cron.before_upgrade') IS NULL THEN
+    RETURN;
+  END IF;
+  PERFORM wee5_cron.revoke_default_privileges(ARRAY(SELECT DISTINCT b.member FROM wee5_cron.before_upgrade b));
+  FOR statement IN
+    SELECT DISTINCT format('GRANT %s ON %s TO %I', b.privilege, o.what, r.rolname)
+    FROM (SELECT p.proname AS name, 'ROUTINE ' || p.oid::regprocedure AS what FROM pg_proc p
+          WHERE p.pronamespace = 'wee5_cron'::regnamespace
+          UNION ALL
+          SELECT c.relname, 'TABLE ' || c.oid::regclass FROM pg_class c
+          WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'v') o
+    JOIN wee5_cron.before_upgrade b ON b.name = o.name JOIN pg_roles r ON r.oid = b.grantee
+  LOOP
+    EXECUTE statement;
+  END LOOP;
+  DROP TABLE wee5_cron.before_upgrade;
+END
+$$;
+
 DO $$
 BEGIN
   PERFORM wee5_cron.revoke_from_api_roles();

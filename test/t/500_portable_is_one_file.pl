@@ -99,8 +99,30 @@ refused('another role', '42501', qr/belongs to role "postgres"/, qr/SET ROLE pos
 $node->as_owner('CREATE OR REPLACE FUNCTION wee5_cron.library_version() RETURNS text LANGUAGE sql PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$ SELECT \'99.1.0\' $$');
 refused('a newer version stands', '55000', qr/wee5_cron 99\.1\.0 is installed/, qr/version 99\.1\.0 or a newer one/);
 $node->as_owner('CREATE OR REPLACE FUNCTION wee5_cron.library_version() RETURNS text LANGUAGE sql PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$ SELECT \'0.0.1\' $$');
+# Its functions had other parameters and results; a user built on some, and granted some.
+my $catalogue = <<'SQL';
+SELECT string_agg(x.what, E'\n' ORDER BY x.what) FROM (
+  SELECT format('%s %s %s', p.oid::regprocedure, pg_get_function_result(p.oid), array(SELECT a::text FROM unnest(p.proacl) a WHERE a::text !~ '^postgres=' ORDER BY 1)) AS what
+  FROM pg_proc p WHERE p.pronamespace = 'wee5_cron'::regnamespace AND p.proname <> 'library_version'
+  UNION ALL SELECT format('%s %s', c.oid::regclass, array(SELECT a::text FROM unnest(c.relacl) a WHERE a::text !~ '^postgres=' ORDER BY 1))
+  FROM pg_class c WHERE c.relnamespace = 'wee5_cron'::regnamespace) x (what)
+SQL
+my $older = $node->safe_psql('postgres', $catalogue);
+$node->as_owner(<<'SQL');
+ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO other;
+CREATE VIEW public.of_a_user AS SELECT job_name, state FROM wee5_cron.job_status;
+DROP FUNCTION wee5_cron.harvest();
+CREATE FUNCTION wee5_cron.harvest(older int DEFAULT 1) RETURNS text LANGUAGE sql AS $$ SELECT 'older' $$;
+DROP FUNCTION wee5_cron.most_in_one_harvest();
+CREATE FUNCTION wee5_cron.most_in_one_harvest() RETURNS text LANGUAGE sql AS $$ SELECT 'older' $$;
+CREATE FUNCTION wee5_cron.of_the_older_version() RETURNS text LANGUAGE sql AS $$ SELECT 'older' $$;
+REVOKE EXECUTE ON FUNCTION wee5_cron.harvest(int), wee5_cron.most_in_one_harvest(), wee5_cron.of_the_older_version() FROM PUBLIC, other;
+SQL
 $node->install_portable;
 isnt($node->as_owner('SELECT wee5_cron.library_version()'), '0.0.1', 'an older one is upgraded');
+is($node->safe_psql('postgres', $catalogue), $older, '... with other functions, and the grants that there were');
+is($node->as_owner('SELECT wee5_cron.harvest()'), 0, '... which work');
+$node->as_owner('DROP VIEW public.of_a_user; ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM other');
 
 # Removing it.
 $node->as_owner("SELECT wee5_cron.configure('https://app.example.com', 'a secret of thirty-two characters')");
