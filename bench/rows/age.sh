@@ -124,6 +124,23 @@ row_job_status_snapshot() {
   row '... with a snapshot held elsewhere meanwhile' "$took ms" - '<= 300 ms' "$took <= 300"
 }
 
+row_health() {
+  local took
+  make_ledger_old
+  took=$(query_ms 'SELECT wee5_cron.health()')
+  row "health() with $age_jobs jobs" "$took ms" - '<= 20 ms' "$took <= 20"
+  took=$(query_ms 'SELECT count(*) FROM wee5_cron.metrics')
+  row "metrics of $age_jobs jobs" "$took ms" - '<= 500 ms' "$took <= 500"
+}
+
+row_status_page() {
+  local took kilobytes
+  make_ledger_old
+  took=$(query_ms 'SELECT wee5_cron.status_page()')
+  kilobytes=$(sql 'SELECT ceil(octet_length(wee5_cron.status_page()) / 1000.0)')
+  row "status_page() of $age_jobs jobs" "$took ms, $kilobytes kB" - '<= 500 ms, 200 kB' "$took <= 500 && $kilobytes <= 200"
+}
+
 # What a look and the other figures cost, by the length of the history. Ends with the ledger of the other rows.
 row_history_growth() {
   local rows look first status last

@@ -225,7 +225,9 @@ BEGIN
     -- As doctor() judges it: the worker gets the next process that another database does not need.
     WHEN worker.state = 'starting' AND worker.last_error LIKE 'waits for its turn%'
          AND EXISTS (SELECT FROM wee5_cron.worker_slots() s WHERE s.pid IS NOT NULL) THEN 'asleep'
-    WHEN worker.pid IS NOT NULL AND worker.state IN ('starting', 'idle', 'sending') THEN 'up'
+    -- While calls are switched off, the worker is blocked by that, and says so.
+    WHEN worker.pid IS NOT NULL AND (worker.state IN ('starting', 'idle', 'sending') OR worker.state = 'blocked' AND NOT wee5_cron.may_call())
+      THEN 'up'
     ELSE 'down' END;
 END
 $$;

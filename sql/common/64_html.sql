@@ -47,16 +47,14 @@ CREATE FUNCTION wee5_cron.span_in_words(span interval) RETURNS text
   $$;
 COMMENT ON FUNCTION wee5_cron.span_in_words(interval) IS 'Internal, for pages: a length of time, rounded';
 
--- now() is the time of the whole page.
+-- now() is the time of the whole page. No <time>: it would say the same twice, and there are hundreds on a page.
 CREATE FUNCTION wee5_cron.html_time(at timestamptz) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT CASE
       WHEN at IS NULL THEN '<span class="quiet">never</span>'
       WHEN NOT isfinite(at) THEN wee5_cron.html(at::text)
-      ELSE format('<time datetime="%s" title="%s UTC">%s</time>',
-                  to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-                  to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
+      ELSE format('<span title="%s UTC">%s</span>', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
                   CASE WHEN at > now() THEN 'in ' || wee5_cron.span_in_words(at - now())
                        ELSE wee5_cron.span_in_words(now() - at) || ' ago' END) END
   $$;

@@ -50,13 +50,12 @@ tbody tr:last-child > * { border-bottom: 0; }
 thead th { font-size: .8rem; font-weight: 600; color: var(--quiet); white-space: nowrap; }
 tbody th { font-weight: 600; min-width: 9rem; max-width: 18rem; overflow-wrap: anywhere; }
 tbody th small, td small { display: block; font-weight: 400; color: var(--quiet); overflow-wrap: anywhere; }
-td { white-space: nowrap; }
+td { white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.words { white-space: normal; min-width: 9rem; }
 td.wide { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
-td.number { font-variant-numeric: tabular-nums; }
 .state { display: inline-block; padding: .05rem .55rem; border-radius: 1rem; font-size: .82rem; font-weight: 600; background: var(--code); color: var(--quiet); white-space: nowrap; }
 .state.ok, .state.succeeded { background: var(--good-back); color: var(--good); }
-.state.failing, .state.failed, .state.error, .state.late { background: var(--bad-back); color: var(--bad); }
+.state.failing, .state.failed, .state.error, .state.late, .state.blocked, .state.incompatible { background: var(--bad-back); color: var(--bad); }
 .state.warning, .state.retrying, .state.waiting { background: var(--warn-back); color: var(--warn); }
 .state.sending, .state.queued, .state.accepted { background: var(--calm-back); color: var(--calm); }
 .strip { display: inline-flex; align-items: flex-end; gap: 2px; height: 1.2rem; min-width: 7.4rem; }

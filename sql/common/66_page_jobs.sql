@@ -1,7 +1,8 @@
 -- The jobs on the status page.
 
 -- The newest calls of a job, oldest first, as bars of which height and colour tell the outcome. The parameters are columns
--- of known_jobs(). In job_name's order, so that its index is read and not that of the ids.
+-- of known_jobs(). In job_name's order, so that its index is read and not that of the ids. Only bars that are no success say
+-- more, so that the page stays small.
 CREATE FUNCTION wee5_cron.page_strip(filter text, job_name text, username text, jobid bigint, endpoint_path text) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -11,9 +12,10 @@ BEGIN
   EXECUTE format($query$
     SELECT format('<span class="strip" role="img" aria-label="%%s of the last %%s calls succeeded">%%s</span>',
                   count(*) FILTER (WHERE c.status = 'succeeded'), count(*), string_agg(
-             format('<i class="%%s" title="%%s UTC: %%s"></i>', CASE WHEN c.finished_at IS NULL THEN 'open' ELSE c.status END,
-                    to_char(c.requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
-                    concat_ws(', ', c.status, c.http_status, wee5_cron.span_in_words(c.duration))), '' ORDER BY c.id))
+             CASE c.status WHEN 'succeeded' THEN '<i></i>' ELSE
+               format('<i class="%%s" title="%%s UTC: %%s"></i>', CASE WHEN c.finished_at IS NULL THEN 'open' ELSE c.status END,
+                      to_char(c.requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+                      concat_ws(', ', c.status, c.http_status, wee5_cron.span_in_words(c.duration))) END, '' ORDER BY c.id))
     FROM (VALUES ($1, $2, $3, $4)) AS j (job_name, username, jobid, endpoint_path)
     CROSS JOIN LATERAL (SELECT i.id, i.status, i.http_status, i.requested_at, i.finished_at, i.duration
                         FROM wee5_cron.invocation i WHERE %s ORDER BY i.job_name DESC, i.id DESC LIMIT 20) c
@@ -53,7 +55,7 @@ BEGIN
       SELECT s.state, s.job_name, format(
         '<tr><th scope="row">%s<small>%s</small>%s</th><td>%s</td><td>%s</td><td>%s<small>%s</small></td><td>%s</td>'
         '<td class="words">%s</td>'
-        '<td class="number">%s</td><td class="number">%s</td><td class="number">%s</td><td class="number">%s</td></tr>',
+        '<td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>',
         wee5_cron.html_name(coalesce(s.job_name, '#' || s.jobid)), wee5_cron.html_path(s.endpoint_path),
         CASE WHEN s.state = 'paused' AND own.pause_note <> '' THEN
           '<small>paused: ' || wee5_cron.html_name(own.pause_note) || '</small>' END,
@@ -70,19 +72,25 @@ BEGIN
     )
     SELECT wee5_cron.html_table(
       'Jobs',
-      '{Job,State,"Last 20 calls","Last result","Next run",Schedule,"Failed in a row","24 h",p95,Missed}',
+      '{Job,State,"Last 20 calls","Last result","Next run",Schedule,"Failed in a row","Success, 24 h","p95 time","Missed runs"}',
       string_agg(j.html, E'\n' ORDER BY wee5_cron.state_rank(j.state), j.job_name))
     FROM job_row j);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.page_jobs(wee5_cron.job_status[]) IS 'Internal, for status_page(): the table of the jobs';
 
--- The jobs that need somebody, each with its error and its hint.
-CREATE FUNCTION wee5_cron.page_troubles(jobs wee5_cron.job_status[]) RETURNS text
+-- A job that never ran although it was due is late, too.
+CREATE FUNCTION wee5_cron.needs_somebody(job wee5_cron.job_status) RETURNS boolean
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT job.state IN ('failing', 'late') OR job.state = 'never_ran' AND job.missed_runs > 0 $$;
+COMMENT ON FUNCTION wee5_cron.needs_somebody(wee5_cron.job_status) IS 'Internal, for pages: whether a job needs somebody';
+
+-- What needs somebody, each with what to do: first what concerns all jobs, then the jobs.
+CREATE FUNCTION wee5_cron.page_troubles(jobs wee5_cron.job_status[], findings jsonb) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  RETURN (
+  RETURN concat_ws(E'\n', wee5_cron.page_doctor(findings, true), (
     SELECT string_agg(format(
       E'<article class="card">\n<h3>%s %s</h3>\n<p class="quiet">%s</p>\n%s</article>',
       wee5_cron.html_name(coalesce(s.job_name, '#' || s.jobid)), wee5_cron.html_state(s.state),
@@ -92,13 +100,13 @@ BEGIN
         CASE WHEN s.last_success_at IS NULL THEN 'never succeeded'
              ELSE 'last success ' || wee5_cron.html_time(s.last_success_at) END,
         CASE WHEN s.missed_runs > 0 THEN
-          s.missed_runs || CASE s.missed_runs WHEN 1 THEN ' missed run' ELSE ' missed runs' END END),
+          s.missed_runs || CASE s.missed_runs WHEN 1 THEN ' missed run' ELSE ' missed runs' END END,
+        'newest call ' || s.last_invocation_id),
       wee5_cron.html_advice(s.last_error, CASE s.state
-        WHEN 'late' THEN 'The last run did not begin in time. To see why: '
-                         'SELECT * FROM wee5_cron.doctor() WHERE status <> ''ok'';'
-        ELSE (SELECT i.hint FROM wee5_cron.invocation i WHERE i.id = s.last_invocation_id) END, s.endpoint_path)), E'\n'
-      ORDER BY wee5_cron.state_rank(s.state), s.job_name)
-    FROM unnest(jobs) s WHERE s.state IN ('failing', 'late'));
+        WHEN 'failing' THEN (SELECT i.hint FROM wee5_cron.invocation i WHERE i.id = s.last_invocation_id)
+        ELSE 'The last run did not begin in time. To see why: SELECT * FROM wee5_cron.doctor() WHERE status <> ''ok'';' END,
+        s.endpoint_path)), E'\n' ORDER BY wee5_cron.state_rank(s.state), s.job_name)
+    FROM unnest(jobs) s WHERE wee5_cron.needs_somebody(s)));
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.page_troubles(wee5_cron.job_status[]) IS 'Internal, for status_page(): the jobs that need somebody';
+COMMENT ON FUNCTION wee5_cron.page_troubles(wee5_cron.job_status[], jsonb) IS 'Internal, for status_page(): what needs somebody';

@@ -45,10 +45,14 @@ CREATE FUNCTION wee5_cron.page_origin(job_name text, requested_by name) RETURNS 
   $$;
 COMMENT ON FUNCTION wee5_cron.page_origin(text, name) IS 'Internal, for pages: the job or the role that made a call';
 
--- By id from the newest on: no index has the status. Failures that are the same but for their time are one card.
+-- No index has the status, so it looks at the newest calls only, and says so if the day has more. Failures that are the same
+-- but for their time are one card.
 CREATE FUNCTION wee5_cron.page_failures() RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
+DECLARE
+  looked_at constant int := 10000;
+  begins constant timestamptz := (SELECT i.requested_at FROM wee5_cron.invocation i ORDER BY i.id DESC OFFSET looked_at LIMIT 1);
 BEGIN
   RETURN (
     SELECT string_agg(format(
@@ -58,9 +62,11 @@ BEGIN
       CASE f.calls WHEN 1 THEN '' ELSE format(', %s times', f.calls) END, wee5_cron.html_time(f.newest_at), f.newest,
       wee5_cron.html(concat_ws(' ', f.reason, f.http_status)), wee5_cron.html_advice(f.error, f.hint, f.endpoint_path)), E'\n'
       ORDER BY f.newest DESC)
+      || CASE WHEN begins > now() - interval '24 hours' THEN format(
+           '<p class="quiet">Among the newest %s calls, which began %s.</p>', looked_at, wee5_cron.html_time(begins)) ELSE '' END
     FROM (SELECT i.endpoint_path, i.job_name, i.requested_by, i.status, i.reason, i.http_status, i.error, i.hint,
                  count(*) AS calls, max(i.id) AS newest, max(coalesce(i.finished_at, i.requested_at)) AS newest_at
-          FROM (SELECT * FROM wee5_cron.invocation ORDER BY id DESC LIMIT 50000) i
+          FROM (SELECT * FROM wee5_cron.invocation ORDER BY id DESC LIMIT looked_at) i
           WHERE i.status IN ('failed', 'skipped') AND i.requested_at > now() - interval '24 hours'
           GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY newest DESC LIMIT 50) f);
 END
@@ -81,7 +87,7 @@ BEGIN
     )
     SELECT wee5_cron.html_table('Newest calls', '{Call,Path,Status,Time,Phases}', string_agg(format(
       '<tr><td>%s<small>%s</small></td><th scope="row">%s<small>%s</small></th><td>%s<small>%s</small></td>'
-      '<td class="number">%s</td><td>%s</td></tr>',
+      '<td>%s</td><td>%s</td></tr>',
       c.id, wee5_cron.html_time(c.requested_at), wee5_cron.html_path(c.endpoint_path),
       wee5_cron.page_origin(c.job_name, c.requested_by), wee5_cron.html_state(c.status),
       wee5_cron.html(concat_ws(' ', c.http_status, CASE WHEN c.attempts > 1 THEN c.attempts || ' attempts' END)),

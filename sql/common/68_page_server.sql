@@ -35,19 +35,34 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.page_queue() IS 'Internal, for status_page(): the queue and the worker';
 
-CREATE FUNCTION wee5_cron.page_findings() RETURNS text
+-- Errors that are not about a single job or call stand at the top of the page. While calls are switched off, the worker
+-- reports that, too.
+CREATE FUNCTION wee5_cron.page_findings() RETURNS jsonb
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   RETURN (
-    SELECT string_agg(format(E'<article class="card %s">\n<h3>%s %s</h3>\n%s</article>',
-                             CASE f.status WHEN 'warning' THEN 'warning' END, wee5_cron.html(replace(f.check_name, '_', ' ')),
-                             wee5_cron.html_state(f.status), wee5_cron.html_advice(f.detail, f.hint)),
-                      E'\n' ORDER BY f.status, f.check_name)
+    SELECT coalesce(jsonb_agg(to_jsonb(f) || jsonb_build_object('urgent',
+             f.status = 'error' AND f.check_name !~ '^(job_|last_outcome$|retrying$)'
+             AND (f.check_name <> 'worker' OR wee5_cron.may_call())) ORDER BY f.status, f.check_name), '[]')
     FROM wee5_cron.doctor() f WHERE f.status <> 'ok');
+EXCEPTION WHEN OTHERS THEN
+  RETURN jsonb_build_array(jsonb_build_object('check_name', 'doctor', 'status', 'error', 'urgent', true,
+                                              'detail', 'doctor() failed: ' || SQLERRM));
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.page_findings() IS 'Internal, for status_page(): what doctor() finds';
+COMMENT ON FUNCTION wee5_cron.page_findings() IS
+  'Internal, for status_page(): what doctor() finds, as an array. urgent: it stands at the top of the page';
+
+CREATE FUNCTION wee5_cron.page_doctor(findings jsonb, urgent boolean DEFAULT false) RETURNS text
+  LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT string_agg(format(E'<article class="card %s">\n<h3>%s %s</h3>\n%s</article>',
+                             CASE f->>'status' WHEN 'warning' THEN 'warning' END, wee5_cron.html(replace(f->>'check_name', '_', ' ')),
+                             wee5_cron.html_state(f->>'status'), wee5_cron.html_advice(f->>'detail', f->>'hint')), E'\n' ORDER BY n)
+    FROM jsonb_array_elements(findings) WITH ORDINALITY AS e (f, n) WHERE (f->>'urgent')::boolean = urgent
+  $$;
+COMMENT ON FUNCTION wee5_cron.page_doctor(jsonb, boolean) IS 'Internal, for status_page(): findings of doctor() as cards';
 
 -- How many calls start in each of the next 24 hours. Each job counts 1,440 ticks at most: one each minute.
 CREATE FUNCTION wee5_cron.page_next_day() RETURNS text
@@ -74,6 +89,7 @@ BEGIN
       '<li><span class="unseen">%1$s:00 UTC, %2$s runs</span><i style="height:%3$s%%" title="%1$s:00 UTC: %2$s runs"></i>'
       '<span aria-hidden="true">%1$s</span></li>',
       to_char(c.hour AT TIME ZONE 'UTC', 'HH24'), c.starts, round(85.0 * c.starts / c.most)), '' ORDER BY c.hour) || '</ol>'
+      || format('<p class="quiet">Runs in each hour, %s at most. The hours are in UTC.</p>', max(c.most))
     FROM counted c HAVING max(c.most) > 0);
 END
 $$;

@@ -18,28 +18,30 @@ COMMENT ON FUNCTION wee5_cron.page(text, int, text) IS
   'Internal, for pages: the frame. title: as HTML. refresh_seconds: NULL for a page that stays as it is';
 
 -- A part that cannot be made says why, and the others are there all the same.
-CREATE FUNCTION wee5_cron.page_part(id text, title text, statement text, jobs wee5_cron.job_status[]) RETURNS text
+CREATE FUNCTION wee5_cron.page_part(id text, title text, statement text, jobs wee5_cron.job_status[], findings jsonb)
+  RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   content text;
 BEGIN
-  EXECUTE statement INTO content USING jobs;
+  EXECUTE statement INTO content USING jobs, findings;
   RETURN wee5_cron.html_section(id, title, content);
 EXCEPTION WHEN OTHERS THEN
   RETURN wee5_cron.html_section(id, title, wee5_cron.html_advice('This part cannot be shown: ' || SQLERRM, NULL));
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.page_part(text, text, text, wee5_cron.job_status[]) IS
-  'Internal, for status_page(): a part of the page. statement: returns its HTML; $1 are the jobs';
+COMMENT ON FUNCTION wee5_cron.page_part(text, text, text, wee5_cron.job_status[], jsonb) IS
+  'Internal, for status_page(): a part of the page. statement: returns its HTML; $1 are the jobs, $2 what doctor() finds';
 
 -- Whether anything needs somebody, in a sentence. class: its colour.
-CREATE FUNCTION wee5_cron.status_sentence(states text[], OUT sentence text, OUT class text)
+CREATE FUNCTION wee5_cron.status_sentence(jobs wee5_cron.job_status[], errors bigint, OUT sentence text, OUT class text)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  jobs constant int := cardinality(states);
-  in_need constant bigint := (SELECT count(*) FROM unnest(states) s (state) WHERE s.state IN ('failing', 'late'));
+  in_need constant bigint := (SELECT count(*) FROM unnest(jobs) j WHERE wee5_cron.needs_somebody(j));
+  found constant text := CASE WHEN errors > 0 THEN
+    format('doctor() finds %s %s.', errors, CASE errors WHEN 1 THEN 'error' ELSE 'errors' END) END;
 BEGIN
   class := 'bad';
   sentence := CASE WHEN NOT wee5_cron.may_call() THEN 'Calls are switched off. '
@@ -47,18 +49,20 @@ BEGIN
                                 WHERE w.datname = current_database() AND w.state IN ('blocked', 'incompatible'))
                    THEN 'The worker is blocked. ' ELSE '' END;
   IF in_need > 0 THEN
-    sentence := sentence || format('%s of %s %s %s you.', in_need, jobs, CASE jobs WHEN 1 THEN 'job' ELSE 'jobs' END,
+    sentence := sentence || format('%s of %s %s %s you.', in_need, cardinality(jobs),
+                                   CASE cardinality(jobs) WHEN 1 THEN 'job' ELSE 'jobs' END,
                                    CASE in_need WHEN 1 THEN 'needs' ELSE 'need' END);
   ELSIF sentence = '' THEN
-    sentence := CASE jobs WHEN 0 THEN 'There are no jobs yet.' WHEN 1 THEN 'The only job is fine.'
-                          ELSE format('All %s jobs are fine.', jobs) END;
-    class := CASE jobs WHEN 0 THEN 'calm' ELSE 'good' END;
+    sentence := CASE cardinality(jobs) WHEN 0 THEN 'There are no jobs yet' WHEN 1 THEN 'The only job is fine'
+                                       ELSE format('All %s jobs are fine', cardinality(jobs)) END
+                || coalesce(CASE cardinality(jobs) WHEN 0 THEN ', and ' ELSE ', but ' END || found, '.');
+    class := CASE WHEN found IS NOT NULL THEN 'bad' WHEN jobs = '{}' THEN 'calm' ELSE 'good' END;
   END IF;
   sentence := rtrim(sentence);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.status_sentence(text[]) IS
-  'Internal, for status_page(): whether anything needs somebody. states: those of the jobs';
+COMMENT ON FUNCTION wee5_cron.status_sentence(wee5_cron.job_status[], bigint) IS
+  'Internal, for status_page(): whether anything needs somebody. errors: how many doctor() finds beside the jobs';
 
 CREATE FUNCTION wee5_cron.status_page(title text DEFAULT NULL) RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -69,20 +73,22 @@ DECLARE
   heading constant text := coalesce(nullif(btrim(title), ''), 'Cron jobs of ' || current_database());
   -- Read once: with many jobs it is most of the work.
   jobs constant wee5_cron.job_status[] := ARRAY(SELECT s FROM wee5_cron.job_status s);
-  summary constant record := wee5_cron.status_sentence(ARRAY(SELECT j.state FROM unnest(jobs) j));
+  findings constant jsonb := wee5_cron.page_findings();
+  summary constant record := wee5_cron.status_sentence(jobs, (SELECT count(*) FROM jsonb_array_elements(findings) f
+                                                              WHERE (f->>'urgent')::boolean));
 BEGIN
   RETURN wee5_cron.page(wee5_cron.html(left(summary.sentence || ' - ' || heading, 300)), 30, concat(
       format(E'<header>\n<h1>%s</h1>\n<p class="sentence %s">%s</p>\n', wee5_cron.html_name(heading), summary.class,
              wee5_cron.html(summary.sentence)),
-      format(E'<p class="made">As of %s UTC. The page is loaded anew every 30 seconds.</p>\n</header>\n<main>\n',
+      format(E'<p class="made">As of %s UTC. The page reloads every 30 seconds.</p>\n</header>\n<main>\n',
              to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')),
-      wee5_cron.page_part('troubles', 'What needs you', 'SELECT wee5_cron.page_troubles($1)', jobs),
-      wee5_cron.page_part('jobs', 'Jobs', 'SELECT wee5_cron.page_jobs($1)', jobs),
-      wee5_cron.page_part('failures', 'Failures of the last day', 'SELECT wee5_cron.page_failures()', jobs),
-      wee5_cron.page_part('calls', 'Newest calls', 'SELECT wee5_cron.page_newest_calls()', jobs),
-      wee5_cron.page_part('queue', 'Queue and worker', 'SELECT wee5_cron.page_queue()', jobs),
-      wee5_cron.page_part('findings', 'What doctor() finds', 'SELECT wee5_cron.page_findings()', jobs),
-      wee5_cron.page_part('day', 'The next 24 hours', 'SELECT wee5_cron.page_next_day()', jobs),
+      wee5_cron.page_part('troubles', 'What needs you', 'SELECT wee5_cron.page_troubles($1, $2)', jobs, findings),
+      wee5_cron.page_part('jobs', 'Jobs', 'SELECT wee5_cron.page_jobs($1)', jobs, findings),
+      wee5_cron.page_part('failures', 'Failures of the last day', 'SELECT wee5_cron.page_failures()', jobs, findings),
+      wee5_cron.page_part('calls', 'Newest calls', 'SELECT wee5_cron.page_newest_calls()', jobs, findings),
+      wee5_cron.page_part('queue', 'Queue and worker', 'SELECT wee5_cron.page_queue()', jobs, findings),
+      wee5_cron.page_part('findings', 'What doctor() finds', 'SELECT wee5_cron.page_doctor($2)', jobs, findings),
+      wee5_cron.page_part('day', 'The next 24 hours', 'SELECT wee5_cron.page_next_day()', jobs, findings),
       E'</main>\n<footer><p>One call with its attempts and its answer: <code>SELECT wee5_cron.call_page(id)</code>.</p>',
       E'</footer>\n'));
 END
@@ -116,7 +122,7 @@ CREATE FUNCTION wee5_cron.call_attempts(id bigint, endpoint_path text) RETURNS t
   LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT wee5_cron.html_table('Attempts', '{Attempt,Begun,Status,Time,Phases,Error}', string_agg(format(
-      '<tr><th scope="row">%s</th><td>%s</td><td>%s</td><td class="number">%s</td><td>%s</td><td class="wide">%s</td></tr>',
+      '<tr><th scope="row">%s</th><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td class="wide">%s</td></tr>',
       a.attempt, wee5_cron.html_time(a.started_at), wee5_cron.html(concat_ws(' ', a.reason, a.http_status)),
       coalesce(wee5_cron.span_in_words(a.total_ms * interval '1 ms'), '-'), wee5_cron.page_bar(a.whole, a.longest),
       wee5_cron.html_advice(a.error, NULL, endpoint_path)), E'\n' ORDER BY a.attempt)) || wee5_cron.page_key()

@@ -3,7 +3,7 @@
 //
 //   node look_at_pages.mjs <path of Chromium> <page.html>...
 
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { HtmlValidate } from 'html-validate'
@@ -12,8 +12,6 @@ import puppeteer from 'puppeteer-core'
 const [chromium, ...files] = process.argv.slice(2)
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const validator = new HtmlValidate({ extends: ['html-validate:standard'] })
-// A page of the present state has to be loaded anew, and cannot ask: it has no script.
-const rules = { 'meta-refresh': { enabled: false } }
 
 const browser = await puppeteer.launch({ executablePath: chromium, args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'] })
 try {
@@ -26,6 +24,13 @@ try {
   }
 } finally {
   await browser.close()
+}
+
+// The page without its refresh, which would take it away from under a slow machine's tools.
+function still(file) {
+  const copy = file.replace(/\.html$/, '.still.html')
+  writeFileSync(copy, readFileSync(file, 'utf8').replace(/<meta http-equiv="refresh"[^>]*>\n/, ''))
+  return copy
 }
 
 async function look(file, scheme, device, width) {
@@ -42,8 +47,10 @@ async function look(file, scheme, device, width) {
   })
   await page.setViewport({ width, height: 900 })
   await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }])
-  await page.goto(pathToFileURL(file).href)
-  await page.screenshot({ path: file.replace(/\.html$/, `-${scheme}-${device}.png`), fullPage: true })
+  await page.goto(pathToFileURL(still(file)).href)
+  // Of a page that is longer, the beginning: to paint all of it may take a minute.
+  const height = Math.min(await page.evaluate(() => document.documentElement.scrollHeight), 4000)
+  await page.screenshot({ path: file.replace(/\.html$/, `-${scheme}-${device}.png`), clip: { x: 0, y: 0, width, height } })
   const seen = await page.evaluate(() => ({
     title: document.title,
     sentence: document.querySelector('.sentence')?.textContent ?? null,
@@ -58,7 +65,7 @@ async function look(file, scheme, device, width) {
   await page.setBypassCSP(true)
   await page.reload()
   await page.evaluate(axe)
-  const violations = await page.evaluate(async (rules) => (await axe.run(document, { rules })).violations.map((violation) => `${violation.id}: ${violation.nodes[0].html}`), rules)
+  const violations = await page.evaluate(async () => (await axe.run(document)).violations.map((violation) => `${violation.id}: ${violation.nodes[0].html}`))
   await page.close()
   return { ...seen, complaints, violations }
 }

@@ -27,6 +27,7 @@ ok(state_is('a', "state = 'asleep' AND pid IS NULL AND last_error IS NULL"), 'wh
 ok(state_is('a', 'sent = 3 AND succeeded = 3 AND failed = 0'), '... what it did is not forgotten');
 my $doctor = Wee5Cron::Doctor->new($node, 'a');
 $doctor->green('worker', '... doctor() is content with it', qr/sleeps/);
+is($node->safe_psql('a', "SELECT (wee5_cron.health()->>'ok') || ' ' || (wee5_cron.health()->>'worker')"), 'true asleep', '... and so is health()');
 like($doctor->red('worker_slots', 'warning', qr/3 databases take turns/, '... and says that they take turns'), qr/ALTER SYSTEM SET max_worker_processes = \d+/,
     '... and what to set');
 

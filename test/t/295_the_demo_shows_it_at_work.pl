@@ -190,6 +190,8 @@ like($output, qr{^ +\d+  \(by hand\) +/api/cron/welcome-emails +succeeded +200 }
 like($output, qr{^ +\d+  demo-every-minute +/api/analytics/cron\?by=demo +succeeded +200 }m,     "... and pg_cron's");
 like($output, qr{^ *demo-every-minute \| \* \* \* \* \* +\| succeeded +\| +200 \| +0 \| ok}m,    '... and what job_status says');
 like($output, qr{GET /api/analytics/cron 200 .* job=demo-every-minute$}m,                        '... and what the app saw');
+like($output, qr{ the same as a page, for your browser: file:///tmp/wee5_cron_demo\.\w+/status\.html$}m, '... and where its page is');
+like($output, qr/ Chromium has looked at it\. It says: \w+ .*\.$/m, '... which a browser has read') if -x '/usr/bin/chromium';
 like($output, qr/^\[ *\d+s\] both calls succeeded$/m,                                            '... and that it was both');
 like(slurp_file($run{once}{commands}), qr{\Amake -C /tmp/wee5_cron_build\.\w+ -f Makefile\.pgxs .*\nsudo -- make .* install$}m, '... built by the user, installed by root');
 unlike($output, qr/[0-9a-f]{64}/, '... never the secret');

@@ -67,6 +67,8 @@ like($pages{failing}, qr/job <bdi>failing<\/bdi>, 2 times/, '... and its failure
 
 $node->safe_psql('postgres', 'SELECT wee5_cron.disarm()');
 is(sentence(page('disarmed')), 'Calls are switched off. 1 of 3 jobs needs you.', 'a database that is disarmed');
+like($pages{disarmed}, qr/What needs you.*armed.*SELECT wee5_cron\.arm\(\);.*id="jobs"/s, '... with what to do, above all else');
+unlike($pages{disarmed} =~ s/.*id="findings"//sr, qr/SELECT wee5_cron\.arm\(\);\n--/, '... and only there');
 $node->safe_psql('postgres', 'SELECT wee5_cron.arm()');
 $node->safe_psql('postgres', "SELECT wee5_cron.pause('failing', 'until Monday')");
 is(sentence(page('paused')), 'All 3 jobs are fine.', 'a job that is paused needs nobody');
@@ -80,6 +82,14 @@ ON CONFLICT (jobid) DO UPDATE SET missed_runs = 3, last_missed = excluded.last_m
 SQL
 is(sentence(page('late')), '2 of 3 jobs need you.', 'a job that is late');
 like($pages{late}, qr/digest.*late.*3 missed runs/s, '... with its missed runs');
+
+# An error that doctor() finds is in the sentence, and above all else.
+$node->safe_psql('postgres', "DELETE FROM wee5_cron.job_watch; SELECT wee5_cron.pause('failing', 'until Monday')");
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_secret');
+like(sentence(page('no-secret')), qr/^All 3 jobs are fine, but doctor\(\) finds \d errors?\.$/, 'there is no secret');
+like($pages{'no-secret'}, qr/What needs you.*cron secret.*configure\(.*id="jobs"/s, '... and the page says what to do');
+$node->configure('postgres', secret => $secret);
+$node->safe_psql('postgres', "SELECT wee5_cron.resume('failing')");
 
 # Text from others stays text.
 my @attacks = (
@@ -142,7 +152,9 @@ job('long ' . 'w' x 58, '/' . 'long' x 200);
 run_job('long ' . 'w' x 58);
 job("\x{5e9}\x{5dc}\x{5d5}\x{5dd} \x{5e2}\x{5d5}\x{5dc}\x{5dd}", "/rtl");
 $node->safe_psql('postgres', "SELECT count(wee5_cron.schedule('job ' || n, (n % 60) || ' * * * *', '/job/' || n)) FROM generate_series(1, 200) n");
-page('many');
+$node->safe_psql('postgres', q{INSERT INTO wee5_cron.invocation (endpoint_path, job_name, transport, status, http_status, attempts, finished_at, first_sent_at, duration)
+    SELECT '/job/' || n, 'job ' || n, 'builtin', 'succeeded', 200, 1, now(), now(), '23 ms' FROM generate_series(1, 20), generate_series(1, 200) n});
+cmp_ok(length Encode::encode('UTF-8', page('many')), '<', 200_000, 'a page of 220 jobs has less than 200 kB');
 
 # A part that fails does not affect the others.
 $node->safe_psql('postgres', 'ALTER FUNCTION wee5_cron.page_queue() RENAME TO page_queue_away');
