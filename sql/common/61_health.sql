@@ -117,7 +117,9 @@ CREATE FUNCTION wee5_cron.waiting_jobs(OUT jobid bigint, OUT label text) RETURNS
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.finished_at IS NULL) THEN
+  -- By the two indexes that have every call that has not ended.
+  IF NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.finished_at IS NULL AND i.next_attempt_at IS NULL)
+     AND NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.finished_at IS NULL AND i.next_attempt_at IS NOT NULL) THEN
     RETURN;
   END IF;
   RETURN QUERY

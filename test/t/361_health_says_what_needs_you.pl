@@ -180,6 +180,17 @@ documented_checks_say(0, '200 true no-store');
 $node->policy('postgres', '/status/500', alert_after => undef);
 documented_checks_say(1, '503 false no-store');
 
+# In a terminal of 100 columns, the lines of docs/status-page.md stay within it.
+my $pages = slurp_file("$FindBin::RealBin/../../docs/status-page.md");
+my @watched = $pages =~ /^(SELECT .*) \\watch \d+$/mg;
+is(scalar @watched, 5, 'docs/status-page.md has lines to watch');
+my $script = PostgreSQL::Test::Utils::tempdir() . '/watched.sql';
+append_to_file($script, join '', map { "$_\n" } $pages =~ /^(\\pset .*)$/mg, map { "$_;" } @watched);
+my ($watched, $complaint) = PostgreSQL::Test::Utils::run_command([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $script ]);
+is($complaint, '', '... which psql accepts');
+is_deeply([ grep { length($_) > 100 } split /\n/, $watched ], [], '... and which fit into 100 columns');
+like($watched, qr/^ *failing +\| failing /m, '... with the job that fails');
+
 # Nothing but names and numbers, and for nobody else.
 for my $sql ('TABLE wee5_cron.invocation', 'TABLE wee5_cron.job_status', 'SELECT * FROM wee5_cron.doctor()', 'SELECT wee5_cron.status_page()', "SELECT invoke_cron_endpoint('/x')", 'SELECT * FROM wee5_cron.failing_jobs()') {
     $node->raises('postgres', $sql, '42501', "the profile monitor does not include: $sql", role => 'monitor');
