@@ -148,7 +148,7 @@ CREATE FUNCTION wee5_cron.added_objects(OUT severity text, OUT what text, OUT hi
     FROM own p
     JOIN pg_index i ON i.indrelid = p.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
     JOIN pg_class c ON c.oid = i.indexrelid
-    WHERE c.relname NOT IN ('invocation_open', 'invocation_retry', 'invocation_unfinished', 'invocation_job', 'invocation_job_success')
+    WHERE c.relname NOT IN ('invocation_open', 'invocation_retry', 'invocation_unfinished', 'invocation_unfinished_later', 'invocation_keyed', 'invocation_job', 'invocation_job_success')
     UNION ALL
     SELECT 'ok', format('wee5_cron.%I is a partition of %s', p.table_name, h.inhparent::regclass), NULL
     FROM own p JOIN pg_inherits h ON h.inhrelid = p.oid WHERE p.relispartition

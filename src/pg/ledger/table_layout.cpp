@@ -76,7 +76,7 @@ constexpr ColumnLayout kEndpoint[kEndpointColumns] = {{"endpoint_path", TEXTOID,
 constexpr ColumnLayout kJob[] = {{"job_name", TEXTOID, true, false},       {"jobid", INT8OID, false, false},
                                  {"endpoint_path", TEXTOID, false, false}, {"catch_up", TEXTOID, false, false},
                                  {"registered", BOOLOID, true, false},     {"paused_at", TIMESTAMPTZOID, false, false},
-                                 {"pause_note", TEXTOID, false, false}};
+                                 {"pause_note", TEXTOID, false, false},    {"applied", BOOLOID, true, false}};
 constexpr ColumnLayout kPgNetRequest[] = {{"invocation_id", INT8OID, true, false},
                                           {"request_id", INT8OID, true, false},
                                           {"handed_over_at", TIMESTAMPTZOID, true, false},

@@ -177,7 +177,10 @@ class Model {
   void remove(const std::string& route, int number) {
     std::vector<int>& items = waiting_[route];
     const auto found = std::find(items.begin(), items.end(), number);
-    const auto item = queue_.remove([&](const Item& other) { return other.route == route && other.number == number; });
+    const auto is_it = [&](const Item& other) { return other.route == route && other.number == number; };
+    ASSERT_EQ(queue_.contains(is_it), found != items.end());
+    const auto item = queue_.remove(is_it);
+    ASSERT_FALSE(queue_.contains(is_it));
     ASSERT_EQ(item.has_value(), found != items.end());
     if (item) items.erase(found);
   }

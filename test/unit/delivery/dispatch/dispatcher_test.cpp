@@ -182,6 +182,31 @@ TEST(Dispatcher, ACallThatEndsBeforeItsMarkNeedsNone) {
   EXPECT_FALSE(dispatcher.next_mark_us(0).has_value());
 }
 
+TEST(Dispatcher, ForgetsACallThatEndedWhileItWaited) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(1));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  for (std::int64_t id : {1, 2, 3}) dispatcher.add(call(id, "/a"));
+  dispatcher.dispatch();
+  EXPECT_FALSE(dispatcher.is_waiting(1)) << "it is on the wire";
+  EXPECT_TRUE(dispatcher.is_waiting(2));
+  EXPECT_FALSE(dispatcher.is_waiting(4));
+  for (std::int64_t id : {1, 2, 4}) dispatcher.forget_ended(id);
+  EXPECT_TRUE(dispatcher.holds(1));
+  EXPECT_FALSE(dispatcher.holds(2));
+  EXPECT_EQ(dispatcher.waiting(), 1U);
+  release.set();
+  ASSERT_EQ(serve(dispatcher, 1).size(), 1U);
+  dispatcher.batch_recorded();
+  dispatcher.dispatch();
+  const std::vector<Result> results = serve(dispatcher, 1);
+  ASSERT_EQ(results.size(), 1U);
+  EXPECT_EQ(results[0].id, 3);
+  EXPECT_FALSE(dispatcher.is_waiting(3)) << "it has a result";
+}
+
 TEST(Dispatcher, ForgetsEverything) {
   Event release;
   Recorder recorder(release);
