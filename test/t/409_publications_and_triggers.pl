@@ -151,6 +151,13 @@ sql('CREATE RULE nothing AS ON UPDATE TO wee5_cron.invocation DO INSTEAD NOTHING
     sql('DROP RULE nothing ON wee5_cron.invocation');
     goes_on($id, '... until it is dropped');
 }
+sql('CREATE RULE nothing AS ON INSERT TO wee5_cron.attempt DO INSTEAD NOTHING');
+{
+    my $id = call();
+    blocked_by(qr/wee5_cron\.attempt has the rule "nothing"/, 'a rule that discards attempts');
+    sql('DROP RULE nothing ON wee5_cron.attempt');
+    goes_on($id, '... until it is dropped');
+}
 sql('CREATE INDEX dividing ON wee5_cron.invocation ((1 / (http_status - 200))) WHERE id > ' . sql('SELECT max(id) FROM wee5_cron.invocation'));
 {
     my $id = call();
