@@ -14,9 +14,9 @@ CREATE TABLE wee5_cron.invocation (
   url text,
   transport text NOT NULL CHECK (transport IN ('builtin', 'pg_net')),
   status text NOT NULL DEFAULT 'queued'
-    CHECK (status IN ('queued', 'sending', 'retrying', 'succeeded', 'failed', 'skipped', 'cancelled')),
+    CHECK (status IN ('queued', 'sending', 'retrying', 'accepted', 'succeeded', 'failed', 'skipped', 'cancelled')),
   reason text CHECK (reason IN ('config', 'dns', 'connect', 'tls', 'timeout', 'http', 'redirect', 'response', 'lost',
-                                'overlap', 'cancelled')),
+                                'incomplete', 'overlap', 'cancelled')),
   error text,
   hint text,
   http_status int,
@@ -64,8 +64,12 @@ CREATE INDEX invocation_job ON wee5_cron.invocation (job_name, id) WHERE job_nam
 CREATE INDEX invocation_job_success ON wee5_cron.invocation (job_name, id)
   WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NULL;
 
+-- complete(): calls that an app works on, and those that were given up because it did not complete them. Bookings alone
+-- write http_status.
+CREATE INDEX invocation_accepted ON wee5_cron.invocation (id) WHERE http_status = 202 AND (finished_at IS NULL OR reason = 'incomplete');
+
 COMMENT ON TABLE wee5_cron.invocation IS
-  'One row per call. status: queued -> sending -> (retrying -> sending)* -> succeeded | failed; besides skipped, cancelled. Only a 2xx answer is succeeded';
+  'One row per call. status: queued -> sending -> (retrying -> sending)* -> (accepted ->) succeeded | failed; besides skipped, cancelled. Only a 2xx answer is succeeded';
 COMMENT ON COLUMN wee5_cron.invocation.id IS 'Returned by invoke_cron_endpoint(), sent as X-Wee5-Cron-Invocation';
 COMMENT ON COLUMN wee5_cron.invocation.job_name IS 'cron.job.jobname of the job that made the call; NULL for a call by hand';
 COMMENT ON COLUMN wee5_cron.invocation.endpoint_path IS 'Path as the caller gave it';
@@ -75,9 +79,9 @@ COMMENT ON COLUMN wee5_cron.invocation.headers IS 'Headers beyond those that eve
 COMMENT ON COLUMN wee5_cron.invocation.url IS 'URL that was called; the builtin transport sets it when it sends the request';
 COMMENT ON COLUMN wee5_cron.invocation.transport IS 'builtin: the worker of wee5_cron; pg_net: that extension';
 COMMENT ON COLUMN wee5_cron.invocation.status IS
-  'queued: waits to be sent, or for due_at. sending: in flight for more than 250 ms, or sent at most once. retrying: failed, and is retried at next_attempt_at. Final: succeeded, failed, skipped (not made), cancelled';
+  'queued: waits to be sent, or for due_at. sending: in flight for more than 250 ms, or sent at most once. retrying: failed, and is retried at next_attempt_at. accepted: the app answered 202 with Wee5-Cron: accepted and works on; complete() ends the call, or next_attempt_at does. Final: succeeded, failed, skipped (not made), cancelled';
 COMMENT ON COLUMN wee5_cron.invocation.reason IS
-  'Why the call did not succeed: config (no usable address or secret), dns, connect, tls, timeout, http (the status), redirect, response (no complete answer), lost (cut off by a crash), overlap, cancelled. While retrying: why the last attempt failed';
+  'Why the call did not succeed: config (no usable address or secret), dns, connect, tls, timeout, http (the status), redirect, response (no complete answer), lost (cut off by a crash), incomplete (accepted, and not completed in time or without success), overlap, cancelled. While retrying: why the last attempt failed';
 COMMENT ON COLUMN wee5_cron.invocation.error IS 'What happened, in one sentence';
 COMMENT ON COLUMN wee5_cron.invocation.hint IS 'What to do about it';
 COMMENT ON COLUMN wee5_cron.invocation.http_status IS 'HTTP status of the last answer; NULL: there was none';
@@ -87,7 +91,7 @@ COMMENT ON COLUMN wee5_cron.invocation.requested_by IS 'session_user of the call
 COMMENT ON COLUMN wee5_cron.invocation.scheduled_at IS 'Tick for which the job made the call';
 COMMENT ON COLUMN wee5_cron.invocation.first_sent_at IS 'When the first attempt was sent; NULL on pg_net, which does not report it';
 COMMENT ON COLUMN wee5_cron.invocation.next_attempt_at IS
-  'When a failed call is retried, or a call with due_at is sent; NULL as soon as that time has come';
+  'When a failed call is retried, or a call with due_at is sent; NULL as soon as that time has come. While accepted: when the call is given up unless the app completes it';
 COMMENT ON COLUMN wee5_cron.invocation.finished_at IS 'When the call ended; NULL: it has not';
 COMMENT ON COLUMN wee5_cron.invocation.duration IS 'finished_at - first_sent_at; NULL on pg_net';
 COMMENT ON COLUMN wee5_cron.invocation.cron_run_id IS 'cron.job_run_details.runid of the run that made the call';

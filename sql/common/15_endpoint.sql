@@ -14,6 +14,7 @@ CREATE TABLE wee5_cron.endpoint (
   overlap text,
   alert_after int,
   note text,
+  complete_within interval,
   keep_succeeded interval,
   keep_failed interval
 );
@@ -27,7 +28,7 @@ COMMENT ON COLUMN wee5_cron.endpoint.headers IS 'Headers of each call. The call'
 COMMENT ON COLUMN wee5_cron.endpoint.timeout IS 'Timeout of an attempt; the default is wee5_cron.request_timeout';
 COMMENT ON COLUMN wee5_cron.endpoint.max_attempts IS 'Attempts of a call, including the first; the default is 4';
 COMMENT ON COLUMN wee5_cron.endpoint.retry_on IS
-  'Which failures are retried. unprocessed (the default): DNS, connection or TLS failed, or the app answered 429 or 503, or the server crashed while the request was in flight. transient: also timeouts, broken connections, 408, 425, 5xx. never: sent at most once, even after a crash';
+  'Which failures are retried. unprocessed (the default): DNS, connection or TLS failed, or the app answered 429 or 503, or the server crashed while the request was in flight. transient: also timeouts, broken connections, 408, 425, 5xx, and accepted calls that the app did not complete in time. never: sent at most once, even after a crash';
 COMMENT ON COLUMN wee5_cron.endpoint.retry_delays IS
   'Delays after the first attempt, the second, and so on; the last one repeats. Each varies by 20 %. The default is {10s,1min,5min}';
 COMMENT ON COLUMN wee5_cron.endpoint.retry_window IS 'No attempt begins later than this after the first one; the default is 1 hour';
@@ -35,6 +36,8 @@ COMMENT ON COLUMN wee5_cron.endpoint.overlap IS
   'allow, or skip: a call is skipped while an earlier one has not ended. By default, calls by a job skip and calls by hand are allowed';
 COMMENT ON COLUMN wee5_cron.endpoint.alert_after IS 'Failures in a row until an alert is sent; the default is 3';
 COMMENT ON COLUMN wee5_cron.endpoint.note IS 'Your remark; wee5_cron does not use it';
+COMMENT ON COLUMN wee5_cron.endpoint.complete_within IS
+  'How long the app may work on a call after it answered 202 with Wee5-Cron: accepted; the default is 1 hour';
 COMMENT ON COLUMN wee5_cron.endpoint.keep_succeeded IS
   'How long the ledger keeps calls that succeeded, 0: for a minute after they ended; the default is wee5_cron.keep_succeeded';
 COMMENT ON COLUMN wee5_cron.endpoint.keep_failed IS

@@ -53,6 +53,7 @@ BEGIN
       DELETE FROM wee5_cron.pg_net_request b USING decided d WHERE b.invocation_id = d.id
     )
     SELECT array_agg(d.id) AS ids, array_agg(d.id) FILTER (WHERE d.status = 'succeeded') AS succeeded,
+           array_agg(d.id) FILTER (WHERE d.status = 'accepted') AS accepted,
            count(*) FILTER (WHERE d.finished_at IS NOT NULL) AS ended
     FROM decided d
   $query$, query) INTO booked USING oldest, only_id, may_retry;
@@ -61,6 +62,10 @@ BEGIN
   END IF;
   IF booked.succeeded IS NOT NULL THEN
     PERFORM wee5_cron.note_html_pages(booked.succeeded);
+  END IF;
+  IF booked.accepted IS NOT NULL THEN
+    -- The app may have completed a call before it answered 202.
+    booked.ended := booked.ended + coalesce(cardinality((wee5_cron.settle_accepted(booked.accepted)).ended), 0);
   END IF;
   RETURN booked.ended;
 END
@@ -276,7 +281,7 @@ BEGIN
   END IF;
   FOR call IN
     SELECT i.* FROM wee5_cron.invocation i
-    WHERE i.finished_at IS NULL AND i.next_attempt_at <= now AND i.transport = 'pg_net'
+    WHERE i.finished_at IS NULL AND i.next_attempt_at <= now AND i.transport = 'pg_net' AND i.status <> 'accepted'
       AND (only_id IS NULL OR i.id = only_id)
     ORDER BY i.id
     LIMIT wee5_cron.most_in_one_harvest()
@@ -316,6 +321,9 @@ BEGIN
     WHEN OTHERS THEN
       booked := wee5_cron.book_pg_net_answers_one_by_one();
   END;
+  IF wee5_cron.may_call() THEN
+    booked := booked + coalesce(cardinality((wee5_cron.settle_accepted()).ended), 0);
+  END IF;
   PERFORM wee5_cron.send_due_by_pg_net();
   PERFORM wee5_cron.bind_cron_runs();
   PERFORM wee5_cron.do_chores();

@@ -1,6 +1,7 @@
 -- Which run of pg_cron made which call.
 
--- pg_cron may commit the row of a run after the call that the run made. So the run is looked up when the call ends, and
+-- pg_cron may commit the row of a run after the call that the run made. So the run is looked up when the call ends, or the
+-- app accepts it, and
 -- again until it shows up. cron.job_run_details has one index, on runid, so only the newest runs are read. The operating
 -- system reuses pids, so the time of the run has to match, too. start_time comes from pg_cron's clock, which pg_cron may
 -- read a moment after the job's transaction began.
@@ -23,7 +24,7 @@ BEGIN
       ), hit AS MATERIALIZED (
         SELECT c.invocation_id, max(run.runid) AS runid
         FROM wee5_cron.cron_caller c
-        JOIN wee5_cron.invocation i ON i.id = c.invocation_id AND i.finished_at IS NOT NULL
+        JOIN wee5_cron.invocation i ON i.id = c.invocation_id AND (i.finished_at IS NOT NULL OR i.status = 'accepted')
         JOIN run ON run.job_pid = c.pid AND run.username = i.requested_by
           AND run.start_time <= i.requested_at + interval '1 minute'
           AND (run.end_time IS NULL OR run.end_time >= i.requested_at - interval '1 minute')
@@ -48,6 +49,8 @@ BEGIN
     FROM wee5_cron.cron_caller o
     LEFT JOIN wee5_cron.invocation i ON i.id = o.invocation_id
     WHERE i.id IS NULL OR i.finished_at < clock_timestamp() - interval '1 minute'
+       OR i.status = 'accepted' AND clock_timestamp() - interval '1 minute'
+         > ALL (SELECT a.finished_at FROM wee5_cron.attempt a WHERE a.invocation_id = i.id)
     FOR UPDATE OF o SKIP LOCKED);
   RETURN bound;
 END

@@ -186,6 +186,7 @@ CREATE FUNCTION wee5_cron.sweep_leftovers(keep_failed interval) RETURNS void
 DECLARE
   path text;
 BEGIN
+  PERFORM wee5_cron.prune_claims(10000);
   DELETE FROM wee5_cron.cancellation c WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = c.invocation_id);
   DELETE FROM wee5_cron.cron_caller c WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = c.invocation_id);
   DELETE FROM wee5_cron.pg_net_request b WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = b.invocation_id);
@@ -360,6 +361,7 @@ BEGIN
   END LOOP;
   -- The walk ended where calls are too young.
   PERFORM wee5_cron.sweep_attempts(walked_to, NULL, 2147483647);
+  PERFORM wee5_cron.prune_claims(2147483647);
   RETURN pruned;
 END
 $$;

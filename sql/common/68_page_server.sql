@@ -14,7 +14,9 @@ DECLARE
 BEGIN
   -- Not the calls that wait for their time, of which there may be a million.
   SELECT count(*) FILTER (WHERE i.status = 'queued') AS queued, count(*) FILTER (WHERE i.status = 'sending') AS sending,
-         count(*) FILTER (WHERE i.status = 'retrying') AS retrying, min(i.next_attempt_at) AS next_attempt,
+         count(*) FILTER (WHERE i.status = 'retrying') AS retrying,
+         min(i.next_attempt_at) FILTER (WHERE i.status = 'retrying') AS next_attempt,
+         count(*) FILTER (WHERE i.status = 'accepted') AS accepted,
          min(coalesce(i.due_at, i.requested_at)) FILTER (WHERE i.status = 'queued') AS oldest
   INTO open
   FROM (SELECT i.* FROM wee5_cron.invocation i WHERE i.finished_at IS NULL AND i.due_at IS NULL
@@ -27,6 +29,7 @@ BEGIN
     wee5_cron.page_fact('In flight', coalesce(worker.in_flight::text, open.sending::text)),
     wee5_cron.page_fact('Queued', open.queued::text),
     wee5_cron.page_fact('Oldest queued', wee5_cron.span_in_words(now() - open.oldest)),
+    wee5_cron.page_fact('Accepted, not complete', open.accepted::text),
     wee5_cron.page_fact('To be retried', open.retrying::text),
     wee5_cron.page_fact('Next retry',
                         CASE WHEN open.next_attempt IS NOT NULL THEN wee5_cron.html_time(open.next_attempt) END)) || '</dl>'

@@ -107,7 +107,7 @@ CREATE FUNCTION wee5_cron.call_facts(call wee5_cron.invocation) RETURNS text
       wee5_cron.page_fact('Requested', wee5_cron.html_time(call.requested_at)),
       wee5_cron.page_fact('Scheduled for',
                           CASE WHEN call.scheduled_at IS NOT NULL THEN wee5_cron.html_time(call.scheduled_at) END),
-      wee5_cron.page_fact('Next attempt',
+      wee5_cron.page_fact(CASE call.status WHEN 'accepted' THEN 'Complete by' ELSE 'Next attempt' END,
                           CASE WHEN call.next_attempt_at IS NOT NULL THEN wee5_cron.html_time(call.next_attempt_at) END),
       wee5_cron.page_fact('Transport', wee5_cron.html(call.transport)),
       wee5_cron.page_fact('Run of pg_cron', call.cron_run_id::text),

@@ -40,7 +40,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.revoke_default_privileges(text[]) IS
   'Internal, for the extension''s scripts: revokes everything on its objects from everybody but the owner';
 
--- Each of call, read and operate includes the ones before it, and read includes monitor. NULL: there is no such profile.
+-- operate includes all others, and read includes call and monitor. NULL: there is no such profile.
 CREATE FUNCTION wee5_cron.profile_privileges(profile text) RETURNS text[]
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -56,9 +56,12 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.health(interval)', 'EXECUTE ON FUNCTION wee5_cron.assert_healthy()',
     'SELECT ON TABLE wee5_cron.metrics', 'EXECUTE ON FUNCTION wee5_cron.job_metrics()',
     'EXECUTE ON FUNCTION wee5_cron.call_metrics()', 'EXECUTE ON FUNCTION wee5_cron.server_metrics()'];
+  completes constant text[] := array[
+    'EXECUTE ON FUNCTION wee5_cron.claim(uuid, interval)', 'EXECUTE ON FUNCTION wee5_cron.complete(uuid, boolean, text)'];
   reads constant text[] := array[
     'SELECT ON TABLE wee5_cron.invocation', 'SELECT ON TABLE wee5_cron.attempt', 'SELECT ON TABLE wee5_cron.job',
     'SELECT ON TABLE wee5_cron.endpoint', 'SELECT ON TABLE wee5_cron.armed', 'SELECT ON TABLE wee5_cron.trouble',
+    'SELECT ON TABLE wee5_cron.claim',
     'SELECT ON TABLE wee5_cron.job_status', 'EXECUTE ON FUNCTION wee5_cron.job_status_rows()',
     'SELECT ON TABLE wee5_cron.upcoming', 'EXECUTE ON FUNCTION wee5_cron.upcoming_rows()',
     'SELECT ON TABLE wee5_cron.worker', 'EXECUTE ON FUNCTION wee5_cron.worker_slots()',
@@ -80,17 +83,18 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text)', 'EXECUTE ON FUNCTION wee5_cron.arm(boolean)',
     'EXECUTE ON FUNCTION wee5_cron.disarm(text)',
     'EXECUTE ON FUNCTION wee5_cron.prune()', 'EXECUTE ON FUNCTION wee5_cron.prune_cron_history(interval)',
-    'EXECUTE ON FUNCTION wee5_cron.grant_to(regrole, text)'];
+    'EXECUTE ON FUNCTION wee5_cron.grant_to(regrole, text)', 'EXECUTE ON FUNCTION wee5_cron.revoke_from(regrole, text)'];
 BEGIN
   RETURN CASE profile
     WHEN 'call' THEN calls
+    WHEN 'app' THEN completes
     WHEN 'monitor' THEN monitors
     WHEN 'read' THEN calls || monitors || reads
-    WHEN 'operate' THEN calls || monitors || reads || operates
+    WHEN 'operate' THEN calls || completes || monitors || reads || operates
   END;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.profile_privileges(text) IS 'Internal, for grant_to(): what a profile grants';
+COMMENT ON FUNCTION wee5_cron.profile_privileges(text) IS 'Internal, for grant_to() and revoke_from(): what a profile grants';
 
 -- privileges: such as 'EXECUTE ON FUNCTION ...'.
 CREATE FUNCTION wee5_cron.grant_privileges(role regrole, privileges text[]) RETURNS void
@@ -113,30 +117,68 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.grant_privileges(regrole, text[]) IS 'Internal, for grant_to(): grants these privileges on objects of the extension';
 
-CREATE FUNCTION wee5_cron.grant_to(role regrole, profile text) RETURNS void
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION wee5_cron.privileges_for(role regrole, profile text, function_name text) RETURNS text[]
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  grants constant text[] := wee5_cron.profile_privileges(profile);
+  privileges constant text[] := wee5_cron.profile_privileges(profile);
 BEGIN
   IF role IS NULL OR profile IS NULL THEN
     RAISE EXCEPTION '% must not be NULL', CASE WHEN role IS NULL THEN 'role' ELSE 'profile' END
       USING ERRCODE = 'null_value_not_allowed',
-            HINT = 'SELECT wee5_cron.grant_to(''some_role'', ''call''); profiles: call, read, operate, monitor.';
+            HINT = format('SELECT wee5_cron.%s(''some_role'', ''call''); profiles: call, app, read, operate, monitor.', function_name);
   END IF;
-  IF grants IS NULL THEN
+  IF privileges IS NULL THEN
     RAISE EXCEPTION 'unknown profile "%"', left(profile, 100)
       USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'Choose call (make calls and wait for them), read (call, and read everything), operate (read, and '
-                   'manage jobs, policies, settings and privileges) or monitor (health() and metrics).';
+            HINT = 'Choose call (make calls and wait for them), app (claim and complete work), read (call, and read everything), '
+                   'operate (read, and manage jobs, policies, settings and privileges) or monitor (health() and metrics).';
   END IF;
   IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
     RAISE EXCEPTION 'role % does not exist', role
       USING ERRCODE = 'undefined_object', HINT = 'SELECT rolname FROM pg_roles;';
   END IF;
+  RETURN privileges;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.privileges_for(regrole, text, text) IS
+  'Internal, for grant_to() and revoke_from(): checks their arguments, and returns what the profile grants';
 
-  PERFORM wee5_cron.grant_privileges(role, grants);
+CREATE FUNCTION wee5_cron.grant_to(role regrole, profile text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  PERFORM wee5_cron.grant_privileges(role, wee5_cron.privileges_for(role, profile, 'grant_to'));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.grant_to(regrole, text) IS
-  'Grants a role one of the profiles call (make calls and wait for them), read (call, and read everything), operate (read, and manage jobs, policies, settings and privileges), monitor (health() and metrics)';
+  'Grants a role one of the profiles call (make calls and wait for them), app (claim and complete work), read (call, and read everything), operate (read, and manage jobs, policies, settings and privileges), monitor (health() and metrics)';
+
+CREATE FUNCTION wee5_cron.revoke_from(role regrole, profile text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  privilege text;
+BEGIN
+  FOREACH privilege IN ARRAY wee5_cron.privileges_for(role, profile, 'revoke_from') LOOP
+    EXECUTE format('REVOKE %s FROM %s', privilege, role);
+  END LOOP;
+  -- With nothing left to use in it, the role does not need the schema.
+  IF NOT EXISTS (
+       SELECT FROM wee5_cron.extension_members() m
+       JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
+       CROSS JOIN LATERAL aclexplode(c.relacl) a WHERE a.grantee = role
+       UNION ALL
+       SELECT FROM wee5_cron.extension_members() m
+       JOIN pg_attribute t ON m.classid = 'pg_class'::regclass AND t.attrelid = m.objid
+       CROSS JOIN LATERAL aclexplode(t.attacl) a WHERE a.grantee = role
+       UNION ALL
+       SELECT FROM wee5_cron.extension_members() m
+       JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+       CROSS JOIN LATERAL aclexplode(p.proacl) a WHERE a.grantee = role) THEN
+    EXECUTE format('REVOKE USAGE ON SCHEMA wee5_cron FROM %s', role);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.revoke_from(regrole, text) IS
+  'Takes back from a role everything that grant_to() grants with that profile, also what another profile includes';

@@ -148,7 +148,8 @@ CREATE FUNCTION wee5_cron.added_objects(OUT severity text, OUT what text, OUT hi
     FROM own p
     JOIN pg_index i ON i.indrelid = p.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
     JOIN pg_class c ON c.oid = i.indexrelid
-    WHERE c.relname NOT IN ('invocation_open', 'invocation_retry', 'invocation_unfinished', 'invocation_unfinished_later', 'invocation_keyed', 'invocation_job', 'invocation_job_success')
+    WHERE c.relname NOT IN ('invocation_open', 'invocation_retry', 'invocation_unfinished', 'invocation_unfinished_later',
+                            'invocation_keyed', 'invocation_accepted', 'invocation_job', 'invocation_job_success', 'claim_expiry')
     UNION ALL
     SELECT 'ok', format('wee5_cron.%I is a partition of %s', p.table_name, h.inhparent::regclass), NULL
     FROM own p JOIN pg_inherits h ON h.inhrelid = p.oid WHERE p.relispartition
@@ -186,7 +187,7 @@ CREATE FUNCTION wee5_cron.restricted_tables(OUT severity text, OUT what text, OU
     SELECT 'warning', format('wee5_cron.%I is unlogged: a crash empties it', p.table_name),
            format('ALTER TABLE wee5_cron.%I SET LOGGED;', p.table_name)
     FROM own p
-    WHERE p.relpersistence = 'u' AND p.table_name IN ('invocation', 'attempt', 'endpoint', 'job', 'cancellation', 'trouble', 'pending_alert', 'armed')
+    WHERE p.relpersistence = 'u' AND p.table_name IN ('invocation', 'attempt', 'endpoint', 'job', 'cancellation', 'claim', 'trouble', 'pending_alert', 'armed')
   $$;
 COMMENT ON FUNCTION wee5_cron.restricted_tables() IS
   'Internal, for table_changes(): tables that the extension''s owner cannot use, or that a crash empties';
@@ -208,6 +209,7 @@ CREATE FUNCTION wee5_cron.broken_indexes(OUT severity text, OUT what text, OUT h
       ('invocation_unfinished', true, '(endpoint_path COLLATE "C", id) WHERE finished_at IS NULL AND due_at IS NULL'),
       ('invocation_unfinished_later', true, '(endpoint_path COLLATE "C", id) WHERE finished_at IS NULL AND due_at IS NOT NULL AND (next_attempt_at = due_at) IS NOT TRUE'),
       ('invocation_keyed', false, '(requested_by, key, id) WHERE finished_at IS NULL AND key IS NOT NULL'),
+      ('invocation_accepted', false, '(id) WHERE http_status = 202 AND (finished_at IS NULL OR reason = ''incomplete'')'),
       ('invocation_job', false, '(job_name, id) WHERE job_name IS NOT NULL'),
       ('invocation_job_success', false, '(job_name, id) WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NULL')
     ) AS k (name, needed, definition)
@@ -223,7 +225,7 @@ CREATE FUNCTION wee5_cron.broken_indexes(OUT severity text, OUT what text, OUT h
       ('invocation', array['id']), ('attempt', array['invocation_id', 'attempt']), ('endpoint', array['endpoint_path']),
       ('job', array['job_name']), ('job_watch', array['jobid']), ('trouble', array['kind', 'name']),
       ('pending_alert', array['id']), ('newest_call', array['route', 'job_name']), ('cron_caller', array['invocation_id']),
-      ('pg_net_request', array['invocation_id'])
+      ('pg_net_request', array['invocation_id']), ('claim', array['idempotency_key'])
     ) AS k (name, columns) ON k.name = p.table_name
     WHERE p.relkind = 'r'
       AND NOT EXISTS (SELECT FROM pg_index i

@@ -399,7 +399,8 @@ CREATE FUNCTION wee5_cron.book_end_of_call(call_id bigint) RETURNS boolean
   AS $$
 BEGIN
   PERFORM wee5_cron.book_pg_net_answers(call_id);
-  IF EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL AND i.next_attempt_at IS NOT NULL) THEN
+  IF EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL AND i.next_attempt_at IS NOT NULL
+                                                            AND i.status <> 'accepted') THEN
     RAISE SQLSTATE 'W5RTR';
   END IF;
   RETURN true;
@@ -447,7 +448,7 @@ BEGIN
     is_new := false;
     -- begun + $2 could lie beyond the calendar.
     EXIT WHEN call.finished_at IS NOT NULL OR clock_timestamp() - begun >= $2;
-    IF call.next_attempt_at IS NOT NULL THEN
+    IF call.next_attempt_at IS NOT NULL AND call.status <> 'accepted' THEN
       PERFORM wee5_cron.require_armed();
     END IF;
     IF current_setting('transaction_read_only') = 'off' AND call.next_attempt_at IS NULL AND call.attempts > retried

@@ -252,6 +252,11 @@ BEGIN
     error := format('The outcome of the call of %s is unknown%s.', path, CASE WHEN detail <> '' THEN said ELSE
       ': the server, or the process that sent it, stopped before the answer was recorded' END);
     hint := 'It may or may not have reached the app: look at the app''s log before you call it again.';
+  WHEN 'incomplete' THEN
+    error := format('The app accepted the call of %s and did not complete it in time.', path);
+    hint := 'The work may still be going on, or it ended and nobody called wee5_cron.complete(): look at the app''s log. If it '
+      || 'needs more time, raise complete_within'
+      || coalesce(': ' || nullif(wee5_cron.endpoint_row(endpoint_path, 'complete_within', '2 hours'), '') || ';', '.');
   WHEN 'overlap' THEN
     error := format('%s of %s has not ended yet.', coalesce('Call ' || nullif(detail, ''), 'An earlier call'), path);
   WHEN 'cancelled' THEN
@@ -299,7 +304,7 @@ CREATE FUNCTION wee5_cron.outcome_error(reason text, endpoint_path text) RETURNS
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT wee5_cron.shorten(e.error, 4096)
-    FROM wee5_cron.explain(CASE WHEN reason IN ('config', 'dns', 'connect', 'tls', 'timeout', 'response', 'lost', 'overlap',
+    FROM wee5_cron.explain(CASE WHEN reason IN ('config', 'dns', 'connect', 'tls', 'timeout', 'response', 'lost', 'incomplete', 'overlap',
                                                 'cancelled') THEN reason ELSE '' END, 0, '', endpoint_path, '', '', '', 0, '') e
   $$;
 COMMENT ON FUNCTION wee5_cron.outcome_error(text, text) IS

@@ -99,14 +99,14 @@ CREATE FUNCTION wee5_cron.is_retryable(retry_on text, reason text, http_status i
       reason IN ('dns', 'connect', 'tls', 'lost')
       OR reason = 'http' AND http_status IN (429, 503)
       OR retry_on = 'transient'
-         AND (reason IN ('timeout', 'response')
+         AND (reason IN ('timeout', 'response', 'incomplete')
               OR reason = 'http' AND (http_status IN (408, 425) OR http_status BETWEEN 500 AND 599)))
   $$;
 COMMENT ON FUNCTION wee5_cron.is_retryable(text, text, int) IS 'Internal: whether such a failure is retried';
 
 -- Of a policy, with the defaults in place of what is not set or cannot be.
 CREATE FUNCTION wee5_cron.retry_policy_of(policy wee5_cron.endpoint, OUT max_attempts int, OUT retry_on text,
-                                          OUT delays_ms bigint[], OUT window_ms bigint)
+                                          OUT delays_ms bigint[], OUT window_ms bigint, OUT complete_within_ms bigint)
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
@@ -119,6 +119,8 @@ BEGIN
   delays_ms := CASE WHEN given IS NULL OR -1 = ANY (given) THEN ARRAY[10000, 60000, 300000] ELSE given END;
   window_ms := CASE WHEN wee5_cron.interval_milliseconds(policy.retry_window) > 0
                     THEN wee5_cron.interval_milliseconds(policy.retry_window) ELSE 3600000 END;
+  complete_within_ms := CASE WHEN wee5_cron.interval_milliseconds(policy.complete_within) > 0
+                             THEN wee5_cron.interval_milliseconds(policy.complete_within) ELSE 3600000 END;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.retry_policy_of(wee5_cron.endpoint) IS 'Internal: how a path''s policy retries';
@@ -150,6 +152,12 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.next_attempt_us(int, text, bigint[], bigint, int, text, int, text, bigint, bigint, float8) IS
   'Internal: when a call whose attempt failed is made again; NULL: the failure is final';
+
+CREATE FUNCTION wee5_cron.completion_deadline_us(complete_within_ms bigint, accepted_us bigint) RETURNS bigint
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT least(9223372036854775807, accepted_us + complete_within_ms::numeric * 1000)::bigint $$;
+COMMENT ON FUNCTION wee5_cron.completion_deadline_us(bigint, bigint) IS
+  'Internal: when work that the app accepted must be completed';
 
 CREATE FUNCTION wee5_cron.next_attempt(policy wee5_cron.endpoint, attempt int, reason text, http_status int, retry_after text,
                                        first_begun timestamptz, ended_at timestamptz, random float8) RETURNS timestamptz

@@ -113,7 +113,9 @@ DECLARE
                              WHEN http_status = 0 OR error_msg IS NOT NULL THEN wee5_cron.reason_of_pg_net(error_msg, timed_out)
                              ELSE '' END;
   retries record;
+  accepted boolean;
 BEGIN
+  SELECT * INTO retries FROM wee5_cron.retry_policy_of(policy);
   response_content_type := wee5_cron.kept_text(coalesce(content_type, ''), secrets, 200);
   SELECT k.body, k.truncated INTO response_body, response_truncated
   FROM wee5_cron.kept_body(content, secrets, max_response_bytes) k;
@@ -122,16 +124,26 @@ BEGIN
                          wee5_cron.kept_text(coalesce(error_msg, ''), secrets, 512), timeout_ms,
                          wee5_cron.cache_signs(answer_headers)) e;
   response_content_type := nullif(response_content_type, '');
-  IF reason IS NOT NULL AND may_retry THEN
-    SELECT * INTO retries FROM wee5_cron.retry_policy_of(policy);
+  accepted := reason IS NULL AND http_status = 202 AND wee5_cron.says_accepted(answer_headers);
+  IF accepted THEN
+    next_attempt_us := wee5_cron.completion_deadline_us(retries.complete_within_ms, now_us);
+  ELSIF reason IS NOT NULL AND may_retry THEN
     next_attempt_us := wee5_cron.next_attempt_us(retries.max_attempts, retries.retry_on, retries.delays_ms, retries.window_ms,
       attempt, reason, http_status, wee5_cron.retry_after_of(answer_headers), first_begun_us, now_us, random);
   END IF;
-  status := CASE WHEN reason IS NULL THEN 'succeeded' WHEN next_attempt_us IS NOT NULL THEN 'retrying' ELSE 'failed' END;
+  status := CASE WHEN accepted THEN 'accepted' WHEN reason IS NULL THEN 'succeeded' WHEN next_attempt_us IS NOT NULL THEN 'retrying' ELSE 'failed' END;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.pg_net_outcome(boolean, int, boolean, text, text, text, jsonb, text, text, text, bigint, int, bigint, boolean, text[], int, wee5_cron.endpoint, bigint, float8) IS
   'Internal: what an answer of pg_net means for the row of its call';
+
+CREATE FUNCTION wee5_cron.says_accepted(answer_headers jsonb) RETURNS boolean
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT EXISTS (SELECT FROM wee5_cron.header_lines(answer_headers) l
+                   WHERE l.name = 'wee5-cron' AND lower(l.value COLLATE "C") = 'accepted')
+  $$;
+COMMENT ON FUNCTION wee5_cron.says_accepted(jsonb) IS 'Internal: whether an answer''s headers say Wee5-Cron: accepted';
 
 CREATE FUNCTION wee5_cron.retry_after_of(answer_headers jsonb) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -179,6 +191,30 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8) IS
   'Internal, for harvest(): what an answer of pg_net means for the row of its call; random from 0 to 1 spreads the delay of a retry';
+
+-- The call's row after its time is over.
+CREATE FUNCTION wee5_cron.decide_incomplete(endpoint_path text, attempts int, first_begun timestamptz, random float8,
+                                            OUT status text, OUT reason text, OUT error text, OUT hint text,
+                                            OUT next_attempt_at timestamptz, OUT finished_at timestamptz)
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  ended_at constant timestamptz := clock_timestamp();
+BEGIN
+  IF endpoint_path IS NULL OR attempts IS NULL OR first_begun IS NULL OR random IS NULL THEN
+    RETURN;
+  END IF;
+  reason := 'incomplete';
+  SELECT wee5_cron.shorten(e.error, 4096), wee5_cron.shorten(e.hint, 4096) INTO error, hint
+  FROM wee5_cron.explain(reason, 0, '', endpoint_path, '', '', '', 0, '') e;
+  next_attempt_at := wee5_cron.next_attempt(wee5_cron.policy_of(endpoint_path), attempts, reason, 0, NULL, first_begun,
+                                            ended_at, random);
+  finished_at := CASE WHEN next_attempt_at IS NULL THEN ended_at END;
+  status := CASE WHEN next_attempt_at IS NULL THEN 'failed' ELSE 'retrying' END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.decide_incomplete(text, int, timestamptz, float8) IS
+  'Internal: what becomes of a call that the app accepted and did not complete in time; random from 0 to 1 spreads the delay of a retry';
 
 CREATE FUNCTION wee5_cron.redact_for(role name, value text) RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

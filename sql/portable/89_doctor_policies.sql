@@ -57,6 +57,8 @@ BEGIN
     PERFORM wee5_cron.refuse_policy('alert_after', policy.alert_after::text,
       'At least 1: the number of failures in a row. NULL: the default, 3.');
   END IF;
+  PERFORM wee5_cron.check_interval_of_policy('complete_within', policy.complete_within, 1, 9223372036854775807,
+    'Give a positive interval of at most 100 years. NULL: the default, 1 hour.');
   PERFORM wee5_cron.check_interval_of_policy('keep_succeeded', policy.keep_succeeded, 0, 9223372036854775807,
     'Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_succeeded.');
   PERFORM wee5_cron.check_interval_of_policy('keep_failed', policy.keep_failed, 0, 9223372036854775807,

@@ -27,9 +27,13 @@ UPDATE wee5_cron.invocation SET reason = 'cancelled' WHERE reason OPERATOR(pg_ca
 
 ALTER TABLE wee5_cron.invocation
   SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0),
+  DROP CONSTRAINT invocation_status_check,
+  ADD CONSTRAINT invocation_status_check
+    CHECK (status IN ('queued', 'sending', 'retrying', 'accepted', 'succeeded', 'failed', 'skipped', 'cancelled')),
   DROP CONSTRAINT invocation_reason_check,
   ADD CONSTRAINT invocation_reason_check
-    CHECK (reason IN ('config', 'dns', 'connect', 'tls', 'timeout', 'http', 'redirect', 'response', 'lost', 'overlap', 'cancelled'));
+    CHECK (reason IN ('config', 'dns', 'connect', 'tls', 'timeout', 'http', 'redirect', 'response', 'lost', 'incomplete',
+                      'overlap', 'cancelled'));
 ALTER TABLE wee5_cron.attempt
   SET (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_scale_factor = 0.01);
 DROP INDEX wee5_cron.invocation_unfinished;
@@ -41,8 +45,21 @@ CREATE INDEX invocation_unfinished ON wee5_cron.invocation (endpoint_path COLLAT
 CREATE INDEX invocation_unfinished_later ON wee5_cron.invocation (endpoint_path COLLATE "C", id)
   WHERE finished_at IS NULL AND due_at IS NOT NULL AND (next_attempt_at OPERATOR(pg_catalog.=) due_at) IS NOT TRUE;
 CREATE INDEX invocation_keyed ON wee5_cron.invocation (requested_by, key, id) WHERE finished_at IS NULL AND key IS NOT NULL;
+CREATE INDEX invocation_accepted ON wee5_cron.invocation (id) WHERE http_status = 202 AND (finished_at IS NULL OR reason = 'incomplete');
+
+CREATE TABLE wee5_cron.claim (
+  idempotency_key uuid PRIMARY KEY,
+  claimed_by name NOT NULL DEFAULT SESSION_USER,
+  claimed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  lease_until timestamptz,
+  completed_at timestamptz,
+  ok boolean,
+  note text
+);
+CREATE INDEX claim_expiry ON wee5_cron.claim ((COALESCE(completed_at, lease_until)));
 
 ALTER TABLE wee5_cron.endpoint
+  ADD COLUMN complete_within interval,
   ADD COLUMN keep_succeeded interval,
   ADD COLUMN keep_failed interval;
 
@@ -157,7 +174,7 @@ BEGIN
     FROM (
       SELECT g.grantee, mark.profile
       FROM wee5_cron.granted_before g
-      JOIN (VALUES ('call', array['invoke']), ('read', array['invoke', 'doctor']), ('operate', array['invoke', 'doctor', 'configure']))
+      JOIN (VALUES ('call', array['invoke']), ('app', array['claim']), ('read', array['invoke', 'doctor']), ('operate', array['invoke', 'doctor', 'configure']))
         AS mark (profile, functions) ON g.proname = ANY (mark.functions)
       WHERE g.grantee <> 0
       GROUP BY g.grantee, mark.profile, mark.functions

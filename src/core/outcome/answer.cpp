@@ -176,4 +176,13 @@ Advice explain_status(const Observation& observation) {
           hint_of_status(observation)};
 }
 
+Advice explain_incomplete(const Observation& observation) {
+  const std::string row = endpoint_row(observation, "complete_within", "2 hours");
+  return {
+      "The app accepted the call of " + shown_path(observation) + " and did not complete it in time.",
+      "The work may still be going on, or it ended and nobody called wee5_cron.complete(): look at the app's log. If "
+      "it needs more time, raise complete_within" +
+          (row.empty() ? "." : ": " + row + ";")};
+}
+
 }  // namespace wee5::core

@@ -8,8 +8,8 @@ namespace wee5::core {
 namespace {
 
 // In the order of Status.
-constexpr std::array<const char*, 7> kStatusNames = {"queued", "sending", "retrying", "succeeded",
-                                                     "failed", "skipped", "cancelled"};
+constexpr std::array<const char*, 8> kStatusNames = {"queued",    "sending", "retrying", "accepted",
+                                                     "succeeded", "failed",  "skipped",  "cancelled"};
 
 // The final status of a call that did not succeed.
 Status status_of_failure(Reason reason) noexcept {
@@ -29,6 +29,7 @@ const char* status_name(Status status) noexcept { return kStatusNames[static_cas
 
 Decision decide(const Explanation& explanation, const EndedAttempt& ended, const RetryPolicy& policy, double random) {
   if (explanation.succeeded) return {Status::kSucceeded, 0, ended.ended_us};
+  if (explanation.accepted) return {Status::kAccepted, completion_deadline_us(policy, ended.ended_us), 0};
   if (ended.may_retry) {
     FailedAttempt failed;
     failed.attempt = ended.attempt;

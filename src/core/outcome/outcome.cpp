@@ -14,8 +14,9 @@ namespace {
 
 constexpr std::size_t kShownDetail = 200;
 // In the order of Reason.
-constexpr std::array<const char*, 12> kReasonNames = {
-    "", "config", "dns", "connect", "tls", "timeout", "http", "redirect", "response", "lost", "overlap", "cancelled"};
+constexpr std::array<const char*, 13> kReasonNames = {"",           "config",  "dns",      "connect",  "tls",
+                                                      "timeout",    "http",    "redirect", "response", "lost",
+                                                      "incomplete", "overlap", "cancelled"};
 constexpr std::string_view kCacheAdvice =
     ", so the route probably did not run. Keep it out of every cache: in Next.js, put export const dynamic = "
     "'force-dynamic' into the route's file; elsewhere, let the route answer Cache-Control: no-store. Exclude cron "
@@ -164,6 +165,8 @@ Advice explain_reason(const Observation& observation) {
                        : in_brackets(observation.detail)) +
                   ".",
               "It may or may not have reached the app: look at the app's log before you call it again."};
+    case Reason::kIncomplete:
+      return explain_incomplete(observation);
     case Reason::kOverlap:
       return {(observation.detail.empty() ? "An earlier call of " : "Call " + observation.detail + " of ") +
                   shown_path(observation) + " has not ended yet.",
@@ -209,9 +212,18 @@ Reason parse_reason(std::string_view name) noexcept {
   return found == kReasonNames.end() ? Reason::kNone : static_cast<Reason>(found - kReasonNames.begin());
 }
 
+bool says_accepted(std::string_view header_line) noexcept {
+  const std::size_t colon = header_line.find(':');
+  return colon != std::string_view::npos && equals_ignoring_case(header_line.substr(0, colon), "wee5-cron") &&
+         equals_ignoring_case(without_blanks_around(header_line.substr(colon + 1)), "accepted");
+}
+
 Explanation explain(const Observation& observation) {
   const Reason reason = reason_of(observation);
-  if (reason == Reason::kNone) return {true, reason, "", explain_success(observation)};
+  if (reason == Reason::kNone) {
+    const bool accepted = observation.accepted && observation.http_status == 202;
+    return {!accepted, accepted, reason, "", explain_success(observation)};
+  }
   Advice advice;
   if (reason == Reason::kRedirect) {
     advice = explain_redirect(observation);
@@ -220,7 +232,7 @@ Explanation explain(const Observation& observation) {
   } else {
     advice = explain_reason(observation);
   }
-  return {false, reason, std::move(advice.error), std::move(advice.hint)};
+  return {false, false, reason, std::move(advice.error), std::move(advice.hint)};
 }
 
 }  // namespace wee5::core

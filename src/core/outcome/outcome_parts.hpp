@@ -25,5 +25,6 @@ std::string_view host_of(std::string_view authority);
 
 Advice explain_status(const Observation& observation);
 Advice explain_redirect(const Observation& observation);
+Advice explain_incomplete(const Observation& observation);
 
 }  // namespace wee5::core

@@ -64,7 +64,9 @@ Observation observe(const PgNetAnswer& answer, const PgNetCall& call, const PgNe
   seen.detail = kept_text(answer.error_msg, call, kMaxDetailBytes);
   seen.timeout_ms = call.timeout_ms;
   for (const auto& [name, value] : answer.headers) {
-    seen.cache_signs.read_line(std::string(name) + ": " + std::string(value));
+    const std::string line = std::string(name) + ": " + std::string(value);
+    seen.cache_signs.read_line(line);
+    seen.accepted = seen.accepted || says_accepted(line);
   }
   if (answer.lost) {
     seen.reason = Reason::kLost;

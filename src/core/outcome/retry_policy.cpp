@@ -57,6 +57,7 @@ bool is_retryable(RetryOn retry_on, Reason reason, int http_status) noexcept {
              (http_status == 408 || http_status == 425 || (http_status >= 500 && http_status <= 599));
     case Reason::kTimeout:
     case Reason::kResponse:
+    case Reason::kIncomplete:
       return retry_on == RetryOn::kTransient;
     case Reason::kNone:
     case Reason::kConfig:
@@ -79,6 +80,10 @@ std::optional<std::int64_t> next_attempt_us(const RetryPolicy& policy, const Fai
   const std::int64_t exact_us = delay_us(policy, failed.attempt);
   if (add_capped(failed.ended_us, exact_us) > window_end) return std::nullopt;
   return std::min(add_capped(failed.ended_us, spread_us(exact_us, random)), window_end);
+}
+
+std::int64_t completion_deadline_us(const RetryPolicy& policy, std::int64_t accepted_us) noexcept {
+  return add_capped(accepted_us, us_of_ms(policy.complete_within_ms));
 }
 
 bool may_still_begin(const RetryPolicy& policy, int attempt, std::int64_t first_begun_us,

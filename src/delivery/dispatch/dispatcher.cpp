@@ -53,6 +53,7 @@ const std::string& shown_url(const Request& request) {
 
 // The usual hints speak of the app and its settings. A webhook has its own.
 void explain_alert(Result& result) {
+  if (std::exchange(result.outcome.accepted, false)) result.outcome.succeeded = true;
   result.outcome.hint = result.outcome.succeeded ? ""
                                                  : "It went to the webhook that wee5_cron.alert_url names: check that "
                                                    "setting, and the webhook.";
@@ -235,7 +236,7 @@ void Dispatcher::end_unsent(const DueCall& call, core::Explanation outcome) {
 }
 
 void Dispatcher::fail_config(const DueCall& call, std::string error, std::string hint) {
-  end_unsent(call, {false, core::Reason::kConfig, std::move(error), std::move(hint)});
+  end_unsent(call, {false, false, core::Reason::kConfig, std::move(error), std::move(hint)});
 }
 
 void Dispatcher::forget_waiting(const DueCall& call) {
@@ -358,6 +359,7 @@ void Dispatcher::decide(const Sending& sending, Result& result) {
   ended.retry_after = result.retry_after;
   ended.first_begun_us = sending.first_begun_us;
   ended.ended_us = result.finished_us;
+  if (!settings_.may_accept && std::exchange(result.outcome.accepted, false)) result.outcome.succeeded = true;
   // Most calls succeed, whatever the policy is.
   const bool succeeded = result.outcome.succeeded;
   const core::RetryPolicy& policy = succeeded ? default_policy_ : policy_of(sending.endpoint_path);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "wee5_cron/core/outcome/outcome.hpp"
 #include "wee5_cron/core/text/ascii.hpp"
 #include "wee5_cron/delivery/network/curl_check.hpp"
 
@@ -175,6 +176,7 @@ void Transfer::forget_answer() noexcept {
   header_bytes = 0;
   retry_after[0] = '\0';
   cache_signs = {};
+  accepted = false;
   body_bytes = 0;
   body.clear();
   error_text[0] = '\0';
@@ -274,10 +276,14 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
     transfer->headers_complete = false;
     transfer->retry_after[0] = '\0';
     transfer->cache_signs = {};
+    transfer->accepted = false;
   }
   if (is_header(line, kRetryAfter)) transfer->keep_retry_after(line.substr(kRetryAfter.size()));
-  // A trailer comes after the empty line. The route writes it, so it says nothing about caches.
-  if (!transfer->headers_complete) transfer->cache_signs.read_line(line);
+  // A trailer comes after the empty line. The route writes it when it has ended.
+  if (!transfer->headers_complete) {
+    transfer->cache_signs.read_line(line);
+    transfer->accepted = transfer->accepted || core::says_accepted(line);
+  }
   if (line == "\r\n" || line == "\n") transfer->headers_complete = true;
   return line.size();
 }

@@ -85,6 +85,7 @@ class Transfer {
   std::size_t header_bytes = 0;
   std::array<char, 64> retry_after{};  // ends with a NUL; empty if the value is longer
   core::CacheSigns cache_signs;
+  bool accepted = false;  // the app says that it works on
   std::size_t body_bytes = 0;
   std::string body;  // the first max_response_bytes of it, and twice secret_margin() more
   // The secret must be found even if it lies across the cut. Twice, because the last part is dropped (drop_margin()),

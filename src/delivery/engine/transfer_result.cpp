@@ -160,6 +160,7 @@ void take_answer(Transfer& transfer, Result& result) {
 struct HeaderFindings {
   std::string location;  // of a redirect
   core::CacheSigns cache_signs;
+  bool accepted = false;
 };
 
 void explain(Request& request, Ending ending, HeaderFindings found, Result& result) {
@@ -173,6 +174,7 @@ void explain(Request& request, Ending ending, HeaderFindings found, Result& resu
   observation.content_type = result.response_content_type;
   observation.location = std::move(found.location);
   observation.cache_signs = found.cache_signs;
+  observation.accepted = found.accepted;
   observation.detail = std::move(ending.detail);
   observation.timeout_ms = request.timeout_ms;
   strike_secret(observation.location, request.secret);
@@ -235,6 +237,7 @@ Result make_result(Transfer& transfer, Ending ending) {
     if (transfer.headers_complete) {
       result.retry_after = transfer.retry_after.data();
       found.cache_signs = transfer.cache_signs;
+      found.accepted = transfer.accepted;
     }
     const bool redirect = result.http_status >= 300 && result.http_status < 400;
     if (redirect) found.location = text_of(transfer, CURLINFO_REDIRECT_URL);

@@ -77,6 +77,8 @@ void copy_row(HeapTuple tuple, TupleDesc descriptor, EndpointRow* row) {
   if (!nulls[kEndpointRetryDelays]) copy_delays(DatumGetArrayTypeP(values[kEndpointRetryDelays]), row);
   if (!nulls[kEndpointRetryWindow])
     row->retry_window = interval_milliseconds(DatumGetIntervalP(values[kEndpointRetryWindow]));
+  if (!nulls[kEndpointCompleteWithin])
+    row->complete_within = interval_milliseconds(DatumGetIntervalP(values[kEndpointCompleteWithin]));
   row->overlap = overlap_of(text_of(values[kEndpointOverlap], nulls[kEndpointOverlap]));
 }
 
@@ -162,6 +164,7 @@ core::RetryPolicy retry_policy_of(const EndpointRow* row) {
   if (row->retry_delays != nullptr)
     policy.delays_ms.assign(row->retry_delays, row->retry_delays + row->retry_delay_count);
   if (row->retry_window > 0) policy.window_ms = row->retry_window;
+  if (row->complete_within > 0) policy.complete_within_ms = row->complete_within;
   return policy;
 }
 

@@ -136,6 +136,8 @@ void check_row(const NewRow* row) {
       "allow, or skip: a call is skipped while an earlier one has not ended. NULL: calls by a job skip, calls by "
       "hand are allowed.");
   check_number(row, "alert_after", "At least 1: the number of failures in a row. NULL: the default, 3.");
+  check_interval(row, "complete_within", 1, PG_INT64_MAX,
+                 "Give a positive interval of at most 100 years. NULL: the default, 1 hour.");
   check_interval(row, "keep_succeeded", 0, PG_INT64_MAX,
                  "Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_succeeded.");
   check_interval(row, "keep_failed", 0, PG_INT64_MAX,

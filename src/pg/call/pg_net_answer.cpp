@@ -1,4 +1,5 @@
-// What an answer that pg_net got means for the ledger. harvest() asks once for each answer, and only moves the rows.
+// What an answer that pg_net got means for the ledger, and what it means that an accepted call was not completed. The
+// SQL asks once for each call, and only moves the rows.
 
 #include "wee5_cron/core/outcome/pg_net_answer.hpp"
 
@@ -203,7 +204,69 @@ Datum row_of(FunctionCallInfo fcinfo, const AnsweredCall* call, const core::PgNe
   return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }
 
+// In the order of the OUT parameters.
+enum IncompleteField {
+  kIncompleteStatus,
+  kIncompleteReason,
+  kIncompleteError,
+  kIncompleteHint,
+  kIncompleteNextAttemptAt,
+  kIncompleteFinishedAt,
+  kIncompleteFields
+};
+
+// What the ledger says of a call that the app accepted and did not complete. `path` is UTF-8, as the texts are.
+struct Incomplete {
+  core::Decision decision;
+  const char* error;
+  const char* hint;
+};
+
+void decide_incomplete(const char* path, const core::EndedAttempt* ended, const EndpointRow* policy, double random,
+                       TextBuffer* texts, Incomplete* incomplete) {
+  core::Observation seen;
+  seen.reason = core::Reason::kIncomplete;
+  seen.endpoint_path = path;
+  const core::Explanation explanation = core::explain(seen);
+  incomplete->decision = core::decide(explanation, *ended, retry_policy_of(policy), random);
+  incomplete->error = texts->put(core::shorten(explanation.error, 4096));
+  incomplete->hint = texts->put(core::shorten(explanation.hint, 4096));
+}
+
 }  // namespace
+
+// wee5_cron.decide_incomplete(endpoint_path text, attempts int, first_begun timestamptz, random float8)
+//   -> the call's row after its time is over
+WEE5_SQL_FUNCTION(wee5_cron_decide_incomplete) {
+  for (int i = 0; i < 4; ++i)
+    if (PG_ARGISNULL(i)) PG_RETURN_NULL();
+  EndpointRow policy;
+  find_endpoint(text_to_cstring(PG_GETARG_TEXT_PP(0)), &policy);
+  const char* path = to_utf8_lossy(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+  core::EndedAttempt ended;
+  ended.attempt = PG_GETARG_INT32(1);
+  ended.first_begun_us = unix_us_of(PG_GETARG_TIMESTAMPTZ(2));
+  ended.ended_us = unix_us_of(GetCurrentTimestamp());
+  double random = PG_GETARG_FLOAT8(3);
+  TextBuffer texts = make_text_buffer(2 * (4096 + 1));
+  Incomplete incomplete = {};
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] { decide_incomplete(path, &ended, &policy, random, &texts, &incomplete); }))
+    raise(&failure);
+  TupleDesc descriptor;
+  if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
+    elog(ERROR, "wee5_cron.decide_incomplete must return a row");
+  Datum values[kIncompleteFields] = {};
+  bool nulls[kIncompleteFields] = {};
+  values[kIncompleteStatus] = CStringGetTextDatum(core::status_name(incomplete.decision.status));
+  values[kIncompleteReason] = CStringGetTextDatum(core::reason_name(core::Reason::kIncomplete));
+  values[kIncompleteError] = CStringGetTextDatum(from_utf8(incomplete.error));
+  values[kIncompleteHint] = CStringGetTextDatum(from_utf8(incomplete.hint));
+  values[kIncompleteNextAttemptAt] =
+      time_or_null(incomplete.decision.next_attempt_us, &nulls[kIncompleteNextAttemptAt]);
+  values[kIncompleteFinishedAt] = time_or_null(incomplete.decision.finished_us, &nulls[kIncompleteFinishedAt]);
+  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+}
 
 // wee5_cron.decide_pg_net_answer(...) -> the call's row after that answer
 WEE5_SQL_FUNCTION(wee5_cron_decide_pg_net_answer) {

@@ -39,10 +39,10 @@ constexpr ColumnLayout kInvocation[kInvocationColumns] = {{"id", INT8OID, true, 
                                                           {"key", TEXTOID, false, true}};
 constexpr const char* kInvocationChecks[] = {
     "(transport = ANY (ARRAY['builtin'::text, 'pg_net'::text]))",
-    "(status = ANY (ARRAY['queued'::text, 'sending'::text, 'retrying'::text, 'succeeded'::text, 'failed'::text,"
-    " 'skipped'::text, 'cancelled'::text]))",
+    "(status = ANY (ARRAY['queued'::text, 'sending'::text, 'retrying'::text, 'accepted'::text, 'succeeded'::text,"
+    " 'failed'::text, 'skipped'::text, 'cancelled'::text]))",
     "(reason = ANY (ARRAY['config'::text, 'dns'::text, 'connect'::text, 'tls'::text, 'timeout'::text, 'http'::text,"
-    " 'redirect'::text, 'response'::text, 'lost'::text, 'overlap'::text, 'cancelled'::text]))",
+    " 'redirect'::text, 'response'::text, 'lost'::text, 'incomplete'::text, 'overlap'::text, 'cancelled'::text]))",
     "(exclusive = ANY (ARRAY['path'::text, 'route'::text]))"};
 
 constexpr ColumnLayout kAttempt[kAttemptColumns] = {{"invocation_id", INT8OID, true, false},
@@ -70,6 +70,7 @@ constexpr ColumnLayout kEndpoint[kEndpointColumns] = {{"endpoint_path", TEXTOID,
                                                       {"overlap", TEXTOID, false, true},
                                                       {"alert_after", INT4OID, false, false},
                                                       {"note", TEXTOID, false, false},
+                                                      {"complete_within", INTERVALOID, false, true},
                                                       {"keep_succeeded", INTERVALOID, false, false},
                                                       {"keep_failed", INTERVALOID, false, false}};
 
@@ -86,6 +87,13 @@ constexpr ColumnLayout kCancellation[] = {{"invocation_id", INT8OID, true, false
                                           {"requested_at", TIMESTAMPTZOID, true, false},
                                           {"requested_by", NAMEOID, true, false},
                                           {"replaced_by", INT8OID, false, false}};
+constexpr ColumnLayout kClaim[] = {{"idempotency_key", UUIDOID, true, false},
+                                   {"claimed_by", NAMEOID, true, false},
+                                   {"claimed_at", TIMESTAMPTZOID, true, false},
+                                   {"lease_until", TIMESTAMPTZOID, false, false},
+                                   {"completed_at", TIMESTAMPTZOID, false, false},
+                                   {"ok", BOOLOID, false, false},
+                                   {"note", TEXTOID, false, false}};
 constexpr ColumnLayout kTrouble[] = {
     {"kind", TEXTOID, true, false},     {"name", TEXTOID, true, false},
     {"failures", INT4OID, true, false}, {"since", TIMESTAMPTZOID, true, false},
@@ -136,6 +144,7 @@ const TableLayout* all_table_layouts(int* count) {
                                     layout_of("pg_net_request", kPgNetRequest),
                                     layout_of("cron_caller", kCronCaller),
                                     layout_of("cancellation", kCancellation),
+                                    layout_of("claim", kClaim),
                                     layout_of("trouble", kTrouble),
                                     layout_of("pending_alert", kPendingAlert),
                                     layout_of("newest_call", kNewestCall),

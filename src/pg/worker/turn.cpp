@@ -86,6 +86,7 @@ delivery::DispatchSettings dispatch_settings(const WorkerSettings& stored, int c
   settings.trace = static_cast<core::Trace>(stored.trace);
   settings.ca_file = stored.ca_file;
   settings.alert_url = stored.alert_url;
+  settings.may_accept = database_sql->settle_accepted.text != nullptr;
   return settings;
 }
 

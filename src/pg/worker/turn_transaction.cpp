@@ -64,7 +64,7 @@ struct Batch {
   int mark_count;
   const delivery::OnTheWire* claims;
   int claim_count;
-  bool has_retries;  // some of the results are of calls that will be made again
+  bool has_retries;  // some of the results are of calls that will be made again, or that the app works on
 };
 
 void collect_batch(Turn* turn, Batch* batch) {
@@ -93,6 +93,20 @@ void collect_batch(Turn* turn, Batch* batch) {
     raise(&failure);
 }
 
+void note_settled(Turn* turn, Settled settled) {
+  turn->alerts_pending = turn->alerts_pending || settled.alerts;
+  turn->runs_unbound = turn->runs_unbound || (settled.ended > 0 && cron_runs_unbound());
+}
+
+// The app may have completed a call before it answered 202.
+void settle_recorded(Turn* turn, const Batch* batch) {
+  int64* accepted = static_cast<int64*>(palloc(sizeof(int64) * static_cast<Size>(batch->result_count)));
+  int count = 0;
+  for (int i = 0; i < batch->result_count; ++i)
+    if (batch->results[i].status == core::Status::kAccepted) accepted[count++] = batch->results[i].id;
+  if (count > 0) note_settled(turn, settle_accepted(accepted, count));
+}
+
 void write_batch(Turn* turn, const Batch* batch) {
   MemoryContext context = turn->worker->turn_context;
   if (batch->result_count > 0) {
@@ -101,6 +115,7 @@ void write_batch(Turn* turn, const Batch* batch) {
     turn->locked_count = record_results(batch->results, batch->result_count, !turn->careful, turn->locked);
     note_html_pages(batch->results, batch->result_count);
     turn->alerts_pending = note_outcomes(batch->results, batch->result_count);
+    settle_recorded(turn, batch);
   }
   if (batch->mark_count > 0) mark_sending(batch->marks, batch->mark_count);
   if (batch->claim_count > 0) claim(batch->claims, batch->claim_count, context, &turn->claimed, &turn->claimed_count);
@@ -126,7 +141,7 @@ void find_next_attempt(Turn* turn, bool more_are_due) {
   turn->next_attempt_known = true;
   turn->next_attempt_us = next_attempt_at();
   int64 now = now_us();
-  // A retry that is due and was not queued: somebody holds its row locked.
+  // A call that is due and was neither queued nor settled: somebody holds its row locked.
   if (turn->next_attempt_us != 0 && turn->next_attempt_us <= now)
     turn->next_attempt_us = more_are_due ? now : now + kLockedRowPauseUs;
 }
@@ -181,6 +196,7 @@ void work_on_ledger(Turn* turn) {
   cancel_calls(turn);
   // A call that the dispatcher does not hold and that has not ended is locked by somebody.
   if (turn->cancels_left == CancelsLeft::kUnsettled && turn->cancelled_count == 0) turn->rows_were_locked = true;
+  if (turn->retries_due) note_settled(turn, settle_accepted(nullptr, 0));
   bool more_are_due = turn->retries_due && queue_due_calls(&turn->pending);
   if (batch.result_count > 0 || has_new_calls(&turn->pending)) turn->runs_unbound = cron_runs_unbound();
   turn->settings = turn->worker->process_settings;

@@ -74,6 +74,7 @@ constexpr const char* kQueueDue =
     "UPDATE wee5_cron.invocation SET next_attempt_at = NULL WHERE id IN ("
     "  SELECT id FROM wee5_cron.invocation"
     "  WHERE finished_at IS NULL AND next_attempt_at <= pg_catalog.now() AND transport = 'builtin'"
+    "    AND status <> 'accepted'"
     "  ORDER BY next_attempt_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING id::pg_catalog.int8";
 
 // Without calls that harvest() cannot hand over at the moment.
@@ -260,6 +261,31 @@ bool queue_due_calls(PendingReads* pending) {
   return SPI_processed == kRetriesPerRead;
 }
 
+Settled settle_accepted(const int64* ids, int count) {
+  VersionedStatement* statement = &database_sql->settle_accepted;
+  Settled settled = {0, false};
+  if (statement->text == nullptr) return settled;
+  Oid types[1] = {INT8ARRAYOID};
+  Datum values[1] = {0};
+  if (ids != nullptr) {
+    ArrayParameter parameter = make_array_parameter(count);
+    for (int i = 0; i < count; ++i) set(&parameter, i, Int64GetDatum(ids[i]));
+    values[0] = array_of(&parameter, INT8OID);
+  }
+  select_row(kept_plan(&statement->plan, statement->text, 1, types), values, ids != nullptr ? " " : "n");
+  bool is_null;
+  settled.alerts = DatumGetBool(selected_column("alerts", &is_null));
+  Datum ended = selected_column("ended", &is_null);
+  if (is_null) return settled;
+  Datum* elements;
+  deconstruct_array(DatumGetArrayTypeP(ended), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements,
+                    nullptr, &settled.ended);
+  for (int i = 0; i < settled.ended; ++i) note_ended_call(DatumGetInt64(elements[i]));
+  // The reads that follow use the transaction's snapshot, which has to see these changes.
+  UpdateActiveSnapshotCommandId();
+  return settled;
+}
+
 TimestampTz next_attempt_at() {
   execute_plan(kept_plan(&next_attempt_plan, kNextAttempt, 0, nullptr), nullptr, nullptr, SPI_OK_SELECT);
   if (SPI_processed == 0) return 0;
@@ -337,12 +363,13 @@ bool pg_net_calls_due() {
 bool pg_net_calls_outstanding() { return calls_open_on("pg_net"); }
 
 bool cron_runs_unbound() {
-  execute_plan(kept_plan(&unbound_plan,
-                         // Not a join: the planner might begin one with the whole ledger, hoping for an early hit.
-                         "SELECT 1 FROM wee5_cron.cron_caller c WHERE (SELECT i.finished_at IS NOT NULL"
-                         " FROM wee5_cron.invocation i WHERE i.id = c.invocation_id) LIMIT 1",
-                         0, nullptr),
-               nullptr, nullptr, SPI_OK_SELECT);
+  execute_plan(
+      kept_plan(&unbound_plan,
+                // Not a join: the planner might begin one with the whole ledger, hoping for an early hit.
+                "SELECT 1 FROM wee5_cron.cron_caller c WHERE (SELECT i.finished_at IS NOT NULL OR i.status = 'accepted'"
+                " FROM wee5_cron.invocation i WHERE i.id = c.invocation_id) LIMIT 1",
+                0, nullptr),
+      nullptr, nullptr, SPI_OK_SELECT);
   return SPI_processed > 0;
 }
 

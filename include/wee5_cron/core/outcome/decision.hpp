@@ -10,13 +10,13 @@
 namespace wee5::core {
 
 // The words of the ledger's column `status`.
-enum class Status { kQueued, kSending, kRetrying, kSucceeded, kFailed, kSkipped, kCancelled };
+enum class Status { kQueued, kSending, kRetrying, kAccepted, kSucceeded, kFailed, kSkipped, kCancelled };
 const char* status_name(Status status) noexcept;
 
 // What the call's row says from now on.
 struct Decision {
   Status status = Status::kFailed;
-  std::int64_t next_attempt_us = 0;  // 0: there is no further attempt
+  std::int64_t next_attempt_us = 0;  // kAccepted: when the app must have completed the work; 0: nothing is awaited
   std::int64_t finished_us = 0;      // 0: the call has not ended
 };
 
@@ -30,7 +30,8 @@ struct EndedAttempt {
   bool may_retry = true;  // false: nothing could carry another attempt
 };
 
-// The next attempt, or the end of the call. `random` from [0, 1) spreads the delay (retry_policy.hpp).
+// The next attempt, the time until which the app may work, or the end of the call. `random` from [0, 1) spreads the
+// delay (retry_policy.hpp).
 Decision decide(const Explanation& explanation, const EndedAttempt& ended, const RetryPolicy& policy, double random);
 
 // A call that ends without a further attempt: its settings are unusable, it is cancelled, it would overlap, ...

@@ -20,6 +20,7 @@ enum class Reason {
   kRedirect,
   kResponse,
   kLost,
+  kIncomplete,
   kOverlap,
   kCancelled
 };
@@ -27,7 +28,8 @@ const char* reason_name(Reason reason) noexcept;      // "" for kNone
 Reason parse_reason(std::string_view name) noexcept;  // kNone for any other text
 
 // What a transport saw of one attempt. `reason` is what the transport itself can tell: kNone if an answer came, and
-// http_status counts; else kDns, kConnect, kTls, kTimeout, kResponse, kLost, kConfig, kOverlap or kCancelled.
+// http_status counts; else kDns, kConnect, kTls, kTimeout, kResponse, kLost, kIncomplete, kConfig, kOverlap or
+// kCancelled.
 struct Observation {
   Reason reason = Reason::kNone;
   int http_status = 0;
@@ -40,6 +42,7 @@ struct Observation {
   std::string detail;    // the transport's own words ("Connection refused"), may be empty; kOverlap: the other's id
   std::int64_t timeout_ms = 0;
   CacheSigns cache_signs;  // of the answer
+  bool accepted = false;   // the answer says that the app works on: says_accepted()
 };
 
 // What the ledger says about it. `error` is one plain sentence, empty on success. `hint` says what to do, in SQL where
@@ -47,11 +50,15 @@ struct Observation {
 // or without "www.", or for https. A success has a hint if it looks wrong: a cache answered, or an HTML page came.
 struct Explanation {
   bool succeeded = false;  // 2xx, nothing else
+  bool accepted = false;   // 202 by an app that works on, and will call complete(): neither a success nor a failure yet
   Reason reason = Reason::kNone;
   std::string error;
   std::string hint;
 };
 Explanation explain(const Observation& observation);
+
+// Whether a header line, "Name: value", is `Wee5-Cron: accepted`.
+bool says_accepted(std::string_view header_line) noexcept;
 
 // An HTML page by its content type, where a cron route answers JSON.
 bool is_html(std::string_view content_type) noexcept;

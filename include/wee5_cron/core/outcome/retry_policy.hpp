@@ -12,7 +12,8 @@ namespace wee5::core {
 // After which failures a call is made again.
 enum class RetryOn {
   kUnprocessed,  // the app cannot have processed it: DNS, connection or TLS failed, or it said so with 429 or 503
-  kTransient,    // also timeouts, broken connections, 408, 425 and every 5xx: the app may have done its work
+  kTransient,    // also timeouts, broken connections, 408, 425, every 5xx, and work that was not completed: the app may
+                 // have done its work
   kNever         // sent at most once, crashes included
 };
 
@@ -26,6 +27,7 @@ struct RetryPolicy {
   std::vector<std::int64_t> delays_ms = {10'000, 60'000, 300'000};  // after the first attempt, the second ...; the
                                                                     // last repeats
   std::int64_t window_ms = 3'600'000;                               // no attempt begins later than that
+  std::int64_t complete_within_ms = 3'600'000;  // how long the app may work on a call that it accepted
 };
 
 // Whether the policy retries such a failure. `lost` is an attempt that a crash cut off. A committed call is delivered
@@ -47,6 +49,9 @@ struct FailedAttempt {
 // the delay. If it lies beyond the window, the last attempt is made at the window's end. The delay counts if
 // Retry-After is zero or in the past, since the app's clock may differ.
 std::optional<std::int64_t> next_attempt_us(const RetryPolicy& policy, const FailedAttempt& failed, double random);
+
+// When work that the app accepted at `accepted_us` must be completed.
+std::int64_t completion_deadline_us(const RetryPolicy& policy, std::int64_t accepted_us) noexcept;
 
 // Whether a retry may still begin when it is due. The policy may have changed by then. A retry long after its window,
 // because the server was down, would surprise the app. Some delay is normal.

@@ -52,6 +52,7 @@ struct DispatchSettings {
   std::string alert_url;
   Proxy proxy;
   core::Trace trace = core::Trace::kOn;
+  bool may_accept = true;  // false: the ledger has no status `accepted`, and such an answer is a success
 };
 
 // A call on the wire, for the ledger's status `sending`.

@@ -57,7 +57,8 @@ struct Result {
   std::string retry_after;                      // the header of that name, as it came
   core::Status status = core::Status::kFailed;  // set by the dispatcher: the status of the call's row from now on
   bool keep_last_outcome = false;               // set by the dispatcher: nothing was sent, so the row keeps its outcome
-  std::int64_t retry_at_us = 0;  // set by the dispatcher: when the next attempt begins; 0: the call has ended
+  // Set by the dispatcher: when the next attempt begins, or until when the app may work; 0: the call has ended.
+  std::int64_t retry_at_us = 0;
   Timings timings;
 };
 

@@ -25,6 +25,7 @@ struct EndpointRow {
   int64* retry_delays;    // milliseconds; NULL: the default
   int retry_delay_count;  //
   int64 retry_window;     // milliseconds; 0: the default
+  int64 complete_within;  // milliseconds; 0: the default
   Overlap overlap;
 };
 

@@ -27,6 +27,9 @@ struct SqlVersion {
   VersionedStatement end_call;
   // Returns ids, paths and the ids of the newer calls that replace them; 0: cancel() was called. $1 how many
   VersionedStatement cancellations;
+  // Ends accepted calls that the app completed, or whose time is over. Returns `ended` and `alerts`. $1 the ids of the
+  // calls; NULL: all. No text: no call is accepted.
+  VersionedStatement settle_accepted;
   // Returns watched_to and look_again: watch_some_jobs(). $1 the jobid to begin after, $2 how many jobs
   VersionedStatement watch_jobs;
   VersionedStatement disarm_subscriber;
@@ -48,6 +51,7 @@ inline SqlVersion sql_versions[] = {
      {"SELECT c.id, (SELECT i.endpoint_path FROM wee5_cron.invocation i WHERE i.id = c.id), 0::pg_catalog.int8"
       " FROM (SELECT DISTINCT invocation_id::pg_catalog.int8 AS id FROM wee5_cron.cancellation LIMIT $1) c",
       nullptr},
+     {nullptr, nullptr},
      {"SELECT NULL::pg_catalog.int8 AS watched_to, wee5_cron.watch_jobs() AS look_again", nullptr},
      {"DELETE FROM wee5_cron.armed", nullptr},
      {"SELECT NULL::pg_catalog.int8 AS shortest, ''::pg_catalog.text AS fingerprint", nullptr},
@@ -62,6 +66,7 @@ inline SqlVersion sql_versions[] = {
       "          AS replaced_by"
       "       FROM wee5_cron.cancellation GROUP BY 1 LIMIT $1) c",
       nullptr},
+     {"SELECT ended, alerts FROM wee5_cron.settle_accepted($1)", nullptr},
      {"SELECT watched_to, look_again FROM wee5_cron.watch_some_jobs($1, $2)", nullptr},
      {"SELECT wee5_cron.disarm_subscriber()", nullptr},
      {"SELECT (pg_catalog.date_part('epoch', p.shortest) * 1000000)::pg_catalog.int8 AS shortest,"

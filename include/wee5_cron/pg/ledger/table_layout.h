@@ -89,6 +89,7 @@ enum EndpointColumn {
   kEndpointOverlap,
   kEndpointAlertAfter,
   kEndpointNote,
+  kEndpointCompleteWithin,
   kEndpointKeepSucceeded,
   kEndpointKeepFailed,
   kEndpointColumns

@@ -102,7 +102,14 @@ CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, Memor
 // replaces it. Else it ends those with lower ids that have not been sent. `due` has the calls read so far in this turn.
 bool is_replaced(const delivery::Dispatcher* dispatcher, DueRows* due, int64 id, const char* role, const char* key,
                  EndedCalls* ended);
-// When the next call or retry is due; 0: no call waits for its time.
+// Ends the accepted calls that the app has completed, and those whose time is over. `ids`: only these; NULL: all.
+// `ended` is their number; `alerts`: one of the ends calls for an alert.
+struct Settled {
+  int ended;
+  bool alerts;
+};
+Settled settle_accepted(const int64* ids, int count);
+// When the next call or retry is due, or the time of an accepted call is over; 0: no call waits for its time.
 TimestampTz next_attempt_at();
 // Reads a limited number of due calls: first announced ones, then routes that run low, then the next part of the round.
 // Each route is read up to the room that the dispatcher has for it, without the calls that it holds. *pending is what
