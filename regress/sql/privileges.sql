@@ -8,6 +8,7 @@ CREATE ROLE "regress Caller" LOGIN;
 CREATE ROLE regress_reader LOGIN;
 CREATE ROLE regress_operator LOGIN;
 CREATE ROLE regress_monitor LOGIN;
+CREATE ROLE regress_route LOGIN;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO anon, authenticated, service_role, regress_reader;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO anon, authenticated, service_role WITH GRANT OPTION;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
@@ -44,12 +45,13 @@ SELECT wee5_cron.grant_to('"regress Caller"', 'call');
 SELECT wee5_cron.grant_to('regress_reader', 'read');
 SELECT wee5_cron.grant_to('regress_operator', 'operate');
 SELECT wee5_cron.grant_to('regress_monitor', 'monitor');
+SELECT wee5_cron.grant_to('regress_route', 'app');
 -- Every object of the extension with the profiles that may use it. If you add one, you decide here. Internal objects are
 -- for nobody.
 CREATE VIEW regress_reach AS
   WITH profile (role, name) AS (
     VALUES ('anon', 'anon'), ('authenticated', 'authenticated'), ('service_role', 'service_role'), ('regress Caller', 'call'),
-           ('regress_reader', 'read'), ('regress_operator', 'operate'), ('regress_monitor', 'monitor')
+           ('regress_reader', 'read'), ('regress_operator', 'operate'), ('regress_monitor', 'monitor'), ('regress_route', 'app')
   ), member AS (
     SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'wee5_cron'
@@ -153,4 +155,4 @@ ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM anon, authenticated, service_
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM anon, authenticated, service_role;
-DROP ROLE anon, authenticated, service_role, "regress Caller", regress_reader, regress_operator, regress_monitor, regress_owner;
+DROP ROLE anon, authenticated, service_role, "regress Caller", regress_reader, regress_operator, regress_monitor, regress_route, regress_owner;

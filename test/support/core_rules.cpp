@@ -149,7 +149,7 @@ Results ask_may_begin(const Arguments& a) {
 
 // What pg_net answered: lost, status, timed out, whether there is an error and which, content type, body; the call:
 // path, URL, method, timeout, attempt, first begun, may retry; the policy; now, random, most bytes; secrets with spaces
-// between them; then names and values of the answer's headers.
+// between them; how long the app may work; then names and values of the answer's headers.
 Results ask_pg_net(const Arguments& a) {
   wee5::core::PgNetAnswer answer;
   answer.lost = a[0] == "t";
@@ -170,9 +170,11 @@ Results ask_pg_net(const Arguments& a) {
   call.first_begun_us = std::stoll(a[12]);
   call.may_retry = a[13] == "t";
   if (!a[21].empty()) call.secrets = split(a[21], ' ');
-  for (std::size_t i = 22; i + 1 < a.size(); i += 2) answer.headers.emplace_back(a[i], a[i + 1]);
+  wee5::core::RetryPolicy policy = policy_of(a, 14);
+  policy.complete_within_ms = std::stoll(a[22]);
+  for (std::size_t i = 23; i + 1 < a.size(); i += 2) answer.headers.emplace_back(a[i], a[i + 1]);
   const wee5::core::PgNetOutcome outcome =
-      wee5::core::decide(answer, call, policy_of(a, 14), std::stoll(a[18]), std::stod(a[19]));
+      wee5::core::decide(answer, call, policy, std::stoll(a[18]), std::stod(a[19]));
   return {std::string(wee5::core::status_name(outcome.decision.status)),
           unless_empty(wee5::core::reason_name(outcome.explanation.reason)),
           unless_empty(outcome.explanation.error),

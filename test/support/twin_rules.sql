@@ -45,8 +45,8 @@ CREATE FUNCTION pg_temp.outcome_of(a text[]) RETURNS text[] LANGUAGE sql AS $$
   SELECT ARRAY[o.status, o.reason, o.error, o.hint, o.next_attempt_us::text, o.response_content_type, o.response_body,
                left(o.response_truncated::text, 1)]
   FROM wee5_cron.pg_net_outcome(a[1]::boolean, a[2]::int, a[3]::boolean, CASE WHEN a[4]::boolean THEN a[5] END, a[6], a[7],
-    pg_temp.headers_from(a, 23), a[8], a[9], a[10], a[11]::bigint, a[12]::int, a[13]::bigint, a[14]::boolean,
-    string_to_array(a[22], ' '), a[21]::int, pg_temp.policy_of(a, 15), a[19]::bigint, a[20]::float8) o
+    pg_temp.headers_from(a, 24), a[8], a[9], a[10], a[11]::bigint, a[12]::int, a[13]::bigint, a[14]::boolean,
+    string_to_array(a[22], ' '), a[21]::int, jsonb_populate_record(pg_temp.policy_of(a, 15), jsonb_build_object('complete_within', a[23]::bigint * interval '1 ms')), a[19]::bigint, a[20]::float8) o
 $$;
 
 CREATE FUNCTION pg_temp.results_of(rule text, a text[]) RETURNS text[] LANGUAGE plpgsql AS $$

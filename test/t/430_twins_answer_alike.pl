@@ -42,6 +42,7 @@ my ($endpoint) = slurp_file("$root/sql/common/15_endpoint.sql") =~ /^(CREATE TAB
 my @rules = qw(05_texts 06_hosts 06_paths 06_urls 07_requests 38_outcomes 38_retries 39_answers 44_cron_schedules 45_ticks
   49_sql_tokens 50_job_commands 54_schedule_and_pause 15_endpoint 84_doctor_settings 89_doctor_policies);
 $node->safe_psql('twins', join "\n", 'SET client_min_messages = warning;', sprintf($surroundings, $version), $endpoint,
+    'CREATE FUNCTION wee5_cron.policy_of(endpoint_path text) RETURNS wee5_cron.endpoint LANGUAGE sql AS $$ SELECT NULL::wee5_cron.endpoint $$;',
     map { slurp_file("$root/sql/portable/$_.sql") } @rules);
 $node->safe_psql('native', 'CREATE EXTENSION wee5_cron');
 
@@ -169,7 +170,7 @@ my %fresh = (
     retry_after  => sub { $_[0][1] = instant() * 1_000_000 + int rand 1_000_000 },
     next_attempt => sub {
         my $begun = instant() * 1_000_000;
-        @{ $_[0] }[0 .. 6] = (policy(), 1 + int rand 5, pick(qw(dns connect tls timeout http http redirect response lost config)), pick(0, 408, 425, 429, 500, 503, 404));
+        @{ $_[0] }[0 .. 6] = (policy(), 1 + int rand 5, pick(qw(dns connect tls timeout http http redirect response lost incomplete config)), pick(0, 408, 425, 429, 500, 503, 404));
         @{ $_[0] }[8 .. 10] = ($begun, $begun + int rand 4_000_000_000, sprintf '%.6f', rand);
     },
     may_begin => sub { my $begun = instant() * 1_000_000; $_[0] = [policy(), int rand 6, $begun, $begun + int rand 4_200_000_000] },
@@ -186,18 +187,18 @@ sub pg_net_answer {
     my $secret = pick('s3cr3t-0123456789', "it's a \\ secret%", 'short', 'x' x 400, '');
     my $echo   = pick($secret, join('', map { sprintf '%%%02x', ord } split //, $secret), $secret =~ s/(.)/\\$1/gr);
     my $body   = pick('', '{"ok":true}', "Bearer $echo ", "<html>\xc3\xa9\\n+%41", "$echo\xf0\x9f\x98\x80") x pick(1, 1, 3, 40, 600);
-    my @header = map { (pick(qw(x-vercel-cache X-Nextjs-Cache age Age retry-after Retry-After content-type), 'a:b'),
-                        pick('HIT', 'stale', ' hit ', '0', '12', '07, 0', '120', 'Fri, 31 Dec 2099 23:59:59 GMT', 'x')) } 1 .. int rand 4;
+    my @header = map { (pick(qw(x-vercel-cache X-Nextjs-Cache age Age retry-after Retry-After content-type wee5-cron Wee5-Cron), 'a:b', 'wee5-cron:accepted'),
+                        pick('HIT', 'stale', ' hit ', 'accepted', ' Accepted ', '0', '12', '07, 0', '120', 'Fri, 31 Dec 2099 23:59:59 GMT', 'x')) } 1 .. int rand 4;
     my %seen;
     @header = map { $seen{ $header[2 * $_] }++ ? () : @header[2 * $_, 2 * $_ + 1] } 0 .. $#header / 2;
     my $failed = pick(qw(f f t));
     # jsonb puts shorter names first, and pg_net's answers come out of it in that order.
     my @sorted = map { ($_, { @header }->{$_}) } sort { length $a <=> length $b || $a cmp $b } grep { $seen{$_} } keys %seen;
-    return (pick(qw(f f f f t)), pick(0, 200, 204, 202, 301, 304, 308, 399, 400, 401, 403, 404, 405, 408, 418, 429, 500, 502, 503, 504, 599, 600, 100, 199),
+    return (pick(qw(f f f f t)), pick(0, 200, 204, 202, 202, 301, 304, 308, 399, 400, 401, 403, 404, 405, 408, 418, 429, 500, 502, 503, 504, 599, 600, 100, 199),
         pick(qw(f f f t)), $failed, $failed eq 't' ? pick(@errors) . pick('', '', " $echo") : '', pick('', 'application/json', 'text/html; charset=utf-8', 'TEXT/HTML', 'application/xhtml+xml', "x $echo"),
         $body, pick(@paths, '/x' x 150, "/it's\\x?y=1"), pick('http://localhost:3000/x', 'https://app.example.com/x', 'http://[::1]:3/x', 'https://a@b:1/x?y', 'nonsense', ''),
         pick('', qw(GET POST PUT DELETE)), pick(0, 1, 1500, 5000, 10000, 60000, 10001), 1 + int rand 5, $begun, pick(qw(t t f)),
-        policy(), $begun + int rand 4_000_000_000, sprintf('%.6f', rand), pick(0, 1, 7, 100, 8192), $secret =~ / / ? '' : $secret, @sorted);
+        policy(), $begun + int rand 4_000_000_000, sprintf('%.6f', rand), pick(0, 1, 7, 100, 8192), $secret =~ / / ? '' : $secret, pick(1, 3_600_000, 9_000_000_000), @sorted);
 }
 
 # Versions of libcurl disagree about odd addresses, such as 10.0.0.1 with a dot at its end. The twins read them like the
@@ -307,6 +308,7 @@ my @columns = (
     retry_window  => ['NULL', "interval '1 hour'", "interval '0'", "interval '1000 years'"],
     overlap       => ['NULL', "'skip'", "'allow'", "'queue'", "'wait'"],
     alert_after   => ['NULL', 3, 0],
+    complete_within => ['NULL', "interval '2 hours'", "interval '0'", "interval '101 years'"],
     keep_failed   => ['NULL', "interval '0'", "interval '-1 minute'"],
     keep_succeeded => ['NULL', "interval '1 day'", "interval '101 years'"],
 );
@@ -322,7 +324,8 @@ editions_alike('policies', map {
 editions_alike('what a call of wee5_cron says', (map {
     my $path = literal($_);
     ("wee5_cron.check_endpoint_path($path)", "wee5_cron.explain_overlap($path, 7)::text",
-        map { "wee5_cron.outcome_error('$_', $path)" } qw(config dns connect tls timeout http redirect response lost overlap cancelled x))
+        "(SELECT array[d.status, d.reason, d.error, d.hint]::text FROM wee5_cron.decide_incomplete($path, 1, now(), 0.5) d)",
+        map { "wee5_cron.outcome_error('$_', $path)" } qw(config dns connect tls timeout http redirect response lost incomplete overlap cancelled x))
 } map { $_->[0] } vectors('path')),
     'wee5_cron.check_endpoint_path(NULL)', 'wee5_cron.explain_overlap(NULL, NULL)::text', "wee5_cron.outcome_error('lost', NULL)",
     map { 'wee5_cron.api_url_parts(' . literal($_->[0]) . ')::text' } grep { length $_->[0] && is_read_alike('api_url', $_->[0]) && $_->[0] !~ /\[|,|<|:80a|:65536/ } vectors('api_url'));

@@ -31,6 +31,7 @@ TEST(Decision, StatusesHaveTheWordsOfTheLedger) {
   EXPECT_STREQ(status_name(Status::kQueued), "queued");
   EXPECT_STREQ(status_name(Status::kSending), "sending");
   EXPECT_STREQ(status_name(Status::kRetrying), "retrying");
+  EXPECT_STREQ(status_name(Status::kAccepted), "accepted");
   EXPECT_STREQ(status_name(Status::kSucceeded), "succeeded");
   EXPECT_STREQ(status_name(Status::kFailed), "failed");
   EXPECT_STREQ(status_name(Status::kSkipped), "skipped");
@@ -48,6 +49,27 @@ TEST(Decision, SuccessIsNeverRetriedWhateverThePolicySays) {
   RetryPolicy policy;
   policy.retry_on = RetryOn::kTransient;
   EXPECT_EQ(decide(explanation(Reason::kNone), ended(1, 204), policy, kMiddle).status, Status::kSucceeded);
+}
+
+TEST(Decision, AcceptedCallWaitsUntilItsTimeIsOver) {
+  Explanation accepted;
+  accepted.accepted = true;
+  RetryPolicy policy;
+  const Decision by_default = decide(accepted, ended(1, 202), policy, kMiddle);
+  EXPECT_EQ(by_default.status, Status::kAccepted);
+  EXPECT_EQ(by_default.next_attempt_us, kBegun + kSecond + 3'600 * kSecond);
+  EXPECT_EQ(by_default.finished_us, 0);
+  policy.complete_within_ms = 1'500;
+  EXPECT_EQ(decide(accepted, ended(9, 202), policy, kMiddle).next_attempt_us, kBegun + kSecond + 1'500'000);
+}
+
+TEST(Decision, IncompleteWorkIsRetriedUnderTransientAlone) {
+  for (const RetryOn retry_on : {RetryOn::kUnprocessed, RetryOn::kTransient, RetryOn::kNever}) {
+    RetryPolicy policy;
+    policy.retry_on = retry_on;
+    const Decision decision = decide(explanation(Reason::kIncomplete), ended(1), policy, kMiddle);
+    EXPECT_EQ(decision.status, retry_on == RetryOn::kTransient ? Status::kRetrying : Status::kFailed);
+  }
 }
 
 TEST(Decision, RetryLeavesTheCallUnfinished) {

@@ -69,6 +69,20 @@ TEST(PgNetAnswer, HintNamesTheMethodOfTheCall) {
   EXPECT_NE(outcome_of(answer(405), post).explanation.hint.find("does not accept POST"), std::string::npos);
 }
 
+TEST(PgNetAnswer, AppThatWorksOnIsWaitedFor) {
+  PgNetAnswer got = answer(202);
+  EXPECT_EQ(outcome_of(got).decision.status, Status::kSucceeded);
+  got.headers = {{"wee5-cron", " Accepted"}};
+  const PgNetOutcome outcome = outcome_of(got);
+  EXPECT_EQ(outcome.decision.status, Status::kAccepted);
+  EXPECT_EQ(outcome.decision.next_attempt_us, kNow + 3'600 * kSecond);
+  EXPECT_EQ(outcome.explanation.reason, Reason::kNone);
+  got.http_status = 200;
+  EXPECT_EQ(outcome_of(got).decision.status, Status::kSucceeded);
+  got.http_status = 500;
+  EXPECT_EQ(outcome_of(got).decision.status, Status::kFailed);
+}
+
 TEST(PgNetAnswer, FailureWithoutAnswerIsRetriedByThePolicy) {
   PgNetAnswer got;
   got.failed = true;

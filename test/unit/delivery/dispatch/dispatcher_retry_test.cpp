@@ -56,6 +56,34 @@ TEST(DispatcherRetry, SaysWhenAFailedCallIsMadeAgain) {
                            {1, 10'000}, {2, 100}, {3, 100}, {4, 0}, {5, 0}, {6, 100}, {7, 0}, {8, 0}, {9, 0}}));
 }
 
+TEST(DispatcherRetry, WaitsForWorkThatTheAppHasAccepted) {
+  LoopbackServer server(always(answer("202 Accepted", "", "wee5-cron:  ACCEPTED \r\n")));
+  Dispatcher dispatcher(16, [] { return 0.5; });
+  core::RetryPolicy quick;
+  quick.complete_within_ms = 1'500;
+  dispatcher.set_policies({{"/quick", quick}});
+  set_role(dispatcher, "app", server.url(""), "secret");
+  dispatcher.add(call(1, "/default"));
+  dispatcher.add(call(2, "/quick"));
+  dispatcher.dispatch();
+  for (const Result& result : serve(dispatcher, 2)) {
+    EXPECT_EQ(result.status, core::Status::kAccepted);
+    EXPECT_FALSE(result.outcome.succeeded);
+    EXPECT_EQ(result.retry_at_us - result.finished_us, result.id == 1 ? 3'600'000'000 : 1'500'000);
+  }
+  // A ledger without this status.
+  DispatchSettings settings;
+  settings.may_accept = false;
+  dispatcher.configure(settings);
+  dispatcher.add(call(3, "/default"));
+  dispatcher.dispatch();
+  for (const Result& result : serve(dispatcher, 1)) {
+    EXPECT_EQ(result.status, core::Status::kSucceeded);
+    EXPECT_TRUE(result.outcome.succeeded);
+    EXPECT_EQ(result.retry_at_us, 0);
+  }
+}
+
 TEST(DispatcherRetry, HonoursARetryAfter) {
   LoopbackServer server(always(answer("429 Too Many Requests", "", "Retry-After: 120\r\n")));
   Dispatcher dispatcher(16);

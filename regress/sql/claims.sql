@@ -1,0 +1,134 @@
+-- claim() and complete(), and on pg_net the calls that an app works on. pg_net's place is taken by the fixture, which sends
+-- nothing: the answers are put beside its queue by hand.
+\set SHOW_CONTEXT never
+\set VERBOSITY terse
+SET client_min_messages = warning;
+CREATE EXTENSION pg_net VERSION 'wee5fixture';
+SET wee5_cron.default_jobs = off;
+CREATE EXTENSION wee5_cron;
+RESET client_min_messages;
+\set VERBOSITY default
+ALTER DATABASE contrib_regression SET app.settings.api_url = 'https://app.example/base/';
+ALTER DATABASE contrib_regression SET app.settings.cron_secret = 'secret of the regression tests';
+SET wee5_cron.transport = 'pg_net';
+
+SELECT wee5_cron.claim(NULL);
+SELECT wee5_cron.claim('00000000-0000-4000-8000-000000000001', NULL);
+SELECT wee5_cron.claim('00000000-0000-4000-8000-000000000001', '0');
+SELECT wee5_cron.claim('00000000-0000-4000-8000-000000000001', '102 years');
+SELECT wee5_cron.complete(NULL);
+SELECT wee5_cron.complete('00000000-0000-4000-8000-000000000001', NULL);
+
+-- A key of which nothing is known may be that of a call whose answer is on its way.
+SELECT wee5_cron.complete('00000000-0000-4000-8000-000000000001') AS unknown,
+       wee5_cron.complete('00000000-0000-4000-8000-000000000001') AS twice,
+       wee5_cron.complete('00000000-0000-4000-8000-000000000001', false) AS done_stays_done,
+       wee5_cron.claim('00000000-0000-4000-8000-000000000001');
+SELECT wee5_cron.claim('00000000-0000-4000-8000-000000000002', '1 day') AS first,
+       wee5_cron.claim('00000000-0000-4000-8000-000000000002') AS second,
+       wee5_cron.complete('00000000-0000-4000-8000-000000000002', false, 'no space') AS fails,
+       wee5_cron.claim('00000000-0000-4000-8000-000000000002') AS freed;
+SELECT claimed_by = session_user AS by_me, claimed_at <= clock_timestamp() AS claimed, lease_until IS NULL AS leased,
+       completed_at IS NOT NULL AS completed, ok, note FROM wee5_cron.claim ORDER BY idempotency_key;
+-- The lease is over.
+UPDATE wee5_cron.claim SET lease_until = clock_timestamp() WHERE lease_until IS NOT NULL;
+SELECT wee5_cron.claim('00000000-0000-4000-8000-000000000002');
+
+-- Claims are kept for thirty days after their end.
+UPDATE wee5_cron.claim SET completed_at = completed_at - interval '31 days', lease_until = lease_until - interval '29 days';
+SELECT wee5_cron.prune();
+SELECT idempotency_key FROM wee5_cron.claim;
+TRUNCATE wee5_cron.claim;
+
+INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on, complete_within, retry_window, retry_delays)
+VALUES ('/transient', 'transient', '2 hours', '1 day', '{90min}'), ('/export', NULL, '2 hours', NULL, NULL);
+BEGIN;
+-- Takes the call out of pg_net's queue and puts this answer beside it.
+CREATE FUNCTION pg_temp.answer(path text, status_code int, headers jsonb, OUT key uuid) LANGUAGE plpgsql AS $$
+DECLARE
+  call bigint := invoke_cron_endpoint(path);
+BEGIN
+  key := (SELECT i.idempotency_key FROM wee5_cron.invocation i WHERE i.id = call);
+  INSERT INTO net._http_response (id, status_code, headers)
+  SELECT request_id, $2, $3 FROM wee5_cron.pg_net_request WHERE invocation_id = call;
+  DELETE FROM net.http_request_queue q USING wee5_cron.pg_net_request r WHERE q.id = r.request_id AND r.invocation_id = call;
+END
+$$;
+CREATE VIEW ledger AS
+  SELECT i.endpoint_path AS path, i.status, i.reason, i.error, i.attempts AS n, i.http_status AS http,
+         i.finished_at IS NOT NULL AS ended, date_trunc('hour', i.next_attempt_at - clock_timestamp() + '1 minute') AS next,
+         a.reason AS attempt
+  FROM wee5_cron.invocation i LEFT JOIN wee5_cron.attempt a ON a.invocation_id = i.id ORDER BY i.id;
+SELECT pg_temp.answer('/plain-202', 202, '{"x": "Wee5-Cron: accepted"}') IS NULL AS none;
+SELECT pg_temp.answer('/also-200', 200, '{"Wee5-Cron": "accepted"}') IS NULL AS none;
+SELECT pg_temp.answer('/default', 202, '{"wee5-cron": "Accepted"}') AS by_default \gset
+SELECT pg_temp.answer('/export', 202, '{"Wee5-Cron": "accepted"}') AS export \gset
+SELECT pg_temp.answer('/transient', 202, '{"Wee5-Cron": "accepted"}') AS transient \gset
+SELECT pg_temp.answer('/before', 202, '{"Wee5-Cron": "accepted"}') AS before \gset
+SELECT pg_temp.answer('/before/failed', 202, '{"Wee5-Cron": "accepted"}') AS before_failed \gset
+SELECT pg_temp.answer('/before/refused', 403, NULL) AS before_refused \gset
+-- Before the answers are recorded.
+SELECT wee5_cron.complete(:'before'), wee5_cron.complete(:'before_failed', false, 'too early'), wee5_cron.complete(:'before_refused');
+SELECT wee5_cron.harvest();
+SELECT * FROM ledger;
+SELECT wee5_cron.harvest();
+
+-- The app ends what it works on.
+SELECT wee5_cron.complete(:'by_default'), wee5_cron.complete(:'export', false, E'you sent secret of the regression tests\n');
+SELECT * FROM ledger WHERE path IN ('/default', '/export');
+SELECT hint ~ '^The app reported this with complete\(\). To make the call again: SELECT wee5_cron.retry\(\d+\);$' AS advised
+FROM wee5_cron.invocation WHERE endpoint_path = '/export';
+-- Its success after that is late.
+SELECT wee5_cron.complete(:'export'), wee5_cron.claim(:'export');
+SELECT status, hint ~ '^The app completed the work at .*, after this call had failed, so the call need not be made again\.' AS late
+FROM wee5_cron.invocation WHERE endpoint_path = '/export';
+
+-- The time is over.
+UPDATE wee5_cron.invocation SET next_attempt_at = now() - interval '1 minute' WHERE status = 'accepted';
+SELECT wee5_cron.harvest();
+SELECT * FROM ledger WHERE path = '/transient';
+-- The retry is made when it is due, and the app accepts it again.
+UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE status = 'retrying';
+SELECT wee5_cron.harvest();
+INSERT INTO net._http_response (id, status_code, headers)
+SELECT request_id, 202, '{"Wee5-Cron": "accepted"}' FROM wee5_cron.pg_net_request;
+DELETE FROM net.http_request_queue;
+SELECT wee5_cron.harvest();
+SELECT * FROM ledger WHERE path = '/transient';
+-- Two calls of one key: a retry() beside a call that the app still works on is ended with it.
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, http_status, attempts, next_attempt_at, idempotency_key)
+VALUES ('/transient', 'pg_net', 'accepted', 202, 1, now() + interval '1 day', :'transient');
+SELECT wee5_cron.complete(:'transient', false), wee5_cron.complete(:'transient', false, 'again');
+SELECT * FROM ledger WHERE path = '/transient';
+-- An accepted call can be given up.
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, http_status, attempts, next_attempt_at)
+VALUES ('/given-up', 'pg_net', 'accepted', 202, 1, now() + interval '1 day');
+SELECT wee5_cron.cancel(id) FROM wee5_cron.invocation WHERE endpoint_path = '/given-up';
+SELECT * FROM ledger WHERE path = '/given-up';
+ROLLBACK;
+
+-- revoke_from() takes back what grant_to() gave.
+CREATE ROLE regress_app;
+SELECT wee5_cron.grant_to('regress_app', 'app'), wee5_cron.grant_to('regress_app', 'call');
+SELECT wee5_cron.revoke_from('regress_app', 'app');
+SELECT has_function_privilege('regress_app', 'wee5_cron.claim(uuid, interval)', 'EXECUTE') AS claims,
+       has_function_privilege('regress_app', 'wee5_cron.wait_for(bigint, interval)', 'EXECUTE') AS waits,
+       has_schema_privilege('regress_app', 'wee5_cron', 'USAGE') AS uses;
+SELECT wee5_cron.revoke_from('regress_app', 'call');
+SELECT has_schema_privilege('regress_app', 'wee5_cron', 'USAGE') AS uses;
+SELECT wee5_cron.revoke_from('regress_app', 'rule');
+SELECT wee5_cron.revoke_from('regress_app', NULL);
+SELECT wee5_cron.revoke_from(0::regrole, 'call');
+-- Whoever has everything has nothing afterwards.
+SELECT wee5_cron.grant_to('regress_app', 'operate');
+SELECT wee5_cron.revoke_from('regress_app', 'operate');
+SELECT has_schema_privilege('regress_app', 'wee5_cron', 'USAGE') AS uses,
+       has_any_column_privilege('regress_app', 'wee5_cron.job', 'INSERT') AS writes;
+DROP OWNED BY regress_app;
+DROP ROLE regress_app;
+
+SET client_min_messages = warning;
+DROP EXTENSION wee5_cron;
+DROP EXTENSION pg_net;
+ALTER DATABASE contrib_regression RESET app.settings.api_url;
+ALTER DATABASE contrib_regression RESET app.settings.cron_secret;
