@@ -112,6 +112,40 @@ fields_are($node->invocation('postgres', $beside_it), { status => 'failed', http
 $holder->query_safe('ROLLBACK');
 $holder->quit;
 
+# Work that goes on after the answer, and ends when the app says so.
+$receiver->answers($_, status => 202, headers => ['Wee5-Cron: accepted']) for qw(/export /early /late);
+$node->policy('postgres', '/late', complete_within => '100 ms');
+$node->safe_psql('postgres', 'CREATE ROLE route LOGIN');
+$node->as_owner("SELECT wee5_cron.grant_to('route', 'app')");
+my $route = sub { $node->psql_as('route', 'postgres', $_[0]) };
+my $key_of = sub { $node->as_owner("SELECT idempotency_key FROM wee5_cron.invocation WHERE id = $_[0]") };
+my ($export, $early) = map { $node->as_owner("SELECT invoke_cron_endpoint('$_')") } qw(/export /early);
+is($route->("SELECT wee5_cron.claim('@{[ $key_of->($export) ]}') || wee5_cron.claim('@{[ $key_of->($export) ]}')"), 'newrunning', 'claim() gives a key once');
+is($route->("SELECT wee5_cron.complete('@{[ $key_of->($early) ]}', false, 'no space')"), 't', 'complete() before the answer is recorded');
+$node->deliver_and_harvest;
+fields_are($node->invocation('postgres', $export), { status => 'accepted', http_status => 202, finished_at => undef, next_attempt_at => qr/./ }, '202 with the header leaves a call accepted');
+fields_are($node->invocation('postgres', $early), { status => 'failed', reason => 'incomplete', error => 'no space', next_attempt_at => undef }, '... unless the app has completed it');
+is($node->as_owner("SELECT status FROM wee5_cron.wait_for($export, '300 ms')"), 'accepted', '... which wait_for() takes for not ended');
+is($route->("SELECT wee5_cron.complete('@{[ $key_of->($export) ]}')"), 't', 'complete() ends it');
+is($node->as_owner("SELECT status FROM wee5_cron.wait_for($export)"), 'succeeded', '... at once');
+my $late = $node->as_owner("SELECT invoke_cron_endpoint('/late')");
+$node->deliver;
+is($node->as_owner("SELECT status FROM wee5_cron.wait_for($late, '1 second')"), 'accepted', 'wait_for() records that the app works on');
+$node->poll_query_until('postgres', "SELECT next_attempt_at < clock_timestamp() FROM wee5_cron.invocation WHERE id = $late") or die;
+$node->as_owner('SELECT wee5_cron.harvest()');
+fields_are($node->invocation('postgres', $late), { status => 'failed', reason => 'incomplete', error => qr/did not complete it in time/, hint => qr/complete_within/ }, '... until its time is over');
+is($route->("SELECT wee5_cron.complete('@{[ $key_of->($late) ]}')"), 'f', '... and complete() is late');
+# complete() and the answer at once: the next harvest ends the call.
+my $meanwhile = $node->as_owner("SELECT invoke_cron_endpoint('/export')");
+my $completes = $node->background_psql('postgres', extra_params => [ '-U', 'route' ]);
+$completes->query_safe("BEGIN; SELECT wee5_cron.complete('@{[ $key_of->($meanwhile) ]}')");
+$node->deliver_and_harvest;
+is($node->invocation('postgres', $meanwhile)->{status}, 'accepted', 'a complete() that has not committed decides nothing');
+$completes->query_safe('COMMIT');
+$completes->quit;
+$node->as_owner('SELECT wee5_cron.harvest()');
+is($node->invocation('postgres', $meanwhile)->{status}, 'succeeded', '... and everything when it has');
+
 # Overlap.
 $node->policy('postgres', '/slow', overlap => 'skip');
 my @beside = map { $node->as_owner("SELECT invoke_cron_endpoint('/slow?ms=3000&$_')") } 1, 2;
