@@ -13,7 +13,7 @@ CREATE FUNCTION wee5_cron.upcoming_rows(OUT due_at timestamptz, OUT kind text, O
     UNION ALL
     SELECT i.next_attempt_at, CASE i.attempts WHEN 0 THEN 'call' ELSE 'retry' END, i.job_name, NULL, i.endpoint_path, i.id, i.key
     FROM wee5_cron.invocation i
-    WHERE i.finished_at IS NULL AND i.next_attempt_at < now() + interval '24 hours'
+    WHERE i.finished_at IS NULL AND i.status <> 'accepted' AND i.next_attempt_at < now() + interval '24 hours'
     ORDER BY 1, 2, 3, 6
   $$;
 COMMENT ON FUNCTION wee5_cron.upcoming_rows() IS 'Internal, for the view upcoming';
