@@ -11,7 +11,8 @@ import { readFileSync } from 'node:fs';
 import { BlockList } from 'node:net';
 import { parseArgs } from 'node:util';
 
-const usage = `usage: generate-cron-config [--to configure|guc|vault|portable] [--database NAME] [--generate-secret] [--allow-localhost]
+const usage = `usage: generate-cron-config [--to configure|guc|vault|portable] [--database NAME] [--generate-secret]
+                            [--drop-previous] [--allow-localhost]
 
 Prints the SQL that tells wee5_cron where the app is, and the secret that the app expects. Only SQL goes to standard
 output, so that it can be piped into psql, or pasted into an SQL editor that is connected to the app's database:
@@ -20,7 +21,8 @@ output, so that it can be piped into psql, or pasted into an SQL editor that is 
 
 The app's address is SUPABASE_APP_URL, or else APP_URL, or else NEXT_PUBLIC_APP_URL; the secret is CRON_SECRET. Each is
 taken from the environment, or where it is not there from the file .env.local in the current directory, which is read by
-the rules of dotenv. To change the secret, change it there and in the app, and run this again.
+the rules of dotenv. To change the secret, change it there and in the app, and run this again: for
+24 hours, calls that the app answers with 401 are made again with the secret that was replaced.
 
   --to configure     a call of wee5_cron.configure(), which stores both for the database (the default)
   --to guc           ALTER DATABASE ... SET, which any superuser may run before the extension is there
@@ -29,6 +31,7 @@ the rules of dotenv. To change the secret, change it there and in the app, and r
   --database NAME    with --to guc: this database, not the one that the SQL is run in
   --generate-secret  makes a new secret instead of reading CRON_SECRET. It is in the SQL, and as a line for .env.local
                      on standard error: it is kept nowhere else
+  --drop-previous    does not keep the secret that is replaced, which somebody else may know
   --allow-localhost  takes an address that leads to this machine itself, for a database on the same machine
   --help             prints this
 
@@ -223,10 +226,6 @@ function literal(text: string): string {
   return text.includes('\\') ? `E'${doubled.replace(/\\/g, '\\\\')}'` : `'${doubled}'`;
 }
 
-function identifier(name: string): string {
-  return `"${name.replace(/"/g, '""')}"`;
-}
-
 // A DO block, in a dollar quote that its own text does not end.
 function block(body: string): string {
   let tag = '$wee5$';
@@ -234,21 +233,63 @@ function block(body: string): string {
   return `DO ${tag}\n${body}\n${tag};\n`;
 }
 
-function configureSql(url: string, secret: string): string {
-  return `SELECT wee5_cron.configure(${literal(url)}, ${literal(secret)});\n`;
+function configureSql(url: string, secret: string, keepPrevious: boolean): string {
+  const choice = keepPrevious ? '' : ', keep_previous => false';
+  return `SELECT wee5_cron.configure(${literal(url)}, ${literal(secret)}${choice});\n`;
 }
 
-function alterDatabaseSql(url: string, secret: string, database: string): string {
-  const alter = `ALTER DATABASE ${identifier(database)} SET app.settings`;
-  return `BEGIN;\n${alter}.api_url = ${literal(url)};\n${alter}.cron_secret = ${literal(secret)};\nCOMMIT;\n`;
+// What configure() does about the secret that it replaces: for a day it is kept as "cron_secret_previous", if it goes to the
+// same scheme, host and port. `remember` and `forget` are statements; `document` stands for the value in them.
+function previousSecretSql(keepPrevious: boolean, remember: string, forget: string): string {
+  return `  previous_step := CASE
+    WHEN NOT ${keepPrevious} OR coalesce(old_secret, '') = '' OR old_origin IS DISTINCT FROM new_origin THEN 'forget'
+    WHEN old_secret <> new_secret THEN 'remember' END;
+  document := json_build_object('secret', old_secret, 'api_url', old_url,
+    'until', to_char(now() AT TIME ZONE 'UTC' + interval '24 hours', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  IF previous_step = 'remember' THEN
+    ${remember}
+  ELSIF previous_step = 'forget' THEN
+    ${forget}
+  END IF;`;
 }
 
-function alterCurrentDatabaseSql(url: string, secret: string): string {
+// Scheme, host and port of an address, without a port that the scheme has anyway.
+function originSql(address: string): string {
+  const text = `lower(btrim(${address})) || '/'`;
+  return `coalesce(substring(${text} FROM '^https://[^/]+?(?=(?::443)?/)'), substring(${text} FROM '^http://[^/]+?(?=(?::80)?/)'))`;
+}
+
+function declarations(url: string, secret: string): string {
+  return `  new_url constant text := ${literal(url)};
+  new_secret constant text := ${literal(secret)};
+  new_origin constant text := ${originSql('new_url')};
+  old_url text;
+  old_secret text;
+  old_origin text;
+  previous_step text;
+  document text;`;
+}
+
+function alterDatabaseSql(url: string, secret: string, database: string | undefined, keepPrevious: boolean): string {
   const alter = (setting: string, value: string): string =>
-    `  EXECUTE format('ALTER DATABASE %I SET ${setting} = %L', current_database(), ${literal(value)});`;
-  return block(`BEGIN
-${alter('app.settings.api_url', url)}
-${alter('app.settings.cron_secret', secret)}
+    `EXECUTE format('ALTER DATABASE %I SET app.settings.${setting} = %L', database_name, ${value});`;
+  const stored = (setting: string): string =>
+    `max(substr(entry, ${`app.settings.${setting}=`.length + 1})) FILTER (WHERE starts_with(entry, 'app.settings.${setting}='))`;
+  return block(`DECLARE
+  database_name constant text := ${database === undefined ? 'current_database()' : literal(database)};
+${declarations(url, secret)}
+BEGIN
+  SELECT ${stored('api_url')}, ${stored('cron_secret')} INTO old_url, old_secret
+  FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) AS entry
+  WHERE s.setrole = 0 AND s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = database_name);
+  old_origin := ${originSql('old_url')};
+  ${alter('api_url', 'new_url')}
+  ${alter('cron_secret', 'new_secret')}
+${previousSecretSql(
+  keepPrevious,
+  alter('cron_secret_previous', 'document'),
+  `EXECUTE format('ALTER DATABASE %I RESET app.settings.cron_secret_previous', database_name);`,
+)}
 END`);
 }
 
@@ -262,20 +303,27 @@ const warningOfStored = `
     END IF;`;
 
 // Vault takes a name only once: what is there is updated.
-function vaultSql(url: string, secret: string, thenWarn: string): string {
+function vaultSql(url: string, secret: string, keepPrevious: boolean, thenWarn: string): string {
   return block(`DECLARE
   wanted record;
   present uuid;
+${declarations(url, secret)}
 BEGIN
   IF to_regclass('vault.secrets') IS NULL THEN
     RAISE EXCEPTION 'Supabase Vault is not in the database %', current_database()
       USING HINT = 'CREATE EXTENSION supabase_vault; or generate the SQL with --to configure.';
   END IF;
+  SELECT max(decrypted_secret) FILTER (WHERE name = 'api_url'), max(decrypted_secret) FILTER (WHERE name = 'cron_secret')
+  INTO old_url, old_secret FROM vault.decrypted_secrets;
+  old_origin := ${originSql('old_url')};
+${previousSecretSql(keepPrevious, 'NULL;', `DELETE FROM vault.secrets WHERE name = 'cron_secret_previous';`)}
   FOR wanted IN
     SELECT *
-    FROM (VALUES ('api_url', ${literal(url)}, 'wee5_cron: the address of the app'),
-                 ('cron_secret', ${literal(secret)}, 'wee5_cron: the bearer secret that the app expects'))
+    FROM (VALUES ('api_url', new_url, 'wee5_cron: the address of the app'),
+                 ('cron_secret', new_secret, 'wee5_cron: the bearer secret that the app expects'),
+                 ('cron_secret_previous', document, 'wee5_cron: the bearer secret that the app expected before'))
          AS v(name, value, description)
+    WHERE name <> 'cron_secret_previous' OR previous_step = 'remember'
   LOOP
     SELECT id INTO present FROM vault.secrets WHERE name = wanted.name;
     IF present IS NULL THEN
@@ -287,8 +335,8 @@ BEGIN
 END`);
 }
 
-function portableSql(url: string, secret: string): string {
-  return `BEGIN;\n${vaultSql(url, secret, '')}SELECT wee5_cron.configure();\nCOMMIT;\n`;
+function portableSql(url: string, secret: string, keepPrevious: boolean): string {
+  return `BEGIN;\n${vaultSql(url, secret, keepPrevious, '')}SELECT wee5_cron.configure();\nCOMMIT;\n`;
 }
 
 // --- the whole ---------------------------------------------------------------------------------------------------
@@ -297,6 +345,7 @@ interface Options {
   to: string;
   database: string | undefined;
   generateSecret: boolean;
+  dropPrevious: boolean;
   allowLocalhost: boolean;
   help: boolean;
 }
@@ -310,6 +359,7 @@ function readOptions(): Options {
         to: { type: 'string' },
         database: { type: 'string' },
         'generate-secret': { type: 'boolean' },
+        'drop-previous': { type: 'boolean' },
         'allow-localhost': { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
@@ -329,6 +379,7 @@ function readOptions(): Options {
     to,
     database,
     generateSecret: values['generate-secret'] ?? false,
+    dropPrevious: values['drop-previous'] ?? false,
     allowLocalhost: values['allow-localhost'] ?? false,
     help,
   };
@@ -385,20 +436,19 @@ function generate(options: Options): void {
     say(`# A new secret. Put it into ${envFile} and into the app's environment; it is kept nowhere else:`);
     say(`${secretName}=${secret}`);
   }
+  const keepPrevious = !options.dropPrevious;
   switch (options.to) {
     case 'guc':
-      process.stdout.write(
-        options.database === undefined ? alterCurrentDatabaseSql(url, secret) : alterDatabaseSql(url, secret, options.database),
-      );
+      process.stdout.write(alterDatabaseSql(url, secret, options.database, keepPrevious));
       break;
     case 'vault':
-      process.stdout.write(vaultSql(url, secret, warningOfStored));
+      process.stdout.write(vaultSql(url, secret, keepPrevious, warningOfStored));
       break;
     case 'portable':
-      process.stdout.write(portableSql(url, secret));
+      process.stdout.write(portableSql(url, secret, keepPrevious));
       break;
     default:
-      process.stdout.write(configureSql(url, secret));
+      process.stdout.write(configureSql(url, secret, keepPrevious));
   }
 }
 

@@ -3,8 +3,8 @@ import { bearerCheck } from './authorization.js'
 import { createRoutes } from './routes.js'
 
 // The HTTP server of the app, not listening yet. Throws when there is no secret. `log` gets one line a call.
-export function createApp({ secret, log = console.log }) {
-  const isAuthorized = bearerCheck(secret)
+export function createApp({ secret, previousSecret, log = console.log }) {
+  const isAuthorized = bearerCheck(secret, previousSecret)
   const routes = createRoutes()
 
   function answer(request, path) {

@@ -1,4 +1,4 @@
-// Starts the app: CRON_SECRET=... [PORT=3000] [HOST=127.0.0.1] node server.js
+// Starts the app: CRON_SECRET=... [CRON_SECRET_PREVIOUS=...] [PORT=3000] [HOST=127.0.0.1] node server.js
 import { createApp } from './app.js'
 
 function refuse(message) {
@@ -12,7 +12,7 @@ if (!Number.isInteger(port) || port < 0 || port > 65535) refuse(`PORT is not a p
 
 let server
 try {
-  server = createApp({ secret: process.env.CRON_SECRET })
+  server = createApp({ secret: process.env.CRON_SECRET, previousSecret: process.env.CRON_SECRET_PREVIOUS })
 } catch (error) {
   refuse(error.message)
 }

@@ -10,8 +10,35 @@ CREATE FUNCTION wee5_cron.pg_net_request_of(call_id bigint) RETURNS bigint
   $$;
 COMMENT ON FUNCTION wee5_cron.pg_net_request_of(bigint) IS 'Internal, for harvest(): the request that carries a call at this moment';
 
--- Books the answers that a query finds. The query's columns: call (wee5_cron.invocation), request_id, handed_over_at, lost,
--- status_code, content_type, content, timed_out, error_msg, headers. It locks the rows of the calls. $1 in it is `oldest`, $2
+-- After a 401, which says that nothing was done: the same attempt again with the previous secret. The caller of this function
+-- holds the call's row locked. What goes wrong here is not worth more than the answer that there is.
+CREATE FUNCTION wee5_cron.try_previous_secret(call wee5_cron.invocation) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF call.endpoint_path = 'wee5_cron.alert' OR NOT wee5_cron.may_call() THEN
+    RETURN false;
+  END IF;
+  DELETE FROM wee5_cron.pg_net_request b WHERE b.invocation_id = call.id AND b.previous_until IS NULL;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF NOT wee5_cron.send_with_previous_secret(call.id) THEN
+    RAISE no_data_found;  -- the request stays bound to its call
+  END IF;
+  RETURN true;
+EXCEPTION
+  WHEN lock_not_available OR serialization_failure OR deadlock_detected THEN
+    RAISE;
+  WHEN OTHERS THEN
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.try_previous_secret(wee5_cron.invocation) IS
+  'Internal, for harvest(): hands a call that the app answered with 401 to pg_net again, once, if there is a previous secret for it';
+
+-- Books the answers that a query finds. The query's columns: call (wee5_cron.invocation), request_id, previous_until,
+-- handed_over_at, lost, status_code, content_type, content, timed_out, error_msg, headers. It locks the rows of the calls. $1 in it is `oldest`, $2
 -- is `only_id`.
 CREATE FUNCTION wee5_cron.book_answers(query text, oldest timestamptz, only_id bigint, may_retry boolean) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -27,10 +54,16 @@ BEGIN
       -- its answer, somebody deleted one of them: the app may have done its work.
       SELECT DISTINCT ON ((f.call).id) f.*, f.lost AND f.request_id IS NOT NULL AND $3 AS deleted FROM found f
       WHERE f.request_id IS NOT DISTINCT FROM wee5_cron.pg_net_request_of((f.call).id)
+    ), tried_again AS MATERIALIZED (
+      SELECT (a.call).id FROM answer a
+      WHERE CASE WHEN a.status_code = 401 AND a.error_msg IS NULL AND a.previous_until IS NULL AND $3
+                 THEN wee5_cron.try_previous_secret(a.call) END
     ), decided AS MATERIALIZED (
       SELECT (a.call).id, (a.call).attempts + 1 AS attempt,
-             coalesce((a.call).due_at, (a.call).requested_at) AS requested_at, a.handed_over_at, a.status_code, d.*
-      FROM answer a CROSS JOIN LATERAL wee5_cron.decide_pg_net_answer(
+             coalesce((a.call).due_at, (a.call).requested_at) AS requested_at, a.handed_over_at, a.status_code, d.*,
+             CASE d.status WHEN 'succeeded' THEN wee5_cron.previous_secret_hint(a.previous_until) END AS previous_hint
+      FROM (SELECT * FROM answer o WHERE (o.call).id NOT IN (SELECT t.id FROM tried_again t) OFFSET 0) a
+      CROSS JOIN LATERAL wee5_cron.decide_pg_net_answer(
         (a.call).endpoint_path, (a.call).method, (a.call).url, (a.call).timeout, (a.call).requested_by,
         coalesce((a.call).due_at, (a.call).requested_at), (a.call).attempts, a.lost, a.status_code, a.content_type, a.content,
         a.timed_out,
@@ -38,7 +71,8 @@ BEGIN
         a.headers, $3 AND NOT a.deleted, random()) d
     ), booked AS (
       UPDATE wee5_cron.invocation i
-      SET status = d.status, reason = d.reason, error = d.error, hint = wee5_cron.hint_here(d.hint), http_status = d.status_code,
+      SET status = d.status, reason = d.reason, error = d.error, hint = nullif(concat_ws(' ', d.previous_hint, wee5_cron.hint_here(d.hint)), ''),
+          http_status = d.status_code,
           attempts = d.attempt, next_attempt_at = d.next_attempt_at, finished_at = d.finished_at,
           response_content_type = d.response_content_type, response_body = d.response_body,
           response_truncated = d.response_truncated
@@ -108,7 +142,8 @@ BEGIN
 
   IF NOT wee5_cron.pg_net_installed() THEN
     RETURN wee5_cron.book_answers(format($query$
-      SELECT i AS call, wee5_cron.pg_net_request_of(i.id) AS request_id, NULL::timestamptz AS handed_over_at, true AS lost,
+      SELECT i AS call, wee5_cron.pg_net_request_of(i.id) AS request_id, NULL::timestamptz AS previous_until,
+             NULL::timestamptz AS handed_over_at, true AS lost,
              NULL::int AS status_code, NULL AS content_type, NULL AS content, NULL::boolean AS timed_out, NULL AS error_msg,
              NULL::jsonb AS headers
       FROM wee5_cron.invocation i WHERE %s LIMIT %s FOR UPDATE SKIP LOCKED
@@ -118,7 +153,7 @@ BEGIN
   -- net._http_response has an index on `created` alone. pg_net fills it with the start of its transaction, which can be before
   -- the request was made. The query further down finds an answer that seems to be more than a minute older.
   booked := wee5_cron.book_answers(format($query$
-    SELECT i AS call, b.request_id, b.handed_over_at, false AS lost, %s
+    SELECT i AS call, b.request_id, b.previous_until, b.handed_over_at, false AS lost, %s
     FROM wee5_cron.invocation i JOIN %s JOIN net._http_response r ON r.id = b.request_id
     WHERE %s AND r.created >= $1 - interval '1 minute'
     LIMIT %s FOR UPDATE OF i SKIP LOCKED
@@ -133,7 +168,7 @@ BEGIN
   $query$, binding, outstanding) INTO unanswered USING oldest, only_id;
   IF unanswered AND booked < coalesce(most, booked + 1) THEN
     booked := booked + wee5_cron.book_answers(format($query$
-      SELECT i AS call, b.request_id, b.handed_over_at, r.id IS NULL AS lost, %s
+      SELECT i AS call, b.request_id, b.previous_until, b.handed_over_at, r.id IS NULL AS lost, %s
       FROM wee5_cron.invocation i LEFT JOIN %s LEFT JOIN net._http_response r ON r.id = b.request_id
       WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id)
       LIMIT %s FOR UPDATE OF i SKIP LOCKED

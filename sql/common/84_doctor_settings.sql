@@ -226,3 +226,50 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_cron_secret() IS 'Internal, for doctor(): app.settings.cron_secret, never its value';
+
+CREATE FUNCTION wee5_cron.doctor_previous_secret() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  kept record;
+  until text;
+  -- Whether the newest success needed the previous secret.
+  needed constant boolean := coalesce((
+    SELECT starts_with(i.hint, left(wee5_cron.previous_secret_hint(now()), 60))
+    FROM (SELECT n.id, n.status, n.hint FROM wee5_cron.invocation n ORDER BY n.id DESC LIMIT 1000) i
+    WHERE i.status = 'succeeded' ORDER BY i.id DESC LIMIT 1), false);
+  lines bigint := 0;
+BEGIN
+  FOR kept IN
+    SELECT string_agg(format('"%s"', r.role), ', ' ORDER BY r.role) AS roles, p.api_url, p.until, p.is_used
+    FROM wee5_cron.doctor_roles() AS r (role) CROSS JOIN LATERAL wee5_cron.previous_secret_of(r.role) p
+    WHERE p.is_kept GROUP BY p.api_url, p.until, p.is_used ORDER BY 1
+  LOOP
+    lines := lines + 1;
+    until := to_char(kept.until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC';
+    IF kept.until IS NULL THEN
+      RETURN NEXT ('cron_secret_previous', 'warning',
+                   'app.settings.cron_secret_previous is not what configure() writes, and no call uses it (for ' || kept.roles || ')',
+                   wee5_cron.doctor_comment('Remove it: call configure() with keep_previous => false.'))::wee5_cron.finding;
+    ELSIF kept.until <= clock_timestamp() THEN
+      RETURN NEXT ('cron_secret_previous', 'ok', format('the previous secret was used until %s, and no call uses it any more', until),
+                   NULL)::wee5_cron.finding;
+    ELSIF NOT kept.is_used THEN
+      RETURN NEXT ('cron_secret_previous', 'ok', format('no call uses the previous secret, which is kept for %s', kept.api_url),
+                   NULL)::wee5_cron.finding;
+    ELSIF needed THEN
+      RETURN NEXT ('cron_secret_previous', 'warning',
+                   format('the app still expects the previous secret, which is used until %s', until),
+                   wee5_cron.doctor_comment('Before then, set CRON_SECRET in the app to the new secret.'))::wee5_cron.finding;
+    ELSE
+      RETURN NEXT ('cron_secret_previous', 'ok',
+                   format('until %s, calls that the app answers with 401 are made again with the previous secret', until),
+                   NULL)::wee5_cron.finding;
+    END IF;
+  END LOOP;
+  IF lines = 0 THEN
+    RETURN NEXT ('cron_secret_previous', 'ok', 'no previous secret is kept', NULL)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_previous_secret() IS 'Internal, for doctor(): the previous secret, never its value';

@@ -15,11 +15,19 @@ COMMENT ON FUNCTION wee5_cron.server_setting(text) IS
   'Internal: a setting of pg_cron, or shared_preload_libraries; NULL if there is no such setting';
 
 -- In C: a statement that contains the secret would end up in logs and statistics.
-CREATE FUNCTION wee5_cron.configure(api_url text, cron_secret text, store text DEFAULT 'database') RETURNS void
+CREATE FUNCTION wee5_cron.configure(api_url text, cron_secret text, store text DEFAULT 'database',
+                                    keep_previous boolean DEFAULT true) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_configure';
-COMMENT ON FUNCTION wee5_cron.configure(text, text, text) IS
-  'Checks and stores the app''s address and the bearer secret, for this database (store => ''database'', as ALTER DATABASE does) or in Supabase Vault (store => ''vault''). Never returns either. The next call uses them';
+COMMENT ON FUNCTION wee5_cron.configure(text, text, text, boolean) IS
+  'Checks and stores the app''s address and the bearer secret, for this database (store => ''database'', as ALTER DATABASE does) or in Supabase Vault (store => ''vault''). Never returns either. The next call uses them. For 24 hours, a call that the app answers with 401 is made again with the secret that was replaced, unless you say keep_previous => false';
+
+CREATE FUNCTION wee5_cron.previous_secret_of(role name, OUT is_kept boolean, OUT api_url text, OUT until timestamptz,
+                                             OUT is_used boolean)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_previous_secret_of';
+COMMENT ON FUNCTION wee5_cron.previous_secret_of(name) IS
+  'Internal, for doctor(): whether a previous secret is kept for calls of this role, where it may go and until when (NULL: the value is not what configure() writes), and whether calls use it now. Never the secret';
 
 CREATE FUNCTION wee5_cron.setting_sources(role name DEFAULT SESSION_USER, OUT name text, OUT source text,
                                           OUT is_set boolean, OUT length int, OUT value text, OUT error text,

@@ -56,6 +56,18 @@ CREATE FUNCTION wee5_cron.send_by_pg_net(call_id bigint) RETURNS boolean
 COMMENT ON FUNCTION wee5_cron.send_by_pg_net(bigint) IS
   'Internal, for harvest(): hands a call to pg_net again, with the address and the secret that its role has now';
 
+CREATE FUNCTION wee5_cron.send_with_previous_secret(call_id bigint) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_send_with_previous_secret';
+COMMENT ON FUNCTION wee5_cron.send_with_previous_secret(bigint) IS
+  'Internal, for harvest(): hands the same attempt of a call to pg_net again, with the previous secret; false: there is none that may be used';
+
+CREATE FUNCTION wee5_cron.previous_secret_hint(previous_until timestamptz) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_previous_secret_hint';
+COMMENT ON FUNCTION wee5_cron.previous_secret_hint(timestamptz) IS
+  'Internal: the hint of a call that succeeded with the previous secret';
+
 CREATE FUNCTION wee5_cron.do_chores() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

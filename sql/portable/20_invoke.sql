@@ -397,10 +397,13 @@ COMMENT ON FUNCTION wee5_cron.shown_call(wee5_cron.invocation) IS 'Internal, for
 CREATE FUNCTION wee5_cron.book_end_of_call(call_id bigint) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
+DECLARE
+  handed_over bigint;
 BEGIN
+  handed_over := wee5_cron.pg_net_request_of(call_id);
   PERFORM wee5_cron.book_pg_net_answers(call_id);
-  IF EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL AND i.next_attempt_at IS NOT NULL
-                                                            AND i.status <> 'accepted') THEN
+  IF EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL AND i.status <> 'accepted'
+               AND (i.next_attempt_at IS NOT NULL OR wee5_cron.pg_net_request_of(i.id) IS DISTINCT FROM handed_over)) THEN
     RAISE SQLSTATE 'W5RTR';
   END IF;
   RETURN true;

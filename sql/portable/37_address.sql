@@ -7,7 +7,8 @@ CREATE FUNCTION wee5_cron.trimmed(value text) RETURNS text
 COMMENT ON FUNCTION wee5_cron.trimmed(text) IS 'Internal: a text without white space around it; NULL: blank';
 
 -- trouble and hint: why Vault cannot be read.
-CREATE FUNCTION wee5_cron.read_vault(OUT api_url text, OUT cron_secret text, OUT trouble text, OUT hint text)
+CREATE FUNCTION wee5_cron.read_vault(OUT api_url text, OUT cron_secret text, OUT previous_secret text, OUT trouble text,
+                                     OUT hint text)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
   AS $$
@@ -23,10 +24,11 @@ BEGIN
     hint := 'Install Vault anew: DROP EXTENSION supabase_vault; CREATE EXTENSION supabase_vault;';
     RETURN;
   END IF;
-  FOR held IN EXECUTE 'SELECT d.name, d.decrypted_secret AS value FROM vault.decrypted_secrets d WHERE d.name IN ($1, $2)'
-              USING url_name, secret_name LOOP
+  FOR held IN EXECUTE 'SELECT d.name, d.decrypted_secret AS value FROM vault.decrypted_secrets d WHERE d.name IN ($1, $2, $3)'
+              USING url_name, secret_name, secret_name || '_previous' LOOP
     IF held.name = url_name THEN api_url := held.value; END IF;
     IF held.name = secret_name THEN cron_secret := held.value; END IF;
+    IF held.name = secret_name || '_previous' THEN previous_secret := held.value; END IF;
   END LOOP;
 EXCEPTION
   WHEN insufficient_privilege THEN
@@ -38,12 +40,13 @@ EXCEPTION
   WHEN OTHERS THEN
     api_url := NULL;
     cron_secret := NULL;
+    previous_secret := NULL;
     trouble := SQLERRM;
     hint := format('DELETE FROM vault.secrets WHERE name IN (%L, %L); SELECT wee5_cron.configure(''https://app.example.com'', '
                    '''the secret that the app expects'');', url_name, secret_name);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.read_vault() IS 'Internal: the address and the secret that Vault holds';
+COMMENT ON FUNCTION wee5_cron.read_vault() IS 'Internal: the address, the secret and the previous one that Vault holds';
 
 -- What ALTER DATABASE stored for this database (source: database), or ALTER ROLE ALL for all of them (all).
 CREATE FUNCTION wee5_cron.stored_setting(name text, OUT value text, OUT source text)
@@ -58,13 +61,15 @@ CREATE FUNCTION wee5_cron.stored_setting(name text, OUT value text, OUT source t
   $$;
 COMMENT ON FUNCTION wee5_cron.stored_setting(text) IS 'Internal: a setting that ALTER DATABASE or ALTER ROLE ALL stored';
 
+-- previous_secret: the document that stands where the secret stands.
 CREATE FUNCTION wee5_cron.find_settings(OUT api_url text, OUT api_url_source text, OUT cron_secret text,
-                                        OUT cron_secret_source text, OUT vault_trouble text, OUT vault_hint text)
+                                        OUT cron_secret_source text, OUT previous_secret text, OUT vault_trouble text,
+                                        OUT vault_hint text)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  SELECT wee5_cron.trimmed(v.api_url), wee5_cron.trimmed(v.cron_secret), v.trouble, v.hint
-  INTO api_url, cron_secret, vault_trouble, vault_hint FROM wee5_cron.read_vault() v;
+  SELECT wee5_cron.trimmed(v.api_url), wee5_cron.trimmed(v.cron_secret), wee5_cron.trimmed(v.previous_secret), v.trouble, v.hint
+  INTO api_url, cron_secret, previous_secret, vault_trouble, vault_hint FROM wee5_cron.read_vault() v;
   IF vault_trouble IS NOT NULL THEN
     api_url_source := 'none';
     cron_secret_source := 'none';
@@ -78,6 +83,8 @@ BEGIN
   IF cron_secret IS NULL THEN
     SELECT s.value, coalesce(s.source, 'none') INTO cron_secret, cron_secret_source
     FROM wee5_cron.stored_setting('app.settings.cron_secret') s;
+    SELECT s.value INTO previous_secret FROM wee5_cron.stored_setting('app.settings.cron_secret_previous') s
+    WHERE s.source = cron_secret_source;
   END IF;
 END
 $$;
@@ -85,7 +92,9 @@ COMMENT ON FUNCTION wee5_cron.find_settings() IS
   'Internal: the address and the secret that count, and where they come from: vault, database, all, none';
 
 -- missing: the error of a call that has no address or no secret.
-CREATE FUNCTION wee5_cron.find_address(endpoint_path text, OUT url text, OUT secret text, OUT missing text, OUT hint text)
+-- previous_secret: what the app expected before, if it may still go there.
+CREATE FUNCTION wee5_cron.find_address(endpoint_path text, OUT url text, OUT secret text, OUT missing text, OUT hint text,
+                                       OUT previous_secret text, OUT previous_until timestamptz)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
@@ -103,6 +112,9 @@ BEGIN
   PERFORM wee5_cron.check_secret(found.cron_secret);
   url := wee5_cron.join_url(found.api_url, wee5_cron.setting('allow_plain_http'), endpoint_path);
   secret := found.cron_secret;
+  SELECT p.secret, wee5_cron.time_of_unix_us(p.until_us) INTO previous_secret, previous_until
+  FROM wee5_cron.read_previous_secret(found.previous_secret) p
+  WHERE wee5_cron.time_of_unix_us(p.until_us) > clock_timestamp() AND wee5_cron.same_origin(p.api_url, found.api_url);
 EXCEPTION WHEN object_not_in_prerequisite_state THEN
   GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
   RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = message, HINT = wee5_cron.hint_here(advice);
@@ -137,6 +149,8 @@ BEGIN
   RETURN ARRAY(
     SELECT DISTINCT s.secret
     FROM unnest(ARRAY[found.cron_secret, (wee5_cron.stored_setting('app.settings.cron_secret')).value,
+                      wee5_cron.secret_of_document(found.previous_secret),
+                      wee5_cron.secret_of_document((wee5_cron.stored_setting('app.settings.cron_secret_previous')).value),
                       wee5_cron.trimmed(wee5_cron.setting('alert_url')), wee5_cron.alert_secret()]) AS s (secret)
     WHERE s.secret IS NOT NULL);
 END
@@ -261,7 +275,63 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.check_given(text, text, text, text) IS 'Internal, for configure(): raises 22023 where no call could be made so';
 
-CREATE FUNCTION wee5_cron.configure(api_url text DEFAULT NULL, cron_secret text DEFAULT NULL, store text DEFAULT 'vault') RETURNS void
+CREATE FUNCTION wee5_cron.previous_secret_of(role name, OUT is_kept boolean, OUT api_url text, OUT until timestamptz,
+                                             OUT is_used boolean)
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  found constant record := wee5_cron.find_settings();
+BEGIN
+  is_kept := found.previous_secret IS NOT NULL;
+  SELECT p.api_url, wee5_cron.time_of_unix_us(p.until_us) INTO api_url, until
+  FROM wee5_cron.read_previous_secret(found.previous_secret) p;
+  is_used := coalesce(until > clock_timestamp() AND wee5_cron.same_origin(api_url, found.api_url), false);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.previous_secret_of(name) IS
+  'Internal, for doctor(): whether a previous secret is kept for calls of this role, where it may go and until when (NULL: the value is not what configure() writes), and whether calls use it now. Never the secret';
+
+-- A role that may not delete it empties it.
+CREATE FUNCTION wee5_cron.remove_from_vault(secret_name text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  present boolean;
+BEGIN
+  EXECUTE 'SELECT EXISTS (SELECT FROM vault.secrets s WHERE s.name = $1)' INTO present USING secret_name;
+  IF NOT present THEN
+    RETURN;
+  ELSIF has_table_privilege('vault.secrets', 'DELETE') THEN
+    EXECUTE 'DELETE FROM vault.secrets s WHERE s.name = $1' USING secret_name;
+  ELSE
+    PERFORM wee5_cron.store_in_vault(secret_name, '{}', '');
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.remove_from_vault(text) IS 'Internal, for configure(): removes one secret';
+
+-- `found`: what counted before.
+CREATE FUNCTION wee5_cron.keep_previous_secret(found record, new_url text, new_secret text, keep boolean) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  place constant text := wee5_cron.setting('vault_cron_secret') || '_previous';
+BEGIN
+  CASE wee5_cron.rotation_step(found.cron_secret, new_secret, wee5_cron.same_origin(found.api_url, new_url), keep)
+    WHEN 'replace' THEN
+      PERFORM wee5_cron.store_in_vault(place, wee5_cron.write_previous_secret(found.cron_secret, found.api_url,
+                                                wee5_cron.unix_us(clock_timestamp() + interval '24 hours')),
+                                       'wee5_cron: the bearer secret that the app expected before');
+    WHEN 'remove' THEN PERFORM wee5_cron.remove_from_vault(place);
+    ELSE NULL;
+  END CASE;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.keep_previous_secret(record, text, text, boolean) IS
+  'Internal, for configure(): keeps the secret that is replaced, or removes the one that is kept';
+
+CREATE FUNCTION wee5_cron.configure(api_url text DEFAULT NULL, cron_secret text DEFAULT NULL, store text DEFAULT 'vault',
+                                    keep_previous boolean DEFAULT true) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
@@ -275,6 +345,9 @@ BEGIN
   ELSIF $3 IS DISTINCT FROM 'vault' THEN
     -- The message must not show the value: it is the secret if the caller mixed up the arguments.
     RAISE EXCEPTION 'unknown store' USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave store out.';
+  ELSIF $4 IS NULL THEN
+    RAISE EXCEPTION 'keep_previous must not be NULL'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Leave it out to keep the secret that is replaced for a day.';
   ELSIF wee5_cron.trimmed($1) IS NULL AND $1 IS NOT NULL OR wee5_cron.trimmed($2) IS NULL AND $2 IS NOT NULL THEN
     RAISE EXCEPTION '% is blank', CASE WHEN wee5_cron.trimmed($1) IS NULL AND $1 IS NOT NULL THEN 'api_url' ELSE 'cron_secret' END
       USING ERRCODE = 'invalid_parameter_value',
@@ -292,8 +365,9 @@ BEGIN
       USING ERRCODE = 'insufficient_privilege',
             HINT = 'Give the secret as well. Only the owner of wee5_cron and pg_read_all_settings may leave it out.';
   END IF;
-  IF $1 IS NOT NULL OR $2 IS NOT NULL THEN
+  IF $1 IS NOT NULL OR $2 IS NOT NULL OR NOT $4 THEN
     PERFORM wee5_cron.refuse_tampered_vault();
+    PERFORM wee5_cron.keep_previous_secret(found, new_url, new_secret, $4);
   END IF;
   IF $1 IS NOT NULL THEN
     PERFORM wee5_cron.store_in_vault(wee5_cron.setting('vault_api_url'), new_url, 'wee5_cron: where the app is');
@@ -310,8 +384,8 @@ BEGIN
   PERFORM wee5_cron.register_jobs();
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.configure(text, text, text) IS
-  'Checks and stores the app''s address and the bearer secret in Vault, arms this database, and registers the jobs. What you leave out stays as it is stored. Never returns either';
+COMMENT ON FUNCTION wee5_cron.configure(text, text, text, boolean) IS
+  'Checks and stores the app''s address and the bearer secret in Vault, arms this database, and registers the jobs. What you leave out stays as it is stored. Never returns either. For 24 hours, a call that the app answers with 401 is made again with the secret that was replaced, unless you say keep_previous => false';
 
 CREATE FUNCTION wee5_cron.library_preloaded() RETURNS boolean
   LANGUAGE sql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -22,7 +22,8 @@ CREATE FUNCTION wee5_cron.without_secrets(value text, secrets text[]) RETURNS te
 DECLARE
   secret text;
 BEGIN
-  FOREACH secret IN ARRAY secrets LOOP
+  -- The longest first: a shorter one may be a part of it.
+  FOR secret IN SELECT s.secret FROM unnest(secrets) WITH ORDINALITY AS s (secret, place) ORDER BY octet_length(s.secret) DESC, s.place LOOP
     -- No spelling of a secret is shorter than the secret itself.
     IF octet_length(value) >= octet_length(secret) THEN
       value := wee5_cron.redact(value, secret);

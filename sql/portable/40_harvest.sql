@@ -105,19 +105,21 @@ CREATE FUNCTION wee5_cron.timeout_of(call wee5_cron.invocation) RETURNS int
   $$;
 COMMENT ON FUNCTION wee5_cron.timeout_of(wee5_cron.invocation) IS 'Internal: the timeout of an attempt in milliseconds';
 
-CREATE FUNCTION wee5_cron.hand_to_pg_net(call wee5_cron.invocation, attempt int, url text, secret text) RETURNS void
+-- previous_until: the secret is the previous one, which is used until then.
+CREATE FUNCTION wee5_cron.hand_to_pg_net(call wee5_cron.invocation, attempt int, url text, secret text,
+                                         previous_until timestamptz DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   timeout_ms constant int := wee5_cron.timeout_of(call);
 BEGIN
-  INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id)
+  INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id, previous_until)
   VALUES (call.id, wee5_cron.enqueue(call.method, url,
     wee5_cron.request_headers(secret, call.id, attempt, call.idempotency_key, call.job_name, call.scheduled_at,
-                              call.body IS NOT NULL, timeout_ms, call.headers), call.body, timeout_ms));
+                              call.body IS NOT NULL, timeout_ms, call.headers), call.body, timeout_ms), previous_until);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.hand_to_pg_net(wee5_cron.invocation, int, text, text) IS 'Internal: hands an attempt to pg_net, and remembers which request carries it';
+COMMENT ON FUNCTION wee5_cron.hand_to_pg_net(wee5_cron.invocation, int, text, text, timestamptz) IS 'Internal: hands an attempt to pg_net, and remembers which request carries it';
 
 CREATE FUNCTION wee5_cron.send_by_pg_net(call_id bigint) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -144,6 +146,28 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.send_by_pg_net(bigint) IS
   'Internal, for harvest(): hands a call to pg_net again, with the address and the secret that its role has now';
+
+CREATE FUNCTION wee5_cron.send_with_previous_secret(call_id bigint) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  call wee5_cron.invocation;
+  address record;
+BEGIN
+  SELECT i.* INTO call FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL AND i.transport = 'pg_net';
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  address := wee5_cron.find_address(call.endpoint_path);
+  IF address.previous_secret IS NULL THEN
+    RETURN false;
+  END IF;
+  PERFORM wee5_cron.hand_to_pg_net(call, call.attempts + 1, address.url, address.previous_secret, address.previous_until);
+  RETURN true;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.send_with_previous_secret(bigint) IS
+  'Internal, for harvest(): hands the same attempt of a call to pg_net again, with the previous secret; false: there is none that may be used';
 
 -- What the chores remember from one harvest() to the next.
 CREATE TABLE wee5_cron.chore (

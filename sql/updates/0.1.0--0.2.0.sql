@@ -97,9 +97,12 @@ ALTER TABLE wee5_cron.job_watch
 TRUNCATE wee5_cron.newest_call;
 ALTER TABLE wee5_cron.newest_call SET LOGGED;
 
+ALTER TABLE wee5_cron.pg_net_request ADD COLUMN previous_until timestamptz;
+
 -- Functions that are gone, or whose parameters have other names now.
 DROP FUNCTION wee5_cron.arm();
 DROP FUNCTION wee5_cron.call_beside(bigint, text, text, name);
+DROP FUNCTION wee5_cron.configure(text, text, text);
 DROP FUNCTION wee5_cron.doctor_history(bigint, interval);
 DROP FUNCTION wee5_cron.schedule_for_session_user(text, text, text);
 DROP FUNCTION wee5_cron.doctor_pg_cron();

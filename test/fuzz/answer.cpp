@@ -65,7 +65,7 @@ wee5::delivery::Result run(wee5::delivery::Engine& engine, std::string_view byte
   request.url = "http://127.0.0.1:7/api/cron/fuzz";
   request.endpoint_path = "/api/cron/fuzz";
   request.headers = {{"Authorization", std::string("Bearer ") + kSecret}};
-  request.secret = kSecret;
+  request.secrets = {std::string(kSecret)};
   request.max_response_bytes = kKept;
   engine.start(std::move(request));
   bool answered = false;

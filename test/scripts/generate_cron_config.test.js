@@ -210,17 +210,15 @@ test('a dollar quote is one that the value does not end', () => {
 test('--to guc alters the database that it is run in', () => {
   const { status, stdout, stderr } = run(['--to', 'guc'], { env: both });
   assert.deepEqual({ status, stderr }, { status: 0, stderr: '' });
-  assert.match(stdout, /ALTER DATABASE %I SET app\.settings\.api_url = %L', current_database\(\), 'https:\/\/app\.example\.com'\)/);
-  assert.match(stdout, /ALTER DATABASE %I SET app\.settings\.cron_secret = %L', current_database\(\), 'canary-/);
+  assert.match(stdout, /database_name constant text := current_database\(\);\n  new_url constant text := 'https:\/\/app\.example\.com';/);
+  assert.match(stdout, /new_secret constant text := 'canary-/);
+  assert.match(stdout, /ALTER DATABASE %I SET app\.settings\.cron_secret = %L', database_name, new_secret\)/);
 });
 
 test('--database names it', () => {
-  prints(
-    `BEGIN;\nALTER DATABASE "my ""app""" SET app.settings.api_url = '${url}';\n` +
-      `ALTER DATABASE "my ""app""" SET app.settings.cron_secret = '${secret}';\nCOMMIT;\n`,
-    ['--to=guc', '--database', 'my "app"'],
-    { env: both },
-  );
+  const { status, stdout } = run(['--to=guc', '--database', `my "app's"`], { env: both });
+  assert.equal(status, 0);
+  assert.match(stdout, /database_name constant text := 'my "app''s"';/);
 });
 
 test('--to portable stores both in Vault, then configures, all or nothing', () => {
@@ -233,9 +231,17 @@ test('--to portable stores both in Vault, then configures, all or nothing', () =
 test('--to vault makes or updates both secrets', () => {
   const { status, stdout } = run(['--to', 'vault'], { env: both });
   assert.equal(status, 0);
-  assert.match(stdout, /'api_url', 'https:\/\/app\.example\.com'/);
-  assert.match(stdout, /'cron_secret', 'canary-/);
+  assert.match(stdout, /new_url constant text := 'https:\/\/app\.example\.com'/);
+  assert.match(stdout, /new_secret constant text := 'canary-/);
   assert.match(stdout, /vault\.create_secret[^]*vault\.update_secret/);
+});
+
+test('--drop-previous keeps nothing of the secret that is replaced', () => {
+  prints(`SELECT wee5_cron.configure('${url}', '${secret}', keep_previous => false);\n`, ['--drop-previous'], { env: both });
+  for (const to of ['guc', 'vault']) {
+    assert.match(run(['--to', to, '--drop-previous'], { env: both }).stdout, /WHEN NOT false OR/);
+    assert.match(run(['--to', to], { env: both }).stdout, /WHEN NOT true OR/);
+  }
 });
 
 test('standard output is plain ASCII, whatever psql takes for the encoding of its input', () => {

@@ -21,6 +21,7 @@
 #include "wee5_cron/core/request/endpoint_path.hpp"
 #include "wee5_cron/core/request/host_rules.hpp"
 #include "wee5_cron/core/request/occurrence.hpp"
+#include "wee5_cron/core/request/previous_secret.hpp"
 #include "wee5_cron/core/request/request_headers.hpp"
 #include "wee5_cron/core/request/settings.hpp"
 #include "wee5_cron/core/text/ascii.hpp"
@@ -80,6 +81,31 @@ Results ask_webhook(const Arguments& a) {
   const std::string host = wee5::delivery::parse_api_url(webhook.origin, a[1]).host;
   return {webhook.url, webhook.origin, webhook.secret,
           std::string(wee5::core::alert_webhook_name(wee5::core::alert_webhook_of(host)))};
+}
+
+Results ask_previous_secret(const Arguments& a) {
+  const auto previous = wee5::core::read_previous_secret(a[0]);
+  if (!previous) return {unless_empty(wee5::core::secret_of_document(a[0])), std::nullopt};
+  return {wee5::core::secret_of_document(a[0]),
+          previous->secret,
+          previous->api_url,
+          text_of(previous->until_us),
+          wee5::core::previous_secret_hint(previous->until_us),
+          wee5::core::write_previous_secret({previous->secret, previous->api_url, previous->until_us})};
+}
+
+// the secret that is replaced, the new one, their addresses, keep_previous
+Results ask_rotation(const Arguments& a) {
+  const bool same = wee5::delivery::same_origin(a[2], a[3]);
+  switch (wee5::core::rotation_step(a[0], a[1], same, a[4] == "t")) {
+    case wee5::core::RotationStep::kLeave:
+      return {"leave"};
+    case wee5::core::RotationStep::kRemove:
+      return {"remove"};
+    case wee5::core::RotationStep::kReplace:
+      return {"replace"};
+  }
+  return {};
 }
 
 // secret, id, attempt, key, job, tick, body, timeout, trace, then names and values of further headers.
@@ -228,6 +254,12 @@ const std::map<std::string, std::function<Results(const Arguments&)>> kRules = {
     {"plain_http_host",
      [](const Arguments& a) { return Results{text_of(wee5::core::plain_http_allowed(a[0], a[1]))}; }},
     {"printable", [](const Arguments& a) { return Results{wee5::core::printable(a[0], std::stoul(a[1]))}; }},
+    {"previous_secret", ask_previous_secret},
+    {"rotation", ask_rotation},
+    {"redact_all",
+     [](const Arguments& a) {
+       return Results{wee5::core::redact_all(a[0], {a[1], a[2], a[3]})};
+     }},
     {"redact", [](const Arguments& a) { return Results{wee5::core::redact(a[0], a[1])}; }},
     {"secret", [](const Arguments& a) { return passes([&] { wee5::core::check_secret(a[0]); }); }},
     {"method",

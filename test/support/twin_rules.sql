@@ -49,6 +49,14 @@ CREATE FUNCTION pg_temp.outcome_of(a text[]) RETURNS text[] LANGUAGE sql AS $$
     string_to_array(a[22], ' '), a[21]::int, jsonb_populate_record(pg_temp.policy_of(a, 15), jsonb_build_object('complete_within', a[23]::bigint * interval '1 ms')), a[19]::bigint, a[20]::float8) o
 $$;
 
+CREATE FUNCTION pg_temp.previous_of(document text) RETURNS text[] LANGUAGE sql AS $$
+  SELECT CASE WHEN p.secret IS NULL THEN ARRAY[wee5_cron.secret_of_document(document), NULL]
+         ELSE ARRAY[wee5_cron.secret_of_document(document), p.secret, p.api_url, p.until_us::text,
+                    wee5_cron.previous_secret_hint(wee5_cron.time_of_unix_us(p.until_us)),
+                    wee5_cron.write_previous_secret(p.secret, p.api_url, p.until_us)] END
+  FROM wee5_cron.read_previous_secret(document) p
+$$;
+
 CREATE FUNCTION pg_temp.results_of(rule text, a text[]) RETURNS text[] LANGUAGE plpgsql AS $$
 BEGIN
   CASE rule
@@ -62,6 +70,9 @@ BEGIN
   WHEN 'plain_http' THEN RETURN ARRAY[wee5_cron.read_plain_http_rule(a[1])];
   WHEN 'plain_http_host' THEN RETURN ARRAY[left(wee5_cron.plain_http_allowed(a[1], a[2])::text, 1)];
   WHEN 'printable' THEN RETURN ARRAY[wee5_cron.printable(a[1], a[2]::int)];
+  WHEN 'previous_secret' THEN RETURN pg_temp.previous_of(a[1]);
+  WHEN 'rotation' THEN RETURN ARRAY[wee5_cron.rotation_step(a[1], a[2], wee5_cron.same_origin(a[3], a[4]), a[5]::boolean)];
+  WHEN 'redact_all' THEN RETURN ARRAY[wee5_cron.without_secrets(a[1], a[2:4])];
   WHEN 'redact' THEN RETURN ARRAY[wee5_cron.redact(a[1], a[2])];
   WHEN 'secret' THEN PERFORM wee5_cron.check_secret(a[1]); RETURN '{}';
   WHEN 'method' THEN RETURN ARRAY[wee5_cron.parse_method(a[1]), left(wee5_cron.takes_body(wee5_cron.parse_method(a[1]))::text, 1),

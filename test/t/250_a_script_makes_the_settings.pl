@@ -129,6 +129,24 @@ sub stored_in_vault {
         q{SELECT string_agg(name || '=' || decrypted_secret, ',' ORDER BY name) FROM vault.decrypted_secrets});
 }
 
+# A new secret: the one that it replaces is kept, for the same app alone. --to configure leaves that to configure().
+my %store = (
+    guc   => q{ALTER DATABASE postgres SET app.settings.api_url = 'https://app.example.com'; ALTER DATABASE postgres SET app.settings.cron_secret = 'first-secret-0123'},
+    vault => q{SELECT vault.create_secret('https://app.example.com', 'api_url'), vault.create_secret('first-secret-0123', 'cron_secret')});
+for my $to (sort keys %store) {
+    $node->safe_psql('postgres', "ALTER DATABASE postgres RESET ALL; DELETE FROM vault.secrets; $store{$to}");
+    for my $step (
+        [ 't t', 'a new secret', "second's \\ secret", 'https://APP.example.com:443/base' ],
+        [ 'f f', '--drop-previous', 'third-secret-0123', 'https://app.example.com', '--drop-previous' ],
+        [ 'f f', 'another app', 'fourth-secret-0123', 'https://app.example.com:8443' ])
+    {
+        my ($kept, $name, $new, $url, @options) = @$step;
+        my ($statements) = generate({ SUPABASE_APP_URL => $url, CRON_SECRET => $new }, '--to', $to, @options);
+        $node->safe_psql('postgres', $statements);
+        is($node->safe_psql('postgres', q{SELECT concat_ws(' ', p.is_kept, p.is_used) FROM wee5_cron.previous_secret_of(session_user) p}), $kept, "--to $to, $name");
+    }
+}
+
 # The script and the extension accept the same values.
 my $ok = '0123456789abcdef';
 my @values = (

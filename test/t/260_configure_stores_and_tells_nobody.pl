@@ -197,7 +197,7 @@ is($node->error_of('postgres', "SELECT wee5_cron.configure('$url', '$canary')", 
 
 # If the function's owner is not a superuser, configure() may do what that owner may do.
 my $configure = "SELECT wee5_cron.configure('$url', '$canary')";
-$node->safe_psql('postgres', 'ALTER FUNCTION wee5_cron.configure(text, text, text) OWNER TO app_owner');
+$node->safe_psql('postgres', 'ALTER FUNCTION wee5_cron.configure(text, text, text, boolean) OWNER TO app_owner');
 $node->raises('postgres', $configure, '42501', 'the owner of another database', message => qr/does not own database "postgres"/, hint => qr/ALTER DATABASE postgres OWNER TO app_owner/);
 $node->safe_psql('postgres', 'ALTER DATABASE postgres OWNER TO app_owner');
 my $denied = $node->error_of('postgres', $configure);

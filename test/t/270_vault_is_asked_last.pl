@@ -159,7 +159,7 @@ $locker->quit;
 $node->set_server('wee5_cron.max_in_flight', 256);
 
 # An owner of wee5_cron without access to Vault.
-$node->safe_psql('postgres', 'CREATE ROLE keeper; ALTER FUNCTION invoke_cron_endpoint(text) OWNER TO keeper; ALTER FUNCTION wee5_cron.configure(text, text, text) OWNER TO keeper;'
+$node->safe_psql('postgres', 'CREATE ROLE keeper; ALTER FUNCTION invoke_cron_endpoint(text) OWNER TO keeper; ALTER FUNCTION wee5_cron.configure(text, text, text, boolean) OWNER TO keeper;'
       . 'GRANT USAGE ON SCHEMA wee5_cron TO keeper; GRANT ALL ON ALL TABLES IN SCHEMA wee5_cron TO keeper; GRANT ALL ON ALL SEQUENCES IN SCHEMA wee5_cron TO keeper; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA wee5_cron TO keeper');
 my $denied = $node->error_of('postgres', "SELECT invoke_cron_endpoint('/keeper')");
 fields_are($denied, { sqlstate => '55000', message => qr/Vault cannot be read: permission denied for schema vault/, hint => qr/GRANT SELECT ON vault\.decrypted_secrets TO keeper/ }, 'without permission on Vault');
@@ -169,7 +169,7 @@ $node->safe_psql('postgres', join '', $denied->{hint} =~ /(GRANT .*)/s);
 is($node->finished('postgres', $node->call('postgres', '/keeper'))->{status}, 'succeeded', 'the hint, pasted, is enough to read');
 $node->safe_psql('postgres', join '', $denied_store->{hint} =~ /(GRANT .*)/s);
 unlike(configure_vault($one), qr/ERROR/, '... and to store');
-$node->safe_psql('postgres', 'ALTER FUNCTION invoke_cron_endpoint(text) OWNER TO CURRENT_USER; ALTER FUNCTION wee5_cron.configure(text, text, text) OWNER TO CURRENT_USER');
+$node->safe_psql('postgres', 'ALTER FUNCTION invoke_cron_endpoint(text) OWNER TO CURRENT_USER; ALTER FUNCTION wee5_cron.configure(text, text, text, boolean) OWNER TO CURRENT_USER');
 
 # Traps on the table: a role with ALL on it may create a trigger, which would run as the owner of wee5_cron.
 $node->safe_psql('postgres', 'CREATE SCHEMA loot AUTHORIZATION mallory; GRANT USAGE ON SCHEMA vault TO mallory; GRANT ALL ON vault.secrets TO mallory');

@@ -225,6 +225,31 @@ COMMIT;
 SQL
 fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost' }, 'an answer of a pg_net that was made again is not ours');
 
+# After a 401, the same attempt again with the previous secret, whatever the policy says.
+my $newer = 'canary-of-the-new-secret';
+$node->safe_psql('postgres', "SELECT wee5_cron.configure('https://app.example.com', '$_')") for $secret, $newer;
+my @unauthorized = ('status_code, content', "401, 'neither $newer nor $secret'");
+$node->policy('postgres', '/rotated', retry_on => 'never');
+$id     = $node->call('postgres', '/rotated');
+$first  = answer($id, @unauthorized);
+is($first->{headers}{Authorization}, "Bearer $newer", 'a call carries the new secret');
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.pg_net_request WHERE invocation_id = $id AND request_id <> $first->{id}")
+  or die 'the call was not handed over again';
+$second = answer($id, @good);
+fields_are($second->{headers}, { Authorization => "Bearer $secret", 'X-Wee5-Cron-Attempt' => 1, 'Idempotency-Key' => $first->{headers}{'Idempotency-Key'} }, 'after a 401 it is handed over again with the previous one');
+fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 1, http_status => 200, hint => qr/^The app answered 401 .* accepted the previous one/ }, '... and its row says so');
+is_deeply([ map { "$_->{attempt} $_->{http_status}" } $node->attempts('postgres', $id) ], ['1 200'], '... as one attempt');
+$id    = $node->call('postgres', '/rotated');
+$first = answer($id, @unauthorized);
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.pg_net_request WHERE invocation_id = $id AND request_id <> $first->{id}")
+  or die 'the call was not handed over again';
+answer($id, @unauthorized);
+fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1, http_status => 401, response_body => 'neither [secret] nor [secret]', hint => qr/did not accept the bearer secret/ }, 'it is tried once');
+$node->safe_psql('postgres', "SELECT wee5_cron.configure('https://app.example.com', '$newer', keep_previous => false)");
+$id = $node->call('postgres', '/rotated');
+answer($id, status_code => 401);
+fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1, http_status => 401 }, 'without a previous secret the 401 stands');
+
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'no secret in the rows');
 $node->log_is_sane;
 done_testing();

@@ -39,7 +39,7 @@ CREATE FUNCTION wee5_cron.setting_bytes(name text) RETURNS int LANGUAGE sql AS $
 SQL
 my ($version) = slurp_file("$root/wee5_cron.control") =~ /^default_version = '(.*)'/m;
 my ($endpoint) = slurp_file("$root/sql/common/15_endpoint.sql") =~ /^(CREATE TABLE wee5_cron\.endpoint \(.*?^\);)/ms;
-my @rules = qw(05_texts 06_hosts 06_paths 06_urls 07_requests 38_outcomes 38_retries 39_answers 44_cron_schedules 45_ticks
+my @rules = qw(05_texts 06_hosts 06_paths 06_urls 07_requests 38_outcomes 38_retries 39_answers 39_previous_secret 44_cron_schedules 45_ticks
   49_sql_tokens 50_job_commands 54_schedule_and_pause 15_endpoint 84_doctor_settings 89_doctor_policies);
 $node->safe_psql('twins', join "\n", 'SET client_min_messages = warning;', sprintf($surroundings, $version), $endpoint,
     'CREATE FUNCTION wee5_cron.policy_of(endpoint_path text) RETURNS wee5_cron.endpoint LANGUAGE sql AS $$ SELECT NULL::wee5_cron.endpoint $$;',
@@ -153,6 +153,8 @@ my %words = (
     plain_http  => [split(/ /, 'on off true , * *. . [::1] 10.0.0.1 web.prod x'), ' ', ', '],
     printable   => ["\n", "\e", "\xe2\x80\xae", "\xc2\x85", "\xc3\xa9", "\xf0\x9f\x98\x80"],
     redact      => [split(/ /, 's3cr3t-0123456789 %73 %5C \\ \\\\ \\u0073 % + %25 %2f s3cr czNjcjN0LTAxMjM0NTY3ODk= [secret]'), ' '],
+    redact_all  => [split(/ /, 'alpha alpha-beta %61 YWxwaGE= [secret] s3cr'), ' '],
+    previous_secret => [split(/ /, '{ } [ ] : , " \\u0041 \\u00e9 \\" secret api_url until 2026-11-29T12:00:00Z T Z . +01:00 null 1 -'), ' '],
     header      => [split(/ /, 'X- : - authorization proxy- x-wee5-cron- te'), "\r", "\n"],
     retry_after => [split(/ /, '0 1 99 GMT Feb 29 Sun Sunday - : ,'), ' ', '  '],
     schedule    => [split(/ /, '* / - , $ @ # 0 1 5 7 12 23 31 59 60 jan FEB sun MON @daily second seconds'), ' ', ' ', "\t", "\n"],
@@ -164,7 +166,8 @@ my %words_of = (encoded_path => 'path', join_url => 'api_url', webhook => 'api_u
 # By rule: which arguments change at random. The others stay, or are made anew.
 my %changed = (
     path => [0], encoded_path => [0], api_url => [0], webhook => [0], host => [0], plain_http => [0], plain_http_host => [0, 1],
-    printable => [0], redact => [0, 1], secret => [0], method => [0], header => [0, 1], headers => [0, 4], occurrence => [0, 1, 2, 5, 6],
+    printable => [0], redact => [0, 1], redact_all => [0, 1, 2], previous_secret => [0],
+    rotation => [0, 1], secret => [0], method => [0], header => [0, 1], headers => [0, 4], occurrence => [0, 1, 2, 5, 6],
     retry_after => [0], next_attempt => [7], may_begin => [], schedule => [0], job_command => [0], join_url => [2]);
 my %fresh = (
     retry_after  => sub { $_[0][1] = instant() * 1_000_000 + int rand 1_000_000 },

@@ -3,6 +3,7 @@
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
+use Wee5Cron::App;
 use Wee5Cron::Hosted;
 
 my $secret   = 'canary-of-the-portable-secret';
@@ -112,6 +113,23 @@ is($node->as_owner("SELECT string_agg(DISTINCT check_name, ' ') FROM wee5_cron.d
 $node->raises('postgres', "SELECT wee5_cron.configure($_)", '22023', "configure($_) says that Vault cannot be read", role => 'postgres', message => qr/^app\.settings\.\w+ is not set, and Vault cannot be read: invalid ciphertext/, hint => qr/DELETE FROM vault\.secrets/)
   for '', "'https://app.example.com'";
 $node->safe_psql('postgres', 'UPDATE vault.secrets s SET nonce = n.nonce FROM public.nonces n WHERE n.id = s.id; ALTER DATABASE postgres RESET app.settings.api_url; ALTER DATABASE postgres RESET app.settings.cron_secret');
+
+# A new secret, before the app has it: the previous one is tried once, and nobody but the app gets it.
+my $app = Wee5Cron::App->start(secret => $secret);
+$node->as_owner("SELECT wee5_cron.configure('@{[ $app->url ]}', '$secret'); SELECT wee5_cron.configure(cron_secret => '$secret-of-tomorrow')");
+is($node->safe_psql('postgres', q{SELECT decrypted_secret::json ->> 'secret' FROM vault.decrypted_secrets WHERE name = 'cron_secret_previous'}), $secret, 'the secret that is replaced is kept in Vault');
+$id = $node->as_owner("SELECT invoke_cron_endpoint('/api/cron/poll-activities')");
+$node->deliver_and_harvest for 1 .. 2;
+fields_are($node->invocation('postgres', $id), { status => 'succeeded', http_status => 200, attempts => 1, hint => qr/^The app answered 401 .* accepted the previous one/ }, 'a call that the app answers with 401 is made again with it');
+is(scalar(my @made = $node->attempts('postgres', $id)), 1, '... as one attempt');
+is($node->as_owner("SELECT status FROM wee5_cron.doctor() WHERE check_name = 'cron_secret_previous'"), 'warning', '... and doctor() says that the app is behind');
+is($node->as_owner("SELECT wee5_cron.redact_for('postgres', 'neither $secret-of-tomorrow nor $secret')"), 'neither [secret] nor [secret]', 'both are struck out');
+$node->as_owner("SELECT wee5_cron.configure(keep_previous => false)");
+is($node->safe_psql('postgres', q{SELECT count(*) FROM vault.secrets WHERE name = 'cron_secret_previous'}), 0, 'keep_previous => false removes it');
+$id = $node->as_owner("SELECT invoke_cron_endpoint('/api/cron/poll-activities')");
+$node->deliver_and_harvest;
+fields_are($node->invocation('postgres', $id), { status => 'failed', http_status => 401, attempts => 1 }, '... and then a 401 stands');
+$app->stop;
 
 my (undef, $error) = $node->run_script("SELECT wee5_cron.configure('not an address', '$secret-2')");
 unlike($error->{message} . $error->{hint}, qr/\Q$secret\E/, 'no error of configure() shows it');

@@ -14,6 +14,16 @@ test('everything else is not', () => {
   }
 })
 
+test('the previous bearer is let in while there is one', () => {
+  const isAuthorized = bearerCheck('new', 'old')
+  assert.equal(isAuthorized('Bearer new'), true)
+  assert.equal(isAuthorized('Bearer old'), true)
+  assert.equal(isAuthorized('Bearer undefined'), false)
+  for (const previous of [undefined, '', ' ']) {
+    assert.equal(bearerCheck('new', previous)(`Bearer ${previous}`), false, String(previous))
+  }
+})
+
 test('there is no check without a secret', () => {
   for (const secret of [undefined, null, '', '   ']) {
     assert.throws(() => bearerCheck(secret), /CRON_SECRET/, String(secret))

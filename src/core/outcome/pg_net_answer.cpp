@@ -13,26 +13,11 @@ namespace {
 constexpr std::size_t kMaxContentTypeBytes = 200;
 constexpr std::size_t kMaxDetailBytes = 512;
 
-std::string without_secrets(std::string_view text, const std::vector<std::string>& secrets) {
-  std::string struck(text);
-  for (const std::string& secret : secrets) {
-    // No spelling of a secret is shorter than the secret itself.
-    if (!secret.empty() && struck.size() >= secret.size()) struck = redact(struck, secret);
-  }
-  return struck;
-}
-
-std::size_t longest_spelling(const std::vector<std::string>& secrets) {
-  std::size_t longest = 0;
-  for (const std::string& secret : secrets) longest = std::max(longest, kLongestSpelling * secret.size());
-  return longest;
-}
-
 // A text of the answer as it may be kept.
 std::string kept_text(std::string_view text, const PgNetCall& call, std::size_t most) {
   if (text.empty()) return "";
   if (!call.withheld.empty()) return std::string(call.withheld);
-  std::string kept = without_secrets(valid_utf8(text.substr(0, most + kSecretMargin)), call.secrets);
+  std::string kept = redact_all(valid_utf8(text.substr(0, most + kSecretMargin)), call.secrets);
   if (text.size() > most + kSecretMargin) {
     drop_margin(kept, longest_spelling(call.secrets));
     kept = valid_utf8(kept, true);
@@ -48,7 +33,7 @@ void keep_body(const PgNetAnswer& answer, const PgNetCall& call, PgNetOutcome& o
   const std::size_t most = call.max_response_bytes;
   outcome.truncated = answer.content_bytes > most;
   // Cut after the secret was struck out, not before: half of it would not be found.
-  std::string body = without_secrets(answer.content, call.secrets);
+  std::string body = redact_all(answer.content, call.secrets);
   if (answer.content_bytes > most + kSecretMargin) drop_margin(body, longest_spelling(call.secrets));
   if (outcome.truncated && body.size() > most) body.resize(most);
   outcome.body = valid_utf8(body, outcome.truncated);

@@ -8,6 +8,22 @@
 #include "wee5_cron/core/text/error.hpp"
 
 namespace wee5::core {
+namespace {
+
+using SourcedCandidates = std::array<std::pair<std::optional<std::string_view>, SettingSource>, 6>;
+
+SourcedCandidates strongest_first(const SettingCandidates& candidates) {
+  return {{
+      {candidates.session, SettingSource::kSession},
+      {candidates.role_in_database, SettingSource::kRoleInDatabase},
+      {candidates.role, SettingSource::kRole},
+      {candidates.database, SettingSource::kDatabase},
+      {candidates.all, SettingSource::kAll},
+      {candidates.vault, SettingSource::kVault},
+  }};
+}
+
+}  // namespace
 
 const char* setting_source_name(SettingSource source) noexcept {
   switch (source) {
@@ -30,19 +46,18 @@ const char* setting_source_name(SettingSource source) noexcept {
 }
 
 Setting choose_setting(const SettingCandidates& candidates) {
-  const std::array<std::pair<const std::optional<std::string_view>&, SettingSource>, 6> strongest_first = {{
-      {candidates.session, SettingSource::kSession},
-      {candidates.role_in_database, SettingSource::kRoleInDatabase},
-      {candidates.role, SettingSource::kRole},
-      {candidates.database, SettingSource::kDatabase},
-      {candidates.all, SettingSource::kAll},
-      {candidates.vault, SettingSource::kVault},
-  }};
-  for (const auto& [candidate, source] : strongest_first) {
+  for (const auto& [candidate, source] : strongest_first(candidates)) {
     const std::string_view value = without_blanks_around(candidate.value_or(""));
     if (!value.empty()) return {std::string(value), source, "", ""};
   }
   return {"", SettingSource::kNone, std::string(candidates.vault_trouble), std::string(candidates.vault_hint)};
+}
+
+std::string value_at(const SettingCandidates& candidates, SettingSource source) {
+  for (const auto& [candidate, its_source] : strongest_first(candidates)) {
+    if (its_source == source) return std::string(without_blanks_around(candidate.value_or("")));
+  }
+  return "";
 }
 
 Error missing_setting(std::string_view name, const Setting& setting) {

@@ -193,6 +193,24 @@ std::string redact(std::string_view text, std::string_view secret) {
   return replace_base64(replace_spelled(text, secret, mark), secret, mark);
 }
 
+std::string redact_all(std::string_view text, const std::vector<std::string>& secrets) {
+  std::vector<std::string_view> longest_first(secrets.begin(), secrets.end());
+  std::stable_sort(longest_first.begin(), longest_first.end(),
+                   [](std::string_view a, std::string_view b) { return a.size() > b.size(); });
+  std::string redacted(text);
+  for (const std::string_view secret : longest_first) {
+    // redact() reads a text a dozen times, and no spelling of a secret is shorter than the secret itself.
+    if (redacted.size() >= secret.size()) redacted = redact(redacted, secret);
+  }
+  return redacted;
+}
+
+std::size_t longest_spelling(const std::vector<std::string>& secrets) noexcept {
+  std::size_t longest = 0;
+  for (const std::string& secret : secrets) longest = std::max(longest, kLongestSpelling * secret.size());
+  return longest;
+}
+
 void drop_margin(std::string& redacted, std::size_t margin) {
   redacted.resize(redacted.size() - std::min(redacted.size(), margin));
 }

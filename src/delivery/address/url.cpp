@@ -174,6 +174,16 @@ ApiUrl parse_api_url(std::string_view api_url, std::string_view allow_plain_http
   return result;
 }
 
+bool same_origin(std::string_view one, std::string_view other) {
+  try {
+    const ApiUrl a = parse_api_url(one, "on");
+    const ApiUrl b = parse_api_url(other, "on");
+    return a.scheme == b.scheme && core::equals_ignoring_case(a.host, b.host) && a.port == b.port;
+  } catch (const core::Error&) {
+    return false;
+  }
+}
+
 std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path) {
   std::string url = api_url.text + core::encode_endpoint_path(endpoint_path);
   const UrlParts parts = parse(url);

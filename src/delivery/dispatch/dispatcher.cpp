@@ -72,8 +72,12 @@ void Dispatcher::configure(const DispatchSettings& settings) {
 }
 
 void Dispatcher::set_role(const std::string& role, const core::SettingCandidates& api_url,
-                          const core::SettingCandidates& secret) {
-  roles_[role] = RoleSettings{core::choose_setting(api_url), core::choose_setting(secret)};
+                          const core::SettingCandidates& secret, const core::SettingCandidates& previous_secret) {
+  RoleSettings settings{core::choose_setting(api_url), core::choose_setting(secret), std::nullopt, {}};
+  const std::string previous = core::value_at(previous_secret, settings.secret.source);
+  settings.previous = core::read_previous_secret(previous);
+  settings.secrets = {settings.secret.value, core::secret_of_document(previous)};
+  roles_[role] = std::move(settings);
 }
 
 void Dispatcher::set_policies(std::unordered_map<std::string, core::RetryPolicy> policies) {
@@ -164,7 +168,7 @@ Request Dispatcher::make_alert(const DueCall& call) const {
   request.method = core::parse_method(call.method);
   request.url = std::move(webhook.url);
   request.shown_url = std::move(webhook.origin);
-  request.secret = std::move(webhook.secret);
+  request.secrets = {std::move(webhook.secret)};
   request.endpoint_path = call.endpoint_path;
   request.headers = core::alert_headers(call.idempotency_key);
   request.body = call.body;
@@ -181,7 +185,7 @@ void Dispatcher::apply_connection_settings(Request& request) const {
   request.proxy = settings_.proxy;
 }
 
-Request Dispatcher::make_request(const DueCall& call) {
+Request Dispatcher::make_request(const DueCall& call, Sending& sending) {
   if (call.endpoint_path == core::kAlertPath) return make_alert(call);
   const auto role = roles_.find(call.requested_by);
   if (role == roles_.end()) throw core::missing_setting("app.settings.api_url", {});
@@ -209,7 +213,7 @@ Request Dispatcher::make_request(const DueCall& call) {
   request.method = core::parse_method(call.method);
   request.url = urls_.join(role->second.api_url.value, settings_.allow_plain_http, call.endpoint_path);
   request.endpoint_path = call.endpoint_path;
-  request.secret = role->second.secret.value;
+  request.secrets = role->second.secrets;
   request.body = call.body;
   request.has_body = call.has_body && core::takes_body(request.method);
   if (!request.has_body && core::needs_body(request.method)) {
@@ -220,8 +224,14 @@ Request Dispatcher::make_request(const DueCall& call) {
   request.timeout_ms = call.timeout_ms > 0 ? call.timeout_ms : settings_.request_timeout_ms;
   identity.has_body = request.has_body;
   identity.timeout_ms = request.timeout_ms;
-  request.headers = core::request_headers(request.secret, identity, call.headers);
+  request.headers = core::request_headers(role->second.secret.value, identity, call.headers);
   apply_connection_settings(request);
+  const std::optional<core::PreviousSecret>& previous = role->second.previous;
+  if (previous && unix_now_us() < previous->until_us && same_origin(previous->api_url, role->second.api_url.value)) {
+    sending.with_previous = std::make_unique<Request>(request);
+    sending.with_previous->headers = core::request_headers(previous->secret, identity, call.headers);
+    sending.previous_until_us = previous->until_us;
+  }
   return request;
 }
 
@@ -267,9 +277,10 @@ void Dispatcher::dispatch() {
   if (!can_dispatch()) return;
   while (std::optional<DueCall> call = queue_.take(others_wait())) {
     forget_waiting(*call);
-    Sending sending{std::string(core::route_of(call->endpoint_path)), call->endpoint_path, call->first_begun_us};
+    Sending sending{
+        std::string(core::route_of(call->endpoint_path)), call->endpoint_path, call->first_begun_us, nullptr, 0, 0};
     try {
-      Request request = make_request(*call);
+      Request request = make_request(*call, sending);
       if (policy_of(call->endpoint_path).retry_on == core::RetryOn::kNever) {
         claims_.push_back({std::move(request), std::move(sending)});
         continue;
@@ -352,7 +363,23 @@ void Dispatcher::perform() {
   collect();
 }
 
+// A 401 says that nothing was done, so this repeats nothing. It is the same attempt, whose slot it keeps.
+bool Dispatcher::send_with_previous(Sending& sending, const Result& result) {
+  const bool refused = result.http_status == 401 && result.outcome.reason == core::Reason::kHttp;
+  if (!refused || !sending.with_previous || unix_now_us() >= sending.previous_until_us) return false;
+  sending.refused_began_us = result.started_us;
+  engine_.start(std::move(*sending.with_previous));
+  sending.with_previous.reset();
+  return true;
+}
+
 void Dispatcher::decide(const Sending& sending, Result& result) {
+  if (sending.refused_began_us != 0) {
+    result.started_us = sending.refused_began_us;
+    std::string& hint = result.outcome.hint;
+    if (result.outcome.succeeded)
+      hint = core::previous_secret_hint(sending.previous_until_us) + (hint.empty() ? "" : " " + hint);
+  }
   core::EndedAttempt ended;
   ended.attempt = result.attempt;
   ended.http_status = result.http_status;
@@ -372,6 +399,7 @@ void Dispatcher::collect() {
   for (Result& result : engine_.take_results()) {
     const auto sending = on_the_wire_.find(result.id);
     if (sending == on_the_wire_.end()) continue;  // forgotten
+    if (send_with_previous(sending->second, result)) continue;
     queue_.release(sending->second.route);
     if (sending->second.endpoint_path == core::kAlertPath) explain_alert(result);
     decide(sending->second, result);
@@ -382,6 +410,7 @@ void Dispatcher::collect() {
 }
 
 void Dispatcher::drop_waiting() {
+  for (auto& [id, sending] : on_the_wire_) sending.with_previous.reset();
   claimed({});
   while (std::optional<DueCall> call = queue_.remove([](const DueCall&) { return true; })) {
     forget_waiting(*call);

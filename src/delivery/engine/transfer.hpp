@@ -90,7 +90,7 @@ class Transfer {
   std::string body;  // the first max_response_bytes of it, and twice secret_margin() more
   // The secret must be found even if it lies across the cut. Twice, because the last part is dropped (drop_margin()),
   // and each secret that is struck out makes the rest shorter.
-  std::size_t secret_margin() const noexcept { return core::kLongestSpelling * request.secret.size(); }
+  std::size_t secret_margin() const noexcept { return core::longest_spelling(request.secrets); }
   std::array<char, CURL_ERROR_SIZE> error_text;
 
  private:

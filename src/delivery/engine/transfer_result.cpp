@@ -96,11 +96,9 @@ Ending unsent_ending(CURLcode code, const Transfer& transfer) {
   }
 }
 
-// Strikes the secret out of a text of the app or of libcurl. redact() reads a text a dozen times. No spelling of the
-// secret is shorter than the secret itself, so it can skip shorter texts, which most are.
-void strike_secret(std::string& text, const std::string& secret) {
-  if (secret.empty() || text.size() < secret.size()) return;
-  text = core::redact(text, secret);
+// Strikes the secrets out of a text of the app or of libcurl.
+void strike_secrets(std::string& text, const std::vector<std::string>& secrets) {
+  if (!text.empty()) text = core::redact_all(text, secrets);
 }
 
 std::string milliseconds(std::int64_t count) { return std::to_string(count) + " ms"; }
@@ -139,18 +137,18 @@ void take_answer(Transfer& transfer, Result& result) {
   const bool is_answer = (result.http_status >= 200 && result.http_status <= 999) || result.http_status == 101;
   if (!is_answer) result.http_status = 0;
   if (transfer.header_bytes == 0) return;
-  const std::string& secret = transfer.request.secret;
+  const std::vector<std::string>& secrets = transfer.request.secrets;
   const std::string content_type = text_of(transfer, CURLINFO_CONTENT_TYPE);
   result.response_content_type = core::valid_utf8(content_type);
-  strike_secret(result.response_content_type, secret);
+  strike_secrets(result.response_content_type, secrets);
   if (result.response_content_type.size() > kMaxContentTypeBytes) {
     result.response_content_type = core::shorten(result.response_content_type, kMaxContentTypeBytes);
   }
   const std::size_t most = transfer.request.max_response_bytes;
   result.response_truncated = transfer.body_bytes > most;
-  // Strike the secret out first, then cut: half a secret would not be found.
+  // Strike the secrets out first, then cut: half a secret would not be found.
   const bool was_read = transfer.body_bytes <= transfer.body.size();
-  strike_secret(transfer.body, secret);
+  strike_secrets(transfer.body, secrets);
   if (!was_read) core::drop_margin(transfer.body, transfer.secret_margin());
   if (result.response_truncated && transfer.body.size() > most) transfer.body.resize(most);
   result.response_body = core::valid_utf8(transfer.body, result.response_truncated);
@@ -177,9 +175,9 @@ void explain(Request& request, Ending ending, HeaderFindings found, Result& resu
   observation.accepted = found.accepted;
   observation.detail = std::move(ending.detail);
   observation.timeout_ms = request.timeout_ms;
-  strike_secret(observation.location, request.secret);
-  strike_secret(observation.detail, request.secret);
-  // The texts from the network no longer hold the secret. Our own texts must not be redacted.
+  strike_secrets(observation.location, request.secrets);
+  strike_secrets(observation.detail, request.secrets);
+  // The texts from the network no longer hold a secret. Our own texts must not be redacted.
   result.outcome = core::explain(observation);
   result.url = std::move(observation.url);
 }

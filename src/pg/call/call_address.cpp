@@ -1,9 +1,13 @@
 #include "wee5_cron/pg/call/call_address.h"
 
+#include <optional>
+
+#include "wee5_cron/core/request/previous_secret.hpp"
 #include "wee5_cron/core/request/settings.hpp"
 #include "wee5_cron/delivery/address/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/settings/guc.h"
 #include "wee5_cron/pg/settings/setting_candidates.h"
 #include "wee5_cron/pg/settings/stored_settings.h"
@@ -30,7 +34,8 @@ void read_command_line(Sources* sources) {
 // them.
 Size bytes_of_texts(const Sources* sources, const char* path) {
   Size bytes = bytes_of(path) + bytes_of(&sources->stored.api_url) + bytes_of(&sources->stored.cron_secret) +
-               bytes_of(&sources->session) + bytes_of(&sources->command_line) + bytes_of(&sources->vault);
+               bytes_of(&sources->stored.previous_secret) + bytes_of(&sources->session) +
+               bytes_of(&sources->command_line) + bytes_of(&sources->vault);
   return 3 * bytes + 1024;
 }
 
@@ -47,6 +52,17 @@ bool only_in_session(const core::SettingCandidates& candidates, const core::Sett
   core::SettingCandidates stored = candidates;
   stored.session.reset();
   return core::choose_setting(stored).value != chosen.value;
+}
+
+void take_previous(const Sources* sources, const core::Setting& url, const core::Setting& secret,
+                   CallAddress* address) {
+  const core::SettingCandidates beside =
+      candidates_of(sources->stored.previous_secret, nullptr, sources->vault, sources->vault.previous_secret);
+  const auto previous = core::read_previous_secret(core::value_at(beside, secret.source));
+  if (!previous || unix_us_of(GetCurrentTimestamp()) >= previous->until_us) return;
+  if (!delivery::same_origin(previous->api_url, url.value)) return;
+  address->previous_secret = address->texts.put(previous->secret);
+  address->previous_until_us = previous->until_us;
 }
 
 void resolve(const Sources* sources, const char* path, CallAddress* address) {
@@ -72,6 +88,7 @@ void resolve(const Sources* sources, const char* path, CallAddress* address) {
   static delivery::UrlJoiner* joiner = new delivery::UrlJoiner;
   address->url = address->texts.put(joiner->join(url.value, guc_allow_plain_http, path));
   address->secret = address->texts.put(secret.value);
+  take_previous(sources, url, secret, address);
 }
 
 void find_address(const Sources* sources, const char* path, CallAddress* address) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "wee5_cron/core/outcome/decision.hpp"
+#include "wee5_cron/core/request/previous_secret.hpp"
 #include "wee5_cron/core/request/request_headers.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
@@ -24,6 +25,9 @@ namespace wee5::pg {
 
 namespace {
 
+constexpr const char* kBind = "INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) VALUES ($1, $2)";
+constexpr const char* kBindWithPrevious =
+    "INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id, previous_until) VALUES ($1, $2, $3)";
 constexpr int kOwnHeaders = 16;  // the most headers that wee5_cron adds
 
 void write_headers(const PgNetCall* call, HeaderList* out, TextBuffer* texts) {
@@ -47,12 +51,15 @@ void write_headers(const PgNetCall* call, HeaderList* out, TextBuffer* texts) {
   }
 }
 
-void bind_request(int64 invocation_id, int64 request_id) {
-  Oid types[2] = {INT8OID, INT8OID};
-  Datum values[2] = {Int64GetDatum(invocation_id), Int64GetDatum(request_id)};
+// previous_until: also where the SQL of 0.1.0 has no such column, an ordinary request is bound.
+void bind_request(int64 invocation_id, int64 request_id, int64 previous_until_us) {
+  Oid types[3] = {INT8OID, INT8OID, TIMESTAMPTZOID};
+  Datum values[3] = {Int64GetDatum(invocation_id), Int64GetDatum(request_id),
+                     TimestampTzGetDatum(timestamp_of_unix_us(previous_until_us))};
+  bool with_previous = previous_until_us != 0;
   SPI_connect();
-  int result = SPI_execute_with_args("INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) VALUES ($1, $2)",
-                                     2, types, values, nullptr, false, 0);
+  int result = SPI_execute_with_args(with_previous ? kBindWithPrevious : kBind, with_previous ? 3 : 2, types, values,
+                                     nullptr, false, 0);
   if (result != SPI_OK_INSERT)
     elog(ERROR, "could not insert into wee5_cron.pg_net_request: %s", SPI_result_code_string(result));
   SPI_finish();
@@ -77,7 +84,7 @@ void hand_to_pg_net(const PgNetCall* call) {
   request.url = call->url;
   request.body = call->body;
   request.timeout_ms = call->timeout_ms;
-  bind_request(call->id, enqueue_with_pg_net(&request));
+  bind_request(call->id, enqueue_with_pg_net(&request), call->previous_until_us);
 }
 
 namespace {
@@ -129,8 +136,9 @@ SPIPlanPtr handed_over_plan = nullptr;
 // $1 id, $2 url
 constexpr const char* kHandedOver = "UPDATE wee5_cron.invocation SET next_attempt_at = NULL, url = $2 WHERE id = $1";
 
-// The next attempt of a call, with the address and the secret that its role has now.
-void prepare_attempt(int64 id, const StoredCall* stored, HeaderList* custom, PgNetCall* call) {
+// The next attempt of a call, with the address and the secret that its role has now. False: it should carry the
+// previous secret, and there is none to be used.
+bool prepare_attempt(int64 id, const StoredCall* stored, bool with_previous, HeaderList* custom, PgNetCall* call) {
   if (stored->idempotency_key == nullptr)
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
                     errmsg("column \"idempotency_key\" of wee5_cron.invocation is NULL")));
@@ -149,7 +157,9 @@ void prepare_attempt(int64 id, const StoredCall* stored, HeaderList* custom, PgN
   find_stored_address(get_role_oid(stored->requested_by, true), to_utf8_lossy(pstrdup(stored->endpoint_path)),
                       &address);
   call->url = address.url;
-  call->secret = address.secret;
+  call->secret = with_previous ? address.previous_secret : address.secret;
+  call->previous_until_us = with_previous ? address.previous_until_us : 0;
+  return call->secret != nullptr;
 }
 
 }  // namespace
@@ -163,7 +173,7 @@ WEE5_SQL_FUNCTION(wee5_cron_send_by_pg_net) {
   HeaderList custom;
   PgNetCall call;
   memset(&call, 0, sizeof(call));
-  prepare_attempt(id, &stored, &custom, &call);
+  prepare_attempt(id, &stored, false, &custom, &call);
   hand_to_pg_net(&call);
   Oid types[2] = {INT8OID, TEXTOID};
   Datum values[2] = {Int64GetDatum(id), CStringGetTextDatum(from_utf8(call.url))};
@@ -173,6 +183,31 @@ WEE5_SQL_FUNCTION(wee5_cron_send_by_pg_net) {
   // A harvest() by hand may send the call before the time for which the worker set its timer.
   wake_worker_at_commit();
   PG_RETURN_BOOL(true);
+}
+
+// wee5_cron.send_with_previous_secret(call_id bigint) -> boolean: false where no previous secret may be used for the
+// call
+WEE5_SQL_FUNCTION(wee5_cron_send_with_previous_secret) {
+  if (PG_ARGISNULL(0)) PG_RETURN_BOOL(false);
+  int64 id = PG_GETARG_INT64(0);
+  StoredCall stored;
+  if (!read_stored_call(id, &stored) || stored.finished || !stored.on_pg_net) PG_RETURN_BOOL(false);
+  HeaderList custom;
+  PgNetCall call;
+  memset(&call, 0, sizeof(call));
+  if (!prepare_attempt(id, &stored, true, &custom, &call)) PG_RETURN_BOOL(false);
+  hand_to_pg_net(&call);
+  PG_RETURN_BOOL(true);
+}
+
+// wee5_cron.previous_secret_hint(previous_until timestamptz) -> text
+WEE5_SQL_FUNCTION(wee5_cron_previous_secret_hint) {
+  int64 until_us = unix_us_of(PG_GETARG_TIMESTAMPTZ(0));
+  TextBuffer texts = make_text_buffer(1024);
+  const char* hint = "";
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] { hint = texts.put(core::previous_secret_hint(until_us)); })) raise(&failure);
+  PG_RETURN_TEXT_P(cstring_to_text(hint));
 }
 
 // wee5_cron.may_still_begin(endpoint_path text, attempt int, first_begun timestamptz) -> boolean

@@ -81,7 +81,8 @@ constexpr ColumnLayout kJob[] = {{"job_name", TEXTOID, true, false},       {"job
 constexpr ColumnLayout kPgNetRequest[] = {{"invocation_id", INT8OID, true, false},
                                           {"request_id", INT8OID, true, false},
                                           {"handed_over_at", TIMESTAMPTZOID, true, false},
-                                          {"queue", OIDOID, false, false}};
+                                          {"queue", OIDOID, false, false},
+                                          {"previous_until", TIMESTAMPTZOID, false, false}};
 constexpr ColumnLayout kCronCaller[] = {{"invocation_id", INT8OID, true, false}, {"pid", INT4OID, true, false}};
 constexpr ColumnLayout kCancellation[] = {{"invocation_id", INT8OID, true, false},
                                           {"requested_at", TIMESTAMPTZOID, true, false},

@@ -11,6 +11,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/settings/guc.h"
+#include "wee5_cron/pg/settings/rotation.h"
 #include "wee5_cron/pg/settings/stored_settings.h"
 #include "wee5_cron/pg/settings/vault.h"
 
@@ -28,6 +29,7 @@ struct Values {
   const char* api_url;
   const char* cron_secret;
   bool secret_is_short;
+  bool keep_previous;
 };
 
 // If a function calls configure(), the context of an error would show its statement.
@@ -96,24 +98,45 @@ void check_rights() {
              errmsg("the owner of wee5_cron.configure, role \"%s\", does not own database \"%s\"", name,
                     get_database_name(MyDatabaseId)),
              errhint("A superuser may: ALTER DATABASE %s OWNER TO %s; or: ALTER FUNCTION wee5_cron.configure(text, "
-                     "text, text) OWNER TO the database's owner.",
+                     "text, text, boolean) OWNER TO the database's owner.",
                      database_identifier(), quote_identifier(name))));
   for (const char* setting : {kApiUrlSetting, kCronSecretSetting})
     if (!may_set_parameter(setting, role))
       ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                       errmsg("permission denied to set parameter \"%s\" for role \"%s\"", setting, name),
-                      errhint("A superuser may: GRANT SET ON PARAMETER %s, %s TO %s;", kApiUrlSetting,
-                              kCronSecretSetting, quote_identifier(name))));
+                      errhint("A superuser may: GRANT SET ON PARAMETER %s, %s, %s TO %s;", kApiUrlSetting,
+                              kCronSecretSetting, kPreviousSecretSetting, quote_identifier(name))));
 }
 
+// An empty value is none: RESET.
 void alter_database(const char* setting, const char* utf8) {
   VariableSetStmt* statement = makeNode(VariableSetStmt);
-  statement->kind = VAR_SET_VALUE;
+  statement->kind = utf8[0] != '\0' ? VAR_SET_VALUE : VAR_RESET;
   statement->name = pstrdup(setting);
-  statement->args = list_make1(string_constant(pstrdup(from_utf8(utf8))));
+  if (utf8[0] != '\0') statement->args = list_make1(string_constant(pstrdup(from_utf8(utf8))));
   AlterSetting(MyDatabaseId, InvalidOid, statement);
   // The next AlterSetting() changes the same row.
   CommandCounterIncrement();
+}
+
+// Whether the previous secret can be stored or removed. Before there was one, a role that is no superuser was granted
+// the two other settings alone: then the new secret counts, and the one that it replaces is not kept.
+bool may_change_previous(const char* document) {
+  Oid role = GetUserId();
+  if (may_set_parameter(kPreviousSecretSetting, role)) return true;
+  bool removing = document[0] == '\0';
+  StoredSettings stored;
+  read_stored_settings(InvalidOid, &stored);
+  if (removing && stored.previous_secret.database == nullptr) return false;
+  ereport(
+      removing ? ERROR : WARNING,
+      (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+       errmsg("permission denied to set parameter \"%s\" for role \"%s\"", kPreviousSecretSetting,
+              GetUserNameFromId(role, false)),
+       removing ? 0 : errdetail("The secret that is replaced is not kept: calls fail until the app has the new one."),
+       errhint("A superuser may: GRANT SET ON PARAMETER %s TO %s;", kPreviousSecretSetting,
+               quote_identifier(GetUserNameFromId(role, false)))));
+  return false;
 }
 
 struct Overrides {
@@ -239,11 +262,15 @@ void configure(const Values* values, Store store) {
   read_stored_settings(GetSessionUserId(), &names);
   VaultNames chosen = vault_names(&names);
   refuse_mixture(store, &chosen);
+  StoredPair next = {values->api_url, values->cron_secret};
+  const char* previous = store == kStoreDatabase ? previous_after_database(&next, values->keep_previous)
+                                                 : previous_after_vault(&next, values->keep_previous, &chosen);
   if (store == kStoreDatabase) {
     alter_database(kApiUrlSetting, values->api_url);
     alter_database(kCronSecretSetting, values->cron_secret);
+    if (previous != nullptr && may_change_previous(previous)) alter_database(kPreviousSecretSetting, previous);
   } else {
-    store_in_vault(&chosen, values->api_url, values->cron_secret);
+    store_in_vault(&chosen, values->api_url, values->cron_secret, previous);
   }
   if (values->secret_is_short)
     ereport(WARNING,
@@ -255,7 +282,7 @@ void configure(const Values* values, Store store) {
 
 }  // namespace
 
-// wee5_cron.configure(api_url text, cron_secret text, store text) -> void
+// wee5_cron.configure(api_url text, cron_secret text, store text, keep_previous boolean) -> void
 WEE5_SQL_FUNCTION(wee5_cron_configure) {
   hide_statement();
   ErrorContextCallback callback;
@@ -267,7 +294,12 @@ WEE5_SQL_FUNCTION(wee5_cron_configure) {
   const char* api_url = required(fcinfo, 0, "api_url");
   const char* cron_secret = required(fcinfo, 1, "cron_secret");
   Store store = parse_store(required(fcinfo, 2, "store"));
-  Values values = {nullptr, nullptr, false};
+  // The SQL of 0.1.0 has no fourth argument.
+  bool has_keep_previous = PG_NARGS() > 3;
+  if (has_keep_previous && PG_ARGISNULL(3))
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("keep_previous must not be NULL"),
+                    errhint("Leave it out to keep the secret that is replaced for a day.")));
+  Values values = {nullptr, nullptr, false, !has_keep_previous || PG_GETARG_BOOL(3)};
   TextBuffer texts = make_text_buffer(strlen(api_url) + strlen(cron_secret) + 2);
   CppFailure failure;
   if (!run_cpp(&failure, [&] { check(api_url, cron_secret, &values, &texts); })) raise(&failure);

@@ -49,6 +49,7 @@ SourcedSetting api_url = {nullptr, {PGC_S_DEFAULT, true}};
 SourcedSetting cron_secret = {nullptr, {PGC_S_DEFAULT, true}};
 constexpr const char* kVaultApiUrl = "api_url";
 constexpr const char* kVaultCronSecret = "cron_secret";
+SourcedSetting previous_secret = {nullptr, {PGC_S_DEFAULT, true}};
 SourcedSetting vault_api_url = {nullptr, {PGC_S_DEFAULT, true}};
 SourcedSetting vault_cron_secret = {nullptr, {PGC_S_DEFAULT, true}};
 
@@ -323,9 +324,11 @@ void define_settings() {
                      remember_who_set_api_url, assign_api_url);
   // Only with preload: if the library is loaded in the middle of a session, the flag would break the session's own
   // reads.
-  define_app_setting(kCronSecretSetting, "The bearer secret that the app expects.", &cron_secret,
-                     preloaded && protect_secret ? GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL : GUC_NO_SHOW_ALL,
+  int secret_flags = preloaded && protect_secret ? GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL : GUC_NO_SHOW_ALL;
+  define_app_setting(kCronSecretSetting, "The bearer secret that the app expects.", &cron_secret, secret_flags,
                      remember_who_set_cron_secret, assign_cron_secret);
+  define_app_setting(kPreviousSecretSetting, "The bearer secret that the app expected before.", &previous_secret,
+                     secret_flags, nullptr, nullptr);
   reserve_guc_prefix("wee5_cron");
 }
 

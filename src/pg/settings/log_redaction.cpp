@@ -8,7 +8,7 @@ namespace {
 
 emit_log_hook_type next_hook = nullptr;
 
-constexpr const char* kSecretSettings[] = {kCronSecretSetting, kAlertUrlSetting, kProxySetting};
+constexpr const char* kSecretSettings[] = {kPreviousSecretSetting, kCronSecretSetting, kAlertUrlSetting, kProxySetting};
 
 // The name of a secret setting in the text; NULL if there is none.
 const char* secret_setting_in(const char* text) {

@@ -23,8 +23,9 @@ char* copy_text(const char* text) { return text != nullptr ? pstrdup(text) : nul
 
 // In the current memory context.
 void copy_settings(StoredSettings* to, const StoredSettings* from) {
-  for (StoredValue StoredSettings::*value : {&StoredSettings::api_url, &StoredSettings::cron_secret,
-                                             &StoredSettings::vault_api_url, &StoredSettings::vault_cron_secret})
+  for (StoredValue StoredSettings::*value :
+       {&StoredSettings::api_url, &StoredSettings::cron_secret, &StoredSettings::previous_secret,
+        &StoredSettings::vault_api_url, &StoredSettings::vault_cron_secret})
     for (char* StoredValue::*level :
          {&StoredValue::role_in_database, &StoredValue::role, &StoredValue::database, &StoredValue::all})
       to->*value.*level = copy_text(from->*value.*level);

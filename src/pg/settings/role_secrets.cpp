@@ -1,6 +1,7 @@
 #include "wee5_cron/pg/settings/role_secrets.h"
 
-#include "wee5_cron/core/request/settings.hpp"
+#include "wee5_cron/core/request/previous_secret.hpp"
+#include "wee5_cron/core/text/ascii.hpp"
 #include "wee5_cron/core/text/text.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
@@ -13,21 +14,25 @@ void collect_role_secrets(const char* role, RoleSecrets* secrets) {
   read_stored_settings(get_role_oid(role, true), &settings);
   read_vault(&settings, &secrets->vault);
   secrets->stored = settings.cron_secret;
+  secrets->previous = settings.previous_secret;
   secrets->command_line = command_line_cron_secret();
   secrets->unknown = secrets->vault.trouble != nullptr && !is_set(&secrets->stored);
 }
 
 std::vector<std::string> texts_of(const RoleSecrets& secrets) {
-  const StoredValue& stored = secrets.stored;
   std::vector<std::string> texts;
-  for (const char* held : {static_cast<const char*>(stored.role_in_database), static_cast<const char*>(stored.role),
-                           static_cast<const char*>(stored.database), static_cast<const char*>(stored.all),
-                           secrets.command_line, static_cast<const char*>(secrets.vault.cron_secret)}) {
-    core::SettingCandidates candidate;
-    candidate.all = view_or_empty(held);
-    std::string secret = core::choose_setting(candidate).value;
-    if (!secret.empty()) texts.push_back(std::move(secret));
+  const auto keep = [&texts](std::string_view secret) {
+    secret = core::without_blanks_around(secret);
+    if (!secret.empty()) texts.emplace_back(secret);
+  };
+  for (char* StoredValue::*level :
+       {&StoredValue::role_in_database, &StoredValue::role, &StoredValue::database, &StoredValue::all}) {
+    keep(view_or_empty(secrets.stored.*level));
+    keep(core::secret_of_document(view_or_empty(secrets.previous.*level)));
   }
+  keep(view_or_empty(secrets.command_line));
+  keep(view_or_empty(secrets.vault.cron_secret));
+  keep(core::secret_of_document(view_or_empty(secrets.vault.previous_secret)));
   return texts;
 }
 
@@ -42,12 +47,7 @@ WEE5_SQL_FUNCTION(wee5_cron_redact_for) {
   TextBuffer texts = make_text_buffer(9 * strlen(value) + 1024);
   const char* redacted = value;
   CppFailure failure;
-  if (!run_cpp(&failure, [&] {
-        std::string text(value);
-        for (const std::string& secret : texts_of(secrets)) text = core::redact(text, secret);
-        redacted = texts.put(text);
-      }))
-    raise(&failure);
+  if (!run_cpp(&failure, [&] { redacted = texts.put(core::redact_all(value, texts_of(secrets))); })) raise(&failure);
   PG_RETURN_TEXT_P(cstring_to_text(from_utf8(redacted)));
 }
 

@@ -14,15 +14,17 @@ namespace {
 
 constexpr const char* kExtension = "supabase_vault";
 
-// $1 name of the api_url, $2 name of the secret
+// $1 name of the api_url, $2 name of the secret, $3 name of the previous secret
 constexpr const char* kRead =
     "SELECT name, decrypted_secret FROM vault.decrypted_secrets"
-    " WHERE name OPERATOR(pg_catalog.=) $1 OR name OPERATOR(pg_catalog.=) $2";
+    " WHERE name OPERATOR(pg_catalog.=) $1 OR name OPERATOR(pg_catalog.=) $2 OR name OPERATOR(pg_catalog.=) $3";
 
 // $1 name
 constexpr const char* kFind = "SELECT id FROM vault.secrets WHERE name OPERATOR(pg_catalog.=) $1";
 // $1 name, $2 value, $3 description
 constexpr const char* kCreate = "SELECT vault.create_secret(new_secret => $2, new_name => $1, new_description => $3)";
+// $1 name
+constexpr const char* kDelete = "DELETE FROM vault.secrets WHERE name OPERATOR(pg_catalog.=) $1";
 // $1 id, $2 value
 constexpr const char* kUpdate = "SELECT vault.update_secret(secret_id => $1, new_secret => $2)";
 
@@ -34,6 +36,10 @@ const char* choose_name(const char* session, const StoredValue* stored, const ch
         static_cast<const char*>(stored->database), static_cast<const char*>(stored->all)})
     if (!is_blank(name)) return name;
   return server;
+}
+
+VaultNames names_of(const char* api_url, const char* cron_secret) {
+  return {api_url, cron_secret, psprintf("%s_previous", cron_secret)};
 }
 
 const char* role_identifier(Oid role) { return quote_identifier(GetUserNameFromId(role, false)); }
@@ -81,10 +87,11 @@ void keep_value(char** target, char* value, const char* name, MemoryContext cont
 
 void query(Snapshot snapshot, Oid extension, const VaultNames* names, MemoryContext context, VaultValues* values) {
   locked_relation("decrypted_secrets", extension, AccessShareLock);
-  Oid types[2] = {TEXTOID, TEXTOID};
-  Datum parameters[2] = {CStringGetTextDatum(names->api_url), CStringGetTextDatum(names->cron_secret)};
+  Oid types[3] = {TEXTOID, TEXTOID, TEXTOID};
+  Datum parameters[3] = {CStringGetTextDatum(names->api_url), CStringGetTextDatum(names->cron_secret),
+                         CStringGetTextDatum(names->previous_secret)};
   SPI_connect();
-  int result = SPI_execute_snapshot(kept_plan(&read_plan, kRead, 2, types), parameters, nullptr, snapshot,
+  int result = SPI_execute_snapshot(kept_plan(&read_plan, kRead, 3, types), parameters, nullptr, snapshot,
                                     InvalidSnapshot, true, false, 0);
   if (result != SPI_OK_SELECT) elog(ERROR, "unexpected result: %s", SPI_result_code_string(result));
   for (uint64 i = 0; i < SPI_processed; ++i) {
@@ -92,6 +99,7 @@ void query(Snapshot snapshot, Oid extension, const VaultNames* names, MemoryCont
     char* value = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
     if (strcmp(name, names->api_url) == 0) keep_value(&values->api_url, value, name, context);
     if (strcmp(name, names->cron_secret) == 0) keep_value(&values->cron_secret, value, name, context);
+    if (strcmp(name, names->previous_secret) == 0) keep_value(&values->previous_secret, value, name, context);
   }
   SPI_finish();
 }
@@ -129,6 +137,11 @@ Remembered remembered;
 
 char* copy_text(const char* text) { return text != nullptr ? pstrdup(text) : nullptr; }
 
+VaultValues copy_values(const VaultValues* values) {
+  return {copy_text(values->api_url), copy_text(values->cron_secret), copy_text(values->previous_secret), nullptr,
+          nullptr};
+}
+
 bool same_names(const VaultNames* one, const VaultNames* other) {
   return strcmp(one->api_url, other->api_url) == 0 && strcmp(one->cron_secret, other->cron_secret) == 0;
 }
@@ -140,8 +153,8 @@ void remember(uint64 ended, Oid extension, const VaultNames* names, const VaultV
   remembered.ended = 0;
   MemoryContextReset(remembered.context);
   MemoryContext old = MemoryContextSwitchTo(remembered.context);
-  remembered.names = {pstrdup(names->api_url), pstrdup(names->cron_secret)};
-  remembered.values = {copy_text(values->api_url), copy_text(values->cron_secret), nullptr, nullptr};
+  remembered.names = {pstrdup(names->api_url), pstrdup(names->cron_secret), pstrdup(names->previous_secret)};
+  remembered.values = copy_values(values);
   MemoryContextSwitchTo(old);
   remembered.user = GetUserId();
   remembered.extension = extension;
@@ -155,7 +168,7 @@ void read_as_of(Snapshot snapshot, uint64 ended, Oid extension, const VaultNames
   bool changing = !OidIsValid(secrets) || changed_here(MyDatabaseId, secrets);
   if (ended != 0 && !changing && remembered.ended == ended && remembered.user == GetUserId() &&
       remembered.extension == extension && same_names(&remembered.names, names)) {
-    *values = {copy_text(remembered.values.api_url), copy_text(remembered.values.cron_secret), nullptr, nullptr};
+    *values = copy_values(&remembered.values);
     return;
   }
   read_at(snapshot, extension, names, values);
@@ -171,17 +184,13 @@ Oid vault_extension() {
 }  // namespace
 
 VaultNames vault_names(const StoredSettings* stored) {
-  VaultNames names;
-  names.api_url = choose_name(session_vault_api_url(), &stored->vault_api_url, server_vault_api_url());
-  names.cron_secret = choose_name(session_vault_cron_secret(), &stored->vault_cron_secret, server_vault_cron_secret());
-  return names;
+  return names_of(choose_name(session_vault_api_url(), &stored->vault_api_url, server_vault_api_url()),
+                  choose_name(session_vault_cron_secret(), &stored->vault_cron_secret, server_vault_cron_secret()));
 }
 
 VaultNames stored_vault_names(const StoredSettings* stored) {
-  VaultNames names;
-  names.api_url = choose_name(nullptr, &stored->vault_api_url, server_vault_api_url());
-  names.cron_secret = choose_name(nullptr, &stored->vault_cron_secret, server_vault_cron_secret());
-  return names;
+  return names_of(choose_name(nullptr, &stored->vault_api_url, server_vault_api_url()),
+                  choose_name(nullptr, &stored->vault_cron_secret, server_vault_cron_secret()));
 }
 
 FreshSnapshot take_fresh_snapshot() {
@@ -223,12 +232,16 @@ void complete_from_vault(Oid role, const SessionSettings* session, StoredSetting
 }
 
 void read_vault(const StoredSettings* stored, VaultValues* vault) {
+  VaultNames names = vault_names(stored);
+  read_vault_by_names(&names, vault);
+}
+
+void read_vault_by_names(const VaultNames* names, VaultValues* vault) {
   memset(vault, 0, sizeof(*vault));
   Oid extension = vault_extension();
   if (!OidIsValid(extension)) return;
   FreshSnapshot now = take_fresh_snapshot();
-  VaultNames names = vault_names(stored);
-  read_as_of(now.snapshot, now.ended, extension, &names, vault);
+  read_as_of(now.snapshot, now.ended, extension, names, vault);
   UnregisterSnapshot(now.snapshot);
 }
 
@@ -281,6 +294,28 @@ void create_or_update(const char* name, const char* value, const char* descripti
   spi_select(kUpdate, 2, update_types, update_values);
 }
 
+// A role that may not delete it empties it.
+void remove_secret(const char* name) {
+  Oid types[1] = {TEXTOID};
+  Datum values[1] = {CStringGetTextDatum(name)};
+  if (spi_select(kFind, 1, types, values) == 0) return;
+  Oid table = get_relname_relid("secrets", get_namespace_oid("vault", false));
+  if (pg_class_aclcheck(table, GetUserId(), ACL_DELETE) != ACLCHECK_OK) {
+    create_or_update(name, "{}", "");
+    return;
+  }
+  int result = SPI_execute_with_args(kDelete, 1, types, values, nullptr, false, 0);
+  if (result != SPI_OK_DELETE) elog(ERROR, "unexpected result: %s", SPI_result_code_string(result));
+}
+
+void keep_previous(const char* name, const char* document) {
+  if (document == nullptr) return;
+  if (document[0] == '\0')
+    remove_secret(name);
+  else
+    create_or_update(name, from_utf8(document), "wee5_cron: the bearer secret that the app expected before");
+}
+
 // An error may quote the row that Postgres could not write, with the secret in it.
 [[noreturn]] void rethrow_without_values(const char* secret, const VaultNames* names, MemoryContext context) {
   MemoryContextSwitchTo(context);
@@ -309,7 +344,8 @@ void create_or_update(const char* name, const char* value, const char* descripti
 
 }  // namespace
 
-void store_in_vault(const VaultNames* names, const char* api_url, const char* cron_secret) {
+void store_in_vault(const VaultNames* names, const char* api_url, const char* cron_secret,
+                    const char* previous_secret) {
   Oid extension = vault_extension();
   if (!OidIsValid(extension))
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -328,6 +364,7 @@ void store_in_vault(const VaultNames* names, const char* api_url, const char* cr
     SPI_connect();
     create_or_update(names->api_url, url, "wee5_cron: where the app is");
     create_or_update(names->cron_secret, secret, "wee5_cron: the bearer secret that the app expects");
+    keep_previous(names->previous_secret, previous_secret);
     SPI_finish();
   }
   PG_CATCH();

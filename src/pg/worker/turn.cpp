@@ -124,7 +124,8 @@ void take_over_and_send(Worker* worker, const Turn* turn) {
     for (int i = 0; i < turn->role_count; ++i) {
       const RoleSettings& role = turn->roles[i];
       dispatcher->set_role(role.name, candidates_of(role.stored.api_url, api_url, role.vault, role.vault.api_url),
-                           candidates_of(role.stored.cron_secret, secret, role.vault, role.vault.cron_secret));
+                           candidates_of(role.stored.cron_secret, secret, role.vault, role.vault.cron_secret),
+                           candidates_of(role.stored.previous_secret, nullptr, role.vault, role.vault.previous_secret));
     }
     add_due_calls(worker, turn);
     if (!worker->draining) dispatcher->dispatch();

@@ -13,12 +13,12 @@ use Wee5Cron::Process;
 
 my $server = abs_path(dirname(__FILE__) . '/../../../examples/app/server.js');
 
-# Wee5Cron::App->start(secret => '...')
+# Wee5Cron::App->start(secret => '...', previous_secret => '...', port => ...); by default one secret, on a free port.
 sub start {
     my ($class, %params) = @_;
     my $process = Wee5Cron::Process->start(
         command => [ 'node', $server ],
-        env     => { CRON_SECRET => $params{secret}, PORT => 0, HOST => '127.0.0.1' },
+        env     => { CRON_SECRET => $params{secret}, CRON_SECRET_PREVIOUS => $params{previous_secret} // '', PORT => $params{port} // 0, HOST => '127.0.0.1' },
         log     => "$PostgreSQL::Test::Utils::log_path/app.log",
         until   => qr{listening on (http://\S+)},
     );

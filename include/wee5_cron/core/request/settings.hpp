@@ -37,6 +37,9 @@ struct Setting {
 // for the role, for the database, for all, then Vault.
 Setting choose_setting(const SettingCandidates& candidates);
 
+// The value at one source; empty: there is none. The previous secret counts only where the secret itself stands.
+std::string value_at(const SettingCandidates& candidates, SettingSource source);
+
 // The error of a call without a value for `name`, such as app.settings.api_url.
 Error missing_setting(std::string_view name, const Setting& setting);
 

@@ -17,6 +17,9 @@ struct ApiUrl {
 };
 ApiUrl parse_api_url(std::string_view api_url, std::string_view allow_plain_http);
 
+// Whether both addresses have the same scheme, host and port. False if one of them is no usable address.
+bool same_origin(std::string_view one, std::string_view other);
+
 // The URL of a call: api_url with its path prefix, then `endpoint_path`, which core::check_endpoint_path() must have
 // accepted. Throws core::Error{kInvalidValue} if scheme, host or port would no longer be those of api_url.
 std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path);

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "wee5_cron/core/outcome/retry_policy.hpp"
+#include "wee5_cron/core/request/previous_secret.hpp"
 #include "wee5_cron/core/request/settings.hpp"
 #include "wee5_cron/core/worker/fair_queue.hpp"
 #include "wee5_cron/delivery/address/url.hpp"
@@ -75,8 +77,10 @@ class Dispatcher {
   long timeout_ms() const noexcept { return engine_.timeout_ms(); }
 
   void configure(const DispatchSettings& settings);
-  // Sets the values of app.settings.* for a role, and replaces the ones before.
-  void set_role(const std::string& role, const core::SettingCandidates& api_url, const core::SettingCandidates& secret);
+  // Sets the values of app.settings.* for a role, and replaces the ones before. A call that the app answers with 401 is
+  // made again at once with the previous secret, if that one may go there.
+  void set_role(const std::string& role, const core::SettingCandidates& api_url, const core::SettingCandidates& secret,
+                const core::SettingCandidates& previous_secret = {});
 
   // Sets the policies of paths, each for a whole path or for a path without its query, and replaces the ones before. A
   // call without a policy uses the defaults.
@@ -167,12 +171,18 @@ class Dispatcher {
   struct RoleSettings {
     core::Setting api_url;
     core::Setting secret;
+    std::optional<core::PreviousSecret> previous;
+    std::vector<std::string> secrets;  // all that an answer must not show
   };
 
   struct Sending {
     std::string route;
     std::string endpoint_path;
     std::int64_t first_begun_us = 0;
+    // What is sent if the app answers 401; NULL: nothing, or it is on the wire.
+    std::unique_ptr<Request> with_previous;
+    std::int64_t previous_until_us = 0;
+    std::int64_t refused_began_us = 0;  // when the request began that was answered with 401; 0: none was
   };
   struct Claim {
     Request request;
@@ -183,7 +193,7 @@ class Dispatcher {
   bool others_wait() const;
   std::size_t limit_of_a_route(std::size_t waiting) const noexcept;
   const core::RetryPolicy& policy_of(const std::string& endpoint_path) const;
-  Request make_request(const DueCall& call);
+  Request make_request(const DueCall& call, Sending& sending);
   Request make_alert(const DueCall& call) const;
   void apply_connection_settings(Request& request) const;
   void forget_waiting(const DueCall& call);
@@ -193,6 +203,8 @@ class Dispatcher {
   // Gives up a claim, which has a slot but is not on the wire.
   bool cancel_claim(std::vector<Claim>& claims, std::int64_t id);
   void fail_config(const DueCall& call, std::string error, std::string hint);
+  // Sends the request again with the previous secret, if the app answered 401 and that secret is still to be used.
+  bool send_with_previous(Sending& sending, const Result& result);
   void decide(const Sending& sending, Result& result);
   void collect();
 

@@ -8,9 +8,12 @@ namespace wee5::pg {
 
 // Where a call goes, and with which secret. Texts UTF-8, palloc'd.
 struct CallAddress {
-  const char* url;      // NULL: the address or the secret is missing
-  const char* secret;   // NULL with it
-  const char* missing;  // what to say about the setting that is missing; NULL: none is
+  const char* url;     // NULL: the address or the secret is missing
+  const char* secret;  // NULL with it
+  // The secret that the app expected before, if it may still go to this URL; NULL: none.
+  const char* previous_secret;
+  int64 previous_until_us;  // Unix time
+  const char* missing;      // what to say about the setting that is missing; NULL: none is
   const char* missing_hint;
   const char* session_only;  // the setting that only this session has, so that no worker knows it; NULL: none
   core::TextBuffer texts;

@@ -14,6 +14,7 @@ struct PgNetCall {
   const char* scheduled_at;  // RFC 3339; NULL: none
   const char* url;
   const char* secret;
+  int64 previous_until_us;  // Unix time until which the secret counts, which is the previous one; 0: the present one
   const char* method;
   Datum body;                // jsonb; 0: none
   const HeaderList* custom;  // the caller's own headers

@@ -46,6 +46,7 @@ bool library_preloaded();
 
 inline constexpr const char* kApiUrlSetting = "app.settings.api_url";
 inline constexpr const char* kCronSecretSetting = "app.settings.cron_secret";
+inline constexpr const char* kPreviousSecretSetting = "app.settings.cron_secret_previous";
 inline constexpr const char* kVaultApiUrlSetting = "wee5_cron.vault_api_url";
 inline constexpr const char* kVaultCronSecretSetting = "wee5_cron.vault_cron_secret";
 inline constexpr const char* kAlertUrlSetting = "wee5_cron.alert_url";

@@ -14,6 +14,7 @@ namespace wee5::pg {
 // UTF-8.
 struct RoleSecrets {
   StoredValue stored;
+  StoredValue previous;  // of which core::secret_of_document() finds the secret
   const char* command_line;
   VaultValues vault;
   bool unknown;  // Vault cannot be read, and nothing is stored: no text of an answer may be shown

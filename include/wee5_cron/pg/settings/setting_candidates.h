@@ -20,7 +20,8 @@ inline Size bytes_of(const SessionSettings* session) {
   return bytes_of(session->api_url) + bytes_of(session->cron_secret);
 }
 inline Size bytes_of(const VaultValues* vault) {
-  return bytes_of(vault->api_url) + bytes_of(vault->cron_secret) + bytes_of(vault->trouble) + bytes_of(vault->hint);
+  return bytes_of(vault->api_url) + bytes_of(vault->cron_secret) + bytes_of(vault->previous_secret) +
+         bytes_of(vault->trouble) + bytes_of(vault->hint);
 }
 
 // The candidates for core::choose_setting(). `command_line` counts if nothing is stored; NULL: not given.

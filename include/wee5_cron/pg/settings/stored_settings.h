@@ -20,6 +20,8 @@ bool is_set(const StoredValue* value);
 struct StoredSettings {
   StoredValue api_url;      // UTF-8
   StoredValue cron_secret;  // UTF-8
+  // UTF-8; what core::read_previous_secret() reads. The previous secret counts at the level of the secret itself.
+  StoredValue previous_secret;
   // Names of secrets in Vault, in the server's encoding.
   StoredValue vault_api_url;
   StoredValue vault_cron_secret;

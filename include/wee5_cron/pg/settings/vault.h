@@ -12,6 +12,7 @@ namespace wee5::pg {
 struct VaultValues {
   char* api_url;
   char* cron_secret;
+  char* previous_secret;
   char* trouble;  // why Vault could not be read; NULL: it could
   char* hint;
 };
@@ -44,13 +45,18 @@ void read_vault(const StoredSettings* stored, VaultValues* vault);
 struct VaultNames {
   const char* api_url;
   const char* cron_secret;
+  const char* previous_secret;  // that of the secret, and "_previous"
 };
+
+// Reads Vault under these names, whatever is set elsewhere.
+void read_vault_by_names(const VaultNames* names, VaultValues* vault);
 
 // The names of the secrets for this session, and the names without the session's own settings.
 VaultNames vault_names(const StoredSettings* stored);
 VaultNames stored_vault_names(const StoredSettings* stored);
 
-// Creates or updates both secrets (UTF-8) as the current user. Raises 55000 if the extension is not installed.
-void store_in_vault(const VaultNames* names, const char* api_url, const char* cron_secret);
+// Creates or updates the secrets (UTF-8) as the current user. Raises 55000 if the extension is not installed.
+// `previous_secret`: NULL: stays as it is; empty: is removed.
+void store_in_vault(const VaultNames* names, const char* api_url, const char* cron_secret, const char* previous_secret);
 
 }  // namespace wee5::pg

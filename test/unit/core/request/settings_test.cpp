@@ -109,4 +109,14 @@ TEST(MissingSetting, VaultsTroubleDoesNotMatterWhereThereIsAValue) {
   EXPECT_EQ(choose_setting(candidates).vault_trouble, "");
 }
 
+TEST(Settings, TheValueAtASourceIsThatSourcesOwn) {
+  SettingCandidates candidates;
+  candidates.role = " r ";
+  candidates.vault = "v";
+  EXPECT_EQ(value_at(candidates, SettingSource::kRole), "r");
+  EXPECT_EQ(value_at(candidates, SettingSource::kVault), "v");
+  EXPECT_EQ(value_at(candidates, SettingSource::kDatabase), "");
+  EXPECT_EQ(value_at(candidates, SettingSource::kNone), "");
+}
+
 }  // namespace wee5::core

@@ -137,5 +137,12 @@ TEST(SqlLiteral, MeansTheSameEverywhere) {
   EXPECT_EQ(sql_literal("a\\'b"), "E'a\\\\''b'");
 }
 
+TEST(RedactAll, StrikesOutEachSecretAndTheLongestFirst) {
+  EXPECT_EQ(redact_all("alpha, alpha-beta and gamma", {"alpha", "", "alpha-beta", "gamma"}),
+            "[secret], [secret] and [secret]");
+  EXPECT_EQ(redact_all("nothing", {}), "nothing");
+  EXPECT_EQ(longest_spelling({"ab", "abcd", ""}), 4 * kLongestSpelling);
+}
+
 }  // namespace
 }  // namespace wee5::core

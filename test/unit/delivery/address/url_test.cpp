@@ -287,5 +287,14 @@ TEST(Webhook, IsRefusedByTheRulesOfTheApiUrlWithoutBeingShown) {
   EXPECT_EQ(parse_webhook("http://h.example/x", "on").origin, "http://h.example");
 }
 
+TEST(SameOrigin, ComparesSchemeHostAndPort) {
+  EXPECT_TRUE(same_origin("https://app.example.com", "https://APP.example.com:443/base/"));
+  EXPECT_FALSE(same_origin("https://app.example.com", "http://app.example.com"));
+  EXPECT_FALSE(same_origin("https://app.example.com", "https://app.example.com:8443"));
+  EXPECT_FALSE(same_origin("https://app.example.com", "https://www.app.example.com"));
+  EXPECT_FALSE(same_origin("https://app.example.com", "app.example.com"));
+  EXPECT_FALSE(same_origin("", ""));
+}
+
 }  // namespace
 }  // namespace wee5::delivery

@@ -17,12 +17,15 @@ DueCall call(std::int64_t id, const std::string& path, const std::string& role) 
   return due;
 }
 
-void set_role(Dispatcher& dispatcher, const std::string& role, const std::string& api_url, const std::string& secret) {
+void set_role(Dispatcher& dispatcher, const std::string& role, const std::string& api_url, const std::string& secret,
+              const std::string& previous_secret) {
   core::SettingCandidates urls;
   core::SettingCandidates secrets;
+  core::SettingCandidates previous;
   urls.database = api_url;
   secrets.database = secret;
-  dispatcher.set_role(role, urls, secrets);
+  previous.database = previous_secret;
+  dispatcher.set_role(role, urls, secrets, previous);
 }
 
 DispatchSettings slots(std::size_t count) {

@@ -12,7 +12,8 @@
 namespace wee5::delivery::test {
 
 DueCall call(std::int64_t id, const std::string& path, const std::string& role = "app");
-void set_role(Dispatcher& dispatcher, const std::string& role, const std::string& api_url, const std::string& secret);
+void set_role(Dispatcher& dispatcher, const std::string& role, const std::string& api_url, const std::string& secret,
+              const std::string& previous_secret = "");
 DispatchSettings slots(std::size_t count);
 
 // Drives the dispatcher until `count` results are waiting to be recorded, or for 20 s.

@@ -27,7 +27,7 @@ Request request_to(const std::string& url) {
   request.url = url;
   request.endpoint_path = "/api/cron/test";
   request.headers = {{"Authorization", std::string("Bearer ") + kSecret}, {"Content-Type", "application/json"}};
-  request.secret = kSecret;
+  request.secrets = {std::string(kSecret)};
   request.timeout_ms = 20'000;
   request.connect_timeout_ms = 20'000;
   return request;

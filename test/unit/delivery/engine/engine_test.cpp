@@ -144,7 +144,7 @@ TEST(Engine, TheCacheIsThatOfTheAnswerItself) {
 TEST(Engine, WhatACacheSaysIsNotRepeated) {
   LoopbackServer server(always(answer("200 OK", "", "Age: 31415926535\r\n")));
   Request request = request_to(server.url());
-  request.secret = "31415926535";
+  request.secrets = {"31415926535"};
   EXPECT_EQ(fetch(request).outcome.hint.find("31415926535"), std::string::npos);
 }
 
@@ -424,7 +424,7 @@ TEST(Engine, StrikesASecretOutOfManyEchoes) {
       for (int i = 0; i < 200; ++i) body += echo;
       LoopbackServer server(always(answer("200 OK", body)));
       Request request = request_to(server.url());
-      request.secret = secret;
+      request.secrets = {secret};
       const Result result = fetch(request);
       if (echo == secret) {
         EXPECT_TRUE(result.response_body.starts_with(std::string(before, 'a') + "[secret]"));
