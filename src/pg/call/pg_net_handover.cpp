@@ -162,19 +162,25 @@ bool prepare_attempt(int64 id, const StoredCall* stored, bool with_previous, Hea
   return call->secret != nullptr;
 }
 
+// False where there is no such call that has not ended, or no secret that it may be sent with.
+bool hand_over_again(int64 id, bool with_previous, PgNetCall* call) {
+  StoredCall stored;
+  if (!read_stored_call(id, &stored) || stored.finished || !stored.on_pg_net) return false;
+  HeaderList custom;
+  memset(call, 0, sizeof(*call));
+  if (!prepare_attempt(id, &stored, with_previous, &custom, call)) return false;
+  hand_to_pg_net(call);
+  return true;
+}
+
 }  // namespace
 
 // wee5_cron.send_by_pg_net(call_id bigint) -> boolean: false where there is no such call that has not ended
 WEE5_SQL_FUNCTION(wee5_cron_send_by_pg_net) {
   if (PG_ARGISNULL(0)) PG_RETURN_BOOL(false);
   int64 id = PG_GETARG_INT64(0);
-  StoredCall stored;
-  if (!read_stored_call(id, &stored) || stored.finished || !stored.on_pg_net) PG_RETURN_BOOL(false);
-  HeaderList custom;
   PgNetCall call;
-  memset(&call, 0, sizeof(call));
-  prepare_attempt(id, &stored, false, &custom, &call);
-  hand_to_pg_net(&call);
+  if (!hand_over_again(id, false, &call)) PG_RETURN_BOOL(false);
   Oid types[2] = {INT8OID, TEXTOID};
   Datum values[2] = {Int64GetDatum(id), CStringGetTextDatum(from_utf8(call.url))};
   SPI_connect();
@@ -188,16 +194,8 @@ WEE5_SQL_FUNCTION(wee5_cron_send_by_pg_net) {
 // wee5_cron.send_with_previous_secret(call_id bigint) -> boolean: false where no previous secret may be used for the
 // call
 WEE5_SQL_FUNCTION(wee5_cron_send_with_previous_secret) {
-  if (PG_ARGISNULL(0)) PG_RETURN_BOOL(false);
-  int64 id = PG_GETARG_INT64(0);
-  StoredCall stored;
-  if (!read_stored_call(id, &stored) || stored.finished || !stored.on_pg_net) PG_RETURN_BOOL(false);
-  HeaderList custom;
   PgNetCall call;
-  memset(&call, 0, sizeof(call));
-  if (!prepare_attempt(id, &stored, true, &custom, &call)) PG_RETURN_BOOL(false);
-  hand_to_pg_net(&call);
-  PG_RETURN_BOOL(true);
+  PG_RETURN_BOOL(!PG_ARGISNULL(0) && hand_over_again(PG_GETARG_INT64(0), true, &call));
 }
 
 // wee5_cron.previous_secret_hint(previous_until timestamptz) -> text

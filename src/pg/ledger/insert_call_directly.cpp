@@ -128,7 +128,8 @@ bool is_given(AttrNumber column) {
 bool find_columns(TupleDesc descriptor) {
   for (int i = 0; i < kGivenColumns; ++i) {
     kept.given[i] = column_of_type(descriptor, kGivenLayout[i].name, kGivenLayout[i].type);
-    if (kept.given[i] == InvalidAttrNumber && (i < kGivenDueAt || !sql_is_earlier())) return false;
+    const bool needed = i < kGivenDueAt || !sql_is_earlier();
+    if (needed && kept.given[i] == InvalidAttrNumber) return false;
   }
   kept.id = column_of_type(descriptor, "id", INT8OID);
   kept.idempotency_key = column_of_type(descriptor, "idempotency_key", UUIDOID);
