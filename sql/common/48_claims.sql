@@ -20,7 +20,7 @@ COMMENT ON COLUMN wee5_cron.claim.claimed_at IS 'When that was';
 COMMENT ON COLUMN wee5_cron.claim.lease_until IS 'Until when the claim keeps others away; NULL once the work is complete';
 COMMENT ON COLUMN wee5_cron.claim.completed_at IS 'When complete() was called; NULL: it was not, since the last claim';
 COMMENT ON COLUMN wee5_cron.claim.ok IS 'Whether the work succeeded. false: the key is free again';
-COMMENT ON COLUMN wee5_cron.claim.note IS 'Note given to complete()';
+COMMENT ON COLUMN wee5_cron.claim.note IS 'Note given to complete(), at most 4000 characters of it; secrets are replaced by [secret]';
 
 -- Its holder decides about the key until its transaction ends. A rollback, also one to a savepoint, releases it.
 CREATE FUNCTION wee5_cron.claim_lock(idempotency_key uuid) RETURNS bigint
@@ -79,7 +79,7 @@ BEGIN
     PERFORM wee5_cron.end_call(call.id, 'succeeded');
     RETURN;
   END IF;
-  failure := coalesce(wee5_cron.redact_for(call.requested_by, left(nullif(btrim(note, E' \t\n\r'), ''), 4000)),
+  failure := coalesce(left(wee5_cron.redact_for(call.requested_by, nullif(btrim(note, E' \t\n\r'), '')), 4000),
                     format('The app reported that the work of %s failed.', left(call.endpoint_path, 200)));
   PERFORM wee5_cron.end_call(call.id, 'failed', 'incomplete', failure,
     format('The app reported this with complete(). To make the call again: SELECT wee5_cron.retry(%s);', call.id));
@@ -125,6 +125,8 @@ CREATE FUNCTION wee5_cron.complete(idempotency_key uuid, ok boolean DEFAULT true
   AS $$
 #variable_conflict use_column
 DECLARE
+  -- An app may well say in which words it was refused.
+  told constant text := left(wee5_cron.redact_for(session_user, $3), 4000);
   known wee5_cron.claim;
   now timestamptz;
   in_time boolean;
@@ -143,11 +145,11 @@ BEGIN
   END IF;
   now := clock_timestamp();
   INSERT INTO wee5_cron.claim (idempotency_key, claimed_by, claimed_at, completed_at, ok, note)
-  VALUES ($1, session_user, now, now, $2, $3)
+  VALUES ($1, session_user, now, now, $2, told)
   ON CONFLICT (idempotency_key) DO UPDATE
   SET lease_until = NULL, completed_at = excluded.completed_at, ok = excluded.ok, note = excluded.note
   WHERE claim.ok IS NOT TRUE;
-  in_time := wee5_cron.complete_calls($1, $2, $3);
+  in_time := wee5_cron.complete_calls($1, $2, told);
   IF NOT in_time AND $2 AND known.ok IS NOT TRUE THEN
     UPDATE wee5_cron.invocation i
     SET hint = format('The app completed the work at %s, after this call had failed, so the call need not be made again. If the work '

@@ -47,6 +47,7 @@ is($app->("SELECT wee5_cron.claim('$key')"), 'new', 'a key is claimed');
 is($app->("SELECT wee5_cron.claim('$key')"), 'running', '... once');
 is($app->("SELECT wee5_cron.complete('$key', false, 'the bucket is full, says the secret')"), 't', 'complete() says that the work failed');
 fields_are($node->invocation('postgres', $id), { status => 'failed', reason => 'incomplete', error => 'the bucket is full, says [secret]', hint => qr/SELECT wee5_cron\.retry\($id\);/, next_attempt_at => undef }, '... with its note, without the secret');
+is($node->safe_psql('postgres', "SELECT note FROM wee5_cron.claim WHERE idempotency_key = '$key'"), 'the bucket is full, says [secret]', '... as in the claim');
 is_deeply([ map { "$_->{attempt} $_->{reason}" } $node->attempts('postgres', $id) ], ['1 incomplete'], '... and so does the attempt');
 is($app->("SELECT wee5_cron.claim('$key')"), 'new', '... and the key is free again');
 $again = $node->safe_psql('postgres', "SELECT wee5_cron.retry($id)");
