@@ -16,8 +16,9 @@ BEGIN
   END IF;
   IF wee5_cron.belongs_to_extension('pg_class', to_regclass('vault.secrets'), 'supabase_vault') THEN
     -- What configure() wrote. Secrets that you stored yourself stay.
-    EXECUTE 'DELETE FROM vault.secrets s WHERE s.description IN ($1, $2)'
-      USING 'wee5_cron: where the app is', 'wee5_cron: the bearer secret that the app expects';
+    EXECUTE 'DELETE FROM vault.secrets s WHERE s.description IN ($1, $2, $3)'
+      USING 'wee5_cron: where the app is', 'wee5_cron: the bearer secret that the app expects',
+            'wee5_cron: the bearer secret that the app expected before';
   END IF;
   DROP FUNCTION public.invoke_cron_endpoint(text);
   DROP SCHEMA wee5_cron CASCADE;

@@ -26,9 +26,12 @@ CREATE ROLE reader LOGIN;
 CREATE EXTENSION pg_cron;
 CREATE EXTENSION wee5_cron;
 CREATE EXTENSION supabase_vault VERSION 'wee5fixture';
-GRANT SET ON PARAMETER app.settings.api_url, app.settings.cron_secret TO app_owner;
+GRANT SET ON PARAMETER app.settings.api_url, app.settings.cron_secret, app.settings.cron_secret_previous TO app_owner;
+SELECT wee5_cron.configure('http://127.0.0.1:9', '$secret-of-yesterday', store => 'vault');
 SELECT wee5_cron.configure('http://127.0.0.1:9', '$secret', store => 'vault');
+SELECT wee5_cron.configure('http://127.0.0.1:9', '$secret-of-yesterday');
 SELECT wee5_cron.configure('http://127.0.0.1:9', '$secret');
+ALTER ROLE reader SET app.settings.cron_secret_previous = '{"secret": "$secret-of-yesterday"}';
 ALTER DATABASE app SET wee5_cron.keep_failed = '1d';
 ALTER ROLE reader SET app.settings.cron_secret = '$secret';
 ALTER ROLE reader IN DATABASE app SET app.settings.api_url = 'http://127.0.0.1:9';
@@ -40,7 +43,7 @@ SELECT cron.schedule('of somebody', '0 0 1 1 *', 'SELECT 1');
 SELECT wee5_cron.grant_to('app_owner', 'call');
 SQL
 $node->reload;
-is($node->safe_psql('app', 'SELECT count(*) FROM vault.secrets'), 2, 'there are secrets in Vault');
+is($node->safe_psql('app', 'SELECT count(*) FROM vault.secrets'), 3, 'there are secrets in Vault');
 is($node->safe_psql('app', 'SELECT count(*) FROM cron.job'), 6, 'there are jobs, one of them of somebody else');
 
 # The output of the second block is to be run. The third block runs its own.
@@ -68,7 +71,7 @@ is($node->safe_psql('app', "SELECT count(*) FROM pg_proc WHERE proname = 'invoke
 for my $name (qw(postgresql.conf postgresql.auto.conf)) {
     unlike(slurp_file($node->data_dir . "/$name"), qr{(?<![\w/])wee5_cron\b|canary}, "$name does not name it");
 }
-for my $setting (qw(app.settings.api_url app.settings.cron_secret wee5_cron.alert_url)) {
+for my $setting (qw(app.settings.api_url app.settings.cron_secret app.settings.cron_secret_previous wee5_cron.alert_url)) {
     is($node->psql_as('reader', 'app', "SELECT coalesce(current_setting('$setting', true), '')"), '', "no role reads $setting");
 }
 is($node->error_of('app', "DROP ROLE $_"), undef, "the role $_ can be dropped") for qw(app_owner reader);

@@ -126,6 +126,8 @@ $node->as_owner('DROP VIEW public.of_a_user; ALTER DEFAULT PRIVILEGES REVOKE EXE
 
 # Removing it.
 $node->as_owner("SELECT wee5_cron.configure('https://app.example.com', 'a secret of thirty-two characters')");
+$node->as_owner("SELECT wee5_cron.configure(cron_secret => 'another one of thirty-two characters')");
+is($node->safe_psql('postgres', 'SELECT count(*) FROM vault.secrets'), 3, 'there are secrets in Vault, the previous one among them');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 4, 'configure() makes the three jobs and the one that harvests');
 $node->as_owner('SELECT wee5_cron.uninstall()');
 is($node->safe_psql('postgres', <<'SQL'), '0|0|0|0', 'uninstall() leaves no schema, function, job or secret');
