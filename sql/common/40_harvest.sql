@@ -61,7 +61,7 @@ BEGIN
     ), decided AS MATERIALIZED (
       SELECT (a.call).id, (a.call).attempts + 1 AS attempt,
              coalesce((a.call).due_at, (a.call).requested_at) AS requested_at, a.handed_over_at, a.status_code, d.*,
-             CASE d.status WHEN 'succeeded' THEN wee5_cron.previous_secret_hint(a.previous_until) END AS previous_hint
+             CASE WHEN d.status IN ('succeeded', 'accepted') THEN wee5_cron.previous_secret_hint(a.previous_until) END AS previous_hint
       FROM (SELECT * FROM answer o WHERE (o.call).id NOT IN (SELECT t.id FROM tried_again t) OFFSET 0) a
       CROSS JOIN LATERAL wee5_cron.decide_pg_net_answer(
         (a.call).endpoint_path, (a.call).method, (a.call).url, (a.call).timeout, (a.call).requested_by,

@@ -237,7 +237,7 @@ DECLARE
   needed constant boolean := coalesce((
     SELECT starts_with(i.hint, left(wee5_cron.previous_secret_hint(now()), 60))
     FROM (SELECT n.id, n.status, n.hint FROM wee5_cron.invocation n ORDER BY n.id DESC LIMIT 1000) i
-    WHERE i.status = 'succeeded' ORDER BY i.id DESC LIMIT 1), false);
+    WHERE i.status IN ('succeeded', 'accepted') ORDER BY i.id DESC LIMIT 1), false);
   lines bigint := 0;
 BEGIN
   FOR kept IN

@@ -245,6 +245,15 @@ $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.pg_net_r
   or die 'the call was not handed over again';
 answer($id, @unauthorized);
 fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1, http_status => 401, response_body => 'neither [secret] nor [secret]', hint => qr/did not accept the bearer secret/ }, 'it is tried once');
+$id    = $node->call('postgres', '/rotated');
+$first = answer($id, @unauthorized);
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.pg_net_request WHERE invocation_id = $id AND request_id <> $first->{id}")
+  or die 'the call was not handed over again';
+answer($id, 'status_code, headers', q{202, '{"Wee5-Cron": "accepted"}'});
+fields_are($node->invocation_when('postgres', $id, "status = 'accepted'"), { hint => qr/accepted the previous one/ }, 'the row of an accepted call says so, too');
+is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.doctor() WHERE check_name = 'cron_secret_previous'"), 'warning', '... and doctor() that the app is behind');
+$node->safe_psql('postgres', "SELECT wee5_cron.complete('$first->{headers}{'Idempotency-Key'}')");
+fields_are($node->finished('postgres', $id), { status => 'succeeded', hint => qr/accepted the previous one/ }, '... also once the work is complete');
 $node->safe_psql('postgres', "SELECT wee5_cron.configure('https://app.example.com', '$newer', keep_previous => false)");
 $id = $node->call('postgres', '/rotated');
 answer($id, status_code => 401);
