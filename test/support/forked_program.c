@@ -3,8 +3,8 @@
  * program like psql takes ten times as long as to fork it.
  *
  * An order on standard input is a number of bytes in a line, then so many bytes: strings that each end with a zero byte.
- * They are the files of standard input, output and error, the number of arguments, the arguments, the environment. The
- * answer on standard output is what waitpid() says of the fork, in a line.
+ * They are the directory, the files of standard input, output and error, the number of arguments, the arguments, the
+ * environment. The answer on standard output is what waitpid() says of the fork, in a line.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -36,6 +36,11 @@ static char* take(char** next) {
 }
 
 static int obey(char* next, char* end) {
+  const char* directory = take(&next);
+  if (chdir(directory) != 0) {
+    perror(directory);
+    _exit(127);
+  }
   redirect(STDIN_FILENO, take(&next), O_RDONLY);
   redirect(STDOUT_FILENO, take(&next), O_WRONLY | O_CREAT | O_TRUNC);
   redirect(STDERR_FILENO, take(&next), O_WRONLY | O_CREAT | O_TRUNC);

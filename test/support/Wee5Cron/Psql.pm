@@ -4,7 +4,7 @@ package Wee5Cron::Psql;
 use strict;
 use warnings;
 
-use Cwd qw(abs_path);
+use Cwd qw(abs_path getcwd);
 use File::Basename qw(basename dirname);
 use File::Copy qw(move);
 use POSIX ();
@@ -47,7 +47,7 @@ sub link {
 # A process that forked shares the pipes, and would read the answers of another one.
 sub is_ours { my ($self) = @_; return $self->{owner} == $$ }
 
-# Runs psql with these arguments, in the environment of this process. Returns what $? would be, and its two outputs.
+# Runs psql with these arguments, in the directory and environment of this process. Returns what $? would be, and its two outputs.
 sub run {
     my ($self, $input, @arguments) = @_;
     my %file  = map { $_ => "$self->{files}.$_" } qw(in out err);
@@ -56,7 +56,7 @@ sub run {
     close $in or die "$file{in}: $!";
     my %environment = %ENV;
     delete $environment{LD_PRELOAD};
-    my $order = join '', map { "$_\0" } @file{qw(in out err)}, 1 + @arguments, $self->{program}, @arguments,
+    my $order = join '', map { "$_\0" } getcwd(), @file{qw(in out err)}, 1 + @arguments, $self->{program}, @arguments,
       map { "$_=$environment{$_}" } keys %environment;
     utf8::encode($order) if utf8::is_utf8($order);
     $order = length($order) . "\n" . $order;
