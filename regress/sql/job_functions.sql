@@ -26,6 +26,8 @@ SELECT wee5_cron.schedule('x', '* * * * *', NULL);
 \echo :SQLSTATE
 SELECT wee5_cron.schedule('', '* * * * *', '/x');
 \echo :SQLSTATE
+SELECT wee5_cron.schedule(repeat('n', 64), '* * * * *', '/x');
+\echo :SQLSTATE
 SELECT wee5_cron.schedule('x', '* * * * *', 'https://evil.example/x');
 \echo :SQLSTATE
 SELECT wee5_cron.schedule('x', '* * * *', '/x');

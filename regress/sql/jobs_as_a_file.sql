@@ -130,6 +130,27 @@ SELECT refused('{"jobs": {"b": {"schedule": "1 1 * * *", "path": "/x?y=1", "body
 SELECT action, job_name FROM wee5_cron.plan('{"jobs": {
   "b": {"schedule": "1 1 * * *", "path": "/x", "timeout": "60 s", "catch_up": "none"},
   "a": {"schedule": "2 2 * * *", "path": "/x", "timeout": "1 min"}}}') WHERE action = 'create';
+-- A path with a query that has no keys has the defaults, also beside a policy of its route.
+\set queries '{"jobs": {"a": {"schedule": "1 1 1 1 *", "path": "/q?job=1"}, "b": {"schedule": "1 1 1 1 *", "path": "/q", "max_attempts": 1}, "c": {"schedule": "1 1 1 1 *", "path": "/q?job=3", "max_attempts": 1}}}'
+SELECT action, job_name, detail FROM wee5_cron.apply(:'queries') WHERE action <> 'keep';
+SELECT endpoint_path, max_attempts FROM wee5_cron.endpoint WHERE endpoint_path LIKE '/q%' ORDER BY 1;
+SELECT action, job_name, detail FROM wee5_cron.plan(:'queries') WHERE action <> 'keep';
+DELETE FROM wee5_cron.endpoint WHERE endpoint_path = '/q?job=1';
+SELECT jsonb_path_query(wee5_cron.export_config(), '$.jobs.a');
+SELECT action, job_name, detail FROM wee5_cron.plan(wee5_cron.export_config());
+SELECT action, job_name, detail FROM wee5_cron.apply(:'queries') WHERE action <> 'keep';
+SELECT wee5_cron.unschedule(name) FROM unnest('{a,b,c}'::text[]) name;
+-- A name that pg_cron would cut could be the name of another job then.
+SELECT cron.schedule_in_database(repeat('n', 63), '1 1 1 1 *', 'VACUUM', current_database()) > 0 AS made;
+SELECT left(refused(jsonb_build_object('jobs', jsonb_build_object(repeat('n', 64), '{"schedule": "1 1 1 1 *", "path": "/x"}'::jsonb))), 34);
+SELECT command, cron.unschedule(jobid) FROM cron.job WHERE jobname = repeat('n', 63);
+-- Jobs that a document cannot hold are left out.
+SELECT cron.schedule_in_database('', '1 1 1 1 *', 'SELECT public.invoke_cron_endpoint(''/x'')', current_database()) > 0 AS made;
+SELECT cron.schedule_in_database('bad path', '1 1 1 1 *', 'SELECT public.invoke_cron_endpoint(''//x'')', current_database()) > 0 AS made;
+SELECT cron.schedule_in_database('null', '1 1 1 1 *', 'SELECT public.invoke_cron_endpoint(''/null'')', current_database()) > 0 AS made;
+INSERT INTO wee5_cron.endpoint (endpoint_path, method, body) VALUES ('/null', 'POST', 'null');
+SELECT wee5_cron.export_config()->'jobs' ?| '{"",bad path,null}' AS exported;
+SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname IN ('', 'bad path', 'null');
 -- A schedule that never fires.
 SELECT action FROM wee5_cron.plan('{"jobs": {"a": {"schedule": "0 0 30 2 *", "path": "/x"}}}') WHERE action = 'create';
 

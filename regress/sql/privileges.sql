@@ -85,6 +85,15 @@ SELECT * FROM regress_reach;
 \pset footer on
 CREATE TABLE regress_grants_before AS SELECT * FROM regress_grants;
 SELECT has_schema_privilege('regress Caller', 'regress_app', 'USAGE') AS reaches_the_function;
+-- The functions run with the rights of the owner, who keeps its privileges.
+DO $$
+BEGIN
+  PERFORM wee5_cron.revoke_from(n.nspowner::regrole, 'operate') FROM pg_namespace n WHERE n.nspname = 'wee5_cron';
+  RAISE 'revoked';
+EXCEPTION WHEN invalid_parameter_value THEN
+  NULL;
+END
+$$;
 -- Granting a profile again changes nothing.
 SELECT wee5_cron.grant_to('regress_operator', 'operate');
 TABLE regress_grants EXCEPT TABLE regress_grants_before;

@@ -6,7 +6,9 @@ CREATE FUNCTION wee5_cron.queued_calls() RETURNS bigint
   AS $$
 BEGIN
   RETURN (SELECT count(*) FROM wee5_cron.invocation i
-          WHERE i.transport = 'builtin' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL AND i.status <> 'sending');
+          WHERE i.transport = 'builtin' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL AND i.status <> 'sending')
+         + (SELECT count(*) FROM wee5_cron.invocation i
+            WHERE i.transport = 'builtin' AND i.finished_at IS NULL AND i.next_attempt_at <= now() AND i.status = 'queued');
 EXCEPTION WHEN lock_not_available THEN
   RETURN NULL;
 END

@@ -161,9 +161,9 @@ CREATE FUNCTION wee5_cron.config_job(job_name text, settings jsonb, OUT schedule
 DECLARE
   place constant text[] := array['jobs', $1];
 BEGIN
-  IF $1 = '' OR octet_length($1) > 255 THEN
+  IF $1 = '' OR octet_length($1) > 63 THEN
     PERFORM wee5_cron.refuse_config(format('invalid job name %s', wee5_cron.config_place(VARIADIC place)),
-                                    'Give a name of 1 to 255 bytes.');
+                                    'Give a name of 1 to 63 bytes.');
   ELSIF jsonb_typeof(settings) <> 'object' THEN
     PERFORM wee5_cron.refuse_config_value(place, settings, 'an object, such as {"schedule": "15 3 * * *", "path": "/api/reports/nightly"}');
   END IF;

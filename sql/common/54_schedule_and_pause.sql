@@ -15,9 +15,10 @@ BEGIN
     RAISE EXCEPTION '% must not be NULL', CASE WHEN $1 IS NULL THEN 'job_name' ELSE 'schedule' END
       USING ERRCODE = 'null_value_not_allowed',
             HINT = 'SELECT wee5_cron.schedule(''nightly-report'', ''15 3 * * *'', ''/api/reports/nightly'');';
-  ELSIF $1 = '' OR octet_length($1) > 255 THEN
+  -- pg_cron cuts longer names, which may be those of other jobs then.
+  ELSIF $1 = '' OR octet_length($1) > 63 THEN
     RAISE EXCEPTION 'invalid job name "%"', left($1, 100)
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a name of 1 to 255 bytes.';
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a name of 1 to 63 bytes.';
   END IF;
   IF NOT wee5_cron.pg_cron_installed() THEN
     PERFORM wee5_cron.raise_no_pg_cron($1, $2, command);

@@ -23,14 +23,17 @@ CREATE FUNCTION wee5_cron.describe_change(key text, old_value text, new_value te
   $$;
 COMMENT ON FUNCTION wee5_cron.describe_change(text, text, text) IS 'Internal, for plan() and apply(): a change in words; NULL: there is none';
 
-CREATE FUNCTION wee5_cron.describe_policy_changes(wanted wee5_cron.endpoint) RETURNS text
+-- route: what the document says of the route of a path with a query. That counts before what the table has.
+CREATE FUNCTION wee5_cron.describe_policy_changes(wanted wee5_cron.endpoint, route wee5_cron.endpoint DEFAULT NULL) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT string_agg(wee5_cron.describe_change(d.key, d.old_value, d.new_value), '; ')
     FROM wee5_cron.policy_changes(
-      (SELECT e FROM wee5_cron.endpoint e WHERE e.endpoint_path = wanted.endpoint_path), wanted) d
+      coalesce((SELECT e FROM wee5_cron.endpoint e WHERE e.endpoint_path = wanted.endpoint_path), route,
+               wee5_cron.policy_of(wanted.endpoint_path)),
+      wanted) d
   $$;
-COMMENT ON FUNCTION wee5_cron.describe_policy_changes(wee5_cron.endpoint) IS
+COMMENT ON FUNCTION wee5_cron.describe_policy_changes(wee5_cron.endpoint, wee5_cron.endpoint) IS
   'Internal, for plan() and apply(): what changes in the policy of a path; NULL: nothing';
 
 CREATE FUNCTION wee5_cron.refuse_taken_name(job_name text) RETURNS void
@@ -110,7 +113,8 @@ COMMENT ON FUNCTION wee5_cron.is_config_command(text) IS
 
 -- What has to happen to one job of the document. Without pg_cron: to its policy and its name in the ledger.
 CREATE FUNCTION wee5_cron.plan_job(wanted_name text, wanted_schedule text, wanted_active boolean, wanted_catch_up text,
-                                   policy wee5_cron.endpoint, with_pg_cron boolean, OUT action text, OUT detail text)
+                                   policy wee5_cron.endpoint, route wee5_cron.endpoint, with_pg_cron boolean,
+                                   OUT action text, OUT detail text)
   RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -129,7 +133,7 @@ BEGIN
            THEN wee5_cron.describe_change('command', found.command, wee5_cron.config_command(path))
          ELSE wee5_cron.describe_change('path', found.endpoint_path, path) END,
     wee5_cron.describe_change('catch_up', found.catch_up, wanted_catch_up),
-    wee5_cron.describe_policy_changes(policy)), '');
+    wee5_cron.describe_policy_changes(policy, route)), '');
   IF with_pg_cron AND found.schedule IS DISTINCT FROM wanted_schedule AND wee5_cron.never_fires(wanted_schedule, now()) THEN
     RAISE NOTICE 'schedule "%" of job "%" never fires: no day in the next 40 years matches it', wanted_schedule, wanted_name;
   END IF;
@@ -144,7 +148,7 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.plan_job(text, text, boolean, text, wee5_cron.endpoint, boolean) IS
+COMMENT ON FUNCTION wee5_cron.plan_job(text, text, boolean, text, wee5_cron.endpoint, wee5_cron.endpoint, boolean) IS
   'Internal, for plan() and apply(): what has to happen to one job of the document';
 
 -- Jobs that apply() made or adopted, and the document does not have. Jobs of other roles have documents of their own. A job
@@ -180,9 +184,13 @@ CREATE FUNCTION wee5_cron.planned_changes(config jsonb, prune boolean, with_pg_c
   AS $$
 BEGIN
   RETURN QUERY
+    WITH job AS MATERIALIZED (SELECT *, (j.policy).endpoint_path FROM wee5_cron.config_jobs(config) j)
     SELECT p.action, c.job_name, p.detail, NULL::bigint, c.schedule, c.catch_up, c.policy
-    FROM wee5_cron.config_jobs(config) c
-    CROSS JOIN LATERAL wee5_cron.plan_job(c.job_name, c.schedule, c.active, c.catch_up, c.policy, with_pg_cron) p;
+    FROM job c
+    LEFT JOIN (SELECT DISTINCT ON (j.endpoint_path) j.endpoint_path, j.policy FROM job j) route
+      ON c.endpoint_path LIKE '%?%' AND route.endpoint_path = split_part(c.endpoint_path, '?', 1) COLLATE "C"
+    CROSS JOIN LATERAL wee5_cron.plan_job(c.job_name, c.schedule, c.active, c.catch_up, c.policy, route.policy, with_pg_cron) p
+    ORDER BY c.job_name COLLATE "C", p.action IN ('pause', 'resume');
   IF with_pg_cron THEN
     RETURN QUERY
       SELECT o.action, o.job_name, o.detail, o.jobid, NULL::text, NULL::text, NULL::wee5_cron.endpoint
@@ -193,6 +201,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.planned_changes(jsonb, boolean, boolean) IS
   'Internal, for plan() and apply(): what has to happen, with what apply() needs for it';
 
+-- Also a policy of defaults alone, if the path would have that of its route.
 CREATE FUNCTION wee5_cron.store_policy(policy wee5_cron.endpoint) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -208,13 +217,12 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.store_policy(wee5_cron.endpoint) IS 'Internal, for apply(): writes the policy of a path, if it changes';
 
-CREATE FUNCTION wee5_cron.apply_job(job_name text, schedule text, catch_up text, policy wee5_cron.endpoint, with_pg_cron boolean)
+CREATE FUNCTION wee5_cron.apply_job(job_name text, schedule text, catch_up text, path text, with_pg_cron boolean)
   RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 #variable_conflict use_column
 DECLARE
-  path constant text := policy.endpoint_path;
   found constant record := wee5_cron.find_own_job($1, with_pg_cron);
   command text := wee5_cron.config_command(path);
   jobid bigint := found.jobid;
@@ -233,11 +241,9 @@ BEGIN
   SET jobid = excluded.jobid, endpoint_path = excluded.endpoint_path, catch_up = excluded.catch_up, applied = excluded.applied,
       paused_at = CASE WHEN found.jobid IS NOT NULL THEN k.paused_at END,
       pause_note = CASE WHEN found.jobid IS NOT NULL THEN k.pause_note END;
-  PERFORM wee5_cron.store_policy(policy);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.apply_job(text, text, text, wee5_cron.endpoint, boolean) IS
-  'Internal, for apply(): makes or changes one job of the document, and the policy of its path';
+COMMENT ON FUNCTION wee5_cron.apply_job(text, text, text, text, boolean) IS 'Internal, for apply(): makes or changes one job of the document';
 
 CREATE FUNCTION wee5_cron.config_elsewhere(config jsonb) RETURNS text
   LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -299,7 +305,7 @@ BEGIN
   LOCK TABLE wee5_cron.job, wee5_cron.endpoint IN SHARE ROW EXCLUSIVE MODE;
   FOR change IN SELECT * FROM wee5_cron.planned_changes(config, prune, with_pg_cron) LOOP
     IF change.action IN ('create', 'change', 'adopt') THEN
-      PERFORM wee5_cron.apply_job(change.job_name, change.schedule, change.catch_up, change.policy, with_pg_cron);
+      PERFORM wee5_cron.apply_job(change.job_name, change.schedule, change.catch_up, (change.policy).endpoint_path, with_pg_cron);
     ELSIF change.action IN ('pause', 'resume') THEN
       PERFORM wee5_cron.set_job_active(change.job_name, change.action = 'resume', 'by apply()');
     ELSIF change.action = 'remove' THEN
@@ -310,6 +316,9 @@ BEGIN
     detail := change.detail;
     RETURN NEXT;
   END LOOP;
+  -- Policies of routes come first: what a path with a query needs depends on them.
+  PERFORM wee5_cron.store_policy(c.policy)
+  FROM (SELECT * FROM wee5_cron.config_jobs(config) j ORDER BY (j.policy).endpoint_path LIKE '%?%') c;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.apply(jsonb, boolean, text) IS
@@ -323,8 +332,7 @@ CREATE FUNCTION wee5_cron.export_job(schedule text, active boolean, endpoint_pat
            || CASE WHEN active THEN '{}' ELSE '{"active": false}'::jsonb END
            || CASE WHEN catch_up IS NULL THEN '{}' ELSE jsonb_build_object('catch_up', catch_up) END
            || coalesce((SELECT jsonb_object_agg(p.key, p.value)
-                        FROM wee5_cron.endpoint e CROSS JOIN LATERAL jsonb_each(to_jsonb(e) - 'endpoint_path') p
-                        WHERE e.endpoint_path = $3 AND p.value <> 'null'), '{}')
+                        FROM jsonb_each(to_jsonb(wee5_cron.policy_of($3)) - 'endpoint_path') p WHERE p.value <> 'null'), '{}')
   $$;
 COMMENT ON FUNCTION wee5_cron.export_job(text, boolean, text, text) IS 'Internal, for export_config(): a job as it stands in a configuration';
 
@@ -334,6 +342,7 @@ CREATE FUNCTION wee5_cron.export_config() RETURNS jsonb
 DECLARE
   jobs jsonb := '{}';
   job record;
+  exported jsonb;
   obstacle text;
 BEGIN
   IF NOT wee5_cron.pg_cron_installed() THEN
@@ -343,13 +352,23 @@ BEGIN
     SELECT c.*, k.catch_up FROM wee5_cron.calling_jobs() c LEFT JOIN wee5_cron.job k ON k.job_name = c.job_name
     ORDER BY c.label COLLATE "C"
   LOOP
-    obstacle := CASE WHEN job.job_name IS NULL THEN 'it has no name'
+    obstacle := CASE WHEN coalesce(job.job_name, '') = '' THEN 'it has no name'
                      WHEN job.username <> wee5_cron.job_role() THEN format('it belongs to role "%s"', job.username)
                      WHEN job.name_shared THEN 'another role has a job of that name'
                      WHEN NOT wee5_cron.is_config_command(job.command) THEN 'its command does more than call invoke_cron_endpoint()' END;
     IF obstacle IS NULL THEN
-      jobs := jobs || jsonb_build_object(
-        job.job_name, wee5_cron.export_job(job.schedule, job.active, job.endpoint_path, job.catch_up));
+      exported := wee5_cron.export_job(job.schedule, job.active, job.endpoint_path, job.catch_up);
+      -- pg_cron and the table take some values that a document does not.
+      BEGIN
+        SELECT format('a configuration cannot hold the %s of its path', d.key) INTO obstacle
+        FROM wee5_cron.config_job(job.job_name, exported) c
+        CROSS JOIN LATERAL wee5_cron.policy_changes(wee5_cron.policy_of(job.endpoint_path), c.policy) d LIMIT 1;
+      EXCEPTION WHEN data_exception OR feature_not_supported OR program_limit_exceeded THEN
+        obstacle := SQLERRM;
+      END;
+    END IF;
+    IF obstacle IS NULL THEN
+      jobs := jobs || jsonb_build_object(job.job_name, exported);
     ELSE
       RAISE NOTICE 'job "%" is left out: %', job.label, obstacle USING DETAIL = format('Its command is: %s', left(job.command, 200));
     END IF;

@@ -76,8 +76,10 @@ BEGIN
       ('wee5_cron_worker_succeeded_total', '{}', worker.succeeded::float8),
       ('wee5_cron_worker_failed_total', '{}', worker.failed::float8),
       ('wee5_cron_worker_in_flight', '{}', worker.in_flight::float8),
-      ('wee5_cron_queue_length', '{}', (SELECT count(*) FROM wee5_cron.invocation i
-                                        WHERE i.finished_at IS NULL AND i.next_attempt_at IS NULL AND i.status = 'queued')::float8),
+      ('wee5_cron_queue_length', '{}', ((SELECT count(*) FROM wee5_cron.invocation i
+                                         WHERE i.finished_at IS NULL AND i.next_attempt_at IS NULL AND i.status = 'queued')
+                                        + (SELECT count(*) FROM wee5_cron.invocation i
+                                           WHERE i.finished_at IS NULL AND i.next_attempt_at <= now() AND i.status = 'queued'))::float8),
       ('wee5_cron_queue_age_seconds', '{}', greatest(0, coalesce(extract(epoch FROM clock_timestamp() - oldest), 0))::float8)
     ) AS m (name, labels, value)
     WHERE m.value IS NOT NULL;

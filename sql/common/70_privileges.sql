@@ -158,9 +158,15 @@ CREATE FUNCTION wee5_cron.revoke_from(role regrole, profile text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
+  privileges constant text[] := wee5_cron.privileges_for(role, profile, 'revoke_from');
   privilege text;
 BEGIN
-  FOREACH privilege IN ARRAY wee5_cron.privileges_for(role, profile, 'revoke_from') LOOP
+  -- Its functions run with the rights of the owner.
+  IF role = (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'wee5_cron') THEN
+    RAISE EXCEPTION 'role % owns wee5_cron and needs all privileges', role
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Name a role that grant_to() granted the profile.';
+  END IF;
+  FOREACH privilege IN ARRAY privileges LOOP
     EXECUTE format('REVOKE %s FROM %s', privilege, role);
   END LOOP;
   -- With nothing left to use in it, the role does not need the schema.

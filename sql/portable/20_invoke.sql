@@ -1,14 +1,5 @@
 -- Making a call, and waiting for it. What can be checked is checked before the row is written.
 
-CREATE FUNCTION wee5_cron.policy_of(endpoint_path text) RETURNS wee5_cron.endpoint
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT e FROM wee5_cron.endpoint e
-    WHERE e.endpoint_path = $1 COLLATE "C" OR e.endpoint_path = split_part($1, '?', 1) COLLATE "C"
-    ORDER BY octet_length(e.endpoint_path) DESC LIMIT 1
-  $$;
-COMMENT ON FUNCTION wee5_cron.policy_of(text) IS 'Internal: the policy of a path, looked up whole, then without its query; NULL: there is none';
-
 CREATE FUNCTION wee5_cron.merged_headers(policy jsonb, own jsonb) RETURNS jsonb
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

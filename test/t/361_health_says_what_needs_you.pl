@@ -56,7 +56,9 @@ $node->raises('postgres', "SELECT wee5_cron.health('-1 s')", '22023', '... or ne
 $node->safe_psql('postgres', 'SELECT wee5_cron.disarm()');
 health_is({ ok => 0, armed => 0, enabled => 1, worker => 'up' }, 'disarmed');
 sentence_is(qr/^cron in database "postgres" needs you: the database is disarmed$/);
-$node->safe_psql('postgres', 'SELECT wee5_cron.arm()');
+$node->safe_psql('postgres', q{INSERT INTO wee5_cron.invocation (endpoint_path, transport, due_at, next_attempt_at) VALUES ('/due', 'builtin', now(), now()), ('/later', 'builtin', now() + interval '1 day', now() + interval '1 day')});
+is($node->safe_psql('postgres', "SELECT value, (SELECT queued FROM wee5_cron.worker) FROM wee5_cron.metrics WHERE name = 'wee5_cron_queue_length'"), '1|1', 'a call whose time has come is in the queue, another is not');
+$node->safe_psql('postgres', 'SELECT wee5_cron.arm(discard => true)');
 $node->set_server('wee5_cron.enabled', 'off');
 health_is({ ok => 0, armed => 1, enabled => 0, worker => 'up' }, 'wee5_cron.enabled is off');
 sentence_is(qr/needs you: wee5_cron\.enabled is off$/);
