@@ -79,7 +79,9 @@ BEGIN
     PERFORM wee5_cron.end_call(call.id, 'succeeded');
     RETURN;
   END IF;
-  failure := coalesce(left(wee5_cron.redact_for(call.requested_by, nullif(btrim(note, E' \t\n\r'), '')), 4000),
+  -- An error is one line.
+  failure := coalesce(left(wee5_cron.redact_for(call.requested_by,
+                                                nullif(btrim(regexp_replace(note, '[\x01-\x1F\x7F]+', ' ', 'g')), '')), 4000),
                     format('The app reported that the work of %s failed.', left(call.endpoint_path, 200)));
   PERFORM wee5_cron.end_call(call.id, 'failed', 'incomplete', failure,
     format('The app reported this with complete(). To make the call again: SELECT wee5_cron.retry(%s);', call.id));
