@@ -69,7 +69,8 @@ BEGIN
           UNION ALL
           SELECT c.relname, 'TABLE ' || c.oid::regclass FROM pg_class c
           WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'v') o
-    JOIN wee5_cron.before_upgrade b ON b.name = o.name JOIN pg_roles r ON r.oid = b.grantee
+    -- A table and a function may have one name, such as claim.
+    JOIN wee5_cron.before_upgrade b ON b.name = o.name AND (b.privilege = 'EXECUTE') = (o.what LIKE 'ROUTINE %') JOIN pg_roles r ON r.oid = b.grantee
   LOOP
     EXECUTE statement;
   END LOOP;

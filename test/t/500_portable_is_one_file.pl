@@ -107,6 +107,8 @@ SELECT string_agg(x.what, E'\n' ORDER BY x.what) FROM (
   UNION ALL SELECT format('%s %s', c.oid::regclass, array(SELECT a::text FROM unnest(c.relacl) a WHERE a::text !~ '^postgres=' ORDER BY 1))
   FROM pg_class c WHERE c.relnamespace = 'wee5_cron'::regnamespace) x (what)
 SQL
+# A table and a function are both called claim.
+$node->as_owner("SELECT wee5_cron.grant_to('app', 'read')");
 my $older = $node->safe_psql('postgres', $catalogue);
 $node->as_owner(<<'SQL');
 ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO other;
