@@ -319,7 +319,7 @@ BEGIN
 ${previousSecretSql(keepPrevious, 'NULL;', `DELETE FROM vault.secrets WHERE name = 'cron_secret_previous';`)}
   FOR wanted IN
     SELECT *
-    FROM (VALUES ('api_url', new_url, 'wee5_cron: the address of the app'),
+    FROM (VALUES ('api_url', new_url, 'wee5_cron: where the app is'),
                  ('cron_secret', new_secret, 'wee5_cron: the bearer secret that the app expects'),
                  ('cron_secret_previous', document, 'wee5_cron: the bearer secret that the app expected before'))
          AS v(name, value, description)

@@ -105,7 +105,7 @@ COMMENT ON COLUMN wee5_cron.invocation.exclusive IS
   'The call is skipped while another call has not ended: path: of the same path; route: of the same path, whatever the query. NULL: it may overlap';
 COMMENT ON COLUMN wee5_cron.invocation.due_at IS 'The time for which the call was made: invoke(at => ...); NULL: at once';
 COMMENT ON COLUMN wee5_cron.invocation.key IS
-  'invoke(key => ...): a newer call by the same role with the same key replaces this one unless it has been sent';
+  'invoke(key => ...): a newer call by the same role with the same key replaces this one, unless it is in flight, accepted or over';
 
 -- No foreign key, which would cost every call a row lock.
 CREATE TABLE wee5_cron.attempt (

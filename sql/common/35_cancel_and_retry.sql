@@ -40,7 +40,7 @@ CREATE TABLE wee5_cron.cancellation (
 ALTER TABLE wee5_cron.cancellation REPLICA IDENTITY FULL;
 COMMENT ON TABLE wee5_cron.cancellation IS 'Calls that the worker is asked to give up: by cancel(), or by a newer call with the same key. The worker deletes the row when the call has ended';
 COMMENT ON COLUMN wee5_cron.cancellation.replaced_by IS
-  'The newer call with the same key, because of which the call is given up unless it has been sent; NULL: cancel() was called';
+  'The newer call with the same key, because of which the call is given up unless it is in flight; NULL: cancel() was called';
 
 -- pg_net's worker locks the rows of the batch that it sends: those cannot be taken back. The caller of this function holds the
 -- call's row locked.

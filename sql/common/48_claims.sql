@@ -165,7 +165,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.complete(uuid, boolean, text) IS
-  'Says that the work of an Idempotency-Key is done, or with ok = false that it failed, which frees the key. Ends the accepted calls of the key; if their answer is not recorded yet, it decides how they end then. Returns false if that came too late: the call has failed already, or the work was done before';
+  'Says that the work of an Idempotency-Key is done, or with ok = false that it failed, which frees the key. Ends the accepted calls of the key; if their answer is not recorded yet, it decides how they end then. Returns false if that came too late: the call has failed already, or with ok = false the work was done before';
 
 -- Ends accepted calls that the app has completed, and gives up those whose time is over. only_ids: calls that were recorded
 -- just now; NULL: all calls. It skips rows that somebody else holds locked.

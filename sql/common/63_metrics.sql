@@ -115,19 +115,19 @@ CREATE VIEW wee5_cron.metrics AS
     ('wee5_cron_build_info', 'gauge', 'Version and edition of wee5_cron; the value is always 1'),
     ('wee5_cron_armed', 'gauge', '1 if this database is armed'),
     ('wee5_cron_enabled', 'gauge', '1 if wee5_cron.enabled is on'),
-    ('wee5_cron_worker_up', 'gauge', '1 if the worker is up or asleep; in the portable edition, if pg_net and the job wee5-cron-harvest run'),
+    ('wee5_cron_worker_up', 'gauge', '1 if the worker is up or asleep; in the portable edition and without the preload, if pg_net and the job wee5-cron-harvest run'),
     ('wee5_cron_worker_sent_total', 'counter', 'Requests sent since the server started'),
     ('wee5_cron_worker_succeeded_total', 'counter', 'Calls that succeeded since the server started'),
     ('wee5_cron_worker_failed_total', 'counter', 'Calls that failed since the server started'),
     ('wee5_cron_worker_in_flight', 'gauge', 'Requests in flight'),
-    ('wee5_cron_queue_length', 'gauge', 'Calls that are due and have no answer yet'),
+    ('wee5_cron_queue_length', 'gauge', 'Calls that are due and have not begun'),
     ('wee5_cron_queue_age_seconds', 'gauge', 'How long the oldest call has waited that is due and has not begun')
   ) AS d (name, type, help)
   JOIN wee5_cron.server_metrics() m ON m.name OPERATOR(pg_catalog.=) d.name;
 COMMENT ON VIEW wee5_cron.metrics IS
   'Metrics for an exporter, one row per value, unique by name and labels. Names and units as Prometheus has them. No label is a path, or the id of a call';
-COMMENT ON COLUMN wee5_cron.metrics.name IS 'Name of the metric, which ends in its unit';
+COMMENT ON COLUMN wee5_cron.metrics.name IS 'Name of the metric, with its unit at the end if it has one';
 COMMENT ON COLUMN wee5_cron.metrics.labels IS 'Labels: of metrics of a job, job and owner; if the job has no name, job is # and its jobid';
-COMMENT ON COLUMN wee5_cron.metrics.value IS 'The value, in seconds, bytes or pieces; times are seconds since 1970';
+COMMENT ON COLUMN wee5_cron.metrics.value IS 'The value; durations are in seconds, times in seconds since 1970';
 COMMENT ON COLUMN wee5_cron.metrics.type IS 'gauge or counter';
 COMMENT ON COLUMN wee5_cron.metrics.help IS 'What is measured';

@@ -335,7 +335,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text) IS
-  'invoke_cron_endpoint() with choices: method (GET, POST, PUT, PATCH, DELETE, HEAD), JSON body, further headers, timeout. What you leave out comes from the row of the path in wee5_cron.endpoint. Without one: GET, no body, no further headers, wee5_cron.request_timeout';
+  'invoke_cron_endpoint() with choices: method (GET, POST, PUT, PATCH, DELETE, HEAD), JSON body, further headers, timeout. What you leave out of these comes from the row of the path in wee5_cron.endpoint. Without one: GET, no body, no further headers, wee5_cron.request_timeout. at: when the call is due. key: the call replaces earlier ones of yours with the same key that still wait. target: not implemented, must be NULL';
 
 CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name DEFAULT NULL,
                                          schedule text DEFAULT NULL, tick timestamptz DEFAULT NULL) RETURNS bigint

@@ -83,7 +83,7 @@ COMMENT ON FUNCTION wee5_cron.same_origin(text, text) IS 'Internal: whether two 
 CREATE FUNCTION wee5_cron.previous_secret_hint(previous_until timestamptz) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT format('The app answered 401 to the secret in app.settings.cron_secret, and accepted the previous one, which is used '
+    SELECT format('The app answered 401 to the present secret, and accepted the previous one, which is used '
                   'until %s UTC. Before then, set CRON_SECRET in the app to the new secret. On Vercel, a changed variable takes '
                   'effect with the next deployment.', to_char(previous_until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
   $$;

@@ -33,7 +33,7 @@ sub calls_succeed {
         my $id = $node->call('postgres', $called);
         fields_are($node->finished('postgres', $id),
             { status => 'succeeded', http_status => 200, attempts => 1, error => undef, reason => undef, response_body => qr/"ok":true/,
-              hint => $needed ? qr/^The app answered 401 to the secret in app\.settings\.cron_secret, and accepted the previous one/ : undef }, "$name: $called");
+              hint => $needed ? qr/^The app answered 401 to the present secret, and accepted the previous one/ : undef }, "$name: $called");
         my @attempts = $node->attempts('postgres', $id);
         is(join(' ', map { "$_->{attempt}:$_->{http_status}" } @attempts), '1:200', '... as one attempt');
     }

@@ -145,7 +145,7 @@ RotationStep rotation_step(std::string_view replaced, std::string_view chosen, b
 }
 
 std::string previous_secret_hint(std::int64_t until_us) {
-  return "The app answered 401 to the secret in app.settings.cron_secret, and accepted the previous one, which is used "
+  return "The app answered 401 to the present secret, and accepted the previous one, which is used "
          "until " +
          moment_text(until_us, ' ') +
          " UTC. Before then, set CRON_SECRET in the app to the new secret. On Vercel, a changed variable takes effect "

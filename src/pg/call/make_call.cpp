@@ -263,7 +263,7 @@ int64 queue_call(const CallRequest* request, const CronCaller* caller, const Cal
 
 SPIPlanPtr replace_plan = nullptr;
 
-// Other calls of the key that have not been sent give way to the new one.
+// Other calls of the key that wait, for their time or for a retry, give way to the new one.
 void replace_calls_of_key(const NewInvocation* row, int64 id) {
   Oid types[3] = {INT8OID, NAMEOID, TEXTOID};
   NameData role;
