@@ -128,7 +128,7 @@ CREATE FUNCTION wee5_cron.complete(idempotency_key uuid, ok boolean DEFAULT true
 #variable_conflict use_column
 DECLARE
   -- An app may well say in which words it was refused.
-  told constant text := left(wee5_cron.redact_for(session_user, $3), 4000);
+  told constant text := left(wee5_cron.redact_for(session_user, left($3, 20000)), 4000);
   known wee5_cron.claim;
   now timestamptz;
   in_time boolean;

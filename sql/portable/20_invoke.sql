@@ -378,6 +378,9 @@ BEGIN
   call.headers := NULL;
   call.body := NULL;
   call.response_body := NULL;
+  -- Who has them can replace the call, or complete it.
+  call.idempotency_key := NULL;
+  call.key := NULL;
   RETURN call;
 END
 $$;
@@ -455,4 +458,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.wait_for(bigint, interval) IS
-  'Waits until the call has ended and returns its row; at the timeout, returns the row as it is. Raises 55000 for a call of the current transaction, which is not sent before that commits, and 02000 for an unknown id. For a call of another login role, headers, body and response_body are NULL unless you may read the ledger';
+  'Waits until the call has ended and returns its row; at the timeout, returns the row as it is. Raises 55000 for a call of the current transaction, which is not sent before that commits, and 02000 for an unknown id. For a call of another login role, headers, body, response_body, idempotency_key and key are NULL unless you may read the ledger';

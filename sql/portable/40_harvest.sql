@@ -25,7 +25,7 @@ CREATE FUNCTION wee5_cron.unfinished_beside(endpoint_path text, exclusive text, 
         AND i.endpoint_path COLLATE "C" >= b.from_path AND i.endpoint_path COLLATE "C" < b.to_path
     ) u
     WHERE CASE $2 WHEN 'route' THEN split_part(u.endpoint_path, '?', 1) = b.from_path ELSE u.endpoint_path = $1 END
-      AND CASE WHEN $3 = 0 THEN (u.key = $6 AND u.requested_by = session_user AND u.status IN ('queued', 'retrying')) IS NOT TRUE
+      AND CASE WHEN $3 = 0 THEN (u.key = $6 AND u.requested_by = session_user AND u.next_attempt_at IS NOT NULL AND u.status IN ('queued', 'retrying')) IS NOT TRUE
                ELSE u.id <> $3
                  AND (CASE WHEN u.due_at IS NULL AND $5 IS NULL THEN u.id < $3
                            ELSE (coalesce(u.due_at, u.requested_at), u.id) < (coalesce($5, $4), $3) END

@@ -19,7 +19,7 @@ $id = $node->psql_as('caller', 'postgres', "SELECT wee5_cron.invoke('/posted', '
 is($node->psql_as('caller', 'postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', '... with invoke() and wait_for() too');
 $node->raises('postgres', 'SELECT * FROM wee5_cron.invocation', '42501', '... but does not read the ledger', role => 'caller');
 my $of_another = $node->call('postgres', '/of-another', q{method => 'POST', body => '{"private": true}'});
-my $content = "SELECT status, endpoint_path, concat(headers, body, response_body) FROM wee5_cron.wait_for($of_another)";
+my $content = "SELECT status, endpoint_path, concat(headers, body, response_body, idempotency_key, key) FROM wee5_cron.wait_for($of_another)";
 is($node->psql_as('caller', 'postgres', $content), 'succeeded|/of-another|', '... waits for another role\'s call, and is not told what was said in it');
 like($node->psql_as('reader', 'postgres', $content), qr/private/, '... whereas a reader is');
 $node->raises('postgres', 'SELECT * FROM wee5_cron.worker', '42501', '... nor the worker', role => 'caller');

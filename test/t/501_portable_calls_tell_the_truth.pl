@@ -150,6 +150,8 @@ is($node->invocation('postgres', $meanwhile)->{status}, 'succeeded', '... and ev
 $node->policy('postgres', '/slow', overlap => 'skip');
 my @beside = map { $node->as_owner("SELECT invoke_cron_endpoint('/slow?ms=3000&$_')") } 1, 2;
 is($node->as_owner("SELECT status || ' ' || reason FROM wee5_cron.invocation WHERE id = $beside[1]"), 'skipped overlap', 'a call gives way to one that has not ended');
+my $same_key = $node->as_owner("SELECT wee5_cron.invoke('/slow?ms=3000&1', key => 'one')");
+is($node->as_owner("SELECT status || ' ' || reason FROM wee5_cron.invocation WHERE id = $same_key"), 'skipped overlap', '... whatever its key');
 $node->deliver_and_harvest;
 is($node->as_owner("SELECT status FROM wee5_cron.invocation WHERE id = $beside[0]"), 'succeeded', '... which ends');
 

@@ -377,7 +377,7 @@ void Dispatcher::decide(const Sending& sending, Result& result) {
   if (sending.refused_began_us != 0) {
     result.started_us = sending.refused_began_us;
     std::string& hint = result.outcome.hint;
-    if (result.outcome.succeeded)
+    if (result.outcome.succeeded || result.outcome.accepted)
       hint = core::previous_secret_hint(sending.previous_until_us) + (hint.empty() ? "" : " " + hint);
   }
   core::EndedAttempt ended;

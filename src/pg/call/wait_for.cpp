@@ -71,7 +71,7 @@ Datum copy_row(Relation relation, HeapTuple tuple) {
   Datum* values = static_cast<Datum*>(palloc(sizeof(Datum) * columns));
   bool* nulls = static_cast<bool*>(palloc(sizeof(bool) * columns));
   heap_deform_tuple(tuple, descriptor, values, nulls);
-  for (const char* name : {"headers", "body", "response_body"}) {
+  for (const char* name : {"headers", "body", "response_body", "idempotency_key", "key"}) {
     AttrNumber number = get_attnum(RelationGetRelid(relation), name);
     if (number != InvalidAttrNumber) nulls[number - 1] = true;
   }

@@ -77,13 +77,18 @@ char* text_of(HeapTuple tuple, TupleDesc descriptor, AttrNumber column) {
   return is_null ? pstrdup("") : TextDatumGetCString(value);
 }
 
+// pg_net does not tell whether it has begun the request.
+bool is_handed_over(HeapTuple tuple, TupleDesc descriptor, const Columns* columns) {
+  return heap_attisnull(tuple, columns->next_attempt_at, descriptor) &&
+         strcmp(text_of(tuple, descriptor, columns->transport), "pg_net") == 0;
+}
+
 // Whether the call has been sent or handed over to pg_net.
 bool is_begun(HeapTuple tuple, TupleDesc descriptor, const Columns* columns) {
   if (strcmp(text_of(tuple, descriptor, columns->status), "queued") != 0) return true;
   bool is_null;
   if (DatumGetInt32(heap_getattr(tuple, columns->attempts, descriptor, &is_null)) > 0) return true;
-  heap_getattr(tuple, columns->next_attempt_at, descriptor, &is_null);
-  return is_null && strcmp(text_of(tuple, descriptor, columns->transport), "pg_net") == 0;
+  return is_handed_over(tuple, descriptor, columns);
 }
 
 // The app's address as it is stored for a role; "" if none is.
@@ -121,6 +126,7 @@ bool gives_way_to_key(HeapTuple tuple, TupleDesc descriptor, const Columns* colu
   if (query->key == nullptr || strcmp(text_of(tuple, descriptor, columns->key), query->key) != 0) return false;
   const char* status = text_of(tuple, descriptor, columns->status);
   if (strcmp(status, "queued") != 0 && strcmp(status, "retrying") != 0) return false;
+  if (is_handed_over(tuple, descriptor, columns)) return false;
   bool is_null;
   Datum role = heap_getattr(tuple, columns->requested_by, descriptor, &is_null);
   return !is_null && strcmp(NameStr(*DatumGetName(role)), query->role) == 0;
