@@ -133,7 +133,8 @@ BEGIN
     SELECT i.id, i.endpoint_path,
            i.transport = 'pg_net' AND EXISTS (SELECT FROM wee5_cron.pg_net_request b WHERE b.invocation_id = i.id) AS handed_over
     FROM wee5_cron.invocation i
-    WHERE i.finished_at IS NULL
+    -- The words of the two indexes of unfinished calls.
+    WHERE i.finished_at IS NULL AND (i.next_attempt_at IS NULL OR i.next_attempt_at IS NOT NULL)
     ORDER BY i.id
   LOOP
     cancelled := cancelled + CASE WHEN call.handed_over THEN wee5_cron.cancel_on_pg_net(call.id)
@@ -174,7 +175,7 @@ BEGIN
   IF NOT wee5_cron.is_armed() THEN
     IF discard IS NOT TRUE THEN
       SELECT count(*) INTO calls FROM wee5_cron.invocation i
-      WHERE i.finished_at IS NULL AND i.status <> 'accepted' AND coalesce(i.next_attempt_at, i.requested_at) <= clock_timestamp();
+      WHERE i.finished_at IS NULL AND (i.next_attempt_at IS NULL OR i.next_attempt_at <= clock_timestamp()) AND i.status <> 'accepted';
       IF calls > 0 THEN
         RAISE NOTICE 'overdue calls that are sent now: %', calls
           USING HINT = 'To cancel them instead, roll back, then: SELECT wee5_cron.arm(discard => true);';

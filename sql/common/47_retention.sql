@@ -203,7 +203,9 @@ BEGIN
                              -- A job whose path is not known has its trouble under its own name.
                              OR path IN (j.job_name, '#' || j.jobid))
                OR EXISTS (SELECT FROM wee5_cron.invocation i
-                          WHERE i.finished_at IS NULL AND split_part(i.endpoint_path, '?', 1) = split_part(path, '?', 1));
+                          -- The words of the two indexes of unfinished calls.
+                          WHERE i.finished_at IS NULL AND (i.next_attempt_at IS NULL OR i.next_attempt_at IS NOT NULL)
+                            AND split_part(i.endpoint_path, '?', 1) = split_part(path, '?', 1));
     DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path;
   END LOOP;
 END

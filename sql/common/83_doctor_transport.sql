@@ -44,10 +44,13 @@ CREATE FUNCTION wee5_cron.doctor_pg_net_queue() RETURNS SETOF wee5_cron.finding
 DECLARE
   open record;
 BEGIN
-  SELECT count(*) AS calls, min(o.requested_at) AS since INTO open
-  FROM (SELECT i.requested_at FROM wee5_cron.invocation i
-        WHERE i.transport = 'pg_net' AND i.finished_at IS NULL LIMIT 10000) o
-  WHERE o.requested_at < clock_timestamp() - interval '5 minutes';
+  -- A call that waits for its time, for a retry or for its app is not at pg_net.
+  SELECT count(*) AS calls, min(o.since) AS since INTO open
+  FROM (SELECT coalesce((SELECT b.handed_over_at FROM wee5_cron.pg_net_request b WHERE b.invocation_id = i.id),
+                        i.requested_at) AS since
+        FROM wee5_cron.invocation i
+        WHERE i.transport = 'pg_net' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL LIMIT 10000) o
+  WHERE o.since < clock_timestamp() - interval '5 minutes';
   IF open.calls = 0 THEN
     RETURN NEXT ('pg_net_queue', 'ok', 'no call has waited at pg_net for more than five minutes', NULL)::wee5_cron.finding;
   ELSE

@@ -34,7 +34,11 @@ $asked->('pg_net');
 
 # A call that stays in its queue.
 my $id = $node->call('postgres', '/slow');
-$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() - interval '6 minutes' WHERE id = $id");
+my $later = $node->call('postgres', '/slow', "at => now() + interval '1 day'");
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() - interval '6 minutes' WHERE id = $later");
+$doctor->green('pg_net_queue', 'a call that waits for its time is not at pg_net');
+$node->safe_psql('postgres', "SELECT wee5_cron.cancel($later)");
+$node->safe_psql('postgres', "UPDATE wee5_cron.pg_net_request SET handed_over_at = now() - interval '6 minutes' WHERE invocation_id = $id");
 my $hint = $doctor->red('pg_net_queue', 'warning', qr/^calls that have waited at pg_net for more than five minutes: 1,/, 'a call that stays at pg_net');
 $node->safe_psql('postgres', <<SQL);
 BEGIN;
