@@ -193,7 +193,7 @@ like($output, qr{GET /api/analytics/cron 200 .* job=demo-every-minute$}m,       
 like($output, qr{ the same as a page, for your browser: file:///tmp/wee5_cron_demo\.\w+/status\.html$}m, '... and where its page is');
 like($output, qr/ Chromium has looked at it\. It says: \w+ .*\.$/m, '... which a browser has read') if -x '/usr/bin/chromium';
 like($output, qr/^\[ *\d+s\] both calls succeeded$/m,                                            '... and that it was both');
-like(slurp_file($run{once}{commands}), qr{\Amake -C /tmp/wee5_cron_build\.\w+ -f Makefile\.pgxs .*\nsudo -- make .* install$}m, '... built by the user, installed by root');
+like(slurp_file($run{once}{commands}), qr{\Amake -C /tmp/wee5_cron_build\.\w+ .*\nsudo -- make .* install$}m, '... built by the user, installed by root');
 unlike($output, qr/[0-9a-f]{64}/, '... never the secret');
 nothing_is_left($run{once}, '... to its end');
 
