@@ -248,7 +248,7 @@ WEE5_SQL_FUNCTION(wee5_cron_decide_incomplete) {
   ended.first_begun_us = unix_us_of(PG_GETARG_TIMESTAMPTZ(2));
   ended.ended_us = unix_us_of(GetCurrentTimestamp());
   double random = PG_GETARG_FLOAT8(3);
-  TextBuffer texts = make_text_buffer(2 * (4096 + 1));
+  TextBuffer texts = make_text_buffer(Size{2} * (4096 + 1));
   Incomplete incomplete = {};
   CppFailure failure;
   if (!run_cpp(&failure, [&] { decide_incomplete(path, &ended, &policy, random, &texts, &incomplete); }))

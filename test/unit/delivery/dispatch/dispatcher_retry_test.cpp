@@ -71,6 +71,7 @@ TEST(DispatcherRetry, WaitsForWorkThatTheAppHasAccepted) {
     EXPECT_FALSE(result.outcome.succeeded);
     EXPECT_EQ(result.retry_at_us - result.finished_us, result.id == 1 ? 3'600'000'000 : 1'500'000);
   }
+  dispatcher.batch_recorded();
   // A ledger without this status.
   DispatchSettings settings;
   settings.may_accept = false;
