@@ -7,8 +7,9 @@ use warnings;
 use Cwd qw(abs_path getcwd);
 use File::Basename qw(basename dirname);
 use File::Copy qw(move);
-use POSIX ();
 use PostgreSQL::Test::Utils;
+
+use Wee5Cron::Pipes qw(start_with_pipes);
 
 my $source = abs_path(dirname(__FILE__) . '/../forked_program.c');
 
@@ -25,23 +26,11 @@ sub _library {
 # Wee5Cron::Psql->link(program)
 sub link {
     my ($class, $program) = @_;
-    pipe(my $orders_read, my $orders)         or die "pipe: $!";
-    pipe(my $answers,     my $answers_write)  or die "pipe: $!";
-    my $library = _library();
-    # A child that is ended before it has become psql must not end the test's servers.
-    local $SIG{TERM} = 'DEFAULT';
-    my $pid = fork() // die "fork: $!";
-    if ($pid == 0) {
-        $ENV{LD_PRELOAD} = $library;
-        POSIX::dup2(fileno($orders_read),   0);
-        POSIX::dup2(fileno($answers_write), 1);
-        POSIX::_exit(127) unless exec {$program} 'psql';
-    }
-    close $orders_read;
-    close $answers_write;
+    local $ENV{LD_PRELOAD} = _library();
+    my $psql = start_with_pipes(['psql'], program => $program);
     # Of this process alone: others may run beside it.
     my $files = "$PostgreSQL::Test::Utils::tmp_check/" . basename($0, '.pl') . ".psql.$$";
-    return bless { pid => $pid, owner => $$, program => $program, orders => $orders, answers => $answers, files => $files }, $class;
+    return bless { %$psql, owner => $$, program => $program, files => $files }, $class;
 }
 
 # A process that forked shares the pipes, and would read the answers of another one.
@@ -62,9 +51,9 @@ sub run {
     $order = length($order) . "\n" . $order;
     my $written = 0;
     while ($written < length $order) {
-        $written += syswrite($self->{orders}, $order, length($order) - $written, $written) // die "psql takes no order: $!";
+        $written += syswrite($self->{input}, $order, length($order) - $written, $written) // die "psql takes no order: $!";
     }
-    my $answer = readline $self->{answers};
+    my $answer = readline $self->{output};
     die 'psql is gone' unless defined $answer;
     return ($answer + 0, map { PostgreSQL::Test::Utils::slurp_file($file{$_}) } qw(out err));
 }
@@ -73,7 +62,7 @@ sub DESTROY {
     my ($self) = @_;
     return unless $self->is_ours;
     local ($?, $!, $@);
-    close $self->{orders};
+    close $self->{input};
     kill 'TERM', $self->{pid};
     waitpid $self->{pid}, 0;
     unlink map { "$self->{files}.$_" } qw(in out err);
