@@ -23,8 +23,9 @@ CREATE FUNCTION wee5_cron.describe_change(key text, old_value text, new_value te
   $$;
 COMMENT ON FUNCTION wee5_cron.describe_change(text, text, text) IS 'Internal, for plan() and apply(): a change in words; NULL: there is none';
 
--- route: what the document says of the route of a path with a query. That counts before what the table has.
-CREATE FUNCTION wee5_cron.describe_policy_changes(wanted wee5_cron.endpoint, route wee5_cron.endpoint DEFAULT NULL) RETURNS text
+-- route: what the document says of the route of a path with a query. That counts before what the table has. No default:
+-- Postgres refuses to change a column of a table whose row type a default value has.
+CREATE FUNCTION wee5_cron.describe_policy_changes(wanted wee5_cron.endpoint, route wee5_cron.endpoint) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT string_agg(wee5_cron.describe_change(d.key, d.old_value, d.new_value), '; ')
@@ -208,7 +209,7 @@ CREATE FUNCTION wee5_cron.store_policy(policy wee5_cron.endpoint) RETURNS void
 DECLARE
   keys constant text := (SELECT string_agg(quote_ident(k.key), ', ') FROM wee5_cron.policy_keys() k);
 BEGIN
-  IF wee5_cron.describe_policy_changes(policy) IS NOT NULL THEN
+  IF wee5_cron.describe_policy_changes(policy, NULL) IS NOT NULL THEN
     EXECUTE format('INSERT INTO wee5_cron.endpoint SELECT ($1).* ON CONFLICT (endpoint_path) DO UPDATE SET (%s) = ROW(%s)',
                    keys, (SELECT string_agg('excluded.' || quote_ident(k.key), ', ') FROM wee5_cron.policy_keys() k))
       USING policy;

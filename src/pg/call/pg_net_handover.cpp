@@ -162,15 +162,17 @@ bool prepare_attempt(int64 id, const StoredCall* stored, bool with_previous, Hea
   return call->secret != nullptr;
 }
 
-// False where there is no such call that has not ended, or no secret that it may be sent with.
-bool hand_over_again(int64 id, bool with_previous, PgNetCall* call) {
+// The URL that the call goes to. NULL where there is no such call that has not ended, or no secret that it may be sent
+// with.
+const char* hand_over_again(int64 id, bool with_previous) {
   StoredCall stored;
-  if (!read_stored_call(id, &stored) || stored.finished || !stored.on_pg_net) return false;
+  if (!read_stored_call(id, &stored) || stored.finished || !stored.on_pg_net) return nullptr;
   HeaderList custom;
-  memset(call, 0, sizeof(*call));
-  if (!prepare_attempt(id, &stored, with_previous, &custom, call)) return false;
-  hand_to_pg_net(call);
-  return true;
+  PgNetCall call;
+  memset(&call, 0, sizeof(call));
+  if (!prepare_attempt(id, &stored, with_previous, &custom, &call)) return nullptr;
+  hand_to_pg_net(&call);
+  return call.url;
 }
 
 }  // namespace
@@ -179,10 +181,10 @@ bool hand_over_again(int64 id, bool with_previous, PgNetCall* call) {
 WEE5_SQL_FUNCTION(wee5_cron_send_by_pg_net) {
   if (PG_ARGISNULL(0)) PG_RETURN_BOOL(false);
   int64 id = PG_GETARG_INT64(0);
-  PgNetCall call;
-  if (!hand_over_again(id, false, &call)) PG_RETURN_BOOL(false);
+  const char* url = hand_over_again(id, false);
+  if (url == nullptr) PG_RETURN_BOOL(false);
   Oid types[2] = {INT8OID, TEXTOID};
-  Datum values[2] = {Int64GetDatum(id), CStringGetTextDatum(from_utf8(call.url))};
+  Datum values[2] = {Int64GetDatum(id), CStringGetTextDatum(from_utf8(url))};
   SPI_connect();
   SPI_execute_plan(kept_plan(&handed_over_plan, kHandedOver, 2, types), values, nullptr, false, 0);
   SPI_finish();
@@ -194,8 +196,7 @@ WEE5_SQL_FUNCTION(wee5_cron_send_by_pg_net) {
 // wee5_cron.send_with_previous_secret(call_id bigint) -> boolean: false where no previous secret may be used for the
 // call
 WEE5_SQL_FUNCTION(wee5_cron_send_with_previous_secret) {
-  PgNetCall call;
-  PG_RETURN_BOOL(!PG_ARGISNULL(0) && hand_over_again(PG_GETARG_INT64(0), true, &call));
+  PG_RETURN_BOOL(!PG_ARGISNULL(0) && hand_over_again(PG_GETARG_INT64(0), true) != nullptr);
 }
 
 // wee5_cron.previous_secret_hint(previous_until timestamptz) -> text
