@@ -201,7 +201,7 @@ COMMENT ON FUNCTION wee5_cron.policy_changes(wee5_cron.endpoint, wee5_cron.endpo
 
 CREATE FUNCTION wee5_cron.config_jobs(config jsonb, OUT job_name text, OUT schedule text, OUT active boolean, OUT catch_up text,
                                       OUT policy wee5_cron.endpoint) RETURNS SETOF record
-  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 50 SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   advice constant text := 'Give {"jobs": {"nightly-report": {"schedule": "15 3 * * *", "path": "/api/reports/nightly"}}}.';

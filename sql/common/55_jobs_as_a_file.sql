@@ -117,7 +117,7 @@ CREATE FUNCTION wee5_cron.plan_job(wanted_name text, wanted_schedule text, wante
                                    policy wee5_cron.endpoint, route wee5_cron.endpoint, with_pg_cron boolean,
                                    OUT action text, OUT detail text)
   RETURNS SETOF record
-  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 1 SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   path constant text := policy.endpoint_path;
