@@ -350,11 +350,11 @@ interface Options {
   help: boolean;
 }
 
-function readOptions(): Options {
+function readOptions(args: string[]): Options {
   let values;
   try {
     ({ values } = parseArgs({
-      args: process.argv.slice(2),
+      args,
       options: {
         to: { type: 'string' },
         database: { type: 'string' },
@@ -452,22 +452,24 @@ function generate(options: Options): void {
   }
 }
 
-function main(): void {
+// Returns the exit status.
+function main(args: string[]): number {
   try {
-    const options = readOptions();
+    const options = readOptions(args);
     if (options.help) process.stdout.write(usage);
     else generate(options);
+    return 0;
   } catch (error) {
     if (error instanceof UsageError) {
       say(`${error.message}\nSee --help.`);
-      process.exitCode = 2;
-    } else if (error instanceof Problem) {
-      say(error.message);
-      process.exitCode = 1;
-    } else {
-      throw error;
+      return 2;
     }
+    if (error instanceof Problem) {
+      say(error.message);
+      return 1;
+    }
+    throw error;
   }
 }
 
-main();
+process.exitCode = main(process.argv.slice(2));

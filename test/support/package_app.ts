@@ -23,6 +23,7 @@ const routes: Record<string, ReturnType<typeof cron>> = {
   '/once': cron(work, { once: true, query }),
   '/once-that-fails': cron(() => { throw new RangeError('the secret of the app'); }, { once: true, query }),
   '/later': cron((run) => run.later(() => work(run)), { query }),
+  '/client': cron(() => ({ ok: true })),
   '/later-that-fails': cron((run) => run.later(async () => { throw new RangeError('the secret of the app'); }), { query }),
 };
 

@@ -1,4 +1,5 @@
-# cron() of packages/wee5-cron with `once` and run.later(), on the functions claim() and complete().
+# cron() of packages/wee5-cron with `once` and run.later(), on the functions claim() and complete(); and the package's client,
+# with each driver.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -45,6 +46,10 @@ my $refused = $node->call('postgres', '/once-that-fails');
 fields_are($node->finished('postgres', $refused), { status => 'failed', http_status => 500, response_body => qr/^(?!.*the secret of the app)/s }, 'a handler that fails fails the call');
 my $freed = $node->safe_psql('postgres', "SELECT idempotency_key FROM wee5_cron.invocation WHERE id = $refused");
 is($node->safe_psql('postgres', "SELECT wee5_cron.claim('$freed')"), 'new', '... and frees the key');
+
+# The client.
+$node->safe_psql('postgres', "CREATE ROLE operator LOGIN; SELECT wee5_cron.grant_to('operator', 'operate')");
+is(Wee5Cron::PackageApp::use_the_client($node, 'postgres', 'operator'), "ok - pg\nok - postgres.js", 'the client calls every function with each driver');
 
 $gate->quit;
 $node->log_is_sane;

@@ -1,5 +1,5 @@
 # docs/ and the catalogue agree: functions with their arguments, tables and views with their columns, settings with their
-# defaults, checks of doctor().
+# defaults, checks of doctor(). So do the types of the npm package.
 use strict;
 use warnings;
 
@@ -33,6 +33,12 @@ sub lines {
     my ($sql) = @_;
     return [ split /\n/, $node->safe_psql('postgres', $sql) ];
 }
+
+# --- the npm package ---------------------------------------------------------------------------------------------
+
+my $package = "$FindBin::RealBin/../../packages/wee5-cron";
+is($node->safe_psql('postgres', slurp_file("$package/catalogue.sql")), slurp_file("$package/src/catalogue.ts") =~ s/\n\z//r,
+    'the types of the npm package are those of the catalogue');
 
 # --- functions ---------------------------------------------------------------------------------------------------
 

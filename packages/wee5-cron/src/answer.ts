@@ -2,7 +2,7 @@
 export const acceptedHeader = { 'Wee5-Cron': 'accepted' } as const;
 
 // Numbers of 64 bits, which databases return, become text.
-function toJson(value: unknown): string {
+export function toJson(value: unknown): string {
   return JSON.stringify(value, (_key, part: unknown) => (typeof part === 'bigint' ? part.toString() : part)) ?? 'null';
 }
 

@@ -1,3 +1,4 @@
+import { health as healthRoute, statusPage as statusPageRoute, type HealthOptions, type StatusPageOptions } from './pages.js';
 import { checkOptions, receive, type CronOptions, type Handler } from './receiver.js';
 
 export * from './shared.js';
@@ -82,24 +83,24 @@ async function send(answer: Response, response: NodeResponse): Promise<void> {
 // Methods that the Request of the Web refuses to carry. They reach a plain server, too.
 const forbiddenMethods = ['CONNECT', 'TRACE', 'TRACK'];
 
-async function answer(request: NodeRequest, response: NodeResponse, handler: Handler, options: CronOptions, signal: AbortSignal): Promise<void> {
+type Route = (request: Request) => Promise<Response>;
+
+async function answer(request: NodeRequest, response: NodeResponse, route: Route, signal: AbortSignal): Promise<void> {
   if (forbiddenMethods.includes((request.method ?? '').toUpperCase())) {
     response.statusCode = 405;
     response.end();
     return;
   }
-  await send(await receive(requestOf(request, signal), handler, options, {}), response);
+  await send(await route(requestOf(request, signal)), response);
 }
 
-// app.all('/api/cron/digest', cron(async (run) => { … })), before or behind express.json().
-export function cron(handler: Handler, options: CronOptions = {}) {
-  checkOptions(handler, options);
+function served(route: Route) {
   return (request: NodeRequest, response: NodeResponse, next?: (error?: unknown) => void): Promise<void> => {
     const hungUp = new AbortController();
     response.on('close', () => {
       if (!response.writableFinished) hungUp.abort(new DOMException('The caller hung up.', 'AbortError'));
     });
-    return answer(request, response, handler, options, hungUp.signal).catch((error: unknown) => {
+    return answer(request, response, route, hungUp.signal).catch((error: unknown) => {
       if (next !== undefined) return next(error);
       // Nobody waits for this promise in a plain server: a rejection would end the process.
       console.error('wee5-cron: a request was not answered:', error);
@@ -107,4 +108,20 @@ export function cron(handler: Handler, options: CronOptions = {}) {
       response.end();
     });
   };
+}
+
+// app.all('/api/cron/digest', cron(async (run) => { … })), before or behind express.json().
+export function cron(handler: Handler, options: CronOptions = {}) {
+  checkOptions(handler, options);
+  return served((request) => receive(request, handler, options, {}));
+}
+
+// app.get('/admin/cron', statusPage({ query, authorize }))
+export function statusPage(options: StatusPageOptions) {
+  return served(statusPageRoute(options));
+}
+
+// app.get('/api/health/cron', health({ query }))
+export function health(options: HealthOptions) {
+  return served(healthRoute(options));
 }

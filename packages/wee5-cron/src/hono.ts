@@ -1,5 +1,6 @@
 import { environmentVariable } from './environment.js';
 import type { WaitUntil } from './later.js';
+import { health as healthRoute, statusPage as statusPageRoute, type HealthOptions, type StatusPageOptions } from './pages.js';
 import { checkOptions, receive, type CronOptions, type Handler } from './receiver.js';
 
 export * from './shared.js';
@@ -32,4 +33,14 @@ export function cron(handler: Handler, options: CronOptions = {}): (context: Hon
       ...(waitUntil && { waitUntil }),
     });
   };
+}
+
+export function statusPage(options: StatusPageOptions): (context: HonoContext) => Promise<Response> {
+  const route = statusPageRoute(options);
+  return (context) => route(context.req.raw);
+}
+
+export function health(options: HealthOptions): (context: HonoContext) => Promise<Response> {
+  const route = healthRoute(options);
+  return (context) => route(context.req.raw);
 }

@@ -1,5 +1,6 @@
 import { checkOptions, receive, type CronOptions, type Handler } from './receiver.js';
 
+export { health, statusPage } from './pages.js';
 export * from './shared.js';
 
 // A route for whatever serves Web requests: Deno, Bun, Cloudflare Workers, SvelteKit, Remix, Astro.

@@ -1,6 +1,7 @@
 import { checkOptions, receive, type CronOptions, type Handler } from './receiver.js';
 import type { WaitUntil } from './later.js';
 
+export { health, statusPage } from './pages.js';
 export * from './shared.js';
 
 // Where Next.js, and Vercel below it, keep what belongs to the request that is being served.

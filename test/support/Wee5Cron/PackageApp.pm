@@ -17,7 +17,7 @@ my $modules = "$support/../scripts/node_modules";
 
 # Why it cannot be started here; undef where it can.
 sub missing {
-    return (grep { !-e "$modules/$_/package.json" } qw(tsx pg)) ? 'tsx and pg are not installed: npm ci --prefix test/scripts' : undef;
+    return (grep { !-e "$modules/$_/package.json" } qw(tsx pg postgres)) ? 'tsx, pg and postgres are not installed: npm ci --prefix test/scripts' : undef;
 }
 
 sub start {
@@ -27,13 +27,26 @@ sub start {
         command => [ 'node', "$modules/tsx/dist/cli.mjs", "$support/package_app.ts" ],
         env     => {
             CRON_SECRET  => $params{secret},
-            DATABASE_URL => "postgres:///$params{database}?user=$params{role}&port=" . $node->port . '&host=' . $node->host =~ s{/}{%2F}gr,
+            DATABASE_URL => database_url($node, @params{qw(database role)}),
         },
         log   => "$PostgreSQL::Test::Utils::log_path/" . basename($0, '.pl') . '_package_app.log',
         until => qr/^listening \d+$/m,
     );
     my ($port) = $process->output =~ /^listening (\d+)$/m;
     return bless { process => $process, url => "http://127.0.0.1:$port" }, $class;
+}
+
+sub database_url {
+    my ($node, $database, $role) = @_;
+    return "postgres:///$database?user=$role&port=" . $node->port . '&host=' . $node->host =~ s{/}{%2F}gr;
+}
+
+# Runs package_client.mts. Returns what it says: a line for each driver.
+sub use_the_client {
+    my ($node, $database, $role) = @_;
+    local $ENV{DATABASE_URL} = database_url($node, $database, $role);
+    my ($stdout, $stderr) = run_command([ 'node', "$modules/tsx/dist/cli.mjs", "$support/package_client.mts" ]);
+    return join "\n", grep { length } $stdout, $stderr;
 }
 
 sub url { my ($self) = @_; return $self->{url} }

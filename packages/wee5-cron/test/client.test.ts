@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { CronClient, fromPg, fromPostgres, fromPrisma, type Query } from '../src/client.js';
+import { key } from './calls.js';
+
+// A client with the statements that it makes; the database answers each with these rows.
+function client(...rows: Array<Record<string, unknown>>) {
+  const statements: Array<{ sql: string; params: unknown[] }> = [];
+  const query: Query = async (sql, params) => { statements.push({ sql: sql.replace(/\s+/g, ' '), params }); return rows; };
+  return { client: new CronClient({ query }), statements };
+}
+
+describe('a client', () => {
+  it('passes what is given, and leaves the rest to the policy', async () => {
+    const { client: cron, statements } = client({ result: '9007199254740993' });
+    assert.equal(await cron.invoke('/api/digest'), '9007199254740993');
+    const at = new Date('2026-12-13T08:00:00Z');
+    await cron.invoke('/api/digest', { method: 'POST', body: { user: 12n, name: "O'Hara" }, headers: { 'X-Kind': 'a' }, timeout: '2 minutes', target: 'shop', at, key: 'user-12' });
+    assert.deepEqual(statements, [
+      { sql: 'SELECT result::text AS result FROM "wee5_cron".invoke("endpoint_path" => $1::text::text) AS result', params: ['/api/digest'] },
+      {
+        sql: 'SELECT result::text AS result FROM "wee5_cron".invoke("endpoint_path" => $1::text::text, "method" => $2::text::text, "body" => $3::text::jsonb, '
+          + '"headers" => $4::text::jsonb, "timeout" => $5::text::interval, "target" => $6::text::text, "at" => $7::text::timestamptz, "key" => $8::text::text) AS result',
+        params: ['/api/digest', 'POST', '{"user":"12","name":"O\'Hara"}', '{"X-Kind":"a"}', '2 minutes', 'shop', '2026-12-13T08:00:00.000Z', 'user-12'],
+      },
+    ]);
+  });
+  it('puts no value into the text of a statement', async () => {
+    const evil = `'); DROP TABLE x; --`;
+    const { client: cron, statements } = client({ result: '{}', claim: 'new' });
+    const calls = [
+      cron.invoke(evil, { key: evil, timeout: evil, target: evil }), cron.waitFor(evil, evil), cron.invocation(evil), cron.statusPage(evil), cron.callPage(evil), cron.health(evil),
+      cron.retry(evil), cron.cancel(evil), cron.schedule(evil, evil, evil), cron.unschedule(evil), cron.runNow(evil), cron.pause(evil, evil), cron.resume(evil),
+      cron.nextRuns(evil), cron.plan({ jobs: { [evil]: {} } }), cron.apply({ jobs: { [evil]: {} } }, { withoutPgCron: evil as never, prune: true }), cron.claim(evil, evil), cron.complete(evil, false, evil),
+    ];
+    await Promise.all(calls);
+    assert.equal(statements.length, calls.length);
+    for (const { sql, params } of statements) {
+      assert.ok(!sql.includes('DROP'), sql);
+      assert.ok(JSON.stringify(params).includes('DROP'), sql);
+    }
+  });
+  it('makes dates and objects of a row', async () => {
+    const { client: cron } = client({ id: '9007199254740993', body: '{"a": 1}', headers: null, requested_at: '2026-11-29T09:00:00.123456+00:00', finished_at: null });
+    const row = await cron.waitFor(9007199254740993n, '5 seconds');
+    assert.deepEqual([row.id, row.body, row.headers, row.requested_at, row.finished_at], ['9007199254740993', { a: 1 }, null, new Date('2026-11-29T09:00:00.123Z'), null]);
+  });
+  it('an unknown id has no row', async () => {
+    assert.equal(await client().client.invocation(1), null);
+  });
+  it('yes is true, and no is false', async () => {
+    assert.deepEqual([await client({ result: 'true' }).client.cancel(1), await client({ result: 'false' }).client.unschedule('x')], [true, false]);
+  });
+  it('errors are those of the driver', async () => {
+    const refused = Object.assign(new Error('permission denied'), { code: '42501' });
+    await assert.rejects(new CronClient({ query: () => Promise.reject(refused) }).invoke('/x'), (error) => error === refused);
+  });
+  it('takes another schema, and needs a query', async () => {
+    let text = '';
+    await new CronClient({ schema: 'my "cron"', query: async (sql) => { text = sql; return [{ claim: 'done' }]; } }).claim(key);
+    assert.match(text, /"my ""cron"""\.claim\(/);
+    assert.throws(() => new CronClient({} as never), /"query"/);
+  });
+});
+
+describe('a query for', () => {
+  const rows = [{ a: 1 }];
+  it('pg', async () => {
+    const asked: unknown[] = [];
+    const query = fromPg({ query: async (...all) => { asked.push(...all); return { rows }; } });
+    assert.deepEqual([await query('SELECT $1', [1]), asked], [rows, ['SELECT $1', [1]]]);
+  });
+  it('postgres.js', async () => {
+    const asked: unknown[] = [];
+    const query = fromPostgres({ unsafe: async (...all) => { asked.push(...all); return rows; } });
+    assert.deepEqual([await query('SELECT $1', [1]), asked], [rows, ['SELECT $1', [1]]]);
+  });
+  it('Prisma', async () => {
+    const asked: unknown[] = [];
+    const query = fromPrisma({ $queryRawUnsafe: async (...all) => { asked.push(...all); return rows; } });
+    assert.deepEqual([await query('SELECT $1, $2', [1, 'b']), asked], [rows, ['SELECT $1, $2', 1, 'b']]);
+  });
+});
