@@ -35,9 +35,9 @@ $node->safe_psql('postgres', "BEGIN; SELECT invoke_cron_endpoint('/rolled-back')
 $node->error_of('postgres', "BEGIN; SELECT invoke_cron_endpoint('/failed'); SELECT 1 / 0; COMMIT");
 fence();
 is(arrivals('/rolled-back'), 0, 'a call that was rolled back is not sent');
-is(arrivals('/failed'),      0, 'nor one whose transaction failed');
+is(arrivals('/failed'),      0, 'a call whose transaction failed is not sent');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path ~ 'rolled|failed'"),
-    0, '... and they have no rows');
+    0, 'neither a rolled-back nor a failed transaction leaves a row');
 
 $node->safe_psql('postgres', <<'SQL');
 BEGIN;
@@ -59,10 +59,10 @@ SQL
 $receiver->wait_for_requests('/in-handler');
 fence();
 is(arrivals('/before-savepoint'), 1, 'a call before a savepoint is sent');
-is(arrivals('/in-savepoint'),     0, 'one in an aborted savepoint is not');
-is(arrivals('/after-savepoint'),  1, 'one after it is');
-is(arrivals('/in-block'),         0, 'one in an aborted PL/pgSQL block is not');
-is(arrivals('/in-handler'),       1, 'one in its handler is');
+is(arrivals('/in-savepoint'),     0, 'a call in an aborted savepoint is not sent');
+is(arrivals('/after-savepoint'),  1, 'a call after the aborted savepoint is sent');
+is(arrivals('/in-block'),         0, 'a call in an aborted PL/pgSQL block is not sent');
+is(arrivals('/in-handler'),       1, 'a call in the exception handler of that block is sent');
 
 # Only the calls of a released savepoint are sent. The commit wakes the worker although the last subtransaction aborted.
 $node->safe_psql('postgres', <<'SQL');
@@ -81,10 +81,10 @@ my $early = $session->query_safe("SELECT invoke_cron_endpoint('/slow-transaction
 my $late  = $node->call('postgres', '/quick-transaction');
 $node->finished('postgres', $late);
 is(arrivals('/slow-transaction'), 0, 'a call is not sent while its transaction is open');
-cmp_ok($early, '<', $late, '... though its id is the lower one');
+cmp_ok($early, '<', $late, '... though its id is lower than that of a call already sent');
 $session->query_safe('COMMIT');
 $receiver->wait_for_requests('/slow-transaction');
-is($node->finished('postgres', $early)->{status}, 'succeeded', 'an id lower than delivered ones is sent when it commits');
+is($node->finished('postgres', $early)->{status}, 'succeeded', 'a call is sent when it commits, even after calls with higher ids');
 $session->quit;
 
 $node->safe_psql('postgres', "SET synchronous_commit = off; SELECT invoke_cron_endpoint('/asynchronous')");
@@ -96,15 +96,15 @@ for my $name (qw(kept discarded)) {
     $node->safe_psql('postgres', "BEGIN; SELECT invoke_cron_endpoint('/$name'); PREPARE TRANSACTION '$name'");
 }
 fence();
-is(arrivals('/kept'), 0, 'PREPARE TRANSACTION does not send');
+is(arrivals('/kept'), 0, 'PREPARE TRANSACTION does not send a call');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'discarded'");
 $node->safe_psql('postgres', "COMMIT PREPARED 'kept'");
 $receiver->wait_for_requests('/kept');
-pass('COMMIT PREPARED sends');
+pass('COMMIT PREPARED sends the call');
 fence();
-is(arrivals('/discarded'), 0, 'ROLLBACK PREPARED does not send');
+is(arrivals('/discarded'), 0, 'ROLLBACK PREPARED sends nothing');
 
-# From inside a function and a DO block with COMMIT.
+# Calls from a procedure that commits.
 $node->safe_psql('postgres', <<'SQL');
 DO $$
 BEGIN
@@ -119,13 +119,13 @@ SQL
 $receiver->wait_for_requests(qr{^/procedure/}, 2);
 fence();
 is(join(' ', sort map { $_->{path} } $receiver->requests(qr{^/procedure/})),
-    '/procedure/1 /procedure/3', 'COMMIT and ROLLBACK in a procedure decide for themselves');
+    '/procedure/1 /procedure/3', 'COMMIT and ROLLBACK in a procedure decide which of its calls are sent');
 
 # Many at once.
 my $many = 1000;
 my $returned = $node->safe_psql('postgres',
     "SELECT count(DISTINCT invoke_cron_endpoint('/many/' || n)) FROM generate_series(1, $many) n");
-is($returned, $many, 'each of many calls in one transaction has its own id');
+is($returned, $many, 'each of many calls in one transaction gets its own id');
 $node->wait_until_all_finished('postgres');
 my %arrived;
 $arrived{ $_->{path} }++ for $receiver->requests(qr{^/many/});
@@ -134,7 +134,7 @@ is(scalar(grep { $_ > 1 } values %arrived), 0, '... each of them once');
 is($node->safe_psql('postgres',
         "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path ~ '^/many/' AND status = 'succeeded'"),
     $many, '... and all rows say succeeded');
-is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'every request of this test carried the bearer');
+is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'every request of this test carries the bearer');
 
 $node->log_is_sane;
 done_testing();

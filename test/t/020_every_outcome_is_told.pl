@@ -43,7 +43,7 @@ sub outcome_is {
             total_ms    => qr/^[\d.e-]+$/,
             map { $_ => $row->{$_} } @attempt_of_failure,
         },
-        "$name: its attempt says the same");
+        "$name: the attempt says the same as the row");
     return $row;
 }
 
@@ -65,33 +65,33 @@ $row = outcome_is('a redirect', '/redirect?status=307&to=/redirected', undef,
     { status => 'failed', reason => 'redirect', http_status => 307, error => qr/307/ });
 $row = outcome_is('a redirect elsewhere', '/redirect?to=https:%2F%2Fevil.example/x', undef,
     { status => 'failed', reason => 'redirect', http_status => 308 });
-unlike($row->{hint}, qr/api_url\W+['"]?https?:\/\/evil/, '... whose host is not proposed as api_url');
+unlike($row->{hint}, qr/api_url\W+['"]?https?:\/\/evil/, '... and its hint does not name the host of the redirect as api_url');
 is(scalar(my @followed = $receiver->requests('/redirected')), 0, 'no redirect was followed');
 
-# Slow.
+# A slow answer.
 $row = outcome_is('a slow app', '/slow?ms=20000', "timeout => '300 ms'",
     { status => 'failed', reason => 'timeout', http_status => undef, hint => qr/timeout/ });
 my $took = $node->safe_psql('postgres', "SELECT duration >= '290 ms' FROM wee5_cron.invocation WHERE id = $row->{id}");
-is($took, 't', '... its duration is at least the timeout');
+is($took, 't', '... and its duration is at least the timeout');
 outcome_is('a slow app within the timeout', '/slow?ms=300', "timeout => '30 s'", { status => 'succeeded', http_status => 200 });
 
 # Broken answers. A kept-alive connection exists by now. A request on a connection that dies is not sent a second time.
 outcome_is('a dropped connection', '/drop', undef, { status => 'failed', reason => 'response', http_status => undef });
 outcome_is('a dropped POST', '/x/drop', "method => 'POST'", { status => 'failed', reason => 'response', http_status => undef });
-is(scalar(my @drops = $receiver->requests(qr{/drop$})), 2, 'a request on a connection that dies is sent once');
+is(scalar(my @drops = $receiver->requests(qr{/drop$})), 2, 'a request whose connection breaks is sent only once');
 outcome_is('an answer that breaks off', '/truncated', undef, { status => 'failed', reason => 'response' });
 outcome_is('no HTTP', '/garbage', undef, { status => 'failed', reason => 'response', http_status => undef });
 
 # Bodies.
 $row = outcome_is('a big body', '/big?bytes=100000', undef,
     { status => 'succeeded', http_status => 200, response_truncated => 1 });
-is(length $row->{response_body}, 8192, '... of which max_response_bytes are kept');
+is(length $row->{response_body}, 8192, '... and max_response_bytes of the body are kept');
 $row = outcome_is('a huge body', '/big?bytes=5000000', undef,
     { status => 'succeeded', http_status => 200, response_truncated => 1 });
-is(length $row->{response_body}, 8192, '... is cut too');
+is(length $row->{response_body}, 8192, '... and is cut to max_response_bytes too');
 $row = outcome_is('a body that is no text', '/binary', undef, { status => 'succeeded', response_truncated => 0 });
-like($row->{response_body}, qr/^a.*b.*c$/s, '... has its bad bytes replaced');
-unlike($row->{response_body}, qr/\0/, '... and no NUL');
+like($row->{response_body}, qr/^a.*b.*c$/s, '... and has its invalid bytes replaced');
+unlike($row->{response_body}, qr/\0/, '... and contains no NUL');
 $row = outcome_is('a small body', '/status/200', undef, { status => 'succeeded', response_truncated => 0 });
 
 # The caller's method, headers and body arrive.
@@ -101,7 +101,7 @@ SQL
 $row = outcome_is('a POST', '/echo?of=post', $chosen, { status => 'succeeded', method => 'POST' });
 my ($post) = $receiver->requests('/echo');
 fields_are($post, { method => 'POST', url => '/echo?of=post', bearer => 'match', body => qr/"n": ?\[1, ?2\]/ },
-    'its method, query, bearer and body arrive');
+    'a POST arrives with its method, query, bearer and body');
 fields_are(
     $post->{headers},
     {
@@ -111,16 +111,16 @@ fields_are(
         'cache-control'   => 'no-cache',
         'user-agent'      => qr{^wee5_cron/\d+\.\d+\.\d+$},
     },
-    'and its headers');
-is(JSON::PP->new->decode($post->{body})->{who}, "Zo\x{eb}", 'the body is UTF-8');
+    'a POST arrives with its headers');
+is(JSON::PP->new->decode($post->{body})->{who}, "Zo\x{eb}", 'the body arrives as UTF-8');
 
 for my $method (qw(PUT PATCH DELETE HEAD GET)) {
     my $path = lc "/by-$method";
     outcome_is($method, $path, "method => '$method'", { status => 'succeeded', method => $method });
     my ($request) = $receiver->requests($path);
     my $body = $method =~ /^P/ ? '{}' : '';
-    fields_are($request, { method => $method, body => $body, bearer => 'match' }, "$method arrives as such");
-    is($request->{headers}{'content-type'}, $body eq '' ? undef : 'application/json', '... with the type of its body, if it has one');
+    fields_are($request, { method => $method, body => $body, bearer => 'match' }, "a $method request arrives unchanged");
+    is($request->{headers}{'content-type'}, $body eq '' ? undef : 'application/json', '... with a Content-Type only if it has a body');
 }
 
 # The headers of every call.
@@ -134,9 +134,9 @@ fields_are(
         'x-wee5-cron-attempt'    => 1,
         'host'                   => '127.0.0.1:' . $receiver->port,
     },
-    'a call says who it is');
+    'a call identifies itself in its headers');
 ok(!(grep { /^(?:x-wee5-cron-(?:job|scheduled-at)|x-vercel-cron-schedule)$/ } keys %{ $identity->{headers} }),
-    'a call by hand has no headers of a job');
+    'a call made by hand has no job headers');
 fields_are($row, { job_name => undef, scheduled_at => undef, cron_run_id => undef, requested_by => qr/^\w+$/ },
     '... and no job in its row');
 
@@ -156,12 +156,12 @@ for my $encoding (qw(LATIN1 SQL_ASCII)) {
     my $id   = $node->call($database, $path, qq{method => 'POST', body => '{"who": "Zo\xc3\xab"}', headers => '{"X-Who": "Zo\xc3\xab"}'});
     my $row  = $node->finished($database, $id);
     fields_are($row, { status => 'succeeded', url => $receiver->url . "/gr%C3%B6%C3%9Fe-$database/echo?of=%C3%BC", response_body => qr/Zo\x{eb}/ },
-        "$encoding: a path that is not ASCII is encoded as UTF-8; an answer is kept in the database's encoding");
-    is($row->{endpoint_path}, "/gr\xf6\xdfe-$database/echo?of=\xfc", '... and the path as it was given');
+        "$encoding: the request's path is encoded as UTF-8, and the answer is stored in the database's encoding");
+    is($row->{endpoint_path}, "/gr\xf6\xdfe-$database/echo?of=\xfc", '... and the row keeps the path as it was given');
     my ($request) = $receiver->requests(qr{^/gr%C3%B6%C3%9Fe-$database/echo$});
-    is(JSON::PP->new->decode($request->{body})->{who}, "Zo\x{eb}", '... its body is UTF-8');
+    is(JSON::PP->new->decode($request->{body})->{who}, "Zo\x{eb}", '... and the body is sent as UTF-8');
     $row = $node->finished($database, $node->call($database, '/binary'));
-    like($row->{response_body}, qr/^a[^\0]*b[^\0]*c$/s, '... bad bytes are replaced');
+    like($row->{response_body}, qr/^a[^\0]*b[^\0]*c$/s, '$encoding: invalid bytes in an answer are replaced');
 }
 
 # The app is down.
@@ -171,13 +171,13 @@ outcome_is('an app that is down', '/down', undef,
 $receiver->open_port;
 outcome_is('the app is up again', '/up', undef, { status => 'succeeded' });
 
-# A name that no resolver accepts. Its label of 64 characters is refused without asking the network.
+# A name that every resolver refuses. Its label of 64 characters is refused without asking the network.
 my $nowhere = 'http://' . ('a' x 64) . '.internal';
 $node->configure('postgres', api_url => $nowhere);
 outcome_is('a host that does not exist', '/dns', undef,
     { status => 'failed', reason => 'dns', http_status => undef, url => "$nowhere/dns" });
 
-# A certificate that no known authority signed, and then one that is trusted.
+# A certificate that no known authority signed, which is then made trusted.
 my ($cert, $key) = map { PostgreSQL::Test::Utils::tempdir() . "/$_.pem" } qw(cert key);
 system_or_bail('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', 2, '-subj', '/CN=wee5_cron test',
     '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', $key, '-out', $cert);
@@ -195,7 +195,7 @@ SELECT count(*) FROM (SELECT to_json(i)::text AS row FROM wee5_cron.invocation i
                       UNION ALL SELECT to_json(a)::text FROM wee5_cron.attempt a) rows
 WHERE row LIKE '%$secret%' OR row LIKE '%' || encode('$secret', 'base64') || '%'
 SQL
-is($found, 0, 'the secret is in no row, though an app gave it back');
+is($found, 0, 'no row contains the secret, even though an app sent it back');
 
 $node->log_is_sane;
 done_testing();

@@ -1,5 +1,5 @@
-# A setting that another session changes applies to the next call and to calls that are already queued. Also: which value
-# counts for whom, and which values are refused.
+# A setting that another session changes applies to the next call and to calls that are already queued. Also: which stored
+# value applies to which role, and which values are refused.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -27,15 +27,15 @@ $node->configure('postgres', api_url => $new->url . '/', secret => 'the new secr
 my $after = $session->query_safe("SELECT invoke_cron_endpoint('/after')");
 is($session->query_safe('SHOW app.settings.api_url'), $old->url, "the session's own copy is stale");
 fields_are($node->invocation('postgres', $queued), { status => 'queued', attempts => 0, finished_at => undef },
-    'a call waits for a slot');
+    'a call stays queued while every slot is taken');
 $old->release;
 my $row = $node->finished('postgres', $queued);
-fields_are($row, { status => 'succeeded', url => $new->url . '/queued' }, 'a queued call follows the change');
-is(requests_of('/queued', $old, $new), '0 1', '... to the new app');
+fields_are($row, { status => 'succeeded', url => $new->url . '/queued' }, 'a queued call uses the changed api_url');
+is(requests_of('/queued', $old, $new), '0 1', '... and goes only to the new app');
 is(($new->requests('/queued'))[0]{bearer}, 'match', '... with the new secret');
 fields_are($node->finished('postgres', $after), { status => 'succeeded', url => $new->url . '/after' },
-    'a call of a session that was open before the change follows it too');
-is(requests_of('/after', $old, $new), '0 1', '... to the new app');
+    'a call from a session that was open before the change uses the new api_url');
+is(requests_of('/after', $old, $new), '0 1', '... and goes only to the new app');
 $session->quit;
 $node->set_server('wee5_cron.max_in_flight', 256);
 
@@ -47,37 +47,37 @@ $node->safe_psql('postgres', "ALTER ROLE web SET app.settings.api_url = '@{[ $ol
 my $id = $node->psql_as('web', 'postgres', "SELECT invoke_cron_endpoint('/as-web')");
 $row = $node->finished('postgres', $id);
 fields_are($row, { status => 'succeeded', requested_by => 'web', url => $old->url . '/as-web' },
-    "a role's own settings win over the database's");
-is(($old->requests('/as-web'))[0]{bearer}, 'match', '... both of them');
+    "a role's own api_url takes precedence over the database's");
+is(($old->requests('/as-web'))[0]{bearer}, 'match', '... and so does its secret');
 
 $id = $node->psql_as('other', 'postgres', "SELECT invoke_cron_endpoint('/as-other')");
 fields_are($node->finished('postgres', $id), { status => 'succeeded', requested_by => 'other', url => $new->url . '/as-other' },
-    "another role has the database's");
+    "a role without its own settings uses the database's");
 $id = $node->safe_psql('postgres', "SET ROLE web; SELECT invoke_cron_endpoint('/set-role')");
 fields_are($node->finished('postgres', $id), { requested_by => qr/./, url => $new->url . '/set-role' },
-    'SET ROLE does not change whose settings count');
+    "after SET ROLE the session user's settings still apply");
 
 $node->safe_psql('postgres', "ALTER ROLE web IN DATABASE postgres SET app.settings.api_url = '@{[ $new->url ]}/prefix';"
       . "ALTER ROLE web IN DATABASE postgres SET app.settings.cron_secret = 'the new secret'");
 $id = $node->psql_as('web', 'postgres', "SELECT invoke_cron_endpoint('/as-web-here')");
 fields_are($node->finished('postgres', $id), { status => 'succeeded', url => $new->url . '/prefix/as-web-here' },
-    'role in database wins over role');
-is(($new->requests('/prefix/as-web-here'))[0]{bearer}, 'match', '... for the secret too');
+    "a setting of a role in a database takes precedence over the role's");
+is(($new->requests('/prefix/as-web-here'))[0]{bearer}, 'match', '... and so does its secret');
 
-# Blank means unset: the next source counts.
+# A blank value counts as unset: the next source applies.
 $node->safe_psql('postgres', "ALTER ROLE web IN DATABASE postgres SET app.settings.api_url = '  ';"
       . "ALTER ROLE web IN DATABASE postgres SET app.settings.cron_secret = ''");
 $id = $node->psql_as('web', 'postgres', "SELECT invoke_cron_endpoint('/blank')");
-fields_are($node->finished('postgres', $id), { status => 'succeeded', url => $old->url . '/blank' }, 'a blank value is unset');
+fields_are($node->finished('postgres', $id), { status => 'succeeded', url => $old->url . '/blank' }, 'a blank value of a role counts as unset');
 
 $node->safe_psql('postgres', "ALTER ROLE ALL SET app.settings.api_url = '@{[ $old->url ]}/all'");
 $id = $node->call('postgres', '/all-roles');
-fields_are($node->finished('postgres', $id), { url => $new->url . '/all-roles' }, 'the database wins over ALTER ROLE ALL');
+fields_are($node->finished('postgres', $id), { url => $new->url . '/all-roles' }, "a database's setting takes precedence over ALTER ROLE ALL");
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.api_url;'
       . "ALTER DATABASE postgres SET app.settings.cron_secret = 'the old secret'");
 $id = $node->call('postgres', '/all-roles');
 fields_are($node->finished('postgres', $id), { status => 'succeeded', url => $old->url . '/all/all-roles' },
-    'which counts where the database has none');
+    'the setting of ALTER ROLE ALL applies if the database has none');
 $node->safe_psql('postgres', 'ALTER ROLE ALL RESET app.settings.api_url; ALTER ROLE web RESET ALL;'
       . 'ALTER ROLE web IN DATABASE postgres RESET ALL');
 
@@ -96,7 +96,7 @@ $id = $node->call('postgres', '/skipped');
 fields_are(
     $node->invocation('postgres', $id),
     { status => 'skipped', reason => 'config', finished_at => qr/./, attempts => 0, error => qr/cron_secret/, hint => qr/\w/, http_status => undef },
-    "with missing_config = 'skip' it is a row that says so");
+    "with missing_config = 'skip' a call without settings leaves a skipped row");
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.missing_config');
 
 # A value set in the session alone cannot reach the worker.
@@ -113,18 +113,18 @@ $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_se
 $old->release;
 fields_are($node->finished('postgres', $lost),
     { status => 'failed', reason => 'config', error => qr/cron_secret/, hint => qr/\w/, http_status => undef },
-    'a queued call whose secret is gone fails with reason config');
+    'a queued call whose secret is removed fails with reason config');
 $node->configure('postgres', secret => 'the old secret');
 $id = $node->call('postgres', '/works-again');
-is($node->finished('postgres', $id)->{status}, 'succeeded', '... and the next one works again');
-is(requests_of(qr{^/(?:session|skipped|no-|lost)}, $old, $new), '0 0', 'nobody was called without a stored secret');
+is($node->finished('postgres', $id)->{status}, 'succeeded', '... and the next call succeeds once the secret is back');
+is(requests_of(qr{^/(?:session|skipped|no-|lost)}, $old, $new), '0 0', 'without a stored secret no request is made');
 
-# Who may set and read the settings.
-$node->raises('postgres', "SET app.settings.api_url = 'http://127.0.0.1:1'", '42501', 'not every role may set api_url', role => 'web');
-$node->raises('postgres', 'SHOW app.settings.cron_secret', '42501', 'nor see the secret', role => 'web');
+# Which roles may set and read the settings.
+$node->raises('postgres', "SET app.settings.api_url = 'http://127.0.0.1:1'", '42501', 'an ordinary role may not set api_url', role => 'web');
+$node->raises('postgres', 'SHOW app.settings.cron_secret', '42501', 'an ordinary role may not see the secret', role => 'web');
 $node->raises('postgres', "ALTER SYSTEM SET app.settings.cron_secret = 'x'", '55P02',
-    'ALTER SYSTEM, after which the server would not start, is refused');
-$node->raises('postgres', "SET wee5_cron.transport = 'pg_net'", '42501', 'a caller does not choose the transport', role => 'web');
+    'ALTER SYSTEM is refused for a setting with which the server would not start');
+$node->raises('postgres', "SET wee5_cron.transport = 'pg_net'", '42501', 'an ordinary role may not choose the transport', role => 'web');
 
 $node->log_is_sane;
 done_testing();

@@ -19,20 +19,20 @@ ALTER ROLE web SET app.settings.cron_secret = 'the secret';
 SQL
 my $set = "SELECT set_config('app.settings.api_url', '$evil', false)";
 
-# On, the default.
+# With protect_secret on, the default.
 for my $statement ("SET app.settings.api_url = '$evil'", $set, "SELECT set_config('app.settings.cron_secret', 'x', true)") {
     $node->raises('postgres', $statement, '42501', "protected: $statement", role => 'web', message => qr/permission denied to set parameter "app\.settings\./,
         hint => qr/PostgREST.*wee5_cron\.protect_secret = off/s);
 }
-$node->raises('postgres', 'SET wee5_cron.transport = builtin', '42501', 'other settings have no such hint', role => 'web');
-is($node->error_of('postgres', 'SET wee5_cron.transport = builtin', role => 'web')->{hint}, undef, '... indeed none');
+$node->raises('postgres', 'SET wee5_cron.transport = builtin', '42501', 'an ordinary role may not set wee5_cron.transport', role => 'web');
+is($node->error_of('postgres', 'SET wee5_cron.transport = builtin', role => 'web')->{hint}, undef, '... and the error has no hint about protect_secret');
 
-# Off.
+# With protect_secret off.
 $node->append_conf('postgresql.conf', 'wee5_cron.protect_secret = off');
 $node->restart;
-is($node->psql_as('web', 'postgres', "$set; SHOW app.settings.api_url"), "$evil\n$evil", 'off: a role sets, and sees, its own value');
+is($node->psql_as('web', 'postgres', "$set; SHOW app.settings.api_url"), "$evil\n$evil", 'with protect_secret off an ordinary role sets and sees its own value');
 is($node->psql_as('web', 'postgres', "BEGIN; SELECT set_config('app.settings.cron_secret', 'x', true); COMMIT; SELECT current_setting('app.settings.cron_secret')"),
-    "x\nthe secret", '... for a transaction, too');
+    "x\nthe secret", '... and a value for one transaction');
 
 sub goes_to_the_app {
     my ($name, $sql, %params) = @_;
@@ -40,7 +40,7 @@ sub goes_to_the_app {
     my $id = (split /\n/, $node->safe_psql('postgres', $sql, extra_params => [ '-U', 'web' ]))[-1];
     my $row = $node->finished('postgres', $id);
     fields_are($row, { status => 'succeeded', url => qr/^\Q@{[ $app->url ]}\E/ }, "$name: the call goes to the app");
-    is(scalar(() = $elsewhere->requests(qr{.})), 0, '... and nowhere else');
+    is(scalar(() = $elsewhere->requests(qr{.})), 0, '... and not to the other address');
     return;
 }
 goes_to_the_app('SET', "SET app.settings.api_url = '$evil'; SELECT invoke_cron_endpoint('/status/200')");
@@ -63,20 +63,20 @@ for my $statement ("ALTER ROLE web SET app.settings.api_url = '$evil'", "ALTER R
     "SET app.settings.api_url = '$evil'; ALTER ROLE web SET app.settings.api_url FROM CURRENT", 'ALTER ROLE web RESET app.settings.cron_secret',
     "CREATE FUNCTION g() RETURNS bigint LANGUAGE sql SET app.settings.api_url = '$evil' AS 'SELECT 1::bigint'",
     "ALTER FUNCTION f() SET app.settings.api_url = '$evil'") {
-    $node->raises('postgres', $statement, '42501', "not stored: $statement", role => 'web');
+    $node->raises('postgres', $statement, '42501', "an ordinary role cannot store a setting: $statement", role => 'web');
 }
 is($node->psql_as('web', 'postgres', q{ALTER ROLE web SET search_path = public; ALTER ROLE web RESET ALL;
-    SELECT array_to_string(setconfig, ' ') FROM pg_db_role_setting WHERE setrole = 'web'::regrole}), 'app.settings.cron_secret=the secret', 'RESET ALL leaves it');
-is($node->psql_as('web', 'postgres', "$set; SELECT 1"), "$evil\n1", '... after all of which the role may SET as before');
+    SELECT array_to_string(setconfig, ' ') FROM pg_db_role_setting WHERE setrole = 'web'::regrole}), 'app.settings.cron_secret=the secret', 'RESET ALL keeps the secret stored for the role');
+is($node->psql_as('web', 'postgres', "$set; SELECT 1"), "$evil\n1", '... and the role may still SET app.settings.api_url');
 
 # An explicit SET by a privileged role still counts. With the builtin transport it cannot reach the worker.
 for my $role (qw(trusted postgres)) {
     my $user = $role eq 'postgres' ? $node->safe_psql('postgres', 'SELECT current_user') : $role;
     $node->raises('postgres', "$set; SELECT invoke_cron_endpoint('/x')", '55000', "a value that $role sets counts", role => $user, message => qr/set in this session only/);
 }
-$node->raises('postgres', q{ALTER SYSTEM SET app.settings.api_url = 'x'}, '55P02', 'ALTER SYSTEM stays impossible');
+$node->raises('postgres', q{ALTER SYSTEM SET app.settings.api_url = 'x'}, '55P02', 'ALTER SYSTEM of app.settings.api_url is refused');
 
-# On again: the values stored in the meantime are unchanged.
+# With protect_secret on again: the values stored in the meantime are unchanged.
 $node->append_conf('postgresql.conf', 'wee5_cron.protect_secret = on');
 $node->restart;
 goes_to_the_app('on again', q{SELECT invoke_cron_endpoint('/status/200')});

@@ -28,16 +28,16 @@ $ENV{PGOPTIONS} = '-c client_min_messages=error';
 for my $round (0 .. 2) {
     my $database = "round$round";
     $node->install($database, api_url => $receiver->url, secret => 'the secret');
-    is($node->safe_psql($database, "SELECT current_setting('wee5_cron.max_in_flight')"), 256, "$database: a session has the default");
+    is($node->safe_psql($database, "SELECT current_setting('wee5_cron.max_in_flight')"), 256, "$database: a session uses the default for a value out of bounds");
     my @ids = map { $node->call($database, $_) } '/big?bytes=20000', map { "/slow?ms=300&n=$_" } 1 .. 3;
-    fields_are($node->finished($database, $ids[0]), { status => 'succeeded', response_truncated => JSON::PP::true(), response_body => qr/^.{8192}$/s }, '... and the worker, too');
-    is($node->finished($database, $_)->{status}, 'succeeded', '... calls are sent, and have time enough') for @ids;
+    fields_are($node->finished($database, $ids[0]), { status => 'succeeded', response_truncated => JSON::PP::true(), response_body => qr/^.{8192}$/s }, '... and so does the worker');
+    is($node->finished($database, $_)->{status}, 'succeeded', '... and calls are sent, with enough time to be answered') for @ids;
     $node->policy($database, '/status/500', alert_after => 1);
     $node->finished($database, $node->call($database, '/status/500'));
 }
 $node->poll_query_until("round$_", 'SELECT count(*) = 0 FROM wee5_cron.pending_alert') or die for 0 .. 2;
 $node->wait_until_all_finished("round$_") for 0 .. 2;
-is(scalar(() = $receiver->requests(qr{^/alert})), 0, 'nothing is posted to half of an address');
+is(scalar(() = $receiver->requests(qr{^/alert})), 0, 'no alert is posted to a truncated address');
 
 $node->log_is_sane;
 done_testing();

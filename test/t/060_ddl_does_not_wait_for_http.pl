@@ -34,8 +34,8 @@ sub goes_on {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     $receiver->release_for_good;
     isnt($node->wait_for_worker($database, $besides), '', "$name: a worker is back");
-    fields_are($node->finished($database, $id), { status => 'succeeded' }, "$name: the call that hung is delivered");
-    fields_are($node->finished($database, $node->call($database, '/next')), { status => 'succeeded' }, "$name: and the next");
+    fields_are($node->finished($database, $id), { status => 'succeeded' }, "$name: the call that hung succeeds");
+    fields_are($node->finished($database, $node->call($database, '/next')), { status => 'succeeded' }, "$name: the next call succeeds");
     return;
 }
 
@@ -43,8 +43,8 @@ sub goes_on {
 my $id = database_that_hangs('dropped');
 my $pid = $node->wait_for_worker('dropped');
 goes_through('DROP DATABASE dropped', 'DROP DATABASE while a request hangs in it');
-ok($node->wait_until_no_worker('dropped'), 'its worker is gone');
-is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid"), 0, '... the process too');
+ok($node->wait_until_no_worker('dropped'), "the dropped database's worker is gone");
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid"), 0, '... and its process has ended');
 
 $id = database_that_hangs('kept');
 $pid = $node->wait_for_worker('kept');
@@ -53,25 +53,25 @@ goes_through('DROP DATABASE plain', 'DROP DATABASE of another database, which ha
 $node->install('another', api_url => $receiver->url, secret => 'the secret');
 $node->wait_for_worker('another');
 goes_through('DROP DATABASE another', 'DROP DATABASE of another database, which has an idle worker');
-is($node->worker_pid('kept'), $pid, 'the worker of the one that is kept was not touched');
+is($node->worker_pid('kept'), $pid, '... and the worker of the database that remains is not replaced');
 $receiver->release;
-fields_are($node->finished('kept', $id), { status => 'succeeded', attempts => 1 }, '... and its request ends as it should');
+fields_are($node->finished('kept', $id), { status => 'succeeded', attempts => 1 }, '... and its request is delivered at the first attempt');
 
 # WITH (FORCE), by an owner who is not a superuser.
 $node->safe_psql('postgres', 'CREATE ROLE owner LOGIN CREATEDB');
 $id = database_that_hangs('owned');
 $node->safe_psql('postgres', 'ALTER DATABASE owned OWNER TO owner');
 is($node->error_of('postgres', 'DROP DATABASE owned WITH (FORCE)', role => 'owner'), undef,
-    'DROP DATABASE WITH (FORCE) by an owner who is not superuser');
-ok($node->wait_until_no_worker('owned'), 'its worker is gone');
+    'DROP DATABASE WITH (FORCE) by an owner who is not a superuser');
+ok($node->wait_until_no_worker('owned'), 'the worker of the database dropped by force is gone');
 
 # A DROP DATABASE that fails: the worker returns.
 $id  = database_that_hangs('in_use');
 $pid = $node->wait_for_worker('in_use');
 my $session = $node->background_psql('in_use');
-$node->raises('postgres', 'DROP DATABASE in_use', '55006', 'DROP DATABASE of a database in use fails as ever');
+$node->raises('postgres', 'DROP DATABASE in_use', '55006', 'DROP DATABASE of a database in use fails as usual');
 $session->quit;
-goes_on('in_use', $id, 0, 'after the DROP that failed');
+goes_on('in_use', $id, 0, 'after the failed DROP DATABASE');
 
 # CREATE DATABASE TEMPLATE.
 $id  = database_that_hangs('original');
@@ -85,7 +85,7 @@ $id  = database_that_hangs('before');
 $pid = $node->wait_for_worker('before');
 goes_through('ALTER DATABASE before RENAME TO after', 'ALTER DATABASE RENAME while a request hangs');
 goes_on('after', $id, $pid, 'RENAME');
-is($node->safe_psql('after', "SELECT count(*) FROM wee5_cron.worker WHERE datname = 'after'"), 1, 'under its new name');
+is($node->safe_psql('after', "SELECT count(*) FROM wee5_cron.worker WHERE datname = 'after'"), 1, "after RENAME the worker appears under the database's new name");
 
 $id  = database_that_hangs('moved');
 $pid = $node->wait_for_worker('moved');
@@ -97,19 +97,19 @@ goes_on('moved', $id, $pid, 'SET TABLESPACE');
 # DROP EXTENSION.
 $id = database_that_hangs('extension');
 goes_through('DROP EXTENSION wee5_cron', 'DROP EXTENSION while a request hangs', 'extension');
-ok($node->wait_until_no_worker('extension'), 'its worker is gone');
+ok($node->wait_until_no_worker('extension'), 'DROP EXTENSION ends the worker');
 $receiver->release_for_good;
 $node->install('extension');
 $id = $node->call('extension', '/again');
-fields_are($node->finished('extension', $id), { status => 'succeeded' }, 'CREATE EXTENSION again: a worker delivers');
+fields_are($node->finished('extension', $id), { status => 'succeeded' }, 'after CREATE EXTENSION again a worker delivers calls');
 
 # A DROP EXTENSION that is rolled back changes nothing.
 $id  = database_that_hangs('undecided');
 goes_through('BEGIN; DROP EXTENSION wee5_cron; ROLLBACK', 'a DROP EXTENSION that is rolled back', 'undecided');
-goes_on('undecided', $id, 0, 'after the rollback');
+goes_on('undecided', $id, 0, 'after a DROP EXTENSION that was rolled back');
 
-# A CREATE EXTENSION that is rolled back leaves no worker, although a worker looked in the meantime. The server's log shows
-# each look.
+# A CREATE EXTENSION that is rolled back leaves no worker, although a worker looked for the extension in the meantime. The
+# server's log shows each look.
 $node->safe_psql('postgres', 'CREATE DATABASE never');
 my $never = $node->safe_psql('postgres', "SELECT oid FROM pg_database WHERE datname = 'never'");
 sub looks {
@@ -122,29 +122,29 @@ sub was_looked_at {
     my $patience = 600;
     until (looks() >= $times || !$patience--) { select undef, undef, undef, 0.1 }
     ok($node->poll_query_until('another_with_extension', "SELECT count(*) = 0 FROM wee5_cron.worker_slots() WHERE datid = $never"), $name);
-    return is(looks(), $times, '... after one look');
+    return is(looks(), $times, "... and workers have looked for the extension $times times in all");
 }
 $node->install('another_with_extension');
 was_looked_at(1, 'a new database without the extension has no worker');
 my $creating = $node->background_psql('never');
 $creating->query_safe('BEGIN; CREATE EXTENSION wee5_cron');
 $node->safe_psql('postgres', 'ALTER DATABASE never ALLOW_CONNECTIONS true');
-was_looked_at(2, 'nor while a CREATE EXTENSION is not committed');
+was_looked_at(2, 'a database has no worker while its CREATE EXTENSION is uncommitted');
 $creating->query_safe('ROLLBACK');
 $creating->quit;
 $node->install('later', api_url => $receiver->url, secret => 'the secret');
 $node->wait_for_worker('later');
 is($node->worker_pid('never'), '', 'a CREATE EXTENSION that is rolled back leaves no worker');
-is(looks(), 2, '... and asks for none');
+is(looks(), 2, '... and requests none');
 
-# The ledger itself: nothing delays TRUNCATE and VACUUM FULL, and the answer to a call whose row is gone does no harm.
+# The ledger itself: nothing delays TRUNCATE and VACUUM FULL, and an answer to a call whose row is gone does no harm.
 $id  = database_that_hangs('truncated');
 $pid = $node->wait_for_worker('truncated');
 goes_through("SET lock_timeout = '20 s'; TRUNCATE wee5_cron.invocation, wee5_cron.attempt", 'TRUNCATE of the ledger', 'truncated');
 goes_through('VACUUM FULL wee5_cron.invocation', 'VACUUM FULL of the ledger', 'truncated');
 $receiver->release_for_good;
 fields_are($node->finished('truncated', $node->call('truncated', '/after-truncate')), { status => 'succeeded' },
-    'calls after it are delivered');
+    'calls after TRUNCATE and VACUUM FULL are delivered');
 
 # A schema of the same name that is not ours: there is no extension, so there is no worker.
 $node->safe_psql('postgres', 'CREATE DATABASE impostor');

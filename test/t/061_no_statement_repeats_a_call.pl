@@ -14,13 +14,13 @@ $node->safe_psql('postgres', 'CREATE ROLE stranger LOGIN; CREATE ROLE creator LO
 my $directory = PostgreSQL::Test::Utils::tempdir_short();
 $node->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION '$directory'");
 
-# How often a call was heard.
+# How many requests the app got for a path.
 sub heard {
     my ($path) = @_;
     return scalar(my @requests = grep { $_->{url} eq $path } $receiver->requests);
 }
 
-# A request that hangs, of either kind.
+# A request that hangs, as a first attempt or as a retry.
 sub hang {
     my ($database, $policy) = @_;
     my $path = '/hang?n=' . ++$number;
@@ -36,7 +36,7 @@ sub was_made_once {
     my ($database, $id, $path, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     fields_are($node->finished($database, $id), { status => 'succeeded', attempts => 1 }, $name);
-    is(heard($path), 1, "$name: the app heard of it once");
+    is(heard($path), 1, "$name: the app got its request once");
     return;
 }
 
@@ -76,20 +76,20 @@ for my $case (@fail) {
     is($node->worker_pid('other'), $worker, '... and the worker stays');
 }
 is_deeply([ $node->rows('postgres', "SELECT in_flight, state FROM wee5_cron.worker WHERE datname = 'other'") ],
-    [ { in_flight => 2, state => 'sending' } ], 'both requests are on the wire still');
+    [ { in_flight => 2, state => 'sending' } ], 'both requests are still on the wire');
 
-# Somebody is connected: the statement fails, after Postgres has waited for that session.
+# A session is connected: the statement fails, after Postgres has waited for that session.
 my $session = $node->background_psql('other');
-$node->raises('postgres', 'DROP DATABASE other', '55006', 'DROP DATABASE while somebody is connected');
+$node->raises('postgres', 'DROP DATABASE other', '55006', 'DROP DATABASE fails while a session is connected');
 is($node->worker_pid('other'), $worker, '... and the worker stays');
 my $next = $node->call('other', '/next');
-fields_are($node->finished('other', $next), { status => 'succeeded' }, '... and sends again');
+fields_are($node->finished('other', $next), { status => 'succeeded' }, '... and the next call succeeds');
 $session->quit;
 $receiver->release_for_good;
-was_made_once('other', $id, $path, "under retry_on = 'never': a call on the wire meanwhile");
-was_made_once('other', $again, $again_path, "under retry_on = 'transient': a call on the wire meanwhile");
+was_made_once('other', $id, $path, "under retry_on = 'never', a call on the wire during failing statements");
+was_made_once('other', $again, $again_path, "under retry_on = 'transient', a call on the wire during failing statements");
 
-# Somebody is connected and leaves after a while: the statement succeeds.
+# A session is connected and leaves after a while: the statement succeeds.
 {
     my $leaves = $node->background_psql('other');
     my $pid = $leaves->query_safe('SELECT pg_backend_pid()');
@@ -98,7 +98,7 @@ was_made_once('other', $again, $again_path, "under retry_on = 'transient': a cal
     $drop->query_until(qr/begun/, "\\echo begun\nALTER DATABASE other RENAME TO renamed;\n");
     $node->wait_until_no_worker('other');
     $leaves->quit;
-    is($drop->query_safe("SELECT count(*) FROM pg_database WHERE datname = 'renamed'"), 1, 'somebody leaves: RENAME goes through');
+    is($drop->query_safe("SELECT count(*) FROM pg_database WHERE datname = 'renamed'"), 1, 'RENAME succeeds once the connected session has left');
     $drop->quit;
     $node->safe_psql('postgres', 'ALTER DATABASE renamed RENAME TO other');
 }
@@ -117,10 +117,10 @@ sub lets_calls_end {
     my $patience = 1000;
     until (3 == grep { heard($_->{path}) } @calls or !$patience--) { select undef, undef, undef, 0.02 }
     is($node->error_of('postgres', $sql), undef, $name);
-    is(heard($_->{path}), 1, '... the app heard of it once') for @calls;
+    is(heard($_->{path}), 1, '... and the app got its request once') for @calls;
     return unless defined $after;
-    fields_are($node->finished($after, $_->{id}), { status => 'succeeded', attempts => 1 }, '... and it succeeded, once') for @calls;
-    fields_are($node->finished($after, $node->call($after, '/next')), { status => 'succeeded' }, '... calls go on');
+    fields_are($node->finished($after, $_->{id}), { status => 'succeeded', attempts => 1 }, '... and it succeeded at the first attempt') for @calls;
+    fields_are($node->finished($after, $node->call($after, '/next')), { status => 'succeeded' }, '... and the next call succeeds');
     return;
 }
 lets_calls_end('CREATE DATABASE TEMPLATE', 'CREATE DATABASE copy TEMPLATE other', 'other');
@@ -136,9 +136,9 @@ lets_calls_end('SET TABLESPACE', 'ALTER DATABASE other SET TABLESPACE elsewhere'
     $sessions[1]->query_until(qr/begun/, "\\echo begun\nCREATE DATABASE second TEMPLATE other;\n");
     $node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $waits") or die 'the second does not wait';
     $sessions[0]->query_safe('ROLLBACK');
-    is($sessions[1]->query_safe("SELECT count(*) FROM pg_database WHERE datname = 'second'"), 1, 'two statements at once: the second goes through');
+    is($sessions[1]->query_safe("SELECT count(*) FROM pg_database WHERE datname = 'second'"), 1, 'the second of two statements at once succeeds');
     $_->quit for @sessions;
-    fields_are($node->finished('other', $node->call('other', '/next')), { status => 'succeeded' }, '... and then calls go on');
+    fields_are($node->finished('other', $node->call('other', '/next')), { status => 'succeeded' }, '... and the next call succeeds');
 }
 {
     my @sessions = map { $node->background_psql('postgres') } 1, 2;
@@ -147,10 +147,10 @@ lets_calls_end('SET TABLESPACE', 'ALTER DATABASE other SET TABLESPACE elsewhere'
     my $patience = 1000;
     until (2 == grep { heard($_->{path}) } @made or !$patience--) { select undef, undef, undef, 0.02 }
     $sessions[$_]->query_until(qr/begun/, "\\echo begun\nCREATE DATABASE both$_ TEMPLATE other;\n") for 0, 1;
-    is($sessions[$_]->query_safe("SELECT count(*) FROM pg_database WHERE datname = 'both$_'"), 1, 'two copies at once') for 0, 1;
+    is($sessions[$_]->query_safe("SELECT count(*) FROM pg_database WHERE datname = 'both$_'"), 1, 'CREATE DATABASE copy $_ of two at once succeeds') for 0, 1;
     $_->quit for @sessions;
-    was_made_once('other', $_->{id}, $_->{path}, 'two copies at once: a call on the wire') for @made;
-    fields_are($node->finished('other', $node->call('other', '/next')), { status => 'succeeded' }, '... and then calls go on');
+    was_made_once('other', $_->{id}, $_->{path}, 'during two copies at once, a call on the wire') for @made;
+    fields_are($node->finished('other', $node->call('other', '/next')), { status => 'succeeded' }, '... and the next call succeeds');
 }
 
 # When a statement that waits for requests is cancelled, the worker goes on.
@@ -158,21 +158,21 @@ lets_calls_end('SET TABLESPACE', 'ALTER DATABASE other SET TABLESPACE elsewhere'
     $receiver->hold;
     my ($hanging, $path) = hang('other', 'never');
     my $pid = $node->worker_pid('other');
-    $node->raises('postgres', "SET statement_timeout = '500ms'; DROP DATABASE other", '57014', 'a DROP DATABASE that is given up');
-    is($node->worker_pid('other'), $pid, '... leaves the worker where it is');
-    fields_are($node->finished('other', $node->call('other', '/next')), { status => 'succeeded' }, '... which goes on');
+    $node->raises('postgres', "SET statement_timeout = '500ms'; DROP DATABASE other", '57014', 'a DROP DATABASE that waits for a request can be cancelled');
+    is($node->worker_pid('other'), $pid, '... and the worker stays');
+    fields_are($node->finished('other', $node->call('other', '/next')), { status => 'succeeded' }, '... and sends the next call');
     $receiver->release_for_good;
-    was_made_once('other', $hanging, $path, '... a call on the wire meanwhile');
+    was_made_once('other', $hanging, $path, 'during a cancelled DROP DATABASE, a call on the wire');
 }
 
-# Nothing waits for ever: after ten seconds the request is cut off.
+# No statement waits for ever: after ten seconds the request is cut off.
 {
     $receiver->hold;
     my ($hanging, $path) = hang('other', 'never');
-    is($node->error_of('postgres', "SET statement_timeout = '30 s'; ALTER DATABASE other RENAME TO another"), undef, 'a request that does not end');
+    is($node->error_of('postgres', "SET statement_timeout = '30 s'; ALTER DATABASE other RENAME TO another"), undef, 'RENAME succeeds although a request never ends');
     $receiver->release_for_good;
-    fields_are($node->finished('another', $hanging), { status => 'failed', reason => 'lost', attempts => 1 }, '... is lost where it may not be repeated');
-    is(heard($path), 1, '... and not repeated');
+    fields_are($node->finished('another', $hanging), { status => 'failed', reason => 'lost', attempts => 1 }, '... and its call is lost, because its policy forbids a repeat');
+    is(heard($path), 1, '... and the app got its request once');
     $node->safe_psql('postgres', 'ALTER DATABASE another RENAME TO other');
 }
 

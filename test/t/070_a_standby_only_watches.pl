@@ -22,10 +22,10 @@ my $session = $standby->background_psql('postgres');
 $session->query_until(qr/asked/, "\\echo asked\nSELECT 'got ' || status || ' ' || http_status FROM wee5_cron.wait_for($watched, '1 hour');\n");
 $standby->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE state = 'active' AND wait_event_type = 'Extension' AND query LIKE '%wait_for%'");
 $receiver->release(201);
-like($session->query_until(qr/^got .*$/m, ''), qr/^got succeeded 201$/m, '... until the end of the call has been replayed');
+like($session->query_until(qr/^got .*$/m, ''), qr/^got succeeded 201$/m, '... and returns once the end of the call has been replayed');
 $session->quit;
 $standby->raises('postgres', 'SELECT wee5_cron.wait_for(987654321)', '02000', '... where an unknown id is an error, too', hint => qr/committed/);
-$standby->raises('postgres', "CALL wee5_cron.run('/on-standby')", '25006', 'run() is an error there');
+$standby->raises('postgres', "CALL wee5_cron.run('/on-standby')", '25006', 'run() on a standby is an error');
 
 my $hanging = $primary->block_the_wire('postgres', $receiver);
 my $queued  = $primary->call('postgres', '/queued');
@@ -35,26 +35,26 @@ $primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
 
 is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'wee5_cron%'"),
     0, 'a standby has neither launcher nor worker');
-fields_are($standby->invocation('postgres', $queued), { status => 'queued' }, 'it sees the queue');
-is($standby->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.worker'), 0, 'the view worker is empty there');
+fields_are($standby->invocation('postgres', $queued), { status => 'queued' }, "a standby shows the primary's queue");
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.worker'), 0, 'the view worker is empty on a standby');
 $standby->raises('postgres', "SELECT invoke_cron_endpoint('/on-standby')", '25006', 'a call on a standby is an error');
-is(scalar(my @queued = $receiver->requests('/queued')), 0, 'nothing was sent');
+is(scalar(my @queued = $receiver->requests('/queued')), 0, 'a standby sends nothing');
 
 $primary->stop('immediate');
 $receiver->release_for_good;
 $standby->promote;
 $receiver->wait_for_requests('/queued');
-pass('promoted, it sends what the primary left in the queue');
+pass('a promoted standby sends what the primary left in the queue');
 fields_are($standby->finished('postgres', $queued),  { status => 'succeeded' }, '... and records it');
-fields_are($standby->finished('postgres', $hanging), { status => 'succeeded' }, 'also what the primary had on the wire');
+fields_are($standby->finished('postgres', $hanging), { status => 'succeeded' }, 'a promoted standby sends again what the primary had on the wire');
 my %keys = map { $_->{headers}{'idempotency-key'} => 1 } $receiver->requests('/hang');
 is(scalar(keys %keys), 1, '... with the same idempotency key');
-ok($standby->wait_for_worker('postgres'), 'it has a worker now');
-fields_are($standby->finished('postgres', $standby->call('postgres', '/new')), { status => 'succeeded' }, 'and delivers new calls');
-is(scalar(my @undecided = $receiver->requests('/prepared')), 0, 'a call that was prepared on the primary waits for its decision');
+ok($standby->wait_for_worker('postgres'), 'a promoted standby has a worker');
+fields_are($standby->finished('postgres', $standby->call('postgres', '/new')), { status => 'succeeded' }, 'a promoted standby delivers new calls');
+is(scalar(my @undecided = $receiver->requests('/prepared')), 0, 'a call prepared on the primary is not sent before the new primary decides');
 $standby->safe_psql('postgres', "COMMIT PREPARED 'on the primary'");
 $receiver->wait_for_requests('/prepared');
-pass('... which is made here');
+pass('... and is sent after COMMIT PREPARED there');
 
 $standby->log_is_sane;
 done_testing();

@@ -1,4 +1,4 @@
-# Whoever ends the worker or the launcher, committed calls are delivered.
+# Committed calls are delivered, whatever ends the worker or the launcher.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -37,15 +37,15 @@ for my $way (sort keys %ways) {
     $ways{$way}->($pid);
     my @hung = $receiver->wait_for_requests('/hang', $seen + 2);
     is($hung[-1]{headers}{'idempotency-key'}, $hung[-2]{headers}{'idempotency-key'},
-        "$way: the call on the wire is sent again with its key");
+        "$way: the call on the wire is sent again with its Idempotency-Key");
     wait_until_up();
     isnt($node->wait_for_worker('postgres', $pid), '', '... by a new worker');
     $receiver->release_for_good;
     $node->wait_until_all_finished('postgres');
     my %arrived = map { $_->{path} => 1 } $receiver->requests(qr{^\Q$path\E/});
-    is(scalar(keys %arrived), $queued, '... and everything queued is delivered');
-    is_deeply([ sort keys %{ $node->statuses('postgres') } ], ['succeeded'], '... and recorded');
-    fields_are($node->finished('postgres', $node->call('postgres', '/next')), { status => 'succeeded' }, '... as is the next call');
+    is(scalar(keys %arrived), $queued, '... and every queued call is delivered');
+    is_deeply([ sort keys %{ $node->statuses('postgres') } ], ['succeeded'], '... and recorded as succeeded');
+    fields_are($node->finished('postgres', $node->call('postgres', '/next')), { status => 'succeeded' }, '... and the next call succeeds');
 }
 
 # The launcher ends like any background worker, and a new database still gets its worker.
@@ -53,21 +53,21 @@ my $launcher = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WH
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($launcher)");
 $node->install('young', api_url => $receiver->url, secret => 'the secret');
 fields_are($node->finished('young', $node->call('young', '/young')), { status => 'succeeded' },
-    'SIGTERM of the launcher: a database made afterwards is served');
+    'after SIGTERM of the launcher a new database still gets a worker');
 $node->poll_query_until('postgres',
     "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'wee5_cron launcher' AND pid <> $launcher");
-pass('there is a launcher again');
+pass('a new launcher has started');
 
-# A cancel request ends neither of them.
+# A cancel request ends neither the worker nor the launcher.
 $receiver->hold;
 my $seen = () = $receiver->requests('/hang');
 my $id = $node->call('postgres', '/hang');
 $receiver->wait_for_requests('/hang', $seen + 1);
 $node->safe_psql('postgres', 'SELECT pg_cancel_backend(' . $node->wait_for_worker('postgres') . ')');
 $receiver->release_for_good;
-fields_are($node->finished('postgres', $id), { status => 'succeeded' }, 'pg_cancel_backend of the worker takes nothing away');
+fields_are($node->finished('postgres', $id), { status => 'succeeded' }, 'pg_cancel_backend() of the worker loses no call');
 
-# In the middle of a lot of work, again and again.
+# The worker dies in the middle of much work, three times.
 my $many = 2000;
 $node->set_server('wee5_cron.max_in_flight', 64);
 $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/slow?ms=5&n=' || n)) FROM generate_series(1, $many) n");
@@ -80,9 +80,9 @@ for my $round (1 .. 3) {
 }
 $node->wait_until_all_finished('postgres');
 my %urls = map { $_->{url} => 1 } $receiver->requests('/slow');
-is(scalar(keys %urls), $many, 'a worker that dies three times in the middle of the work loses nothing');
+is(scalar(keys %urls), $many, 'a worker that dies three times in the middle of its work loses no call');
 is($node->safe_psql('postgres',
         "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path LIKE '/slow?%' AND status = 'succeeded'"),
-    $many, '... and everything is recorded');
+    $many, '... and every result is recorded');
 
 done_testing();

@@ -11,7 +11,7 @@ $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 
 my %pid = map { $_->{backend_type} => $_->{pid} }
   $node->rows('postgres', "SELECT backend_type, pid FROM pg_stat_activity WHERE backend_type LIKE 'wee5_cron%'");
-is_deeply([ sort keys %pid ], [ 'wee5_cron launcher', 'wee5_cron worker' ], 'a launcher and a worker');
+is_deeply([ sort keys %pid ], [ 'wee5_cron launcher', 'wee5_cron worker' ], 'a launcher and a worker run');
 
 # How many times a process was scheduled. While it sleeps, the number does not change.
 sub switches {
@@ -44,21 +44,21 @@ for my $work ('nothing', 'a call', 'many calls', 'a policy of retention where al
     $node->safe_psql('postgres', "BEGIN; SELECT invoke_cron_endpoint('/prepared'); PREPARE TRANSACTION 'later'") if $work =~ /prepared/;
     $node->wait_until_all_finished('postgres');
     fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'"),
-        { state => 'idle', in_flight => 0, queued => 0 }, "after $work: the worker says idle")
+        { state => 'idle', in_flight => 0, queued => 0 }, "after $work: the view worker says idle")
       if $node->poll_query_until('postgres', "SELECT state = 'idle' FROM wee5_cron.worker WHERE datname = 'postgres'");
     # Some work follows later: statistics, and within a second one more look at the ledger. Then everything is quiet.
     my $rounds = 10;
     until (asleep_for(1.5) || !$rounds--) { }
-    ok(asleep_for(3), "after $work: no wake-up in three seconds");
+    ok(asleep_for(3), "after $work: no process wakes up for three seconds");
 }
 
 # Now only the statement itself can wake it.
-is(scalar(my @early = $receiver->requests('/prepared')), 0, 'a call that was prepared is not sent');
+is(scalar(my @early = $receiver->requests('/prepared')), 0, 'a prepared call is not sent');
 $node->safe_psql('postgres', "COMMIT PREPARED 'later'");
 $receiver->wait_for_requests('/prepared');
-pass('COMMIT PREPARED wakes the worker out of its sleep');
+pass('COMMIT PREPARED wakes a sleeping worker');
 
 my $quick = $node->call('postgres', '/after-sleep');
-is($node->finished('postgres', $quick)->{status}, 'succeeded', 'a call after the sleep is sent');
+is($node->finished('postgres', $quick)->{status}, 'succeeded', 'a call wakes a sleeping worker');
 
 done_testing();

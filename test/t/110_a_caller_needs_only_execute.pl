@@ -1,4 +1,4 @@
-# What grant_to() grants, what nobody can do without it, and how to wait for a call.
+# What grant_to() grants, what a role cannot do without it, and how to wait for a call.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -13,26 +13,26 @@ $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('caller', 'call'); SELEC
 # A caller makes calls.
 my $id = $node->psql_as('caller', 'postgres', "SELECT invoke_cron_endpoint('/by-caller')");
 my $row = $node->finished('postgres', $id);
-fields_are($row, { status => 'succeeded', requested_by => 'caller' }, 'a role with the profile call calls');
-is(($receiver->requests('/by-caller'))[0]{bearer}, 'match', '... with the secret that it cannot see');
+fields_are($row, { status => 'succeeded', requested_by => 'caller' }, 'a role with the profile call makes calls');
+is(($receiver->requests('/by-caller'))[0]{bearer}, 'match', '... with the secret, which it cannot see');
 $id = $node->psql_as('caller', 'postgres', "SELECT wee5_cron.invoke('/posted', 'POST', '{\"a\": 1}')");
-is($node->psql_as('caller', 'postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', '... with invoke() and wait_for() too');
-$node->raises('postgres', 'SELECT * FROM wee5_cron.invocation', '42501', '... but does not read the ledger', role => 'caller');
+is($node->psql_as('caller', 'postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', '... and uses invoke() and wait_for()');
+$node->raises('postgres', 'SELECT * FROM wee5_cron.invocation', '42501', '... and cannot read the ledger', role => 'caller');
 my $of_another = $node->call('postgres', '/of-another', q{method => 'POST', body => '{"private": true}'});
 my $content = "SELECT status, endpoint_path, concat(headers, body, response_body, idempotency_key, key) FROM wee5_cron.wait_for($of_another)";
-is($node->psql_as('caller', 'postgres', $content), 'succeeded|/of-another|', '... waits for another role\'s call, and is not told what was said in it');
-like($node->psql_as('reader', 'postgres', $content), qr/private/, '... whereas a reader is');
-$node->raises('postgres', 'SELECT * FROM wee5_cron.worker', '42501', '... nor the worker', role => 'caller');
-$node->raises('postgres', 'SELECT wee5_cron.register_jobs()', '42501', '... nor makes jobs', role => 'caller');
+is($node->psql_as('caller', 'postgres', $content), 'succeeded|/of-another|', "... and can wait for another role's call without seeing its answer");
+like($node->psql_as('reader', 'postgres', $content), qr/private/, "a reader sees the answer of any role's call");
+$node->raises('postgres', 'SELECT * FROM wee5_cron.worker', '42501', 'a caller cannot read the view worker', role => 'caller');
+$node->raises('postgres', 'SELECT wee5_cron.register_jobs()', '42501', 'a caller cannot register jobs', role => 'caller');
 
 # A reader reads.
 is($node->psql_as('reader', 'postgres', "SELECT status FROM wee5_cron.invocation WHERE id = $id"), 'succeeded', 'a reader reads the ledger');
-is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.attempt'), 3, '... the attempts');
-is($node->psql_as('reader', 'postgres', 'SELECT datname FROM wee5_cron.worker'), 'postgres', '... the worker');
-is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.job_status'), 0, '... and the jobs');
-$node->raises('postgres', 'DELETE FROM wee5_cron.invocation', '42501', '... and changes nothing', role => 'reader');
+is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.attempt'), 3, '... and the attempts');
+is($node->psql_as('reader', 'postgres', 'SELECT datname FROM wee5_cron.worker'), 'postgres', '... and the view worker');
+is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.job_status'), 0, '... and the view job_status');
+$node->raises('postgres', 'DELETE FROM wee5_cron.invocation', '42501', '... and cannot change the ledger', role => 'reader');
 
-# Nobody else can.
+# A role without a grant can do nothing.
 for my $statement (
     "SELECT invoke_cron_endpoint('/x')",
     "SELECT wee5_cron.invoke('/x')",
@@ -45,10 +45,10 @@ for my $statement (
     "SELECT wee5_cron.run_now('x')") {
     $node->raises('postgres', $statement, '42501', "a role without a grant: $statement", role => 'nobody');
 }
-is(scalar(my @none = $receiver->requests('/x')), 0, 'and nothing was sent for it');
-is($node->error_of('postgres', 'SELECT wee5_cron.harvest()', role => 'operator'), undef, 'an operator operates');
+is(scalar(my @none = $receiver->requests('/x')), 0, 'and no request was sent for a role without a grant');
+is($node->error_of('postgres', 'SELECT wee5_cron.harvest()', role => 'operator'), undef, 'an operator may run harvest()');
 
-# wait_for(): what it refuses at once.
+# wait_for(): which calls it refuses at once.
 my $own = 'wait_for of the own transaction would wait for ever: an error';
 $node->raises('postgres', "SELECT wee5_cron.wait_for(wee5_cron.invoke('/own'))", '55000', "$own, in one statement", hint => qr/\w/);
 for my $begin ('', 'ISOLATION LEVEL REPEATABLE READ', 'ISOLATION LEVEL SERIALIZABLE') {
@@ -60,12 +60,12 @@ $node->raises('postgres', "BEGIN; SAVEPOINT a; SELECT invoke_cron_endpoint('/own
 $node->raises('postgres', "BEGIN; SELECT invoke_cron_endpoint('/own') AS id \\gset\nSAVEPOINT a; SELECT wee5_cron.wait_for(:id, '0')", '55000', "$own, whatever the timeout");
 my $rolled_back = "BEGIN; SAVEPOINT a; SELECT invoke_cron_endpoint('/own') AS id \\gset\nROLLBACK TO a;";
 $node->raises('postgres', "$rolled_back SELECT wee5_cron.wait_for(:id)", '02000', 'a call whose savepoint was rolled back is unknown');
-$node->raises('postgres', "$rolled_back ROLLBACK; SELECT wee5_cron.wait_for(:id)", '02000', '... like one whose transaction was');
+$node->raises('postgres', "$rolled_back ROLLBACK; SELECT wee5_cron.wait_for(:id)", '02000', 'a call whose transaction was rolled back is unknown');
 $node->raises('postgres', 'SELECT wee5_cron.wait_for(987654321)', '02000', 'an unknown id', message => qr/987654321/, hint => qr/commit/);
-$node->raises('postgres', 'SELECT wee5_cron.wait_for(-1)', '02000', 'an id that cannot be');
-$node->raises('postgres', 'SELECT wee5_cron.wait_for(NULL)', '22004', 'NULL');
-$node->raises('postgres', 'SELECT wee5_cron.wait_for(1, NULL)', '22004', 'a timeout of NULL');
-is($node->safe_psql('postgres', <<'SQL'), 'unknown, then succeeded', 'after an error that was caught it waits as ever');
+$node->raises('postgres', 'SELECT wee5_cron.wait_for(-1)', '02000', 'wait_for() of an impossible id says that the call is unknown');
+$node->raises('postgres', 'SELECT wee5_cron.wait_for(NULL)', '22004', 'wait_for(NULL) is an error');
+$node->raises('postgres', 'SELECT wee5_cron.wait_for(1, NULL)', '22004', 'wait_for() with a timeout of NULL is an error');
+is($node->safe_psql('postgres', <<'SQL'), 'unknown, then succeeded', 'wait_for() works after an earlier error was caught');
 DO $$ BEGIN PERFORM wee5_cron.wait_for(987654321); EXCEPTION WHEN SQLSTATE '02000' THEN PERFORM set_config('test.caught', 'unknown, then ', false); END $$;
 SELECT invoke_cron_endpoint('/after-an-error') AS id \gset
 SELECT current_setting('test.caught') || status FROM wee5_cron.wait_for(:id);
@@ -73,9 +73,9 @@ SQL
 
 # Timeouts.
 $id = $node->call('postgres', '/hang');
-is($node->safe_psql('postgres', "SELECT id, finished_at IS NULL FROM wee5_cron.wait_for($id, '$_')"), "$id|t", "at the timeout wait_for returns the row as it stands ($_)")
+is($node->safe_psql('postgres', "SELECT id, finished_at IS NULL FROM wee5_cron.wait_for($id, '$_')"), "$id|t", "at the timeout wait_for() returns the row as it stands ($_)")
   for '200 ms', '0', '-1 hour', '-178000000 years', '1 month -30 days';
-$node->raises('postgres', "SET statement_timeout = '200 ms'; SELECT wee5_cron.wait_for($id, '$_')", '57014', "statement_timeout ends it ($_)")
+$node->raises('postgres', "SET statement_timeout = '200 ms'; SELECT wee5_cron.wait_for($id, '$_')", '57014', "statement_timeout ends wait_for() ($_)")
   for '1 hour', '178000000 years', $node->safe_psql('postgres', "SELECT current_setting('server_version_num')::int") >= 170000 ? 'infinity' : '294276 years';
 
 # Starts a session that waits for a call; with `begin`, in a transaction that took its snapshot before the row existed.
@@ -101,12 +101,12 @@ for my $mode (@modes) {
     my ($session) = waiting_session($mode, sub { $node->call('postgres', '/hang?' . lc($mode =~ s/ /-/gr)) });
     $receiver->wait_for_requests('/hang', $before + 1);
     $receiver->release(201);
-    like($session->query_until(qr/ended/, ''), qr/^got succeeded 201$/m, "wait_for returns the row when the call has ended: BEGIN $mode");
-    is($session->query_safe('COMMIT; SELECT 1'), 1, '... and the transaction commits');
+    like($session->query_until(qr/ended/, ''), qr/^got succeeded 201$/m, "wait_for() returns the row when the call has ended: BEGIN $mode");
+    is($session->query_safe('COMMIT; SELECT 1'), 1, '... and the transaction can commit');
     $session->quit;
 }
-is($node->finished('postgres', $id)->{status}, 'succeeded', 'the first one has ended as well');
-is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id, '0')"), 'succeeded', 'wait_for of a call that has ended returns at once');
+is($node->finished('postgres', $id)->{status}, 'succeeded', 'the first call has ended too');
+is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id, '0')"), 'succeeded', 'wait_for() of a call that has ended returns at once');
 
 # Many waiters.
 $id = $node->call('postgres', '/hang?many');
@@ -116,7 +116,7 @@ $receiver->release;
 like($_->query_until(qr/ended/, ''), qr/^got succeeded 200$/m, 'each of many waiters gets the row') for @waiters;
 $_->quit for @waiters;
 
-# Other ways in which a call ends.
+# Other ways in which the waiting ends.
 for my $end (
     [ 'a cancel'                                     => 'SELECT pg_cancel_backend(%d)',                                   '57014' ],
     [ 'the deletion of the row'                      => 'DELETE FROM wee5_cron.invocation WHERE finished_at IS NULL',    '02000' ],
@@ -127,10 +127,10 @@ for my $end (
     if ($sqlstate eq '57014') {
         my ($dying, $dying_pid) = waiting_session(undef, sub { $node->safe_psql('postgres', 'SELECT max(id) FROM wee5_cron.invocation') });
         $node->safe_psql('postgres', "SELECT pg_terminate_backend($dying_pid)");
-        ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $dying_pid"), 'a session that waits can be terminated');
+        ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $dying_pid"), 'a session in wait_for() can be terminated');
     }
     $node->safe_psql('postgres', $sql =~ s/%d/$pid/r);
-    like($session->query_until(qr/ended/, ''), qr/^$sqlstate ended$/m, "$what ends the waiting");
+    like($session->query_until(qr/ended/, ''), qr/^$sqlstate ended$/m, "$what ends wait_for()");
     $session->quit;
 }
 

@@ -27,8 +27,8 @@ $node->call('postgres', $_) for @paths;
 $node->call('postgres', '/echo', "method => 'POST', body => '{\"a\": 1}', headers => '{\"X-A\": \"b\"}'");
 $node->call('postgres', '/slow?ms=5000', "timeout => '100 ms'");
 $node->wait_until_all_finished('postgres');
-is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'the secret did reach the app');
-is(scalar(my @requests = $receiver->requests), @paths + 2, '... with every call');
+is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'every request carries the secret');
+is(scalar(my @requests = $receiver->requests), @paths + 2, 'every call reaches the app');
 $node->no_retries('postgres', '/down');
 $receiver->close_port;
 $node->finished('postgres', $node->call('postgres', '/down'));
@@ -50,7 +50,7 @@ sub holds_no_secret {
     my ($text, $where) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my @found = grep { index($text, $_) >= 0 } @forms;
-    my $good = ok(length($text) && !@found, "not in $where");
+    my $good = ok(length($text) && !@found, "the secret is not in $where");
     unless ($good) {
         diag(length $text ? "found as $_" : 'nothing to look at') for @found ? @found : '';
         diag($_) for grep { my $line = $_; grep { index($line, $_) >= 0 } @forms } split /\n/, $text;
@@ -82,7 +82,7 @@ $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 $node->wait_for_worker('postgres', $pid);
 $node->stop;
 my $log = substr slurp_file($node->logfile), $log_before;
-like($log, qr/invoke_cron_endpoint/, 'the log is loud');
+like($log, qr/invoke_cron_endpoint/, 'the log contains statements, so it was searched at a high log level');
 holds_no_secret($log, "the server's log");
 
 # A secret from the server's configuration is also redacted in pg_net's answers.
@@ -91,7 +91,7 @@ PostgreSQL::Test::Utils::system_or_bail('pg_ctl', '-w', '-D', $node->data_dir, '
 $node->_update_pid(1);
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_secret');
 is($node->safe_psql('postgres', "SELECT wee5_cron.redact_for('postgres', 'it is $on_command_line, they say')"), 'it is [secret], they say',
-    'the secret of the command line is struck out');
+    "the secret from the command line is redacted in pg_net's answers");
 $node->stop;
 
 done_testing();

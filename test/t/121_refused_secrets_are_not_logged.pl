@@ -21,11 +21,11 @@ sub stays_secret {
     my $error = $node->error_of('postgres', $statement, role => $options{role});
     my $log   = new_log_lines();
     is($error->{sqlstate}, $sqlstate, $name);
-    like($error->{message}, $options{message}, '... is refused by name') if $options{message};
+    like($error->{message}, $options{message}, '... and the error names the setting') if $options{message};
     # psql shows the line of the statement with a syntax error: the client knows its own statement.
-    unlike($error->{message} . ($error->{hint} // ''), qr/canary/, '... the error does not hold the value');
-    like($log, qr/ERROR:/, '... the log tells of the error');
-    unlike($log, qr/canary/, '... without the value');
+    unlike($error->{message} . ($error->{hint} // ''), qr/canary/, '... and the error does not contain the value');
+    like($log, qr/ERROR:/, '... and the log records the error');
+    unlike($log, qr/canary/, '... and the log does not contain the value');
     return;
 }
 
@@ -43,13 +43,13 @@ for my $setting (sort keys %bad) {
         stays_secret("SELECT set_config('$setting', '$value', false)", '22023', 'set_config()', %$refused);
         stays_secret("DO \$\$ BEGIN SET $setting = '$value'; END \$\$", '22023', 'in a function', %$refused);
     }
-    stays_secret("DO \$\$ BEGIN EXECUTE 'SET $setting = ''$canary'; END \$\$", '42601', "$setting: a syntax error within EXECUTE");
-    stays_secret("SET $setting = '$canary' oops", '42601', '... and outside');
-    stays_secret("SET $setting = 'https://$canary/x'", '42501', '... and a role that may not SET it', role => 'plain');
+    stays_secret("DO \$\$ BEGIN EXECUTE 'SET $setting = ''$canary'; END \$\$", '42601', "$setting: a syntax error inside EXECUTE");
+    stays_secret("SET $setting = '$canary' oops", '42601', "$setting: a syntax error in a plain SET");
+    stays_secret("SET $setting = 'https://$canary/x'", '42501', "$setting: a SET without the privilege", role => 'plain');
 }
-stays_secret("SET app.settings.cron_secret = '$canary'", '42501', 'the bearer: a role that may not SET it', role => 'plain');
-stays_secret("ALTER DATABASE nowhere SET app.settings.cron_secret = '$canary'", '3D000', '... a database that is not there');
-stays_secret("ALTER DATABASE postgres SET App.Settings.CRON_SECRET = '$canary' oops", '42601', '... a syntax error');
+stays_secret("SET app.settings.cron_secret = '$canary'", '42501', 'the secret: a SET without the privilege', role => 'plain');
+stays_secret("ALTER DATABASE nowhere SET app.settings.cron_secret = '$canary'", '3D000', 'the secret: ALTER DATABASE of a database that does not exist');
+stays_secret("ALTER DATABASE postgres SET App.Settings.CRON_SECRET = '$canary' oops", '42601', 'the secret: a syntax error');
 
 # A value that is accepted, and its change by a reload.
 $node->set_server('wee5_cron.alert_url', "https://hooks.example.com/services/$canary");
@@ -57,9 +57,9 @@ $node->set_server('wee5_cron.proxy',     "http://user:$canary\@127.0.0.1:9");
 $node->set_server('wee5_cron.alert_url', "https://hooks.example.com/services/other-$canary");
 my $log = new_log_lines();
 like($log, qr/parameter "\Q$_\E" changed$/m, "a reload logs that $_ changed") for sort keys %bad;
-unlike($log, qr/canary/, '... but not to what');
+unlike($log, qr/canary/, '... and the log does not contain the value');
 
-# A value in the configuration file, at a reload and at the start.
+# An invalid value in the configuration file, at a reload and at the start.
 $node->append_conf('postgresql.conf', "wee5_cron.trace = off\n");
 $node->safe_psql('postgres', "ALTER SYSTEM RESET ALL");
 $node->append_conf('postgresql.conf', "wee5_cron.alert_url = 'ftp://hooks.example.com/$canary'\nwee5_cron.proxy = 'socks5://user:$canary\@proxy:1'\n");
@@ -67,8 +67,8 @@ $node->safe_psql('postgres', 'SELECT pg_reload_conf()');
 $node->poll_query_until('postgres', "SELECT current_setting('wee5_cron.trace') = 'off'");
 $node->restart;
 $log = new_log_lines();
-like($log, qr/invalid value for parameter "\Q$_\E"\s*$/m, "the configuration file: the log names $_") for sort keys %bad;
-unlike($log, qr/canary/, '... and not its value');
+like($log, qr/invalid value for parameter "\Q$_\E"\s*$/m, "the log names $_ when the configuration file has an invalid value") for sort keys %bad;
+unlike($log, qr/canary/, '... and does not contain the value');
 
 # Stored for a database while nothing could check it: each session is warned.
 $node->append_conf('postgresql.conf', "wee5_cron.alert_url = ''\nwee5_cron.proxy = ''\nshared_preload_libraries = ''\n");
@@ -78,7 +78,7 @@ new_log_lines();
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_cron,wee5_cron'\n");
 $node->restart;
 my ($status, $stdout, $stderr) = $node->psql('postgres', 'SELECT 1');
-like($stderr, qr/invalid value for parameter "wee5_cron\.alert_url"$/m, 'a stored value that cannot be used is a warning in each session');
-unlike($stderr . new_log_lines(), qr/canary/, '... without the value');
+like($stderr, qr/invalid value for parameter "wee5_cron\.alert_url"$/m, 'each session is warned of a stored value that is invalid');
+unlike($stderr . new_log_lines(), qr/canary/, '... and the warning does not contain the value');
 
 done_testing();

@@ -60,7 +60,7 @@ SQL
         my $sql = "SELECT cron.schedule('$name', '* * * * *', \$\$SELECT invoke_cron_endpoint('$path')\$\$)";
         $role ? $node->psql_as($role, 'postgres', $sql) : $node->safe_psql('postgres', $sql);
     }
-    # Not due: for what job_status says before the first run, and for the time zone of next_run.
+    # This job is not due: it shows what job_status says before the first run, and the time zone of next_run.
     $node->safe_psql('postgres', "SELECT cron.schedule('next_year', '0 0 1 1 *', \$\$SELECT invoke_cron_endpoint('/next-year')\$\$)");
 }
 
@@ -71,7 +71,7 @@ for my $mode (sort keys %node) {
 SELECT (SELECT count(DISTINCT jobid) FROM cron.job_run_details WHERE status IN ('succeeded', 'failed')) = 8
    AND (SELECT count(*) >= 5 FROM wee5_cron.invocation WHERE finished_at IS NOT NULL AND cron_run_id IS NOT NULL)
 SQL
-    # No further run while this is checked.
+    # No job runs again while this is checked.
     $node->safe_psql('postgres', "UPDATE cron.job SET schedule = '0 0 1 1 *'");
     $node->wait_until_all_finished('postgres');
 }
@@ -102,7 +102,7 @@ SQL
             status => 'succeeded', http_status => 200, job_name => 'via_web', requested_by => 'web', endpoint_path => '/api/cron/poll-activities',
             url => $app->url . '/api/cron/poll-activities', at_the_minute => 1, cron_status => 'succeeded', reason => undef, attempts => 1,
         },
-        "$of a job calls the app with the bearer, bound to its run");
+        "$a job's call reaches the app with the bearer and is bound to its run");
     is($web->{cron_run_id}, $web->{runid}, "$of ... cron_run_id is the run's id");
 
     # The documented queries, word for word.
@@ -115,11 +115,11 @@ SQL
 
     # The headers.
     my $row = $run->('via_app');
-    fields_are($row, { status => 'succeeded', job_name => 'via_app', at_the_minute => 1, scheduled_at => qr/:00(?:[+.-]|$)/ }, "$of the row of a job");
+    fields_are($row, { status => 'succeeded', job_name => 'via_app', at_the_minute => 1, scheduled_at => qr/:00(?:[+.-]|$)/ }, "$of the row of a job's call has the job's name and its scheduled time");
     my ($request) = grep { $_->{headers}{'x-wee5-cron-invocation'} eq $row->{id} && $_->{headers}{'idempotency-key'} eq $row->{idempotency_key} }
       $receiver->requests('/api/cron/poll-activities');
     ok($request, "$of its request arrived") or next;
-    fields_are($request, { method => 'GET', bearer => 'match', body => '' }, "$of ... as GET with the bearer");
+    fields_are($request, { method => 'GET', bearer => 'match', body => '' }, "$of a job's call is a GET with the bearer");
     my $minute = $node->safe_psql('postgres',
         "SELECT to_char('$row->{scheduled_at}'::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS')");
     fields_are(
@@ -132,7 +132,7 @@ SQL
             'user-agent'               => qr{^wee5_cron/\d},
             'cache-control'            => 'no-cache',
         },
-        "$of ... with the headers of a job");
+        "$of ... and it has the headers of a job");
 
     fields_are(
         $status_of->('via_app'),
@@ -141,34 +141,34 @@ SQL
             schedule => '0 0 1 1 *', active => 1, endpoint_path => '/api/cron/poll-activities', last_error => undef, success_rate_24h => qr/^1(?:\.0*)?$/,
             p50_24h => qr/^\d\d:/, p95_24h => qr/^\d\d:/, last_success_at => qr/./, last_finished_at => qr/./,
         },
-        "$of job_status says ok");
+        "$of job_status says ok after a job's success");
 
     # What pg_cron regards as a success.
     $row = $run->('answers_500');
     fields_are($row, { cron_status => 'succeeded', status => 'failed', reason => 'http', http_status => 500 },
         "$of pg_cron says succeeded when the app answers 500, and the row says failed");
     fields_are($status_of->('answers_500'), { state => 'failing', last_status => 'failed', last_http_status => 500, consecutive_failures => qr/^[1-9]/, last_error => qr/500/ },
-        "$of ... and job_status too");
+        "$of ... and job_status says failed too");
 
     # Calls that raised an error have no row: job_status reads them from pg_cron's history.
     my %message = (bad_path => qr/no-slash/, denied => qr/permission denied/, unset => qr/api_url/);
     for my $job (sort keys %message) {
-        fields_are($run->($job), { cron_status => 'failed', return_message => $message{$job}, id => undef }, "$of $job: pg_cron books the error");
+        fields_are($run->($job), { cron_status => 'failed', return_message => $message{$job}, id => undef }, "$of $job: pg_cron records the error of a call that was refused");
         fields_are($status_of->($job), { state => 'failing', last_error => $message{$job}, consecutive_failures => qr/^[1-9]/, last_success_at => undef },
-            "$of $job: job_status counts it as a failure, with its message");
+            "$of $job: job_status counts the refused call as a failure and shows its message");
     }
 
     # Two jobs with one command have the same name in the ledger. Their runs tell them apart.
     my @twins = map { $run->($_) } qw(twin_1 twin_2);
-    fields_are($_, { status => 'succeeded', job_name => undef, cron_run_id => qr/./ }, "$of one of two jobs with the same command") for @twins;
+    fields_are($_, { status => 'succeeded', job_name => undef, cron_run_id => qr/./ }, "$of a call of two jobs with the same command has a run but no job name") for @twins;
     isnt($twins[0]{id}, $twins[1]{id}, "$of ... each run has its own row");
 
-    fields_are($status_of->('next_year'), { state => 'never_ran', last_invocation_id => undef }, "$of a job that was not due");
+    fields_are($status_of->('next_year'), { state => 'never_ran', last_invocation_id => undef }, "$of job_status says never_ran for a job that was not due");
     like($node->safe_psql('postgres', "SELECT next_run AT TIME ZONE 'UTC' FROM wee5_cron.job_status WHERE job_name = 'next_year'"),
-        qr/^\d{4}-01-01 00:00:00$/, "$of ... and when it will be, in pg_cron's time");
-    is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.cron_caller'), 0, "$of no caller is left to be bound");
-    $node->log_is_sane("$of the log tells of no crash");
+        qr/^\d{4}-01-01 00:00:00$/, "$of ... and shows its next run in pg_cron's time zone");
+    is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.cron_caller'), 0, "$of cron_caller is empty once every call is bound to its run");
+    $node->log_is_sane("$of the log records no crash");
 }
 
-is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'every request carried the bearer');
+is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'every request carries the bearer');
 done_testing();

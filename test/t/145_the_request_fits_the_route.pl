@@ -21,15 +21,15 @@ sub called {
 
 # A query may contain two slashes and a backslash. In the path they could change where the call goes.
 my $url = '/callback?next=https://app.example/y&back=a\b//';
-fields_are(called($url), { status => 'succeeded', endpoint_path => $url }, 'a URL in the query');
-is(heard('/callback')->{url}, '/callback?next=https://app.example/y&back=a%5Cb//', '... arrives');
+fields_are(called($url), { status => 'succeeded', endpoint_path => $url }, 'a path whose query contains a URL is accepted');
+is(heard('/callback')->{url}, '/callback?next=https://app.example/y&back=a%5Cb//', '... and arrives unchanged');
 called($url, "'POST'");
-is(heard('/callback')->{method}, 'POST', '... also with a method of its own');
+is(heard('/callback')->{method}, 'POST', '... and so does a call to it with another method');
 $node->safe_psql('postgres', "INSERT INTO wee5_cron.endpoint (endpoint_path, method) VALUES (\$\$$url\$\$, 'PUT')");
 called($url);
-is(heard('/callback')->{method}, 'PUT', 'an endpoint row for it counts');
+is(heard('/callback')->{method}, 'PUT', 'an endpoint row for such a path applies');
 $node->safe_psql('postgres', "SELECT wee5_cron.schedule('callback', '0 0 1 1 *', '/job?next=https://app.example//')");
-is($node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('callback')"))->{status}, 'succeeded', 'a job calls such a path');
+is($node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('callback')"))->{status}, 'succeeded', 'a job can call such a path');
 for my $path ('/a//b?c', '//a?b=//', '/a\b?c=d', '/a/..?b=//') {
     $node->raises('postgres', "SELECT invoke_cron_endpoint('$path')", '22023', "before the question mark: $path", message => qr/invalid endpoint path/);
 }
@@ -44,20 +44,20 @@ for my $case ([ 'a GET', undef ], [ 'a DELETE', "'DELETE'" ], [ 'a DELETE with a
 my $id = $node->safe_psql('postgres',
     "INSERT INTO wee5_cron.invocation (endpoint_path, method, transport) VALUES ('/strict', 'POST', 'builtin') RETURNING id");
 $node->safe_psql('postgres', 'SELECT wee5_cron.wake_worker()');
-fields_are($node->finished('postgres', $id), { status => 'succeeded' }, 'a POST without a body that somebody wrote into the ledger');
-is(heard('/strict')->{body}, '{}', '... sends {}');
+fields_are($node->finished('postgres', $id), { status => 'succeeded' }, 'a POST without a body that was inserted into the ledger is sent');
+is(heard('/strict')->{body}, '{}', '... with the body {}');
 for my $method (qw(HEAD GET)) {
     called('/bare', "'$method'");
-    ok(!exists heard('/bare')->{headers}{'content-type'} && !exists heard('/bare')->{headers}{'content-length'}, "$method has neither type nor length");
+    ok(!exists heard('/bare')->{headers}{'content-type'} && !exists heard('/bare')->{headers}{'content-length'}, "$method sends neither a Content-Type nor a Content-Length");
 }
 
 # The User-Agent, set by the call or by an endpoint row.
-like((called('/agent'), heard('/agent'))[1]{headers}{'user-agent'}, qr{^wee5_cron/\d}, 'our User-Agent');
+like((called('/agent'), heard('/agent'))[1]{headers}{'user-agent'}, qr{^wee5_cron/\d}, 'the default User-Agent names wee5_cron and its version');
 called('/agent', q{headers => '{"User-Agent": "vercel-cron/1.0"}'});
-is(heard('/agent')->{headers}{'user-agent'}, 'vercel-cron/1.0', 'a User-Agent that the call gives replaces it');
+is(heard('/agent')->{headers}{'user-agent'}, 'vercel-cron/1.0', 'a User-Agent of the call replaces the default');
 $node->safe_psql('postgres', q{INSERT INTO wee5_cron.endpoint (endpoint_path, headers) VALUES ('/agent', '{"user-agent": "vercel-cron/1.0 (row)"}')});
 called('/agent');
-is(heard('/agent')->{headers}{'user-agent'}, 'vercel-cron/1.0 (row)', '... or that an endpoint row gives');
+is(heard('/agent')->{headers}{'user-agent'}, 'vercel-cron/1.0 (row)', 'a User-Agent of an endpoint row replaces the default');
 
 # No caller may set a header that changes how the connection is used.
 for my $header ('Proxy-Authorization', 'proxy-connection', 'Expect', 'TE', 'Trailer', 'upgrade', 'Content-Type', 'X-Wee5-Cron-Timeout-Ms') {
@@ -73,23 +73,23 @@ my @attempts = map { $_->{headers}{traceparent} } $receiver->requests('/statuses
 my $trace = substr sha256_hex("trace$row->{idempotency_key}"), 0, 32;
 is_deeply(\@attempts, [ map { sprintf '00-%s-%016x-01', $trace, ($row->{id} << 16) + $_ } 1 .. 3 ], 'each attempt is a span of the call\'s trace');
 called('/traced', q{headers => '{"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}'});
-is(heard('/traced')->{headers}{traceparent}, '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', 'a traceparent that the call gives wins');
+is(heard('/traced')->{headers}{traceparent}, '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', 'a traceparent of the call replaces ours');
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.trace = 'unsampled'");
-like((called('/traced'), heard('/traced'))[1]{headers}{traceparent}, qr/-00$/, 'unsampled: the header says so');
+like((called('/traced'), heard('/traced'))[1]{headers}{traceparent}, qr/-00$/, "with wee5_cron.trace = 'unsampled' the traceparent says so");
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.trace = 'off'");
-ok(!exists((called('/traced'), heard('/traced'))[1]{headers}{traceparent}), 'off: there is none');
-$node->raises('postgres', "SET wee5_cron.trace = 'sometimes'", '22023', 'another word is refused');
+ok(!exists((called('/traced'), heard('/traced'))[1]{headers}{traceparent}), "with wee5_cron.trace = 'off' there is no traceparent");
+$node->raises('postgres', "SET wee5_cron.trace = 'sometimes'", '22023', 'wee5_cron.trace refuses any other word');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.trace');
 
 # How long the attempt may take.
-is((called('/limit'), heard('/limit'))[1]{headers}{'x-wee5-cron-timeout-ms'}, 60_000, 'wee5_cron.request_timeout is told');
+is((called('/limit'), heard('/limit'))[1]{headers}{'x-wee5-cron-timeout-ms'}, 60_000, 'the header X-Wee5-Cron-Timeout-Ms holds wee5_cron.request_timeout');
 called('/limit', q{timeout => '90.5 s'});
-is(heard('/limit')->{headers}{'x-wee5-cron-timeout-ms'}, 90_500, '... a timeout of the call');
+is(heard('/limit')->{headers}{'x-wee5-cron-timeout-ms'}, 90_500, '... or the timeout of the call');
 $node->policy('postgres', '/limit', timeout => '7 s');
 called('/limit');
-is(heard('/limit')->{headers}{'x-wee5-cron-timeout-ms'}, 7_000, '... or of an endpoint row');
+is(heard('/limit')->{headers}{'x-wee5-cron-timeout-ms'}, 7_000, '... or the timeout of an endpoint row');
 $node->safe_psql('postgres', q{ALTER DATABASE postgres SET wee5_cron.request_timeout = '12s'});
-is((called('/default'), heard('/default'))[1]{headers}{'x-wee5-cron-timeout-ms'}, 12_000, '... or what is stored for the database');
+is((called('/default'), heard('/default'))[1]{headers}{'x-wee5-cron-timeout-ms'}, 12_000, '... or the request_timeout stored for the database');
 
 # An app that validates its requests strictly.
 SKIP: {
@@ -102,9 +102,9 @@ SKIP: {
         my $choices = "method => '$method'" . (defined $body ? ", body => '$body'" : '');
         fields_are(called('/route', $choices),
             { status => 'succeeded', http_status => 200, response_body => $method eq 'HEAD' ? '' : qq({"method":"$method","body":@{[ $heard // 'null' ]}}) },
-            "Fastify understands: $choices");
+            "Fastify accepts a call with $choices");
     }
-    fields_are(called('/route'), { status => 'succeeded', http_status => 200 }, '... and a call without choices');
+    fields_are(called('/route'), { status => 'succeeded', http_status => 200 }, 'Fastify accepts a call without choices');
 }
 
 $node->log_is_sane;

@@ -9,7 +9,7 @@ use JSON::PP;
 my $node = Wee5Cron::Node->start_new('main');
 $node->install('postgres', api_url => 'http://127.0.0.1:9', secret => 'the secret');
 $node->safe_psql('postgres', 'CREATE ROLE other LOGIN SUPERUSER');
-# No call needs to end here: what counts is what was queued.
+# No call needs to end here: the queued rows are what matters.
 $node->set_server('wee5_cron.max_in_flight', 1);
 $node->policy('postgres', $_, overlap => 'allow') for '/x', '/y', '/body';
 
@@ -42,33 +42,33 @@ schedule('x', $command);
 my ($key) = run_of($command);
 like($key, $v8, 'the key of a job\'s call is a UUID of version 8');
 is((run_of($command))[0], $key, 'another run for the same tick has the same key');
-is((run_of($command, database => 'postgres'))[0], $key, '... and another');
+is((run_of($command, database => 'postgres'))[0], $key, '... and so has a third');
 $node->restart_immediately;
-is((run_of($command))[0], $key, '... also after a crash');
+is((run_of($command))[0], $key, '... and so has one after a crash');
 fields_are($node->one_row('postgres', "SELECT count(DISTINCT scheduled_at) AS ticks, count(*) FILTER (WHERE job_name = 'x') AS named, count(*) AS calls FROM wee5_cron.invocation"),
-    { ticks => 1, named => 4, calls => 4 }, '... and all of them are calls of the job for one tick');
+    { ticks => 1, named => 4, calls => 4 }, "... and all four calls belong to the job's one tick");
 
 # A run that makes up for a missed one has the key of the missed run.
 my $tick = $node->safe_psql('postgres', 'SELECT max(scheduled_at) FROM wee5_cron.invocation');
 my $made_up = $node->safe_psql('postgres', "SELECT wee5_cron.invoke_for_job('x', '/x', session_user::name, '0 0 1 1 *', '$tick')");
-is($node->invocation('postgres', $made_up)->{idempotency_key}, $key, 'a run that is made up for has the key of its tick');
+is($node->invocation('postgres', $made_up)->{idempotency_key}, $key, "a run that makes up for a missed one has the missed tick's key");
 isnt($node->invocation('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.invoke_for_job('x', '/x', session_user::name, '0 0 1 1 *', '$tick'::timestamptz - interval '1 year')"))->{idempotency_key},
-    $key, '... and not that of another tick');
+    $key, '... and not the key of any other tick');
 
 # Calls that differ only in their number: of a statement, a transaction, across savepoints, and across the commits of a
 # procedure.
 my %seen = ($key => 1);
 my $all_new = sub {
     my ($name, $count, @keys) = @_;
-    is(scalar(@keys), $count, "$name: $count calls");
-    is(scalar(grep { !$seen{$_}++ } @keys), $count, '... each with a key of its own');
-    is(scalar(grep { $_ =~ $v8 } @keys), $count, '... of version 8');
+    is(scalar(@keys), $count, "$name: there are $count calls");
+    is(scalar(grep { !$seen{$_}++ } @keys), $count, '... each with its own key');
+    is(scalar(grep { $_ =~ $v8 } @keys), $count, '... which is a UUID of version 8');
 };
 my $thrice = q{SELECT invoke_cron_endpoint('/y') FROM generate_series(1, 3)};
 schedule('thrice', $thrice);
 my @three = run_of($thrice);
 $all_new->('three calls of a statement', 3, @three);
-is_deeply([ run_of($thrice) ], \@three, '... and the same three in another run');
+is_deeply([ run_of($thrice) ], \@three, '... and another run for that tick has the same keys');
 my $savepoints = q{BEGIN; SELECT invoke_cron_endpoint('/y'); SAVEPOINT a; SELECT invoke_cron_endpoint('/y'); ROLLBACK TO a; SELECT invoke_cron_endpoint('/y'); RELEASE a; SELECT invoke_cron_endpoint('/y'); COMMIT};
 schedule('savepoints', $savepoints);
 $all_new->('three calls around a savepoint', 3, run_of($savepoints));
@@ -79,7 +79,7 @@ my $commits = q{DO $do$ BEGIN FOR i IN 1 .. 3 LOOP PERFORM invoke_cron_endpoint(
 schedule('commits', $commits);
 $all_new->('three calls with a commit behind each', 3, run_of($commits, whole => 1));
 
-# Everything else that makes a difference.
+# Everything else that makes the key differ.
 my @others = (
     [ 'another name',   q{SELECT invoke_cron_endpoint('/x') /* n */} ],
     [ 'another path',   q{SELECT invoke_cron_endpoint('/x?y')} ],
@@ -97,27 +97,27 @@ $all_new->('another owner', 1, run_of($command, role => 'other'));
 schedule('each minute', q{SELECT invoke_cron_endpoint('/x') /* minute */}, schedule => '* * * * *');
 $all_new->('another tick', 1, run_of(q{SELECT invoke_cron_endpoint('/x') /* minute */}));
 
-# Without a tick that others could know: random.
-like($node->invocation('postgres', $node->call('postgres', '/x'))->{idempotency_key}, $random, 'a call by hand has a random key');
+# Calls without a tick that another database could know have random keys.
+like($node->invocation('postgres', $node->call('postgres', '/x'))->{idempotency_key}, $random, 'a call made by hand has a random key');
 schedule('plain', q{SELECT invoke_cron_endpoint('/x?plain')});
 for (1 .. 2) {
     my $row = $node->invocation('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('plain')"));
-    like($row->{idempotency_key}, $random, 'run_now(): a random key');
+    like($row->{idempotency_key}, $random, 'a call by run_now() has a random key');
 }
 my $nameless = q{SELECT invoke_cron_endpoint('/x') /* nameless */};
 $node->safe_psql('postgres', "SELECT cron.schedule('0 0 1 1 *', \$cron\$$nameless\$cron\$)");
-like((run_of($nameless))[0], $random, 'a job without a name: a random key');
+like((run_of($nameless))[0], $random, 'a call of a job without a name has a random key');
 my $seconds = q{SELECT invoke_cron_endpoint('/x') /* seconds */};
 SKIP: {
     skip 'this pg_cron has no seconds', 1
       if !eval { schedule('seconds', $seconds, schedule => '30 seconds'); 1 };
-    like((run_of($seconds))[0], $random, 'a schedule of so many seconds: a random key');
+    like((run_of($seconds))[0], $random, 'a call of a job that runs every few seconds has a random key');
 }
 my $twin = q{SELECT invoke_cron_endpoint('/x') /* twin */};
 schedule($_, $twin) for 'twin 1', 'twin 2';
-like((run_of($twin))[0], $random, 'one of two jobs with the same command: a random key');
+like((run_of($twin))[0], $random, 'a call of one of two jobs with the same command has a random key');
 
-# retry() keeps it.
+# retry() keeps the key.
 $node->safe_psql('postgres', 'UPDATE wee5_cron.invocation SET status = \'failed\', finished_at = now() WHERE finished_at IS NULL');
 my $again = $node->safe_psql('postgres', "SELECT wee5_cron.retry(min(id)) FROM wee5_cron.invocation WHERE idempotency_key = '$key'");
 fields_are($node->invocation('postgres', $again), { idempotency_key => $key, job_name => 'x', headers => qr/./ }, 'retry() of a job\'s call keeps the key');
@@ -125,8 +125,8 @@ like(JSON::PP->new->canonical->encode($node->invocation('postgres', $again)->{he
 
 # After arm(), or in another project, the keys are different.
 $node->safe_psql('postgres', 'SELECT wee5_cron.disarm(); SELECT wee5_cron.arm(true)');
-isnt((run_of($command))[0], $key, 'another arming: another key');
-$node->raises('postgres', 'SET ROLE pg_read_all_settings; SELECT id FROM wee5_cron.arming', '42501', 'what the keys are made from is not for others');
+isnt((run_of($command))[0], $key, 'after another arm() the same tick has another key');
+$node->raises('postgres', 'SET ROLE pg_read_all_settings; SELECT id FROM wee5_cron.arming', '42501', 'an ordinary role cannot read what the keys are made from');
 
 # If the ledger requires a statement, the keys are the same.
 my ($direct) = run_of($command);
@@ -134,8 +134,8 @@ $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
 CREATE TRIGGER nothing BEFORE INSERT ON wee5_cron.invocation FOR EACH ROW EXECUTE FUNCTION public.nothing();
 SQL
-is((run_of($command))[0], $direct, 'a ledger with a trigger: the same key');
-like($node->invocation('postgres', $node->call('postgres', '/x'))->{idempotency_key}, $random, '... and random ones by hand');
+is((run_of($command))[0], $direct, "with a trigger on the ledger the key of a job's call is the same");
+like($node->invocation('postgres', $node->call('postgres', '/x'))->{idempotency_key}, $random, '... and a call made by hand has a random key');
 
 $node->log_is_sane;
 done_testing();

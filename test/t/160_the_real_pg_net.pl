@@ -57,22 +57,22 @@ for my $name (sort keys %said) {
     fields_are(
         $node->one_row('postgres', "SELECT * FROM wee5_cron.attempt WHERE invocation_id = $call{$name}"),
         { attempt => 1, map { $_ => $row->{$_} } qw(reason http_status error) },
-        '... its attempt says the same');
+        '... and its attempt says the same');
 }
-fields_are($node->invocation('postgres', $call{put}), { transport => 'builtin', status => 'succeeded' }, 'a PUT, which pg_net does not know, goes builtin');
+fields_are($node->invocation('postgres', $call{put}), { transport => 'builtin', status => 'succeeded' }, 'a PUT, which pg_net cannot send, uses the builtin transport');
 
 my ($ok)   = $receiver->requests('/status/200');
 my ($post) = $receiver->requests('/echo');
-fields_are($ok, { method => 'GET', bearer => 'match' }, 'a call arrives with the bearer');
+fields_are($ok, { method => 'GET', bearer => 'match' }, 'pg_net sends a call with the bearer');
 fields_are(
     $ok->{headers},
     { 'x-wee5-cron-invocation' => $call{ok}, 'x-wee5-cron-attempt' => 1, 'idempotency-key' => qr/^[0-9a-f-]{36}$/, 'user-agent' => qr/wee5_cron/ },
     '... and its headers');
-fields_are($post, { method => 'POST', bearer => 'match', body => qr/"a": ?1/ }, 'a POST arrives with its body');
-is($post->{headers}{'x-team'}, 'blue', '... and header');
-is(scalar(my @none = $receiver->requests('/rolled-back')), 0, 'what was rolled back is not sent');
-is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'the ledger holds no secret');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pg_net_request'), 0, 'no binding is left over');
+fields_are($post, { method => 'POST', bearer => 'match', body => qr/"a": ?1/ }, 'pg_net sends a POST with its body');
+is($post->{headers}{'x-team'}, 'blue', '... and its own header');
+is(scalar(my @none = $receiver->requests('/rolled-back')), 0, 'a call that was rolled back is not sent');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'the ledger does not contain the secret');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pg_net_request'), 0, 'pg_net_request is empty once every call has ended');
 
 # An app that refuses a Content-Type without a body.
 SKIP: {
@@ -82,14 +82,14 @@ SKIP: {
     my @choices = (q{'GET'}, q{'POST'}, q{'POST', '{"a": 1}'}, q{'DELETE'}, q{'DELETE', '{"a": 1}'});
     my @ids = map { $node->call('postgres', '/route', $_) } @choices;
     for my $choices (@choices) {
-        fields_are($node->finished('postgres', shift @ids), { transport => 'pg_net', status => 'succeeded', http_status => 200 }, "Fastify understands: $choices");
+        fields_are($node->finished('postgres', shift @ids), { transport => 'pg_net', status => 'succeeded', http_status => 200 }, "Fastify accepts a call with $choices");
     }
     $node->configure('postgres', api_url => $receiver->url);
 }
 
 # wait_for, while the worker harvests.
 my $id = $node->call('postgres', '/status/204');
-is($node->safe_psql('postgres', "SELECT status, http_status FROM wee5_cron.wait_for($id)"), 'succeeded|204', 'wait_for waits for pg_net');
+is($node->safe_psql('postgres', "SELECT status, http_status FROM wee5_cron.wait_for($id)"), 'succeeded|204', 'wait_for() waits for a call through pg_net');
 
 # A crash empties pg_net's tables. Its calls are lost, and their rows say so. A later call is not confused with one of them.
 # pg_net takes the next batch when the last request of this one has ended.
@@ -104,37 +104,37 @@ $receiver->release_for_good;
 $node->start;
 fields_are($node->finished('postgres', $_), { status => 'failed', reason => 'lost', http_status => undef, hint => qr/\w/ }, 'a call that pg_net lost in a crash') for @lost;
 fields_are($node->finished('postgres', $again), { status => 'succeeded', attempts => 2, transport => 'pg_net', reason => undef },
-    'one whose policy allows it is made again');
-is_deeply([ map { "$_->{attempt} " . ($_->{reason} // 'ok') } $node->attempts('postgres', $again) ], [ '1 lost', '2 ok' ], '... each attempt has its row');
+    'a call that pg_net lost is retried if its policy allows');
+is_deeply([ map { "$_->{attempt} " . ($_->{reason} // 'ok') } $node->attempts('postgres', $again) ], [ '1 lost', '2 ok' ], '... and each attempt has its row');
 my ($second) = $receiver->requests('/again');
 fields_are($second->{headers},
     { 'x-wee5-cron-attempt' => 2, 'x-wee5-cron-invocation' => $again, 'idempotency-key' => $node->invocation('postgres', $again)->{idempotency_key} },
-    '... with its number, and the same idempotency key');
+    '... with its attempt number and the same Idempotency-Key');
 fields_are($second, { bearer => 'match' }, '... and the bearer');
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%'");
-fields_are($node->finished('postgres', $node->call('postgres', '/status/200')), { status => 'succeeded', transport => 'pg_net' }, 'after the crash calls go on');
+fields_are($node->finished('postgres', $node->call('postgres', '/status/200')), { status => 'succeeded', transport => 'pg_net' }, 'calls through pg_net succeed after the crash');
 $node->log_is_sane;
 $node->stop;
 
-# Without our library in shared_preload_libraries, this transport works, and the builtin one says what to do.
+# Without our library in shared_preload_libraries, pg_net works as the transport, and the builtin one says what to do.
 my $bare = Wee5Cron::Node->start_new('bare', preload => 'pg_cron,pg_net', conf => "pg_net.database_name = 'postgres'");
 $bare->safe_psql('postgres', 'CREATE EXTENSION pg_net');
 $bare->install('postgres', api_url => $receiver->url, secret => $secret, pg_cron => 0);
-is($bare->worker_pid('postgres'), '', 'not preloaded: there is no worker');
+is($bare->worker_pid('postgres'), '', 'a server that does not preload the library has no worker');
 my @ids = map { $bare->call('postgres', $_) } qw(/status/200 /status/500);
 $receiver->wait_for_requests('/status/500', 2);
-is($bare->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE id = $ids[0]"), 'queued', '... and nobody harvests by itself');
+is($bare->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE id = $ids[0]"), 'queued', '... and answers are not harvested by themselves');
 $bare->poll_query_until('postgres', 'SELECT count(*) = 2 FROM net._http_response');
-is($bare->safe_psql('postgres', 'SELECT wee5_cron.harvest()'), 2, 'harvest() books what has come');
+is($bare->safe_psql('postgres', 'SELECT wee5_cron.harvest()'), 2, 'harvest() records the answers that have come');
 fields_are($bare->invocation('postgres', $ids[0]), { status => 'succeeded', http_status => 200, transport => 'pg_net' }, '... a success');
 fields_are($bare->invocation('postgres', $ids[1]), { status => 'failed', http_status => 500, reason => 'http' }, '... a failure');
-is($bare->safe_psql('postgres', 'SELECT wee5_cron.harvest()'), 0, '... once');
+is($bare->safe_psql('postgres', 'SELECT wee5_cron.harvest()'), 0, 'harvest() records each answer only once');
 $id = $bare->call('postgres', '/status/201');
-is($bare->safe_psql('postgres', "SELECT status, http_status FROM wee5_cron.wait_for($id)"), 'succeeded|201', 'wait_for books its own call');
+is($bare->safe_psql('postgres', "SELECT status, http_status FROM wee5_cron.wait_for($id)"), 'succeeded|201', 'wait_for() records the answer of its own call');
 $id = $bare->call('postgres', '/status/200?once-more');
 my $other = $bare->call('postgres', '/status/202');
-is($bare->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', 'wait_for books its own call again');
-is($bare->invocation('postgres', $other)->{finished_at}, undef, '... and no other');
+is($bare->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', 'wait_for() records the answer of its own call again');
+is($bare->invocation('postgres', $other)->{finished_at}, undef, '... and of no other call');
 $bare->raises('postgres', "SELECT wee5_cron.invoke('/x', 'PUT')", '55000', 'what pg_net cannot do needs the preload', hint => qr/shared_preload_libraries/);
 $bare->raises('postgres', "SET wee5_cron.transport = 'builtin'; SELECT invoke_cron_endpoint('/x')", '55000', 'so does the builtin transport', hint => qr/shared_preload_libraries/);
 
