@@ -83,7 +83,7 @@ SQL
             ? "SELECT last_value, is_called FROM $name"
             : "SELECT t FROM (SELECT to_jsonb(r)::text AS t FROM $name r) q ORDER BY t COLLATE \"C\"");
     }
-    # Who may do what, whoever granted it.
+    # Which role has which privilege, whoever granted it.
     $state{privileges} = $server->safe_psql($database, <<'SQL');
 SELECT what, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END, string_agg(a.privilege_type, ',' ORDER BY a.privilege_type)
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
@@ -119,11 +119,11 @@ my $all_tables = qr/^(?:wee5_cron|cron)\./;
 my $our_tables = qr/^wee5_cron\./;
 
 my $before = state_of($node, 'postgres');
-is_deeply([ grep { $before->{$_} eq '' } keys %$before ], [], 'there is a row in every table that a dump carries (a new one wants rows above)');
-is(scalar(() = $before->{'wee5_cron.invocation'} =~ /^/mg), 7, '... a call in every status');
-like($before->{privileges}, qr/^function wee5_cron\.register_jobs\(boolean\)\|installer\|EXECUTE$/m, '... and who installed it operates');
+is_deeply([ grep { $before->{$_} eq '' } keys %$before ], [], 'every table that a dump includes has a row (a new table needs rows above)');
+is(scalar(() = $before->{'wee5_cron.invocation'} =~ /^/mg), 7, '... and the ledger has a call in every status');
+like($before->{privileges}, qr/^function wee5_cron\.register_jobs\(boolean\)\|installer\|EXECUTE$/m, '... and the role that installed the extension may operate it');
 
-# The dumps, one of them by a role that may only read.
+# The dumps. A role that may only read makes one of them.
 my %dump = (
     plain     => [qw(-Fp)],
     inserts   => [qw(-Fp --column-inserts)],
@@ -131,13 +131,13 @@ my %dump = (
     directory => [qw(-Fd -j 2)],
 );
 for my $format (sort keys %dump) {
-    command_ok([ 'pg_dump', @{ $dump{$format} }, '-f', "$tmp/$format", $node->connstr('postgres') ], "pg_dump, $format");
+    command_ok([ 'pg_dump', @{ $dump{$format} }, '-f', "$tmp/$format", $node->connstr('postgres') ], "pg_dump, $format, succeeds");
 }
-command_ok([ qw(pg_dump -U backup -f), "$tmp/backup", $node->connstr('postgres') ], 'pg_dump by a role that reads, and no more');
+command_ok([ qw(pg_dump -U backup -f), "$tmp/backup", $node->connstr('postgres') ], 'pg_dump by a role that may only read succeeds');
 my ($plain, $by_backup) = map { slurp_file("$tmp/$_") =~ s/^\\(?:un)?restrict .*\n//mgr } qw(plain backup);  # a key of its own in each
-ok($by_backup eq $plain, '... says the same');
-ok($plain !~ /pg_net_request|cron_caller|(?:COPY|INSERT INTO) wee5_cron\.armed/, 'no dump has what only this server knows');
-ok($plain !~ /^CREATE (?!EXTENSION).*wee5_cron/m, '... nor what CREATE EXTENSION makes');
+ok($by_backup eq $plain, '... and its dump is identical');
+ok($plain !~ /pg_net_request|cron_caller|(?:COPY|INSERT INTO) wee5_cron\.armed/, 'no dump contains the rows that belong to this server alone');
+ok($plain !~ /^CREATE (?!EXTENSION).*wee5_cron/m, 'no dump contains what CREATE EXTENSION creates');
 
 sub empty_database {
     my ($server) = @_;
@@ -166,61 +166,61 @@ my $restored = sub {
 for my $name (sort keys %restore) {
     empty_database($other);
     $restored->($name);
-    same_state($other, 'postgres', $before, "$name: all is as it was");
+    same_state($other, 'postgres', $before, "$name: everything is restored as it was");
 }
 
 # The restored database goes on from there.
-is($other->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pg_net_request, wee5_cron.cron_caller'), 0, 'what only the old server knew is not there');
-is($other->safe_psql('postgres', "SELECT nextval('wee5_cron.invocation_id_seq')"), 1008, 'the next id is the next one');
-is($other->safe_psql('postgres', 'SELECT min(id), max(id) FROM wee5_cron.invocation'), '1001|1007', '... after the last one');
+is($other->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pg_net_request, wee5_cron.cron_caller'), 0, 'the restored database has no rows that belonged to the old server alone');
+is($other->safe_psql('postgres', "SELECT nextval('wee5_cron.invocation_id_seq')"), 1008, 'the next id after a restore follows the last one');
+is($other->safe_psql('postgres', 'SELECT min(id), max(id) FROM wee5_cron.invocation'), '1001|1007', 'the restored ids are unchanged');
 my $jobid = $other->safe_psql('postgres', "SELECT cron.schedule('later', '0 0 1 1 *', 'SELECT 2')");
-is($other->safe_psql('postgres', "SELECT count(*) FROM cron.job WHERE jobid >= $jobid"), 1, "pg_cron's, too");
+is($other->safe_psql('postgres', "SELECT count(*) FROM cron.job WHERE jobid >= $jobid"), 1, "pg_cron's next job id follows its last one, too");
 $other->psql_as('installer', 'postgres', 'SELECT wee5_cron.register_jobs()');
 my $jobs = "SELECT string_agg(jobname, ', ' ORDER BY jobname) FROM cron.job";
 is($other->safe_psql('postgres', $jobs), 'later, poll-activities, users own, welcome-emails', 'register_jobs() does not bring back the deleted job');
 is($other->safe_psql('postgres', "BEGIN; SELECT wee5_cron.unregister_jobs(); $jobs; ROLLBACK"), "2\nlater, users own",
-    'unregister_jobs() removes ours and no other');
+    'unregister_jobs() removes our jobs and no others');
 $other->safe_psql('postgres', 'DROP EXTENSION wee5_cron');
-is($other->safe_psql('postgres', $jobs), 'later, users own', 'DROP EXTENSION does');
+is($other->safe_psql('postgres', $jobs), 'later, users own', 'DROP EXTENSION removes the remaining job of ours');
 
 # Over an existing installation: --clean.
 empty_database($other);
 $restored->('pg_restore');
 $other->safe_psql('postgres', "SELECT cron.schedule('later', '0 0 1 1 *', 'SELECT 2'); DELETE FROM wee5_cron.attempt; SELECT nextval('wee5_cron.invocation_id_seq')");
 command_checks_all([ qw(pg_restore --clean --if-exists -d), $other->connstr('postgres'), "$tmp/custom" ], 0, [qr//], [qr/\A\z/],
-    'pg_restore --clean over a database that has it all');
-same_state($other, 'postgres', $before, '... replaces it');
+    'pg_restore --clean over a database with the same contents succeeds');
+same_state($other, 'postgres', $before, '... and restores everything as it was');
 
-# The rows alone, into an extension that exists and has none.
+# Only the rows, into an extension that exists and has no rows.
 empty_database($other);
 $other->safe_psql('postgres', "CREATE EXTENSION pg_cron; CREATE SCHEMA extensions; SET wee5_cron.default_jobs = off; CREATE EXTENSION wee5_cron SCHEMA extensions");
-command_ok([ qw(pg_dump --data-only -f), "$tmp/data", $node->connstr('postgres') ], 'pg_dump --data-only');
-ok(slurp_file("$tmp/data") !~ /pg_net_request|cron_caller|(?:COPY|INSERT INTO) wee5_cron\.armed/, '... without what only this server knows');
+command_ok([ qw(pg_dump --data-only -f), "$tmp/data", $node->connstr('postgres') ], 'pg_dump --data-only succeeds');
+ok(slurp_file("$tmp/data") !~ /pg_net_request|cron_caller|(?:COPY|INSERT INTO) wee5_cron\.armed/, '... without the rows that belong to this server alone');
 command_checks_all([ qw(psql -X -v ON_ERROR_STOP=1 -d), $other->connstr('postgres'), '-f', "$tmp/data" ], 0, [qr//], [qr/\A\z/], '... restored');
-rows_are($other, $all_tables, $before, '... has every row');
+rows_are($other, $all_tables, $before, '... and every row is restored');
 
 # Our objects alone, with the extension or into an existing one. (-n dumps neither the extension nor its rows without -e:
 # that is pg_dump's rule for all extensions.)
 my %ours = ('-n with -e' => [qw(-n wee5_cron -e wee5_cron)], '-t' => [qw(--data-only -t wee5_cron.*)]);
 for my $choice (sort keys %ours) {
-    command_ok([ 'pg_dump', @{ $ours{$choice} }, '-f', "$tmp/ours", $node->connstr('postgres') ], "pg_dump $choice");
-    ok(slurp_file("$tmp/ours") !~ /pg_net_request|cron_caller|(?:COPY|INSERT INTO) wee5_cron\.armed/, '... without what only this server knows');
+    command_ok([ 'pg_dump', @{ $ours{$choice} }, '-f', "$tmp/ours", $node->connstr('postgres') ], "pg_dump $choice succeeds");
+    ok(slurp_file("$tmp/ours") !~ /pg_net_request|cron_caller|(?:COPY|INSERT INTO) wee5_cron\.armed/, '... without the rows that belong to this server alone');
     empty_database($other);
     $other->safe_psql('postgres', 'CREATE EXTENSION pg_cron; CREATE SCHEMA extensions');
     $other->safe_psql('postgres', 'SET wee5_cron.default_jobs = off; CREATE EXTENSION wee5_cron SCHEMA extensions') if $choice eq '-t';
     command_checks_all([ qw(psql -X -v ON_ERROR_STOP=1 -d), $other->connstr('postgres'), '-f', "$tmp/ours" ], 0, [qr//], [qr/\A\z/], '... restored');
-    rows_are($other, $our_tables, $before, '... has our rows');
-    is($other->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, '... and no job of pg_cron');
+    rows_are($other, $our_tables, $before, '... and our rows are restored');
+    is($other->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, '... and pg_cron has no job');
 }
 
 # Into a server without these roles: their privileges cannot be restored, all rows are.
 my $strange = Wee5Cron::Node->start_new('strange', conf => $stand_still);
 command_checks_all([ qw(pg_restore -d), $strange->connstr('postgres'), "$tmp/custom" ], 1, [qr//],
-    [qr/role "installer" does not exist/], 'without the roles pg_restore tells what it could not grant');
+    [qr/role "installer" does not exist/], 'pg_restore on a server without the roles names those it could not grant to');
 rows_are($strange, $all_tables, $before, '... and restores every row');
 empty_database($strange);
 command_checks_all([ qw(pg_restore --no-acl --exit-on-error -d), $strange->connstr('postgres'), "$tmp/custom" ], 0, [qr//], [qr/\A\z/],
-    '... with --no-acl without an error');
+    'pg_restore --no-acl on such a server reports no error');
 
-$_->log_is_sane($_->name . ': the log tells of no crash') for $node, $other, $strange;
+$_->log_is_sane($_->name . ': the log records no crash') for $node, $other, $strange;
 done_testing();

@@ -1,6 +1,6 @@
 # pg_upgrade, to a newer PostgreSQL if this machine has one with the extension, else to the same version: rows, ids, jobs,
-# settings and privileges are kept, the rows of this server's own included. The database stays armed, and queued calls are
-# sent afterwards.
+# settings and privileges are kept, and so are the rows that belong to this server alone. The database stays armed, and queued
+# calls are sent afterwards.
 use Cwd qw(getcwd);
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -45,7 +45,7 @@ GRANT SET ON PARAMETER app.settings.api_url TO app_owner;
 SQL
 $old->configure('postgres', api_url => $receiver->url, secret => 'the secret');
 $old->finished('postgres', $old->call('postgres', '/before?text=%C3%BC'));
-# One call is on the wire and one behind it when the server stops.
+# When the server stops, one call is on the wire and one is queued behind it.
 $old->block_the_wire('postgres', $receiver);
 my $queued = $old->call('postgres', '/queued');
 my $bound  = $old->call('postgres', '/bound');
@@ -78,9 +78,9 @@ my $no_workers = "\nmax_worker_processes = 2\n";
 $old->append_conf('postgresql.conf', $no_workers);
 $old->restart;
 my $before = state_of($old);
-like($before->{'wee5_cron.cron_caller'}, qr/"invocation_id": $bound\b/, 'there is what only this server knows');
-isnt($before->{'wee5_cron.armed'}, '', '... and it is armed');
-like($before->{grants}, qr/register_jobs\(boolean\)\|app_owner/, '... and who may operate');
+like($before->{'wee5_cron.cron_caller'}, qr/"invocation_id": $bound\b/, 'before the upgrade there are rows that belong to this server alone');
+isnt($before->{'wee5_cron.armed'}, '', '... and the database is armed');
+like($before->{grants}, qr/register_jobs\(boolean\)\|app_owner/, '... and app_owner may operate the extension');
 $old->stop;
 # The upgrade itself has room for all the processes that we might start, and the log shows each one.
 my $room_and_log = "\nmax_worker_processes = 16\nlog_min_messages = debug1\n";
@@ -97,33 +97,33 @@ sub upgraded {
             '-P', $new->port, '-s', $new->host ], "pg_upgrade by $mode, with the library preloaded on both sides");
     chdir $here or die "chdir: $!";
     my $upgrade_log = join '', map { slurp_file($_) } grep { -f } glob($new->data_dir . '/pg_upgrade_output.d/*/log/*'), $new->logfile;
-    like($upgrade_log, qr/database system is ready/, '... whose servers log');
-    like($upgrade_log, qr/DEBUG: /, '... and in detail');
-    unlike($upgrade_log, qr/background worker (?:process )?"wee5_cron|FATAL|PANIC/, '... and have no process of ours');
+    like($upgrade_log, qr/database system is ready/, '... and its servers write a log');
+    like($upgrade_log, qr/DEBUG: /, '... in detail');
+    unlike($upgrade_log, qr/background worker (?:process )?"wee5_cron|FATAL|PANIC/, '... and start no process of ours');
     my @sent = $receiver->requests;
     $new->append_conf('postgresql.conf', $no_workers . "log_min_messages = warning\n");
     $new->start;
     my $after = state_of($new);
-    is_deeply($after, $before, '... everything is as it was');
-    is($new->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', '... it is armed');
-    is(scalar(my @more = $receiver->requests), scalar @sent, '... nothing was sent meanwhile');
+    is_deeply($after, $before, '... and everything is as it was');
+    is($new->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', '... and the database is armed');
+    is(scalar(my @more = $receiver->requests), scalar @sent, '... and nothing was sent meanwhile');
     return $new;
 }
 # The first copy makes no call. The second one includes the old server's files: it is the one that goes on.
 upgraded('copy')->stop;
 my $new = upgraded('link');
 
-# It goes on.
+# The second copy sends what was queued.
 $new->append_conf('postgresql.conf', "\nmax_worker_processes = 16\n");
 $receiver->release_for_good;
 $new->restart;
-is($new->finished('postgres', $queued)->{status}, 'succeeded', 'what was queued is sent by the new server');
+is($new->finished('postgres', $queued)->{status}, 'succeeded', 'the new server sends what was queued');
 is(scalar(my @heard = $receiver->requests('/queued')), 1, '... once');
-Wee5Cron::Doctor->new($new, 'postgres')->red('physical_clone', 'warning', qr/system identifier/, '... doctor() tells that it is another server than the one that was armed');
-is($new->psql_as('app_owner', 'postgres', 'SELECT wee5_cron.register_jobs()'), 0, 'the deleted job does not come back');
-cmp_ok($new->call('postgres', '/after'), '>', $bound, 'ids go on');
+Wee5Cron::Doctor->new($new, 'postgres')->red('physical_clone', 'warning', qr/system identifier/, 'the new server is not the one that was armed');
+is($new->psql_as('app_owner', 'postgres', 'SELECT wee5_cron.register_jobs()'), 0, 'register_jobs() does not bring back the deleted job after the upgrade');
+cmp_ok($new->call('postgres', '/after'), '>', $bound, 'ids continue after the upgrade');
 $new->safe_psql('postgres', 'DROP EXTENSION wee5_cron');
-is($new->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, 'DROP EXTENSION takes our jobs along');
+is($new->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, 'DROP EXTENSION removes our jobs after the upgrade');
 
 $new->log_is_sane;
 done_testing();

@@ -15,39 +15,39 @@ $node->install('unset', api_url => $receiver->url);
 my $last = sub { $node->one_row('postgres', 'SELECT * FROM wee5_cron.invocation ORDER BY id DESC LIMIT 1') };
 my $calls = sub { $node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.invocation') };
 
-# What the statement prints.
+# What the statement reports.
 is($node->error_of('postgres', "CALL wee5_cron.run('/status/204')"), undef, 'run() of a route that answers 2xx succeeds');
-fields_are($last->(), { endpoint_path => '/status/204', status => 'succeeded', http_status => 204, requested_by => qr/./ }, '... the ledger too');
+fields_are($last->(), { endpoint_path => '/status/204', status => 'succeeded', http_status => 204, requested_by => qr/./ }, '... and the ledger has its row');
 $node->raises('postgres', "CALL wee5_cron.run('/status/500')", '38000', 'when the app answers 500 it is an error',
     message => qr{^call \d+ of /status/500 failed: The app answered 500});
 my $error = $node->error_of('postgres', "CALL wee5_cron.run('/status/401')");
 my $row = $last->();
-fields_are($row, { status => 'failed', http_status => 401 }, 'the row is there although the statement failed');
-is($error->{message}, "call $row->{id} of /status/401 failed: $row->{error}", "the message has the row's error");
-is($error->{hint} =~ s/\s+\z//r, $row->{hint}, "... and the hint is the row's");
+fields_are($row, { status => 'failed', http_status => 401 }, 'a run() whose call fails leaves its row');
+is($error->{message}, "call $row->{id} of /status/401 failed: $row->{error}", "... and its error has the row's error");
+is($error->{hint} =~ s/\s+\z//r, $row->{hint}, "... and its hint is the row's hint");
 $node->safe_psql('postgres', q{INSERT INTO wee5_cron.endpoint (endpoint_path, method, body) VALUES ('/posted', 'POST', '{"a": 1}')});
-is($node->error_of('postgres', "CALL wee5_cron.run('/posted')"), undef, "a path's policy counts");
-fields_are(($receiver->requests('/posted'))[0], { method => 'POST', body => qr/"a"/ }, '... for its method and body');
+is($node->error_of('postgres', "CALL wee5_cron.run('/posted')"), undef, "run() follows the policy of its path");
+fields_are(($receiver->requests('/posted'))[0], { method => 'POST', body => qr/"a"/ }, '... and uses its method and body');
 $receiver->close_port;
 $node->raises('postgres', "CALL wee5_cron.run('/down')", '38000', 'an app that is down', message => qr{^call \d+ of /down failed: No connection to }, hint => qr/api_url/);
 $receiver->open_port;
 
-# Who may use it: EXECUTE is the only privilege that it needs.
-is($node->error_of('postgres', "CALL wee5_cron.run('/by-caller')", role => 'caller'), undef, 'the profile call suffices');
-fields_are($last->(), { endpoint_path => '/by-caller', requested_by => 'caller', status => 'succeeded' }, '... the row is its own');
+# Which roles may use it: EXECUTE is the only privilege needed.
+is($node->error_of('postgres', "CALL wee5_cron.run('/by-caller')", role => 'caller'), undef, 'a role with the profile call may use run()');
+fields_are($last->(), { endpoint_path => '/by-caller', requested_by => 'caller', status => 'succeeded' }, '... and its row names that role');
 $node->raises('postgres', "CALL wee5_cron.run('/status/503')", '38000', '... for a failure as well', role => 'caller', message => qr/503/);
 my $before = $calls->();
-$node->raises('postgres', "CALL wee5_cron.run('/x')", '42501', 'nobody else may', role => 'nobody');
+$node->raises('postgres', "CALL wee5_cron.run('/x')", '42501', 'a role without a grant may not use run()', role => 'nobody');
 
 # An error of the call itself is passed on unchanged.
-$node->raises('postgres', 'CALL wee5_cron.run(NULL)', '22004', 'a NULL path');
-$node->raises('postgres', "CALL wee5_cron.run('no-slash')", '22023', 'a bad path');
-is($calls->(), $before, '... and there is no row of any of these');
+$node->raises('postgres', 'CALL wee5_cron.run(NULL)', '22004', 'run() of a NULL path is an error');
+$node->raises('postgres', "CALL wee5_cron.run('no-slash')", '22023', 'run() of an invalid path is an error');
+is($calls->(), $before, '... and none of these errors leaves a row');
 $node->raises('unset', "CALL wee5_cron.run('/x')", '55000', 'no secret', message => qr/cron_secret/, hint => qr/wee5_cron\.configure\(/);
-is($node->safe_psql('unset', 'SELECT count(*) FROM wee5_cron.invocation'), 0, '... and no row');
+is($node->safe_psql('unset', 'SELECT count(*) FROM wee5_cron.invocation'), 0, '... and it leaves no row');
 $node->raises('unset', "SET wee5_cron.missing_config = 'skip'; CALL wee5_cron.run('/x')", '38000',
     'no secret where that is to be skipped: nobody was called, so it is a failure', message => qr{^call \d+ of /x was not made: .*cron_secret}, hint => qr/wee5_cron\.configure\(/);
-fields_are($node->one_row('unset', 'SELECT * FROM wee5_cron.invocation'), { status => 'skipped', reason => 'config' }, '... with the row that tells');
+fields_are($node->one_row('unset', 'SELECT * FROM wee5_cron.invocation'), { status => 'skipped', reason => 'config' }, "with missing_config = 'skip' run() leaves a row that says skipped");
 
 # Not inside a transaction: the COMMIT sends the call.
 $before = $calls->();
@@ -59,9 +59,9 @@ my %inside = (
 );
 $node->raises('postgres', $inside{$_}, '2D000', "in $_", message => qr/transaction block/, hint => qr{CALL wee5_cron\.run\('/x'\).*wait_for}s)
   for sort keys %inside;
-is($calls->(), $before, '... nothing is called');
-is($node->error_of('postgres', "DO \$\$ BEGIN CALL wee5_cron.run('/a'); CALL wee5_cron.run('/b'); END \$\$"), undef, 'a DO block may run several, one after the other');
-is(join(' ', map { $_->{path} } $receiver->requests(qr{^/[ab]$})), '/a /b', '... and does');
+is($calls->(), $before, '... and no request is sent');
+is($node->error_of('postgres', "DO \$\$ BEGIN CALL wee5_cron.run('/a'); CALL wee5_cron.run('/b'); END \$\$"), undef, 'a DO block may CALL run() several times');
+is(join(' ', map { $_->{path} } $receiver->requests(qr{^/[ab]$})), '/a /b', '... and each call is made');
 
 # Objects of the same names in the search_path make no difference: the procedure does not use it.
 $node->safe_psql('postgres', <<'SQL');
@@ -79,7 +79,7 @@ SQL
 my $evil = 'SET search_path = evil, pg_catalog';
 $node->raises('postgres', "$evil; $_", 'P0001', "the trap works: $_", message => qr/shadowed/)
   for ("SELECT 'a'::pg_catalog.text = 'b'::pg_catalog.text", "SELECT format('%s', 1::bigint, 'a'::pg_catalog.text, 'b'::pg_catalog.text)", "SELECT 'a'::text", 'SELECT 1::int8');
-is($node->error_of('postgres', "$evil; CALL wee5_cron.run('/status/200')"), undef, 'shadowed names do not reach run()');
+is($node->error_of('postgres', "$evil; CALL wee5_cron.run('/status/200')"), undef, 'objects in the search_path with the names that run() uses do not change it');
 $node->raises('postgres', "$evil; CALL wee5_cron.run('/status/500')", '38000', '... when it raises', message => qr/answered 500/);
 $node->raises('postgres', "$evil; BEGIN; CALL wee5_cron.run('/x')", '2D000', '... or refuses', message => qr/transaction block/);
 
@@ -99,22 +99,22 @@ for my $time (1 .. 3) {
     # still see.
     my $xid = $node->safe_psql('postgres', 'SELECT pg_current_xact_id()::xid');
     ok($node->poll_query_until('postgres', "SELECT coalesce(age(backend_xmin) < age('$xid'::xid), true) FROM pg_stat_activity WHERE pid = $pid"),
-        "the waiting session's snapshot moves on ($time)");
+        "the snapshot of a waiting run() advances ($time)");
 }
-is($node->safe_psql('postgres', "SELECT count(*) FROM pg_locks WHERE pid = $pid AND locktype = 'relation' AND mode <> 'AccessShareLock'"), 0, '... and it locks nobody out');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_locks WHERE pid = $pid AND locktype = 'relation' AND mode <> 'AccessShareLock'"), 0, '... and run() locks out no other session');
 $receiver->release(500);
-like($session->query_until(qr/ended/, ''), qr/38000 ended/, 'what ends after a long while is told all the same');
+like($session->query_until(qr/ended/, ''), qr/38000 ended/, 'run() reports a failure that comes after a long time');
 $session->quit;
 
 # A cancel ends the waiting, not the call.
 ($session, $pid) = waiting_session('/hang?cancel', 2);
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
-like($session->query_until(qr/ended/, ''), qr/57014 ended/, 'the waiting can be cancelled');
+like($session->query_until(qr/ended/, ''), qr/57014 ended/, 'a cancel ends run()');
 $session->quit;
-fields_are($last->(), { endpoint_path => '/hang?cancel', finished_at => undef }, '... the call goes on');
+fields_are($last->(), { endpoint_path => '/hang?cancel', finished_at => undef }, '... and the call goes on');
 my $id = $last->()->{id};
 $receiver->release_for_good;
-fields_are($node->finished('postgres', $id), { status => 'succeeded' }, '... to its end');
+fields_are($node->finished('postgres', $id), { status => 'succeeded' }, '... and succeeds');
 
 # A call that ends without being sent. The only slot is taken, so the call is still queued when it is ended by hand.
 $receiver->hold;
@@ -129,9 +129,9 @@ for my $case (
     $session->query_until(qr/asked/, "\\echo asked\nCALL wee5_cron.run('/queued');\n\\echo :SQLSTATE ended\n");
     $node->poll_query_until('postgres', "SELECT max(id) > $since FROM wee5_cron.invocation");
     $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = '$status', reason = '$reason', error = '$why', finished_at = now() WHERE id > $since");
-    like($session->query_until(qr/ended/, ''), $ended, "$status, $reason: " . ($status eq 'skipped' ? 'no failure' : 'a failure'));
-    like($session->{stderr}, $said, '... and says so');
-    like($session->{stderr}, qr/HINT:  SELECT \* FROM wee5_cron\.invocation WHERE id = \d+;/, '... with the row to look at');
+    like($session->query_until(qr/ended/, ''), $ended, "run() of a call that ended as $status, $reason, reports " . ($status eq 'skipped' ? 'no failure' : 'a failure'));
+    like($session->{stderr}, $said, '... and its message says why');
+    like($session->{stderr}, qr/HINT:  SELECT \* FROM wee5_cron\.invocation WHERE id = \d+;/, '... and its hint names the row');
     $session->quit;
 }
 $receiver->release_for_good;

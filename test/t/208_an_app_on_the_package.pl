@@ -16,18 +16,18 @@ $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('app', 'app')");
 $node->no_retries('postgres', qw(/once /once-that-fails));
 
 my $done = sub { $node->safe_psql('postgres', "SELECT count(*) FROM work WHERE path = '$_[0]'") };
-# The work waits until this session lets it go.
+# The work waits until this session releases the lock.
 my $gate = $node->background_psql('postgres');
 $gate->query_safe('SELECT pg_advisory_lock(207)');
 
-# Long work.
+# Work that goes on after the answer.
 my $later = $node->call('postgres', '/later');
 fields_are($node->invocation_when('postgres', $later, "status = 'accepted'"), { http_status => 202, finished_at => undef }, 'run.later() leaves the call accepted');
-is($done->('/later'), 0, '... while the work goes on');
+is($done->('/later'), 0, '... and its work is not done yet');
 my $failed = $node->call('postgres', '/later-that-fails');
 fields_are($node->finished('postgres', $failed), { status => 'failed', reason => 'incomplete', error => 'The work failed after the answer: RangeError' }, 'work that fails after the answer fails the call, without the text of the error');
 
-# Once.
+# Work that is done once per key.
 my $first = $node->call('postgres', '/once');
 $node->poll_query_until('postgres', "SELECT count(*) = 2 FROM pg_locks WHERE locktype = 'advisory' AND objid = 207 AND NOT granted") or die;
 my $key = $node->safe_psql('postgres', "SELECT idempotency_key FROM wee5_cron.invocation WHERE id = $first");
@@ -37,15 +37,15 @@ is($node->finished('postgres', $later)->{status}, 'succeeded', 'the call of the 
 fields_are($node->finished('postgres', $first), { status => 'succeeded', http_status => 200 }, 'the first call with the key does the work');
 is($node->safe_psql('postgres', "SELECT wee5_cron.claim('$key')"), 'done', '... and completes the key');
 my $again = $node->safe_psql('postgres', "SELECT wee5_cron.retry($first)");
-fields_are($node->finished('postgres', $again), { status => 'succeeded', http_status => 200 }, 'a second call with the key is answered');
-is($done->('/once'), 1, '... and the work was done once');
-is($done->('/later'), 1, '... as the long one');
+fields_are($node->finished('postgres', $again), { status => 'succeeded', http_status => 200 }, 'a second call with the same key is answered');
+is($done->('/once'), 1, '... and does not repeat the work');
+is($done->('/later'), 1, 'the work of run.later() was done once, too');
 
-# Work that fails is done again.
+# Work that failed can be done again.
 my $refused = $node->call('postgres', '/once-that-fails');
-fields_are($node->finished('postgres', $refused), { status => 'failed', http_status => 500, response_body => qr/^(?!.*the secret of the app)/s }, 'a handler that fails fails the call');
+fields_are($node->finished('postgres', $refused), { status => 'failed', http_status => 500, response_body => qr/^(?!.*the secret of the app)/s }, 'a handler that throws fails the call');
 my $freed = $node->safe_psql('postgres', "SELECT idempotency_key FROM wee5_cron.invocation WHERE id = $refused");
-is($node->safe_psql('postgres', "SELECT wee5_cron.claim('$freed')"), 'new', '... and frees the key');
+is($node->safe_psql('postgres', "SELECT wee5_cron.claim('$freed')"), 'new', '... and releases the key');
 
 # The client.
 $node->safe_psql('postgres', "CREATE ROLE operator LOGIN; SELECT wee5_cron.grant_to('operator', 'operate')");

@@ -23,20 +23,20 @@ my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 $node->finished('postgres', $node->call('postgres', '/hello'));
 is_deeply([ $doctor->complaints ], [], 'a healthy database: every line is ok');
 
-# Who may use it.
+# Which roles may use it.
 my @names = map { $_->{check_name} } $doctor->lines;
-is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.doctor()'), scalar(@names), 'a reader asks the doctor and hears all of it');
-$node->raises('postgres', 'SELECT * FROM wee5_cron.doctor()', '42501', 'nobody else does', role => 'nobody');
-is($node->safe_psql('postgres', "BEGIN READ ONLY; SELECT count(*) FROM wee5_cron.doctor(); ROLLBACK"), scalar(@names), 'it writes nothing');
+is($node->psql_as('reader', 'postgres', 'SELECT count(*) FROM wee5_cron.doctor()'), scalar(@names), 'a reader may run doctor() and gets every check');
+$node->raises('postgres', 'SELECT * FROM wee5_cron.doctor()', '42501', 'a role without a grant may not run doctor()', role => 'nobody');
+is($node->safe_psql('postgres', "BEGIN READ ONLY; SELECT count(*) FROM wee5_cron.doctor(); ROLLBACK"), scalar(@names), 'doctor() runs in a read-only transaction');
 
 # api_url.
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.api_url');
-$doctor->red_then_green('api_url', 'error', qr/api_url is not set/, 'no address');
+$doctor->red_then_green('api_url', 'error', qr/api_url is not set/, 'no api_url');
 for my $case ([ 'app.example.com', qr/does not begin with https/ ], [ 'ftp://app.example.com', qr/neither https/ ],
     [ 'https://user:topsecret@app.example.com', qr/user information/ ], [ 'https://app.example.com/?a=1', qr/query/ ]) {
     my ($value, $why) = @$case;
     $node->configure('postgres', api_url => $value);
-    unlike(join("\n", map { $_->{detail} } $doctor->lines), qr/topsecret/, "$value: a password in it is not shown");
+    unlike(join("\n", map { $_->{detail} } $doctor->lines), qr/topsecret/, "$value: doctor() does not show a password in api_url");
     $doctor->red_then_green('api_url', 'error', $why, "$value as address");
 }
 # The statement changes the value where it is stored.
@@ -47,19 +47,19 @@ for my $where ("ALTER ROLE $superuser", "ALTER ROLE $superuser IN DATABASE postg
     $doctor->red_then_green('api_url', 'error', qr/nonsense/, "$where", hint => qr/^\Q$where\E SET/);
     $node->safe_psql('postgres', "$where RESET app.settings.api_url");
 }
-# The job's user counts, not the user who asks.
+# The settings of the job's user count, not those of the user who runs doctor().
 $node->safe_psql('postgres', q{CREATE ROLE "Job User" LOGIN; SELECT wee5_cron.grant_to('"Job User"', 'call'); GRANT USAGE ON SCHEMA cron TO "Job User"});
 $node->psql_as('Job User', 'postgres', q{SELECT cron.schedule('of-another', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$)});
 $node->configure('postgres', api_url => $url);
 $node->safe_psql('postgres', q{ALTER ROLE "Job User" SET app.settings.api_url = 'nonsense'});
 $doctor->red_then_green('api_url', 'error', qr/nonsense/, "the address of a job's user", hint => qr/^ALTER ROLE "Job User" SET/);
-is(scalar(my @two = $doctor->lines('api_url')), 2, 'each address has its line');
+is(scalar(my @two = $doctor->lines('api_url')), 2, 'each address has its own line');
 $node->safe_psql('postgres', q{SELECT cron.unschedule(jobid) FROM cron.job WHERE username = 'Job User'});
 my @own = split /\n/, $node->safe_psql('postgres', <<SQL);
 SET app.settings.api_url = 'http://127.0.0.1:1';
 SELECT hint FROM wee5_cron.doctor() WHERE check_name = 'api_url' AND status = 'warning';
 SQL
-is_deeply(\@own, ['RESET app.settings.api_url;'], 'an address that only this session has');
+is_deeply(\@own, ['RESET app.settings.api_url;'], 'an address that only this session has is reset by the hint');
 
 # https.
 $node->configure('postgres', api_url => 'http://app.example.com:8080/base');
@@ -67,13 +67,13 @@ $doctor->red_then_green('api_url_https', 'error', qr/clear text.*refused/, 'http
 $doctor->green('api_url', '... keeps port and prefix', qr{^https://app\.example\.com:8080/base, });
 $node->configure('postgres', api_url => 'http://app.example.com:8080/base');
 $node->set_server('wee5_cron.allow_plain_http', 'on');
-$doctor->red_then_green('api_url_https', 'warning', qr/clear text.*allow_plain_http allows it/, 'http to a public host that is allowed');
+$doctor->red_then_green('api_url_https', 'warning', qr/clear text.*allow_plain_http allows it/, 'http to a public host is allowed');
 $doctor->green('api_url', '... keeps port and prefix', qr{^https://app\.example\.com:8080/base, });
 $node->set_server('wee5_cron.allow_plain_http', 'off');
 
 # DNS.
 $node->configure('postgres', api_url => 'https://no-such-host.invalid');
-like($doctor->red('api_url_resolves', 'error', qr/cannot resolve no-such-host\.invalid: \S/, 'a name that does not exist'), qr/^-- Check the spelling/, '... with a hint in words');
+like($doctor->red('api_url_resolves', 'error', qr/cannot resolve no-such-host\.invalid: \S/, 'a name that does not exist'), qr/^-- Check the spelling/, '... and the hint says in words what to check');
 $node->configure('postgres', api_url => 'https://[2001:db8::1]:8443');
 $doctor->green('api_url_resolves', 'an address needs no lookup', qr/2001:db8::1$/);
 
@@ -98,21 +98,21 @@ $node->configure('postgres', secret => 'canary-15-chars');
 $doctor->green('cron_secret', 'where the secret is, and how long', qr/^15 characters, set for database "postgres"$/);
 $doctor->red_then_green('cron_secret_length', 'warning', qr/has 15 characters/, 'a short secret');
 $node->configure('postgres', secret => 'canary-of-16-chr');
-$doctor->green('cron_secret_length', '16 characters are enough');
+$doctor->green('cron_secret_length', 'a secret of 16 characters');
 is($node->safe_psql('postgres', "SET app.settings.cron_secret = 'canary-of-a-session'; SELECT hint FROM wee5_cron.doctor() WHERE check_name = 'cron_secret' AND status = 'warning'"),
-    'RESET app.settings.cron_secret;', 'a secret that only this session has');
+    'RESET app.settings.cron_secret;', 'a secret that only this session has is reset by the hint');
 $node->configure('postgres', secret => $secret);
 
-# Who can read it.
+# Which roles can read the secret.
 $node->safe_psql('postgres', 'GRANT SELECT ON pg_db_role_setting TO PUBLIC');
 my $read = q{SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text LIKE '%cron!_secret=canary%' ESCAPE '!'};
-is($node->psql_as('nobody', 'postgres', $read), 1, 'every role reads pg_db_role_setting');
-$doctor->red_then_green('cron_secret_readers', 'warning', qr/every role may read pg_db_role_setting/, '... which the doctor tells');
-$node->raises('postgres', $read, '42501', '... with its hint that is closed', role => 'nobody');
+is($node->psql_as('nobody', 'postgres', $read), 1, 'every role may read pg_db_role_setting');
+$doctor->red_then_green('cron_secret_readers', 'warning', qr/every role may read pg_db_role_setting/, 'readable settings');
+$node->raises('postgres', $read, '42501', 'after the hint of doctor() an ordinary role may not read pg_db_role_setting', role => 'nobody');
 # The hint breaks nothing: settings arrive in new sessions, calls are made, and an unprivileged role sees its own settings.
 $node->safe_psql('postgres', "ALTER ROLE nobody IN DATABASE postgres SET work_mem = '5MB'");
-is($node->psql_as('nobody', 'postgres', 'SHOW work_mem'), '5MB', '... settings of roles still arrive in their sessions');
-is($node->finished('postgres', $node->call('postgres', '/hello'))->{status}, 'succeeded', '... and calls still find theirs');
+is($node->psql_as('nobody', 'postgres', 'SHOW work_mem'), '5MB', '... and settings of roles still apply in their sessions');
+is($node->finished('postgres', $node->call('postgres', '/hello'))->{status}, 'succeeded', '... and calls still find their settings');
 $node->safe_psql('postgres', 'CREATE DATABASE of_nobody OWNER nobody');
 $node->safe_psql('of_nobody', 'REVOKE SELECT ON pg_db_role_setting FROM PUBLIC');
 for my $case ([ 'a superuser', '', 'postgres' ], [ 'an owner', 'nobody', 'of_nobody' ]) {
@@ -121,7 +121,7 @@ for my $case ([ 'a superuser', '', 'postgres' ], [ 'an owner', 'nobody', 'of_nob
         "... $who dumps a database" . ($role ? '' : ', its settings too'));
 }
 command_fails_like([ 'pg_dump', '-C', '-U', 'nobody', '-f', "$PostgreSQL::Test::Utils::tmp_check/dump.sql", '-d', $node->connstr('of_nobody') ],
-    qr/permission denied for table pg_db_role_setting/, '... what it takes away: pg_dump -C by others, as docs/secret.md says');
+    qr/permission denied for table pg_db_role_setting/, '... and pg_dump -C by another role fails, as docs/secret.md says');
 
 $node->safe_psql('postgres', "ALTER SYSTEM SET wee5_cron.protect_secret = off");
 $node->restart;
@@ -142,7 +142,7 @@ $doctor->red_then_green('cron_secret', 'error', qr/Vault cannot be read/, 'a sec
 $node->safe_psql('postgres', 'DROP EXTENSION supabase_vault');
 $node->configure('postgres', api_url => $url, secret => $secret);
 
-# The outcome of calls. The app's words are in the ledger; doctor() repeats its hint.
+# The outcome of calls. The ledger has the app's answer, and doctor() repeats the hint of the row.
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
 my %red = (
     '/status/401'           => [ error   => qr/answered 401/,           qr/cron_secret/ ],
@@ -154,14 +154,14 @@ my %red = (
 $node->finished('postgres', $node->call('postgres', $_)) for sort keys %red;
 for my $path (sort keys %red) {
     my ($status, $detail, $hint) = @{ $red{$path} };
-    like($doctor->red('last_outcome', $status, qr/\Q$path\E.*$detail/s, "$path in the doctor's words"), $hint, '... with the hint of its row');
+    like($doctor->red('last_outcome', $status, qr/\Q$path\E.*$detail/s, "a call of $path"), $hint, '... with the hint of its row');
 }
-# A timeout's hint is SQL: it applies to the next call.
+# The hint of a timeout is SQL that applies to the next call.
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.request_timeout = '300ms'");
 $node->finished('postgres', $node->call('postgres', '/slow?ms=1500'));
-$doctor->paste($doctor->red('last_outcome', 'error', qr{/slow\?ms=1500.*did not answer}, 'a timeout'), '... its hint is SQL');
-is($node->finished('postgres', $node->call('postgres', '/slow?ms=1500'))->{status}, 'succeeded', '... which gives the next call time enough');
-is(scalar(grep { $_->{detail} =~ /slow/ } $doctor->lines('last_outcome')), 0, '... and then the line is gone');
+$doctor->paste($doctor->red('last_outcome', 'error', qr{/slow\?ms=1500.*did not answer}, 'a timeout'), 'a timeout: the hint runs as SQL');
+is($node->finished('postgres', $node->call('postgres', '/slow?ms=1500'))->{status}, 'succeeded', '... and the next call has time enough');
+is(scalar(grep { $_->{detail} =~ /slow/ } $doctor->lines('last_outcome')), 0, '... and doctor() no longer reports it');
 # A redirect that only asks for another scheme or for www: doctor() takes the SQL from the hint in the ledger.
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
 $node->safe_psql('postgres', <<'SQL');
@@ -169,7 +169,7 @@ INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, reason, http
 VALUES ('/a', 'builtin', 'failed', 'redirect', 308, now(), 'The app answered 308 Permanent Redirect to /a, a redirect to https://www.example.com/a.',
         'Call the address that the app redirects to: ALTER DATABASE ... SET app.settings.api_url = ''https://www.example.com''');
 SQL
-$doctor->paste($doctor->red('last_outcome', 'error', qr/answered 308/, 'a redirect to www'), '... its hint is SQL');
+$doctor->paste($doctor->red('last_outcome', 'error', qr/answered 308/, 'a redirect to www'), 'a redirect to www: the hint runs as SQL');
 $doctor->green('api_url', '... that sets the address', qr{^https://www\.example\.com, });
 $node->configure('postgres', api_url => $url);
 # A path chosen by a caller never becomes SQL, whatever it contains.
@@ -184,8 +184,8 @@ FROM unnest(array['redirect', 'timeout', 'redirect', 'http'],
                   E'one line\rSELECT 1/0;\nSELECT 2/0;']) WITH ORDINALITY AS t (r, h, n);
 SQL
 for my $line ($doctor->lines('last_outcome')) {
-    is(scalar(grep { !/^-- / } split /[\r\n]+/, $line->{hint} // ''), 0, "a hint that others wrote into stays a comment: $line->{detail}");
-    $doctor->paste($line->{hint}, '... and does nothing');
+    is(scalar(grep { !/^-- / } split /[\r\n]+/, $line->{hint} // ''), 0, "a hint with text from others is only a comment: $line->{detail}");
+    $doctor->paste($line->{hint}, '... and runs as SQL without effect');
 }
 # The app is down: nothing listens.
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
@@ -197,7 +197,7 @@ $receiver->open_port;
 $node->finished('postgres', $node->call('postgres', '/hello'));
 $doctor->green('last_outcome', 'a call of the same path by hand that works is newer news', qr/fine/);
 
-# A pg_cron job that failed within the last day, or long ago: doctor() reports it as long as the job exists.
+# A pg_cron job that failed within the last day, or long ago: doctor() reports it while the job exists.
 $node->safe_psql('postgres', <<'SQL');
 DELETE FROM wee5_cron.invocation;
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, reason, requested_at, finished_at, error)
@@ -206,9 +206,9 @@ FROM unnest(array['hello', 'forgotten']) j;
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, reason, requested_at, finished_at, error)
 VALUES ('/by-hand', 'builtin', 'failed', 'http', now() - interval '2 days', now() - interval '2 days', 'old');
 SQL
-is_deeply([ map { $_->{detail} =~ m{of (/\S+)} } $doctor->lines('last_outcome') ], ['/hello'], 'old news is told of jobs that there are, and of nothing else');
+is_deeply([ map { $_->{detail} =~ m{of (/\S+)} } $doctor->lines('last_outcome') ], ['/hello'], 'an old failure is reported only for a job that still exists');
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
 
-unlike(slurp_file($node->logfile), qr/\Q$secret\E/, 'the log does not have the secret');
+unlike(slurp_file($node->logfile), qr/\Q$secret\E/, 'the log does not contain the secret');
 $node->log_is_sane;
 done_testing();

@@ -1,5 +1,5 @@
-# doctor() on the jobs, on who may call, on other functions of the same name, and on the history that is kept. The test runs
-# each hint as it stands, and the hint has to help.
+# doctor() on jobs, on the roles that may call, on other functions of the same name, and on the history that is kept. The test
+# runs each hint as it stands, and the hint has to help.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
@@ -17,29 +17,29 @@ my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 # Which jobs exist.
 $doctor->red('jobs_made', 'warning', qr/no job of this database calls the app/, 'default_jobs off, and no job of another name');
 $node->set_server('wee5_cron.default_jobs', 'on');
-$doctor->red('jobs_made', 'error', qr/job "daily-analytics" was never registered/, 'pg_cron never got the jobs');
-$doctor->red_then_green('jobs_made', 'error', qr/job "poll-activities" was never registered/, '... each has a line');
+$doctor->red('jobs_made', 'error', qr/job "daily-analytics" was never registered/, 'jobs that were never registered');
+$doctor->red_then_green('jobs_made', 'error', qr/job "poll-activities" was never registered/, 'one of several jobs that were never registered');
 $doctor->green('jobs_made', '... and then they are there', qr/^3 jobs call the app: daily-analytics, poll-activities, welcome-emails$/);
 $node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails')");
-$doctor->red_then_green('jobs_made', 'warning', qr/job "welcome-emails" was registered but no longer exists/, 'a job of ours that was deleted');
+$doctor->red_then_green('jobs_made', 'warning', qr/job "welcome-emails" was registered but no longer exists/, 'a default job that was deleted');
 $node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails')");
 my ($other_way) = $doctor->red('jobs_made', 'warning', qr/welcome-emails/, 'deleted on purpose') =~ /(ALTER DATABASE.*)/;
-$doctor->paste($other_way, '... its hint has the other way, too');
+$doctor->paste($other_way, '... and its hint has the other way, which runs as SQL');
 $doctor->green('jobs_made', '... which helps', qr/^2 jobs/);
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.default_jobs; SELECT wee5_cron.unregister_jobs()');
 $node->safe_psql('postgres', "SELECT wee5_cron.schedule('own', '0 0 1 1 *', '/own')");
 $doctor->green('jobs_made', 'who has jobs of his own and wants none of ours', qr/^1 job calls the app: own$/);
 
-# Which jobs call us.
+# Which jobs make calls.
 $node->safe_psql('postgres', "SELECT cron.schedule('welcome-emails', '0 0 1 1 *', 'SELECT 1')");
-$doctor->red_then_green('job_calls_us', 'warning', qr/job "welcome-emails" has the name of a job of wee5_cron/, 'a job of one of our names that does something else');
+$doctor->red_then_green('job_calls_us', 'warning', qr/job "welcome-emails" has the name of a job of wee5_cron/, 'a job with the name of a default job and another command');
 is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'welcome-emails'"),
-    "SELECT public.invoke_cron_endpoint('/api/cron/welcome-emails')", '... now calls our path');
+    "SELECT public.invoke_cron_endpoint('/api/cron/welcome-emails')", '... and the hint makes it call the path of the default job');
 $node->safe_psql('postgres', q{SELECT cron.schedule('elsewhere', '0 0 1 1 *', $$SELECT extensions.invoke_cron_endpoint('/it''s')$$)});
-$doctor->red_then_green('job_calls_us', 'error', qr/job "elsewhere" calls extensions\.invoke_cron_endpoint/, 'a job that names another schema');
-is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'elsewhere'"), "SELECT public.invoke_cron_endpoint('/it''s')", '... keeps its path');
+$doctor->red_then_green('job_calls_us', 'error', qr/job "elsewhere" calls extensions\.invoke_cron_endpoint/, 'a job that calls a function in another schema');
+is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'elsewhere'"), "SELECT public.invoke_cron_endpoint('/it''s')", '... and the hint keeps its path');
 $node->safe_psql('postgres', q{SELECT cron.schedule('quoted', '0 0 1 1 *', $$SELECT "public" . invoke_cron_endpoint ('/x')$$)});
-$doctor->green('job_calls_us', 'a schema may be quoted');
+$doctor->green('job_calls_us', 'a job that quotes the schema');
 
 # Which jobs are active.
 $node->safe_psql('postgres', "SELECT wee5_cron.pause('own', 'the app moves')");
@@ -48,7 +48,7 @@ my $jobid = $node->psql_as('web', 'postgres', q{SELECT cron.schedule('own', '0 0
 $node->safe_psql('postgres', "SELECT cron.alter_job($jobid, active => false)");
 $doctor->red_then_green('job_active', 'warning', qr/job "own" is paused/, 'one of two of that name', hint => qr/^SELECT cron\.alter_job\($jobid, /);
 
-# pg_cron's records. Another test sees its messages in both modes on the tick; here each of them has its hint.
+# pg_cron's records. Another test gets its messages on the tick, in both modes. Here each message must have its hint.
 my %words = (
     'connection failed'                                                            => qr/^ALTER SYSTEM SET cron\.use_background_workers = on;\n.*^UPDATE cron\.job SET nodename = '' WHERE jobid = $jobid;\z/ms,
     'job startup timeout'                                                          => qr/^ALTER SYSTEM SET max_worker_processes = 32;$/m,
@@ -70,9 +70,9 @@ INSERT INTO cron.job_run_details (jobid, runid, database, username, command, sta
 VALUES ($jobid, $run, 'postgres', 'web', 'SELECT x', 'failed', \$m\$$message\$m\$, now(), now());
 SQL
     my ($first) = split /\n/, $message;
-    my $hint = $doctor->red('job_last_run', 'error', qr/last run of job "own".* as failed: \Q$first\E/, "pg_cron says: $first");
-    like($hint, $words{$message}, '... with its hint');
-    $doctor->paste($hint, '... that can be pasted');
+    my $hint = $doctor->red('job_last_run', 'error', qr/last run of job "own".* as failed: \Q$first\E/, "the message $first");
+    like($hint, $words{$message}, '... and the hint fits the message');
+    $doctor->paste($hint, '... and runs as SQL');
 }
 $node->safe_psql('postgres', "SELECT pg_reload_conf()");
 {
@@ -80,15 +80,15 @@ $node->safe_psql('postgres', "SELECT pg_reload_conf()");
     $node->safe_psql('postgres', 'REVOKE ALL ON FUNCTION invoke_cron_endpoint(text) FROM web;'
           . "INSERT INTO cron.job_run_details (jobid, runid, status, return_message, start_time, end_time) VALUES ($jobid, $run, 'failed', 'FEHLER:  keine Berechtigung', now(), now())");
     my $hint = $doctor->red('job_last_run', 'error', qr/as failed: FEHLER:/, 'a role that may not call, in another language');
-    is($hint, q{SELECT wee5_cron.grant_to('web', 'call');}, '... may be granted');
-    $doctor->paste($hint, '... its hint is SQL');
+    is($hint, q{SELECT wee5_cron.grant_to('web', 'call');}, '... and the hint grants the call');
+    $doctor->paste($hint, '... and runs as SQL');
 }
-# The secret in pg_cron's message, which quotes the statement.
+# The secret in pg_cron's message, which quotes the job's command.
 $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (runid, jobid, job_pid, database, username, command, status) SELECT -runid, jobid, job_pid, database, username, command, status FROM cron.job_run_details");
 $node->safe_psql('postgres', "UPDATE cron.job_run_details SET return_message = 'LINE 1: SELECT net.http_get(...Bearer $secret' WHERE runid = $run");
 my $text = join "\n", map { "$_->{detail} " . ($_->{hint} // '') } $doctor->lines;
-unlike($text, qr/\Q$secret\E/, "a secret in pg_cron's message is struck out");
-like($text, qr/Bearer \[secret\]/, '... and nothing but that');
+unlike($text, qr/\Q$secret\E/, "a secret in pg_cron's message is redacted");
+like($text, qr/Bearer \[secret\]/, '... and the rest of the message stays');
 $run++;
 $node->safe_psql('postgres', <<SQL);
 INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, return_message, start_time, end_time)
@@ -105,37 +105,37 @@ for my $command (
     my $id = $node->psql_as('web', 'postgres', "SELECT cron.schedule('leaky', '0 0 1 1 *', \$c\$$command\$c\$)");
     $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, command) SELECT $id, max(runid) + 1, \$c\$$command\$c\$ FROM cron.job_run_details");
     my $hint = $doctor->red('secret_in_jobs', 'error', qr/the command of job "leaky" contains a bearer secret/, 'a secret in a command');
-    unlike($hint, qr/\Q$secret\E|another-one/, '... which is not said again');
-    $doctor->paste($hint, '... its hint is SQL');
-    is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobid = $id"), "SELECT public.invoke_cron_endpoint('/api/cron/x')", '... and makes it our call');
-    is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job_run_details WHERE command LIKE '%ear%'"), 0, '... also in the history');
-    $doctor->green('secret_in_jobs', '... so that the line is green');
+    unlike($hint, qr/\Q$secret\E|another-one/, '... and the hint does not contain it');
+    $doctor->paste($hint, '... and the hint runs as SQL');
+    is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobid = $id"), "SELECT public.invoke_cron_endpoint('/api/cron/x')", '... and turns the job into one of our calls');
+    is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job_run_details WHERE command LIKE '%ear%'"), 0, "... and removes the secret from pg_cron's history");
+    $doctor->green('secret_in_jobs', 'after the hint');
 }
 $node->safe_psql('postgres', q{SELECT cron.schedule('clean', '0 0 1 1 *', $$SELECT net.http_get('x', headers := jsonb_build_object('Authorization', 'Bearer ' || current_setting('app.settings.cron_secret')))$$)});
-$doctor->green('secret_in_jobs', 'a command that reads the setting holds no secret');
+$doctor->green('secret_in_jobs', 'a command that reads the secret from the setting');
 
-# Who may call.
+# Which roles may make calls.
 $node->safe_psql('postgres', 'CREATE ROLE anon; CREATE ROLE authenticated; CREATE ROLE service_role');
 $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('service_role', 'operate')");
-$doctor->green('callers', 'a service may call');
+$doctor->green('callers', 'a service role that may call');
 $node->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION public.invoke_cron_endpoint(text) TO PUBLIC');
-$doctor->red_then_green('callers', 'error', qr/^every role may use public\.invoke_cron_endpoint\(text\)$/, 'everybody may call');
+$doctor->red_then_green('callers', 'error', qr/^every role may use public\.invoke_cron_endpoint\(text\)$/, 'every role may call');
 $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('anon', 'read'); SELECT wee5_cron.grant_to('authenticated', 'operate')");
-$doctor->red('callers', 'error', qr/^role anon may use .*wee5_cron\.invocation/, 'anon may read');
-$doctor->paste($doctor->red('callers', 'error', qr/^role anon may use /, 'anon'), '... its hint is SQL');
+$doctor->red('callers', 'error', qr/^role anon may use .*wee5_cron\.invocation/, 'anon may read the ledger');
+$doctor->paste($doctor->red('callers', 'error', qr/^role anon may use /, 'anon'), 'anon: the hint runs as SQL');
 $doctor->red_then_green('callers', 'warning', qr/^role authenticated may use .*wee5_cron\.grant_to\(regrole,text\)/, 'authenticated may operate');
 $node->safe_psql('postgres', 'GRANT service_role TO authenticated');
-$doctor->red_then_green('callers', 'warning', qr/^role authenticated, as a member of service_role, may use /, 'authenticated is a member of a role that may');
+$doctor->red_then_green('callers', 'warning', qr/^role authenticated, as a member of service_role, may use /, 'authenticated is a member of a role that may call');
 
 # Other functions of the same name.
 $node->safe_psql('postgres', <<'SQL');
 CREATE SCHEMA "of old";
 CREATE FUNCTION "of old".invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS 'SELECT';
 SQL
-$doctor->red_then_green('namesakes', 'error', qr/"of old"\.invoke_cron_endpoint\(text\) does not belong to wee5_cron/, 'another function of our name');
+$doctor->red_then_green('namesakes', 'error', qr/"of old"\.invoke_cron_endpoint\(text\) does not belong to wee5_cron/, 'another function named invoke_cron_endpoint');
 $node->safe_psql('postgres', 'ALTER FUNCTION public.invoke_cron_endpoint(text) RENAME TO call_it');
-is(scalar(grep { $_->{detail} =~ /the check failed/ } $doctor->lines), 0, 'our function has another name: every check works');
-$doctor->red_then_green('namesakes', 'error', qr/wee5_cron has no function invoke_cron_endpoint\(text\)/, '... and doctor() says so');
+is(scalar(grep { $_->{detail} =~ /the check failed/ } $doctor->lines), 0, 'when our function was renamed no check fails with an error');
+$doctor->red_then_green('namesakes', 'error', qr/wee5_cron has no function invoke_cron_endpoint\(text\)/, 'our function was renamed');
 
 # The history.
 $doctor->green('ledger_history', 'a small ledger');
@@ -144,13 +144,13 @@ INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at
 SELECT '/old', 'builtin', 'succeeded', now() - interval '100 days', now() - interval '100 days' FROM generate_series(1, 2);
 INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT id, 1 FROM wee5_cron.invocation WHERE endpoint_path = '/old';
 SQL
-$doctor->red_then_green('ledger_history', 'warning', qr/kept for 7 days, others for 1 mon; but there are older ones, from \d{4}-/, 'calls that should be gone');
-is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/old'"), 1, '... the newest stays, and may');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)'), 0, '... attempts go with their calls');
+$doctor->red_then_green('ledger_history', 'warning', qr/kept for 7 days, others for 1 mon; but there are older ones, from \d{4}-/, 'calls older than the ledger keeps');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/old'"), 1, '... and the newest call of the path stays');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)'), 0, '... and the attempts of deleted calls are deleted');
 $node->safe_psql('postgres', "UPDATE cron.job_run_details SET start_time = now() - interval '100 days', end_time = now() - interval '100 days'");
-$doctor->red_then_green('pg_cron_history', 'warning', qr/oldest run is from \d{4}-/, "pg_cron's history that reaches back for long");
+$doctor->red_then_green('pg_cron_history', 'warning', qr/oldest run is from \d{4}-/, "pg_cron's history with old runs");
 is($node->safe_psql('postgres', 'SELECT string_agg(status, $$ $$) FROM (SELECT * FROM wee5_cron.doctor_history(max_bytes => 1000) UNION ALL SELECT * FROM wee5_cron.doctor_pg_cron_history(max_bytes => 1000)) d'), 'warning warning', 'too large, however young');
 
-unlike(slurp_file($node->logfile), qr/LOG:.*\Q$secret\E/, 'the log does not have the secret');
+unlike(slurp_file($node->logfile), qr/LOG:.*\Q$secret\E/, 'the log does not contain the secret');
 $node->log_is_sane;
 done_testing();

@@ -31,7 +31,7 @@ CONF
 );
 my %doctor = map { $_ => Wee5Cron::Doctor->new($node{$_}, 'postgres') } keys %node;
 
-# Job, role (undef: the superuser), command; what doctor() says, and whether its hint is all there is to do.
+# Job, role (undef: the superuser), command; what doctor() says, and whether its hint alone is enough.
 my %jobs = (
     denied  => [ 'denied', q{SELECT ext.invoke_cron_endpoint('/denied')}, qr/permission denied for schema ext/ ],
     missing => [ undef,    q{SELECT invoke_cron_endpoint('/missing')},    qr/function invoke_cron_endpoint\(unknown\) does not exist/ ],
@@ -66,15 +66,15 @@ for my $mode (sort keys %node) {
     my ($node, $doctor) = ($node{$mode}, $doctor{$mode});
     await_runs($node, 0);
     $hints{$mode}{$_} = $doctor->red('job_last_run', 'error', qr/job "$_".*as failed: (ERROR: +)?$jobs{$_}[2]/s, "$mode: $_") for sort keys %jobs;
-    is($hints{$mode}{denied}, "SELECT wee5_cron.grant_to('denied', 'call');", '... may be granted');
-    like($hints{$mode}{missing}, qr/^SELECT cron\.alter_job\(\d+, command => 'SELECT ext\.invoke_cron_endpoint\(''\/missing''\)'\);$/, '... gets its schema');
-    is($hints{$mode}{waits}, '-- See the line last_outcome.', '... is told elsewhere');
-    $doctor->red('last_outcome', 'error', qr{/status/500.*The app answered 500}, "$mode: ... namely");
+    is($hints{$mode}{denied}, "SELECT wee5_cron.grant_to('denied', 'call');", '... and the hint for denied grants the call');
+    like($hints{$mode}{missing}, qr/^SELECT cron\.alter_job\(\d+, command => 'SELECT ext\.invoke_cron_endpoint\(''\/missing''\)'\);$/, '... and the hint for missing names the schema');
+    is($hints{$mode}{waits}, '-- See the line last_outcome.', '... and the hint for waits points to last_outcome');
+    $doctor->red('last_outcome', 'error', qr{/status/500.*The app answered 500}, "$mode: the call of waits");
     if ($mode eq 'client connection') {
-        $hints{$mode}{refused} = $doctor->red('job_last_run', 'error', qr/job "refused".* as failed: connection failed/, "$mode: no password");
-        like($hints{$mode}{refused}, qr/^ALTER SYSTEM SET cron\.use_background_workers = on;\n.*^UPDATE cron\.job SET nodename = '' WHERE jobid = \d+;\z/ms, '... has two ways out');
+        $hints{$mode}{refused} = $doctor->red('job_last_run', 'error', qr/job "refused".* as failed: connection failed/, "$mode: a client connection without a password");
+        like($hints{$mode}{refused}, qr/^ALTER SYSTEM SET cron\.use_background_workers = on;\n.*^UPDATE cron\.job SET nodename = '' WHERE jobid = \d+;\z/ms, '... and the hint has both remedies');
     }
-    $doctor->paste($hints{$mode}{$_}, "$mode: the hint for $_ can be pasted") for sort keys %{ $hints{$mode} };
+    $doctor->paste($hints{$mode}{$_}, "$mode: the hint for $_ runs as SQL") for sort keys %{ $hints{$mode} };
     # The app's route is repaired.
     $node->safe_psql('postgres', q{SELECT cron.alter_job(jobid, command => $$CALL wee5_cron.run('/status/200')$$) FROM cron.job WHERE jobname = 'waits'});
     # A run that has already begun does not have the new settings, so the next one counts.
@@ -85,7 +85,7 @@ for my $mode (sort keys %node) {
     await_runs($node, $newest{$mode});
     $doctor->green('job_last_run', "$mode: with the hints the next tick succeeds", qr/^jobs whose last run succeeded: \d$/);
     $node->wait_until_all_finished('postgres');
-    $doctor->green('last_outcome', "$mode: ... and so does the app");
-    $node->log_is_sane("$mode: the log tells of no crash");
+    $doctor->green('last_outcome', "$mode: with the hints the next call succeeds");
+    $node->log_is_sane("$mode: the log records no crash");
 }
 done_testing();

@@ -15,7 +15,7 @@ my $asked  = sub { $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee
 
 # Configured, but not installed.
 $asked->('pg_net');
-$doctor->red_then_green('transport', 'error', qr/pg_net is not installed in this database/, 'pg_net is asked for and not installed');
+$doctor->red_then_green('transport', 'error', qr/pg_net is not installed in this database/, 'transport = pg_net without pg_net');
 $doctor->green('transport', '... builtin carries the calls', qr/calls use builtin: wee5_cron\.transport is auto, and pg_net is not installed/);
 $doctor->green($_, "... $_ does not apply", qr/^does not apply/) for qw(pg_net_worker pg_net_harvest pg_net_queue pg_net_tampering pg_net_readers);
 
@@ -26,17 +26,17 @@ $node->safe_psql('postgres', 'DROP SCHEMA net CASCADE');
 
 # Installed, but its worker does not run.
 $node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
-$doctor->red_then_green('pg_net_worker', 'warning', qr/worker does not run here: calls use the builtin transport/, 'auto: pg_net without its worker');
+$doctor->red_then_green('pg_net_worker', 'warning', qr/worker does not run here: calls use the builtin transport/, 'transport = auto with pg_net, whose worker does not run');
 $asked->('pg_net');
 $doctor->green('transport', 'pg_net is asked for', qr/calls use pg_net: wee5_cron\.transport is pg_net/);
-$doctor->red_then_green('pg_net_worker', 'error', qr/worker does not run here: calls stay queued/, 'pg_net is asked for, and does not run');
+$doctor->red_then_green('pg_net_worker', 'error', qr/worker does not run here: calls stay queued/, 'transport = pg_net, whose worker does not run');
 $asked->('pg_net');
 
-# A call that stays in its queue.
+# A call that stays in pg_net's queue.
 my $id = $node->call('postgres', '/slow');
 my $later = $node->call('postgres', '/slow', "at => now() + interval '1 day'");
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() - interval '6 minutes' WHERE id = $later");
-$doctor->green('pg_net_queue', 'a call that waits for its time is not at pg_net');
+$doctor->green('pg_net_queue', 'a call that is not due yet');
 $node->safe_psql('postgres', "SELECT wee5_cron.cancel($later)");
 $node->safe_psql('postgres', "UPDATE wee5_cron.pg_net_request SET handed_over_at = now() - interval '6 minutes' WHERE invocation_id = $id");
 my $hint = $doctor->red('pg_net_queue', 'warning', qr/^calls that have waited at pg_net for more than five minutes: 1,/, 'a call that stays at pg_net');
@@ -46,11 +46,11 @@ INSERT INTO net._http_response (id, status_code, created) SELECT request_id, 200
 DELETE FROM net.http_request_queue;
 COMMIT;
 SQL
-$doctor->paste($hint, '... its hint books what pg_net has');
+$doctor->paste($hint, "a call that stays in pg_net's queue: the hint harvests what pg_net has");
 $node->finished('postgres', $id);
-$doctor->green('pg_net_queue', '... and then it is gone');
+$doctor->green('pg_net_queue', 'after the hint');
 
-# Triggers of others on the queue: pg_net lets every role create one.
+# Triggers of other roles on the queue: pg_net lets every role create one.
 for my $case (
     [ 'trigger "Spy"', <<'SQL', 'nobody' ],
 CREATE TRIGGER "Spy" BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
@@ -65,17 +65,17 @@ SQL
 }
 
 $node->safe_psql('postgres', 'CREATE TRIGGER "Spy" BEFORE INSERT ON net._http_response FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()');
-$doctor->red_then_green('pg_net_tampering', 'warning', qr/_http_response has trigger "Spy", which may change or hide answers/, 'a trigger on the answers');
+$doctor->red_then_green('pg_net_tampering', 'warning', qr/_http_response has trigger "Spy", which may change or hide answers/, "a trigger on pg_net's answers");
 
-# Who can read it.
-$doctor->red_then_green('pg_net_readers', 'warning', qr/every role may read and change net\.http_request_queue/, "pg_net's tables are open to everybody");
+# Which roles can read pg_net's tables.
+$doctor->red_then_green('pg_net_readers', 'warning', qr/every role may read and change net\.http_request_queue/, "every role may read pg_net's tables");
 $asked->('pg_net');
 my ($revoke) = $doctor->red('pg_net_readers', 'warning', qr/./, '... once more') =~ /(REVOKE .*;)/;
-$doctor->paste($revoke, '... the other way');
-$doctor->green('pg_net_readers', '... closes them');
-$node->raises('postgres', 'SELECT count(*) FROM net.http_request_queue', '42501', '... indeed', role => 'nobody');
+$doctor->paste($revoke, "the other hint for pg_net's tables runs as SQL");
+$doctor->green('pg_net_readers', 'after the other hint');
+$node->raises('postgres', 'SELECT count(*) FROM net.http_request_queue', '42501', "after the other hint an ordinary role may not read pg_net's queue", role => 'nobody');
 $node->call('postgres', '/after-the-revoke');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM net.http_request_queue'), 1, '... and calls still get there');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM net.http_request_queue'), 1, '... and calls still reach the queue');
 $node->log_is_sane;
 $node->stop;
 
@@ -89,13 +89,13 @@ SKIP: {
     $real->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%'");
     my $doctor = Wee5Cron::Doctor->new($real, 'postgres');
     $doctor->green('transport', 'the real one carries', qr/calls use pg_net: wee5_cron\.transport is auto, and pg_net is installed here and running/);
-    $doctor->green('pg_net_worker', '... its worker runs');
+    $doctor->green('pg_net_worker', 'the real pg_net, whose worker runs');
     $doctor->green('pg_net_harvest', '... a job books', qr/a job records/);
     $real->safe_psql('postgres', "SELECT cron.unschedule('wee5-cron-harvest')");
-    $doctor->red_then_green('pg_net_harvest', 'error', qr/nothing records/, 'the job that books is gone');
-    $doctor->red_then_green('pg_net_readers', 'warning', qr/every role/, 'its tables are open to everybody');
+    $doctor->red_then_green('pg_net_harvest', 'error', qr/nothing records/, 'the harvest job was removed');
+    $doctor->red_then_green('pg_net_readers', 'warning', qr/every role/, "every role may read the real pg_net's tables");
     my $id = $real->call('postgres', '/after-the-revoke');
-    is($real->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', '... and without that calls still arrive');
+    is($real->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', 'after the hint calls are still answered');
     $doctor->red_then_green('library_preloaded', 'warning', qr/not in shared_preload_libraries/, 'without our library', restart => 1);
     $doctor->green('pg_net_harvest', '... with it our worker books', qr/the worker records/);
     $real->log_is_sane;

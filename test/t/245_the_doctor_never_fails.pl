@@ -24,7 +24,7 @@ sub with {
     my @lines = map { JSON::PP->new->decode($_) } $stdout =~ /^line (.*)$/mg;
     my %seen;
     is_deeply([ grep { !$seen{$_}++ } map { $_->{check_name} } @lines ], \@names, '... and every check has its line');
-    unlike($stdout, qr/\Q$secret\E/, '... none with the secret');
+    unlike($stdout, qr/\Q$secret\E/, '... and no line contains the secret');
     return @lines;
 }
 
@@ -35,34 +35,34 @@ sub failed {
 # Locks: doctor() does not wait for a session that has locked pg_cron's table.
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK TABLE cron.job');
-my $failed = failed(with('', "somebody holds pg_cron's table"));
-fields_are($failed->{jobs_made}, { status => 'error', detail => qr/lock timeout/, hint => qr/^SELECT \* FROM wee5_cron\.doctor_jobs\(\);/ }, 'what needs it says so');
-is($failed->{worker}, undef, 'what does not is looked at');
+my $failed = failed(with('', "another session has locked pg_cron's table"));
+fields_are($failed->{jobs_made}, { status => 'error', detail => qr/lock timeout/, hint => qr/^SELECT \* FROM wee5_cron\.doctor_jobs\(\);/ }, 'a check that needs the locked table reports the lock timeout');
+is($failed->{worker}, undef, 'a check that does not need the locked table works');
 $holder->query_safe('ROLLBACK; BEGIN; LOCK TABLE wee5_cron.invocation');
-$failed = failed(with('', 'somebody holds the ledger'));
-fields_are($failed->{last_outcome}, { status => 'error', detail => qr/lock timeout/ }, 'what needs it says so');
-is($failed->{jobs_made}, undef, 'what does not is looked at');
+$failed = failed(with('', 'another session has locked the ledger'));
+fields_are($failed->{last_outcome}, { status => 'error', detail => qr/lock timeout/ }, 'a check that needs the ledger reports the lock timeout');
+is($failed->{jobs_made}, undef, 'a check that does not need the ledger works');
 $holder->query_safe('ROLLBACK');
 $holder->quit;
 
 # pg_cron's tables with other columns.
 for my $sql ('ALTER TABLE cron.job RENAME COLUMN command TO gone', 'ALTER TABLE cron.job_run_details RENAME COLUMN status TO gone') {
     my $failed = failed(with($sql, $sql));
-    ok(scalar(keys %$failed), '... some say so');
-    is($failed->{$_}, undef, "... $_ is looked at") for qw(cron_secret_readers worker callers ledger_history);
+    ok(scalar(keys %$failed), 'some checks report that they failed');
+    is($failed->{$_}, undef, "... but $_ works") for qw(cron_secret_readers worker callers ledger_history);
 }
-with('DROP EXTENSION pg_cron', 'pg_cron is gone');
-with(q{UPDATE pg_extension SET extname = 'was_pg_cron' WHERE extname = 'pg_cron'}, "pg_cron's tables are nobody's");
+with('DROP EXTENSION pg_cron', 'pg_cron was dropped');
+with(q{UPDATE pg_extension SET extname = 'was_pg_cron' WHERE extname = 'pg_cron'}, "pg_cron's tables belong to no extension");
 
-# The library is gone from the disk: functions in C fail, one at a time.
-is(scalar(keys %{ failed(with(q{UPDATE pg_proc SET probin = '$libdir/no_such_library' WHERE probin LIKE '%wee5_cron%'}, 'the library is gone')) }) > 5 ? 1 : 0, 1, '... many say so');
+# The library is missing on disk: each function in C fails.
+is(scalar(keys %{ failed(with(q{UPDATE pg_proc SET probin = '$libdir/no_such_library' WHERE probin LIKE '%wee5_cron%'}, 'the library is missing on disk')) }) > 5 ? 1 : 0, 1, 'more than five checks report that they failed');
 
-# An error that quotes the secret: it is redacted there, too.
-my $lines = failed(with(<<"SQL", 'a check that fails with the secret in its words'));
+# An error that quotes the secret: the secret is redacted there, too.
+my $lines = failed(with(<<"SQL", 'a check that fails with the secret in its error'));
 CREATE OR REPLACE FUNCTION wee5_cron.doctor_namesakes() RETURNS SETOF wee5_cron.finding LANGUAGE plpgsql AS
   \$\$ BEGIN RAISE EXCEPTION 'before %s after', '$secret'; END \$\$
 SQL
-like($lines->{namesakes}{detail}, qr/before \[secret\]s after/, '... which is struck out');
+like($lines->{namesakes}{detail}, qr/before \[secret\]s after/, '... and the secret in the error is redacted');
 
 # A job of a dropped role, a role with an odd name, a job without a name, odd values.
 with(<<'SQL', 'odd jobs');
@@ -71,7 +71,7 @@ UPDATE cron.job SET jobname = NULL, command = E'SELECT invoke_cron_endpoint(\'/i
 INSERT INTO cron.job_run_details (jobid, runid, status, return_message) SELECT jobid, jobid, 'failed', NULL FROM cron.job
 SQL
 with(q{ALTER DATABASE postgres SET app.settings.api_url = 'http://[::1%25lo]:65536/%%%s%n'}, 'an odd address');
-with(q{ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'; SET LOCAL wee5_cron.transport = 'pg_net'}, 'a transport that is not there');
+with(q{ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'; SET LOCAL wee5_cron.transport = 'pg_net'}, 'a transport that is not installed');
 for my $database (qw(SQL_ASCII LATIN1)) {
     $node->safe_psql('postgres', "CREATE DATABASE $database ENCODING '$database' TEMPLATE template0 LOCALE 'C'");
     $node->install(lc $database, pg_cron => 0);
@@ -79,7 +79,7 @@ for my $database (qw(SQL_ASCII LATIN1)) {
     with('', "an address that is no ASCII in a database in $database", lc $database);
 }
 
-# The caller cannot change what doctor() looks at: objects before pg_catalog in the search_path, settings of the session.
+# The caller cannot change what doctor() reads: objects before pg_catalog in the search_path, settings of the session.
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE reader LOGIN; SELECT wee5_cron.grant_to('reader', 'read');
 CREATE SCHEMA trap AUTHORIZATION reader;
@@ -94,8 +94,8 @@ SELECT pg_catalog.string_agg(pg_catalog.concat(detail, hint), ' ') FROM wee5_cro
 SQL
 unlike($trapped // '', qr/trapped|the check failed/, 'a caller plants nothing in its way') or diag($trapped);
 
-# It can be cancelled, and it waits no longer than two seconds for each name that a resolver does not answer.
-$node->raises('postgres', "SET statement_timeout = 1; SELECT count(*) FROM wee5_cron.doctor(), generate_series(1, 1000)", '57014', 'it can be cancelled');
+# doctor() can be cancelled, and it waits no longer than two seconds for each name that a resolver does not answer.
+$node->raises('postgres', "SET statement_timeout = 1; SELECT count(*) FROM wee5_cron.doctor(), generate_series(1, 1000)", '57014', 'doctor() can be cancelled');
 
 # A long ledger: the number of rows that doctor() reads does not grow with it. Some jobs have a third of the rows, others
 # none.
@@ -110,13 +110,13 @@ ANALYZE wee5_cron.invocation;
 SQL
 my $tuples = q{SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relid = 'wee5_cron.invocation'::regclass};
 my $before = $node->safe_psql('postgres', $tuples);
-$doctor->green('last_outcome', 'a long ledger is looked at');
-cmp_ok($node->safe_psql('postgres', $tuples) - $before, '<', 10000, '... a small part of it');
+$doctor->green('last_outcome', 'a long ledger');
+cmp_ok($node->safe_psql('postgres', $tuples) - $before, '<', 10000, '... and doctor() reads only a small part of it');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET finished_at = NULL, status = 'retrying', next_attempt_at = now() + interval '1 day'");
 $node->safe_psql('postgres', 'VACUUM wee5_cron.invocation');
 $before = $node->safe_psql('postgres', $tuples);
-$doctor->green('last_outcome', 'a long queue is looked at');
-cmp_ok($node->safe_psql('postgres', $tuples) - $before, '<', 30000, '... a part of it');
+$doctor->green('last_outcome', 'a long queue');
+cmp_ok($node->safe_psql('postgres', $tuples) - $before, '<', 30000, '... and doctor() reads only a part of it');
 
 $node->log_is_sane;
 done_testing();

@@ -22,22 +22,22 @@ until (grep { $_->{status} ne 'ok' } $doctor->lines('retrying')) {
 }
 my $row  = $node->invocation('postgres', $id);
 my $hint = $doctor->red('retrying', 'warning', qr{^call $id of /x failed at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d and is retried at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d: No connection to }, 'a refused connection, while it is retried');
-is(($doctor->lines('retrying'))[0]{detail} =~ s/^.*?\d: //r, $row->{error}, "... with the row's error");
-is($hint, "-- $row->{hint}", "... and the row's hint");
-$doctor->paste($hint, '... which can be pasted');
-is($node->safe_psql('postgres', "SELECT extract(epoch FROM a.finished_at - i.requested_at) < 60 FROM wee5_cron.invocation i JOIN wee5_cron.attempt a ON a.invocation_id = i.id WHERE i.id = $id"), 't', '... long before the retries are over');
+is(($doctor->lines('retrying'))[0]{detail} =~ s/^.*?\d: //r, $row->{error}, "a call being retried: the detail has the row's error");
+is($hint, "-- $row->{hint}", "... and the hint is the row's hint");
+$doctor->paste($hint, '... and the hint runs as SQL');
+is($node->safe_psql('postgres', "SELECT extract(epoch FROM a.finished_at - i.requested_at) < 60 FROM wee5_cron.invocation i JOIN wee5_cron.attempt a ON a.invocation_id = i.id WHERE i.id = $id"), 't', '... long before the retries end');
 my @also = map { $node->call('postgres', '/x') } 1 .. 2;
 $node->invocation_when('postgres', $also[1], "status = 'retrying'");
-$doctor->red('retrying', 'warning', qr{^call $also[1] of /x failed .*\(and 2 more of this path\): No connection to }, 'more of the same path are one line');
+$doctor->red('retrying', 'warning', qr{^call $also[1] of /x failed .*\(and 2 more of this path\): No connection to }, 'several calls of one path');
 
-# On the wire again, whether or not its row says so yet: the last attempt still failed.
+# A retry is on the wire, whether or not its row says so yet: the last attempt still failed.
 $receiver->open_port;
 $node->policy('postgres', '/hang', retry_delays => '{100 ms}', retry_on => 'transient', max_attempts => 2, timeout => '500 ms');
 my $hanging = $node->call('postgres', '/hang');
 $node->invocation_when('postgres', $hanging, "status = 'retrying'");
 $node->finished('postgres', $hanging);
-$doctor->red('last_outcome', 'error', qr{of /hang, }, 'when the retries end badly it is the last outcome');
-is(scalar(grep { $_->{detail} =~ m{/hang} } $doctor->lines('retrying')), 0, '... and no longer a retry');
+$doctor->red('last_outcome', 'error', qr{of /hang, }, 'a call whose last retry failed');
+is(scalar(grep { $_->{detail} =~ m{/hang} } $doctor->lines('retrying')), 0, '... and doctor() no longer reports a retry');
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, error, next_attempt_at)
 VALUES ('/parked', 'pg_net', 'retrying', 1, 'connect', 'parked', NULL);
@@ -45,13 +45,13 @@ SQL
 $doctor->red('retrying', 'warning', qr{of /parked failed and is retried now: parked$}, 'a call whose next attempt has begun');
 $node->safe_psql('postgres', "DELETE FROM wee5_cron.invocation WHERE endpoint_path = '/parked'");
 
-# The lines disappear when the calls end well.
+# The lines disappear when the calls succeed.
 for my $call ($id, @also) {
     $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $call; SELECT wee5_cron.wake_worker()");
     is($node->finished('postgres', $call)->{status}, 'succeeded', 'the retry succeeds');
 }
-$doctor->green('retrying', '... and the line is gone');
-is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.doctor() WHERE check_name = 'last_outcome' AND detail LIKE '%/x%'"), 0, '... nor is it the last outcome');
+$doctor->green('retrying', 'after the retry succeeded');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.doctor() WHERE check_name = 'last_outcome' AND detail LIKE '%/x%'"), 0, '... and last_outcome does not report it either');
 
 # A long queue does not hide them.
 $node->set_server('wee5_cron.max_in_flight', 1);
@@ -60,7 +60,7 @@ my $blocks = $node->call('postgres', '/hang');
 $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/a')) FROM generate_series(1, 20000)");
 $receiver->close_port;
 my $next = $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, error, next_attempt_at) VALUES ('/z', 'builtin', 'retrying', 1, 'connect', 'refused', now() + '1 h') RETURNING id");
-$doctor->red('retrying', 'warning', qr{^call $next of /z }, 'behind a long queue');
+$doctor->red('retrying', 'warning', qr{^call $next of /z }, 'a retry behind a long queue');
 
 # On pg_net. The fixture takes its place, and the test inserts the answers by hand.
 $node->install('net', api_url => $receiver->url, secret => 'the secret of the doctor');
@@ -75,15 +75,15 @@ my $answer = sub {
 };
 $node->policy('net', '/x', retry_delays => '{100 ms}', max_attempts => 3);
 my $call = $node->call('net', '/x');
-$on_pg_net->green('retrying', 'on pg_net: before its answer there is nothing to tell');
+$on_pg_net->green('retrying', 'on pg_net, a call without an answer');
 $answer->($call, 'error_msg', q{'Couldn''t connect to server'});
 $node->invocation_when('net', $call, "status = 'retrying'");
-$on_pg_net->red('retrying', 'warning', qr{^call $call of /x failed .*: No connection to }, '... a refused connection');
+$on_pg_net->red('retrying', 'warning', qr{^call $call of /x failed .*: No connection to }, 'on pg_net, a refused connection');
 $node->poll_query_until('net', "SELECT next_attempt_at IS NULL FROM wee5_cron.invocation WHERE id = $call");
-$on_pg_net->red('retrying', 'warning', qr{^call $call of /x failed .* and is retried now: No connection to }, '... also while pg_net has it again');
+$on_pg_net->red('retrying', 'warning', qr{^call $call of /x failed .* and is retried now: No connection to }, 'on pg_net, a retry that pg_net already has');
 $answer->($call, 'status_code', 200);
-is($node->finished('net', $call)->{status}, 'succeeded', '... the retry succeeds');
-$on_pg_net->green('retrying', '... and the line is gone');
+is($node->finished('net', $call)->{status}, 'succeeded', 'on pg_net the retry succeeds');
+$on_pg_net->green('retrying', 'on pg_net, after the retry succeeded');
 
 $receiver->open_port;
 $receiver->release_for_good;

@@ -41,7 +41,7 @@ sub green {
     my ($self, $check, $name, $detail) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my @lines = $self->lines($check);
-    my $good  = ok(@lines && !(grep { $_->{status} ne 'ok' } @lines) && (!$detail || grep { $_->{detail} =~ $detail } @lines), $name);
+    my $good  = ok(@lines && !(grep { $_->{status} ne 'ok' } @lines) && (!$detail || grep { $_->{detail} =~ $detail } @lines), "$name: $check is ok");
     diag(_shown(@lines) || "no line $check") unless $good;
     return $good;
 }
@@ -52,7 +52,7 @@ sub red {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my @lines = $self->lines($check);
     my ($line) = grep { $_->{status} eq $status && $_->{detail} =~ $detail } @lines;
-    ok($line, $name) or diag(_shown(@lines) || "no line $check");
+    ok($line, "$name: doctor() reports $check as $status") or diag(_shown(@lines) || "no line $check");
     return $line ? $line->{hint} // '' : '';
 }
 
@@ -72,13 +72,13 @@ sub red_then_green {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $hint = $self->red($check, $status, $detail, $name);
     like($hint, $params{hint}, "$name: the hint") if $params{hint};
-    $self->paste($hint, "$name: its hint is SQL");
+    $self->paste($hint, "$name: its hint runs as SQL");
     if ($params{restart}) {
-        like($hint, qr/^-- then restart the server$/m, "$name: the hint tells of the restart");
+        like($hint, qr/^-- then restart the server$/m, "$name: the hint asks for a restart");
         $self->{node}->restart;
         $self->{node}->wait_for_worker($self->{database}) if $params{worker} // 1;
     }
-    return $self->green($check, "$name: and helps");
+    return $self->green($check, "$name: the hint helps");
 }
 
 1;
