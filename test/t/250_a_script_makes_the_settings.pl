@@ -45,7 +45,7 @@ sub calls_the_app {
     my $row  = $node->finished($database, $node->call($database, $path));
     fields_are($row, { status => 'succeeded', url => "$here{APP_URL}$path" }, $name);
     my @requests = $receiver->requests("/prefix$path");
-    is(join(' ', map { $_->{bearer} } @requests), 'match', '... with the secret');
+    is(join(' ', map { $_->{bearer} } @requests), 'match', '... and with the secret');
     return;
 }
 
@@ -53,7 +53,7 @@ sub calls_the_app {
 my ($sql) = generate(\%here, '--to', 'guc', '--allow-localhost');
 for my $conforming (qw(on off)) {
     $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
-    ok($node->error_of('postgres', q{SELECT invoke_cron_endpoint('/x')}), 'nothing is set');
+    ok($node->error_of('postgres', q{SELECT invoke_cron_endpoint('/x')}), 'without settings a call is an error');
     local $ENV{PGOPTIONS} = "-c standard_conforming_strings=$conforming";
     $node->safe_psql('postgres', $sql);
     calls_the_app('postgres', "guc, with standard_conforming_strings = $conforming");
@@ -99,7 +99,7 @@ $here{APP_URL} = $receiver->url . '/prefix';
 PostgreSQL::Test::Utils::append_to_file("$app/.env.local", "SUPABASE_APP_URL='$here{APP_URL}'\n");
 ($sql) = generate({}, '--to', 'guc', '--allow-localhost');
 $node->safe_psql('postgres', $sql);
-calls_the_app('postgres', 'a new secret, from .env.local');
+calls_the_app('postgres', 'the new secret from .env.local');
 
 # --to configure, the default.
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
@@ -111,17 +111,17 @@ calls_the_app('postgres', 'configure');
 # them.
 my ($other) = generate({ SUPABASE_APP_URL => 'https://elsewhere.example', CRON_SECRET => 'not the one: 0123' }, '--to', 'vault');
 like($node->error_of('postgres', $other)->{text}, qr/Vault is not in the database.*HINT:  CREATE EXTENSION supabase_vault/s,
-    'without Vault it says what is missing');
+    '--to vault without Vault names the missing extension');
 $node->safe_psql('postgres', q{CREATE EXTENSION supabase_vault VERSION 'wee5fixture'});
 my (undef, undef, $warnings) = $node->psql('postgres', $other);
 my @resets = $warnings =~ /WARNING:.*counts more than Vault\nHINT:  (ALTER DATABASE \w+ RESET app\.settings\.\w+;)/g;
-is(scalar @resets, 2, 'what counts more than Vault is worth a warning');
+is(scalar @resets, 2, '--to vault warns of both values that take precedence over Vault');
 $node->safe_psql('postgres', "@resets");
-is(stored_in_vault(), 'api_url=https://elsewhere.example,cron_secret=not the one: 0123', 'the first run makes the secrets');
+is(stored_in_vault(), 'api_url=https://elsewhere.example,cron_secret=not the one: 0123', 'the first run of --to vault creates the secrets');
 $here{CRON_SECRET} = $fresh;
 ($sql) = generate(\%here, '--to', 'vault', '--allow-localhost');
 $node->safe_psql('postgres', $sql);
-is(stored_in_vault(), "api_url=$here{APP_URL},cron_secret=$fresh", 'the second one updates them');
+is(stored_in_vault(), "api_url=$here{APP_URL},cron_secret=$fresh", 'the second run of --to vault updates the secrets');
 calls_the_app('postgres', 'vault');
 
 sub stored_in_vault {
@@ -129,7 +129,7 @@ sub stored_in_vault {
         q{SELECT string_agg(name || '=' || decrypted_secret, ',' ORDER BY name) FROM vault.decrypted_secrets});
 }
 
-# A new secret: the one that it replaces is kept, for the same app alone. --to configure leaves that to configure().
+# A new secret: the one that it replaces is kept, but only for the same app. --to configure leaves that to configure().
 my %store = (
     guc   => q{ALTER DATABASE postgres SET app.settings.api_url = 'https://app.example.com'; ALTER DATABASE postgres SET app.settings.cron_secret = 'first-secret-0123'},
     vault => q{SELECT vault.create_secret('https://app.example.com', 'api_url'), vault.create_secret('first-secret-0123', 'cron_secret')});
@@ -143,7 +143,7 @@ for my $to (sort keys %store) {
         my ($kept, $name, $new, $url, @options) = @$step;
         my ($statements) = generate({ SUPABASE_APP_URL => $url, CRON_SECRET => $new }, '--to', $to, @options);
         $node->safe_psql('postgres', $statements);
-        is($node->safe_psql('postgres', q{SELECT concat_ws(' ', p.is_kept, p.is_used) FROM wee5_cron.previous_secret_of(session_user) p}), $kept, "--to $to, $name");
+        is($node->safe_psql('postgres', q{SELECT concat_ws(' ', p.is_kept, p.is_used) FROM wee5_cron.previous_secret_of(session_user) p}), $kept, "--to $to keeps the previous secret as it should: $name");
     }
 }
 
@@ -202,13 +202,13 @@ EXCEPTION WHEN invalid_parameter_value THEN
   RETURN 'refused';
 END $$;
 SQL
-is(scalar @extension, scalar @values, 'the extension has judged them all');
+is(scalar @extension, scalar @values, 'the extension has judged every value');
 my @differ = grep { $script[$_] ne ($extension[$_] // '') } 0 .. $#values;
-ok(!@differ, 'script and extension refuse the same addresses and secrets');
+ok(!@differ, 'the script and the extension refuse the same addresses and secrets');
 diag(map { "$script[$_] by the script, $extension[$_] by the extension: " . $json->encode($values[$_]) . "\n" } @differ);
-ok(scalar(grep({ $_ eq 'taken' } @script)) > 30 && scalar(grep { $_ eq 'refused' } @script) > 30, '... and not all of one kind');
+ok(scalar(grep({ $_ eq 'taken' } @script)) > 30 && scalar(grep { $_ eq 'refused' } @script) > 30, '... and the values include many accepted and many refused ones');
 
-# --to portable, on a server as a host has it, which has the values of another app in the database's settings.
+# --to portable, on a hosted server whose database settings hold the values of another app.
 my $hosted = Wee5Cron::Hosted->start_new('hosted');
 $hosted->install_portable;
 $hosted->safe_psql('postgres', "ALTER DATABASE postgres SET app.settings.api_url = 'https://old.example.com'; ALTER DATABASE postgres SET app.settings.cron_secret = 'an old secret of the app'");

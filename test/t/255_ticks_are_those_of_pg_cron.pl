@@ -24,7 +24,7 @@ my $clock = Wee5Cron::StillClock->new('2026-01-01 12:30:00');
 $clock->start($node);
 $node->safe_psql('postgres', 'CREATE EXTENSION wee5_cron; CREATE EXTENSION pg_cron');
 
-# A field of an expression: lists, ranges, steps, names, and now and then something that no cron understands.
+# A field of an expression: lists, ranges, steps, names, and sometimes a text that no cron understands.
 sub pick { return $_[ int rand @_ ] }
 
 sub field {
@@ -54,7 +54,7 @@ sub expression {
     return join pick(' ', ' ', "\t", '  '), @fields;
 }
 
-# First, which expressions pg_cron accepts. Those with seconds do not run at full minutes, so they are not run here.
+# First, which expressions pg_cron accepts. Those with seconds do not run at full minutes, so they are left out.
 my @expressions = map { expression() } 1 .. 450;
 $node->safe_psql('postgres', 'CREATE TABLE candidate (n serial, schedule text, taken boolean)');
 $node->safe_psql('postgres', 'INSERT INTO candidate (schedule) VALUES ' . join(', ', map { "('$_')" } @expressions));
@@ -75,13 +75,13 @@ END
 $$;
 SQL
 is($node->safe_psql('postgres', "SELECT string_agg(schedule, ' | ') FROM candidate WHERE taken <> (wee5_cron.ticks(schedule, now(), 1) IS NOT NULL)"),
-    '', 'pg_cron takes what we can read, and refuses what we cannot');
-cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM candidate WHERE taken'), '>', 250, '... several hundred of each kind were taken');
-cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM candidate WHERE NOT taken'), '>', 20, '... and some refused');
+    '', 'pg_cron accepts every schedule that we can read, and refuses every other');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM candidate WHERE taken'), '>', 250, '... and it accepted several hundred of them');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM candidate WHERE NOT taken'), '>', 20, '... and refused some');
 $node->safe_psql('postgres', "SELECT cron.unschedule(jobid) FROM cron.job WHERE schedule ~ 'second'");
 $node->safe_psql('postgres', "SELECT cron.schedule('every minute', '* * * * *', 'SELECT 1')");
 
-# Then, when it runs them: five minutes at a time, which pg_cron makes up for minute by minute.
+# Second, when pg_cron runs them: five minutes at a time, which it makes up for minute by minute.
 sub window_agrees {
     my ($from, $minutes, $name) = @_;
     # After a jump of more than three hours pg_cron starts again with the current minute. The clock shows its thirtieth
@@ -111,7 +111,7 @@ SQL
 }
 
 window_agrees(timegm(30, 40, 0, 29, 2, 2026), 45, 'the night in which Europe puts its clocks forward');
-window_agrees(timegm(30, 40, 0, 25, 9, 2026), 45, 'the night in which it puts them back');
+window_agrees(timegm(30, 40, 0, 25, 9, 2026), 45, 'the night in which Europe puts its clocks back');
 window_agrees(timegm(30, 45, 22, 31, 11, 2027), 45, 'New Year in Berlin and in Greenwich');
 window_agrees(timegm(30, 45, 22, 28, 1, 2028), 45, 'the beginning of a leap day');
 

@@ -1,4 +1,4 @@
-# cron.log_run = off: pg_cron keeps no history, so only its call shows a run. That causes no false alert, even for jobs
+# cron.log_run = off: pg_cron keeps no history, so a run is known only by its call. That causes no false alert, even for jobs
 # whose calls carry no name. On a clock that the test moves.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -19,7 +19,7 @@ SELECT cron.schedule('*/30 * * * *', $$SELECT invoke_cron_endpoint('/unnamed')$$
 -- Two calls of a path at the same time are meant here.
 INSERT INTO wee5_cron.endpoint (endpoint_path, overlap) VALUES ('/twins', 'allow');
 SQL
-ok($node->poll_query_until('postgres', 'SELECT count(*) = 5 FROM wee5_cron.job_watch'), 'the jobs are watched');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 5 FROM wee5_cron.job_watch'), 'all five jobs are watched');
 
 sub judged_until {
     my ($time) = @_;
@@ -39,25 +39,25 @@ $receiver->wait_for_requests('/twins', 2);
 $node->wait_until_all_finished('postgres');
 $clock->set('2026-06-01 10:34:00');
 judged_until('2026-06-01 10:30:00');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job_run_details'), 0, 'nothing is logged');
-is(states(), '/unnamed: ok 0, at times: never_ran 0, named: ok 0, twin-1: ok 0, twin-2: ok 0', 'each job that called is fine, and none has missed a run');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.trouble'), 0, '... and nobody is told of anything');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job_run_details'), 0, 'pg_cron logs no run');
+is(states(), '/unnamed: ok 0, at times: never_ran 0, named: ok 0, twin-1: ok 0, twin-2: ok 0', 'a job that has called is ok, and none has missed a run');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.trouble'), 0, '... and no trouble is recorded');
 my %headers = map { $_ => ($receiver->requests($_))[0]{headers} } qw(/unnamed /named /twins);
-fields_are($headers{'/named'}, { 'x-wee5-cron-job' => 'named', 'x-vercel-cron-schedule' => '*/30 * * * *' }, 'a call carries name and schedule');
-is(join(' | ', map { $headers{'/unnamed'}{$_} // 'none' } qw(x-wee5-cron-job x-vercel-cron-schedule)), 'none | */30 * * * *', '... of a job without a name its schedule');
-is(join(' | ', map { $headers{'/twins'}{$_} // 'none' } qw(x-wee5-cron-job x-vercel-cron-schedule)), 'none | none', '... of two jobs with one command neither');
+fields_are($headers{'/named'}, { 'x-wee5-cron-job' => 'named', 'x-vercel-cron-schedule' => '*/30 * * * *' }, "a call carries its job's name and schedule");
+is(join(' | ', map { $headers{'/unnamed'}{$_} // 'none' } qw(x-wee5-cron-job x-vercel-cron-schedule)), 'none | */30 * * * *', '... or only the schedule if the job has no name');
+is(join(' | ', map { $headers{'/twins'}{$_} // 'none' } qw(x-wee5-cron-job x-vercel-cron-schedule)), 'none | none', '... or neither if two jobs have the same command');
 
-# Down for a tick: it counts as missed for each job whose runs can be recognized. For a job with a name, a call makes up for
-# it, and the job is ok then.
+# The server is down for a tick. It counts as missed for each job whose runs can be recognized. For a job with a name, a call
+# makes up for it, and the job is ok again.
 $node->stop;
 $clock->set('2026-06-01 11:10:00');
 $clock->start($node);
 judged_until('2026-06-01 11:00:00');
-like(states(), qr{^/unnamed: late 1, at times: never_ran 0, named: (?:late|ok) 1, twin-1: (?:late|ok) 1, twin-2: (?:late|ok) 1$}, 'a run that was missed is seen all the same');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM wee5_cron.trouble WHERE kind = 'late' AND name LIKE '#%'}), 1, '... and told by its jobid where there is no name');
+like(states(), qr{^/unnamed: late 1, at times: never_ran 0, named: (?:late|ok) 1, twin-1: (?:late|ok) 1, twin-2: (?:late|ok) 1$}, "a missed run is found without pg_cron's history");
+is($node->safe_psql('postgres', q{SELECT count(*) FROM wee5_cron.trouble WHERE kind = 'late' AND name LIKE '#%'}), 1, '... and a job without a name is reported by its jobid');
 
-# When the jobs are gone, so are their troubles.
+# The trouble of a job is deleted with the job.
 $node->safe_psql('postgres', 'SELECT cron.unschedule(jobid) FROM cron.job');
-ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.trouble'), 'trouble goes away with its job');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.trouble'), 'the trouble of a job is deleted with the job');
 $node->log_is_sane;
 done_testing();

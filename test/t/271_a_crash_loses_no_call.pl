@@ -24,7 +24,7 @@ sub session_with_open_calls {
     return $session;
 }
 
-# Each runs while another session has an open transaction, and names the process to kill.
+# Each action runs while another session has an open transaction. Each is named after the process that it kills.
 my @ways = (
     [ 'kill -9 of the worker'   => sub { kill 'KILL', pid_of('wee5_cron worker') } ],
     [ 'kill -9 of the launcher' => sub { kill 'KILL', pid_of('wee5_cron launcher') } ],
@@ -52,11 +52,11 @@ for (@ways) {
     $node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die "the server did not come back\n";
     $node->wait_for_worker('postgres', $worker);
     $receiver->release_for_good;
-    # That session is gone with its server, or goes now: its calls are rolled back.
+    # That session ended with its server, or ends now: its calls are rolled back.
     eval { $session->quit };
 
     $audit->nothing_is_lost($way);
-    is($audit->repeats, 200, '... which is done, because nobody knows what became of it');
+    is($audit->repeats, 200, '... and all 200 calls on the wire are sent again, because nobody knows how they ended');
 }
 
 $node->log_is_sane;

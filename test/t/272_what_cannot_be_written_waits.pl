@@ -1,5 +1,5 @@
 # 5,000 calls are queued and 200 are on the wire when the ledger becomes unwritable, or the app goes away. Nothing new is
-# sent while nothing can be recorded, no answer is lost, no call is sent twice, and the other databases go on.
+# sent while nothing can be recorded, no answer is lost, no call is sent twice, and calls of other databases are sent.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -39,27 +39,27 @@ sub beside_goes_on {
     my $limit  = 1_048_576;
     system_or_bail('prlimit', "--pid=$pid", "--fsize=$limit:");
     $receiver->release_for_good;
-    # Answers that arrived before the worker knew have freed places on the wire.
+    # Answers that came before the worker noticed have freed slots.
     $node->poll_query_until('postgres', "SELECT state = 'blocked' AND in_flight = 0 FROM wee5_cron.worker WHERE pid = $pid")
       or die "the worker is not blocked\n";
     my $sent = $audit->deliveries;
     like($node->safe_psql('postgres', "SELECT last_error FROM wee5_cron.worker WHERE pid = $pid"),
-        qr/could not (?:extend|write).*File too large/, 'the disk is full: wee5_cron.worker says so');
-    my $hint = $doctor->red('worker', 'error', qr/blocked: could not .*File too large/, '... and doctor(), too');
-    like($hint, qr/free space/, '... with what to do');
-    beside_goes_on('... another database goes on');
+        qr/could not (?:extend|write).*File too large/, 'on a full disk wee5_cron.worker shows the error');
+    my $hint = $doctor->red('worker', 'error', qr/blocked: could not .*File too large/, 'a full disk');
+    like($hint, qr/free space/, '... and its hint says what to free');
+    beside_goes_on('a call in another database succeeds');
     my $now = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
     $node->poll_query_until('postgres', "SELECT state_change > '$now' FROM pg_stat_activity WHERE pid = $pid AND state = 'idle'")
       or die "it did not try again\n";
-    is(scalar($audit->deliveries), $sent, '... nothing new is sent while nothing can be recorded');
+    is(scalar($audit->deliveries), $sent, '... and nothing new is sent while nothing can be recorded');
     system_or_bail('prlimit', "--pid=$pid", '--fsize=unlimited:');
     $audit->nothing_is_lost('there is room again');
-    is($audit->repeats, 0, '... and nobody is called twice');
-    is($node->worker_pid('postgres'), $pid, '... by the same worker');
-    $doctor->green('worker', '... and doctor() is content');
+    is($audit->repeats, 0, '... and no call is sent twice');
+    is($node->worker_pid('postgres'), $pid, '... and the same worker is still there');
+    $doctor->green('worker', 'after the disk had room again');
 }
 
-# The database's sessions are read-only. The worker's would be, too, if it did not override that.
+# The database's sessions are read-only. The worker's session would be, too, if it did not override that.
 {
     my $audit = begin_audit();
     my $pid   = $node->worker_pid('postgres');

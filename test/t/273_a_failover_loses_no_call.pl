@@ -11,7 +11,7 @@ my $primary = Wee5Cron::Node->new_configured('primary', init => { allows_streami
     conf => "wee5_cron.max_in_flight = 200\nwal_sender_timeout = 0");
 $primary->start;
 $primary->install('postgres', api_url => $receiver->url, secret => 'the secret');
-# Sent at most once, whatever happens.
+# Calls of this path are sent at most once, whatever happens.
 $primary->policy('postgres', '/once/hang', retry_on => 'never');
 $primary->backup('base');
 my $standby = Wee5Cron::Node->new('standby');
@@ -48,33 +48,33 @@ kill 'STOP', $walsender;
 $receiver->release_for_good;
 $primary->poll_query_until('postgres', "SELECT in_flight = 0 AND sent = 1000 FROM wee5_cron.worker WHERE datname = 'postgres'")
   or die "it does not go on\n";
-is(scalar($stalled->deliveries), 1_000, 'a standby that does not listen: all calls are delivered');
+is(scalar($stalled->deliveries), 1_000, 'while a standby receives nothing, all calls are delivered');
 calls_unconfirmed('/once/hang', 20);
 ok($primary->poll_query_until('postgres', "SELECT count(*) = 20 FROM wee5_cron.invocation WHERE endpoint_path = '/once/hang' AND status = 'sending'"),
-    '... calls that are sent at most once are claimed');
+    '... and calls that are sent at most once are claimed');
 fields_are($primary->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'"), { in_flight => 20, sent => 1_000 },
-    '... and wait for the standby, each with its slot');
-is(scalar(() = $receiver->requests('/once/hang')), 0, '... unsent');
-cmp_ok(booked('/hang?%'), '<', 1_000, '... nor are all answers booked, since the first ones are not on the standby');
+    '... and keep their slots while they wait for the standby');
+is(scalar(() = $receiver->requests('/once/hang')), 0, '... and no request is sent for them');
+cmp_ok(booked('/hang?%'), '<', 1_000, '... and the later answers are not recorded, since the first ones are not on the standby yet');
 
-# It receives again.
+# The standby receives again.
 kill 'CONT', $walsender;
 $receiver->wait_for_requests('/once/hang', 20);
-$stalled->nothing_is_lost('the standby listens again');
-is($stalled->repeats, 0, '... nobody was called twice');
-is(scalar(() = $receiver->requests('/once/hang')), 20, '... nor what is sent at most once');
+$stalled->nothing_is_lost('the standby receives again');
+is($stalled->repeats, 0, '... and no call is sent twice');
+is(scalar(() = $receiver->requests('/once/hang')), 20, "... and each call of the path with retry_on = 'never' is sent once");
 
-# The standby is gone.
+# The standby has stopped.
 $standby->stop('immediate');
 $primary->poll_query_until('postgres', 'SELECT count(*) = 0 FROM pg_stat_replication') or die "it is still there\n";
 calls_unconfirmed('/without/' . $_, 500) for 1 .. 3;
 calls_unconfirmed('/once/hang', 20);
 $primary->wait_until_all_finished('postgres');
-is_deeply($primary->statuses('postgres'), { succeeded => 2_540 }, 'a standby that is gone stops nothing: all is delivered and booked');
+is_deeply($primary->statuses('postgres'), { succeeded => 2_540 }, 'without a standby every call is delivered and recorded');
 $standby->start;
 standby_is_synchronous();
 
-# Some were answered and recorded before, some are on the wire, the rest are behind them.
+# Some calls were answered and recorded before, some are on the wire, the rest are queued behind them.
 my $audit = Wee5Cron::Audit->new($primary, 'postgres', $receiver);
 $audit->commit_calls(500, 'early');
 $primary->wait_until_all_finished('postgres');
@@ -106,19 +106,19 @@ $standby->wait_for_worker('postgres');
 $receiver->release_for_good;
 $audit->asks($standby);
 $audit->nothing_is_lost('the synchronous standby is promoted');
-is($audit->repeats, 400, '... which is done, because nobody knows what became of it');
+is($audit->repeats, 400, '... and the 400 calls on the wire are sent again, because nobody knows how they ended');
 my %once;
 $once{ $_->{headers}{'idempotency-key'} }++ for $receiver->requests('/once/hang');
-is(scalar(grep { $_ > 1 } values %once), 0, '... but nothing of what is sent at most once');
+is(scalar(grep { $_ > 1 } values %once), 0, "... but no call of the path with retry_on = 'never' is sent twice");
 is($standby->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/once/hang' AND status = 'succeeded'"), 60,
-    '... which the standby did not know to be claimed, and sends');
+    '... and the standby, which did not know that they were claimed, sends them');
 
 # The ids of the new primary are new.
 my $after = Wee5Cron::Audit->new($standby, 'postgres', $receiver);
 $after->commit_calls(200);
-$after->nothing_is_lost('calls after it');
-is($after->repeats, 0, '... each of them sent once');
-is(scalar(grep { my $id = $_->{id}; grep { $_->{id} == $id } $after->deliveries } $audit->deliveries), 0, '... under ids of their own');
+$after->nothing_is_lost('calls on the new primary');
+is($after->repeats, 0, '... and each is sent once');
+is(scalar(grep { my $id = $_->{id}; grep { $_->{id} == $id } $after->deliveries } $audit->deliveries), 0, '... and each has a new id');
 
 $standby->log_is_sane;
 done_testing();

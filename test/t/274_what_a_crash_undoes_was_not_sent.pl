@@ -20,7 +20,7 @@ my $audit = Wee5Cron::Audit->new($node, 'postgres', $receiver);
 my $before = 0;
 for my $round (1 .. 8) {
     $receiver->hold;
-    # The crash comes at the moment when the first of them arrives.
+    # The crash comes when the first of them arrives.
     $node->safe_psql('postgres', 'SET synchronous_commit = off; SELECT count(x) FROM (' . $audit->calls(20, "round-$round") . ') q(x)');
     $audit->wait_for_wire(1, $before);
     my $worker = $node->worker_pid('postgres');
@@ -32,17 +32,17 @@ for my $round (1 .. 8) {
     $node->wait_until_all_finished('postgres');
     $before = $audit->deliveries;
 }
-$audit->nothing_is_lost('calls of transactions that were not on disk');
-cmp_ok($audit->repeats, '>=', 8, 'each crash hit something on the wire');
+$audit->nothing_is_lost('calls of transactions that were not on disk before a crash');
+cmp_ok($audit->repeats, '>=', 8, 'each crash repeats some call that was on the wire');
 
-# While the worker is stopped, nothing has a reason to flush their WAL: these calls are undone.
+# While the worker is stopped, no process has a reason to flush their WAL: the crash undoes these calls.
 $receiver->hold;
 my $undone = Wee5Cron::Audit->new($node, 'postgres', $receiver);
 $undone->commit_calls(200);
 $undone->wait_for_wire(200);
 my $worker     = $node->worker_pid('postgres');
 my $log_writer = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
-# Both sleep. A process that is stopped while it works may hold a lock that others need.
+# Both sleep when they are stopped. A process that is stopped while it works may hold a lock that others need.
 $node->poll_query_until('postgres', <<"SQL") or die "they do not come to rest\n";
 SELECT (SELECT count(*) = 200 FROM wee5_cron.invocation WHERE status = 'sending')
    AND (SELECT count(*) = 2 FROM pg_stat_activity WHERE pid IN ($worker, $log_writer) AND wait_event_type IN ('Activity', 'Extension'))
@@ -56,8 +56,8 @@ $node->wait_for_worker('postgres', $worker);
 $receiver->release_for_good;
 $undone->nothing_is_lost('a crash that undoes calls');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path LIKE '%-undone-%'"), 0,
-    '... they are gone');
-is(scalar(grep { $_->{url} =~ /-undone-/ } $undone->deliveries), 0, '... and nobody has seen them');
+    '... and the undone calls have no rows');
+is(scalar(grep { $_->{url} =~ /-undone-/ } $undone->deliveries), 0, '... and none of them was sent');
 
 $node->log_is_sane;
 done_testing();

@@ -22,26 +22,26 @@ my $pid = $node->worker_pid('postgres');
 
 $receiver->close_port;
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 5200 FROM wee5_cron.invocation WHERE attempts >= 2'),
-    'the app is away: every call is tried, and tried again');
+    'while the app is away every call is tried more than once');
 is_deeply(
     [ map { "$_->{reason} $_->{n}" } $node->rows('postgres', <<'SQL') ], [ 'connect 5000', 'response 200' ],
 SELECT reason, count(*)::int AS n FROM wee5_cron.attempt WHERE attempt = 1 GROUP BY reason ORDER BY reason
 SQL
-    '... those on the wire have lost their connection, the others found none');
-fields_are($node->finished('beside', $node->call('beside', '/beside')), { status => 'succeeded' }, '... another database goes on');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.invocation WHERE finished_at IS NOT NULL'), 0, '... none is given up');
+    '... and calls on the wire lost their connection, while the others got none');
+fields_are($node->finished('beside', $node->call('beside', '/beside')), { status => 'succeeded' }, '... and a call of another database succeeds');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.invocation WHERE finished_at IS NOT NULL'), 0, '... and no call is given up');
 $receiver->release_for_good;
 $receiver->open_port;
 $audit->nothing_is_lost('the app is back');
-is($audit->repeats, 200, '... which is done, since the policy of this path is so');
-is($node->worker_pid('postgres'), $pid, '... the worker has not changed');
-is($node->safe_psql('postgres', <<'SQL'), 0, '... attempts are numbered without a gap, up to the number in the ledger');
+is($audit->repeats, 200, '... and the 200 calls on the wire are sent again, as their policy says');
+is($node->worker_pid('postgres'), $pid, '... and the worker is still the same');
+is($node->safe_psql('postgres', <<'SQL'), 0, '... and attempts are numbered without a gap, up to the count in the ledger');
 SELECT count(*) FROM wee5_cron.invocation i
 WHERE (SELECT array_agg(a.attempt ORDER BY a.attempt) FROM wee5_cron.attempt a WHERE a.invocation_id = i.id)
       IS DISTINCT FROM (SELECT array_agg(n) FROM generate_series(1, i.attempts) n)
 SQL
 
-# By default, the app may have processed the calls on the wire. They are not repeated, and their rows say so.
+# By default, the app may have processed the calls on the wire. They are not repeated, and their rows say why.
 $receiver->hold;
 $node->policy('postgres', '/careful/hang', retry_delays => '{1s}', max_attempts => 1000);
 my $seen = () = $receiver->requests('/careful/hang');
@@ -49,7 +49,7 @@ $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/careful/hang')
 $receiver->wait_for_requests('/careful/hang', $seen + 200);
 $receiver->close_port;
 ok($node->poll_query_until('postgres', "SELECT count(*) = 300 FROM wee5_cron.invocation WHERE endpoint_path = '/careful/hang' AND (attempts >= 2 OR finished_at IS NOT NULL)"),
-    'away again, with the default policy');
+    'the app is away again while calls with the default policy are on the wire');
 $receiver->release_for_good;
 $receiver->open_port;
 $node->wait_until_all_finished('postgres');
@@ -58,11 +58,11 @@ is_deeply(
 SELECT status, coalesce(reason, '-') AS reason, count(*)::int AS n
 FROM wee5_cron.invocation WHERE endpoint_path = '/careful/hang' GROUP BY 1, 2 ORDER BY 1, 2
 SQL
-    '... what was on the wire has failed, the others are delivered');
+    '... and calls on the wire fail, while all others succeed');
 my @careful = $receiver->requests('/careful/hang');
 my %keys = map { $_->{headers}{'idempotency-key'} => 1 } @careful;
-is(scalar(@careful), 300, '... nobody was called twice');
-is(scalar(keys %keys), 300, '... nor left out');
+is(scalar(@careful), 300, '... and no call is sent twice');
+is(scalar(keys %keys), 300, '... and every call is sent');
 
 $node->log_is_sane;
 done_testing();

@@ -21,7 +21,7 @@ for my $how (qw(fast immediate restart)) {
     $audit->commit_calls(5_200);
     $audit->wait_for_wire(200);
     my @processes = split /\n/, $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'wee5_cron%'");
-    is(scalar(@processes), 3, "$how: a launcher and two workers with requests on the wire");
+    is(scalar(@processes), 3, "$how: a launcher and two workers run, with requests on the wire");
 
     if ($how eq 'restart') {
         $node->restart;
@@ -30,14 +30,14 @@ for my $how (qw(fast immediate restart)) {
         $node->stop($how);
         $node->start;
     }
-    pass("$how: does not wait for them");
-    is(scalar(grep { kill 0, $_ } @processes), 0, '... they have gone');
+    pass("$how: the stop does not wait for the requests");
+    is(scalar(grep { kill 0, $_ } @processes), 0, '... and all three processes have ended');
 
     $audit->wait_for_wire(400);
     $receiver->release_for_good;
     $audit->nothing_is_lost("$how, and a start");
-    is($audit->repeats, 200, '... which is done, because nobody knows what became of it');
-    fields_are($node->finished('another', $id), { status => 'succeeded' }, '... in the other database, too');
+    is($audit->repeats, 200, '... and the 200 calls on the wire are sent again, because nobody knows how they ended');
+    fields_are($node->finished('another', $id), { status => 'succeeded' }, '... and the call in the other database succeeds');
 }
 
 $node->log_is_sane;

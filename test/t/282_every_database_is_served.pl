@@ -34,7 +34,7 @@ sub heard {
     return scalar keys %urls;
 }
 
-# A call in each; all arrive in the end. The time that it took is printed, not judged: the machine may have other work.
+# A call in each; all of them arrive. The time is printed, not judged: the machine may have other work.
 sub all_are_served {
     my ($server, $round, $name, @where) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -56,9 +56,9 @@ sub all_are_heard {
 
 all_are_served($node, 'first', '16 background workers', @names);
 my ($workers) = $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'wee5_cron worker'");
-cmp_ok($workers, '<=', 14, '... by no more processes than there are');
+cmp_ok($workers, '<=', 14, '... by no more workers than the server has slots for');
 
-# On the wire, or waiting for a worker, when the power fails.
+# Calls are on the wire, or wait for a worker, when the power fails.
 $receiver->hold;
 in_each($node, "SELECT invoke_cron_endpoint('/hang?from=%d')", @names);
 $receiver->wait_for_requests('/hang');
@@ -93,23 +93,23 @@ sub all_sleep {
         $is_quiet = !grep { !-e "/proc/$_" || switches($_) != $before{$_} } keys %before;
         last if $is_quiet;
     }
-    return ok($is_quiet, "$name: no wake-up in three seconds");
+    return ok($is_quiet, "$name: no process wakes up for three seconds");
 }
 SKIP: {
     skip 'no /proc here', 1 unless -r '/proc/self/status';
     all_sleep($node, 'with nothing to do');
 }
-# The databases without a worker are known, and their counters are kept.
+# Databases without a worker stay listed, and their counters are kept.
 my %states = map { $_->{state} => $_->{n} } $node->rows('d1', 'SELECT state, count(*)::int AS n FROM wee5_cron.worker GROUP BY state');
 is_deeply([ sort keys %states ], [ 'asleep', 'idle' ], 'the view worker has both, who sleeps and who is idle') or diag(explain(\%states));
 is($node->safe_psql('d1', "SELECT count(*) FROM wee5_cron.worker WHERE datname ~ '^d' AND sent >= 1 AND succeeded >= 1"), $databases,
-    '... and what each of them did since the start');
-is($node->safe_psql('d1', "SELECT count(*) FROM wee5_cron.worker WHERE (state = 'asleep') <> (pid IS NULL)"), 0, '... whoever sleeps has no process');
-is($node->safe_psql('d1', "SELECT status FROM wee5_cron.doctor() WHERE check_name = 'worker'"), 'ok', 'doctor() does not mind a worker that sleeps');
+    'wee5_cron.worker keeps the counters of every database since the start');
+is($node->safe_psql('d1', "SELECT count(*) FROM wee5_cron.worker WHERE (state = 'asleep') <> (pid IS NULL)"), 0, '... and a sleeping worker has no process');
+is($node->safe_psql('d1', "SELECT status FROM wee5_cron.doctor() WHERE check_name = 'worker'"), 'ok', 'doctor() reports a sleeping worker as ok');
 like($node->safe_psql('d1', "SELECT status || ': ' || detail || ': ' || hint FROM wee5_cron.doctor() WHERE check_name = 'worker_slots'"),
-    qr/^warning: .*take turns.*max_worker_processes = \d+;/s, '... and says that databases take turns, and what to set');
+    qr/^warning: .*take turns.*max_worker_processes = \d+;/s, '... and warns that databases take turns, with the setting to raise');
 
-# Fewer background workers still.
+# Now with even fewer background workers.
 $node->append_conf('postgresql.conf', "max_worker_processes = 8\n");
 $node->restart_immediately;
 all_are_served($node, 'eight', '8 background workers', @some);
@@ -131,11 +131,11 @@ $standby->promote;
     my $heard = 0;
     while (($heard = heard(qr{^/hang\?promoted})) < @some && time < $started + 150) { select undef, undef, undef, 0.1 }
     note(sprintf 'after the promotion: all heard after %.1f s', time - $started);
-    is($heard, scalar @some, 'after a promotion: what waited in each database is sent');
+    is($heard, scalar @some, 'after a promotion the queued calls of each database are sent');
 }
 all_are_served($standby, 'standby', '... and a call in each', @names);
 
-# In the ledgers, too, each call has ended as it should.
+# In the ledgers, too, each call has succeeded.
 for my $database (@names) {
     $standby->poll_query_until($database, 'SELECT count(*) = 0 FROM wee5_cron.invocation WHERE finished_at IS NULL')
       or die "calls of $database have not ended";

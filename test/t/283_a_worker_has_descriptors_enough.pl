@@ -25,7 +25,7 @@ sub start_with_open_files {
 sub doctor_line { return $node->one_row('postgres', "SELECT * FROM wee5_cron.doctor() WHERE check_name = 'worker'") }
 sub worker      { return $node->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'") }
 
-# Many calls that the app answers all at once, when the test tells it to.
+# Many calls, which the app answers all at once when the test tells it to.
 sub calls_succeed {
     my ($path, $count, $in_flight) = @_;
     $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('$path')) FROM generate_series(1, $count)");
@@ -36,7 +36,7 @@ sub calls_succeed {
     $node->wait_until_all_finished('postgres');
     $receiver->hold;
     is($node->safe_psql('postgres', "SELECT DISTINCT status, attempts FROM wee5_cron.invocation WHERE endpoint_path = '$path'"),
-        'succeeded|1', '... and all calls succeed at their first attempt');
+        'succeeded|1', '... and every call succeeds at its first attempt');
     return;
 }
 
@@ -46,32 +46,32 @@ $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 $node->set_server('wee5_cron.max_in_flight', 150);
 calls_succeed('/raised/hang', 200, 150);
 my $worker = worker();
-like(slurp_file("/proc/$worker->{pid}/limits"), qr/^Max open files +1000 +1000 /m, 'the worker raised its limit of open files');
-is($worker->{last_error}, undef, '... and misses nothing');
-is(doctor_line()->{status}, 'ok', '... as doctor() says');
+like(slurp_file("/proc/$worker->{pid}/limits"), qr/^Max open files +1000 +1000 /m, 'the worker raises its soft limit of open files');
+is($worker->{last_error}, undef, '... and has no error');
+is(doctor_line()->{status}, 'ok', '... and doctor() reports the limit as ok');
 
 # The hard limit is low, too.
 $node->stop;
 my $log = -s $node->logfile;
 start_with_open_files(128, 128);
 ok($node->poll_query_until('postgres', "SELECT last_error IS NOT NULL FROM wee5_cron.worker WHERE datname = 'postgres'"),
-    'a worker that may open few files says so');
+    'a worker whose hard limit is too low reports an error');
 $worker = worker();
 like($worker->{last_error}, qr/^wee5_cron\.max_in_flight is 150, but only \d+ requests fit into the limit of 128 open files; 150 need a limit of \d+$/,
-    '... in last_error, with what to set');
+    '... that names max_in_flight and the limit it needs');
 my ($room, $wanted) = $worker->{last_error} =~ /only (\d+) .* limit of (\d+)$/;
-cmp_ok($room, '>', 0, '... and still sends');
-fields_are(doctor_line(), { status => 'warning', detail => qr/\Q$worker->{last_error}\E/, hint => qr/LimitNOFILE=/ }, '... as does doctor()');
+cmp_ok($room, '>', 0, '... and some requests still fit');
+fields_are(doctor_line(), { status => 'warning', detail => qr/\Q$worker->{last_error}\E/, hint => qr/LimitNOFILE=/ }, '... and doctor() warns with that error');
 calls_succeed('/few/hang', 200, $room);
 my @said = slurp_file($node->logfile, $log) =~ /(LOG: +wee5_cron worker: .*only $room requests fit)/g;
-is(scalar @said, 1, '... and the log, once');
-unlike(slurp_file($node->logfile, $log), qr/too many open files|out of file descriptors/i, 'nothing lacked a descriptor');
+is(scalar @said, 1, '... and the log has it once');
+unlike(slurp_file($node->logfile, $log), qr/too many open files|out of file descriptors/i, 'no call failed for lack of a descriptor');
 
 # A setting that fits into the limit causes no message.
 $node->set_server('wee5_cron.max_in_flight', $room);
 ok($node->poll_query_until('postgres', "SELECT last_error IS NULL FROM wee5_cron.worker WHERE datname = 'postgres'"),
-    'a lower max_in_flight ends the warning');
-is(doctor_line()->{status}, 'ok', '... in doctor(), too');
+    'a max_in_flight that fits the limit ends the error');
+is(doctor_line()->{status}, 'ok', '... and doctor() reports the limit as ok');
 
 # The limit named in the message is enough.
 $node->stop;
@@ -79,7 +79,7 @@ SKIP: {
     skip "this machine does not allow $wanted open files", 3 if system("prlimit --nofile=$wanted:$wanted true 2>/dev/null") != 0;
     start_with_open_files($wanted, $wanted);
     $node->set_server('wee5_cron.max_in_flight', 150);
-    is(worker()->{last_error}, undef, 'under the limit that it named it misses nothing');
+    is(worker()->{last_error}, undef, 'under the limit that the error named the worker has no error');
     calls_succeed('/enough/hang', 160, 150);
 }
 done_testing();

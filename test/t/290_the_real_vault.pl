@@ -30,31 +30,31 @@ sub configure_vault {
     return $stdout . $stderr;
 }
 
-is(configure_vault($one, 1) =~ s/\s+//r, '', 'configure() stores in Vault');
+is(configure_vault($one, 1) =~ s/\s+//r, '', "configure() with store => 'vault' prints nothing");
 is($node->safe_psql('postgres', "SELECT string_agg(name, ' ' ORDER BY name) FROM vault.secrets WHERE secret NOT LIKE '%canary%' AND secret NOT LIKE '%http%'"),
-    'api_url cron_secret', '... encrypted');
+    'api_url cron_secret', '... and both values are encrypted in Vault');
 my $row = $node->finished('postgres', $node->call('postgres', '/real'));
-fields_are($row, { status => 'succeeded', url => $one->url . '/real' }, 'a call has its address from there');
-is(($one->requests('/real'))[0]{bearer}, 'match', '... and its secret');
+fields_are($row, { status => 'succeeded', url => $one->url . '/real' }, 'a call uses the address from Vault');
+is(($one->requests('/real'))[0]{bearer}, 'match', '... and the secret from Vault');
 
 $node->block_the_wire('postgres', $one);
 my $queued = $node->call('postgres', '/queued');
-is(configure_vault($two, 2) =~ s/\s+//r, '', 'a second run updates');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM vault.secrets'), 2, '... the same two');
+is(configure_vault($two, 2) =~ s/\s+//r, '', 'a second configure() prints nothing');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM vault.secrets'), 2, '... and updates the same two secrets');
 $one->release;
-fields_are($node->finished('postgres', $queued), { status => 'succeeded', url => $two->url . '/queued' }, '... which queued calls follow');
-is(($two->requests('/queued'))[0]{bearer}, 'match', '... with the secret');
+fields_are($node->finished('postgres', $queued), { status => 'succeeded', url => $two->url . '/queued' }, '... and a queued call uses the new address');
+is(($two->requests('/queued'))[0]{bearer}, 'match', '... and the new secret');
 
-# From a table that was copied from another server.
+# A secret in a table that was copied from another server.
 $node->safe_psql('postgres', q{UPDATE vault.secrets SET secret = encode(sha256('another key')::bytea, 'base64') WHERE name = 'cron_secret'});
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/foreign')", '55000', 'a secret of another key', message => qr/Vault cannot be read: .*invalid ciphertext/, hint => qr/configure/);
-is($node->safe_psql('postgres', "SELECT source FROM wee5_cron.setting_sources() WHERE name = 'app.settings.cron_secret'"), 'none', '... is no source');
+is($node->safe_psql('postgres', "SELECT source FROM wee5_cron.setting_sources() WHERE name = 'app.settings.cron_secret'"), 'none', 'a secret that Vault cannot decrypt is not used');
 my $broken = configure_vault($two, 2);
-like($broken, qr/invalid ciphertext.*HINT:.*DELETE FROM vault\.secrets/s, '... cannot be updated either');
+like($broken, qr/invalid ciphertext.*HINT:.*DELETE FROM vault\.secrets/s, '... and cannot be updated, which the hint says');
 $node->safe_psql('postgres', $broken =~ /(DELETE [^;]*;)/);
-is(configure_vault($two, 2) =~ s/\s+//r, '', '... and stored anew it is one');
-is($node->finished('postgres', $node->call('postgres', '/again'))->{status}, 'succeeded', '... that serves');
+is(configure_vault($two, 2) =~ s/\s+//r, '', '... but can be stored again after the hint');
+is($node->finished('postgres', $node->call('postgres', '/again'))->{status}, 'succeeded', '... and a call uses it');
 
-unlike(slurp_file($node->logfile), qr/canary-of-the-real/, 'the log does not have the secret');
+unlike(slurp_file($node->logfile), qr/canary-of-the-real/, 'the log does not contain the secret');
 $node->log_is_sane;
 done_testing();

@@ -130,7 +130,7 @@ sub nothing_is_left {
     # A process that was told to end may need a moment.
     for (1 .. 100) { last unless processes($run); usleep(100_000); }
     is(join(' ', processes($run)), '', "$name: no process is left");
-    is(join(' ', grep { -e } @{ $run->{directories} }, directories($run)), '', '... and no directory');
+    is(join(' ', grep { -e } @{ $run->{directories} }, directories($run)), '', '... and no directory is left');
     return;
 }
 
@@ -145,7 +145,7 @@ my $good = sources('a good app');
 my %run  = (
     once  => begin(sources => $good, options => ['--once']),
     stays => begin(sources => $good),
-    # The call by hand, and the call by the tick.
+    # The call made by hand, and the call on the tick.
     by_hand => begin(sources => sources('an app that fails by hand', '/api/cron/welcome-emails'), options => ['--once']),
     on_tick => begin(sources => sources('an app that fails on the tick', '/api/analytics/cron'),  options => ['--once']),
     stopped => begin(sources => $good),
@@ -153,75 +153,75 @@ my %run  = (
     builds  => begin(sources => $good, env => { MAKE_HANGS => 1 }),
 );
 
-# During the build. Only the script itself is told to end.
+# The script is told to end during the build. Only the script itself gets the signal.
 read_until($run{builds}, qr/building/);
 for (1 .. 600) { last if -s $run{builds}{commands}; usleep(100_000); }
 $run{builds}{directories} = [ directories($run{builds}) ];
-is(scalar(@{ $run{builds}{directories} }), 1, 'it builds in a directory of its own');
+is(scalar(@{ $run{builds}{directories} }), 1, 'the demo builds in its own directory');
 kill 'TERM', $run{builds}{pid};
-is(ended($run{builds}), 143, 'SIGTERM while it builds ends it at once');
-nothing_is_left($run{builds}, '... while it builds');
+is(ended($run{builds}), 143, 'SIGTERM during the build ends the demo');
+nothing_is_left($run{builds}, 'SIGTERM during the build');
 
-# While it waits for the tick, and when its reader has left.
+# The script is told to end while it waits for the tick, or its reader goes away.
 for my $case ([ 'stopped', 'SIGTERM' ], [ 'piped', 'a reader who leaves' ]) {
     my ($key, $what) = @$case;
     my $run = $run{$key};
     read_until($run, qr/waiting for the full minute/);
     $run->{directories} = [ directories($run) ];
-    cmp_ok(scalar(@{ $run->{directories} }), '>=', 2, "$what: it has a server by then, and a build");
-    cmp_ok(scalar(processes($run)), '>=', 3, '... that runs beside the app');
+    cmp_ok(scalar(@{ $run->{directories} }), '>=', 2, "$what: by then the demo has a server and a build");
+    cmp_ok(scalar(processes($run)), '>=', 3, '... and the server and the app run');
     $key eq 'piped' ? close delete $run->{read} : kill('TERM', $run->{pid});
-    isnt(ended($run), 0, "$what while it waits for the tick ends it");
-    nothing_is_left($run, '... while it waits');
+    isnt(ended($run), 0, "$what during the wait for the tick ends the demo");
+    nothing_is_left($run, "$what during the wait for the tick");
 }
 
-# A call by hand that fails.
-is(ended($run{by_hand}), 1, '--once: when the call by hand fails, so does it');
-like($run{by_hand}{output}, qr{\(by hand\) +/api/cron/welcome-emails +failed +500 .*The app answered 500}, '... and shows the row');
-like($run{by_hand}{output}, qr/call 1 should have succeeded, and is failed/, '... and says so');
+# A call made by hand that fails.
+is(ended($run{by_hand}), 1, 'the demo --once fails when the call by hand fails');
+like($run{by_hand}{output}, qr{\(by hand\) +/api/cron/welcome-emails +failed +500 .*The app answered 500}, "... and shows the call's row");
+like($run{by_hand}{output}, qr/call 1 should have succeeded, and is failed/, '... and says that the call failed');
 like($run{by_hand}{output}, qr{--- the end of app\.log\n(?:.*\n)*.*GET /api/cron/welcome-emails 500}, '... with the logs');
-unlike($run{by_hand}{output}, qr/full minute/, '... without waiting for the tick');
-nothing_is_left($run{by_hand}, '... fails by hand');
+unlike($run{by_hand}{output}, qr/full minute/, '... and does not wait for the tick');
+nothing_is_left($run{by_hand}, 'a failed call by hand');
 
-# Until its end.
-is(ended($run{once}), 0, '--once: when both calls succeed, so does it');
+# A demo that runs to its end.
+is(ended($run{once}), 0, 'the demo --once succeeds when both calls succeed');
 my $output = $run{once}{output};
-like($output, qr{^ +\d+  \(by hand\) +/api/cron/welcome-emails +succeeded +200 }m,               '... shows the call by hand');
-like($output, qr{^ +\d+  demo-every-minute +/api/analytics/cron\?by=demo +succeeded +200 }m,     "... and pg_cron's");
-like($output, qr{^ *demo-every-minute \| \* \* \* \* \* +\| succeeded +\| +200 \| +0 \| ok}m,    '... and what job_status says');
-like($output, qr{GET /api/analytics/cron 200 .* job=demo-every-minute$}m,                        '... and what the app saw');
-like($output, qr{ the same as a page, for your browser: file:///tmp/wee5_cron_demo\.\w+/status\.html$}m, '... and where its page is');
-like($output, qr/ Chromium has looked at it\. It says: \w+ .*\.$/m, '... which a browser has read') if -x '/usr/bin/chromium';
-like($output, qr/^\[ *\d+s\] both calls succeeded$/m,                                            '... and that it was both');
-like(slurp_file($run{once}{commands}), qr{\Amake -C /tmp/wee5_cron_build\.\w+ .*\nsudo -- make .* install$}m, '... built by the user, installed by root');
-unlike($output, qr/[0-9a-f]{64}/, '... never the secret');
-nothing_is_left($run{once}, '... to its end');
+like($output, qr{^ +\d+  \(by hand\) +/api/cron/welcome-emails +succeeded +200 }m,               '... and shows the call by hand');
+like($output, qr{^ +\d+  demo-every-minute +/api/analytics/cron\?by=demo +succeeded +200 }m,     "... and pg_cron's call");
+like($output, qr{^ *demo-every-minute \| \* \* \* \* \* +\| succeeded +\| +200 \| +0 \| ok}m,    '... and the row of job_status');
+like($output, qr{GET /api/analytics/cron 200 .* job=demo-every-minute$}m,                        "... and the app's log");
+like($output, qr{ the same as a page, for your browser: file:///tmp/wee5_cron_demo\.\w+/status\.html$}m, '... and the address of the page');
+like($output, qr/ Chromium has looked at it\. It says: \w+ .*\.$/m, '... and a browser has read the page') if -x '/usr/bin/chromium';
+like($output, qr/^\[ *\d+s\] both calls succeeded$/m,                                            '... and says that both calls succeeded');
+like(slurp_file($run{once}{commands}), qr{\Amake -C /tmp/wee5_cron_build\.\w+ .*\nsudo -- make .* install$}m, '... and was built by the user and installed by root');
+unlike($output, qr/[0-9a-f]{64}/, '... and never prints the secret');
+nothing_is_left($run{once}, 'a demo that ran to its end');
 
-is(ended($run{on_tick}), 1, "--once: when pg_cron's call fails, so does it");
-like($run{on_tick}{output}, qr{demo-every-minute +/api/analytics/cron\?by=demo +failed +500 }, '... and shows the row');
-nothing_is_left($run{on_tick}, '... fails on the tick');
+is(ended($run{on_tick}), 1, "the demo --once fails when pg_cron's call fails");
+like($run{on_tick}{output}, qr{demo-every-minute +/api/analytics/cron\?by=demo +failed +500 }, "... and shows the call's row");
+nothing_is_left($run{on_tick}, 'a failed call on the tick');
 
-# It keeps running, and the line that it prints opens a session.
+# The demo keeps running, and the line that it prints opens a session.
 read_until($run{stays}, qr/Ctrl-C stops it all/);
 $run{stays}{directories} = [ directories($run{stays}) ];
 my ($psql) = $run{stays}{output} =~ m{^   (\S*psql -h /tmp/wee5_cron_demo\S+ .*)$}m;
 my $looked = `$psql -X -At -c "SELECT status FROM wee5_cron.wait_for(invoke_cron_endpoint('/api/cron/poll-activities'))" 2>&1`;
-like($looked, qr/made by the current transaction/, 'the line that it prints leads into its database');
+like($looked, qr/made by the current transaction/, 'the line that the demo prints opens a session in its database');
 my $id = `$psql -X -At -c "SELECT invoke_cron_endpoint('/api/cron/poll-activities')"`;
 chomp $id;
 read_until($run{stays}, qr{^ +$id  \(by hand\) +/api/cron/poll-activities +succeeded +200 }m);
-pass('... a call that is made there is shown here');
+pass('a call made in that session is shown by the demo');
 my ($directory) = $psql =~ m{(/tmp/wee5_cron_demo\.\w+)};
-is(sprintf('%o', (stat $directory)[2] & 0777), '700', '... where nobody else gets in');
-is(scalar(grep { !/127\.0\.0\.1/ } split /\n/, `$psql -X -At -c 'SHOW listen_addresses'`), 0, '... nor from another machine');
+is(sprintf('%o', (stat $directory)[2] & 0777), '700', "the socket's directory is open to its owner only");
+is(scalar(grep { !/127\.0\.0\.1/ } split /\n/, `$psql -X -At -c 'SHOW listen_addresses'`), 0, "the demo's server does not listen on the network");
 # As a terminal does it.
 kill 'INT', -$run{stays}{pid};
 is(ended($run{stays}), 0, 'Ctrl-C ends it, and that is fine') or diag($run{stays}{output});
-unlike($run{stays}{output}, qr/the end of|has ended|^scripts/m, '... without a word of complaint');
+unlike($run{stays}{output}, qr/the end of|has ended|^scripts/m, 'Ctrl-C ends the demo without an error message');
 nothing_is_left($run{stays}, 'Ctrl-C');
 
-# An unknown option.
+# An option that does not exist.
 my $odd = begin(sources => $good, options => ['--twice']);
-is(ended($odd), 2, 'an option that there is not: exit 2');
-like($odd->{output}, qr/^usage: /, '... with the usage');
+is(ended($odd), 2, 'an unknown option ends the demo with status 2');
+like($odd->{output}, qr/^usage: /, '... and its usage');
 done_testing();

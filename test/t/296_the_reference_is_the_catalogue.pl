@@ -54,9 +54,9 @@ JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.de
 JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'wee5_cron'
 WHERE obj_description(p.oid, 'pg_proc') !~ '^Internal'
 SQL
-is_deeply([ sort @documented ], [ sort @$existing ], 'every function is documented with its arguments, and none is invented');
+is_deeply([ sort @documented ], [ sort @$existing ], 'every function is documented with its arguments, and no other is');
 is_deeply([ grep { /^### \w+$/ } split /\n/, $functions ], [ map { '### ' . s/^(?:wee5_cron\.)?(\w+)\(.*$/$1/r } @documented ],
-    '... each under its name');
+    '... and each under its own name');
 
 # --- tables and views --------------------------------------------------------------------------------------------
 
@@ -66,16 +66,16 @@ my $relations = "pg_class c WHERE c.relnamespace = 'wee5_cron'::regnamespace AND
 my $reference = under($functions, '## Tables and views');
 my @sections  = $reference =~ /^### (wee5_cron\.\w+)$/mg;
 is_deeply([ sort @sections ], lines("SELECT c.oid::regclass::text FROM $relations AND $open ORDER BY 1"),
-    'every table and view that the profile read may read is documented, and none is invented');
+    'every table and view that the profile read may read is documented, and no other is');
 for my $relation (@sections) {
-    is_deeply([ map { "$_->[0] $_->[1]" } rows_of(under($reference, "### $relation")) ], lines(<<SQL), "$relation: its columns, their types and their order");
+    is_deeply([ map { "$_->[0] $_->[1]" } rows_of(under($reference, "### $relation")) ], lines(<<SQL), "$relation: the documented columns, types and order are those of the catalogue");
 SELECT a.attname || ' ' || format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
 WHERE a.attrelid = '$relation'::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 SQL
 }
 my @internal = under($reference, '### Internal tables') =~ /`(wee5_cron\.\w+)`/g;
 is_deeply([ sort @internal ],
-    lines("SELECT c.oid::regclass::text FROM $relations AND NOT $open ORDER BY 1"), '... and all others are named as internal');
+    lines("SELECT c.oid::regclass::text FROM $relations AND NOT $open ORDER BY 1"), '... and all other tables are listed as internal');
 
 # --- settings ----------------------------------------------------------------------------------------------------
 
@@ -86,22 +86,22 @@ is_deeply([ grep { !$is_documented{$_} } @$known ], [], 'every setting is docume
 for (@settings) {
     my ($name, $default) = @$_;
     # A secret is in no list of settings, and a setting that nothing defines cannot be shown.
-    is($node->psql('postgres', "SHOW $name"), 0, "$name is a setting");
+    is($node->psql('postgres', "SHOW $name"), 0, "the documented setting $name exists");
     next unless $default =~ /^`(.*)`$/;
     my $written = $1;
     my ($boot_value, $may_be_set) = split /\|/,
         $node->safe_psql('postgres', "SELECT s.boot_val, s.context = 'superuser' FROM pg_settings s WHERE s.name = '$name'");
-    # The server reads units.
+    # The server converts units.
     my $read = $may_be_set eq 't'
         ? $node->safe_psql('postgres', "SET $name = '$written'; SELECT s.setting FROM pg_settings s WHERE s.name = '$name'")
         : $written;
-    is($read, $boot_value, "$name: the default is $written");
+    is($read, $boot_value, "$name: the documented default $written is the server's");
 }
 
 # --- the doctor --------------------------------------------------------------------------------------------------
 
 my %seen;
 is_deeply([ map { $_->[0] } rows_of(under($doctor, '## The checks')) ],
-    [ grep { !$seen{$_}++ } @{ lines('SELECT check_name FROM wee5_cron.doctor()') } ], 'every check of doctor() is documented, in its order');
+    [ grep { !$seen{$_}++ } @{ lines('SELECT check_name FROM wee5_cron.doctor()') } ], "every check of doctor() is documented, in doctor()'s order");
 
 done_testing();

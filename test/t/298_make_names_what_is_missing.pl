@@ -43,17 +43,17 @@ sub names {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my ($status, $errors) = make(@$arguments);
     is($status, 2, $name);
-    like($errors, $missing, '... is named, with what to install');
+    like($errors, $missing, '... is reported with what to install');
     ok(!-e "$tree/build-stamp", '... and nothing is compiled');
     return;
 }
 
 my ($status, $errors) = make();
-is($status, 0, 'nothing is missing here') or diag $errors;
-ok(unlink("$tree/build-stamp"), '... and make goes on to compile');
+is($status, 0, 'make finds nothing missing') or diag $errors;
+ok(unlink("$tree/build-stamp"), '... and goes on to compile');
 
 names(qr/PG_CONFIG=$tree\/nowhere names no PostgreSQL that extensions can be built for\. Install postgresql-server-dev-/,
-    ["PG_CONFIG=$tree/nowhere"], 'a pg_config that is not there');
+    ["PG_CONFIG=$tree/nowhere"], 'a pg_config that does not exist');
 names(qr/names no PostgreSQL that extensions can be built for/,
     [ 'PG_CONFIG=' . script('broken_config', 'echo "a library is missing" >&2; exit 127') ], 'a pg_config that does not run');
 names(qr/names no PostgreSQL that extensions can be built for/,
@@ -62,13 +62,13 @@ names(qr/names no PostgreSQL that extensions can be built for/,
     local $ENV{PATH} = "$tree/bin";
     names(qr/wee5_cron needs a C\+\+20 compiler, and "[^"]+" does not run\. Debian: apt-get install g\+\+\./, ['CXX=g++'], 'a path without a compiler');
 }
-names(qr/"$tree\/nowhere\/g\+\+" does not run/, ["CXX=$tree/nowhere/g++"], 'a compiler that is not there');
+names(qr/"$tree\/nowhere\/g\+\+" does not run/, ["CXX=$tree/nowhere/g++"], 'a compiler that does not exist');
 names(qr/wee5_cron needs the headers of the PostgreSQL server, and $tree\/headers has no postgres\.h\. Debian: apt-get install postgresql-server-dev-$version$/m,
     [ 'PG_CONFIG=' . script('no_headers', "test \"\$1\" = --includedir-server && echo $tree/headers || exec $pg_config \"\$@\"") ], 'a server without headers');
 names(qr/wee5_cron needs the headers of libcurl, 7\.87 or newer\. Debian: apt-get install libcurl4-openssl-dev$/m,
     ['CXX=g++ -nostdinc'], 'a compiler that finds no headers of libcurl');
 
-# The files of this tree, which is built.
+# This tree, which is built.
 my $sources = realpath("$FindBin::RealBin/../..");
 
 sub make_target {
@@ -90,16 +90,16 @@ sub files_under {
 my $staged    = "$tree/staged";
 my ($library) = qx($pg_config --pkglibdir) =~ /(.+)/;
 my ($share)   = qx($pg_config --sharedir) =~ /(.+)/;
-ok(make_target($sources, "PG_CONFIG=$pg_config", "DESTDIR=$staged", 'install'), 'make install into a directory');
+ok(make_target($sources, "PG_CONFIG=$pg_config", "DESTDIR=$staged", 'install'), 'make install with DESTDIR succeeds');
 is_deeply(
     files_under($staged),
     [ sort "$library/wee5_cron.so", map { "$share/extension/wee5_cron$_" } '.control', '--0.1.0.sql', '--0.1.0--0.2.0.sql', '--0.2.0.sql' ],
-    '... brings the library and the files of the extension');
-ok(make_target($sources, "PG_CONFIG=$pg_config", "DESTDIR=$staged", 'uninstall'), 'make uninstall');
-is_deeply(files_under($staged), [], '... takes all of them away');
+    '... and installs the library and the files of the extension');
+ok(make_target($sources, "PG_CONFIG=$pg_config", "DESTDIR=$staged", 'uninstall'), 'make uninstall succeeds');
+is_deeply(files_under($staged), [], '... and removes all of them');
 
 mkdir "$tree/elsewhere" or die $!;
-ok(make_target("$tree/elsewhere", "PG_CONFIG=$tree/nowhere", 'portable'), 'make portable in another directory, without a server');
-is(compare("$tree/elsewhere/sql/wee5_cron--portable.sql", "$sources/sql/wee5_cron--portable.sql"), 0, '... writes the same file');
+ok(make_target("$tree/elsewhere", "PG_CONFIG=$tree/nowhere", 'portable'), 'make portable works in another directory, without a server');
+is(compare("$tree/elsewhere/sql/wee5_cron--portable.sql", "$sources/sql/wee5_cron--portable.sql"), 0, '... and writes the same file');
 
 done_testing();

@@ -148,12 +148,12 @@ SQL
     _none("$name: every committed call is in the ledger, succeeded",
         grep { !$row{$_} || $row{$_}{status} ne 'succeeded' } @committed);
     _none('... and was delivered', grep { !$row{$_} || !$times{ $row{$_}{key} } } @committed);
-    _none('... and is booked once', grep { !$row{$_} || $row{$_}{answers} != 1 } @committed);
-    _none('... no call that was rolled back was sent', grep { /rolled-back/ } map { $_->{url} } @ours);
-    _none('... nothing was sent that is not in the ledger',
+    _none('... and is recorded once', grep { !$row{$_} || $row{$_}{answers} != 1 } @committed);
+    _none('... and no call that was rolled back was sent', grep { /rolled-back/ } map { $_->{url} } @ours);
+    _none('... and nothing was sent that is not in the ledger',
         grep { my $r = $row{ $_->{id} }; !$r || $r->{key} ne $_->{key} } @ours);
-    _none('... only what was on the wire was sent again', @repeated);
-    return _none('... no id was given twice',
+    _none('... and only calls on the wire were sent again', @repeated);
+    return _none('... and no id was given twice',
         (grep { keys %{ $keys_of_id{$_} } > 1 } keys %keys_of_id),
         (grep { keys %{ $ids_of_key{$_} } > 1 } keys %ids_of_key));
 }
