@@ -35,23 +35,23 @@ fields_are(
         error       => qr{\b$first\b.*/hang},
         hint        => qr/INSERT INTO wee5_cron\.endpoint .*'allow'/,
     },
-    'a call by a job is skipped while an earlier one of its path has not ended');
-fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.wait_for($skipped)"), { status => 'skipped' }, '... which is its end');
-fields_are($node->invocation('postgres', by_job('/hang?of=other')), { status => qr{^(?:queued|sending)$} }, 'another query is another path');
+    "a job's call is skipped while an earlier call of its path has not ended");
+fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.wait_for($skipped)"), { status => 'skipped' }, '... and ends with that');
+fields_are($node->invocation('postgres', by_job('/hang?of=other')), { status => qr{^(?:queued|sending)$} }, 'a call of the path with another query is made');
 my $by_hand = $node->call('postgres', '/hang');
-fields_are($node->invocation('postgres', $by_hand), { status => qr{^(?:queued|sending)$} }, 'a call by hand is made all the same');
+fields_are($node->invocation('postgres', $by_hand), { status => qr{^(?:queued|sending)$} }, 'a call made by hand is not skipped');
 $receiver->wait_for_requests('/hang', 3);
 my $hint = $node->invocation('postgres', $skipped)->{hint};
 my ($sql) = $hint =~ /(INSERT .*;)/;
 $node->safe_psql('postgres', $sql);
 $node->invocation_when('postgres', by_job('/hang'), "status IN ('queued', 'sending')");
-pass('the hint lets calls of jobs overlap');
+pass('after the hint calls of jobs may overlap');
 $receiver->wait_for_requests('/hang', 4);
 $receiver->release;
 $node->wait_until_all_finished('postgres');
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.endpoint');
-is($node->finished('postgres', by_job('/done'))->{status}, 'succeeded', "when the earlier one has ended, a job's call is made");
-is($node->finished('postgres', by_job('/done'))->{status}, 'succeeded', '... again');
+is($node->finished('postgres', by_job('/done'))->{status}, 'succeeded', "a job's call is made when the earlier call has ended");
+is($node->finished('postgres', by_job('/done'))->{status}, 'succeeded', '... and so is the next one');
 
 # A role may have an app of its own: the same path is another route there.
 my $other = Wee5Cron::Receiver->start(secret => 'the secret');
@@ -60,9 +60,9 @@ $first = by_job('/tenants/hang');
 $receiver->wait_for_requests('/tenants/hang');
 by_job('/tenants/hang', 'tenant');
 $other->wait_for_requests('/tenants/hang');
-pass("a call of another role's app does not stand in the way");
-is($node->invocation('postgres', by_job('/tenants/hang', 'tenant'))->{reason}, 'overlap', '... one of its own does');
-is($node->invocation('postgres', by_job('/tenants/hang', 'colleague'))->{reason}, 'overlap', '... as does one by another role of the same app');
+pass("a call to another role's app is not skipped");
+is($node->invocation('postgres', by_job('/tenants/hang', 'tenant'))->{reason}, 'overlap', '... but a second one to that app is');
+is($node->invocation('postgres', by_job('/tenants/hang', 'colleague'))->{reason}, 'overlap', '... and so is one by another role that has the same app');
 $_->release for $receiver, $other;
 $node->wait_until_all_finished('postgres');
 
@@ -70,10 +70,10 @@ $node->wait_until_all_finished('postgres');
 $node->policy('postgres', '/one/hang', overlap => 'skip');
 $first = $node->call('postgres', '/one/hang?n=1');
 my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT invoke_cron_endpoint('/one/hang?n=2')");
-like($stderr, qr{NOTICE:.*call $first of '/one/hang\?n=2'|NOTICE:.*call $first}, 'a call by hand that is skipped is told so');
-is($node->invocation('postgres', $stdout)->{reason}, 'overlap', '... a row without query covers calls with any');
+like($stderr, qr{NOTICE:.*call $first of '/one/hang\?n=2'|NOTICE:.*call $first}, 'a call made by hand that is skipped raises a NOTICE');
+is($node->invocation('postgres', $stdout)->{reason}, 'overlap', '... and an endpoint row without a query covers calls with any query');
 $node->policy('postgres', '/one/hang?n=3', overlap => 'allow');
-is($node->invocation('postgres', $node->call('postgres', '/one/hang?n=3'))->{reason}, undef, '... but those with a row of their own');
+is($node->invocation('postgres', $node->call('postgres', '/one/hang?n=3'))->{reason}, undef, '... except those that have their own row');
 $receiver->wait_for_requests('/one/hang', 2);
 $receiver->release;
 $node->wait_until_all_finished('postgres');
@@ -82,23 +82,23 @@ $node->wait_until_all_finished('postgres');
 $node->policy('postgres', '/statuses/503,200', overlap => 'skip', retry_delays => '{10min}');
 $first = $node->call('postgres', '/statuses/503,200');
 $node->invocation_when('postgres', $first, "status = 'retrying'");
-is($node->invocation('postgres', $node->call('postgres', '/statuses/503,200'))->{reason}, 'overlap', 'a call that is to be made again is not overlapped');
+is($node->invocation('postgres', $node->call('postgres', '/statuses/503,200'))->{reason}, 'overlap', 'a call is skipped while an earlier one waits for its retry');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $first; SELECT wee5_cron.wake_worker()");
-is($node->finished('postgres', $first)->{status}, 'succeeded', '... and ends as it should');
+is($node->finished('postgres', $first)->{status}, 'succeeded', '... and the earlier one succeeds');
 
-# At the same time: the caller cannot see the other call, the worker can.
+# At the same time: the caller cannot see the other call, but the worker can.
 $node->policy('postgres', '/race/hang', overlap => 'skip');
 my @sessions = map { $node->background_psql('postgres') } 1 .. 4;
 $_->query_safe("BEGIN; SELECT invoke_cron_endpoint('/race/hang')") for @sessions;
 $_->query_safe('COMMIT') for @sessions;
 $node->poll_query_until('postgres', "SELECT count(*) = 3 FROM wee5_cron.invocation WHERE endpoint_path = '/race/hang' AND status = 'skipped'");
 $receiver->wait_for_requests('/race/hang');
-is(join(' ', sort split / /, statuses_of('/race/hang') =~ s/queued|sending/runs/r), 'runs skipped/overlap skipped/overlap skipped/overlap', 'of four at the same time one runs');
+is(join(' ', sort split / /, statuses_of('/race/hang') =~ s/queued|sending/runs/r), 'runs skipped/overlap skipped/overlap skipped/overlap', 'of four calls at the same time one is made');
 $receiver->release;
 $node->wait_until_all_finished('postgres');
-is(scalar(my @ran = $receiver->requests('/race/hang')), 1, '... and reaches the app');
+is(scalar(my @ran = $receiver->requests('/race/hang')), 1, '... and reaches the app once');
 
-# Nothing is skipped because of a call that was rolled back.
+# A call that is rolled back causes no skip.
 $sessions[0]->query_safe("BEGIN; SELECT invoke_cron_endpoint('/race/undone')");
 $node->policy('postgres', '/race/undone', overlap => 'skip');
 $sessions[0]->query_safe("ROLLBACK; BEGIN; SELECT invoke_cron_endpoint('/race/undone')");
@@ -106,7 +106,7 @@ my $second = $node->call('postgres', '/race/undone');
 $sessions[0]->query_safe('ROLLBACK');
 is($node->finished('postgres', $second)->{status}, 'succeeded', 'a call beside one that is rolled back is made');
 
-# Two paths, two sessions, in opposite order: neither waits.
+# Two sessions call two paths in opposite order: neither waits.
 $node->policy('postgres', "/cross/$_", overlap => 'skip') for qw(a b);
 $sessions[0]->query_safe("BEGIN; SELECT invoke_cron_endpoint('/cross/a')");
 $sessions[1]->query_safe("BEGIN; SELECT invoke_cron_endpoint('/cross/b'); SELECT invoke_cron_endpoint('/cross/a')");
@@ -114,7 +114,7 @@ $sessions[0]->query_safe("SELECT invoke_cron_endpoint('/cross/b')");
 $_->query_safe('COMMIT') for @sessions[ 0, 1 ];
 $node->wait_until_all_finished('postgres');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path LIKE '/cross/%' AND status NOT IN ('succeeded', 'skipped')"), 0,
-    'two transactions that call two paths crosswise both end');
+    'two transactions that call two paths in opposite order both commit');
 $_->quit for @sessions;
 
 # Many in one transaction: all but the first are skipped, and the cost does not grow with the square of their number.
@@ -139,7 +139,7 @@ for my $path (q{'/many'}, q{'/many?n=' || n}, q{'/others?n=' || n}) {
 $node->safe_psql('postgres', "SET client_min_messages = warning; SELECT count(invoke_cron_endpoint('/many')) FROM generate_series(1, 1000) n");
 $node->wait_until_all_finished('postgres');
 is($node->safe_psql('postgres', "SELECT string_agg(status || ' ' || n, ', ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM wee5_cron.invocation WHERE endpoint_path = '/many' GROUP BY status) s"),
-    'skipped 999, succeeded 1', 'of a thousand calls in one transaction one runs');
+    'skipped 999, succeeded 1', 'of a thousand calls in one transaction one is made');
 
 # After a crash the worker reads the queue again, and makes its calls in their order.
 $node->set_server('wee5_cron.max_in_flight', 1);

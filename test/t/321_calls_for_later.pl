@@ -7,7 +7,7 @@ my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
 my $node = Wee5Cron::Node->start_new('main');
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 
-# For a call in the future, or in a moment.
+# Makes a call for a distant time, or for a moment from now.
 sub later { my ($path, $more) = @_; return $node->safe_psql('postgres', "SELECT wee5_cron.invoke('$path', at => now() + '1 day'" . ($more // '') . ')') }
 sub soon { my ($path, $more) = @_; return $node->safe_psql('postgres', "SELECT wee5_cron.invoke('$path', at => clock_timestamp() + '1.5 s'" . ($more // '') . ')') }
 sub is_waiting {
@@ -24,14 +24,14 @@ sub is_replaced {
 
 # The time.
 my $soon = soon('/status/200?soon');
-is_waiting($soon, 'a call for later is queued');
-is($node->safe_psql('postgres', "SELECT queued FROM wee5_cron.worker WHERE datname = 'postgres'"), 0, '... and not in the queue of the worker');
+is_waiting($soon, 'a call with a later time is queued');
+is($node->safe_psql('postgres', "SELECT queued FROM wee5_cron.worker WHERE datname = 'postgres'"), 0, '... but not counted as queued by the worker');
 my $row = $node->finished('postgres', $soon);
-fields_are($row, { status => 'succeeded', attempts => 1, next_attempt_at => undef }, '... it is sent');
+fields_are($row, { status => 'succeeded', attempts => 1, next_attempt_at => undef }, '... and succeeds');
 is($node->safe_psql('postgres', "SELECT first_sent_at BETWEEN due_at AND due_at + interval '20 seconds' AND due_at > requested_at FROM wee5_cron.invocation WHERE id = $soon"), 't', '... when its time has come');
 my $past = $node->safe_psql('postgres', "SELECT wee5_cron.invoke('/status/200?past', at => now() - interval '1 year')");
-fields_are($node->finished('postgres', $past), { status => 'succeeded' }, 'a time that has passed is now');
-is($node->safe_psql('postgres', "SELECT due_at = requested_at FROM wee5_cron.invocation WHERE id = $past"), 't', '... its row says so');
+fields_are($node->finished('postgres', $past), { status => 'succeeded' }, 'a call whose time has passed is sent at once');
+is($node->safe_psql('postgres', "SELECT due_at = requested_at FROM wee5_cron.invocation WHERE id = $past"), 't', '... and its due_at is the time of the request');
 for my $at ("'infinity'", "'-infinity'", "now() + interval '10 years 1 day'") {
     $node->raises('postgres', "SELECT wee5_cron.invoke('/a', at => $at)", '22023', "at => $at is refused", hint => qr/within the next 10 years/);
 }
@@ -39,67 +39,67 @@ $node->safe_psql('postgres', "BEGIN; SELECT wee5_cron.invoke('/a', at => now() +
 $node->raises('postgres', q{SELECT wee5_cron.invoke('/a', key => repeat('é', 101))}, '22023', 'a key of more than 200 bytes is refused');
 $node->raises('postgres', q{SELECT wee5_cron.invoke('/a', target => 'other')}, '0A000', 'a target is refused');
 
-# What waits.
+# Views of calls that wait.
 my $waiting = $node->call('postgres', '/trial', q{at => now() + interval '1 day 1 minute', key => 'trial-1'});
-is_deeply([ map { "$_->{kind} $_->{endpoint_path} $_->{key}" } $node->rows('postgres', "SELECT * FROM wee5_cron.upcoming WHERE invocation_id = $waiting") ], [], 'what is due in more than 24 hours is not upcoming');
+is_deeply([ map { "$_->{kind} $_->{endpoint_path} $_->{key}" } $node->rows('postgres', "SELECT * FROM wee5_cron.upcoming WHERE invocation_id = $waiting") ], [], 'a call that is due in more than 24 hours is not in upcoming');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET due_at = due_at - interval '2 minutes', next_attempt_at = due_at - interval '2 minutes' WHERE id = $waiting");
-is_deeply([ map { "$_->{kind} $_->{endpoint_path} $_->{key}" } $node->rows('postgres', "SELECT * FROM wee5_cron.upcoming WHERE invocation_id = $waiting") ], ['call /trial trial-1'], 'what is due earlier is');
-is($node->safe_psql('postgres', "SELECT (wee5_cron.wait_for($waiting, '100 ms')).status"), 'queued', 'wait_for() returns it at the timeout');
-like($node->safe_psql('postgres', 'SELECT wee5_cron.status_page()'), qr/<dt>Queued<\/dt><dd>0<\/dd>/, 'the status page does not count it as queued');
+is_deeply([ map { "$_->{kind} $_->{endpoint_path} $_->{key}" } $node->rows('postgres', "SELECT * FROM wee5_cron.upcoming WHERE invocation_id = $waiting") ], ['call /trial trial-1'], 'a call that is due within 24 hours is in upcoming');
+is($node->safe_psql('postgres', "SELECT (wee5_cron.wait_for($waiting, '100 ms')).status"), 'queued', 'wait_for() returns a waiting call at the timeout');
+like($node->safe_psql('postgres', 'SELECT wee5_cron.status_page()'), qr/<dt>Queued<\/dt><dd>0<\/dd>/, 'the status page does not count a waiting call as queued');
 
 # The key.
 my $newer = later('/trial', ", key => 'trial-1'");
-is_replaced($waiting, $newer, 'a newer call with its key replaces it');
-is_waiting($newer, '... and waits');
+is_replaced($waiting, $newer, 'a newer call with the same key replaces the earlier one');
+is_waiting($newer, '... and waits in its place');
 $node->safe_psql('postgres', "BEGIN; SELECT wee5_cron.invoke('/trial', at => now() + '2 days', key => 'trial-1'); ROLLBACK");
 is_waiting($newer, 'a call that is rolled back replaces nothing');
 my $other = later('/trial', ", key => 'trial-2'");
-is_waiting($newer, 'nor does one with another key');
+is_waiting($newer, 'a call with another key replaces nothing');
 $node->safe_psql('postgres', "CREATE ROLE colleague LOGIN; SELECT wee5_cron.grant_to('colleague', 'call')");
 my $theirs = $node->psql_as('colleague', 'postgres', "SELECT wee5_cron.invoke('/trial', at => now() + '1 day', key => 'trial-1')");
-is_waiting($_, 'nor one by another role') for $newer, $theirs;
+is_waiting($_, "another role's call with the same key replaces nothing") for $newer, $theirs;
 $node->safe_psql('postgres', "SELECT wee5_cron.cancel($_)") for $newer, $other, $theirs;
 $node->wait_until_all_finished('postgres');
-fields_are($node->invocation('postgres', $newer), { status => 'cancelled', error => 'The call of /trial was cancelled.' }, 'cancel() cancels one that waits');
+fields_are($node->invocation('postgres', $newer), { status => 'cancelled', error => 'The call of /trial was cancelled.' }, 'cancel() cancels a waiting call');
 my ($one, $two) = split /\n/, $node->safe_psql('postgres', "BEGIN; SELECT wee5_cron.invoke('/twice', key => 'k'); SELECT wee5_cron.invoke('/twice', key => 'k'); COMMIT");
-fields_are($node->finished('postgres', $two), { status => 'succeeded' }, 'two calls of a key in one transaction: the second is made');
-is_replaced($one, $two, '... and the first is not');
+fields_are($node->finished('postgres', $two), { status => 'succeeded' }, 'of two calls with one key in one transaction the second is made');
+is_replaced($one, $two, '... and the first is replaced');
 my $again = $node->safe_psql('postgres', "SELECT wee5_cron.retry($two)");
-fields_are($node->finished('postgres', $again), { status => 'succeeded', key => undef, due_at => undef }, 'retry() carries neither key nor time');
+fields_are($node->finished('postgres', $again), { status => 'succeeded', key => undef, due_at => undef }, 'retry() copies neither key nor time');
 
-# Sent already.
+# A call with the key is already on the wire.
 my $hangs = $node->call('postgres', '/hang', q{key => 'h'});
 $receiver->wait_for_requests('/hang');
 my $second = later('/status/200?second', ", key => 'h'");
-fields_are($node->invocation('postgres', $hangs), { finished_at => undef }, 'a call in flight is left');
+fields_are($node->invocation('postgres', $hangs), { finished_at => undef }, 'a newer call does not replace one on the wire');
 $receiver->release;
-fields_are($node->finished('postgres', $hangs), { status => 'succeeded' }, '... and ends as it would have');
-ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.cancellation'), '... nothing is left to cancel');
-is_waiting($second, '... the newer one waits');
+fields_are($node->finished('postgres', $hangs), { status => 'succeeded' }, '... which succeeds');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.cancellation'), '... and no cancellation is left');
+is_waiting($second, '... and the newer call waits');
 my $third = $node->call('postgres', '/status/200?third', q{key => 'h'});
-is_replaced($second, $third, 'a call for now replaces one for later');
-fields_are($node->finished('postgres', $third), { status => 'succeeded' }, '... and is sent');
+is_replaced($second, $third, 'a call for now replaces a waiting one');
+fields_are($node->finished('postgres', $third), { status => 'succeeded' }, '... and succeeds');
 my $retrying = $node->call('postgres', '/status/503', q{key => 'r'});
 $node->invocation_when('postgres', $retrying, "status = 'retrying'");
 my $instead = $node->call('postgres', '/status/200?instead', q{key => 'r'});
-fields_are($node->finished('postgres', $instead), { status => 'succeeded' }, 'a call with the key of one that is retried is sent');
+fields_are($node->finished('postgres', $instead), { status => 'succeeded' }, 'a call with the key of one that is being retried succeeds');
 is_replaced($retrying, $instead, '... and replaces it');
 
-# Queued in the worker's memory.
+# The earlier call is queued in the worker's memory.
 $node->block_the_wire('postgres', $receiver);
 my $queued = $node->call('postgres', '/status/200?queued', q{key => 'q'});
 my $next = later('/status/200?next', ", key => 'q'");
 $node->finished('postgres', $queued);
-is_replaced($queued, $next, 'a call that waits for a slot is replaced');
+is_replaced($queued, $next, 'a newer call replaces one that waits for a slot');
 my @sessions = map { $node->background_psql('postgres') } 1 .. 2;
 my ($low, $high) = map { $_->query_safe("BEGIN; SELECT wee5_cron.invoke('/status/200?both', key => 'both')") } @sessions;
 $_->query_safe('COMMIT') for @sessions;
 $node->finished('postgres', $low);
-is_replaced($low, $high, 'of two that did not see each other, the one with the lower id is not sent');
+is_replaced($low, $high, 'of two calls that did not see each other, the one with the lower id is replaced');
 $_->quit for @sessions;
 $receiver->release;
-fields_are($node->finished('postgres', $high), { status => 'succeeded' }, '... and the other one is');
-is(scalar(() = $receiver->requests('/status/200?queued')), 0, 'what was replaced before is not sent');
+fields_are($node->finished('postgres', $high), { status => 'succeeded' }, '... and the other one succeeds');
+is(scalar(() = $receiver->requests('/status/200?queued')), 0, 'a replaced call is not sent');
 $node->set_server('wee5_cron.max_in_flight', 256);
 $node->safe_psql('postgres', "SELECT wee5_cron.cancel($next)");
 $node->wait_until_all_finished('postgres');
@@ -107,37 +107,37 @@ $node->wait_until_all_finished('postgres');
 # Overlap.
 $node->policy('postgres', '/alone', overlap => 'skip');
 my $alone = later('/alone');
-fields_are($node->finished('postgres', $node->call('postgres', '/alone')), { status => 'succeeded' }, 'no call gives way to one whose time has not come');
+fields_are($node->finished('postgres', $node->call('postgres', '/alone')), { status => 'succeeded' }, 'a call is not skipped for a waiting one');
 $node->safe_psql('postgres', "SELECT wee5_cron.cancel($alone)");
 $node->policy('postgres', '/hang', overlap => 'skip');
 $hangs = $node->call('postgres', '/hang');
 $receiver->wait_for_requests('/hang', 3);
 my $late = soon('/hang');
-fields_are($node->finished('postgres', $late), { status => 'skipped', reason => 'overlap', error => qr/\b$hangs\b/ }, 'when its time has come, a call gives way to one in flight');
+fields_are($node->finished('postgres', $late), { status => 'skipped', reason => 'overlap', error => qr/\b$hangs\b/ }, 'a waiting call is skipped when its time comes while another is on the wire');
 $receiver->release;
 $node->wait_until_all_finished('postgres');
 my $first = soon('/hang');
 $receiver->wait_for_requests('/hang', 4);
-fields_are($node->finished('postgres', $node->call('postgres', '/hang')), { status => 'skipped', error => qr/\b$first\b/ }, 'and others give way to it');
+fields_are($node->finished('postgres', $node->call('postgres', '/hang')), { status => 'skipped', error => qr/\b$first\b/ }, 'a call is skipped for one whose time has come');
 $receiver->release;
 $node->wait_until_all_finished('postgres');
 
 # A restart, a crash.
 my $after = $node->safe_psql('postgres', "SELECT wee5_cron.invoke('/status/200?after', at => clock_timestamp() + '4 s')");
 $node->restart;
-fields_are($node->finished('postgres', $after), { status => 'succeeded' }, 'a restart keeps a call for later');
+fields_are($node->finished('postgres', $after), { status => 'succeeded' }, 'a call for later survives a restart');
 $after = $node->safe_psql('postgres', "SELECT wee5_cron.invoke('/status/200?crash', at => clock_timestamp() + '2 s')");
 $node->stop('immediate');
 $node->start;
-fields_are($node->finished('postgres', $after), { status => 'succeeded' }, '... and a crash');
+fields_are($node->finished('postgres', $after), { status => 'succeeded' }, 'a call for later survives a crash');
 
 # Many.
 $node->safe_psql('postgres', "SELECT count(wee5_cron.invoke('/many', at => now() + interval '1 day')) FROM generate_series(1, 3000)");
 my ($soonest) = $node->safe_psql('postgres', "SELECT wee5_cron.invoke('/status/200?many', at => clock_timestamp() + '1 s'), count(wee5_cron.invoke('/many', at => now() + interval '1 day')) FROM generate_series(1, 300)") =~ /^(\d+)/;
-fields_are($node->finished('postgres', $soonest), { status => 'succeeded' }, 'one of many is sent at its time');
+fields_are($node->finished('postgres', $soonest), { status => 'succeeded' }, 'one of many waiting calls is sent at its time');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/many' AND status = 'queued'"), 3300, '... and the others wait');
 for my $query ("SELECT count(*) FROM wee5_cron.worker", "SELECT count(*) FROM wee5_cron.job_status", "SELECT length(wee5_cron.status_page())") {
-    is($node->error_of('postgres', $query), undef, "... $query");
+    is($node->error_of('postgres', $query), undef, "... and this query works on them: $query");
 }
 
 done_testing();

@@ -30,7 +30,7 @@ COMMIT;
 SQL
     return $request;
 }
-# The next attempt of a waiting call is due now. This alone decides when it is made, however busy the machine is.
+# Makes the next attempt of a waiting call due now. This alone decides when it is made, however busy the machine is.
 sub make_next_attempt {
     my ($id) = @_;
     $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $id; SELECT wee5_cron.wake_worker()");
@@ -39,54 +39,54 @@ sub make_next_attempt {
 my @refused = ('error_msg', q{'Couldn''t connect to server'});
 my @good    = ('status_code', 200);
 
-# Again and again, by the same policy as on builtin.
+# Retries, by the same policy as with the builtin transport.
 $node->policy('postgres', '/down', retry_delays => '{100ms}', max_attempts => 3);
 my $id    = $node->call('postgres', '/down');
 my $first = answer($id, @refused);
 my $row   = $node->invocation_when('postgres', $id, 'attempts = 1');
-fields_are($row, { status => 'retrying', reason => 'connect', finished_at => undef, transport => 'pg_net' }, 'a call that pg_net could not connect is made again');
+fields_are($row, { status => 'retrying', reason => 'connect', finished_at => undef, transport => 'pg_net' }, 'a call that pg_net could not connect is retried');
 my $second = request_of($id);
-isnt($second->{id}, $first->{id}, '... as a request of its own');
+isnt($second->{id}, $first->{id}, '... as another request of pg_net');
 fields_are($second->{headers}, { 'X-Wee5-Cron-Attempt' => 2, 'X-Wee5-Cron-Invocation' => $id, 'Idempotency-Key' => $row->{idempotency_key}, Authorization => "Bearer $secret" },
-    '... with its number, the same idempotency key and the bearer');
-is($first->{headers}{'Idempotency-Key'}, $row->{idempotency_key}, '... which the first one had');
-fields_are($node->invocation('postgres', $id), { status => 'retrying', next_attempt_at => undef }, '... and waits for its answer');
+    '... with its attempt number, the same Idempotency-Key and the bearer');
+is($first->{headers}{'Idempotency-Key'}, $row->{idempotency_key}, '... which is also the key in the row');
+fields_are($node->invocation('postgres', $id), { status => 'retrying', next_attempt_at => undef }, '... and the call waits for its answer');
 answer($id, @good);
 fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2, http_status => 200, reason => undef, error => undef }, '... which ends the call');
 my @attempts = $node->attempts('postgres', $id);
-is_deeply([ map { "$_->{attempt} " . ($_->{reason} // 'ok') } @attempts ], [ '1 connect', '2 ok' ], 'each attempt has its row');
-is($attempts[0]{started_at}, $row->{requested_at}, '... the first one since it was asked for');
-is($attempts[1]{started_at}, $second->{handed_over_at}, '... a later one since it was handed over');
+is_deeply([ map { "$_->{attempt} " . ($_->{reason} // 'ok') } @attempts ], [ '1 connect', '2 ok' ], 'each attempt through pg_net has its row');
+is($attempts[0]{started_at}, $row->{requested_at}, '... and the first attempt starts with the call');
+is($attempts[1]{started_at}, $second->{handed_over_at}, '... and a later attempt starts when it is handed over');
 
 $id = $node->call('postgres', '/down');
 answer($id, @refused) for 1 .. 3;
-fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 3, reason => 'connect' }, 'after the last attempt a call has failed');
+fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 3, reason => 'connect' }, 'a call through pg_net fails after its last attempt');
 
 # A call that the app may have processed is final, unless the policy allows more. With `never`, every call is.
 $id = $node->call('postgres', '/worked');
 answer($id, 'status_code', 500);
-fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1 }, 'unprocessed: 500 is final');
+fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1 }, 'unprocessed: a 500 is not retried');
 $node->policy('postgres', '/transient', retry_delays => '{0}', retry_on => 'transient');
 $id = $node->call('postgres', '/transient');
 answer($id, 'timed_out, error_msg', q{true, 'Timeout of 5000 ms reached'});
 answer($id, @good);
-fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'transient: a timeout is tried again');
+fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'transient: a timeout is retried');
 $node->policy('postgres', '/never', retry_delays => '{0}', retry_on => 'never');
 $id = $node->call('postgres', '/never');
 $node->safe_psql('postgres', 'DELETE FROM net.http_request_queue');
-fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost', attempts => 1 }, 'never: what pg_net lost is lost');
+fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost', attempts => 1 }, 'never: a call that pg_net lost is lost');
 
-# Lost by pg_net: its queue is not crash-safe, ours is.
+# Calls that pg_net lost: its queue is not crash-safe, ours is.
 $node->policy('postgres', '/lost', retry_delays => '{0}');
 $id = $node->call('postgres', '/lost');
-# As a crash does.
+# Loses the request as a crash does.
 $node->safe_psql('postgres', 'BEGIN; DELETE FROM net.http_request_queue; DELETE FROM wee5_cron.pg_net_request; COMMIT');
 answer($id, @good);
-fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'what pg_net lost is made again');
+fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'a call that pg_net lost in a crash is retried');
 $id = $node->call('postgres', '/lost');
 $node->safe_psql('postgres', 'DELETE FROM net.http_request_queue');
 fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost', attempts => 1, error => qr/\(pg_net has neither the request nor an answer: one of them was deleted\)/ },
-    '... but not a request that somebody deleted, perhaps with its answer: the app may have done its work');
+    '... but not one whose request was deleted, since the app may have done its work');
 
 # Retry-After, whatever the header's case.
 for my $name ('Retry-After', 'retry-after') {
@@ -95,9 +95,9 @@ for my $name ('Retry-After', 'retry-after') {
     answer($id, 'status_code, headers', qq{503, '{"content-type": "text/plain", "$name": "3600"}'});
     $node->invocation_when('postgres', $id, "status = 'retrying'");
     is($node->safe_psql('postgres', "SELECT i.next_attempt_at BETWEEN a.finished_at + '50 min' AND i.requested_at + '1 h' FROM wee5_cron.invocation i JOIN wee5_cron.attempt a ON a.invocation_id = i.id WHERE i.id = $id"),
-        't', "$name is honoured, up to the window's end");
-    is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($id)"), 't', '... and the call can be given up meanwhile');
-    fields_are($node->invocation('postgres', $id), { status => 'cancelled', reason => 'cancelled', next_attempt_at => undef, attempts => 1 }, '... at once');
+        't', "$name is respected up to the end of the retry window");
+    is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($id)"), 't', '... and the call can be cancelled meanwhile');
+    fields_are($node->invocation('postgres', $id), { status => 'cancelled', reason => 'cancelled', next_attempt_at => undef, attempts => 1 }, '... and ends at once');
 }
 
 # The next attempt uses the address and secret of its own time.
@@ -108,12 +108,12 @@ $node->invocation_when('postgres', $id, "status = 'retrying'");
 $node->configure('postgres', api_url => 'https://www.example.com/base', secret => "$secret-2");
 make_next_attempt($id);
 $second = request_of($id);
-fields_are({ %$second, bearer => $second->{headers}{Authorization} }, { url => 'https://www.example.com/base/moves', bearer => "Bearer $secret-2" }, 'the next attempt follows a change of address and secret');
+fields_are({ %$second, bearer => $second->{headers}{Authorization} }, { url => 'https://www.example.com/base/moves', bearer => "Bearer $secret-2" }, 'a retry uses a changed address and secret');
 answer($id, @refused);
 $node->invocation_when('postgres', $id, 'attempts = 2 AND next_attempt_at IS NOT NULL');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_secret');
 make_next_attempt($id);
-fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', attempts => 2, error => qr/cron_secret/, hint => qr/\w/ }, 'without a secret it fails, and says so');
+fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', attempts => 2, error => qr/cron_secret/, hint => qr/\w/ }, 'a retry without a secret fails with reason config');
 $node->configure('postgres', secret => $secret);
 
 # harvest() may be called before the time for which the worker has set its timer. The worker still records the answer.
@@ -122,9 +122,9 @@ answer($id, @refused);
 $node->invocation_when('postgres', $id, "status = 'retrying'");
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $id; SELECT wee5_cron.harvest()");
 answer($id, @good);
-fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'a retry that harvest() hands over by hand is booked');
+fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'the answer of a retry that harvest() handed over early is recorded');
 
-# The policy, too, is the one of that time.
+# The policy, too, is the one at the time of the attempt.
 my %ends = ('/now-never' => "INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on) VALUES ('/now-never', 'never')", '/too-late' => "UPDATE wee5_cron.invocation SET requested_at = requested_at - interval '67 min' WHERE id = %s");
 for my $path (sort keys %ends) {
     $id = $node->call('postgres', $path);
@@ -132,11 +132,11 @@ for my $path (sort keys %ends) {
     $node->invocation_when('postgres', $id, "status = 'retrying'");
     $node->safe_psql('postgres', sprintf($ends{$path}, $id));
     make_next_attempt($id);
-    fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'connect', attempts => 1, error => qr/\w/, next_attempt_at => undef }, "$path: no attempt that the policy does not allow any more");
-    is($node->safe_psql('postgres', "SELECT failures FROM wee5_cron.trouble WHERE name = '$path'"), 1, '... which is a failure');
+    fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'connect', attempts => 1, error => qr/\w/, next_attempt_at => undef }, "$path: an attempt that the policy no longer allows is not made");
+    is($node->safe_psql('postgres', "SELECT failures FROM wee5_cron.trouble WHERE name = '$path'"), 1, '... and counts as a failure of the path');
 }
 
-# Nobody can interfere: a trigger on pg_net's queue would see the bearer.
+# No role can interfere: a trigger on pg_net's queue would see the bearer.
 $node->policy('postgres', '/trapped', retry_delays => '{0}');
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE seen (who text);
@@ -152,35 +152,35 @@ INSERT INTO net._http_response (id, status_code) VALUES ($first->{id}, 503);
 CREATE TRIGGER trap BEFORE INSERT OR DELETE ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION take();
 COMMIT;
 SQL
-fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', error => qr/trigger/, hint => qr/\w/ }, "with a trigger on pg_net's queue nothing is handed over again");
+fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', error => qr/trigger/, hint => qr/\w/ }, "with a trigger on pg_net's queue no retry is handed over");
 $node->raises('postgres', "SELECT wee5_cron.cancel($kept)", '55000', '... nor taken back', message => qr/trigger/);
 $node->safe_psql('postgres', 'DROP TRIGGER trap ON net.http_request_queue');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM seen'), 0, '... and the trigger saw nothing');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM seen'), 0, '... and the trigger saw no request');
 
-# cancel(): a request in the queue is taken back. One that pg_net has already taken is not.
-is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($kept)"), 't', 'a request that waits in the queue is taken back');
-fields_are($node->invocation('postgres', $kept), { status => 'cancelled', reason => 'cancelled', attempts => 0, error => qr{^The call of /\S+ was cancelled\.$} }, '... at once');
-is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM net.http_request_queue) + (SELECT count(*) FROM wee5_cron.pg_net_request)'), 0, '... and nothing of it is left');
+# cancel() takes back a request in the queue. It cannot take back one that pg_net has already taken.
+is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($kept)"), 't', "cancel() takes a request back from pg_net's queue");
+fields_are($node->invocation('postgres', $kept), { status => 'cancelled', reason => 'cancelled', attempts => 0, error => qr{^The call of /\S+ was cancelled\.$} }, '... and the call ends at once');
+is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM net.http_request_queue) + (SELECT count(*) FROM wee5_cron.pg_net_request)'), 0, '... and no request is left');
 $id    = $node->call('postgres', '/taken');
 $first = request_of($id);
 my $pg_net = $node->background_psql('postgres');
 $pg_net->query_safe("BEGIN; DELETE FROM net.http_request_queue WHERE id = $first->{id}");
 my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT wee5_cron.cancel($id)");
-is($stdout, 'f', 'a request that pg_net is sending cannot be taken back');
-like($stderr, qr/NOTICE:.*\b$id\b.*sending/, '... and that is said');
+is($stdout, 'f', 'cancel() of a request that pg_net is sending returns false');
+like($stderr, qr/NOTICE:.*\b$id\b.*sending/, '... and a NOTICE says why');
 $pg_net->query_safe("INSERT INTO net._http_response (id, status_code) VALUES ($first->{id}, 200); COMMIT");
 $pg_net->quit;
-is($node->finished('postgres', $id)->{status}, 'succeeded', '... its answer is booked');
-is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($id)"), 'f', 'a call that has ended cannot be given up');
+is($node->finished('postgres', $id)->{status}, 'succeeded', '... and its answer is recorded');
+is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($id)"), 'f', 'cancel() of a call that has ended returns false');
 
 # retry(): the same call again.
 my $again = $node->safe_psql('postgres', "SELECT wee5_cron.retry($id)");
 $second = request_of($again);
 fields_are($second->{headers}, { 'Idempotency-Key' => $node->invocation('postgres', $id)->{idempotency_key}, 'X-Wee5-Cron-Invocation' => $again, 'X-Wee5-Cron-Attempt' => 1 },
-    'retry() hands it over once more, with the same idempotency key');
-is($node->invocation('postgres', $again)->{idempotency_key}, $second->{headers}{'Idempotency-Key'}, '... which the new row has, too');
+    'retry() hands the call over again, with the same Idempotency-Key');
+is($node->invocation('postgres', $again)->{idempotency_key}, $second->{headers}{'Idempotency-Key'}, '... which is also the key of the new row');
 
-# harvest() reads the new answers, not the hundred thousand old ones, and nothing of pg_net's while no call is outstanding.
+# harvest() reads new answers, not the hundred thousand old ones, and none of pg_net's tables while no call is outstanding.
 answer($again, @good);
 $node->wait_until_all_finished('postgres');
 $node->safe_psql('postgres', q{INSERT INTO net._http_response (id, status_code, created) SELECT 1000000 + n, 200, now() - interval '3 hours' FROM generate_series(1, 100000) n});
@@ -201,16 +201,16 @@ SELECT concat_ws(' ', pg_temp.blocks() - n, (SELECT status FROM wee5_cron.invoca
 ROLLBACK;
 SQL
 }
-is(blocks_read(''), 0, 'with nothing outstanding harvest() does not look at what pg_net has');
+is(blocks_read(''), 0, "with no outstanding call harvest() reads none of pg_net's tables");
 my $answered = <<'SQL';
 SELECT invoke_cron_endpoint('/cheap');
 WITH sent AS (DELETE FROM net.http_request_queue RETURNING id) INSERT INTO net._http_response (id, status_code) SELECT id, 200 FROM sent;
 SQL
 my $whole = $node->safe_psql('postgres', "SELECT relpages FROM pg_class WHERE oid = 'net._http_response'::regclass");
-cmp_ok($whole, '>', 500, 'a hundred thousand old answers ...');
+cmp_ok($whole, '>', 500, 'reading a hundred thousand old answers takes many blocks');
 my ($blocks, $became) = split / /, blocks_read($answered);
-is($became, 'succeeded', '... beside a new one, which is booked ...');
-cmp_ok($blocks, '<', 50, '... are not read for it');
+is($became, 'succeeded', 'harvest() records a new answer among them');
+cmp_ok($blocks, '<', 50, '... and does not read the old ones');
 
 # When pg_net is dropped and created again, its ids start anew: another program's request has the number that ours had.
 $node->no_retries('postgres', '/made-again');
@@ -223,7 +223,7 @@ CREATE EXTENSION pg_net VERSION 'wee5fixture';
 INSERT INTO net._http_response (id, status_code) VALUES ($first->{id}, 200);
 COMMIT;
 SQL
-fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost' }, 'an answer of a pg_net that was made again is not ours');
+fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost' }, 'an answer of a pg_net that was created again is not recorded for our call');
 
 # After a 401, the same attempt again with the previous secret, whatever the policy says.
 my $newer = 'canary-of-the-new-secret';
@@ -236,29 +236,29 @@ is($first->{headers}{Authorization}, "Bearer $newer", 'a call carries the new se
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.pg_net_request WHERE invocation_id = $id AND request_id <> $first->{id}")
   or die 'the call was not handed over again';
 $second = answer($id, @good);
-fields_are($second->{headers}, { Authorization => "Bearer $secret", 'X-Wee5-Cron-Attempt' => 1, 'Idempotency-Key' => $first->{headers}{'Idempotency-Key'} }, 'after a 401 it is handed over again with the previous one');
+fields_are($second->{headers}, { Authorization => "Bearer $secret", 'X-Wee5-Cron-Attempt' => 1, 'Idempotency-Key' => $first->{headers}{'Idempotency-Key'} }, 'after a 401 the call is handed over again with the previous secret');
 fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 1, http_status => 200, hint => qr/^The app answered 401 .* accepted the previous one/ }, '... and its row says so');
-is_deeply([ map { "$_->{attempt} $_->{http_status}" } $node->attempts('postgres', $id) ], ['1 200'], '... as one attempt');
+is_deeply([ map { "$_->{attempt} $_->{http_status}" } $node->attempts('postgres', $id) ], ['1 200'], '... and it counts as one attempt');
 $id    = $node->call('postgres', '/rotated');
 $first = answer($id, @unauthorized);
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.pg_net_request WHERE invocation_id = $id AND request_id <> $first->{id}")
   or die 'the call was not handed over again';
 answer($id, @unauthorized);
-fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1, http_status => 401, response_body => 'neither [secret] nor [secret]', hint => qr/did not accept the bearer secret/ }, 'it is tried once');
+fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1, http_status => 401, response_body => 'neither [secret] nor [secret]', hint => qr/did not accept the bearer secret/ }, 'the previous secret is tried only once');
 $id    = $node->call('postgres', '/rotated');
 $first = answer($id, @unauthorized);
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.pg_net_request WHERE invocation_id = $id AND request_id <> $first->{id}")
   or die 'the call was not handed over again';
 answer($id, 'status_code, headers', q{202, '{"Wee5-Cron": "accepted"}'});
-fields_are($node->invocation_when('postgres', $id, "status = 'accepted'"), { hint => qr/accepted the previous one/ }, 'the row of an accepted call says so, too');
-is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.doctor() WHERE check_name = 'cron_secret_previous'"), 'warning', '... and doctor() that the app is behind');
+fields_are($node->invocation_when('postgres', $id, "status = 'accepted'"), { hint => qr/accepted the previous one/ }, 'the row of an accepted call says that the previous secret was accepted');
+is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.doctor() WHERE check_name = 'cron_secret_previous'"), 'warning', '... and doctor() warns that the app expects the previous secret');
 $node->safe_psql('postgres', "SELECT wee5_cron.complete('$first->{headers}{'Idempotency-Key'}')");
-fields_are($node->finished('postgres', $id), { status => 'succeeded', hint => qr/accepted the previous one/ }, '... also once the work is complete');
+fields_are($node->finished('postgres', $id), { status => 'succeeded', hint => qr/accepted the previous one/ }, '... and the row still says so once the work is complete');
 $node->safe_psql('postgres', "SELECT wee5_cron.configure('https://app.example.com', '$newer', keep_previous => false)");
 $id = $node->call('postgres', '/rotated');
 answer($id, status_code => 401);
-fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1, http_status => 401 }, 'without a previous secret the 401 stands');
+fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1, http_status => 401 }, 'without a previous secret the 401 ends the call');
 
-is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'no secret in the rows');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'no row contains the secret');
 $node->log_is_sane;
 done_testing();

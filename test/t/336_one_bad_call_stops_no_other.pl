@@ -36,7 +36,7 @@ sub is_handed_over {
     my ($id, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     fields_are($node->invocation_when('postgres', $id, 'next_attempt_at IS NULL'), { status => 'retrying', attempts => 1, finished_at => undef }, $name);
-    is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.pg_net_request WHERE invocation_id = $id"), 1, '... pg_net has it');
+    is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.pg_net_request WHERE invocation_id = $id"), 1, '... and pg_net has its request');
     return;
 }
 
@@ -45,8 +45,8 @@ my %call = retrying('/before', '/refused', '/behind');
 $node->safe_psql('postgres', q{ALTER TABLE net.http_request_queue ADD CONSTRAINT no_refused CHECK (url NOT LIKE '%/refused')});
 make_due(%call);
 fields_are($node->finished('postgres', $call{'/refused'}), { status => 'failed', reason => 'config', attempts => 1, next_attempt_at => undef, error => qr/no_refused/ },
-    'a call that pg_net refuses has failed, and its row says why');
-is($node->safe_psql('postgres', q{SELECT failures FROM wee5_cron.trouble WHERE name = '/refused'}), 1, '... which counts as a failure of its path');
+    'a call that pg_net refuses fails, and its row says why');
+is($node->safe_psql('postgres', q{SELECT failures FROM wee5_cron.trouble WHERE name = '/refused'}), 1, '... and it counts as a failure of its path');
 is_handed_over($call{$_}, "the call $_ is handed over") for '/before', '/behind';
 $node->safe_psql('postgres', 'ALTER TABLE net.http_request_queue DROP CONSTRAINT no_refused');
 
@@ -58,10 +58,10 @@ CREATE TRIGGER refuse BEFORE UPDATE ON wee5_cron.invocation FOR EACH ROW
   WHEN (NEW.endpoint_path = '/unwritable' AND NEW.next_attempt_at IS NULL) EXECUTE FUNCTION refuse();
 SQL
 make_due(%call);
-is_handed_over($call{$_}, "beside a row that nobody can write, $_ is handed over") for '/first', '/last';
-fields_are($node->invocation('postgres', $call{'/unwritable'}), { status => 'retrying', attempts => 1 }, '... and that row is as it was');
+is_handed_over($call{$_}, "beside a row that cannot be written, $_ is handed over") for '/first', '/last';
+fields_are($node->invocation('postgres', $call{'/unwritable'}), { status => 'retrying', attempts => 1 }, '... and that row is unchanged');
 $node->safe_psql('postgres', 'DROP TRIGGER refuse ON wee5_cron.invocation; SELECT wee5_cron.harvest()');
-is_handed_over($call{'/unwritable'}, '... until it can be written again');
+is_handed_over($call{'/unwritable'}, '... and its call is handed over once it can be written');
 
 # An answer that cannot be recorded does not stop other answers.
 $node->policy('postgres', $_, max_attempts => 1) for '/answered', '/unbookable', '/also-answered';
@@ -76,12 +76,12 @@ WHERE i.endpoint_path IN ('/answered', '/unbookable', '/also-answered');
 DELETE FROM net.http_request_queue q USING net._http_response r WHERE r.id = q.id;
 COMMIT;
 SQL
-is($node->finished('postgres', $call{$_})->{status}, 'succeeded', "beside a row that nobody can write, the answer to $_ is booked") for '/answered', '/also-answered';
-is($node->invocation('postgres', $call{'/unbookable'})->{status}, 'queued', '... and that row is as it was');
+is($node->finished('postgres', $call{$_})->{status}, 'succeeded', "beside a row that cannot be written, the answer to $_ is recorded") for '/answered', '/also-answered';
+is($node->invocation('postgres', $call{'/unbookable'})->{status}, 'queued', '... and that row is unchanged');
 $node->safe_psql('postgres', 'DROP TRIGGER refuse ON wee5_cron.invocation');
-is($node->finished('postgres', $call{'/unbookable'})->{status}, 'succeeded', '... until it can be written again');
+is($node->finished('postgres', $call{'/unbookable'})->{status}, 'succeeded', '... and its answer is recorded once it can be written');
 
-# An attempt that exists already, whatever its origin.
+# An attempt that already exists, whatever its origin.
 %call = map { $_ => $node->call('postgres', $_) } '/attempted', '/beside-it';
 $node->safe_psql('postgres', <<SQL);
 BEGIN;
@@ -91,7 +91,7 @@ SELECT b.request_id, 200 FROM wee5_cron.pg_net_request b WHERE b.invocation_id I
 DELETE FROM net.http_request_queue q USING net._http_response r WHERE r.id = q.id;
 COMMIT;
 SQL
-is($node->finished('postgres', $call{$_})->{status}, 'succeeded', "an attempt that is there already: the answer to $_ is booked") for '/attempted', '/beside-it';
+is($node->finished('postgres', $call{$_})->{status}, 'succeeded', "with an attempt that already exists, the answer to $_ is recorded") for '/attempted', '/beside-it';
 
 # A lock is not a failure of the call.
 %call = retrying('/locked');
@@ -99,10 +99,10 @@ my $session = $node->background_psql('postgres');
 $session->query_safe('BEGIN; LOCK TABLE net.http_request_queue IN SHARE MODE');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $call{'/locked'}");
 $node->invocation_when('postgres', $call{'/locked'}, "error ~ 'lock'");
-fields_are($node->invocation('postgres', $call{'/locked'}), { status => 'retrying', finished_at => undef, error => qr/lock timeout/ }, 'while somebody locks the queue the call waits, and says for what');
+fields_are($node->invocation('postgres', $call{'/locked'}), { status => 'retrying', finished_at => undef, error => qr/lock timeout/ }, "while pg_net's queue is locked a call stays due, and its row names the lock");
 $session->query_safe('COMMIT');
 $session->quit;
-is_handed_over($call{'/locked'}, '... and is handed over when the lock is gone');
+is_handed_over($call{'/locked'}, '... and it is handed over when the lock is released');
 
 $node->log_is_sane;
 done_testing();

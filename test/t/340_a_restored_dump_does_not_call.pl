@@ -11,7 +11,7 @@ $node->install('app', api_url => $receiver->url, secret => 'the secret');
 $node->safe_psql('app', 'CREATE ROLE operator LOGIN; CREATE ROLE caller LOGIN');
 $node->safe_psql('app', "SELECT wee5_cron.grant_to('operator', 'operate'), wee5_cron.grant_to('caller', 'call')");
 
-# One on the wire, one behind it.
+# One call on the wire, and one queued behind it.
 my $hanging = $node->block_the_wire('app', $receiver);
 my $queued  = $node->call('app', '/queued');
 $node->invocation_when('app', $hanging, "status = 'sending'");
@@ -24,26 +24,26 @@ sub disarmed_ok {
     $server->poll_query_until('postgres',
         "SELECT last_error LIKE 'disarmed: %SELECT wee5_cron.arm()' AND state = 'blocked' FROM wee5_cron.worker_slots() s JOIN pg_database d ON d.oid = datid WHERE datname = '$database'");
     fields_are($server->one_row($database, "SELECT state, last_error FROM wee5_cron.worker WHERE datname = '$database'"),
-        { state => 'blocked', last_error => qr/^disarmed: .*arm\(\)$/ }, "$name: the worker says why it stands still");
+        { state => 'blocked', last_error => qr/^disarmed: .*arm\(\)$/ }, "$name: the worker's error says that the database is disarmed");
     my $line = $server->one_row($database, "SELECT * FROM wee5_cron.doctor() WHERE check_name = 'armed'");
-    fields_are($line, { status => 'error', detail => qr/queued calls: 2$/, hint => qr/^SELECT wee5_cron\.arm\(\);$/m }, "$name: doctor() says so");
-    is($server->safe_psql($database, 'SELECT wee5_cron.harvest()'), 0, "$name: harvest() books nothing");
+    fields_are($line, { status => 'error', detail => qr/queued calls: 2$/, hint => qr/^SELECT wee5_cron\.arm\(\);$/m }, "$name: doctor() reports that the database is disarmed");
+    is($server->safe_psql($database, 'SELECT wee5_cron.harvest()'), 0, "$name: harvest() records nothing");
     return;
 }
 
 # worker_slots() is asked in the database postgres.
 $node->safe_psql('postgres', 'CREATE EXTENSION wee5_cron');
 
-# Restored beside the original, whose queue goes on meanwhile.
+# Restored beside the original, whose queue is sent meanwhile.
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->configure('restored', api_url => $receiver->url . '/restored', secret => 'the secret');
-command_ok([ qw(pg_dump -Fc -f), "$tmp/dump", $node->connstr('app') ], 'pg_dump');
-command_ok([ qw(pg_restore --exit-on-error -d), $node->connstr('restored'), "$tmp/dump" ], 'pg_restore');
+command_ok([ qw(pg_dump -Fc -f), "$tmp/dump", $node->connstr('app') ], 'pg_dump succeeds');
+command_ok([ qw(pg_restore --exit-on-error -d), $node->connstr('restored'), "$tmp/dump" ], 'pg_restore succeeds');
 $node->wait_for_worker('restored');
 disarmed_ok($node, 'restored', 'restored');
 # The copy would look for pg_net's requests in vain, and record them as lost.
 $node->safe_psql('restored', "UPDATE wee5_cron.invocation SET transport = 'pg_net' WHERE id = $hanging");
-is($node->safe_psql('restored', 'SELECT wee5_cron.harvest()'), 0, 'a call of pg_net stands still as well');
+is($node->safe_psql('restored', 'SELECT wee5_cron.harvest()'), 0, 'a restored call of pg_net is not harvested either');
 $node->safe_psql('restored', "UPDATE wee5_cron.invocation SET transport = 'builtin' WHERE id = $hanging");
 
 # A copy of the files has another oid.
@@ -52,38 +52,38 @@ $node->configure('copied', api_url => $receiver->url . '/copied', secret => 'the
 $node->wait_for_worker('copied');
 disarmed_ok($node, 'copied', 'copied');
 
-# None of it affects the original.
+# The original is unaffected.
 $receiver->release_for_good;
-is($node->finished('app', $queued)->{status}, 'succeeded', 'the original goes on');
-is(scalar(() = $receiver->requests(qr{^/(?:restored|copied)/})), 0, 'nothing came from the others');
+is($node->finished('app', $queued)->{status}, 'succeeded', 'the original sends its queued call');
+is(scalar(() = $receiver->requests(qr{^/(?:restored|copied)/})), 0, 'the copies sent nothing');
 
 # Operators may use arm().
-$node->raises('restored', 'SELECT wee5_cron.arm()', '42501', 'who only calls cannot arm', role => 'caller');
+$node->raises('restored', 'SELECT wee5_cron.arm()', '42501', 'a caller may not use arm()', role => 'caller');
 $node->psql_as('operator', $_, 'SELECT wee5_cron.arm()') for qw(restored copied);
 for my $database (qw(restored copied)) {
-    is($node->finished($database, $queued)->{status}, 'succeeded', "$database, armed: what was queued is sent");
-    is($node->finished($database, $node->call($database, '/new'))->{status}, 'succeeded', '... and calls are made');
-    is($node->safe_psql($database, "SELECT status FROM wee5_cron.doctor() WHERE check_name = 'armed'"), 'ok', '... doctor() is content');
-    is($node->safe_psql($database, "SELECT coalesce(last_error, '') FROM wee5_cron.worker WHERE datname = '$database'"), '', '... so is the worker');
-    is($node->safe_psql($database, 'SELECT DISTINCT armed_by FROM wee5_cron.armed'), 'operator', '... the mark says who did it');
+    is($node->finished($database, $queued)->{status}, 'succeeded', "$database, after arm(): the queued call succeeds");
+    is($node->finished($database, $node->call($database, '/new'))->{status}, 'succeeded', '... and new calls succeed');
+    is($node->safe_psql($database, "SELECT status FROM wee5_cron.doctor() WHERE check_name = 'armed'"), 'ok', '... and doctor() reports the database as armed');
+    is($node->safe_psql($database, "SELECT coalesce(last_error, '') FROM wee5_cron.worker WHERE datname = '$database'"), '', '... and the worker has no error');
+    is($node->safe_psql($database, 'SELECT DISTINCT armed_by FROM wee5_cron.armed'), 'operator', '... and the mark names the role that armed it');
 }
 $node->safe_psql('restored', 'SELECT wee5_cron.arm()');
-is($node->safe_psql('restored', 'SELECT DISTINCT armed_by FROM wee5_cron.armed'), 'operator', 'arm() once more changes nothing');
+is($node->safe_psql('restored', 'SELECT DISTINCT armed_by FROM wee5_cron.armed'), 'operator', 'a second arm() changes nothing');
 
 # In the same transaction as the first call.
 $node->safe_psql('postgres', 'CREATE DATABASE copied_again TEMPLATE app');
 $node->configure('copied_again', api_url => $receiver->url, secret => 'the secret');
 like($node->safe_psql('copied_again', "BEGIN; SELECT wee5_cron.arm(); SELECT invoke_cron_endpoint('/x') > 0; ROLLBACK"), qr/^t$/m,
-    'arm() counts in its own transaction');
+    'arm() applies in its own transaction');
 $node->raises('copied_again', "SELECT invoke_cron_endpoint('/x')", '55000', '... and not after its rollback');
 
-# CREATE EXTENSION anew is not a restore.
+# CREATE EXTENSION after DROP EXTENSION is not a restore.
 $node->safe_psql('copied_again', "DROP EXTENSION wee5_cron; CREATE EXTENSION wee5_cron");
-is($node->finished('copied_again', $node->call('copied_again', '/anew'))->{status}, 'succeeded', 'CREATE EXTENSION arms');
+is($node->finished('copied_again', $node->call('copied_again', '/anew'))->{status}, 'succeeded', 'a database is armed after CREATE EXTENSION');
 
 # A new name.
 $node->safe_psql('postgres', 'ALTER DATABASE app RENAME TO renamed');
-is($node->finished('renamed', $node->call('renamed', '/renamed'))->{status}, 'succeeded', 'a database with a new name stays armed');
+is($node->finished('renamed', $node->call('renamed', '/renamed'))->{status}, 'succeeded', 'a renamed database stays armed');
 
 # Promotion.
 $node->backup('base');
@@ -96,5 +96,5 @@ $standby->promote;
 $standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 is($standby->finished('renamed', $standby->call('renamed', '/promoted'))->{status}, 'succeeded', 'a promoted standby stays armed');
 
-$_->log_is_sane($_->name . ': the log tells of no crash') for $node, $standby;
+$_->log_is_sane($_->name . ': the log records no crash') for $node, $standby;
 done_testing();

@@ -13,7 +13,7 @@ $node->configure('postgres', api_url => 'http://localhost:1', secret => 'the sec
 $node->safe_psql('postgres', q{CREATE EXTENSION pg_cron; SELECT cron.schedule('users own', '0 0 1 1 *', 'SELECT 1'); CREATE EXTENSION wee5_cron});
 $node->safe_psql('postgres', q{UPDATE cron.job SET schedule = '0 0 1 1 *'; SELECT invoke_cron_endpoint('/queued')});
 
-# The interface that others may rely on.
+# The functions that others may rely on.
 my $mark = <<'SQL';
 SELECT count(*) = 2 AND count(DISTINCT xid::text) = 2 AND bool_and(xmin = xid) FROM wee5_cron.armed
 WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -32,12 +32,12 @@ sub disarmed_ok {
     return;
 }
 
-armed_is($node, 'postgres', 't', 'CREATE EXTENSION arms');
+armed_is($node, 'postgres', 't', 'a database is armed after CREATE EXTENSION');
 is($node->safe_psql('postgres', q{SELECT bool_and(abs(a.xid::text::bigint - b.xid::text::bigint) > 1) FROM wee5_cron.armed a, wee5_cron.armed b WHERE a.xid <> b.xid}),
-    't', 'the ids are no neighbours');
-is($node->safe_psql('postgres', 'SELECT count(*), min(length(id)) FROM wee5_cron.arming'), '1|16', '... 16 bytes stand beside them');
+    't', "the transaction ids of the mark's two rows are not neighbours");
+is($node->safe_psql('postgres', 'SELECT count(*), min(length(id)) FROM wee5_cron.arming'), '1|16', '... and 16 random bytes are stored beside them');
 is($node->safe_psql('postgres', q{SELECT relreplident, am.amname FROM pg_class c JOIN pg_am am ON am.oid = relam WHERE c.oid = 'wee5_cron.armed'::regclass}), 'f|heap',
-    'DELETE passes in a publication, and the access method is named');
+    'wee5_cron.armed allows DELETE in a publication, and names its access method');
 
 # What leaves the mark valid.
 my %harmless = (
@@ -74,7 +74,7 @@ for my $name (sort keys %arms) {
         $node->restart_immediately;
         $node->safe_psql('postgres', q{COMMIT PREPARED 'arm'});
     }
-    armed_is($node, 'postgres', 't', "arm() $name");
+    armed_is($node, 'postgres', 't', "the database is armed after arm() $name");
 }
 
 # What removes the mark.
@@ -95,7 +95,7 @@ for my $name (sort keys %harmful) {
     $node->safe_psql('postgres', $harmful{$name});
     disarmed_ok($node, 'postgres', "disarmed by $name", $rewritten);
     is($node->safe_psql('postgres', 'SELECT detail FROM wee5_cron.doctor_armed()'),
-        'wee5_cron.armed was rewritten, changed, copied or restored since arm(), and the database makes no calls; queued calls: 1', '... doctor() says so');
+        'wee5_cron.armed was rewritten, changed, copied or restored since arm(), and the database makes no calls; queued calls: 1', '... and doctor() says why');
 }
 $node->safe_psql('postgres', 'ALTER TABLE wee5_cron.armed ALTER timeline TYPE int, SET LOGGED; SELECT wee5_cron.arm()');
 
@@ -107,7 +107,7 @@ for my $case ([ INSERT => 'SET client_min_messages = error; BEGIN; DELETE FROM w
     $node->safe_psql('postgres', "CREATE TRIGGER t BEFORE $event ON wee5_cron.armed FOR EACH ROW EXECUTE FUNCTION discard()");
     $node->raises('postgres', $call, '09000', "a trigger discards $event: it could not be $what", message => qr/"postgres" could not be $what: a trigger/, hint => qr/wee5_cron\.armed/);
     $node->safe_psql('postgres', 'DROP TRIGGER t ON wee5_cron.armed');
-    armed_is($node, 'postgres', 't', '... the database is what it was');
+    armed_is($node, 'postgres', 't', '... and the database is as it was');
 }
 
 # Statements that commit one by one.
@@ -115,8 +115,8 @@ my $first = $node->safe_psql('postgres', 'SELECT txid_current()') + 2;
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.armed');
 my $insert = 'INSERT INTO wee5_cron.armed (database, xid) SELECT oid, \'%d\' FROM pg_database WHERE datname = current_database()';
 $node->safe_psql('postgres', sprintf "$insert;\n$insert;\n", $first, $first + 1);
-is($node->safe_psql('postgres', 'SELECT bool_and(xmin = xid) FROM wee5_cron.armed'), 't', 'two rows that are right by coincidence');
-is($node->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 'f', '... are no mark: their ids are neighbours');
+is($node->safe_psql('postgres', 'SELECT bool_and(xmin = xid) FROM wee5_cron.armed'), 't', 'two rows can have matching transaction ids by coincidence');
+is($node->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 'f', '... and are no mark, since their ids are neighbours');
 $node->safe_psql('postgres', 'SELECT wee5_cron.arm()');
 
 # Restored: jobs and rows arrive whole, and the copy does not call. `psql` and `pg_restore` read what `pg_dump` wrote.
@@ -142,7 +142,7 @@ my %dumps = (
 );
 for my $name (sort keys %dumps) {
     my $file = "$tmp/" . $name =~ s/\W/_/gr;
-    command_ok([ 'pg_dump', @{ $dumps{$name} }, '-f', $file, $node->connstr('postgres') ], "pg_dump $name");
+    command_ok([ 'pg_dump', @{ $dumps{$name} }, '-f', $file, $node->connstr('postgres') ], "pg_dump $name succeeds");
     my $plain = grep { $_ eq '-Fp' } @{ $dumps{$name} };
     my @ways = $plain ? [ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-f', $file ] : [ 'pg_restore', $file ];
     push @ways, [ 'psql', '-X', '-1', '-v', 'ON_ERROR_STOP=1', '-f', $file ] if $name eq 'with row security';
@@ -152,26 +152,26 @@ for my $name (sort keys %dumps) {
         my $said = join ' ', $program, grep { !m{^$tmp} } @arguments;
         empty_database();
         command_checks_all([ $program, '-d', $other->connstr('postgres'), @arguments ], 0, [qr//], [qr/\A(?:psql:\S+ NOTICE:[^\n]*\n)*\z/], "$name: $said");
-        is($other->safe_psql('postgres', $jobs), $before, '... has the jobs of the dump, and no other');
+        is($other->safe_psql('postgres', $jobs), $before, '... and has the jobs of the dump, and no others');
         is($other->safe_psql('postgres', 'SELECT string_agg(endpoint_path, \',\') FROM wee5_cron.invocation'), '/queued', '... and its queue');
-        disarmed_ok($other, 'postgres', '... is disarmed');
+        disarmed_ok($other, 'postgres', '... and is disarmed');
     }
 }
 
-# Without rows, and rows alone.
-command_ok([ qw(pg_dump --schema-only --enable-row-security -f), "$tmp/schema", $node->connstr('postgres') ], 'pg_dump --schema-only');
+# Without rows, and only rows.
+command_ok([ qw(pg_dump --schema-only --enable-row-security -f), "$tmp/schema", $node->connstr('postgres') ], 'pg_dump --schema-only succeeds');
 empty_database();
-command_ok([ qw(psql -X -v ON_ERROR_STOP=1 -f), "$tmp/schema", '-d', $other->connstr('postgres') ], '... restored');
-is($other->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, '... has no job');
-disarmed_ok($other, 'postgres', '... is disarmed');
-command_ok([ qw(pg_dump --data-only -f), "$tmp/data", $node->connstr('postgres') ], 'pg_dump --data-only');
-command_ok([ qw(psql -X -v ON_ERROR_STOP=1 -f), "$tmp/data", '-d', $other->connstr('postgres') ], '... restored into that');
-is($other->safe_psql('postgres', $jobs), $before, '... has the jobs');
-disarmed_ok($other, 'postgres', '... is disarmed as well');
+command_ok([ qw(psql -X -v ON_ERROR_STOP=1 -f), "$tmp/schema", '-d', $other->connstr('postgres') ], '... and can be restored');
+is($other->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, '... and the copy has no job');
+disarmed_ok($other, 'postgres', '... and the copy is disarmed');
+command_ok([ qw(pg_dump --data-only -f), "$tmp/data", $node->connstr('postgres') ], 'pg_dump --data-only succeeds');
+command_ok([ qw(psql -X -v ON_ERROR_STOP=1 -f), "$tmp/data", '-d', $other->connstr('postgres') ], '... and can be restored into that copy');
+is($other->safe_psql('postgres', $jobs), $before, '... and the copy has the jobs');
+disarmed_ok($other, 'postgres', '... and the copy is still disarmed');
 
-is($other->safe_psql('postgres', q{SELECT wee5_cron.arm(); SELECT wee5_cron.is_armed()}), "\nt", 'arm() arms it');
+is($other->safe_psql('postgres', q{SELECT wee5_cron.arm(); SELECT wee5_cron.is_armed()}), "\nt", 'arm() arms the copy');
 
-# What looks like a restore, but is not.
+# Sessions that look like a restore, but are not.
 for my $setting ('ALTER DATABASE postgres SET row_security = off', 'ALTER DATABASE postgres SET xmloption = document', 'ALTER ROLE ALL SET row_security = off') {
     $other->safe_psql('postgres', $setting);
 }
@@ -180,28 +180,28 @@ for my $setting ('ALTER DATABASE postgres SET row_security = off', 'ALTER DATABA
     $other->safe_psql('postgres', 'DROP EXTENSION wee5_cron CASCADE');
     $other->safe_psql('postgres', 'CREATE EXTENSION wee5_cron');
 }
-armed_is($other, 'postgres', 't', 'settings of the database, of roles and of the connection are no restore');
-is($other->safe_psql('postgres', 'SELECT count(*) FROM cron.job WHERE jobname = \'daily-analytics\''), 1, '... the jobs are made');
+armed_is($other, 'postgres', 't', "a database is armed after CREATE EXTENSION, whatever a restore's settings are for the database, roles and connection");
+is($other->safe_psql('postgres', 'SELECT count(*) FROM cron.job WHERE jobname = \'daily-analytics\''), 1, '... and its jobs are made');
 $other->safe_psql('postgres', 'DROP EXTENSION wee5_cron; SET row_security = off; CREATE EXTENSION wee5_cron');
-armed_is($other, 'postgres', 't', 'nor is one of the two in the session');
+armed_is($other, 'postgres', 't', "... also with one of a restore's two settings in the session");
 $other->safe_psql('postgres', 'DROP EXTENSION wee5_cron; SET row_security = on; SET xmloption = content; CREATE EXTENSION wee5_cron');
-armed_is($other, 'postgres', 'f', '... both are');
+armed_is($other, 'postgres', 'f', '... but not with both');
 
-# A template. (pg_cron's process is in the database postgres.)
+# A template. (pg_cron's process is in the database postgres, so the test uses another.)
 $node->install('app', api_url => 'http://localhost:1', secret => 'the secret');
 $node->safe_psql('postgres', 'CREATE DATABASE copied TEMPLATE app');
 $node->configure('copied', api_url => 'http://localhost:1', secret => 'the secret');
 disarmed_ok($node, 'copied', 'CREATE DATABASE ... TEMPLATE');
 my $id = 'SELECT encode(id, \'hex\') FROM wee5_cron.arming';
 $node->safe_psql('copied', 'SELECT wee5_cron.arm()');
-armed_is($node, 'copied', 't', '... armed by arm()');
-isnt($node->safe_psql('copied', $id), $node->safe_psql('app', $id), '... with bytes of its own');
+armed_is($node, 'copied', 't', '... and the copy is armed after arm()');
+isnt($node->safe_psql('copied', $id), $node->safe_psql('app', $id), '... with random bytes of its own');
 
-# Nothing reads these bytes.
+# No role can read these bytes.
 $node->safe_psql('postgres', q{CREATE ROLE operator LOGIN; SELECT wee5_cron.grant_to('operator', 'operate')});
-$node->raises('postgres', $id, '42501', 'an operator cannot read what keys are made from', role => 'operator');
+$node->raises('postgres', $id, '42501', 'an operator may not read what keys are made from', role => 'operator');
 $node->psql_as('operator', 'postgres', 'SELECT * FROM wee5_cron.armed; SELECT wee5_cron.disarm(); SELECT wee5_cron.arm()');
-armed_is($node, 'postgres', 't', '... and disarms and arms');
+armed_is($node, 'postgres', 't', '... but may disarm and arm the database');
 
-$_->log_is_sane($_->name . ': the log tells of no crash') for $node, $other;
+$_->log_is_sane($_->name . ': the log records no crash') for $node, $other;
 done_testing();
