@@ -21,7 +21,7 @@ $(SQL_FILE): $(NATIVE_SOURCES)
 $(UPDATE_FILES): sql/$(EXTENSION)--%: $(here)sql/updates/% $(here)sql/updates/replace.awk $(NATIVE_SOURCES)
 	@mkdir -p $(@D)
 	cat $(NATIVE_SOURCES) | awk -f $(here)sql/updates/replace.awk | \
-	  awk 'FNR == NR { body = body $$0 "\n"; next } /^-- the functions of this version$$/ { printf "%s", body; next } 1' - $< > $@
+	  sed -e '/^-- the functions of this version$$/ {' -e 'r /dev/stdin' -e 'd' -e '}' $< > $@
 
 $(PORTABLE_FILE): $(here)sql/portable/idempotent.awk $(PORTABLE_SOURCES) $(here)$(EXTENSION).control
 	@mkdir -p $(@D)
