@@ -2,13 +2,17 @@
 -- that extension. Somebody else can make a schema or table of the same name, and our functions would run it, or read it,
 -- with the rights of their owner.
 
+-- In PL/pgSQL, which keeps its plan. Postgres plans an SQL function again for each statement that calls it. That holds for
+-- every function here that runs once for each job or call.
 CREATE FUNCTION wee5_cron.belongs_to_extension(catalog regclass, object oid, extension name) RETURNS boolean
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT EXISTS (
-      SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-      WHERE d.classid = catalog AND d.objid = object AND d.objsubid = 0
-        AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = extension)
-  $$;
+BEGIN
+  RETURN EXISTS (
+    SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+    WHERE d.classid = catalog AND d.objid = object AND d.objsubid = 0
+      AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = extension);
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.belongs_to_extension(regclass, oid, name) IS
   'Internal: whether the object is a member of the extension';

@@ -48,10 +48,12 @@ CREATE TRIGGER check_endpoint BEFORE INSERT OR UPDATE OR DELETE ON wee5_cron.end
 ALTER TABLE wee5_cron.endpoint ENABLE ALWAYS TRIGGER check_endpoint;
 
 CREATE FUNCTION wee5_cron.policy_of(endpoint_path text) RETURNS wee5_cron.endpoint
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT e FROM wee5_cron.endpoint e
-    WHERE e.endpoint_path = $1 COLLATE "C" OR e.endpoint_path = split_part($1, '?', 1) COLLATE "C"
-    ORDER BY octet_length(e.endpoint_path) DESC LIMIT 1
-  $$;
+BEGIN
+  RETURN (SELECT e FROM wee5_cron.endpoint e
+          WHERE e.endpoint_path = $1 COLLATE "C" OR e.endpoint_path = split_part($1, '?', 1) COLLATE "C"
+          ORDER BY octet_length(e.endpoint_path) DESC LIMIT 1);
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.policy_of(text) IS 'Internal: the policy of a path, looked up whole, then without its query; NULL: there is none';

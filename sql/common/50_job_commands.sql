@@ -2,15 +2,17 @@
 
 -- CREATE EXTENSION chose the schema.
 CREATE FUNCTION wee5_cron.call_schema() RETURNS name
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT coalesce(
-      (SELECT n.nspname
-       FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-       WHERE p.proname = 'invoke_cron_endpoint' AND wee5_cron.is_ours('pg_proc', p.oid)),
-      -- Somebody renamed the function.
-      (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'wee5_cron'))
-  $$;
+BEGIN
+  RETURN coalesce(
+    (SELECT n.nspname
+     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE p.proname = 'invoke_cron_endpoint' AND wee5_cron.is_ours('pg_proc', p.oid)),
+    -- Somebody renamed the function.
+    (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'wee5_cron'));
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.call_schema() IS 'Internal: the schema of invoke_cron_endpoint()';
 
 -- pg_cron assigns the same jobids again after it was dropped, and a user can turn a job of ours into another one. So a
@@ -49,20 +51,22 @@ $$;
 COMMENT ON FUNCTION wee5_cron.calling_jobs() IS 'Internal: the jobs of this database that call the app; needs pg_cron here';
 
 CREATE FUNCTION wee5_cron.may_run(owner name, command text) RETURNS boolean
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
+DECLARE
+  called constant text[] := wee5_cron.functions_of_command(command);
+BEGIN
+  RETURN (
     SELECT r.rolcanlogin AND has_database_privilege(r.oid, current_database(), 'CONNECT')
        AND bool_and(has_schema_privilege(r.oid, p.pronamespace, 'USAGE') AND has_function_privilege(r.oid, p.oid, 'EXECUTE'))
     FROM pg_roles r CROSS JOIN pg_proc p
     WHERE r.rolname = owner
-      -- A subquery runs once, and not for each function in pg_proc.
-      AND p.proname = ANY (ARRAY(
-        SELECT unnest(CASE WHEN 'run' = ANY (c.functions) THEN c.functions || array['invoke', 'wait_for', 'commit_is_possible']
-                           ELSE c.functions END)::name
-        FROM (SELECT wee5_cron.functions_of_command(command) AS functions) c))
+      AND p.proname = ANY (CASE WHEN 'run' = ANY (called) THEN called || array['invoke', 'wait_for', 'commit_is_possible']
+                                ELSE called END::name[])
       AND wee5_cron.is_ours('pg_proc', p.oid)
-    GROUP BY r.oid, r.rolcanlogin
-  $$;
+    GROUP BY r.oid, r.rolcanlogin);
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.may_run(name, text) IS
   'Internal: whether a job''s user may make the calls in the job''s command; NULL: the role does not exist';
 

@@ -62,8 +62,10 @@ COMMENT ON FUNCTION wee5_cron.refuse_unknown_keys(jsonb, text[], text[]) IS
 
 -- Each column of the table is a key, also one that you added. json_type: what the value must be in JSON; NULL: anything.
 CREATE FUNCTION wee5_cron.policy_keys(OUT key text, OUT json_type text, OUT expected text) RETURNS SETOF record
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
+BEGIN
+  RETURN QUERY
     SELECT a.attname::text, t.json_type, t.expected
     FROM pg_attribute a
     LEFT JOIN (VALUES
@@ -72,8 +74,9 @@ CREATE FUNCTION wee5_cron.policy_keys(OUT key text, OUT json_type text, OUT expe
       ('_interval', 'array', 'an array of intervals, such as ["10s", "1min"]')) AS t (type, json_type, expected)
       ON to_regtype('pg_catalog.' || t.type) = a.atttypid
     WHERE a.attrelid = 'wee5_cron.endpoint'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'endpoint_path'
-    ORDER BY a.attnum
-  $$;
+    ORDER BY a.attnum;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.policy_keys() IS 'Internal, for jobs as a file: the keys of a job that are columns of wee5_cron.endpoint';
 
 -- NULL: the key is missing or null.
@@ -184,12 +187,16 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.config_job(text, jsonb) IS 'Internal, for plan() and apply(): one job of the document, checked';
 
--- A key is compared by its type: 60 minutes are 1 hour.
+-- A key is compared by its type: 60 minutes are 1 hour. Most policies are the same, byte by byte.
 CREATE FUNCTION wee5_cron.policy_changes(before wee5_cron.endpoint, after wee5_cron.endpoint,
                                          OUT key text, OUT old_value text, OUT new_value text) RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
+  before.endpoint_path := after.endpoint_path;
+  IF before *= after THEN
+    RETURN;
+  END IF;
   RETURN QUERY EXECUTE (
     SELECT format('SELECT v.key, v.old_value, v.new_value FROM (VALUES %s) AS v (key, old_value, new_value, changed) WHERE v.changed',
                   string_agg(format('(%L, ($1).%2$I::text, ($2).%2$I::text, ($1).%2$I IS DISTINCT FROM ($2).%2$I)', k.key, k.key), ', '))

@@ -98,8 +98,12 @@ COMMENT ON FUNCTION wee5_cron.find_own_job(text, boolean) IS
   'Internal, for plan() and apply(): the caller''s job of this name';
 
 CREATE FUNCTION wee5_cron.config_command(endpoint_path text) RETURNS text
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT format('SELECT %I.invoke_cron_endpoint(%L)', wee5_cron.call_schema(), endpoint_path) $$;
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN format('SELECT %I.invoke_cron_endpoint(%L)', wee5_cron.call_schema(), endpoint_path);
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.config_command(text) IS 'Internal, for plan() and apply(): the command of a job that calls this path';
 
 -- Whether the command differs from config_command() in spelling only.
@@ -206,13 +210,12 @@ COMMENT ON FUNCTION wee5_cron.planned_changes(jsonb, boolean, boolean) IS
 CREATE FUNCTION wee5_cron.store_policy(policy wee5_cron.endpoint) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
-DECLARE
-  keys constant text := (SELECT string_agg(quote_ident(k.key), ', ') FROM wee5_cron.policy_keys() k);
 BEGIN
   IF wee5_cron.describe_policy_changes(policy, NULL) IS NOT NULL THEN
-    EXECUTE format('INSERT INTO wee5_cron.endpoint SELECT ($1).* ON CONFLICT (endpoint_path) DO UPDATE SET (%s) = ROW(%s)',
-                   keys, (SELECT string_agg('excluded.' || quote_ident(k.key), ', ') FROM wee5_cron.policy_keys() k))
-      USING policy;
+    EXECUTE (
+      SELECT format('INSERT INTO wee5_cron.endpoint SELECT ($1).* ON CONFLICT (endpoint_path) DO UPDATE SET (%s) = ROW(%s)',
+                    string_agg(quote_ident(k.key), ', '), string_agg('excluded.' || quote_ident(k.key), ', '))
+      FROM wee5_cron.policy_keys() k) USING policy;
   END IF;
 END
 $$;
@@ -300,6 +303,7 @@ CREATE FUNCTION wee5_cron.apply(config jsonb, prune boolean DEFAULT false, witho
   AS $$
 DECLARE
   with_pg_cron constant boolean := wee5_cron.check_config(config, without_pg_cron);
+  policies wee5_cron.endpoint[];
   change record;
 BEGIN
   -- One session at a time. Nobody changes a policy between the comparison and the change.
@@ -307,6 +311,7 @@ BEGIN
   FOR change IN SELECT * FROM wee5_cron.planned_changes(config, prune, with_pg_cron) LOOP
     IF change.action IN ('create', 'change', 'adopt') THEN
       PERFORM wee5_cron.apply_job(change.job_name, change.schedule, change.catch_up, (change.policy).endpoint_path, with_pg_cron);
+      policies := policies || change.policy;
     ELSIF change.action IN ('pause', 'resume') THEN
       PERFORM wee5_cron.set_job_active(change.job_name, change.action = 'resume', 'by apply()');
     ELSIF change.action = 'remove' THEN
@@ -318,8 +323,7 @@ BEGIN
     RETURN NEXT;
   END LOOP;
   -- Policies of routes come first: what a path with a query needs depends on them.
-  PERFORM wee5_cron.store_policy(c.policy)
-  FROM (SELECT * FROM wee5_cron.config_jobs(config) j ORDER BY (j.policy).endpoint_path LIKE '%?%') c;
+  PERFORM wee5_cron.store_policy(p) FROM (SELECT * FROM unnest(policies) u ORDER BY u.endpoint_path LIKE '%?%') p;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.apply(jsonb, boolean, text) IS

@@ -5,13 +5,24 @@ CREATE FUNCTION wee5_cron.edition() RETURNS text
   AS $$ SELECT 'portable' $$;
 COMMENT ON FUNCTION wee5_cron.edition() IS 'Internal: native: the extension; portable: the SQL file for servers that cannot load the library';
 
--- Nobody but the owner may create objects in our schema. Outside it, we have one function, known by what it does.
+-- The one object outside our schema, known by what it does. NULL: there is none.
+CREATE FUNCTION wee5_cron.function_outside() RETURNS oid
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN (SELECT p.oid
+          FROM pg_proc p JOIN pg_namespace n ON n.nspowner = p.proowner
+          WHERE p.oid = to_regprocedure('public.invoke_cron_endpoint(text)') AND p.prosrc LIKE '% wee5_cron.make_call(%'
+            AND n.nspname = 'wee5_cron');
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.function_outside() IS 'Internal: invoke_cron_endpoint(), if it is ours';
+
+-- Nobody but the owner may create objects in our schema.
 CREATE FUNCTION wee5_cron.extension_members(OUT classid oid, OUT objid oid) RETURNS SETOF record
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    WITH ours AS MATERIALIZED (
-      SELECT n.oid, n.nspowner FROM pg_namespace n WHERE n.nspname = 'wee5_cron'
-    )
+    WITH ours AS MATERIALIZED (SELECT to_regnamespace('wee5_cron')::oid AS oid)
     SELECT 'pg_namespace'::regclass, o.oid FROM ours o
     UNION ALL
     SELECT 'pg_class'::regclass, c.oid FROM pg_class c JOIN ours o ON c.relnamespace = o.oid
@@ -20,21 +31,29 @@ CREATE FUNCTION wee5_cron.extension_members(OUT classid oid, OUT objid oid) RETU
     UNION ALL
     SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p JOIN ours o ON p.pronamespace = o.oid
     UNION ALL
-    SELECT 'pg_proc'::regclass, p.oid
-    FROM pg_proc p JOIN ours o ON p.proowner = o.nspowner
-    WHERE p.oid = to_regprocedure('public.invoke_cron_endpoint(text)') AND p.prosrc LIKE '% wee5_cron.make_call(%'
+    SELECT 'pg_proc'::regclass, f FROM wee5_cron.function_outside() f WHERE f IS NOT NULL
   $$;
 COMMENT ON FUNCTION wee5_cron.extension_members() IS 'Internal: the objects that wee5_cron made';
 
 CREATE FUNCTION wee5_cron.is_ours(catalog regclass, object oid) RETURNS boolean
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT EXISTS (SELECT FROM wee5_cron.extension_members() m WHERE m.classid = catalog AND m.objid = object) $$;
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN coalesce(CASE catalog WHEN 'pg_namespace'::regclass THEN object = to_regnamespace('wee5_cron')
+                  ELSE (pg_identify_object(catalog, object, 0)).schema = 'wee5_cron' END, false)
+      OR catalog = 'pg_proc'::regclass AND coalesce(object = wee5_cron.function_outside(), false);
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.is_ours(regclass, oid) IS 'Internal: whether wee5_cron made the object';
 
 -- session_user may be a login role that exists for an hour. The owner's jobs stay.
 CREATE FUNCTION wee5_cron.job_role() RETURNS name
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n WHERE n.nspname = 'wee5_cron' $$;
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n WHERE n.nspname = 'wee5_cron');
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.job_role() IS 'Internal: the role that new jobs belong to';
 
 -- The extension's settings are settings of the server. Here they are rows of a table, and address and secret are in Vault.

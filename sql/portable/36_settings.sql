@@ -17,33 +17,40 @@ COMMENT ON COLUMN wee5_cron.setting.set_by IS 'session_user who set it';
 -- the kind.
 CREATE FUNCTION wee5_cron.known_settings(OUT name text, OUT kind text, OUT preset text, OUT lowest bigint, OUT highest bigint,
                                          OUT words text[]) RETURNS SETOF record
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    VALUES
-      ('enabled', 'bool', 'on', NULL::bigint, NULL::bigint, NULL::text[]),
-      ('transport', 'enum', 'pg_net', NULL, NULL, '{pg_net}'),
-      ('request_timeout', 'ms', '30s', 1, 2147483647, NULL),
-      ('max_response_bytes', 'bytes', '8kB', 0, 1048576, NULL),
-      ('max_request_bytes', 'bytes', '1MB', 2, 268435456, NULL),
-      ('missing_config', 'enum', 'error', NULL, NULL, '{error,skip}'),
-      ('keep_succeeded', 'minutes', '7d', -1, 2147483647, NULL),
-      ('keep_failed', 'minutes', '30d', -1, 2147483647, NULL),
-      ('allow_plain_http', 'rule', 'off', NULL, NULL, NULL),
-      ('trace', 'enum', 'on', NULL, NULL, '{on,unsampled,off}'),
-      ('alert_url', 'url', '', NULL, NULL, NULL),
-      ('vault_api_url', 'text', 'api_url', NULL, NULL, NULL),
-      ('vault_cron_secret', 'text', 'cron_secret', NULL, NULL, NULL),
-      ('default_jobs', 'bool', 'on', NULL, NULL, NULL),
-      ('on_physical_copy', 'enum', 'stop', NULL, NULL, '{stop,continue}')
-  $$;
+BEGIN
+  RETURN QUERY VALUES
+    ('enabled', 'bool', 'on', NULL::bigint, NULL::bigint, NULL::text[]),
+    ('transport', 'enum', 'pg_net', NULL, NULL, '{pg_net}'),
+    ('request_timeout', 'ms', '30s', 1, 2147483647, NULL),
+    ('max_response_bytes', 'bytes', '8kB', 0, 1048576, NULL),
+    ('max_request_bytes', 'bytes', '1MB', 2, 268435456, NULL),
+    ('missing_config', 'enum', 'error', NULL, NULL, '{error,skip}'),
+    ('keep_succeeded', 'minutes', '7d', -1, 2147483647, NULL),
+    ('keep_failed', 'minutes', '30d', -1, 2147483647, NULL),
+    ('allow_plain_http', 'rule', 'off', NULL, NULL, NULL),
+    ('trace', 'enum', 'on', NULL, NULL, '{on,unsampled,off}'),
+    ('alert_url', 'url', '', NULL, NULL, NULL),
+    ('vault_api_url', 'text', 'api_url', NULL, NULL, NULL),
+    ('vault_cron_secret', 'text', 'cron_secret', NULL, NULL, NULL),
+    ('default_jobs', 'bool', 'on', NULL, NULL, NULL),
+    ('on_physical_copy', 'enum', 'stop', NULL, NULL, '{stop,continue}'::text[]);
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.known_settings() IS 'Internal: the settings of this edition, with their defaults';
 
 CREATE FUNCTION wee5_cron.setting(name text) RETURNS text
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT coalesce((SELECT s.value FROM wee5_cron.setting s WHERE s.name = replace($1, 'wee5_cron.', '')),
-                    (SELECT k.preset FROM wee5_cron.known_settings() k WHERE k.name = replace($1, 'wee5_cron.', '')))
-  $$;
+#variable_conflict use_column
+DECLARE
+  wanted constant text := replace($1, 'wee5_cron.', '');
+BEGIN
+  RETURN coalesce((SELECT s.value FROM wee5_cron.setting s WHERE s.name = wanted),
+                  (SELECT k.preset FROM wee5_cron.known_settings() k WHERE k.name = wanted));
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.setting(text) IS
   'The value of a setting, with or without wee5_cron. before its name: what wee5_cron.set() stored, else the default. NULL: there is no such setting';
 

@@ -2,8 +2,12 @@
 -- project's owner cannot remove those. They may be old, so they never stand in for a Vault that cannot be read.
 
 CREATE FUNCTION wee5_cron.trimmed(value text) RETURNS text
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT nullif(btrim(value, E' \t\n\v\f\r'), '') $$;
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN nullif(btrim(value, E' \t\n\v\f\r'), '');
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.trimmed(text) IS 'Internal: a text without white space around it; NULL: blank';
 
 -- trouble and hint: why Vault cannot be read.
@@ -50,15 +54,17 @@ COMMENT ON FUNCTION wee5_cron.read_vault() IS 'Internal: the address, the secret
 
 -- What ALTER DATABASE stored for this database (source: database), or ALTER ROLE ALL for all of them (all).
 CREATE FUNCTION wee5_cron.stored_setting(name text, OUT value text, OUT source text)
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT v.value, CASE s.setdatabase WHEN 0 THEN 'all' ELSE 'database' END
-    FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
-    CROSS JOIN LATERAL (SELECT wee5_cron.trimmed(substr(entry, strpos(entry, '=') + 1))) AS v (value)
-    WHERE s.setrole = 0 AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
-      AND lower(split_part(entry, '=', 1)) = $1 AND v.value IS NOT NULL
-    ORDER BY s.setdatabase DESC LIMIT 1
-  $$;
+BEGIN
+  SELECT v.value, CASE s.setdatabase WHEN 0 THEN 'all' ELSE 'database' END INTO value, source
+  FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
+  CROSS JOIN LATERAL (SELECT wee5_cron.trimmed(substr(entry, strpos(entry, '=') + 1))) AS v (value)
+  WHERE s.setrole = 0 AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+    AND lower(split_part(entry, '=', 1)) = $1 AND v.value IS NOT NULL
+  ORDER BY s.setdatabase DESC LIMIT 1;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.stored_setting(text) IS 'Internal: a setting that ALTER DATABASE or ALTER ROLE ALL stored';
 
 -- previous_secret: the document that stands where the secret stands.

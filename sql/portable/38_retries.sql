@@ -13,14 +13,16 @@ COMMENT ON FUNCTION wee5_cron.time_of_unix_us(bigint) IS 'Internal: the time of 
 
 -- A month has 30 days here.
 CREATE FUNCTION wee5_cron.interval_milliseconds(length interval) RETURNS bigint
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE WHEN ms BETWEEN 0 AND 36525::bigint * 86400000 THEN trunc(ms)::bigint ELSE -1 END
-    FROM (
-      SELECT ((extract(year FROM length) * 12 + extract(month FROM length)) * 30 + extract(day FROM length)) * 86400000
-        + extract(hour FROM length) * 3600000 + extract(minute FROM length) * 60000 + extract(milliseconds FROM length) AS ms
-    ) n
-  $$;
+DECLARE
+  ms constant numeric :=
+    ((extract(year FROM length) * 12 + extract(month FROM length)) * 30 + extract(day FROM length)) * 86400000
+    + extract(hour FROM length) * 3600000 + extract(minute FROM length) * 60000 + extract(milliseconds FROM length);
+BEGIN
+  RETURN CASE WHEN ms BETWEEN 0 AND 36525::bigint * 86400000 THEN trunc(ms)::bigint ELSE -1 END;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.interval_milliseconds(interval) IS
   'Internal: the length of an interval; -1: it is negative or longer than a century';
 

@@ -18,11 +18,14 @@ COMMENT ON FUNCTION wee5_cron.cron_clock() IS 'Internal: the time zone in which 
 CREATE FUNCTION wee5_cron.read_schedule(
     schedule text, OUT readable boolean, OUT minutes bigint, OUT hours bigint, OUT days bigint, OUT months bigint,
     OUT weekdays bigint, OUT any_of_days boolean, OUT on_last_day boolean, OUT at_reboot boolean, OUT interval_seconds int)
-  LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT * FROM wee5_cron.read_cron_schedule(schedule, wee5_cron.server_setting('cron.launch_active_jobs') IS NOT NULL,
-                                               wee5_cron.server_setting('cron.timezone') IS NOT NULL)
-  $$;
+BEGIN
+  SELECT r.* INTO readable, minutes, hours, days, months, weekdays, any_of_days, on_last_day, at_reboot, interval_seconds
+  FROM wee5_cron.read_cron_schedule(schedule, wee5_cron.server_setting('cron.launch_active_jobs') IS NOT NULL,
+                                    wee5_cron.server_setting('cron.timezone') IS NOT NULL) r;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.read_schedule(text) IS 'Internal: what the installed pg_cron reads in a schedule';
 
 CREATE FUNCTION wee5_cron.shares_ticks(schedule text) RETURNS boolean

@@ -282,6 +282,8 @@ CREATE FUNCTION wee5_cron.read_job_command(command text, call_schema text, OUT f
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
+  -- As schedule() writes it, unless its schema needs quotes.
+  plain constant text[] := regexp_match(command, '^SELECT (?:([a-z_][a-z0-9_]*)\.)?invoke_cron_endpoint\(''([^'']*)''\);?$');
   tokens record;
   call record;
   function text;
@@ -291,6 +293,11 @@ BEGIN
   harvests := false;
   IF octet_length(command) > 1048576
      OR lower(command COLLATE "C") !~ ('invoke|run|harvest|\\|u&|''[\t-\r ]*(?:--|[\n\r])') THEN
+    RETURN;
+  ELSIF coalesce(plain[1], call_schema) = call_schema AND plain IS NOT NULL THEN
+    functions := '{invoke_cron_endpoint}';
+    endpoint_path := plain[2];
+    is_plain := true;
     RETURN;
   END IF;
   SELECT * INTO tokens FROM wee5_cron.read_sql_tokens(command);
@@ -311,11 +318,12 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.read_job_command(text, text) IS 'Internal: what the command of a job does, as far as its text tells';
 
+-- These are expressions that PL/pgSQL prepares once in a transaction. A query would prepare call_schema() for each job.
 CREATE FUNCTION wee5_cron.calls_us(command text) RETURNS boolean
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  RETURN (SELECT r.functions <> '{}' FROM wee5_cron.read_job_command(command, wee5_cron.call_schema()) r);
+  RETURN (wee5_cron.read_job_command(command, wee5_cron.call_schema())).functions <> '{}';
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.calls_us(text) IS
@@ -325,7 +333,7 @@ CREATE FUNCTION wee5_cron.path_of_command(command text) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  RETURN (SELECT r.endpoint_path FROM wee5_cron.read_job_command(command, wee5_cron.call_schema()) r);
+  RETURN (wee5_cron.read_job_command(command, wee5_cron.call_schema())).endpoint_path;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.path_of_command(text) IS
@@ -335,7 +343,7 @@ CREATE FUNCTION wee5_cron.is_plain_call(command text) RETURNS boolean
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  RETURN (SELECT r.is_plain FROM wee5_cron.read_job_command(command, wee5_cron.call_schema()) r);
+  RETURN (wee5_cron.read_job_command(command, wee5_cron.call_schema())).is_plain;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.is_plain_call(text) IS
@@ -345,7 +353,7 @@ CREATE FUNCTION wee5_cron.functions_of_command(command text) RETURNS text[]
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  RETURN (SELECT r.functions FROM wee5_cron.read_job_command(command, wee5_cron.call_schema()) r);
+  RETURN (wee5_cron.read_job_command(command, wee5_cron.call_schema())).functions;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.functions_of_command(text) IS
@@ -355,7 +363,7 @@ CREATE FUNCTION wee5_cron.harvests(command text) RETURNS boolean
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  RETURN (SELECT r.harvests FROM wee5_cron.read_job_command(command, wee5_cron.call_schema()) r);
+  RETURN (wee5_cron.read_job_command(command, wee5_cron.call_schema())).harvests;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.harvests(text) IS 'Internal: whether a job''s command calls wee5_cron.harvest()';
