@@ -55,56 +55,56 @@ for my $transport (@transports) {
         my $row = $node->finished('postgres', $id{$case});
         my ($header, $signs) = @{ $headers{$case} };
         $ends->($id{$case}, { %$success, hint => $signs && $from_a_cache }, $header);
-        is(($row->{hint} // '') =~ $from_a_cache ? $1 : undef, $signs, '... the hint names what says so');
+        is(($row->{hint} // '') =~ $from_a_cache ? $1 : undef, $signs, '... and its hint names the signs of a cache');
     }
-    $ends->($id{all}, { status => 'succeeded', http_status => 204, hint => qr/\(x-vercel-cache: STALE, x-nextjs-cache: HIT, Age above 0\)/ }, 'all of them');
-    $ends->($id{gone}, { status => 'failed', http_status => 404, hint => qr/^No route answers/ }, 'a failure from a cache has the hint of a failure');
+    $ends->($id{all}, { status => 'succeeded', http_status => 204, hint => qr/\(x-vercel-cache: STALE, x-nextjs-cache: HIT, Age above 0\)/ }, 'an answer with every sign of a cache');
+    $ends->($id{gone}, { status => 'failed', http_status => 404, hint => qr/^No route answers/ }, 'a failure from a cache has only the hint of a failure');
 
-    # Header lines that are not valid text in this database: the relevant ones are found all the same.
+    # Header lines that are not valid text in this database: the relevant ones are still found.
     my $bytes = "X-Caf\xe9: \xff\r\n\xe9: 1\r\n";
     $says->('/bytes/503', raw => "HTTP/1.1 503 Busy\r\n${bytes}rETRY-aFTER: 1\r\nContent-Length: 0\r\n\r\n");
     $says->('/bytes/200', raw => "HTTP/1.1 200 OK\r\n${bytes}Age: 5\r\nContent-Type: text/html\xe9\r\nContent-Length: 0\r\n\r\n");
     $node->policy('postgres', "/$transport/bytes/503", max_attempts => 2, retry_delays => '{20 min}');
     $id{$_} = $call->("/bytes/$_") for 503, 200;
-    $ends->($id{503}, { status => 'failed', http_status => 503, attempts => 2 }, 'among bytes that are no text, Retry-After');
-    $ends->($id{200}, { %$success, hint => qr/$from_a_cache.*$html/, response_content_type => "text/html\x{fffd}" }, '... and Age and content type');
+    $ends->($id{503}, { status => 'failed', http_status => 503, attempts => 2 }, 'Retry-After is found among bytes that are not valid text');
+    $ends->($id{200}, { %$success, hint => qr/$from_a_cache.*$html/, response_content_type => "text/html\x{fffd}" }, 'Age and the content type are found among bytes that are not valid text');
 
-    # doctor() warns about the newest call, and is silent once the route itself answers.
+    # doctor() warns about the newest call, and no longer once the route itself answers.
     my $line = qr{/$transport/cache/vercel, .*succeeded, but: The answer came from a cache \(x-vercel-cache: HIT\)};
-    like($doctor->red('last_outcome', 'warning', $line, "$transport: the doctor warns"), qr/^-- The answer came from a cache.*force-dynamic/, '... and says what to do');
-    is(scalar(grep { $_->{detail} =~ m{/cache/(miss|fresh|nonsense)} } $doctor->lines('last_outcome')), 0, '... of no call that was fresh');
+    like($doctor->red('last_outcome', 'warning', $line, "$transport: an answer from a cache"), qr/^-- The answer came from a cache.*force-dynamic/, '... and its hint says what to do');
+    is(scalar(grep { $_->{detail} =~ m{/cache/(miss|fresh|nonsense)} } $doctor->lines('last_outcome')), 0, '... and doctor() lists no call whose answer was fresh');
     $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
     $says->('/cache/vercel', headers => [ 'X-Vercel-Cache: HIT' ]);
     $node->finished('postgres', $call->('/cache/vercel'));
-    $doctor->red('last_outcome', 'warning', $line, "$transport: the doctor warns of the newest call");
+    $doctor->red('last_outcome', 'warning', $line, "$transport: the newest answer comes from a cache");
     $says->('/cache/vercel', headers => [ 'X-Vercel-Cache: MISS', 'Age: 0' ]);
     $node->finished('postgres', $call->('/cache/vercel'));
-    $doctor->green('last_outcome', "$transport: the route answers itself: the doctor is content");
+    $doctor->green('last_outcome', "$transport: the route itself answers");
 
     # A job's call, too.
     $node->safe_psql('postgres', "SELECT wee5_cron.schedule('of-$transport', '0 0 1 1 *', '/$transport/job')");
     my $run = sub { return $node->safe_psql('postgres', "SELECT wee5_cron.run_now('of-$transport')") };
     $says->('/job', headers => [ 'Age: 60' ]);
-    $ends->($run->(), { %$success, hint => $from_a_cache }, 'a job from a cache');
-    $doctor->red('last_outcome', 'warning', qr{/$transport/job by job "of-$transport", .*from a cache}, "$transport: the doctor warns of the job");
+    $ends->($run->(), { %$success, hint => $from_a_cache }, "a job's answer from a cache");
+    $doctor->red('last_outcome', 'warning', qr{/$transport/job by job "of-$transport", .*from a cache}, "$transport: a job's answer from a cache");
     $says->('/job');
     my $spoke_json = $run->();
-    $ends->($spoke_json, { %$success, hint => undef }, 'the job itself');
-    $doctor->green('last_outcome', "$transport: the doctor is content with the job");
+    $ends->($spoke_json, { %$success, hint => undef }, "a job's answer from the route itself");
+    $doctor->green('last_outcome', "$transport: a job's answer from the route itself");
 
-    # A page from a job's route that answered JSON before; with any query; and again and again.
+    # A page from a job's route that answered JSON before; with any query; and repeatedly.
     $says->('/job', type => 'text/html; charset=utf-8', body => '<html>Log in</html>');
     for my $more ('at first', 'and again') {
         my $page = $run->();
         $ends->($page, { %$success, hint => qr/^$html.*$json_before/ }, "a page in place of JSON, $more");
-        is($node->invocation('postgres', $page)->{hint} =~ $json_before ? $1 : undef, $spoke_json, '... the hint names the call that had JSON');
+        is($node->invocation('postgres', $page)->{hint} =~ $json_before ? $1 : undef, $spoke_json, '... and its hint names the call that was answered with JSON');
     }
-    $ends->($call->('/job?page=2'), { %$success, hint => $json_before }, 'the same by hand');
-    $doctor->red('last_outcome', 'warning', qr{/$transport/job by job.*succeeded, but: $html.*$json_before}, "$transport: the doctor warns of the page");
+    $ends->($call->('/job?page=2'), { %$success, hint => $json_before }, 'a page in place of JSON, for a call made by hand');
+    $doctor->red('last_outcome', 'warning', qr{/$transport/job by job.*succeeded, but: $html.*$json_before}, "$transport: a page in place of JSON");
     $says->('/job');
-    $ends->($call->('/job?page=2'), { %$success, hint => undef }, 'JSON again');
-    $ends->($run->(), { %$success, hint => undef }, 'JSON again by the job');
-    $doctor->green('last_outcome', "$transport: ... until there is JSON again");
+    $ends->($call->('/job?page=2'), { %$success, hint => undef }, 'JSON again for a call made by hand');
+    $ends->($run->(), { %$success, hint => undef }, "JSON again for the job's call");
+    $doctor->green('last_outcome', "$transport: JSON again");
 
     # A route that never answered JSON, or has answered something else since, has the plain hint.
     $says->('/pages', type => 'text/html');
@@ -114,21 +114,21 @@ for my $transport (@transports) {
     for my $path ('/pages', '/texts') {
         my $id  = $call->($path);
         $ends->($id, { %$success, hint => $html }, "a page of $path");
-        unlike($node->invocation('postgres', $id)->{hint}, qr/spoke JSON/, '... where no JSON was');
+        unlike($node->invocation('postgres', $id)->{hint}, qr/spoke JSON/, '... and its hint does not mention JSON');
     }
     # From a cache, where there was JSON before, and with another status.
     $says->('/both', status => 201);
     $node->finished('postgres', $call->('/both'));
     $says->('/both', status => 202, type => 'TEXT/HTML', headers => ['Age: 5']);
-    $ends->($call->('/both'), { status => 'succeeded', http_status => 202, hint => qr/$from_a_cache.*$html.*$json_before/ }, 'a page from a cache says it all');
+    $ends->($call->('/both'), { status => 'succeeded', http_status => 202, hint => qr/$from_a_cache.*$html.*$json_before/ }, 'the hint of a page from a cache names cache and page');
     $says->('/both', status => 500, type => 'text/html', headers => ['Age: 5']);
-    $ends->($call->('/both'), { status => 'failed', http_status => 500, hint => qr/^The route failed/ }, 'a page of an error has the hint of an error');
+    $ends->($call->('/both'), { status => 'failed', http_status => 500, hint => qr/^The route failed/ }, 'a page with an error has only the hint of an error');
     is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0,
-        "$transport: what the app says in its header lines is not repeated");
+        "$transport: header lines from the app are not repeated");
     $node->safe_psql('postgres', "SELECT wee5_cron.unschedule('of-$transport'); DELETE FROM wee5_cron.invocation");
 }
 
-# Pages and JSON by the thousand, recorded in batches: each page's hint names the JSON before it, and no JSON has that hint.
+# Pages and JSON by the thousand, recorded in batches: each page's hint names the JSON before it, and JSON has no such hint.
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'builtin'");
 $receiver->answers("/many/$_", type => 'text/html') for 1 .. 3;
 $node->safe_psql('postgres', <<'SQL');
@@ -137,23 +137,23 @@ SELECT '/many/' || n, 'builtin', 'succeeded', 200, CASE WHEN n < 3 THEN 'applica
 SELECT count(invoke_cron_endpoint('/many/' || n % 4)) FROM generate_series(1, 4000) n;
 SQL
 $node->wait_until_all_finished('postgres');
-is($node->safe_psql('postgres', <<'SQL'), "/many/0||1000\n/many/1|t|1000\n/many/2|t|1000\n/many/3|f|1000", 'thousands of pages have their hint');
+is($node->safe_psql('postgres', <<'SQL'), "/many/0||1000\n/many/1|t|1000\n/many/2|t|1000\n/many/3|f|1000", 'each of thousands of pages has its hint');
 SELECT endpoint_path, hint ~ 'spoke JSON', count(*) FROM wee5_cron.invocation WHERE attempts > 0 GROUP BY 1, 2 ORDER BY 1;
 SQL
 
-# Too many for one line: those left out are no better than those shown.
+# Too many warnings to list: those left out are counted as those shown.
 $node->safe_psql('postgres', <<'SQL');
 DELETE FROM wee5_cron.invocation;
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at, hint)
 SELECT '/a/' || n, 'builtin', 'succeeded', now(), 'The answer came from a cache.' FROM generate_series(1, 60) n;
 SQL
-my $rest = $doctor->red('last_outcome', 'warning', qr/^10 more paths are not listed$/, 'more warnings than the doctor tells are one more');
-like($node->safe_psql('postgres', $rest), qr/from a cache/, '... whose hint finds them');
-is(scalar(grep { $_->{status} ne 'warning' } $doctor->lines('last_outcome')), 0, '... and no error');
+my $rest = $doctor->red('last_outcome', 'warning', qr/^10 more paths are not listed$/, 'warnings that are not listed');
+like($node->safe_psql('postgres', $rest), qr/from a cache/, '... and its hint finds them');
+is(scalar(grep { $_->{status} ne 'warning' } $doctor->lines('last_outcome')), 0, '... and no line is an error');
 $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, reason, finished_at) VALUES ('/z', 'builtin', 'failed', 'http', now())");
-$doctor->red('last_outcome', 'error', qr/^11 more paths are not listed$/, 'a failure among them is an error');
+$doctor->red('last_outcome', 'error', qr/^11 more paths are not listed$/, 'a failure among those not listed');
 
-unlike(slurp_file($node->logfile), qr/\Q$secret\E/, 'the log does not have the secret');
-unlike(slurp_file($node->logfile), qr/cannot harvest/, '... and no harvest that failed');
+unlike(slurp_file($node->logfile), qr/\Q$secret\E/, 'the log does not contain the secret');
+unlike(slurp_file($node->logfile), qr/cannot harvest/, '... and no failed harvest');
 $node->log_is_sane;
 done_testing();

@@ -49,30 +49,30 @@ sub run_job {
 }
 
 # Each state has its sentence.
-is(sentence(page('empty')), 'There are no jobs yet.', 'an empty database');
+is(sentence(page('empty')), 'There are no jobs yet.', 'the page of an empty database says that there are no jobs yet');
 job('digest', '/digest', '0 9 * * 1-5');
 run_job('digest');
-is(sentence(page('one')), 'The only job is fine.', 'one job');
+is(sentence(page('one')), 'The only job is fine.', 'the page with one job says that it is fine');
 job('report', '/report', '*/5 * * * *');
 run_job('report');
-is(sentence(page('fine')), 'All 2 jobs are fine.', 'two jobs');
-like($pages{fine}, qr/at 09:00 on Monday through Friday/, '... with their schedules in words');
+is(sentence(page('fine')), 'All 2 jobs are fine.', 'the page with two jobs says that both are fine');
+like($pages{fine}, qr/at 09:00 on Monday through Friday/, '... and shows their schedules in words');
 
 job('failing', '/status/500');
 my $hint = run_job('failing')->{hint} =~ s/'/&#39;/gr;
 run_job('failing');
-is(sentence(page('failing')), '1 of 3 jobs needs you.', 'a job that fails');
-like($pages{failing}, qr/What needs you.*failing.*2 failures in a row.*\Q$hint\E.*id="jobs"/s, '... with its hint, above all else');
-like($pages{failing}, qr/job <bdi>failing<\/bdi>, 2 times/, '... and its failures, which are alike, as one');
+is(sentence(page('failing')), '1 of 3 jobs needs you.', 'the page counts a job that fails');
+like($pages{failing}, qr/What needs you.*failing.*2 failures in a row.*\Q$hint\E.*id="jobs"/s, '... and shows it with its hint, above all else');
+like($pages{failing}, qr/job <bdi>failing<\/bdi>, 2 times/, '... and shows its equal failures as one');
 
 $node->safe_psql('postgres', 'SELECT wee5_cron.disarm()');
-is(sentence(page('disarmed')), 'Calls are switched off. 1 of 3 jobs needs you.', 'a database that is disarmed');
-like($pages{disarmed}, qr/What needs you.*armed.*SELECT wee5_cron\.arm\(\);.*id="jobs"/s, '... with what to do, above all else');
+is(sentence(page('disarmed')), 'Calls are switched off. 1 of 3 jobs needs you.', 'the page of a disarmed database says that calls are off');
+like($pages{disarmed}, qr/What needs you.*armed.*SELECT wee5_cron\.arm\(\);.*id="jobs"/s, '... and how to arm it, above all else');
 unlike($pages{disarmed} =~ s/.*id="findings"//sr, qr/SELECT wee5_cron\.arm\(\);\n--/, '... and only there');
 $node->safe_psql('postgres', 'SELECT wee5_cron.arm()');
 $node->safe_psql('postgres', "SELECT wee5_cron.pause('failing', 'until Monday')");
-is(sentence(page('paused')), 'All 3 jobs are fine.', 'a job that is paused needs nobody');
-like($pages{paused}, qr/paused: <bdi>until Monday</, '... and says why it is');
+is(sentence(page('paused')), 'All 3 jobs are fine.', 'the page counts a paused job as fine');
+like($pages{paused}, qr/paused: <bdi>until Monday</, '... and shows why it is paused');
 $node->safe_psql('postgres', "SELECT wee5_cron.resume('failing')");
 
 $node->safe_psql('postgres', <<'SQL');
@@ -80,18 +80,18 @@ INSERT INTO wee5_cron.job_watch (jobid, schedule, active, judged_until, missed_r
 SELECT jobid, schedule, true, now(), 3, now() + interval '1 hour', jobname FROM cron.job WHERE jobname = 'digest'
 ON CONFLICT (jobid) DO UPDATE SET missed_runs = 3, last_missed = excluded.last_missed
 SQL
-is(sentence(page('late')), '2 of 3 jobs need you.', 'a job that is late');
-like($pages{late}, qr/digest.*late.*3 missed runs/s, '... with its missed runs');
+is(sentence(page('late')), '2 of 3 jobs need you.', 'the page counts a late job');
+like($pages{late}, qr/digest.*late.*3 missed runs/s, '... and shows its missed runs');
 
-# An error that doctor() finds is in the sentence, and above all else.
+# An error that doctor() finds is in the page's sentence, and above all else.
 $node->safe_psql('postgres', "DELETE FROM wee5_cron.job_watch; SELECT wee5_cron.pause('failing', 'until Monday')");
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_secret');
-like(sentence(page('no-secret')), qr/^All 3 jobs are fine, but doctor\(\) finds \d errors?\.$/, 'there is no secret');
-like($pages{'no-secret'}, qr/What needs you.*cron secret.*configure\(.*id="jobs"/s, '... and the page says what to do');
+like(sentence(page('no-secret')), qr/^All 3 jobs are fine, but doctor\(\) finds \d errors?\.$/, "the page's sentence counts doctor()'s errors when the secret is missing");
+like($pages{'no-secret'}, qr/What needs you.*cron secret.*configure\(.*id="jobs"/s, '... and the page says how to set it');
 $node->configure('postgres', secret => $secret);
 $node->safe_psql('postgres', "SELECT wee5_cron.resume('failing')");
 
-# Text from others stays text.
+# Text from outside stays text.
 my @attacks = (
     '<script>alert(1)</script>', '"><img src=x onerror=alert(2)>', "'><svg/onload=alert(3)>", '</style><style>*{display:none}</style>',
     '</title><base href="http://evil.example/">', '&lt;script&gt;', "\x{202e}drawkcab\x{202c}", "\x{1}\x{7f}\x{85}", 'javascript:alert(4)', '<!-- -->', ']]>', '${7*7}', '%s%s %1$s');
@@ -104,14 +104,14 @@ for my $attack (@attacks) {
 }
 my $html = page('attacks', sprintf 'SELECT wee5_cron.status_page(%s)', literal(join ' ', @attacks));
 for my $attack (grep { /[<>"']/ } @attacks) {
-    unlike($html, qr/\Q$attack\E/, "no markup from outside: $attack");
+    unlike($html, qr/\Q$attack\E/, "text from outside is no markup on the page: $attack");
 }
-like($html, qr/<bdi>&lt;script&gt;alert\(1\)&lt;\/script&gt;/, 'it is there as text');
+like($html, qr/<bdi>&lt;script&gt;alert\(1\)&lt;\/script&gt;/, '... and the page shows it as text');
 my $attacked = $node->safe_psql('postgres', 'SELECT max(id) - 12 FROM wee5_cron.invocation');
 page('attacked-call', "SELECT wee5_cron.call_page($attacked)");
-unlike($pages{'attacked-call'}, qr/<script>/, 'neither on the page of a call');
+unlike($pages{'attacked-call'}, qr/<script>/, 'the page of a call does not turn such text into markup either');
 
-# What the reader may not see.
+# What a reader may not see.
 my $id = $node->call('postgres', '/fine?token=query-canary', q{headers => '{"X-Own": "header-canary"}'});
 $node->finished('postgres', $id);
 page('call', "SELECT wee5_cron.call_page($id)");
@@ -121,15 +121,15 @@ $node->safe_psql('postgres', "INSERT INTO wee5_cron.endpoint (endpoint_path, tim
 $id = run_job('with a query')->{id};
 $node->finished('postgres', $node->call('postgres', '/slow?ms=20000&token=query-canary'));
 page('failed-call', "SELECT wee5_cron.call_page($id)");
-like($pages{'failed-call'}, qr{/status/405\?\.\.\.}, 'an error names its path');
+like($pages{'failed-call'}, qr{/status/405\?\.\.\.}, 'the page shows the path of an error without its query');
 page('private');
 for my $name ('call', 'failed-call', 'private') {
-    unlike($pages{$name}, qr/query-canary|header-canary/, "$name: no query and no header value");
-    unlike($pages{$name}, qr/\Q$secret\E/, "$name: no secret");
+    unlike($pages{$name}, qr/query-canary|header-canary/, "$name: the page shows no query and no header value");
+    unlike($pages{$name}, qr/\Q$secret\E/, "$name: the page does not show the secret");
 }
-$node->raises('postgres', $_, '42501', "not for everybody: $_", role => 'nobody') for 'SELECT wee5_cron.status_page()', 'SELECT wee5_cron.call_page(1)';
+$node->raises('postgres', $_, '42501', "an ordinary role may not: $_", role => 'nobody') for 'SELECT wee5_cron.status_page()', 'SELECT wee5_cron.call_page(1)';
 $node->raises('postgres', 'SELECT wee5_cron.call_page(0)', '02000', 'a call that is not there', message => qr/no call 0/);
-$node->raises('postgres', 'SELECT wee5_cron.call_page(NULL)', '02000', 'no call');
+$node->raises('postgres', 'SELECT wee5_cron.call_page(NULL)', '02000', 'call_page(NULL) is an error');
 
 # The phases of a bar are lengths: name look-up, connection, TLS, wait and the rest. Without an answer the rest counts as
 # waiting, too.
@@ -139,13 +139,13 @@ sub bar {
     my $html = $node->safe_psql('postgres', "SELECT wee5_cron.page_bar(ROW($row)::wee5_cron.attempt, 310)");
     return join ' ', $html =~ /class="(dns|connect|tls|wait|body)" style="width:([0-9.]+)%/g;
 }
-is(bar(31, 0, 62, 186, 310), 'dns 10.00 tls 20.00 wait 60.00 body 10.00', 'the phases of an answer');
-is(bar(31, undef, 62, undef, 310), 'dns 10.00 tls 20.00 wait 70.00', '... and of a timeout');
+is(bar(31, 0, 62, 186, 310), 'dns 10.00 tls 20.00 wait 60.00 body 10.00', 'the bar of a call shows the phases of its answer');
+is(bar(31, undef, 62, undef, 310), 'dns 10.00 tls 20.00 wait 70.00', '... and those of a timeout');
 
-# An empty part is left out.
-unlike($pages{empty}, qr/What needs you|Failures of the last day|Newest calls|<table/, 'an empty database has no empty parts');
+# An empty part of the page is left out.
+unlike($pages{empty}, qr/What needs you|Failures of the last day|Newest calls|<table/, 'the page of an empty database has no empty parts');
 like($node->safe_psql('postgres', 'SET standard_conforming_strings = off; SELECT wee5_cron.status_page(); SELECT wee5_cron.call_page(max(id)) FROM wee5_cron.invocation'),
-    qr/<html.*<html/s, 'backslashes in strings change nothing');
+    qr/<html.*<html/s, 'with standard_conforming_strings = off both pages are made');
 
 # Long names, and many of them.
 job('long ' . 'w' x 58, '/' . 'long' x 200);
@@ -154,12 +154,12 @@ job("\x{5e9}\x{5dc}\x{5d5}\x{5dd} \x{5e2}\x{5d5}\x{5dc}\x{5dd}", "/rtl");
 $node->safe_psql('postgres', "SELECT count(wee5_cron.schedule('job ' || n, (n % 60) || ' * * * *', '/job/' || n)) FROM generate_series(1, 200) n");
 $node->safe_psql('postgres', q{INSERT INTO wee5_cron.invocation (endpoint_path, job_name, transport, status, http_status, attempts, finished_at, first_sent_at, duration)
     SELECT '/job/' || n, 'job ' || n, 'builtin', 'succeeded', 200, 1, now(), now(), '23 ms' FROM generate_series(1, 20), generate_series(1, 200) n});
-cmp_ok(length Encode::encode('UTF-8', page('many')), '<', 200_000, 'a page of 220 jobs has less than 200 kB');
+cmp_ok(length Encode::encode('UTF-8', page('many')), '<', 200_000, 'a page of 220 jobs is smaller than 200 kB');
 
 # A part that fails does not affect the others.
 $node->safe_psql('postgres', 'ALTER FUNCTION wee5_cron.page_queue() RENAME TO page_queue_away');
 $node->safe_psql('postgres', q{CREATE FUNCTION wee5_cron.page_queue() RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'the <b>queue</b> is away'; END$$});
-like(page('broken'), qr/This part cannot be shown: the &lt;b&gt;queue&lt;\/b&gt; is away.*id="day"/s, 'a part that fails says so, and the others are there');
+like(page('broken'), qr/This part cannot be shown: the &lt;b&gt;queue&lt;\/b&gt; is away.*id="day"/s, 'a part of the page that fails says so, and the other parts are shown');
 $node->safe_psql('postgres', 'DROP FUNCTION wee5_cron.page_queue(); ALTER FUNCTION wee5_cron.page_queue_away() RENAME TO page_queue');
 
 SKIP: {
@@ -176,17 +176,17 @@ SKIP: {
         my ($name) = $look->{file} =~ m{([^/]+)\.html$};
         my $view = "$name, $look->{scheme}, $look->{device}";
         is_deeply($look->{invalid}, [], "$view: the HTML is valid");
-        is_deeply($look->{violations}, [], "$view: axe finds nothing");
-        is_deeply($look->{complaints}, [], "$view: the browser complains of nothing, and loads nothing");
-        is($look->{scripts}, 0, "$view: no script, no link, no asset");
+        is_deeply($look->{violations}, [], "$view: axe finds no problem");
+        is_deeply($look->{complaints}, [], "$view: the browser reports no problem, and loads nothing else");
+        is($look->{scripts}, 0, "$view: the page has no script, link or asset");
         is($look->{overflow}, 0, "$view: the page does not scroll sideways");
     }
     my ($many) = grep { $_->{file} =~ /many/ } @looks;
-    is(scalar(@{ $many->{jobs} }), 200 + 3 + 3 + @attacks, 'each job has its row');
-    is_deeply([ map { $_->{state} } @{ $many->{jobs} }[ 0 .. 1 ] ], [ 'failing', 'failing' ], '... those that need somebody first');
+    is(scalar(@{ $many->{jobs} }), 200 + 3 + 3 + @attacks, 'each job has its row on the page');
+    is_deeply([ map { $_->{state} } @{ $many->{jobs} }[ 0 .. 1 ] ], [ 'failing', 'failing' ], '... and failing jobs come first');
     my ($attacks) = grep { $_->{file} =~ /attacks/ } @looks;
     is(scalar(grep { my $name = $_; grep { $_->{name} eq $name } @{ $attacks->{jobs} } } '<script>alert(1)</script>', '&lt;script&gt;', '%s%s %1$s'), 3,
-        'what others wrote is read as they wrote it');
+        'the browser shows text from outside as it was written');
 }
 
 $node->log_is_sane;

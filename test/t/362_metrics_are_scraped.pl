@@ -1,5 +1,5 @@
 # The view metrics, and the files over it with the real programs of Debian: both exporters scrape a server, Prometheus scrapes
-# them and judges the rules, and each query of the dashboard is run. Nothing in them tells a path, an address or a call.
+# them and evaluates the rules, and each query of the dashboard is run. None of them reveals a path, an address or a call.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -17,13 +17,13 @@ $node->install('postgres', api_url => $receiver->url, secret => $secret);
 $node->wait_for_worker('postgres');
 $node->safe_psql('postgres', q{CREATE ROLE cron_monitor LOGIN; SELECT wee5_cron.grant_to('cron_monitor', 'monitor'); CREATE ROLE neighbour LOGIN; GRANT USAGE ON SCHEMA cron TO neighbour});
 
-# The name of one job has everything in it that a label may have to escape.
+# The name of one job contains everything that a label may have to escape.
 my $odd = q{odd "name" \\ {x="y"} <b>#1</b>};
 for ([ 'digest', '/digest' ], [ 'failing', '/status/500?token=query-canary' ], [ 'paused', '/paused' ], [ $odd, '/odd' ]) {
     my ($name, $path) = map { s/'/''/gr } @$_;
     $node->safe_psql('postgres', "SELECT wee5_cron.schedule('$name', '0 0 1 1 *', '$path')");
 }
-# The same name twice, and a name that looks like the jobid of a job without one.
+# Two jobs of the same name, and a job whose name looks like the jobid of a job without one.
 $node->safe_psql('postgres', q{SELECT cron.schedule('digest', '0 0 1 1 *', 'SELECT invoke_cron_endpoint(''/theirs'')')});
 $node->psql_as('neighbour', 'postgres', q{SELECT cron.schedule('digest', '0 0 1 1 *', 'SELECT invoke_cron_endpoint(''/theirs'')')});
 my $unnamed = $node->safe_psql('postgres', q{SELECT cron.schedule('0 0 1 1 *', 'SELECT invoke_cron_endpoint(''/unnamed'')')});
@@ -33,10 +33,10 @@ $node->finished('postgres', $node->safe_psql('postgres', 'SELECT wee5_cron.run_n
 $node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('failing')")) for 1 .. 3;
 
 my @metrics = map { JSON::PP->new->utf8->decode($_) } split /\n/, $node->psql_as('cron_monitor', 'postgres', 'SELECT to_json(m) FROM wee5_cron.metrics m');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM (SELECT FROM wee5_cron.metrics GROUP BY name, labels HAVING count(*) > 1) d'), 0, 'name and labels are unique');
-is(scalar(grep { !defined $_->{value} || $_->{type} !~ /^(gauge|counter)$/ || !$_->{help} || ($_->{name} =~ /_total$/) != ($_->{type} eq 'counter') } @metrics), 0, 'each has a value, a type and a help; counters end in _total');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM (SELECT FROM wee5_cron.metrics GROUP BY name, labels HAVING count(*) > 1) d'), 0, 'no two metrics have the same name and labels');
+is(scalar(grep { !defined $_->{value} || $_->{type} !~ /^(gauge|counter)$/ || !$_->{help} || ($_->{name} =~ /_total$/) != ($_->{type} eq 'counter') } @metrics), 0, 'each metric has a value, a type and a help text; only counters end in _total');
 my $text = JSON::PP->new->canonical->encode(\@metrics);
-unlike($text, qr{/(status|digest|theirs|unnamed)|canary|127\.0\.0\.1|a note}, 'no path, no secret, no address, no note');
+unlike($text, qr{/(status|digest|theirs|unnamed)|canary|127\.0\.0\.1|a note}, 'no metric contains a path, secret, address or note');
 
 # The value of a metric whose labels include these.
 sub value {
@@ -51,15 +51,15 @@ is(value(@$_), $_->[-1], "@$_[0 .. $#$_ - 1]") for map { [ @{ $_->[0] }, $_->[1]
     [ [ 'job_last_success_timestamp_seconds', job => 'failing' ], 0 ], [ [ 'job_failing', job => 'digest', owner => 'neighbour' ], 0 ], [ [ 'job_failing', job => "#$unnamed" ], 0 ],
     [ [ 'calls_24h', status => 'failed' ], 3 ], [ [ 'calls_24h', status => 'succeeded' ], 1 ], [ [ 'calls_24h', status => 'queued' ], 0 ], [ [ 'armed' ], 1 ], [ [ 'enabled' ], 1 ], [ [ 'worker_up' ], 1 ],
     [ [ 'worker_sent_total' ], 4 ], [ [ 'worker_succeeded_total' ], 1 ], [ [ 'worker_failed_total' ], 3 ], [ [ 'worker_in_flight' ], 0 ], [ [ 'queue_length' ], 0 ], [ [ 'queue_age_seconds' ], 0 ], [ [ 'build_info', edition => 'native' ], 1 ];
-cmp_ok(abs(value('job_last_success_timestamp_seconds', job => $odd) - time), '<', 600, 'times are seconds since 1970');
-cmp_ok(value('job_duration_seconds', job => $odd, quantile => '0.95'), '<', 100, 'durations are seconds');
+cmp_ok(abs(value('job_last_success_timestamp_seconds', job => $odd) - time), '<', 600, 'times are in seconds since 1970');
+cmp_ok(value('job_duration_seconds', job => $odd, quantile => '0.95'), '<', 100, 'durations are in seconds');
 is_deeply([ sort keys %{ { map { $_->{name} => 1 } @metrics } } ], [ sort(slurp_file("$FindBin::RealBin/../../docs/metrics.md") =~ /^\| `(wee5_cron_\w+)` \|/mg) ], 'docs/metrics.md lists each metric, and no other');
 
 # CloudNativePG runs the queries of the same file in its own database, as pg_monitor.
 my ($postgres_file, $cnpg_file) = map { slurp_file("$packaging/prometheus/$_") } 'postgres_exporter.yml', 'cloudnative-pg.yml';
 my ($queries) = $postgres_file =~ /^(wee5_cron_job:.*)\z/ms;
 my ($embedded) = $cnpg_file =~ /^  queries: \|\n(.*)\z/ms;
-is($embedded =~ s/^    //mgr =~ s/^  primary: true\n  target_databases: \[app\]$/  master: true/mgr, $queries, 'the file for CloudNativePG has the same queries');
+is($embedded =~ s/^    //mgr =~ s/^  primary: true\n  target_databases: \[app\]$/  master: true/mgr, $queries, 'the file for CloudNativePG has the same queries as the other');
 $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('pg_monitor', 'monitor')");
 for my $query ($queries =~ /^  query: \|\n((?:    .*\n)+)/mg) {
     is($node->error_of('postgres', "SET ROLE pg_monitor; SET default_transaction_read_only = on; $query"), undef, 'as pg_monitor: ' . ($query =~ s/\s+/ /gr =~ s/^(.{60}).*/$1 .../r));
@@ -86,7 +86,7 @@ SKIP: {
         return Wee5Cron::Process->start(command => [ 'sh', '-c', 'echo started; exec "$0" "$@" >&2', @command ], env => $env, log => "$directory/$name.log", until => qr/started/);
     }
 
-    # Asks until the answer has what is looked for.
+    # Repeats the request until its answer has what is looked for.
     sub ask {
         my ($url, $awaited) = @_;
         my ($http, $answer) = (HTTP::Tiny->new(timeout => 30));
@@ -107,7 +107,7 @@ SKIP: {
     my $scraped = ask("http://127.0.0.1:$postgres_port/metrics", sub { $_[0] =~ /^wee5_cron_job_failing/m });
     my %types = $scraped =~ /^# TYPE (wee5_cron_\w+) (\w+)$/mg;
     is_deeply(\%types, { map { $_->{name} => $_->{type} } @metrics }, 'postgres_exporter serves each metric with its type');
-    unlike($scraped, qr{/(status|digest|theirs|unnamed)|canary}, '... no path');
+    unlike($scraped, qr{/(status|digest|theirs|unnamed)|canary}, '... and no path');
     is_deeply([ grep { $_ ne '0' } $scraped =~ /^pg_exporter_\w*error(?:\{.*\})? (\S+)$/mg ], [], '... and no error');
     my $generic = ask("http://127.0.0.1:$sql_port/metrics", sub { $_[0] =~ /^sql_wee5_cron\{/m });
     is(scalar(() = $generic =~ /^sql_wee5_cron\{/mg), scalar @metrics, 'sql_exporter serves each row');
@@ -124,7 +124,7 @@ SKIP: {
         return "http://127.0.0.1:$prometheus_port/api/v1/$what?$query";
     }
 
-    # Each exporter's series, as Prometheus has them: the names of the view, and the same values.
+    # Each exporter's series in Prometheus: the names of the view, and the same values.
     for my $exporter (qw(wee5_cron wee5_cron_postgres)) {
         my $answer = ask(prometheus('query', query => "wee5_cron_job_consecutive_failures{job=\"$exporter\"}"), sub { @{ $json->decode($_[0])->{data}{result} } });
         my %failures = map { ("$_->{metric}{cron_job}|$_->{metric}{owner}" => $_->{value}[1]) } @{ $json->decode($answer)->{data}{result} };
@@ -135,7 +135,7 @@ SKIP: {
         is_deeply([ grep { !/^(__name__|job|instance|cron_job|owner|quantile|status|version|edition|database|server)$/ } map { keys %$_ } @$names ], [], '... with their labels, and no others');
     }
     my $alerts = $json->decode(ask(prometheus('alerts'), sub { $_[0] =~ /"state":"firing"/ }))->{data}{alerts};
-    is_deeply([ sort keys %{ { map { ("$_->{labels}{alertname} $_->{labels}{cron_job}" => 1) } grep { $_->{state} eq 'firing' } @$alerts } } ], ['CronJobFailing failing'], 'the rules find the job that fails, and nothing else');
+    is_deeply([ sort keys %{ { map { ("$_->{labels}{alertname} $_->{labels}{cron_job}" => 1) } grep { $_->{state} eq 'firing' } @$alerts } } ], ['CronJobFailing failing'], 'the rules fire for the failing job and nothing else');
 
     my $dashboard = $json->decode(slurp_file("$packaging/grafana/wee5_cron.json"));
     for my $panel (@{ $dashboard->{panels} }) {
@@ -146,13 +146,13 @@ SKIP: {
         }
     }
     my ($variable) = grep { $_->{type} eq 'query' } @{ $dashboard->{templating}{list} };
-    like($variable->{definition}, qr/^label_values\(wee5_cron_worker_up, instance\)$/, '... its variable asks for a metric that is there');
+    like($variable->{definition}, qr/^label_values\(wee5_cron_worker_up, instance\)$/, "the dashboard's variable uses an existing metric");
 
     $_->stop for $prometheus, $sql_exporter, $postgres_exporter;
     for my $check ([ 'check', 'rules', 'wee5_cron.rules.yml' ], [ 'test', 'rules', 'wee5_cron.rules.test.yml' ], [ 'check', 'config', 'prometheus.yml' ]) {
         my ($stdout, $stderr) = PostgreSQL::Test::Utils::run_command([ 'promtool', @$check[ 0, 1 ], "$packaging/prometheus/$check->[2]" ]);
         like($stdout . $stderr, qr/SUCCESS/, "promtool @$check");
-        unlike($stdout . $stderr, qr/FAILED/, '... finds nothing');
+        unlike($stdout . $stderr, qr/FAILED/, '... and reports no failure');
     }
 }
 

@@ -64,7 +64,7 @@ my $node = Wee5Cron::Node->start_new('main');
 $node->install('postgres', api_url => "http://127.0.0.1:$port{listening}", secret => 'the secret of hostile answers');
 $node->set_server('wee5_cron.ca_file', "$directory/ca.pem");
 my $goes_on = { status => 'failed', reason => 'http', http_status => 500, response_body => '{"honest":true}', response_truncated => 0 };
-fields_are($node->finished('postgres', $node->call('postgres', '/first')), $goes_on, 'an honest answer');
+fields_are($node->finished('postgres', $node->call('postgres', '/first')), $goes_on, 'an honest answer is a success');
 my $worker = $node->wait_for_worker('postgres');
 
 sub peak_memory_kb {
@@ -101,8 +101,8 @@ for my $case (@answers) {
     my $row = $node->finished('postgres', $node->call('postgres', $path, $timeout));
     fields_are($row, { attempts => 1, transport => 'builtin', %$expected }, $name)
       || diag(join ', ', map { "$_=" . ($row->{$_} // 'NULL') } qw(status reason http_status error response_truncated));
-    fields_are($node->finished('postgres', $node->call('postgres', '/next')), $goes_on, '... and the next call has its own answer');
-    is(scalar(grep { $_->{path} eq $path } requests('plain')), 1, '... asked once');
+    fields_are($node->finished('postgres', $node->call('postgres', '/next')), $goes_on, '... and the next call gets its own answer');
+    is(scalar(grep { $_->{path} eq $path } requests('plain')), 1, '... and its request was sent once');
 }
 
 # All at once.
@@ -110,11 +110,11 @@ my @ids = split /\n/, $node->safe_psql('postgres',
     "SELECT wee5_cron.invoke('/' || kind, timeout => '2 s') FROM unnest('{endless-body,endless-headers,endless-line,drip,informed}'::text[]) kind, generate_series(1, 20)");
 $node->wait_until_all_finished('postgres');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.invocation WHERE id = ANY (ARRAY[' . join(',', @ids) . "]) AND attempts = 1"), 100,
-    'a hundred of them at once end');
-fields_are($node->finished('postgres', $node->call('postgres', '/next')), $goes_on, '... and calls go on');
+    'a hundred hostile answers at once end');
+fields_are($node->finished('postgres', $node->call('postgres', '/next')), $goes_on, '... and the next call succeeds');
 # 200 MB of the bomb, and endless data in the others.
 my $grown = peak_memory_kb() - $memory_before;
-cmp_ok($grown, '<', 40 * 1024, 'all of it took less than 40 MB of memory');
+cmp_ok($grown, '<', 40 * 1024, "the worker's memory grew by less than 40 MB in all");
 note("the worker's peak grew by $grown kB");
 
 # TLS.
@@ -123,8 +123,8 @@ sub over_tls {
     $node->configure('postgres', api_url => "https://127.0.0.1:$port{$listener}");
     return $node->finished('postgres', $node->call('postgres', '/tls'));
 }
-fields_are(over_tls('proper'), $goes_on, 'TLS with a certificate as it should be');
-is(scalar(my @asked = requests('proper')), 1, '... is spoken');
+fields_are(over_tls('proper'), $goes_on, 'a call over TLS to a server with a valid certificate succeeds');
+is(scalar(my @asked = requests('proper')), 1, '... and its request was sent once');
 my %refused = (
     old      => [ 'TLS 1.1 and older',              qr/\w/ ],
     expired  => [ 'an expired certificate',         qr/expired/ ],
@@ -135,14 +135,14 @@ $node->no_retries('postgres', '/tls');
 for my $listener (sort keys %refused) {
     my ($name, $error) = @{ $refused{$listener} };
     fields_are(over_tls($listener), { status => 'failed', reason => 'tls', http_status => undef, attempts => 1, error => $error, hint => qr/\w/ },
-        "$name: refused");
-    is(scalar(my @told = requests($listener)), 0, '... and nothing was said to it');
+        "$name: the call is refused");
+    is(scalar(my @told = requests($listener)), 0, '... and the server gets no request');
 }
 # If the roots cannot be read, no server is trusted.
 $node->set_server('wee5_cron.ca_file', "$directory/there-is-none.pem");
-fields_are(over_tls('proper'), { status => 'failed', reason => qr/^(?:tls|config)$/, http_status => undef, error => qr/there-is-none/ }, 'a ca_file that is not there');
-is(scalar(@asked = requests('proper')), 1, '... trusts nobody');
+fields_are(over_tls('proper'), { status => 'failed', reason => qr/^(?:tls|config)$/, http_status => undef, error => qr/there-is-none/ }, 'without a readable ca_file a call fails');
+is(scalar(@asked = requests('proper')), 1, '... and no server gets a request');
 
-is($node->worker_pid('postgres'), $worker, 'it was one worker all along');
+is($node->worker_pid('postgres'), $worker, 'one worker has made all calls');
 $node->log_is_sane;
 done_testing();

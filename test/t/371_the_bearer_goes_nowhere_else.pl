@@ -1,4 +1,4 @@
-# A second server listens, and nothing that a caller, an app or the environment says sends it the bearer: paths, headers,
+# A second server listens, and whatever a caller, an app or the environment does, it never gets the bearer: paths, headers,
 # redirects, cookies, proxies, .netrc; on both transports.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -12,7 +12,7 @@ my $app    = Wee5Cron::Receiver->start(secret => $secret);
 my $evil   = Wee5Cron::Receiver->start(secret => $secret);
 my $there  = '127.0.0.1:' . $evil->port;
 
-# What libraries and programs obey by themselves, set for the whole server.
+# What libraries and programs obey by default, set for the whole server.
 my $home = PostgreSQL::Test::Utils::tempdir();
 append_to_file("$home/.netrc",  "machine 127.0.0.1 login mallory password of-the-netrc\ndefault login mallory password of-the-netrc\n");
 append_to_file("$home/.curlrc", "proxy = $there\n");
@@ -21,10 +21,10 @@ my %bait = (HOME => $home, CURL_HOME => $home, NETRC => "$home/.netrc", map { $_
 {
     local @ENV{ keys %bait } = values %bait;
     my $answer = HTTP::Tiny->new->get($app->url . '/bait');
-    is($answer->{status}, 200, 'somebody asks under this environment');
+    is($answer->{status}, 200, 'another program can make a request under this environment');
 }
-is(scalar(my @taken = $evil->requests), 1, '... and the proxy in it is obeyed: the bait is good');
-is(scalar(@taken = $app->requests), 0, '... the app has not heard of it');
+is(scalar(my @taken = $evil->requests), 1, '... and it obeys the proxy there, so the bait works');
+is(scalar(@taken = $app->requests), 0, '... and the app does not get that request');
 
 my $node = Wee5Cron::Node->new_configured('main', preload => pg_net_available() ? 'pg_cron,pg_net,wee5_cron' : 'pg_cron,wee5_cron',
     conf => pg_net_available() ? "pg_net.database_name = 'postgres'" : '');
@@ -40,7 +40,7 @@ $node->safe_psql('postgres', "CREATE ROLE caller LOGIN; SELECT wee5_cron.grant_t
 is($node->safe_psql('postgres', q{CREATE TEMP TABLE environment (line text); COPY environment FROM PROGRAM 'echo $http_proxy $HOME'; TABLE environment}),
     "http://$there $home", 'the server has proxy and home in its environment');
 
-# What a caller may try. The port of the other server, wherever a URL may contain one.
+# What a caller may try: the other server's port, wherever a URL may contain one.
 my @refused_paths = (
     "\@$there/x", ":\@$there/x", ":$evil->{port}/x", ".$there/x", "//$there/x", "///$there/x", "/\\$there/x", "\\\\$there/x", "http://$there/x",
     "/http://$there/x", "/..//$there/x", "/%2e%2e/x", "/.%2E/x", "/a/./b", "/a#\@$there/", "?\@$there/x", "#\@$there/x", " /x",
@@ -59,19 +59,19 @@ sub attack_as_caller {
     for my $path (@refused_paths) {
         my $shown = $path =~ s/\r/\\r/gr =~ s/\n/\\n/gr =~ s/\t/\\t/gr =~ s/\x7f/DEL/r;
         my $literal = $path =~ s/\\/\\\\/gr;
-        $node->raises('postgres', "SELECT invoke_cron_endpoint(E'$literal')", '22023', "$transport: refused: $shown", role => 'caller');
+        $node->raises('postgres', "SELECT invoke_cron_endpoint(E'$literal')", '22023', "$transport: the path $shown is refused", role => 'caller');
     }
     for my $header (@refused_headers) {
         my $json = JSON::PP->new->canonical->encode($header);
-        $node->raises('postgres', "SELECT wee5_cron.invoke('/headers', headers => '$json')", '22023', "$transport: refused: $json", role => 'caller');
+        $node->raises('postgres', "SELECT wee5_cron.invoke('/headers', headers => '$json')", '22023', "$transport: the headers $json are refused", role => 'caller');
     }
     my @ids = map { $node->psql_as('caller', 'postgres', "SELECT invoke_cron_endpoint('$_')") } @taken_paths;
     for my $i (0 .. $#ids) {
-        fields_are($node->finished('postgres', $ids[$i]), { status => 'succeeded', transport => $transport }, "$transport: the app's own: $taken_paths[$i]");
+        fields_are($node->finished('postgres', $ids[$i]), { status => 'succeeded', transport => $transport }, "$transport: the path $taken_paths[$i] leads to the app");
     }
     my @new = ($app->requests)[ $before .. $before + $#ids ];
-    is(scalar(grep { $_->{bearer} eq 'match' && $_->{headers}{host} eq '127.0.0.1:' . $app->port } @new), scalar @ids, '... all of them heard by the app, by its name');
-    is(scalar(() = $app->requests), $before + @ids, '... and nothing else');
+    is(scalar(grep { $_->{bearer} eq 'match' && $_->{headers}{host} eq '127.0.0.1:' . $app->port } @new), scalar @ids, '... and each request reaches the app, with the app as its Host');
+    is(scalar(() = $app->requests), $before + @ids, '... and no others do');
     return;
 }
 
@@ -86,8 +86,8 @@ sub nobody_else_heard {
 
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'builtin'");
 attack_as_caller('builtin');
-nobody_else_heard('builtin: neither caller nor environment brought anything to the other server');
-is(scalar(grep { ($_->{headers}{'proxy-authorization'} // '') ne '' } $app->requests), 0, '... nor a login from .netrc to the app');
+nobody_else_heard('builtin: neither a caller nor the environment sends a request to the other server');
+is(scalar(grep { ($_->{headers}{'proxy-authorization'} // '') ne '' } $app->requests), 0, '... and no login from .netrc reaches the app');
 
 # What an app may try.
 for my $status (301, 302, 303, 307, 308) {
@@ -96,28 +96,28 @@ for my $status (301, 302, 303, 307, 308) {
 }
 $node->finished('postgres', $node->call('postgres', "/cookie?to=$there"));
 $node->finished('postgres', $node->call('postgres', '/after-the-cookie'));
-ok(!exists +(($app->requests('/after-the-cookie'))[0]{headers}{cookie}), 'builtin: a cookie is not kept');
-nobody_else_heard('builtin: Location, Alt-Svc, Refresh bring nothing to the other server');
+ok(!exists +(($app->requests('/after-the-cookie'))[0]{headers}{cookie}), 'builtin: a cookie is not sent back');
+nobody_else_heard('builtin: Location, Alt-Svc and Refresh send no request to the other server');
 
 # A session's own setting has no effect: no caller may SET one, and a superuser's does not reach the worker.
 for my $setting ("app.settings.api_url = 'http://$there'", "wee5_cron.ca_file = '/tmp/x'", "wee5_cron.vault_api_url = 'x'", 'wee5_cron.allow_plain_http = on') {
-    $node->raises('postgres', "SET $setting", '42501', "a caller does not SET $setting", role => 'caller');
-    $node->raises('postgres', "ALTER ROLE caller SET $setting", '42501', '... nor store it for himself', role => 'caller');
+    $node->raises('postgres', "SET $setting", '42501', "a caller may not SET $setting", role => 'caller');
+    $node->raises('postgres', "ALTER ROLE caller SET $setting", '42501', "a caller may not store $setting", role => 'caller');
     my ($name, $value) = $setting =~ /^(\S+) = '?(.*?)'?$/;
     local $ENV{PGOPTIONS} = "-c $name=$value";
     my ($status) = $node->psql('postgres', 'SELECT 1', extra_params => [ '-U', 'caller' ]);
-    isnt($status, 0, '... nor bring it along with the connection');
+    isnt($status, 0, "a caller may not pass $setting with the connection");
 }
 
 SKIP: {
     skip 'pg_net not available', 1 unless pg_net_available();
-    # pg_net obeys the server's environment, without documenting it, so this server has none of it.
+    # pg_net obeys the server's environment, which it does not document, so this server has none of it.
     $node->stop;
     $node->start;
     $node->safe_psql('postgres', "CREATE EXTENSION pg_net; ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'");
     $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%'");
     attack_as_caller('pg_net');
-    nobody_else_heard('pg_net: no caller brought anything to the other server');
+    nobody_else_heard('pg_net: no caller sends a request to the other server');
     # It follows redirects by itself: the other server gets a request, but not the bearer.
     $node->finished('postgres', $node->call('postgres', "/redirect?status=307&to=http:%2F%2F$there/redirected"));
     is(join(' ', map { $_->{bearer} } $evil->requests('/redirected')), 'none', 'pg_net: a redirect is followed without the bearer');

@@ -1,4 +1,4 @@
-# The secret must not be in places where nobody put it on purpose: the whole data directory with its WAL, the log at its
+# The secret must not be where nobody put it on purpose: the whole data directory with its WAL, the log at its
 # highest level, statistics, notifications, doctor(); after failures, timeouts, a crash and a restart, on both transports.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -15,14 +15,14 @@ my $receiver = Wee5Cron::Receiver->start(secret => $canary);
 my @forms = ($core, encode_base64(substr($canary, 0, 21), ''), unpack('H*', $core));
 my $as_plans_are_printed = join '', unpack 'C*', $core;  # whose lines are broken anywhere
 
-# Each place, with its texts or bytes that contain the secret.
+# Each place, with its texts or bytes, which must not contain the secret.
 my $label = '';
 sub holds_no_secret {
     my ($text, $where) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my @found = grep { index($text, $_) >= 0 } @forms;
     push @found, $as_plans_are_printed if index($text =~ s/\s//gr, $as_plans_are_printed) >= 0;
-    my $good  = ok(length($text) && !@found, "$label: not in $where");
+    my $good  = ok(length($text) && !@found, "$label: the secret is not in $where");
     unless ($good) {
         diag(@found ? "found as $found[0]" : 'nothing to look at');
         my $at = @found ? index($text, $found[0]) : 0;
@@ -52,7 +52,7 @@ debug_print_plan = on
 debug_print_rewritten = on
 CONF
 
-# What happens, and where the secret is looked for; all at once for a transport.
+# What happens, and where the secret is searched for; all at once for a transport.
 sub hunt {
     my ($transport, $log_level) = @_;
     $label = $transport;
@@ -85,7 +85,7 @@ sub hunt {
     $node->call('postgres', '/leak', "'POST', '{\"a\": 1}', '{\"X-A\": \"b\"}'");
     $node->safe_psql('postgres', "SELECT cron.schedule('of the canary', '0 0 1 1 *', \$\$SELECT invoke_cron_endpoint('/x')\$\$); SELECT wee5_cron.run_now('of the canary')");
     $node->wait_until_all_finished('postgres');
-    is(scalar(grep { $_->{bearer} eq 'match' } $receiver->requests('/leak')), $leaks + 4, "$label: the secret did reach the app");
+    is(scalar(grep { $_->{bearer} eq 'match' } $receiver->requests('/leak')), $leaks + 4, "$label: the app got the secret in each request");
     $node->psql('postgres', "CALL wee5_cron.run('/leak?status=500')");
     $node->no_retries('postgres', '/down');
     $receiver->close_port;
@@ -111,9 +111,9 @@ sub hunt {
     for my $statement ("SELECT invoke_cron_endpoint('/status/200')", "SELECT wee5_cron.invoke('/status/200', 'POST', '{\"a\": 1}')", "SELECT wee5_cron.retry(1)",
         'SELECT wee5_cron.harvest()', 'SELECT count(*) FROM wee5_cron.doctor()', 'SELECT count(*) FROM wee5_cron.job_status') {
         my (undef, undef, $shown) = $node->psql('postgres', "$curious $statement", extra_params => [ '-U', 'curious' ]);
-        like($shown, qr/PLANNEDSTMT/, "$label: plans are shown to who runs $statement");
-        unlike($shown, qr/ERROR/, '... which is run');
-        holds_no_secret($shown, 'them');
+        like($shown, qr/PLANNEDSTMT/, "$label: a role can display the plans of $statement");
+        unlike($shown, qr/ERROR/, '... which runs without an error');
+        holds_no_secret($shown, 'displayed plans');
     }
     $node->wait_until_all_finished('postgres');
 
@@ -123,8 +123,8 @@ sub hunt {
     holds_no_secret($node->safe_psql('postgres', 'SELECT to_json(a) FROM pg_stat_activity a'), 'pg_stat_activity');
     my $notified = $listener->query_safe('SELECT 1');
     $listener->quit;
-    like($notified, qr/"event": "failing"/, "$label: somebody is told of the app that gives the secret back");
-    holds_no_secret($notified, 'what he is told');
+    like($notified, qr/"event": "failing"/, "$label: an alert is sent for the app that sends the secret back");
+    holds_no_secret($notified, 'that alert');
     my $statistics = $node->safe_psql('postgres', 'SELECT query FROM pg_stat_statements');
     my $worker = $node->wait_for_worker('postgres');
     kill 'KILL', $worker;
@@ -152,17 +152,17 @@ SQL
     my $last_segment = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
     my @segments = grep { $_ ge $first_segment && $_ le $last_segment } map { /([0-9A-F]{24})$/ ? $1 : () } glob($node->data_dir . '/pg_wal/*');
     my $wal = join '', map { slurp_file($node->data_dir . "/pg_wal/$_") } @segments;
-    like($wal, qr{/leak}, "$label: the WAL has our rows");
+    like($wal, qr{/leak}, "$label: the WAL contains our rows");
     holds_no_secret($wal, 'the WAL (' . scalar(@segments) . ' segments)');
     my %relation = map { $_->{path} => $_->{name} }
       $node->rows('postgres', "SELECT pg_relation_filepath(oid) AS path, oid::regclass AS name FROM pg_class WHERE pg_relation_filepath(oid) IS NOT NULL");
     $node->stop;
     my $log = substr slurp_file($node->logfile), $log_before;
-    like($log, qr/invoke_cron_endpoint/, "$label: the log is loud");
-    like($log, qr/Query Text:/,          "$label: ... with plans");
-    like($log, qr/temporary file: path/, "$label: ... and temporary files were written");
+    like($log, qr/invoke_cron_endpoint/, "$label: the log contains statements");
+    like($log, qr/Query Text:/,          "$label: ... and plans");
+    like($log, qr/temporary file: path/, "$label: ... and temporary files");
     # Raw answers would be among the parameters, which auto_explain logs from PostgreSQL 16 on.
-    unlike($log, qr/Query Text: [^\n]*(?:convert_to\(result|jsonb_each_text\(CASE)/, "$label: ... but no statement that books an answer");
+    unlike($log, qr/Query Text: [^\n]*(?:convert_to\(result|jsonb_each_text\(CASE)/, "$label: ... but no statement that records an answer");
     # pg_net's worker writes a raw answer into its table, by a statement whose plan is shown.
     if ($pg_net) {
         my $of = qr/^\S+ \S+ \S+ \[(\d+)\]/;
@@ -181,9 +181,9 @@ SQL
         push @with, $relation{ $file =~ s/(?:_\w+)?(?:\.\d+)?$//r } // $file if grep { index($bytes, $_) >= 0 } @forms;
     } }, $node->data_dir);
     my $expected = $pg_net ? qr/^(?:pg_db_role_setting|net\.http_request_queue|net\._http_response|pg_toast\.\w+)$/ : qr/^pg_db_role_setting$/;
-    is(join(' ', grep { $_ !~ $expected } @with), '', "$label: in no other file of the data directory");
-    ok((grep { $_ eq 'pg_db_role_setting' } @with), "$label: ... and it would have been found");
-    $node->log_is_sane("$label: the log tells of no crash");
+    is(join(' ', grep { $_ !~ $expected } @with), '', "$label: the secret is in no other file of the data directory");
+    ok((grep { $_ eq 'pg_db_role_setting' } @with), "$label: ... and the search finds it where it is stored");
+    $node->log_is_sane("$label: the log records no crash");
     return;
 }
 

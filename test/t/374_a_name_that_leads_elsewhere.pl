@@ -55,34 +55,34 @@ sub call_of_a_new_worker {
 
 # https
 my $fine = { status => 'succeeded', http_status => 200 };
-fields_are(call_of_a_new_worker('/call'), $fine, 'the app at its name is called');
+fields_are(call_of_a_new_worker('/call'), $fine, "a call to the app's name succeeds");
 $names->lead('app.example.test', '127.0.0.1', $stranger->port);
 fields_are(call_of_a_new_worker('/call'), { status => 'failed', reason => 'tls', http_status => undef, error => qr/app\.example\.test/ },
-    'the name leads to a server of another name: refused');
+    'a call fails when the name leads to a server with another name');
 $names->lead('app.example.test', '127.0.0.1', $plain->port);
 fields_are(call_of_a_new_worker('/call'), { status => 'failed', reason => 'tls', http_status => undef },
-    '... to one that speaks no TLS: refused, too');
-is(scalar(my @heard = ($stranger->requests, $plain->requests)), 0, '... and neither heard anything');
+    '... and when it leads to a server without TLS');
+is(scalar(my @heard = ($stranger->requests, $plain->requests)), 0, '... and neither of them got a request');
 $names->lead('app.example.test', '127.0.0.1', $app->port);
-fields_are(call_of_a_new_worker('/call'), $fine, 'back at the app, calls go on');
-is(join(' ', map { $_->{bearer} } $app->requests), 'match match', '... which has heard all that was said');
+fields_are(call_of_a_new_worker('/call'), $fine, 'a call succeeds when the name leads to the app again');
+is(join(' ', map { $_->{bearer} } $app->requests), 'match match', '... and the app got every request with the secret');
 
 # An app that moves while the worker runs: the old address refuses, and the first retry looks up the new one.
 my $worker = $node->wait_for_worker('postgres');
 $node->configure('postgres', api_url => 'http://app.internal');
 $names->lead('app.internal', '127.0.0.1', $plain->port);
-fields_are($node->finished('postgres', $node->call('postgres', '/plain')), $fine, 'plain http to a private name');
+fields_are($node->finished('postgres', $node->call('postgres', '/plain')), $fine, 'a call by plain http to a private name succeeds');
 $plain->close_port;
 $node->policy('postgres', '/moves', max_attempts => 2, retry_delays => '{8s}');
 my $id = $node->call('postgres', '/moves');
-ok($node->poll_query_until('postgres', "SELECT status = 'retrying' FROM wee5_cron.invocation WHERE id = $id"), 'an app is not where it was');
+ok($node->poll_query_until('postgres', "SELECT status = 'retrying' FROM wee5_cron.invocation WHERE id = $id"), 'a call to an app that has moved fails');
 $names->lead('app.internal', '127.0.0.1', $moved->port);
-fields_are($node->finished('postgres', $id), { %$fine, attempts => 2 }, '... and found where it has moved to by the first retry');
-is(join(' ', map { $_->{bearer} } $moved->requests), 'match', '... with the secret: on plain http DNS is trusted');
-is($node->worker_pid('postgres'), $worker, '... by one and the same worker');
+fields_are($node->finished('postgres', $id), { %$fine, attempts => 2 }, '... and its first retry finds the new address');
+is(join(' ', map { $_->{bearer} } $moved->requests), 'match', '... and sends the secret there: with plain http DNS is trusted');
+is($node->worker_pid('postgres'), $worker, '... and the worker is the same');
 
-# An app that moves while calls go on, and whose old address still answers: the calls follow within five seconds, by both
-# schemes, however busy the connection is.
+# An app that moves while calls are made, and whose old address still answers: calls use the new one within five seconds, by
+# both schemes, however busy the connection is.
 my %pair = (http => [ map { Wee5Cron::Receiver->start(secret => $secret) } 1 .. 2 ], https => [ map { server_of('busy.example.test') } 1 .. 2 ]);
 my %name = (http => 'busy.internal', https => 'busy.example.test');
 for my $scheme (sort keys %pair) {
@@ -101,12 +101,12 @@ for my $scheme (sort keys %pair) {
     $goes_on->() while !(my @arrived = $new->requests) && Time::HiRes::time() < $moved + 30;
     $session->quit;
     $node->wait_until_all_finished('postgres');
-    ok(scalar(my @at_new = $new->requests), "$scheme: an app that moves under steady traffic is found");
+    ok(scalar(my @at_new = $new->requests), "$scheme: calls find an app that moves under steady traffic");
     my @late = grep { $_->{time} > 1000 * ($moved + 5) } $old->requests;
-    is(scalar(@late), 0, '... within five seconds: the old address hears nothing more');
-    is(scalar(grep { $_->{bearer} ne 'match' } $new->requests), 0, '... and the new one gets the secret');
+    is(scalar(@late), 0, '... and five seconds later the old address gets no request');
+    is(scalar(grep { $_->{bearer} ne 'match' } $new->requests), 0, '... and the new address gets the secret');
     my %connections = map { $_->{connection} => 1 } $old->requests;
-    cmp_ok(scalar(keys %connections), '<', scalar(my @requests = $old->requests), '... while connections are used again');
+    cmp_ok(scalar(keys %connections), '<', scalar(my @requests = $old->requests), '... and connections are still reused');
 }
 $node->configure('postgres', api_url => 'http://app.internal');
 
@@ -116,7 +116,7 @@ $doctor->green('api_url_resolves', 'a private name at a private address', qr/app
 for my $public ('203.0.113.7', '2001:db8::7') {
     $names->lead('app.internal', $public, $moved->port);
     like($doctor->red('api_url_resolves', 'warning', qr/app\.internal is \Q$public\E, a public address.*clear text/, "a private name at $public"),
-        qr{SET app\.settings\.api_url = 'https://app\.internal';}, '... with the statement that ends it');
+        qr{SET app\.settings\.api_url = 'https://app\.internal';}, '... and its hint has the statement for https');
 }
 $node->configure('postgres', api_url => 'https://app.internal');
 $doctor->green('api_url_resolves', 'https may lead anywhere', qr/app\.internal is 2001:db8::7/);

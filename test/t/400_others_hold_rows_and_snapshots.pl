@@ -15,11 +15,11 @@ sub all_succeeded {
     my ($count, $where, $name) = @_;
     ok($node->poll_query_until('postgres',
             "SELECT count(*) = $count FROM wee5_cron.invocation WHERE $where AND status = 'succeeded'"),
-        "$name: succeeded");
+        "$name: every call succeeds");
     is($node->safe_psql('postgres',
             "SELECT count(*), count(DISTINCT (invocation_id, attempt)) FROM wee5_cron.attempt
              WHERE invocation_id IN (SELECT id FROM wee5_cron.invocation WHERE $where)"),
-        "$count|$count", '... each booked once');
+        "$count|$count", '... and each is recorded once');
     return;
 }
 
@@ -27,7 +27,7 @@ sub sent_once {
     my ($path, $count, $name) = @_;
     my %keys = map { $_->{headers}{'idempotency-key'} => 1 } my @requests = $receiver->requests($path);
     is(scalar(@requests), $count, "$name: as many requests as calls");
-    is(scalar(keys %keys), $count, '... each with a key of its own');
+    is(scalar(keys %keys), $count, '... each with its own key');
     return;
 }
 
@@ -39,46 +39,46 @@ sub hanging_call {
     return $id;
 }
 
-# A locked row delays its own result, and no other.
+# A locked row delays only its own result.
 my $holder = $node->background_psql('postgres');
 my $id     = hanging_call('/hang?locked');
 $holder->query_safe("BEGIN; SELECT id FROM wee5_cron.invocation WHERE id = $id FOR UPDATE");
 $receiver->release;
 $node->safe_psql('postgres', sprintf($calls, "'/beside'", 200));
-all_succeeded(200, "endpoint_path = '/beside'", 'beside a locked row');
+all_succeeded(200, "endpoint_path = '/beside'", 'calls beside a locked row');
 is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE id = $id AND finished_at IS NULL"),
-    'queued', 'the result of the locked row waits');
+    'queued', 'the result of the call whose row is locked waits');
 ok($node->poll_query_until('postgres', "SELECT state = 'idle' FROM wee5_cron.worker WHERE datname = 'postgres'"),
-    'the worker is not blocked');
+    '... and the worker is not blocked');
 $holder->query_safe('COMMIT');
-all_succeeded(1, "id = $id", 'when it is let go');
-is(scalar($receiver->requests('/hang')), 1, '... without a second request');
+all_succeeded(1, "id = $id", 'the call whose row is unlocked');
+is(scalar($receiver->requests('/hang')), 1, '... and its request was sent once');
 
 # The foreign key of a user's table locks rows, too, but they can still be updated.
 $node->safe_psql('postgres', 'CREATE TABLE refers (id bigint REFERENCES wee5_cron.invocation)');
 $id = hanging_call('/hang?referred');
 $holder->query_safe("BEGIN; INSERT INTO refers VALUES ($id)");
 $receiver->release;
-all_succeeded(1, "id = $id", 'a row that a foreign key refers to');
+all_succeeded(1, "id = $id", 'a call whose row a foreign key refers to');
 $holder->query_safe('ROLLBACK');
 $node->safe_psql('postgres', 'DROP TABLE refers');
 
 # An old snapshot: no entry of an ended call can be removed from the index. Then ids that commit out of order.
 $holder->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 $node->safe_psql('postgres', sprintf($calls, "'/old'", 2000));
-all_succeeded(2000, "endpoint_path = '/old'", 'with an old snapshot');
+all_succeeded(2000, "endpoint_path = '/old'", 'calls beside an old snapshot');
 my $early = $node->background_psql('postgres');
 $early->query_safe("BEGIN; SELECT public.invoke_cron_endpoint('/old?early')");
 $node->safe_psql('postgres', sprintf($calls, "'/old?late'", 500));
-all_succeeded(500, "endpoint_path = '/old?late'", 'committed first');
+all_succeeded(500, "endpoint_path = '/old?late'", 'calls with higher ids that commit first');
 $early->query_safe('COMMIT');
-all_succeeded(1, "endpoint_path = '/old?early'", 'a lower id that commits later');
+all_succeeded(1, "endpoint_path = '/old?early'", 'a call with a lower id that commits later');
 $node->safe_psql('postgres', sprintf($calls, "'/path/' || i", 3000));
-all_succeeded(3000, "endpoint_path LIKE '/path/%'", 'as many paths as calls');
+all_succeeded(3000, "endpoint_path LIKE '/path/%'", 'calls of three thousand paths');
 $holder->query_safe('COMMIT');
-sent_once('/old', 2501, 'all of them');
+sent_once('/old', 2501, 'all calls beside the old snapshot');
 
-# A user's trigger fires for each row, although the worker writes without statements when there is none.
+# A user's trigger fires for each row, although the worker writes without statements when there is no trigger.
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE seen (id bigint, status text);
 CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
@@ -87,32 +87,32 @@ CREATE TRIGGER see AFTER UPDATE ON wee5_cron.invocation FOR EACH ROW EXECUTE FUN
 GRANT INSERT ON seen TO PUBLIC;
 SQL
 $node->safe_psql('postgres', sprintf($calls, "'/watched'", 300));
-all_succeeded(300, "endpoint_path = '/watched'", 'under a trigger');
-is($node->safe_psql('postgres', "SELECT count(DISTINCT id) FROM seen WHERE status = 'succeeded'"), 300, 'it fired for each');
+all_succeeded(300, "endpoint_path = '/watched'", "calls under a user's trigger");
+is($node->safe_psql('postgres', "SELECT count(DISTINCT id) FROM seen WHERE status = 'succeeded'"), 300, 'the trigger fires for each call');
 $node->safe_psql('postgres', 'DROP TRIGGER see ON wee5_cron.invocation');
 
 # A user's index is maintained, and contains what the table contains.
 $node->safe_psql('postgres', 'CREATE INDEX mine ON wee5_cron.invocation (status, lower(endpoint_path)) WHERE finished_at IS NOT NULL');
 $node->safe_psql('postgres', sprintf($calls, "'/Indexed'", 300));
-all_succeeded(300, "endpoint_path = '/Indexed'", 'with an index of the user');
+all_succeeded(300, "endpoint_path = '/Indexed'", "calls under a user's index");
 is($node->safe_psql('postgres',
         "SET enable_seqscan = off; SET enable_bitmapscan = off;
          SELECT count(*) FROM wee5_cron.invocation
          WHERE status = 'succeeded' AND lower(endpoint_path) = '/indexed' AND finished_at IS NOT NULL"),
-    300, 'it finds them');
+    300, "the user's index finds each call");
 
 # Rows that a user inserted into the ledger are found without another call.
 $node->safe_psql('postgres', sprintf($calls, "'/by-function'", 1));
 $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport) SELECT '/by-hand', 'builtin' FROM generate_series(1, 20)");
 $node->safe_psql('postgres', sprintf($calls, "'/by-function'", 1));
-all_succeeded(20, "endpoint_path = '/by-hand'", 'written by hand');
+all_succeeded(20, "endpoint_path = '/by-hand'", 'calls inserted by hand');
 
-# Autovacuum is told what the worker wrote.
+# Autovacuum learns what the worker has written.
 ok($node->poll_query_until('postgres',
         "SELECT n_tup_upd >= 6000 FROM pg_stat_user_tables WHERE relid = 'wee5_cron.invocation'::regclass"),
-    'autovacuum is told what the worker writes');
+    "autovacuum's statistics include what the worker writes");
 $node->safe_psql('postgres', 'CREATE EXTENSION amcheck');
-is($node->safe_psql('postgres', <<'SQL'), "t\n0\n0", 'tables and indexes are sound');
+is($node->safe_psql('postgres', <<'SQL'), "t\n0\n0", 'tables and indexes are not corrupt');
 SELECT count(bt_index_check(i.indexrelid, true)) > 4 FROM pg_index i
 WHERE i.indrelid IN ('wee5_cron.invocation'::regclass, 'wee5_cron.attempt'::regclass);
 SELECT count(*) FROM verify_heapam('wee5_cron.invocation');

@@ -32,9 +32,9 @@ SQL
     my ($memory, $locks) = $size->();
     $session->query_safe(sprintf $ways{$way}, 10_000);
     my ($memory_after, $locks_after) = $size->();
-    # A byte a call would be more.
-    cmp_ok($memory_after - $memory, '<', 9_000, "$way: ten thousand calls more cost no memory");
-    is($locks_after, $locks, '... and no locks');
+    # One byte per call would be more.
+    cmp_ok($memory_after - $memory, '<', 9_000, "$way: ten thousand more calls take no more memory");
+    is($locks_after, $locks, '... and no more locks');
     $session->query_safe('ROLLBACK');
     $session->quit;
 }

@@ -37,32 +37,32 @@ SQL
 my $stuck = $node->psql_as('stuck', 'postgres',
     "SELECT string_agg(invoke_cron_endpoint('/stuck')::text, ',') FROM generate_series(1, 20)");
 ok($node->poll_query_until('postgres', "SELECT count(*) = 20 FROM wee5_cron.invocation WHERE id IN ($stuck) AND status = 'sending'"),
-    'calls whose address is looked up for ever are on their way');
+    'calls whose lookup hangs are in flight');
 $node->safe_psql($_, "SELECT count(invoke_cron_endpoint('/fast')) FROM generate_series(1, 200)") for qw(postgres another);
 $node->wait_until_all_finished('another');
-is_deeply($node->statuses('another'), { succeeded => 200 }, 'another database goes on');
+is_deeply($node->statuses('another'), { succeeded => 200 }, 'calls of another database succeed');
 ok($node->poll_query_until('postgres', "SELECT count(*) = 200 FROM wee5_cron.invocation WHERE endpoint_path = '/fast' AND status = 'succeeded'"),
-    'so do calls beside them');
-fields_are($node->finished('postgres', $node->call('postgres', '/stuck')), { status => 'succeeded' }, '... also one of the same path by somebody else');
-is($node->safe_psql('postgres', "SELECT in_flight FROM wee5_cron.worker WHERE datname = 'postgres'"), 20, '... while they are looked up still');
+    'other calls of the same database succeed');
+fields_are($node->finished('postgres', $node->call('postgres', '/stuck')), { status => 'succeeded' }, '... and so does one of the same path by another role');
+is($node->safe_psql('postgres', "SELECT in_flight FROM wee5_cron.worker WHERE datname = 'postgres'"), 20, '... and the lookups still hang');
 
 # libcurl looks names up in threads. A signal to the worker must not be taken by one of them.
 $worker = $node->safe_psql('postgres', "SELECT pid FROM wee5_cron.worker WHERE datname = 'postgres'");
 my @threads = grep { $_ != $worker } map { m{(\d+)$} } glob "/proc/$worker/task/*";
-cmp_ok(scalar @threads, '>=', 20, 'the names are looked up in threads');
+cmp_ok(scalar @threads, '>=', 20, 'names are looked up in threads');
 my @open = grep { takes_a_signal($_) } @threads;
-is_deeply(\@open, [], '... none of which takes a signal of the server');
+is_deeply(\@open, [], '... and none of them takes a signal of the server');
 
-# A lookup of doctor() has a limit, and its session can be interrupted.
+# A lookup by doctor() has a limit, and its session can be cancelled.
 is($node->safe_psql('postgres', "SELECT error FROM wee5_cron.resolve_host('app.hangs.internal', 300)"), 'no answer within 300 ms',
-    'a lookup by hand ends after its time');
+    'resolve_host() returns at its timeout');
 my ($status, undef, $stderr) = $node->psql('postgres', "SET statement_timeout = '300ms'; SELECT wee5_cron.resolve_host('app.hangs.internal', 3600000)");
-isnt($status, 0, '... and can be interrupted');
-like($stderr, qr/canceling statement due to statement timeout/, '... by a timeout, for example');
+isnt($status, 0, '... and can be cancelled');
+like($stderr, qr/canceling statement due to statement timeout/, '... by statement_timeout');
 
 my ($given_up) = $stuck =~ /^(\d+)/;
-is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($given_up)"), 't', 'one of them is cancelled');
-fields_are($node->finished('postgres', $given_up), { status => 'cancelled' }, '... and ends');
+is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($given_up)"), 't', 'a call whose lookup hangs can be cancelled');
+fields_are($node->finished('postgres', $given_up), { status => 'cancelled' }, '... and ends as cancelled');
 
 # The address is corrected while the lookups hang. A restart waits for none of them.
 $node->safe_psql('postgres', 'ALTER ROLE stuck SET app.settings.api_url = ' . "'" . $receiver->url . "'");
@@ -72,8 +72,8 @@ pass('the server stops while lookups hang');
 start();
 $node->wait_until_all_finished('postgres');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id IN ($stuck) AND status = 'succeeded'"), 19,
-    '... and after a start, with an address that answers, they are delivered');
-is(scalar(() = $receiver->requests('/stuck')), 20, '... each once');
+    'after a restart with a working address these calls succeed');
+is(scalar(() = $receiver->requests('/stuck')), 20, '... and each was sent once');
 
 $node->log_is_sane;
 done_testing();

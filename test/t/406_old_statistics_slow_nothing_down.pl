@@ -17,7 +17,7 @@ SELECT '/before', 'builtin', 'succeeded', 200, 1, now() FROM generate_series(1, 
 VACUUM ANALYZE wee5_cron.invocation;
 SQL
 
-# Entries read from the index that only the planner's choice leads to.
+# Entries read from the index, which only the planner's choice leads to.
 sub entries_read {
     return $node->safe_psql('postgres', q{SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'invocation_unfinished'});
 }
@@ -28,17 +28,17 @@ $receiver->hold;
 my $ids = $node->safe_psql('postgres', "SELECT min(id) || ' ' || max(id) FROM (SELECT invoke_cron_endpoint('/hang') AS id FROM generate_series(1, 3000)) c");
 $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/once/hang')) FROM generate_series(1, 20)");
 my ($first, $last) = split / /, $ids;
-ok($node->poll_query_until('postgres', "SELECT count(*) = 20 FROM wee5_cron.invocation WHERE status = 'sending'"), 'those on the wire are marked');
-is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($last)"), 't', 'one is given up');
-is($node->finished('postgres', $last)->{status}, 'cancelled', '... and ends so');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 20 FROM wee5_cron.invocation WHERE status = 'sending'"), 'calls on the wire are marked as sending');
+is($node->safe_psql('postgres', "SELECT wee5_cron.cancel($last)"), 't', 'cancel() of a queued call returns true');
+is($node->finished('postgres', $last)->{status}, 'cancelled', '... and the call ends as cancelled');
 $node->safe_psql('postgres', 'ALTER TABLE wee5_cron.invocation ADD CHECK (attempts < 1000)');
 $receiver->release_for_good;
 $node->wait_until_all_finished('postgres');
-is_deeply($node->statuses('postgres'), { succeeded => 23_019, cancelled => 1 }, 'each call has its end');
-# Statistics arrive a moment later, when the worker comes to rest.
+is_deeply($node->statuses('postgres'), { succeeded => 23_019, cancelled => 1 }, 'every call has ended');
+# Statistics arrive a moment later, when the worker is idle.
 $node->poll_query_until('postgres', "SELECT state = 'idle' FROM wee5_cron.worker WHERE datname = 'postgres'");
 $node->poll_query_until('postgres', q{SELECT n_tup_ins >= 3019 FROM pg_stat_user_tables WHERE relid = 'wee5_cron.attempt'::regclass}) or die "no statistics\n";
-cmp_ok(entries_read() - $before, '<', 3_000, 'nothing of it read the queue, not even once');
+cmp_ok(entries_read() - $before, '<', 3_000, 'the worker never read the whole queue through that index');
 
 $node->log_is_sane;
 done_testing();
