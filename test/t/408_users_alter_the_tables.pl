@@ -1,4 +1,4 @@
-# Users alter the extension's tables. Each change is honoured, or the worker and doctor() name it: no crash, no wrong value,
+# Users alter the extension's tables. Each change is respected, or the worker and doctor() name it: no crash, no wrong value,
 # no bypassed constraint, no call that stays queued without a reason. When the change is undone, the waiting calls are made,
 # once each.
 use FindBin;
@@ -25,7 +25,7 @@ sub sql { return $node->safe_psql('postgres', $_[0]) }
 
 sub deliveries { my ($path) = @_; return scalar(grep { $_->{url} eq $path } $receiver->requests) }
 
-# A call with a path of its own: its id and path.
+# Makes a call with its own path. Returns its id and path.
 sub call_once {
     my ($status) = @_;
     my $path = '/status/' . ($status // 200) . '?n=' . ++$tests;
@@ -34,26 +34,26 @@ sub call_once {
 
 sub worker { return $node->one_row('postgres', 'SELECT state, last_error, pid FROM wee5_cron.worker') }
 
-# The change is honoured: the call ends as it should, with one delivery and an attempt whose numbers are right.
+# The change is respected: the call succeeds, with one delivery and an attempt whose numbers are right.
 sub honoured {
     my ($ddl, $undo, $name, %params) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     sql($ddl);
     my ($id, $path) = call_once();
     my $row = $node->finished('postgres', $id);
-    fields_are($row, { status => 'succeeded', http_status => 200, attempts => 1 }, "$name: honoured");
-    is(deliveries($path), 1, '... the app heard it once');
+    fields_are($row, { status => 'succeeded', http_status => 200, attempts => 1 }, "$name: the call succeeds");
+    is(deliveries($path), 1, '... and the app got its request once');
     if ($params{attempt} // 1) {
         my $sane = sql("SELECT total_ms::text::float8 BETWEEN 0.001 AND 60000 AND first_byte_ms::text::float8 <= total_ms::text::float8
                         FROM wee5_cron.attempt WHERE invocation_id = $id");
-        is($sane, 't', '... its attempt says how long it took');
+        is($sane, 't', '... and its attempt has the right duration');
     }
     $params{then}->($id, $path) if $params{then};
     sql($undo) if $undo;
     return $id;
 }
 
-# The change stops the worker, which names it, and so does doctor(). When it is undone the call is made, once.
+# The change stops the worker, which names it, and so does doctor(). When it is undone the call is made once.
 sub named {
     my ($ddl, $undo, $what, $name, %params) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -63,24 +63,24 @@ sub named {
     $node->poll_query_until('postgres', "SELECT state = 'blocked' FROM wee5_cron.worker")
       or return fail("$name: the worker is not blocked");
     $node->poll_query_until('postgres', "SELECT last_error <> '' FROM wee5_cron.worker");
-    like(worker()->{last_error}, $what, "$name: last_error of the worker names it");
+    like(worker()->{last_error}, $what, "$name: last_error of the worker names the change");
     my @lines = grep { $_->{status} eq 'error' && $_->{detail} =~ $what } $doctor->lines;
-    ok(@lines, '... doctor(), too');
-    ok((grep { $_->{check_name} eq 'ledger_tables' && $_->{status} eq 'warning' && $_->{detail} =~ $what } $doctor->lines), '... and warns of the table') if $params{warns};
+    ok(@lines, '... and so does doctor()');
+    ok((grep { $_->{check_name} eq 'ledger_tables' && $_->{status} eq 'warning' && $_->{detail} =~ $what } $doctor->lines), '... and ledger_tables warns of it') if $params{warns};
     if ($params{hint}) {
         my ($line) = grep { $_->{check_name} eq 'ledger_tables' } @lines;
-        $doctor->paste($line ? $line->{hint} : 'SELECT no_line()', '... its hint is SQL');
+        $doctor->paste($line ? $line->{hint} : 'SELECT no_line()', '... and the hint runs as SQL');
     }
     else { sql($undo) }
     my $row = $node->finished('postgres', $id);
-    fields_are($row, { status => $params{fails} ? 'failed' : 'succeeded' }, '... undone: the call is made');
-    is(deliveries($path), 1, '... the app hears it once');
+    fields_are($row, { status => $params{fails} ? 'failed' : 'succeeded' }, '... and once the change is undone the call ends');
+    is(deliveries($path), 1, '... and the app got its request once');
     $node->poll_query_until('postgres', "SELECT coalesce(last_error, '') = '' FROM wee5_cron.worker") or fail('the error stays');
-    $doctor->green('ledger_tables', '... and doctor() is content');
+    $doctor->green('ledger_tables', 'after the change was undone');
     return;
 }
 
-# --- attempt: only statements read it ------------------------------------------------------------------------------
+# --- attempt: it is read by statements only --------------------------------------------------------------------------
 my $attempt = 'ALTER TABLE wee5_cron.attempt';
 for my $type ('numeric', 'double precision', 'text', 'numeric(12,3)') {
     honoured("$attempt ALTER total_ms TYPE $type USING total_ms::text::$type", "$attempt ALTER total_ms TYPE real USING total_ms::real",
@@ -90,9 +90,9 @@ honoured("$attempt ALTER started_at TYPE timestamptz(0), ALTER http_status TYPE 
     "$attempt ALTER started_at TYPE timestamptz, ALTER http_status TYPE int, ALTER error TYPE text", 'narrower types of attempt',
     then => sub {
         is(sql("SELECT date_trunc('second', started_at) = started_at FROM wee5_cron.attempt WHERE invocation_id = $_[0]"), 't',
-            '... a time is rounded as its column says');
+            "times are rounded as the column's type says");
     });
-honoured("$attempt ADD note text", "$attempt DROP note", 'a column of attempt');
+honoured("$attempt ADD note text", "$attempt DROP note", 'a new column of attempt');
 honoured("$attempt ADD seen timestamptz NOT NULL DEFAULT now()", "$attempt DROP seen", 'a column of attempt with a default',
     then => sub { is(sql("SELECT seen IS NOT NULL FROM wee5_cron.attempt WHERE invocation_id = $_[0]"), 't', '... which it has') });
 honoured("$attempt ADD slow boolean GENERATED ALWAYS AS (total_ms > 0) STORED", "$attempt DROP slow", 'a generated column of attempt',
@@ -100,7 +100,7 @@ honoured("$attempt ADD slow boolean GENERATED ALWAYS AS (total_ms > 0) STORED", 
 named("$attempt DROP dns_ms", undef, qr/dns_ms/, 'a column of attempt is dropped', hint => 1);
 named("$attempt RENAME total_ms TO total", "$attempt RENAME total TO total_ms", qr/total_ms/, 'a column of attempt is renamed');
 named("$attempt ADD must text; $attempt ADD CONSTRAINT must_be CHECK (must IS NOT NULL) NOT VALID", "$attempt DROP must", qr/must_be/,
-    'a CHECK on attempt that no attempt fulfils');
+    'a CHECK on attempt that no attempt satisfies');
 named("TRUNCATE wee5_cron.attempt; $attempt ALTER reason SET NOT NULL", "$attempt ALTER reason DROP NOT NULL", qr/"reason"/, 'NOT NULL on attempt');
 sql('TRUNCATE wee5_cron.attempt');
 honoured("$attempt ADD CONSTRAINT one_each EXCLUDE USING btree (http_status WITH =)", undef, 'an exclusion constraint on attempt, the first time');
@@ -112,7 +112,7 @@ named('CREATE PUBLICATION p FOR TABLE wee5_cron.invocation WHERE (status = $$fai
 # --- invocation: the worker reads it without a statement -----------------------------------------------------------
 my $invocation = 'ALTER TABLE wee5_cron.invocation';
 honoured("$invocation ALTER duration TYPE text USING duration::text, ALTER http_status TYPE bigint", "$invocation ALTER duration TYPE interval USING duration::interval, ALTER http_status TYPE int",
-    'other types of columns that it only writes');
+    'other types for columns that the worker only writes');
 honoured("$invocation ALTER endpoint_path TYPE varchar(500), ALTER job_name TYPE varchar(63)", "$invocation ALTER endpoint_path TYPE text, ALTER job_name TYPE text", 'varchar in place of text');
 honoured("CREATE DOMAIN public.path AS text CHECK (VALUE LIKE '/%'); $invocation ALTER endpoint_path TYPE public.path",
     "$invocation ALTER endpoint_path TYPE text; DROP DOMAIN public.path", 'a domain');
@@ -157,8 +157,8 @@ for my $start (0, -5) {
     sql("ALTER SEQUENCE wee5_cron.invocation_id_seq MINVALUE -10 INCREMENT BY -1 RESTART $start");
     $node->raises('postgres', q{SELECT invoke_cron_endpoint('/x')}, '2200H', "a sequence that is at $start", message => qr/must be positive, but the call got $start$/, hint => qr/invocation_id_seq/);
 }
-honoured("ALTER SEQUENCE wee5_cron.invocation_id_seq INCREMENT BY 7 MINVALUE 1 MAXVALUE 100000 START 1 RESTART 90000 CYCLE", undef, 'ids that count in steps');
-honoured("ALTER SEQUENCE wee5_cron.invocation_id_seq INCREMENT BY 1 NO MAXVALUE RESTART 7 NO CYCLE", undef, 'ids that begin anew');
+honoured("ALTER SEQUENCE wee5_cron.invocation_id_seq INCREMENT BY 7 MINVALUE 1 MAXVALUE 100000 START 1 RESTART 90000 CYCLE", undef, 'ids that increase in steps');
+honoured("ALTER SEQUENCE wee5_cron.invocation_id_seq INCREMENT BY 1 NO MAXVALUE RESTART 7 NO CYCLE", undef, 'ids that start again');
 
 # A call that is queued in the transaction of the change, so that no caller has to write the altered table.
 sub queued_with {
@@ -167,6 +167,6 @@ sub queued_with {
     my $id = sql("BEGIN; SELECT invoke_cron_endpoint('$path'); $ddl COMMIT");
     return ($id, $path);
 }
-is(worker()->{pid}, $worker, 'it is the same worker all the time');
+is(worker()->{pid}, $worker, 'the worker was never replaced');
 $node->log_is_sane;
 done_testing();

@@ -1,4 +1,4 @@
-# While somebody holds an old snapshot, ended calls stay in the index of open ones. The overlap check neither visits all of
+# While a session holds an old snapshot, ended calls stay in the index of open ones. The overlap check neither visits all of
 # them each time, nor misses a call that is committed late.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -15,7 +15,7 @@ $holder->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM
 $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, next_attempt_at) SELECT '/much', 'builtin', 'retrying', 1, 'connect', 'infinity' FROM generate_series(1, 40000)");
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = 'succeeded', reason = NULL, finished_at = now(), next_attempt_at = NULL WHERE endpoint_path = '/much'");
 
-# A session that calls the path again and again. Returns the pages that a call visits, except for the first ones.
+# A session calls the path repeatedly. Returns the pages that each call visits, except for the first ones.
 my $session = $node->background_psql('postgres');
 my @pages;
 for (1 .. 8) {
@@ -24,20 +24,20 @@ for (1 .. 8) {
     $node->wait_until_all_finished('postgres');
 }
 note "pages: @pages";
-cmp_ok((sort { $a <=> $b } @pages[ 3 .. 7 ])[2], '<', 300, 'what has ended long ago is not visited at each call');
-is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/much' AND http_status = 200"), 8, '... and each call was made');
+cmp_ok((sort { $a <=> $b } @pages[ 3 .. 7 ])[2], '<', 300, 'a call does not visit the entries of calls that ended long ago');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/much' AND http_status = 200"), 8, '... and each call is made');
 
-# While one has not ended, it is found first.
+# An open call is found first.
 my $hang = $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, next_attempt_at) VALUES ('/much', 'builtin', 'retrying', 1, 'connect', 'infinity') RETURNING id");
 my $fresh = $node->background_psql('postgres');
 $fresh->query_safe("SET client_min_messages = error; SELECT invoke_cron_endpoint('/elsewhere')");
 my $plan = decode_json($fresh->query_safe("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT invoke_cron_endpoint('/much')"));
-cmp_ok($plan->[0]{Plan}{'Shared Hit Blocks'} + $plan->[0]{Plan}{'Shared Read Blocks'}, '<', 300, 'a call in the way is found at once, also by a new session');
-is($node->safe_psql('postgres', "SELECT concat_ws('/', status, reason) FROM wee5_cron.invocation ORDER BY id DESC LIMIT 1"), 'skipped/overlap', '... and skipped for');
+cmp_ok($plan->[0]{Plan}{'Shared Hit Blocks'} + $plan->[0]{Plan}{'Shared Read Blocks'}, '<', 300, 'a call finds the open one at once, even in a new session');
+is($node->safe_psql('postgres', "SELECT concat_ws('/', status, reason) FROM wee5_cron.invocation ORDER BY id DESC LIMIT 1"), 'skipped/overlap', '... and is skipped');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = 'failed', finished_at = now(), next_attempt_at = NULL WHERE id = $hang");
 $fresh->quit;
 
-# A call whose id is older than those that have ended meanwhile, and that is committed after them.
+# A call with a lower id than those that have ended meanwhile, which is committed after them.
 my $late = $node->background_psql('postgres');
 my $late_id = $late->query_safe("BEGIN; SELECT invoke_cron_endpoint('/late')");
 $late->query_safe("UPDATE wee5_cron.invocation SET status = 'retrying', attempts = 1, reason = 'connect', next_attempt_at = 'infinity' WHERE id = $late_id");
@@ -48,23 +48,23 @@ for (1 .. 4) {
 $late->query_safe('COMMIT');
 $session->query_safe('SET client_min_messages = error');
 my $next = $session->query_safe("SELECT invoke_cron_endpoint('/late')");
-fields_are($node->invocation('postgres', $next), { status => 'skipped', reason => 'overlap', error => "Call $late_id of /late has not ended yet." }, 'when it is committed it is in the way');
-# The worker, which has sent the others, knows it as well: a call that could not be seen before is skipped when it is sent.
+fields_are($node->invocation('postgres', $next), { status => 'skipped', reason => 'overlap', error => "Call $late_id of /late has not ended yet." }, 'a call is skipped once the late one is committed');
+# The worker, which has sent the others, knows of it too: a call that could not be seen before is skipped when it is sent.
 my $unseen = $session->query_safe("INSERT INTO wee5_cron.invocation (endpoint_path, transport, exclusive) VALUES ('/late', 'builtin', 'path') RETURNING id");
 $session->query_safe('SELECT wee5_cron.wake_worker()');
-fields_are($node->finished('postgres', $unseen), { status => 'skipped', reason => 'overlap' }, '... for the worker, too');
+fields_are($node->finished('postgres', $unseen), { status => 'skipped', reason => 'overlap' }, '... and the worker skips a call for it, too');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $late_id; SELECT wee5_cron.wake_worker()");
-is($node->finished('postgres', $late_id)->{status}, 'succeeded', '... and is made itself');
-is($node->finished('postgres', $session->query_safe("SELECT invoke_cron_endpoint('/late')"))->{status}, 'succeeded', '... after which the next one is');
+is($node->finished('postgres', $late_id)->{status}, 'succeeded', '... and the late call succeeds');
+is($node->finished('postgres', $session->query_safe("SELECT invoke_cron_endpoint('/late')"))->{status}, 'succeeded', '... and after it the next call succeeds');
 
-# Ids begin anew.
+# The sequence of ids starts again.
 $holder->quit;
 $node->wait_until_all_finished('postgres');
 $node->safe_psql('postgres', 'TRUNCATE wee5_cron.invocation, wee5_cron.attempt RESTART IDENTITY');
 $receiver->hold;
 $node->block_the_wire('postgres', $receiver);
 my @again = map { $session->query_safe("SELECT invoke_cron_endpoint('/late')") } 1, 2;
-is(join(' ', map { $node->invocation('postgres', $_)->{status} } @again), 'queued skipped', 'after a TRUNCATE a call with a low id is in the way');
+is(join(' ', map { $node->invocation('postgres', $_)->{status} } @again), 'queued skipped', 'after a TRUNCATE a call with a low id makes others skip');
 $receiver->release_for_good;
 $node->wait_until_all_finished('postgres');
 

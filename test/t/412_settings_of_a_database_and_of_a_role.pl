@@ -1,4 +1,4 @@
-# Whatever is set for a database or for the role of a job, everything works in it: calls, retries, jobs, harvest(), prune(),
+# Whatever is set for a database or for a job's role, everything works in it: calls, retries, jobs, harvest(), prune(),
 # doctor(). The settings come in groups; each group is set for the database and for the roles, and the worker starts with
 # it.
 use FindBin;
@@ -6,7 +6,7 @@ use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret of this test');
-# The test's own questions about the server go to the database postgres, where nothing is set.
+# The test queries the server in the database postgres, where nothing is set.
 my $node = Wee5Cron::Node->start_new('main', conf => "cron.database_name = 'app'");
 $node->safe_psql('postgres', 'CREATE DATABASE app');
 $node->safe_psql('app', 'CREATE EXTENSION pg_cron');
@@ -101,9 +101,9 @@ for my $group ([ 'nothing' ], @groups) {
         # duration may be NULL: it was cancelled before it was sent, or on the wire.
         is($stdout =~ s/^cancelled\|[01]\|\|t?$/cancelled|0||/mr . "\n", $answers =~ s/%n/$number/gr, "$name, $who: everything works") or diag($stderr);
         my ($echo) = grep { $_->{url} eq "/echo?n=$number" } $receiver->requests('/echo');
-        fields_are($echo, { body => q({"text": "\\\\n'"}), bearer => 'match' }, '... a body arrives as it was given');
+        fields_are($echo, { body => q({"text": "\\\\n'"}), bearer => 'match' }, '... and a body arrives as it was given');
         is($echo->{headers}{'x-text'}, '\x', '... and a header');
-        is(scalar(grep { $_->{url} eq "$twice?n=$number" } $receiver->requests), 2, '... nothing is called too often');
+        is(scalar(grep { $_->{url} eq "$twice?n=$number" } $receiver->requests), 2, '... and no request is sent too often');
     }
     $node->safe_psql('postgres', join ';', map { "ALTER $_ RESET ALL" } 'DATABASE app', 'ROLE caller IN DATABASE app', 'ROLE CURRENT_USER IN DATABASE app');
     $node->configure('app', api_url => $receiver->url, secret => 'the secret of this test');

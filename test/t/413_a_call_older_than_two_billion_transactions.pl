@@ -1,5 +1,5 @@
 # A call waits while more than 2^31 transactions pass, for example in a disarmed database. Its row is frozen, the number of
-# its transaction now lies in the future, and nothing of that transaction is kept. It is sent all the same.
+# its transaction now lies in the future, and nothing of that transaction is kept. It is still sent.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -39,15 +39,15 @@ sub transactions_pass {
 }
 transactions_pass(1_200_000_000) for 1, 2;
 freeze_all();
-is($node->safe_psql('postgres', "SELECT age('$old_transaction'::xid) < 0"), 't', 'the transaction that made the calls seems to come yet');
+is($node->safe_psql('postgres', "SELECT age('$old_transaction'::xid) < 0"), 't', 'the id of the transaction that made the calls lies in the future');
 
 $node->safe_psql('postgres', 'SELECT wee5_cron.arm()');
-fields_are($node->finished('postgres', $ids[0]), { status => 'succeeded', attempts => 1 }, 'its call is sent');
-fields_are($node->finished('postgres', $ids[1]), { status => 'succeeded', attempts => 2 }, '... and another one twice');
-is(scalar(my @heard = $receiver->requests), 3, '... not oftener');
-fields_are($node->finished('postgres', $node->call('postgres', '/status/201')), { status => 'succeeded' }, '... a new one, too');
-fields_are($node->one_row('postgres', 'SELECT state, last_error FROM wee5_cron.worker'), { state => 'idle', last_error => undef }, '... and the worker is content');
+fields_are($node->finished('postgres', $ids[0]), { status => 'succeeded', attempts => 1 }, 'a call that waited for that long is sent');
+fields_are($node->finished('postgres', $ids[1]), { status => 'succeeded', attempts => 2 }, '... and another one is retried');
+is(scalar(my @heard = $receiver->requests), 3, '... and nothing is sent too often');
+fields_are($node->finished('postgres', $node->call('postgres', '/status/201')), { status => 'succeeded' }, '... and a new call succeeds');
+fields_are($node->one_row('postgres', 'SELECT state, last_error FROM wee5_cron.worker'), { state => 'idle', last_error => undef }, '... and the worker is idle without an error');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET finished_at = finished_at - interval '1 year'");
-is($node->safe_psql('postgres', 'SELECT wee5_cron.prune() >= 0'), 't', '... prune() works');
+is($node->safe_psql('postgres', 'SELECT wee5_cron.prune() >= 0'), 't', '... and prune() works');
 $node->log_is_sane;
 done_testing();

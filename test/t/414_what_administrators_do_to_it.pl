@@ -1,5 +1,5 @@
-# What administrators do to tables, roles and owners for their own reasons: calls go on, or the worker and doctor() name the
-# obstacle. Once it is removed, the waiting calls are sent, once.
+# What administrators do to tables, roles and owners for their own reasons: calls are sent, or the worker and doctor() name the
+# obstacle. Once it is removed, the waiting calls are sent once.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -35,7 +35,7 @@ sub goes_on {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $row = $node->finished('app', $id);
     fields_are($row, { status => 'succeeded', attempts => 1 }, $name);
-    is(heard($row->{endpoint_path}), 1, '... the app heard it once');
+    is(heard($row->{endpoint_path}), 1, '... and the app got its request once');
     return;
 }
 
@@ -81,7 +81,7 @@ is(sql(q{SELECT count(*) FROM wee5_cron.invocation WHERE status <> 'succeeded' O
 {
     my %heard;
     $heard{ $_->{headers}{'idempotency-key'} }++ for $flow->requests('/status/200');
-    is(scalar(keys %heard), sql('SELECT count(*) FROM wee5_cron.invocation'), '... the app heard each');
+    is(scalar(keys %heard), sql('SELECT count(*) FROM wee5_cron.invocation'), '... and the app got each call');
     is(scalar(grep { $_ > 1 } values %heard), 0, '... once');
 }
 $flow->stop;
@@ -96,36 +96,36 @@ sql(q{INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on, retry_delays) SEL
 my %id = map { $_ => $node->psql_as($_, 'app', "SELECT invoke_cron_endpoint('/statuses/503,200?$_')") } qw(gone renamed);
 $node->invocation_when('app', $id{$_}, q{status IN ('retrying', 'succeeded')}) for qw(gone renamed);
 sql('DROP OWNED BY gone; DROP ROLE gone; ALTER ROLE renamed RENAME TO somebody');
-fields_are($node->finished('app', $id{$_}), { status => 'succeeded', requested_by => $_ }, "the call of a role that is $_ since") for qw(gone renamed);
+fields_are($node->finished('app', $id{$_}), { status => 'succeeded', requested_by => $_ }, "the call of a role that is now $_ succeeds") for qw(gone renamed);
 
 # --- an owner who is superuser no more ------------------------------------------------------------------------------
 $node->safe_psql('postgres', "SELECT wee5_cron.schedule('job', '0 0 1 1 *', '/status/200?job')");
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 $doctor->green('pg_cron_readable', 'a superuser owns the extension', qr/sees every job/);
 $node->safe_psql('postgres', 'ALTER ROLE admin NOSUPERUSER; ALTER ROLE keeper NOSUPERUSER');
-fields_are($node->finished('postgres', $node->call('postgres', path())), { status => 'succeeded' }, 'the owner is superuser no more: calls are made');
-$doctor->red_then_green('pg_cron_readable', 'error', qr/"admin" does not see every job of pg_cron/, '... doctor() says what he cannot see');
-$doctor->red_then_green('pg_cron_launcher', 'warning', qr/"admin" may not see whether pg_cron's launcher runs/, '... and whether pg_cron runs');
-is(join("\n", grep { /the check failed/ } $doctor->complaints), '', '... then everything can be looked at');
-$doctor->green('pg_cron_loaded', '... the settings of pg_cron, too');
-fields_are($node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('job')")), { status => 'succeeded', job_name => 'job' }, '... jobs have their names');
+fields_are($node->finished('postgres', $node->call('postgres', path())), { status => 'succeeded' }, 'after the owner lost superuser calls succeed');
+$doctor->red_then_green('pg_cron_readable', 'error', qr/"admin" does not see every job of pg_cron/, 'an owner who cannot see every job');
+$doctor->red_then_green('pg_cron_launcher', 'warning', qr/"admin" may not see whether pg_cron's launcher runs/, "an owner who cannot see pg_cron's launcher");
+is(join("\n", grep { /the check failed/ } $doctor->complaints), '', '... and after both hints no check fails');
+$doctor->green('pg_cron_loaded', "an owner who may read pg_cron's settings");
+fields_are($node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_now('job')")), { status => 'succeeded', job_name => 'job' }, "... and a job's call has its name");
 my ($watch) = $node->rows('postgres', 'SELECT state, last_error FROM wee5_cron.worker');
-fields_are($watch, { last_error => undef }, '... and the worker is content');
-$node->raises('postgres', q{SET SESSION AUTHORIZATION admin; SELECT wee5_cron.server_setting('app.settings.cron_secret')}, '42501', 'the owner is told no other setting of superusers');
-is($node->safe_psql('postgres', q{SET cron.unknown = '1'; SELECT wee5_cron.server_setting('cron.unknown') IS NULL}), 't', '... and what anybody may SET is no setting of pg_cron');
+fields_are($watch, { last_error => undef }, '... and the worker has no error');
+$node->raises('postgres', q{SET SESSION AUTHORIZATION admin; SELECT wee5_cron.server_setting('app.settings.cron_secret')}, '42501', 'server_setting() shows the owner no other setting of superusers');
+is($node->safe_psql('postgres', q{SET cron.unknown = '1'; SELECT wee5_cron.server_setting('cron.unknown') IS NULL}), 't', 'server_setting() ignores a cron setting that any role may SET');
 
-# --- row security, which applies to that owner where it is forced --------------------------------------------------
+# --- row security, which applies to that owner if it is forced -----------------------------------------------------
 my @tables = split /\n/, sql('SELECT DISTINCT table_name FROM wee5_cron.table_layout() ORDER BY 1');
-cmp_ok(scalar(@tables), '>', 10, 'there are tables');
+cmp_ok(scalar(@tables), '>', 10, 'the extension has more than ten tables');
 for my $table (@tables) {
     my $path = path();
     my $id = sql("BEGIN; SELECT invoke_cron_endpoint('$path'); ALTER TABLE wee5_cron.$table ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; COMMIT");
     $node->poll_query_until('app', "SELECT (SELECT state = 'blocked' AND last_error LIKE '%$table%' FROM wee5_cron.worker WHERE datname = 'app')"
           . " OR EXISTS (SELECT FROM wee5_cron.invocation WHERE id = $id AND status = 'succeeded')")
       or fail("row security on $table: the call is neither sent, nor does the worker say why");
-    my $hint = table_line('error', qr/row-level security applies to the extension's owner on wee5_cron\.$table\b/, "row security forced on $table: doctor() says so");
-    $doctor->paste($hint, '... its hint', in => 'app');
-    goes_on($id, '... makes the call go on');
+    my $hint = table_line('error', qr/row-level security applies to the extension's owner on wee5_cron\.$table\b/, "row security forced on $table: doctor() reports it");
+    $doctor->paste($hint, '... and the hint runs as SQL', in => 'app');
+    goes_on($id, '... and after it the call succeeds');
     sql("ALTER TABLE wee5_cron.$table DISABLE ROW LEVEL SECURITY");
 }
 
@@ -138,7 +138,7 @@ for my $case (
 ) {
     my ($table, $what, $do, $undo) = @$case;
     sql($do);
-    goes_on($node->call('app', path()), "$table $what");
+    goes_on($node->call('app', path()), "$table $what: a call succeeds");
     sql("$undo; DROP TABLE public.parent");
 }
 sql(q{CREATE TABLE public.parent (LIKE wee5_cron.attempt) PARTITION BY LIST (http_status); TRUNCATE wee5_cron.attempt;
@@ -148,17 +148,17 @@ sql(q{CREATE TABLE public.parent (LIKE wee5_cron.attempt) PARTITION BY LIST (htt
     $node->poll_query_until('app', q{SELECT state = 'blocked' AND last_error LIKE '%attempt is a partition of public.parent%' FROM wee5_cron.worker WHERE datname = 'app'})
       or fail('attempt is a partition that refuses what the worker writes: the worker does not say so');
     sql('ALTER TABLE public.parent DETACH PARTITION wee5_cron.attempt; DROP TABLE public.parent');
-    goes_on($id, 'attempt was a partition that refuses what the worker writes');
+    goes_on($id, "after attempt was a partition that refused the worker's writes the call succeeds");
 }
 sql(q{CREATE TABLE public.child () INHERITS (wee5_cron.invocation);
     INSERT INTO public.child SELECT * FROM wee5_cron.invocation ORDER BY id DESC LIMIT 1;
     UPDATE public.child SET id = 1000000, endpoint_path = '/of-the-child', status = 'queued', finished_at = NULL, idempotency_key = gen_random_uuid()});
-goes_on($node->call('app', path()), 'a table inherits from invocation');
-table_line('warning', qr/child inherits from wee5_cron\.invocation; its rows are not sent/, '... doctor() says what that means');
-is(heard('/of-the-child'), 0, '... and it is so');
+goes_on($node->call('app', path()), 'with a table that inherits from invocation a call succeeds');
+table_line('warning', qr/child inherits from wee5_cron\.invocation; its rows are not sent/, "... and doctor() says that the child's rows are not sent");
+is(heard('/of-the-child'), 0, '... and they are not');
 sql('DROP TABLE public.child');
 
-# --- tables that are not where they were ----------------------------------------------------------------------------
+# --- tables in another schema ---------------------------------------------------------------------------------------
 for my $table (grep { $_ ne 'armed' && $_ ne 'arming' } @tables) {
     my $path = path();
     my $id = sql("BEGIN; SELECT invoke_cron_endpoint('$path'); ALTER TABLE wee5_cron.$table SET SCHEMA public; COMMIT");
@@ -166,40 +166,40 @@ for my $table (grep { $_ ne 'armed' && $_ ne 'arming' } @tables) {
     $node->poll_query_until('app', "SELECT (SELECT state = 'blocked' AND last_error LIKE '%$table%' FROM wee5_cron.worker WHERE datname = 'app')"
           . " OR EXISTS (SELECT FROM $ended WHERE id = $id AND status = 'succeeded')")
       or fail("$table is in another schema: the call is neither sent, nor does the worker say why");
-    table_line('error', qr/the table wee5_cron\.$table is missing/, "$table is in another schema: doctor() says so");
+    table_line('error', qr/the table wee5_cron\.$table is missing/, "$table is in another schema: doctor() reports it missing");
     sql("ALTER TABLE public.$table SET SCHEMA wee5_cron");
-    goes_on($id, '... back again, the call is made');
+    goes_on($id, '... and once it is back the call succeeds');
 }
-Wee5Cron::Doctor->new($node, 'app')->green('ledger_tables', 'doctor() is content at the end');
+Wee5Cron::Doctor->new($node, 'app')->green('ledger_tables', 'after all changes of the tables');
 
 # --- every connection is taken --------------------------------------------------------------------------------------
 {
     my @taken = map { $node->background_psql('app') } 1 .. 12;
     my (undef, undef, $refused) = $node->psql('app', 'SELECT 1');
-    like($refused, qr/too many clients/, 'nobody else can connect');
+    like($refused, qr/too many clients/, 'no other session can connect');
     my $wait = q{SELECT w.status || w.attempts FROM wee5_cron.wait_for(:id) w;};
-    is($taken[0]->query_safe("SELECT invoke_cron_endpoint('/status/200?full') AS id \\gset\n$wait"), 'succeeded1', '... the worker makes calls');
+    is($taken[0]->query_safe("SELECT invoke_cron_endpoint('/status/200?full') AS id \\gset\n$wait"), 'succeeded1', 'the worker makes calls while every connection is taken');
     $taken[0]->query_safe(q{SELECT pg_terminate_backend(pid, 10000) FROM wee5_cron.worker WHERE datname = 'app'});
     is($taken[0]->query_safe("SELECT invoke_cron_endpoint('/status/200?full') AS id \\gset\n$wait"), 'succeeded1', '... and so does the next one');
     $_->quit for @taken;
 }
 
-# --- the extension gets another owner, and goes with him ------------------------------------------------------------
+# --- the extension gets another owner, and is dropped with that owner -----------------------------------------------
 $node->safe_psql('postgres', 'CREATE ROLE heir LOGIN; ALTER ROLE keeper SUPERUSER');
 $receiver->hold;
 my $on_the_wire = $node->call('app', '/hang');
 $receiver->wait_for_requests('/hang');
 sql('REASSIGN OWNED BY keeper TO heir');
-is(sql(q{SELECT extowner::regrole FROM pg_extension WHERE extname = 'wee5_cron'}), 'heir', 'REASSIGN OWNED: the extension has another owner, who is no superuser');
-goes_on($node->call('app', path()), '... calls are made');
+is(sql(q{SELECT extowner::regrole FROM pg_extension WHERE extname = 'wee5_cron'}), 'heir', 'REASSIGN OWNED gives the extension another owner, who is not a superuser');
+goes_on($node->call('app', path()), '... and calls succeed');
 $receiver->release_for_good;
-fields_are($node->finished('app', $on_the_wire), { status => 'succeeded', attempts => 1 }, '... and what was on the wire is recorded, once');
-Wee5Cron::Doctor->new($node, 'app')->green('ledger_tables', '... doctor() is content');
+fields_are($node->finished('app', $on_the_wire), { status => 'succeeded', attempts => 1 }, '... and the call on the wire is recorded once');
+Wee5Cron::Doctor->new($node, 'app')->green('ledger_tables', 'after REASSIGN OWNED');
 sql('DROP OWNED BY heir');
-is(sql(q{SELECT count(*) FROM pg_extension WHERE extname = 'wee5_cron'}), 0, 'DROP OWNED: the extension is gone');
+is(sql(q{SELECT count(*) FROM pg_extension WHERE extname = 'wee5_cron'}), 0, 'DROP OWNED drops the extension');
 $node->wait_until_no_worker('app');
-is(sql(q{SELECT to_regnamespace('wee5_cron') IS NULL}), 't', '... with its schema and its worker');
+is(sql(q{SELECT to_regnamespace('wee5_cron') IS NULL}), 't', '... and its schema');
 sql('CREATE EXTENSION wee5_cron');
-goes_on($node->call('app', path()), '... and can be made again');
+goes_on($node->call('app', path()), 'after CREATE EXTENSION a call succeeds');
 $node->log_is_sane;
 done_testing();

@@ -34,14 +34,14 @@ SELECT id, 1, now(), http_status FROM wee5_cron.invocation WHERE attempts = 1;
 INSERT INTO wee5_cron.trouble (kind, name, failures, since) VALUES ('failing', '/old', 1, now());
 INSERT INTO wee5_cron.newest_call VALUES ('/old', '', 1, 1);
 SQL
-# A call that has not ended: it waits for its next attempt.
+# A call that has not ended: it waits for its retry.
 my $queued = $node->call('postgres', '/statuses/503,200');
 $node->invocation_when('postgres', $queued, "status = 'retrying'");
 
 # A copy that was not armed, and a dump.
 $node->safe_psql('postgres', 'CREATE DATABASE original');
 $node->safe_psql('original', "CREATE EXTENSION wee5_cron VERSION '0.1.0'; INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at) VALUES ('/dumped', 'builtin', 'succeeded', now())");
-command_ok([ qw(pg_dump -Fc -f), "$tmp/dump", $node->connstr('original') ], 'pg_dump of 0.1.0');
+command_ok([ qw(pg_dump -Fc -f), "$tmp/dump", $node->connstr('original') ], 'pg_dump of 0.1.0 succeeds');
 $node->safe_psql('postgres', 'CREATE DATABASE copied TEMPLATE original');
 
 my $before_update = $node->safe_psql('postgres', 'SELECT now()');
@@ -51,12 +51,12 @@ my $rows = qq{SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM (
     UNION ALL SELECT ROW(j.job_name, j.jobid, j.endpoint_path, j.catch_up, j.registered, j.paused_at, j.pause_note)::text FROM wee5_cron.job j UNION ALL SELECT c::text FROM cron.job c
     UNION ALL SELECT ROW(kind, name, failures, since, told)::text FROM wee5_cron.trouble) AS x (t)};
 my $before = $node->safe_psql('postgres', $rows);
-is($node->error_of('postgres', 'ALTER EXTENSION wee5_cron UPDATE'), undef, 'ALTER EXTENSION wee5_cron UPDATE');
-is($node->safe_psql('postgres', $rows), $before, 'all rows are as they were');
+is($node->error_of('postgres', 'ALTER EXTENSION wee5_cron UPDATE'), undef, 'ALTER EXTENSION wee5_cron UPDATE succeeds');
+is($node->safe_psql('postgres', $rows), $before, 'after the update all rows are as they were');
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $queued; SELECT wee5_cron.wake_worker()");
-fields_are($node->finished('postgres', $queued), { status => 'succeeded', attempts => 2 }, 'the worker makes the call that waited, without a restart');
-is($node->finished('postgres', $node->call('postgres', '/after'))->{status}, 'succeeded', '... and new ones');
-is($node->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', 'the database is armed');
+fields_are($node->finished('postgres', $queued), { status => 'succeeded', attempts => 2 }, 'after the update the worker makes the retry that waited, without a restart');
+is($node->finished('postgres', $node->call('postgres', '/after'))->{status}, 'succeeded', '... and new calls succeed');
+is($node->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', '... and the database is armed');
 
 # The same objects, with the same grants.
 my $catalogue = slurp_file("$FindBin::RealBin/../support/catalogue.sql");
@@ -68,22 +68,22 @@ GRANT EXECUTE ON FUNCTION wee5_cron.doctor() TO nobody;
 REVOKE EXECUTE ON FUNCTION wee5_cron.prune() FROM operator;
 SQL
 my @objects = map { [ split /\n/, $node->safe_psql($_, $catalogue) ] } qw(fresh postgres);
-cmp_ok(scalar @{ $objects[0] }, '>', 4000, 'the catalogue is long');
+cmp_ok(scalar @{ $objects[0] }, '>', 4000, 'the catalogue has more than 4000 lines to compare');
 my @different = grep { ($objects[0][$_] // '') ne ($objects[1][$_] // '') } 0 .. ($#{ $objects[0] } > $#{ $objects[1] } ? $#{ $objects[0] } : $#{ $objects[1] });
-is(scalar @different, 0, 'an update leaves the catalogue of a fresh installation')
+is(scalar @different, 0, 'after the update the catalogue is that of a fresh installation')
   or diag(map { "fresh: " . ($objects[0][$_] // 'nothing') . "\nupdated: " . ($objects[1][$_] // 'nothing') . "\n" } @different[0 .. ($#different < 5 ? $#different : 5)]);
-is($node->safe_psql('postgres', q{SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_proc p WHERE p.pronamespace = 'wee5_cron'::regnamespace AND has_function_privilege('nobody', p.oid, 'EXECUTE')}), 'wee5_cron.doctor()', 'nobody may call what is new');
-is($node->error_of('postgres', "SELECT wee5_cron.disarm('by the operator'), wee5_cron.arm()", role => 'operator'), undef, 'who operated may use it');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_init_privs i JOIN pg_proc p ON i.classoid = 'pg_proc'::regclass AND p.oid = i.objoid WHERE p.pronamespace = 'wee5_cron'::regnamespace AND i.initprivs::text ~ 'operator'}), 0, 'a dump has the grants');
+is($node->safe_psql('postgres', q{SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_proc p WHERE p.pronamespace = 'wee5_cron'::regnamespace AND has_function_privilege('nobody', p.oid, 'EXECUTE')}), 'wee5_cron.doctor()', 'a role without a grant may execute no new function');
+is($node->error_of('postgres', "SELECT wee5_cron.disarm('by the operator'), wee5_cron.arm()", role => 'operator'), undef, 'a role that had the profile operate may use the new functions');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_init_privs i JOIN pg_proc p ON i.classoid = 'pg_proc'::regclass AND p.oid = i.objoid WHERE p.pronamespace = 'wee5_cron'::regnamespace AND i.initprivs::text ~ 'operator'}), 0, 'no privilege of a role counts as an initial one, so that a dump includes them all');
 
 # An update does not arm a database that was not armed.
-is($node->error_of('copied', 'ALTER EXTENSION wee5_cron UPDATE'), undef, 'a copy is updated');
+is($node->error_of('copied', 'ALTER EXTENSION wee5_cron UPDATE'), undef, 'a disarmed copy can be updated');
 is($node->safe_psql('copied', 'SELECT wee5_cron.is_armed()'), 'f', '... and stays disarmed');
 
 # A dump of 0.1.0 creates the present version of the extension.
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
-command_ok([ qw(pg_restore --exit-on-error -d), $node->connstr('restored'), "$tmp/dump" ], 'pg_restore of a dump of 0.1.0');
+command_ok([ qw(pg_restore --exit-on-error -d), $node->connstr('restored'), "$tmp/dump" ], 'pg_restore of a dump of 0.1.0 succeeds');
 fields_are($node->one_row('restored', "SELECT e.extversion, i.endpoint_path, wee5_cron.is_armed()::text AS armed FROM pg_extension e, wee5_cron.invocation i WHERE e.extname = 'wee5_cron'"),
-    { extversion => '0.2.0', endpoint_path => '/dumped', armed => 'false' }, '... with its rows, and disarmed');
+    { extversion => '0.2.0', endpoint_path => '/dumped', armed => 'false' }, '... and the database has its rows and is disarmed');
 $node->log_is_sane;
 done_testing();

@@ -1,5 +1,5 @@
 # The library is new, and a database still has the SQL of 0.1.0: until ALTER EXTENSION wee5_cron UPDATE it makes its calls
-# as before. A restart and the update come while calls are made: nothing is lost, and nothing is made twice. The test needs
+# as before. A restart and the update come while calls are made: no call is lost, and none is sent twice. The test needs
 # only the SQL of 0.1.0, which never changes, not its library.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -25,14 +25,14 @@ sub ends_with {
 # The ways in which a call can end.
 {
     is($node->safe_psql('builtin', "SELECT extversion FROM pg_extension WHERE extname = 'wee5_cron'"), '0.1.0', 'the SQL is that of 0.1.0');
-    ends_with($node->call('builtin', '/status/200'), { status => 'succeeded', http_status => 200, attempts => 1 }, 'a call succeeds');
-    ends_with($node->call('builtin', '/status/404'), { status => 'failed', reason => 'http', http_status => 404 }, '... fails');
+    ends_with($node->call('builtin', '/status/200'), { status => 'succeeded', http_status => 200, attempts => 1 }, 'with the SQL of 0.1.0 a call succeeds');
+    ends_with($node->call('builtin', '/status/404'), { status => 'failed', reason => 'http', http_status => 404 }, '... and a call fails');
     $node->policy('builtin', '/statuses/503,200', retry_delays => '{10ms}');
-    ends_with($node->call('builtin', '/statuses/503,200'), { status => 'succeeded', attempts => 2 }, '... is made again');
+    ends_with($node->call('builtin', '/statuses/503,200'), { status => 'succeeded', attempts => 2 }, '... and a call is retried');
     is($node->error_of('builtin', "CALL wee5_cron.run('/status/200')"), undef, 'run() waits for its call');
-    fields_are($node->error_of('builtin', "CALL wee5_cron.run('/status/404')"), { sqlstate => '38000' }, '... and raises if it fails');
+    fields_are($node->error_of('builtin', "CALL wee5_cron.run('/status/404')"), { sqlstate => '38000' }, '... and raises an error if it fails');
     my $again = $node->safe_psql('builtin', "SELECT wee5_cron.retry(id) FROM wee5_cron.invocation WHERE http_status = 404 LIMIT 1");
-    ends_with($again, { status => 'failed', http_status => 404 }, 'retry()');
+    ends_with($again, { status => 'failed', http_status => 404 }, 'retry() makes the call again');
 }
 # Calls that the library itself ends.
 {
@@ -42,31 +42,31 @@ sub ends_with {
     # The worker checks a row that somebody else inserts.
     my $beside = $node->safe_psql('builtin', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, exclusive) VALUES ('/one/hang', 'builtin', 'path') RETURNING id; SELECT wee5_cron.wake_worker()") =~ s/\D//gr;
     ends_with($beside, { status => 'skipped', reason => 'overlap', attempts => 0, error => qr{Call $running }, hint => qr/\w/ }, 'a call that would overlap is skipped');
-    is($node->safe_psql('builtin', "SELECT wee5_cron.cancel($running)"), 't', 'a call on the wire is asked to end');
-    ends_with($running, { status => 'cancelled', reason => 'cancelled' }, '... and does');
+    is($node->safe_psql('builtin', "SELECT wee5_cron.cancel($running)"), 't', 'cancel() of a call on the wire returns true');
+    ends_with($running, { status => 'cancelled', reason => 'cancelled' }, '... and the call ends as cancelled');
     $node->policy('builtin', '/later/status/503', retry_delays => '{30min}');
     my $waiting = $node->call('builtin', '/later/status/503');
     $node->invocation_when('builtin', $waiting, "status = 'retrying'");
-    is($node->safe_psql('builtin', "SELECT wee5_cron.cancel($waiting)"), 't', 'a call that waits for its next attempt');
-    ends_with($waiting, { status => 'cancelled', reason => 'cancelled', hint => undef, error => qr{/later/status/503}, duration => qr/./ }, '... too');
+    is($node->safe_psql('builtin', "SELECT wee5_cron.cancel($waiting)"), 't', 'cancel() of a call that waits for its retry returns true');
+    ends_with($waiting, { status => 'cancelled', reason => 'cancelled', hint => undef, error => qr{/later/status/503}, duration => qr/./ }, '... and the call ends as cancelled');
     my $unreadable = $node->safe_psql('builtin', <<'SQL') =~ s/\D//gr;
 ALTER TABLE wee5_cron.invocation ALTER requested_by DROP NOT NULL;
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, requested_by) VALUES ('/unreadable', 'builtin', NULL) RETURNING id;
 SELECT wee5_cron.wake_worker();
 SQL
-    ends_with($unreadable, { status => 'failed', reason => 'config', error => qr/requested_by/ }, 'a row that cannot be read ends');
+    ends_with($unreadable, { status => 'failed', reason => 'config', error => qr/requested_by/ }, 'a call whose row cannot be read ends');
     $node->safe_psql('builtin', 'DELETE FROM wee5_cron.invocation WHERE requested_by IS NULL; ALTER TABLE wee5_cron.invocation ALTER requested_by SET NOT NULL');
 }
-# Beside the calls: history, missed runs, alerts.
+# What else the worker does: history, missed runs, alerts.
 {
     $node->safe_psql('builtin', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at) SELECT '/old', 'builtin', 'succeeded', now() - interval '90 days', now() - interval '90 days' FROM generate_series(1, 300)");
     $node->set_server('wee5_cron.keep_failed', '10d');
-    ok($node->poll_query_until('builtin', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = '/old'"), 'the worker prunes');
+    ok($node->poll_query_until('builtin', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = '/old'"), 'with the SQL of 0.1.0 the worker prunes');
     $node->safe_psql('postgres', "SELECT wee5_cron.schedule('yearly', '0 0 1 1 *', '/yearly')");
-    ok($node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM wee5_cron.job_watch'), '... looks for missed runs');
+    ok($node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM wee5_cron.job_watch'), '... and looks for missed runs');
     $node->policy('builtin', '/alerted/status/500', alert_after => 1);
     $node->call('builtin', '/alerted/status/500');
-    ok($node->poll_query_until('builtin', "SELECT told FROM wee5_cron.trouble WHERE name = '/alerted/status/500'"), '... and tells of failures');
+    ok($node->poll_query_until('builtin', "SELECT told FROM wee5_cron.trouble WHERE name = '/alerted/status/500'"), '... and alerts of failures');
 }
 # What says that the update is due.
 fields_are($node->one_row('builtin', "SELECT status, hint FROM wee5_cron.doctor() WHERE check_name = 'library_version'"),
@@ -75,12 +75,12 @@ fields_are($node->one_row('builtin', "SELECT status, hint FROM wee5_cron.doctor(
     my $pid = $node->worker_pid('builtin');
     kill 'TERM', $pid;
     $node->wait_for_worker('builtin', $pid);
-    ends_with($node->call('builtin', '/status/200'), { status => 'succeeded' }, 'another worker goes on');
+    ends_with($node->call('builtin', '/status/200'), { status => 'succeeded' }, 'a call succeeds under another worker');
     my @said = slurp_file($node->logfile) =~ /the SQL of this database has version 0\.1\.0.*/g;
-    is(scalar @said, 2, '... and the log says it once a database');
+    is(scalar @said, 2, '... and the log says it once per database');
 }
 
-# A restart while calls are on the wire and others wait: those on the wire have another attempt, as after every restart.
+# A restart while calls are on the wire and others wait: those on the wire get another attempt, as after every restart.
 $receiver->hold;
 my $once = do {
     $node->policy('builtin', '/once/hang', retry_on => 'never');
@@ -92,11 +92,11 @@ my %restarted = (builtin => Wee5Cron::Audit->new($node, 'builtin', $receiver));
 $restarted{builtin}->commit_calls(500);
 $restarted{builtin}->wait_for_wire(49);
 $node->restart;
-ends_with($once, { status => 'failed', reason => 'lost', attempts => 1 }, 'a restart: what is made at most once is not made again');
-is_deeply([ map { "$_->{attempt} $_->{reason} $_->{error}" } $node->attempts('builtin', $once) ], [ '1 lost ' . $node->invocation('builtin', $once)->{error} ], '... its attempt says so');
+ends_with($once, { status => 'failed', reason => 'lost', attempts => 1 }, "after a restart a call with retry_on = 'never' is lost");
+is_deeply([ map { "$_->{attempt} $_->{reason} $_->{error}" } $node->attempts('builtin', $once) ], [ '1 lost ' . $node->invocation('builtin', $once)->{error} ], '... and so is its attempt');
 $receiver->release_for_good;
 $restarted{builtin}->nothing_is_lost('a restart');
-is($restarted{builtin}->repeats, 49, '... and was sent again');
+is($restarted{builtin}->repeats, 49, '... and 49 calls on the wire were sent again');
 
 # The update while others make calls, with calls on the wire.
 sub flow {
@@ -130,16 +130,16 @@ for my $database (@both) {
     # pg_net takes no other calls until the ones it has taken are answered.
     $audit->wait_for_wire($transport eq 'pg_net' ? 1 : 20);
     $audit->{may_repeat} = {};
-    is($node->error_of($database, 'ALTER EXTENSION wee5_cron UPDATE'), undef, "$transport: ALTER EXTENSION wee5_cron UPDATE while calls are on the wire and others are made");
+    is($node->error_of($database, 'ALTER EXTENSION wee5_cron UPDATE'), undef, "$transport: ALTER EXTENSION wee5_cron UPDATE succeeds while calls are on the wire and others are made");
     $receiver->release_for_good;
     for my $session (@sessions) {
         $audit->was_committed(split /\n/, $session->query_safe('SELECT id FROM made'));
         $session->quit;
     }
-    cmp_ok(scalar(keys %{ $audit->{committed} }), '>', 90, '... of which there are some');
+    cmp_ok(scalar(keys %{ $audit->{committed} }), '>', 90, '... and more than ninety calls were made meanwhile');
     $audit->nothing_is_lost("$transport: an update");
-    is($audit->repeats, 0, '... and nothing was made twice');
-    is($node->finished($database, $node->call($database, '/status/200'))->{status}, 'succeeded', '... calls go on');
+    is($audit->repeats, 0, '... and no call was sent twice');
+    is($node->finished($database, $node->call($database, '/status/200'))->{status}, 'succeeded', '... and the next call succeeds');
     is($node->safe_psql($database, 'SELECT wee5_cron.is_armed()'), 't', '... and the database is armed');
 }
 $node->log_is_sane;

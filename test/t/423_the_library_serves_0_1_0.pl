@@ -6,14 +6,14 @@ use Wee5Cron::Test;
 
 my $released = "$FindBin::RealBin/../../regress/released/0.1.0";
 my $tmp      = PostgreSQL::Test::Utils::tempdir();
-# The settings of the tests' own server.
+# The settings that these tests need.
 my $node = Wee5Cron::Node->start_new('main', conf => 'wee5_cron.default_jobs = on');
 
 # Every C function exists.
 my $library = $node->config_data('--pkglibdir') . '/wee5_cron.so';
 my $script  = slurp_file("$FindBin::RealBin/../../sql/released/wee5_cron--0.1.0.sql");
 my @symbols = $script =~ /AS 'MODULE_PATHNAME', '(\w+)'/g;
-cmp_ok(scalar @symbols, '>', 30, 'the SQL of 0.1.0 declares functions in C');
+cmp_ok(scalar @symbols, '>', 30, 'the SQL of 0.1.0 declares more than thirty functions in C');
 for my $symbol (@symbols) {
     my $error = $node->error_of('postgres', "CREATE OR REPLACE FUNCTION pg_temp.f() RETURNS int LANGUAGE c AS '$library', '$symbol'");
     is($error, undef, $symbol) if $error;
@@ -34,6 +34,6 @@ for my $test (@tests) {
 my $good = PostgreSQL::Test::Utils::run_log(
     [ $ENV{PG_REGRESS}, '--bindir=' . $node->config_data('--bindir'), "--inputdir=$tmp", "--outputdir=$tmp", '--dbname=contrib_regression',
         '--no-locale', '--encoding=UTF8', '--host=' . $node->host, '--port=' . $node->port, @tests ]);
-ok($good, "the regression tests of 0.1.0: @tests") or diag(slurp_file("$tmp/regression.diffs"));
+ok($good, "the regression tests of 0.1.0 pass: @tests") or diag(slurp_file("$tmp/regression.diffs"));
 $node->log_is_sane;
 done_testing();

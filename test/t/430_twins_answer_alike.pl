@@ -16,7 +16,7 @@ note "seed $seed";
 
 my $root = "$FindBin::RealBin/../..";
 
-# --- the two who answer -----------------------------------------------------------------------------------------------
+# --- the two programs that answer ------------------------------------------------------------------------------------
 
 my $program = "$PostgreSQL::Test::Utils::tmp_check/core_rules";
 my @objects = (glob("$root/src/core/*/*.o"), "$root/src/delivery/address/url.o");
@@ -72,7 +72,7 @@ SQL
     return split /\n/, $answers;
 }
 
-# The answers of the two databases to a list of expressions, an error in the same form.
+# The answers of both databases to a list of expressions, with an error in the same form.
 sub ask_editions {
     my @expressions = @_;
     my $rows = join '', map { "$_\n" } @expressions;
@@ -124,7 +124,7 @@ sub corpus { my ($name) = @_; return map { slurp_file($_) } glob "$root/test/fuz
 
 sub pick { return $_[int rand @_] }
 
-# The text with pieces left out, doubled, replaced or taken from another text or from the words of the rule.
+# The text with pieces left out, doubled, replaced, or taken from another text or from the words of the rule.
 sub mutated {
     my ($text, $words, @others) = @_;
     for (1 .. 1 + int rand 3) {
@@ -163,7 +163,7 @@ my %words = (
 );
 my %words_of = (encoded_path => 'path', join_url => 'api_url', webhook => 'api_url', plain_http_host => 'plain_http');
 
-# By rule: which arguments change at random. The others stay, or are made anew.
+# Which arguments of each rule change at random. The others stay, or are made anew.
 my %changed = (
     path => [0], encoded_path => [0], api_url => [0], webhook => [0], host => [0], plain_http => [0], plain_http_host => [0, 1],
     printable => [0], redact => [0, 1], redact_all => [0, 1, 2], previous_secret => [0],
@@ -217,7 +217,7 @@ sub is_read_alike {
 
 # --- compared ---------------------------------------------------------------------------------------------------------
 
-# libcurl's own messages about a URL differ between its versions.
+# libcurl's messages about a URL differ between its versions.
 sub comparable { my ($answer) = @_; my $said = uc unpack 'H*', 'that libcurl accepts ('; $answer =~ s/($said)(?:..)*?(29)(?=\t)/$1$2/; return $answer }
 
 sub answer_alike {
@@ -226,7 +226,7 @@ sub answer_alike {
     my @twins   = ask_twins(@questions);
     my @wrong   = sort { length $questions[$a] <=> length $questions[$b] }
       grep { comparable($library[$_]) ne comparable($twins[$_] // '') } 0 .. $#questions;
-    ok(!@wrong, "$rule: " . @questions . ' questions, no difference')
+    ok(!@wrong, "$rule: " . @questions . ' questions, no different answer')
       or diag(@wrong . " differ with seed $seed; the smallest:\n  question: " . readable($questions[$wrong[0]])
         . "\n  library:  " . readable($library[$wrong[0]]) . "\n  twin:     " . readable($twins[$wrong[0]] // ''));
     return;
@@ -270,7 +270,7 @@ sub editions_alike {
     my ($name, @expressions) = @_;
     my ($native, $twins) = ask_editions(@expressions);
     my @wrong = sort { length $expressions[$a] <=> length $expressions[$b] } grep { $native->[$_] ne ($twins->[$_] // '') } 0 .. $#expressions;
-    ok(!@wrong, "$name: " . @expressions . ' expressions, no difference')
+    ok(!@wrong, "$name: " . @expressions . ' expressions, no different answer')
       or diag(@wrong . " differ with seed $seed; the smallest:\n  $expressions[$wrong[0]]\n  native: $native->[$wrong[0]]\n  twin:   "
         . ($twins->[$wrong[0]] // ''));
     return;
