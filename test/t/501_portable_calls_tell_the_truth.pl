@@ -24,7 +24,7 @@ $node->install_portable;
 $node->as_owner("SELECT vault.create_secret('@{[ $receiver->url ]}', 'api_url'); SELECT vault.create_secret('$secret', 'cron_secret')");
 $node->as_owner("SELECT wee5_cron.set('default_jobs', 'on'); SELECT wee5_cron.configure()");
 is($node->as_owner("SELECT string_agg(jobname || ' ' || username, ', ' ORDER BY jobname) FROM cron.job"),
-    'daily-analytics postgres, poll-activities postgres, wee5-cron-harvest postgres, welcome-emails postgres', 'configure() arms, and makes the jobs');
+    'daily-analytics postgres, poll-activities postgres, wee5-cron-harvest postgres, welcome-emails postgres', 'configure() arms the database and makes the jobs');
 my $absent = $node->uses_real_pg_net ? '' : 'pg_net_worker';    # the stand-in is no process of the server
 is($node->as_owner("SELECT string_agg(check_name || ' ' || detail, E'\\n') FROM wee5_cron.doctor() WHERE status = 'error' AND check_name <> '$absent'"), '', 'doctor() finds no error');
 
@@ -38,20 +38,20 @@ $call{post} = $node->as_owner(q{SELECT wee5_cron.invoke('/echo', 'POST', '{"a": 
 $node->as_owner("BEGIN; SELECT invoke_cron_endpoint('/rolled-back'); ROLLBACK");
 $node->deliver_and_harvest;
 my %row = map { $_ => $node->invocation('postgres', $call{$_}) } keys %call;
-fields_are($row{'/status/200'}, { status => 'succeeded', reason => undef, error => undef, http_status => 200, transport => 'pg_net', attempts => 1, requested_by => 'postgres', first_sent_at => undef }, '200 succeeds');
-fields_are($row{'/status/401'}, { status => 'failed', reason => 'http', http_status => 401, error => qr/401 Unauthorized/, hint => qr/wee5_cron\.configure\(cron_secret => /, attempts => 1 }, '401 fails, with a hint that its reader can follow');
-fields_are($row{'/status/500'}, { status => 'failed', reason => 'http', http_status => 500, error => qr/500 Internal Server Error/ }, '500 fails');
-fields_are($row{'/html?status=404'}, { status => 'failed', reason => 'http', http_status => 404 }, '404 fails');
-fields_are($row{slow}, { status => 'failed', reason => 'timeout', http_status => undef, hint => qr/wee5_cron\.set\('request_timeout', '\d+s'\)/ }, 'a slow route is a timeout, and the hint sets the setting of this edition');
-fields_are($row{post}, { status => 'succeeded', http_status => 200, method => 'POST' }, 'POST with a body and a header');
-unlike($row{'/leak?status=500'}{response_body}, qr/\Q$secret\E/, 'an answer that repeats the secret is kept without it');
-is(scalar(() = $receiver->requests('/rolled-back')), 0, 'what was rolled back is not sent');
+fields_are($row{'/status/200'}, { status => 'succeeded', reason => undef, error => undef, http_status => 200, transport => 'pg_net', attempts => 1, requested_by => 'postgres', first_sent_at => undef }, 'an answer of 200 is a success');
+fields_are($row{'/status/401'}, { status => 'failed', reason => 'http', http_status => 401, error => qr/401 Unauthorized/, hint => qr/wee5_cron\.configure\(cron_secret => /, attempts => 1 }, 'an answer of 401 is a failure, with a hint that its reader can follow');
+fields_are($row{'/status/500'}, { status => 'failed', reason => 'http', http_status => 500, error => qr/500 Internal Server Error/ }, 'an answer of 500 is a failure');
+fields_are($row{'/html?status=404'}, { status => 'failed', reason => 'http', http_status => 404 }, 'an answer of 404 is a failure');
+fields_are($row{slow}, { status => 'failed', reason => 'timeout', http_status => undef, hint => qr/wee5_cron\.set\('request_timeout', '\d+s'\)/ }, "a slow route is a timeout, and the hint raises this edition's setting");
+fields_are($row{post}, { status => 'succeeded', http_status => 200, method => 'POST' }, 'a POST with a body and a header is sent');
+unlike($row{'/leak?status=500'}{response_body}, qr/\Q$secret\E/, 'the secret in an answer is redacted');
+is(scalar(() = $receiver->requests('/rolled-back')), 0, 'a call that was rolled back is not sent');
 my ($request) = $receiver->requests('/status/200');
 is($request->{bearer}, 'match', 'the request carries the bearer');
 fields_are({ map { lc $_ => $request->{headers}{$_} } keys %{ $request->{headers} } },
     { 'user-agent' => qr{^wee5_cron/}, 'idempotency-key' => $row{'/status/200'}{idempotency_key}, 'x-wee5-cron-invocation' => $call{'/status/200'}, 'x-wee5-cron-attempt' => 1, 'x-wee5-cron-timeout-ms' => 30000 },
-    'the request has the headers of a call');
-is(scalar $node->attempts('postgres', $call{'/status/500'}), 1, 'an attempt has its row');
+    '... and the headers of a call');
+is(scalar $node->attempts('postgres', $call{'/status/500'}), 1, 'each attempt has its row');
 
 # Connection refused: nothing listens.
 $node->as_owner("SELECT wee5_cron.configure('@{[ $down->url ]}')");
@@ -59,46 +59,46 @@ $down->close_port;
 $node->policy('postgres', '/x', max_attempts => 1);
 my $refused = $node->as_owner("SELECT invoke_cron_endpoint('/x')");
 $node->deliver_and_harvest;
-fields_are($node->invocation('postgres', $refused), { status => 'failed', reason => 'connect', http_status => undef, error => qr/connect/i }, 'a refused connection');
+fields_are($node->invocation('postgres', $refused), { status => 'failed', reason => 'connect', http_status => undef, error => qr/connect/i }, 'a refused connection is a connect failure');
 $node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}')");
 
-# Retries by the policy of the path and by hand, and cancelling.
+# Retries by the policy of the path and by hand, and cancel().
 $node->policy('postgres', '/status/503', max_attempts => 2, retry_delays => '{100ms}');
 my $busy = $node->as_owner("SELECT invoke_cron_endpoint('/status/503')");
 $node->deliver_and_harvest;
-fields_are($node->invocation('postgres', $busy), { status => 'retrying', attempts => 1, finished_at => undef }, '503 is retried');
+fields_are($node->invocation('postgres', $busy), { status => 'retrying', attempts => 1, finished_at => undef }, 'a call answered with 503 is to be retried');
 my $until = time + 60;
 while (time < $until && $node->as_owner("SELECT status FROM wee5_cron.invocation WHERE id = $busy") ne 'failed') {
     $node->deliver_and_harvest;
     usleep(100_000);
 }
 fields_are($node->invocation('postgres', $busy), { status => 'failed', attempts => 2, http_status => 503 }, '... and fails after its last attempt');
-is(join(' ', map { $_->{headers}{'x-wee5-cron-attempt'} // $_->{headers}{'X-Wee5-Cron-Attempt'} } $receiver->requests('/status/503')), '1 2', '... each attempt says its number');
+is(join(' ', map { $_->{headers}{'x-wee5-cron-attempt'} // $_->{headers}{'X-Wee5-Cron-Attempt'} } $receiver->requests('/status/503')), '1 2', '... and each request has its attempt number');
 my $again = $node->as_owner("SELECT wee5_cron.retry($busy)");
-is($node->as_owner("SELECT count(DISTINCT idempotency_key) FROM wee5_cron.invocation WHERE id IN ($busy, $again)"), 1, 'retry() makes the call again, with its key');
-$node->raises('postgres', "SELECT wee5_cron.wait_for(9999)", '02000', 'wait_for() of an unknown call', role => 'postgres');
+is($node->as_owner("SELECT count(DISTINCT idempotency_key) FROM wee5_cron.invocation WHERE id IN ($busy, $again)"), 1, 'retry() makes the call again with the same key');
+$node->raises('postgres', "SELECT wee5_cron.wait_for(9999)", '02000', 'wait_for() of an unknown call is an error', role => 'postgres');
 $node->raises('postgres', "BEGIN; SELECT wee5_cron.wait_for(wee5_cron.invoke('/status/200'))", '55000', 'wait_for() of a call of this transaction', role => 'postgres', message => qr/made by the current transaction/);
-$node->raises('postgres', "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT wee5_cron.wait_for($busy)", '0A000', 'wait_for() where it could not see the end', role => 'postgres');
+$node->raises('postgres', "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT wee5_cron.wait_for($busy)", '0A000', 'wait_for() is an error where it cannot see the end of the call', role => 'postgres');
 $node->raises('postgres', "SELECT wee5_cron.invoke('/x', '$_')", '0A000', "$_ needs the extension", role => 'postgres', message => qr/pg_net cannot send $_/) for qw(PUT PATCH HEAD);
 
 # wait_for() records the answer itself.
 $node->deliver_and_harvest;
 my $waited = $node->as_owner("SELECT invoke_cron_endpoint('/status/204')");
 $node->deliver;
-is($node->as_owner("SELECT status FROM wee5_cron.wait_for($waited, '1 minute')"), 'succeeded', 'wait_for() books the answer to its call');
+is($node->as_owner("SELECT status FROM wee5_cron.wait_for($waited, '1 minute')"), 'succeeded', 'wait_for() records the answer of its call');
 $node->policy('postgres', '/status/503', max_attempts => 2, retry_delays => '{100ms}');
 my $retried = $node->as_owner("SELECT invoke_cron_endpoint('/status/503?waited-for')");
 $node->deliver;
-is($node->as_owner("SELECT status || attempts FROM wee5_cron.wait_for($retried, '1 second')"), 'queued0', '... but leaves a retry to harvest(): its own transaction could not send it');
+is($node->as_owner("SELECT status || attempts FROM wee5_cron.wait_for($retried, '1 second')"), 'queued0', '... but leaves a retry to harvest(), since its own transaction could not send it');
 for (1 .. 100) {
     $node->deliver_and_harvest;
     last if $node->as_owner("SELECT finished_at IS NOT NULL FROM wee5_cron.invocation WHERE id = $retried") eq 't';
     usleep(100_000);
 }
-is($node->as_owner("SELECT status || attempts FROM wee5_cron.wait_for($retried, '1 second')"), 'failed2', '... which makes it');
+is($node->as_owner("SELECT status || attempts FROM wee5_cron.wait_for($retried, '1 second')"), 'failed2', '... which makes the retry');
 SKIP: {
     skip 'pg_net not available: nobody sends while run() waits', 2 unless $node->uses_real_pg_net;
-    is($node->error_of('postgres', "CALL wee5_cron.run('/status/200')", role => 'postgres'), undef, 'run() waits for success');
+    is($node->error_of('postgres', "CALL wee5_cron.run('/status/200')", role => 'postgres'), undef, 'run() waits for a successful call');
     $node->raises('postgres', "CALL wee5_cron.run('/status/500')", '38000', '... and raises for a failure', role => 'postgres', message => qr/failed: The app answered 500/);
 }
 
@@ -107,8 +107,8 @@ my $holder = $node->background_psql('postgres', extra_params => [ '-U', 'postgre
 $holder->query_safe("BEGIN; INSERT INTO wee5_cron.trouble (kind, name, since) VALUES ('failing', '/status/404', now())");
 my $beside_it = $node->as_owner("SELECT invoke_cron_endpoint('/status/404')");
 $node->deliver;
-is($node->error_of('postgres', "SET statement_timeout = '60s'; SELECT wee5_cron.harvest()", role => 'postgres'), undef, 'harvest() does not wait for a transaction that stays open');
-fields_are($node->invocation('postgres', $beside_it), { status => 'failed', http_status => 404 }, '... and books the answer');
+is($node->error_of('postgres', "SET statement_timeout = '60s'; SELECT wee5_cron.harvest()", role => 'postgres'), undef, "harvest() does not wait for another session's open transaction");
+fields_are($node->invocation('postgres', $beside_it), { status => 'failed', http_status => 404 }, '... and records the answer');
 $holder->query_safe('ROLLBACK');
 $holder->quit;
 
@@ -120,57 +120,57 @@ $node->as_owner("SELECT wee5_cron.grant_to('route', 'app')");
 my $route = sub { $node->psql_as('route', 'postgres', $_[0]) };
 my $key_of = sub { $node->as_owner("SELECT idempotency_key FROM wee5_cron.invocation WHERE id = $_[0]") };
 my ($export, $early) = map { $node->as_owner("SELECT invoke_cron_endpoint('$_')") } qw(/export /early);
-is($route->("SELECT wee5_cron.claim('@{[ $key_of->($export) ]}') || wee5_cron.claim('@{[ $key_of->($export) ]}')"), 'newrunning', 'claim() gives a key once');
-is($route->("SELECT wee5_cron.complete('@{[ $key_of->($early) ]}', false, 'no space')"), 't', 'complete() before the answer is recorded');
+is($route->("SELECT wee5_cron.claim('@{[ $key_of->($export) ]}') || wee5_cron.claim('@{[ $key_of->($export) ]}')"), 'newrunning', 'claim() gives a key to only one caller');
+is($route->("SELECT wee5_cron.complete('@{[ $key_of->($early) ]}', false, 'no space')"), 't', 'complete(false) before the answer is recorded returns true');
 $node->deliver_and_harvest;
-fields_are($node->invocation('postgres', $export), { status => 'accepted', http_status => 202, finished_at => undef, next_attempt_at => qr/./ }, '202 with the header leaves a call accepted');
-fields_are($node->invocation('postgres', $early), { status => 'failed', reason => 'incomplete', error => 'no space', next_attempt_at => undef }, '... unless the app has completed it');
-is($node->as_owner("SELECT status FROM wee5_cron.wait_for($export, '300 ms')"), 'accepted', '... which wait_for() takes for not ended');
-is($route->("SELECT wee5_cron.complete('@{[ $key_of->($export) ]}')"), 't', 'complete() ends it');
-is($node->as_owner("SELECT status FROM wee5_cron.wait_for($export)"), 'succeeded', '... at once');
+fields_are($node->invocation('postgres', $export), { status => 'accepted', http_status => 202, finished_at => undef, next_attempt_at => qr/./ }, 'an answer of 202 with the header leaves a call accepted');
+fields_are($node->invocation('postgres', $early), { status => 'failed', reason => 'incomplete', error => 'no space', next_attempt_at => undef }, '... unless the app has called complete() before');
+is($node->as_owner("SELECT status FROM wee5_cron.wait_for($export, '300 ms')"), 'accepted', '... and wait_for() returns it as not ended');
+is($route->("SELECT wee5_cron.complete('@{[ $key_of->($export) ]}')"), 't', 'complete() of an accepted call returns true');
+is($node->as_owner("SELECT status FROM wee5_cron.wait_for($export)"), 'succeeded', '... and the call succeeds at once');
 my $late = $node->as_owner("SELECT invoke_cron_endpoint('/late')");
 $node->deliver;
-is($node->as_owner("SELECT status FROM wee5_cron.wait_for($late, '1 second')"), 'accepted', 'wait_for() records that the app works on');
+is($node->as_owner("SELECT status FROM wee5_cron.wait_for($late, '1 second')"), 'accepted', 'wait_for() records that a call is accepted');
 $node->poll_query_until('postgres', "SELECT next_attempt_at < clock_timestamp() FROM wee5_cron.invocation WHERE id = $late") or die;
 $node->as_owner('SELECT wee5_cron.harvest()');
-fields_are($node->invocation('postgres', $late), { status => 'failed', reason => 'incomplete', error => qr/did not complete it in time/, hint => qr/complete_within/ }, '... until its time is over');
-is($route->("SELECT wee5_cron.complete('@{[ $key_of->($late) ]}')"), 'f', '... and complete() is late');
+fields_are($node->invocation('postgres', $late), { status => 'failed', reason => 'incomplete', error => qr/did not complete it in time/, hint => qr/complete_within/ }, 'an accepted call fails when its time is over');
+is($route->("SELECT wee5_cron.complete('@{[ $key_of->($late) ]}')"), 'f', '... and complete() then returns false');
 # complete() and the answer at once: the next harvest ends the call.
 my $meanwhile = $node->as_owner("SELECT invoke_cron_endpoint('/export')");
 my $completes = $node->background_psql('postgres', extra_params => [ '-U', 'route' ]);
 $completes->query_safe("BEGIN; SELECT wee5_cron.complete('@{[ $key_of->($meanwhile) ]}')");
 $node->deliver_and_harvest;
-is($node->invocation('postgres', $meanwhile)->{status}, 'accepted', 'a complete() that has not committed decides nothing');
+is($node->invocation('postgres', $meanwhile)->{status}, 'accepted', 'an uncommitted complete() does not end a call');
 $completes->query_safe('COMMIT');
 $completes->quit;
 $node->as_owner('SELECT wee5_cron.harvest()');
-is($node->invocation('postgres', $meanwhile)->{status}, 'succeeded', '... and everything when it has');
+is($node->invocation('postgres', $meanwhile)->{status}, 'succeeded', '... and a committed one ends it at the next harvest');
 
 # Overlap.
 $node->policy('postgres', '/slow', overlap => 'skip');
 my @beside = map { $node->as_owner("SELECT invoke_cron_endpoint('/slow?ms=3000&$_')") } 1, 2;
-is($node->as_owner("SELECT status || ' ' || reason FROM wee5_cron.invocation WHERE id = $beside[1]"), 'skipped overlap', 'a call gives way to one that has not ended');
+is($node->as_owner("SELECT status || ' ' || reason FROM wee5_cron.invocation WHERE id = $beside[1]"), 'skipped overlap', 'a call is skipped while an earlier one has not ended');
 my $same_key = $node->as_owner("SELECT wee5_cron.invoke('/slow?ms=3000&1', key => 'one')");
 is($node->as_owner("SELECT status || ' ' || reason FROM wee5_cron.invocation WHERE id = $same_key"), 'skipped overlap', '... whatever its key');
 $node->deliver_and_harvest;
-is($node->as_owner("SELECT status FROM wee5_cron.invocation WHERE id = $beside[0]"), 'succeeded', '... which ends');
+is($node->as_owner("SELECT status FROM wee5_cron.invocation WHERE id = $beside[0]"), 'succeeded', '... and the earlier one succeeds');
 
 # Two sessions at once: the second one cannot know whether the first will commit.
 for my $end ('COMMIT', 'ROLLBACK') {
     my $first = $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]);
     my $ended = $first->query_safe("BEGIN; SELECT invoke_cron_endpoint('/slow?of=$end')");
     my $other = $node->as_owner("SELECT invoke_cron_endpoint('/slow?of=$end')");
-    is($node->invocation('postgres', $other)->{status}, 'queued', 'a call beside one of a transaction that is open waits');
+    is($node->invocation('postgres', $other)->{status}, 'queued', 'a call waits while the transaction of an earlier one is open');
     $node->as_owner('SELECT wee5_cron.harvest()');
     $first->query_safe($end);
     $first->quit;
     $node->deliver_and_harvest for 1, 2;
     my $sent = () = grep { $_->{url} =~ /of=$end/ } $receiver->requests('/slow');
-    is($sent, 1, "$end: exactly one of them is sent");
-    is($node->invocation('postgres', $other)->{status}, $end eq 'COMMIT' ? 'skipped' : 'succeeded', '... and the other one gives way, if there is another');
+    is($sent, 1, "$end: exactly one of both calls is sent");
+    is($node->invocation('postgres', $other)->{status}, $end eq 'COMMIT' ? 'skipped' : 'succeeded', '... and the other call is skipped only if the first one was committed');
 }
 
-# Later, and once.
+# Calls for later, and calls with a key.
 sub statuses_of { return $node->as_owner("SELECT string_agg(status, ' ' ORDER BY id) FROM wee5_cron.invocation WHERE id IN (" . join(', ', @_) . ')') }
 sub later { my ($path, $at, $key) = @_; return $node->as_owner("SELECT wee5_cron.invoke('$path', at => clock_timestamp() + interval '$at'" . ($key ? ", key => '$key'" : '') . ')') }
 sub time_passes { return $node->as_owner('UPDATE wee5_cron.invocation SET due_at = now(), next_attempt_at = now() WHERE next_attempt_at = due_at AND id IN (' . join(', ', @_) . ')') }
@@ -179,55 +179,55 @@ $node->raises('postgres', "SELECT wee5_cron.invoke('/a', at => $_)", '22023', "a
 $node->raises('postgres', "SELECT wee5_cron.invoke('/a', key => repeat('k', 201))", '22023', 'a long key is refused', role => 'postgres', message => qr/201 bytes/);
 my $past = $node->as_owner("SELECT wee5_cron.invoke('/status/200?past', at => now() - interval '1 day')");
 $node->deliver_and_harvest;
-fields_are($node->invocation('postgres', $past), { status => 'succeeded' }, 'a time that has passed is now');
+fields_are($node->invocation('postgres', $past), { status => 'succeeded' }, 'a call whose time has passed is sent at once');
 my @trial = (later('/trial', '1 day', 'trial'));
 push @trial, later('/trial', '2 days', 'trial');
 $node->as_owner("BEGIN; SELECT wee5_cron.invoke('/trial', at => now() + '3 days', key => 'trial'); ROLLBACK");
-is(statuses_of(@trial), 'cancelled queued', 'a newer call with its key replaces one that waits, unless it is rolled back');
-is($node->as_owner("SELECT error FROM wee5_cron.invocation WHERE id = $trial[0]"), "Call $trial[1], which has the same key, replaced this call.", '... which says so');
-is($node->as_owner("SELECT wee5_cron.cancel($trial[1])"), 't', 'cancel() cancels it');
+is(statuses_of(@trial), 'cancelled queued', 'a newer call with the same key replaces a waiting one, unless it is rolled back');
+is($node->as_owner("SELECT error FROM wee5_cron.invocation WHERE id = $trial[0]"), "Call $trial[1], which has the same key, replaced this call.", "... and the replaced call's row says so");
+is($node->as_owner("SELECT wee5_cron.cancel($trial[1])"), 't', 'cancel() cancels a waiting call');
 my $hour = later('/status/200?hour', '1 hour', 'hour');
-is($node->as_owner("SELECT kind || ' ' || endpoint_path || ' ' || key FROM wee5_cron.upcoming WHERE invocation_id = $hour"), 'call /status/200?hour hour', 'the view upcoming shows it');
+is($node->as_owner("SELECT kind || ' ' || endpoint_path || ' ' || key FROM wee5_cron.upcoming WHERE invocation_id = $hour"), 'call /status/200?hour hour', 'the view upcoming shows a waiting call');
 $node->deliver_and_harvest;
-is(statuses_of($hour), 'queued', 'harvest() leaves it until then');
+is(statuses_of($hour), 'queued', 'harvest() does not send a call before its time');
 $node->policy('postgres', '/slow', overlap => 'skip');
 my $for_later = later('/slow?ms=10&later', '1 day');
 my $now = $node->as_owner("SELECT invoke_cron_endpoint('/slow?ms=1000')");
-is(statuses_of($for_later, $now), 'queued queued', 'no call gives way to one whose time has not come');
+is(statuses_of($for_later, $now), 'queued queued', 'a call is not skipped for a waiting one');
 my $due = later('/slow?ms=10&due', '1 hour');
 time_passes($due);
-ok(harvest_until($due, 'finished_at IS NOT NULL'), 'a call is made when its time has come');
-like(statuses_of($due), qr/^(?:skipped|succeeded)$/, '... or gives way');
+ok(harvest_until($due, 'finished_at IS NOT NULL'), 'a waiting call ends after its time has come');
+like(statuses_of($due), qr/^(?:skipped|succeeded)$/, '... and it was sent or skipped');
 $node->as_owner("SELECT wee5_cron.cancel($for_later)");
 $due = later('/status/200?due', '1 hour');
 time_passes($due);
-ok(harvest_until($due, "status = 'succeeded'"), 'harvest() hands it to pg_net when its time has come');
-is($node->as_owner("SELECT a.started_at = i.due_at FROM wee5_cron.attempt a JOIN wee5_cron.invocation i ON i.id = a.invocation_id WHERE i.id = $due"), 't', '... its first attempt began then');
+ok(harvest_until($due, "status = 'succeeded'"), 'harvest() sends a call when its time has come');
+is($node->as_owner("SELECT a.started_at = i.due_at FROM wee5_cron.attempt a JOIN wee5_cron.invocation i ON i.id = a.invocation_id WHERE i.id = $due"), 't', '... and its first attempt starts at that time');
 my @two = map { $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]) } 1, 2;
 my @both = map { $_->query_safe("BEGIN; SELECT wee5_cron.invoke('/status/200?both', at => now() + interval '1 hour', key => 'both')") } @two;
 $_->query_safe('COMMIT') for @two;
 $_->quit for @two;
 time_passes(@both);
-ok(harvest_until($both[1], "status = 'succeeded'"), 'of two that did not see each other, the one with the higher id is made');
-is(statuses_of(@both), 'cancelled succeeded', '... and the other one is not');
+ok(harvest_until($both[1], "status = 'succeeded'"), 'of two calls that did not see each other, the one with the higher id is sent');
+is(statuses_of(@both), 'cancelled succeeded', '... and the other one is cancelled');
 
 # Settings of this edition.
 $node->as_owner("SELECT wee5_cron.set('missing_config', 'skip'); SELECT wee5_cron.set('vault_cron_secret', 'nothing')");
 my $without = $node->as_owner("SELECT invoke_cron_endpoint('/x')");
-fields_are($node->invocation('postgres', $without), { status => 'skipped', reason => 'config', error => 'app.settings.cron_secret is not set' }, "without a secret: missing_config 'skip'");
+fields_are($node->invocation('postgres', $without), { status => 'skipped', reason => 'config', error => 'app.settings.cron_secret is not set' }, "with missing_config = 'skip' a call without a secret is skipped");
 $node->as_owner("SELECT wee5_cron.set('missing_config', NULL)");
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', "... and 'error'", role => 'postgres', message => qr/app\.settings\.cron_secret is not set/);
 $node->as_owner("SELECT wee5_cron.set('vault_cron_secret', NULL)");
-is($node->as_owner("SELECT wee5_cron.set('wee5_cron.keep_failed', '48 h') || wee5_cron.setting('keep_failed') || wee5_cron.setting('request_timeout')"), '2d30d30s', 'set() returns the value');
+is($node->as_owner("SELECT wee5_cron.set('wee5_cron.keep_failed', '48 h') || wee5_cron.setting('keep_failed') || wee5_cron.setting('request_timeout')"), '2d30d30s', 'set() returns the stored value');
 is($node->as_owner("SELECT wee5_cron.setting('keep_failed')"), '2d', '... and the next statement reads it');
-$node->raises('postgres', "SELECT wee5_cron.set($_->[0])", $_->[1], "set($_->[0])", role => 'postgres')
+$node->raises('postgres', "SELECT wee5_cron.set($_->[0])", $_->[1], "set($_->[0]) is refused", role => 'postgres')
   for [ "'request_timeout', '-1'", '22023' ], [ "'request_timeout', 'soon'", '22023' ], [ "'proxy', 'x'", '0A000' ], [ "'colour', 'x'", '42704' ], [ "'enabled', 'maybe'", '22023' ];
 $node->as_owner("SELECT wee5_cron.set('enabled', 'off')");
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'enabled is off', role => 'postgres', hint => qr/wee5_cron\.set\('enabled', 'on'\)/);
 $node->as_owner("SELECT wee5_cron.set('enabled', NULL)");
 
 # On the tick, as the job's owner.
-is($node->as_owner('SELECT wee5_cron.register_jobs(force => true)'), 1, 'register_jobs(force => true) makes the job again that harvests');
+is($node->as_owner('SELECT wee5_cron.register_jobs(force => true)'), 1, 'register_jobs(force => true) makes the harvest job again');
 $node->as_owner("SELECT wee5_cron.schedule('ticking', '* * * * *', '/status/200?tick')");
 my $ticked = "SELECT count(*) > 0 FROM wee5_cron.invocation WHERE job_name = 'ticking'";
 $node->poll_query_until('postgres', $ticked) or die "no tick came\n";
@@ -235,13 +235,13 @@ my ($id) = split /\n/, $node->as_owner("SELECT id FROM wee5_cron.invocation WHER
 $node->deliver;
 # The job wee5-cron-harvest records it, at the next tick.
 my $tick = $node->invocation_when('postgres', $id, "status = 'succeeded' AND cron_run_id IS NOT NULL");
-fields_are($tick, { status => 'succeeded', http_status => 200, scheduled_at => qr/:00[+.]/, exclusive => 'path' }, "pg_cron's tick calls the app, and the job wee5-cron-harvest books the answer");
+fields_are($tick, { status => 'succeeded', http_status => 200, scheduled_at => qr/:00[+.]/, exclusive => 'path' }, "pg_cron's tick calls the app, and the harvest job records the answer");
 ($request) = grep { $_->{url} =~ /\?tick/ } $receiver->requests('/status/200');
 my %sent = map { lc $_ => $request->{headers}{$_} } keys %{ $request->{headers} };
-fields_are(\%sent, { 'x-wee5-cron-job' => 'ticking', 'x-vercel-cron-schedule' => '* * * * *', 'idempotency-key' => qr/^\w{8}-\w{4}-8/ }, '... with the headers of a job');
-is($node->as_owner("SELECT state FROM wee5_cron.job_status WHERE job_name = 'ticking'"), 'ok', 'job_status says so');
+fields_are(\%sent, { 'x-wee5-cron-job' => 'ticking', 'x-vercel-cron-schedule' => '* * * * *', 'idempotency-key' => qr/^\w{8}-\w{4}-8/ }, '... and the request has the headers of a job');
+is($node->as_owner("SELECT state FROM wee5_cron.job_status WHERE job_name = 'ticking'"), 'ok', '... and job_status says ok');
 $node->as_owner("SELECT wee5_cron.pause('ticking', 'a pause')");
-is($node->as_owner("SELECT state FROM wee5_cron.job_status WHERE job_name = 'ticking'"), 'paused', 'pause() goes by pg_cron\'s functions: the table is read-only');
+is($node->as_owner("SELECT state FROM wee5_cron.job_status WHERE job_name = 'ticking'"), 'paused', "pause() uses pg_cron's functions, since its table is read-only");
 is($node->as_owner("SELECT wee5_cron.unschedule('ticking')"), 't', '... and so does unschedule()');
 $node->log_is_sane;
 done_testing();

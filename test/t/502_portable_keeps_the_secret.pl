@@ -1,4 +1,4 @@
-# The portable edition when others try to get the bearer: by settings of a session, by objects that they create, from what
+# The portable edition when others try to get the bearer: by settings of a session, by objects that they create, or from what
 # it leaves behind.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
@@ -16,7 +16,7 @@ $node->remove_harvest_job;
 $node->as_owner("CREATE ROLE caller LOGIN; CREATE ROLE operator LOGIN; CREATE ROLE nobody LOGIN; GRANT CREATE ON SCHEMA public TO nobody");
 $node->as_owner("SELECT wee5_cron.grant_to('caller', 'call'); SELECT wee5_cron.grant_to('operator', 'operate')");
 
-# No setting of a session counts.
+# No setting of a session applies.
 my $url = $evil->url;
 my $id = (split /\n/, $node->psql_as('caller', 'postgres', <<"SQL"))[-1];
 SET app.settings.api_url = '$url'; SET app.settings.cron_secret = 'x'; SET wee5_cron.vault_api_url = 'x'; SET wee5_cron.request_timeout = '1ms';
@@ -25,20 +25,20 @@ SELECT public.invoke_cron_endpoint('/status/200');
 SQL
 $node->deliver_and_harvest;
 fields_are($node->invocation('postgres', $id), { status => 'succeeded', requested_by => 'caller', url => qr/^\Q@{[ $receiver->url ]}\E/ }, 'a caller with EXECUTE cannot redirect a call by SET');
-is(scalar(() = $evil->requests('/status/200')), 0, '... the other app got nothing');
+is(scalar(() = $evil->requests('/status/200')), 0, '... and the other app gets no request');
 
 (undef, undef, my $warned) = $node->psql('postgres', 'SET standard_conforming_strings = off; SELECT count(*) FROM wee5_cron.doctor(); SELECT count(*) FROM wee5_cron.job_status; SELECT wee5_cron.harvest(); SELECT * FROM wee5_cron.fault_of_path(\'/a/bc/d\')', extra_params => [ '-U', 'postgres' ]);
-is($warned, '', 'standard_conforming_strings = off changes no literal of ours');
+is($warned, '', 'with standard_conforming_strings = off no function prints a warning');
 
-# Who may do what.
-$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '42501', 'nobody without a grant calls', role => 'nobody');
+# Which role may do what.
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '42501', 'a role without a grant may not make calls', role => 'nobody');
 $node->raises('postgres', $_, '42501', "a caller may not: $_", role => 'caller')
   for "SELECT wee5_cron.set('enabled', 'off')", "SELECT * FROM wee5_cron.setting", 'SELECT * FROM wee5_cron.find_settings()', "SELECT wee5_cron.hand_to_pg_net(NULL, 1, 'x', 'x')", 'SELECT wee5_cron.uninstall()', 'SELECT * FROM wee5_cron.invocation';
-$node->raises('postgres', "SELECT wee5_cron.set('alert_url', '$url')", '42501', 'operate includes no set()', role => 'operator');
+$node->raises('postgres', "SELECT wee5_cron.set('alert_url', '$url')", '42501', 'an operator may not use set()', role => 'operator');
 $node->raises('postgres', "SELECT wee5_cron.configure('$url')", '42501', 'nor an address that the stored secret would go to', role => 'operator', hint => qr/Give the secret as well/);
-is($node->error_of('postgres', "SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')", role => 'operator'), undef, '... both together it may replace');
+is($node->error_of('postgres', "SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')", role => 'operator'), undef, 'an operator may replace address and secret together');
 
-# Objects that somebody else created.
+# Objects that another role created.
 my %planted = (
     'a trigger on the queue' => [ 'CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; CREATE TRIGGER spy BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION public.spy()', 'DROP TRIGGER spy ON net.http_request_queue', qr/has a trigger/ ],
     'a rule on the queue'    => [ 'CREATE RULE spy AS ON INSERT TO net.http_request_queue DO ALSO NOTIFY spied', 'DROP RULE spy ON net.http_request_queue', qr/has a rule/ ],
@@ -61,7 +61,7 @@ CREATE FUNCTION public.coalesce_spy(text, text) RETURNS boolean LANGUAGE plpgsql
 CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = public.coalesce_spy);
 CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted as %', current_user; END $$;
 SQL
-is($node->error_of('postgres', "SET search_path = public, pg_catalog; SELECT public.invoke_cron_endpoint('/status/200'); SELECT * FROM wee5_cron.doctor(); SELECT * FROM wee5_cron.job_status; SELECT wee5_cron.harvest()", role => 'operator'), undef, 'planted operators and functions do not run');
+is($node->error_of('postgres', "SET search_path = public, pg_catalog; SELECT public.invoke_cron_endpoint('/status/200'); SELECT * FROM wee5_cron.doctor(); SELECT * FROM wee5_cron.job_status; SELECT wee5_cron.harvest()", role => 'operator'), undef, 'operators and functions that another role planted are not run');
 $node->safe_psql('postgres', 'DROP OPERATOR public.= (text, text); DROP FUNCTION public.now()');
 
 # The secret is nowhere else.
@@ -70,23 +70,23 @@ $node->policy('postgres', '/leak', alert_after => 1, max_attempts => 1);
 $node->as_owner("SELECT invoke_cron_endpoint('/leak?status=500')");
 $node->deliver_and_harvest;
 $node->deliver_and_harvest;
-is($node->as_owner("SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND status = 'succeeded' AND url IS NULL"), 1, 'an alert goes to the webhook, and its address into no row');
+is($node->as_owner("SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND status = 'succeeded' AND url IS NULL"), 1, 'an alert is sent to the webhook, and no row has its address');
 my ($alert) = grep { $_->{url} =~ /token=canary-of-the-webhook/ } $receiver->requests('/status/200');
 is($alert->{bearer}, 'none', '... without the bearer');
 my @tables = split /\n/, $node->safe_psql('postgres', "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'r' AND c.relname <> 'setting'");
 for my $canary ($secret, 'canary-of-the-webhook') {
     my @holding = grep { $node->safe_psql('postgres', "SELECT count(*) FROM $_ t WHERE t::text LIKE '%$canary%'") > 0 } @tables;
-    is("@holding", '', "no table holds $canary");
-    is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.doctor() d WHERE d::text LIKE '%$canary%'"), 0, '... nor does doctor()');
+    is("@holding", '', "no table contains $canary");
+    is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.doctor() d WHERE d::text LIKE '%$canary%'"), 0, '... and doctor() does not show it');
 }
-is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.setting s WHERE s::text LIKE '%$secret%'"), 0, 'the table of settings does not hold the secret');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.setting s WHERE s::text LIKE '%$secret%'"), 0, 'the table of settings does not contain the secret');
 # The receiver repeats the secret part of the webhook's address, without the rest.
 $node->as_owner("SELECT wee5_cron.set('alert_url', '@{[ $receiver->url ]}/hooks/canary-of-the-hook/token')");
-is($node->as_owner("SELECT wee5_cron.redact_for('postgres', 'no route for hooks/canary-of-the-hook/token')"), 'no route for [secret]', 'the part of the webhook\'s address that is a secret is struck out alone, too');
+is($node->as_owner("SELECT wee5_cron.redact_for('postgres', 'no route for hooks/canary-of-the-hook/token')"), 'no route for [secret]', "the secret part of the webhook's address is redacted, even alone");
 $node->as_owner("SELECT wee5_cron.set('alert_url', NULL)");
 
-# Two at once: the owner moves the app and changes the secret, while the operator's configure() has the old address and no
-# secret.
+# Two sessions at once: the owner moves the app and changes the secret, while the operator's configure() has the old address
+# and no secret.
 my $owner    = $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]);
 my $moved_to = $evil->url;
 $owner->query_safe("SET client_min_messages = error; BEGIN; SELECT wee5_cron.configure('$moved_to', '$secret-2')");
@@ -96,42 +96,42 @@ $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity W
 $owner->query_safe('COMMIT');
 $operator->quit;
 $owner->quit;
-is($node->as_owner("SELECT api_url FROM wee5_cron.find_settings()"), $moved_to, 'configure() compares with what is stored when its turn comes: no secret goes to another address');
+is($node->as_owner("SELECT api_url FROM wee5_cron.find_settings()"), $moved_to, 'configure() compares with the values stored when its turn comes, so no secret is sent to another address');
 $node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')");
 
 # Vault becomes unreadable, while an older address and secret are still stored elsewhere.
 my $leaking = $node->as_owner("SELECT invoke_cron_endpoint('/leak?status=400')");
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET app.settings.api_url = '$url'; ALTER DATABASE postgres SET app.settings.cron_secret = 'an older secret of the app'");
-is($node->as_owner('SELECT api_url_source || cron_secret_source FROM wee5_cron.find_settings()'), 'vaultvault', 'Vault comes before what ALTER DATABASE stored');
+is($node->as_owner('SELECT api_url_source || cron_secret_source FROM wee5_cron.find_settings()'), 'vaultvault', 'Vault takes precedence over values stored by ALTER DATABASE');
 $node->safe_psql('postgres', q{CREATE TABLE public.nonces AS SELECT id, nonce FROM vault.secrets; UPDATE vault.secrets SET nonce = '\x00'});
 $node->deliver_and_harvest;
-fields_are($node->invocation('postgres', $leaking), { status => 'failed', http_status => 400, response_body => qr/^\[not kept: Vault cannot be read/ }, 'an answer is not kept while the secret that it may repeat is not known');
-unlike($node->as_owner("SELECT i::text FROM wee5_cron.invocation i WHERE id = $leaking"), qr/\Q$secret\E/, '... nor anything else of it');
-like($node->as_owner("SELECT wee5_cron.redact_for('postgres', 'the answer')"), qr/^\[not kept/, '... nor any other text');
+fields_are($node->invocation('postgres', $leaking), { status => 'failed', http_status => 400, response_body => qr/^\[not kept: Vault cannot be read/ }, 'an answer is not stored while the secret that it may repeat is unknown');
+unlike($node->as_owner("SELECT i::text FROM wee5_cron.invocation i WHERE id = $leaking"), qr/\Q$secret\E/, '... and no other column of its row has the secret');
+like($node->as_owner("SELECT wee5_cron.redact_for('postgres', 'the answer')"), qr/^\[not kept/, '... and redact_for() returns no text');
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'the older address and secret do not stand in for Vault', role => 'caller', message => qr/^app\.settings\.api_url is not set, and Vault cannot be read: invalid ciphertext/);
-is($node->as_owner("SELECT string_agg(DISTINCT check_name, ' ') FROM wee5_cron.doctor() WHERE status = 'error' AND detail LIKE '%Vault cannot be read%'"), 'api_url cron_secret', '... and doctor() says why');
+is($node->as_owner("SELECT string_agg(DISTINCT check_name, ' ') FROM wee5_cron.doctor() WHERE status = 'error' AND detail LIKE '%Vault cannot be read%'"), 'api_url cron_secret', '... and doctor() reports that Vault cannot be read');
 $node->raises('postgres', "SELECT wee5_cron.configure($_)", '22023', "configure($_) says that Vault cannot be read", role => 'postgres', message => qr/^app\.settings\.\w+ is not set, and Vault cannot be read: invalid ciphertext/, hint => qr/DELETE FROM vault\.secrets/)
   for '', "'https://app.example.com'";
 $node->safe_psql('postgres', 'UPDATE vault.secrets s SET nonce = n.nonce FROM public.nonces n WHERE n.id = s.id; ALTER DATABASE postgres RESET app.settings.api_url; ALTER DATABASE postgres RESET app.settings.cron_secret');
 
-# A new secret, before the app has it: the previous one is tried once, and nobody but the app gets it.
+# A new secret before the app has it: the previous one is tried once, and only the app gets it.
 my $app = Wee5Cron::App->start(secret => $secret);
 $node->as_owner("SELECT wee5_cron.configure('@{[ $app->url ]}', '$secret'); SELECT wee5_cron.configure(cron_secret => '$secret-of-tomorrow')");
-is($node->safe_psql('postgres', q{SELECT decrypted_secret::json ->> 'secret' FROM vault.decrypted_secrets WHERE name = 'cron_secret_previous'}), $secret, 'the secret that is replaced is kept in Vault');
+is($node->safe_psql('postgres', q{SELECT decrypted_secret::json ->> 'secret' FROM vault.decrypted_secrets WHERE name = 'cron_secret_previous'}), $secret, 'configure() keeps the previous secret in Vault');
 $id = $node->as_owner("SELECT invoke_cron_endpoint('/api/cron/poll-activities')");
 $node->deliver_and_harvest for 1 .. 2;
-fields_are($node->invocation('postgres', $id), { status => 'succeeded', http_status => 200, attempts => 1, hint => qr/^The app answered 401 .* accepted the previous one/ }, 'a call that the app answers with 401 is made again with it');
+fields_are($node->invocation('postgres', $id), { status => 'succeeded', http_status => 200, attempts => 1, hint => qr/^The app answered 401 .* accepted the previous one/ }, 'a call that the app answers with 401 is made again with the previous secret');
 is(scalar(my @made = $node->attempts('postgres', $id)), 1, '... as one attempt');
-is($node->as_owner("SELECT status FROM wee5_cron.doctor() WHERE check_name = 'cron_secret_previous'"), 'warning', '... and doctor() says that the app is behind');
-is($node->as_owner("SELECT wee5_cron.redact_for('postgres', 'neither $secret-of-tomorrow nor $secret')"), 'neither [secret] nor [secret]', 'both are struck out');
+is($node->as_owner("SELECT status FROM wee5_cron.doctor() WHERE check_name = 'cron_secret_previous'"), 'warning', '... and doctor() warns that the app expects the previous secret');
+is($node->as_owner("SELECT wee5_cron.redact_for('postgres', 'neither $secret-of-tomorrow nor $secret')"), 'neither [secret] nor [secret]', 'both secrets are redacted');
 $node->as_owner("SELECT wee5_cron.configure(keep_previous => false)");
-is($node->safe_psql('postgres', q{SELECT count(*) FROM vault.secrets WHERE name = 'cron_secret_previous'}), 0, 'keep_previous => false removes it');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM vault.secrets WHERE name = 'cron_secret_previous'}), 0, 'keep_previous => false removes the previous secret');
 $id = $node->as_owner("SELECT invoke_cron_endpoint('/api/cron/poll-activities')");
 $node->deliver_and_harvest;
-fields_are($node->invocation('postgres', $id), { status => 'failed', http_status => 401, attempts => 1 }, '... and then a 401 stands');
+fields_are($node->invocation('postgres', $id), { status => 'failed', http_status => 401, attempts => 1 }, '... and then a 401 ends the call');
 $app->stop;
 
 my (undef, $error) = $node->run_script("SELECT wee5_cron.configure('not an address', '$secret-2')");
-unlike($error->{message} . $error->{hint}, qr/\Q$secret\E/, 'no error of configure() shows it');
+unlike($error->{message} . $error->{hint}, qr/\Q$secret\E/, 'no error of configure() shows the secret');
 $node->log_is_sane;
 done_testing();

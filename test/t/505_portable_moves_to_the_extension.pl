@@ -12,7 +12,7 @@ plan skip_all => 'the extension wee5_cron is not installed on this server'
   unless $node->safe_psql('postgres', "SELECT count(*) FROM pg_available_extensions WHERE name = 'wee5_cron'");
 my $steps = Wee5Cron::Readme::blocks('Move to the extension');
 
-# A project that is at work: calls that have ended, failed and wait, jobs that were paused and removed, policies, settings, roles.
+# A project in use: calls that have ended, failed and wait, jobs that were paused and removed, policies, settings, roles.
 $node->install_portable;
 $node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')");
 $node->as_owner(<<'SQL');
@@ -42,29 +42,29 @@ $node->append_conf('postgresql.conf', "shared_preload_libraries = '$libraries,we
 $node->restart;
 is($node->as_owner("SELECT status FROM wee5_cron.invocation WHERE id = $done"), 'succeeded', 'the portable edition works beside the library');
 
-is(move(), undef, 'the statements of the page') or BAIL_OUT('it did not move');
-is($node->safe_psql('postgres', "SELECT extversion IS NOT NULL FROM pg_extension WHERE extname = 'wee5_cron'"), 't', 'the extension stands');
+is(move(), undef, 'the statements of the page move the database') or BAIL_OUT('it did not move');
+is($node->safe_psql('postgres', "SELECT extversion IS NOT NULL FROM pg_extension WHERE extname = 'wee5_cron'"), 't', 'the extension is installed');
 is($node->safe_psql('postgres', $is{$_}), $was{$_}, "... with the same $_") for grep { $_ ne 'calls' } sort keys %is;
 is($node->safe_psql('postgres', "$is{calls} LIMIT 3"), join("\n", (split /\n/, $was{calls})[ 0 .. 2 ]), '... with the same calls');
-is($node->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', 'it makes calls, as before');
-is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job WHERE jobname IN ('wee5-cron-harvest', 'daily-analytics')"), 0, 'no job harvests, nor does one that was removed come back');
-is($node->safe_psql('postgres', 'SHOW wee5_cron.keep_failed'), '60d', 'a setting is kept');
-is($node->invocation_when('postgres', $out, "status = 'succeeded'")->{http_status}, 200, 'a call that pg_net had is recorded') if $node->uses_real_pg_net;
+is($node->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', '... and the database still makes calls');
+is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job WHERE jobname IN ('wee5-cron-harvest', 'daily-analytics')"), 0, '... and there is no harvest job, and no job that was removed');
+is($node->safe_psql('postgres', 'SHOW wee5_cron.keep_failed'), '60d', '... and a setting is kept');
+is($node->invocation_when('postgres', $out, "status = 'succeeded'")->{http_status}, 200, 'a call that pg_net already had is recorded') if $node->uses_real_pg_net;
 my $new = $node->psql_as('caller', 'postgres', "SELECT public.invoke_cron_endpoint('/status/200?after')");
-cmp_ok($new, '>', $out, 'a call gets a new id');
-fields_are($node->finished('postgres', $new), { status => 'succeeded', requested_by => 'caller' }, '... and is made, with what Vault holds, for a role that had a profile');
-is($node->psql_as('reader', 'postgres', "SELECT state FROM wee5_cron.job_status WHERE job_name = 'nightly'"), 'paused', 'job_status');
-is($node->as_owner("SELECT wee5_cron.resume('nightly'); SELECT wee5_cron.unschedule('nightly')"), "\nt", 'the owner operates it');
-is($node->safe_psql('postgres', $steps->{stored}), '', 'nothing counts before Vault');
+cmp_ok($new, '>', $out, 'a new call gets a new id');
+fields_are($node->finished('postgres', $new), { status => 'succeeded', requested_by => 'caller' }, '... and succeeds with the values from Vault, for a role that had a profile');
+is($node->psql_as('reader', 'postgres', "SELECT state FROM wee5_cron.job_status WHERE job_name = 'nightly'"), 'paused', 'job_status shows the paused job');
+is($node->as_owner("SELECT wee5_cron.resume('nightly'); SELECT wee5_cron.unschedule('nightly')"), "\nt", 'the owner may operate the extension');
+is($node->safe_psql('postgres', $steps->{stored}), '', 'no stored value takes precedence over Vault');
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET app.settings.api_url = 'https://old.example.com'");
-is($node->safe_psql('postgres', $steps->{stored}), 'postgres|all roles|app.settings.api_url', '... and what does is listed');
-is($node->error_of('postgres', $steps->{done}), undef, 'what is left of the portable edition goes');
-is($node->safe_psql('postgres', "SELECT string_agg(check_name, ' ') FROM wee5_cron.doctor() WHERE check_name IN ('namesakes', 'armed', 'callers') AND status = 'error'"), '', 'doctor() is content');
+is($node->safe_psql('postgres', $steps->{stored}), 'postgres|all roles|app.settings.api_url', '... and one that does is listed');
+is($node->error_of('postgres', $steps->{done}), undef, 'the last statement of the page removes the rest of the portable edition');
+is($node->safe_psql('postgres', "SELECT string_agg(check_name, ' ') FROM wee5_cron.doctor() WHERE check_name IN ('namesakes', 'armed', 'callers') AND status = 'error'"), '', 'doctor() reports no error about namesakes, arming or callers');
 
-# A database that made no calls makes none afterwards.
+# A database that made no calls makes none after the move.
 $node->safe_psql('postgres', 'DROP EXTENSION wee5_cron');
 $node->install_portable;
-is(move(), undef, 'a database that was not configured moves, too');
+is(move(), undef, 'a database that was not configured can move, too');
 is($node->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 'f', '... and makes no calls');
 $node->log_is_sane;
 done_testing();
