@@ -34,44 +34,44 @@ sub call_and_wait {
 
 # Two failures and a success cause no alert.
 call_and_wait('/a/html?status=500', '/a/html?status=500', '/a/html');
-is(scalar told(), 0, 'nobody is told of two failures and a success');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.trouble'), 0, '... and nothing is left of them');
+is(scalar told(), 0, 'two failures and a success send no notification');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.trouble'), 0, '... and leave no row in trouble');
 
-# Three.
+# Three failures.
 my $third = call_and_wait(('/a/html?status=500') x 2, '/a/html?status=404');
 my @heard = told();
-is(scalar @heard, 1, 'after three failures in a row somebody is told, once');
+is(scalar @heard, 1, 'three failures in a row send one notification');
 is_deeply({ %{ $heard[0] }, at => undef, text => undef, error => undef },
     { event => 'failing', job_name => undef, endpoint_path => '/a/html?status=404', invocation_id => $third, status => 'failed', reason => 'http',
-      http_status => 404, failures => 3, database => 'postgres', at => undef, text => undef, error => undef }, '... what and where');
-like($heard[0]{text}, qr{^/a/html\?status=404 in database "postgres" failed 3 times in a row: The app answered 404}, '... in words');
-like($heard[0]{error}, qr/404/, '... with the last error');
+      http_status => 404, failures => 3, database => 'postgres', at => undef, text => undef, error => undef }, '... that names the path, the status and the database');
+like($heard[0]{text}, qr{^/a/html\?status=404 in database "postgres" failed 3 times in a row: The app answered 404}, '... and says it in words');
+like($heard[0]{error}, qr/404/, '... and contains the last error');
 call_and_wait(('/a/html?status=500') x 4);
-is(scalar told(), 0, '... and not again while it goes on');
+is(scalar told(), 0, '... and further failures send none');
 $node->restart;
 $listener->quit;
 $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN wee5_cron');
 call_and_wait('/a/html?status=500');
-is(scalar told(), 0, '... also not after a restart');
+is(scalar told(), 0, '... not even after a restart');
 my $well = call_and_wait('/a/html?status=201');
 @heard = told();
-is(scalar @heard, 1, 'when it works again somebody is told, once');
+is(scalar @heard, 1, 'the first success sends one notification');
 fields_are($heard[0], { event => 'recovered', invocation_id => $well, status => 'succeeded', reason => undef, http_status => 201, failures => 8,
-        text => qr/works again, after 8 calls failed since/ }, '... of that');
+        text => qr/works again, after 8 calls failed since/ }, '... that says so');
 call_and_wait('/a/html');
-is(scalar told(), 0, '... and not again');
+is(scalar told(), 0, '... and further successes send none');
 
-# All in one batch.
+# Failures recorded in one batch.
 my $batch = 'SELECT count(invoke_cron_endpoint(format($$/b/html?status=%s$$, s))) FROM unnest(array[500, 500, 500, 500]) s';
 $node->safe_psql('postgres', $batch);
 $node->wait_until_all_finished('postgres');
-is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['failing 3'], 'failures that are booked together are counted one by one');
+is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['failing 3'], 'failures that are recorded together are counted one by one');
 
-# A session that counts the same path and does not commit does not delay the results.
+# Another session counts failures of the same path and does not commit. It does not delay the results.
 my $counting = $node->background_psql('postgres');
 $counting->query_safe("BEGIN; UPDATE wee5_cron.trouble SET failures = failures WHERE name = '/b/html'");
-is($node->finished('postgres', $node->call('postgres', '/b/html?status=500'))->{status}, 'failed', 'a result is booked while somebody else counts the failures');
+is($node->finished('postgres', $node->call('postgres', '/b/html?status=500'))->{status}, 'failed', 'a result is recorded while another session counts the failures');
 $counting->quit;
 
 # Each path on its own, by its policy.
@@ -79,60 +79,60 @@ $node->safe_psql('postgres', <<'SQL');
 INSERT INTO wee5_cron.endpoint (endpoint_path, alert_after) VALUES ('/c/html', 1), ('/c/html?status=501', 2);
 SQL
 call_and_wait('/c/html?status=501');
-is(scalar told(), 0, 'a path with a policy of its own has its own number');
+is(scalar told(), 0, "an endpoint row's alert_after applies to its path");
 call_and_wait('/c/html?status=500');
 @heard = told();
-is_deeply([ map { "$_->{endpoint_path} $_->{failures}" } @heard ], ['/c/html?status=500 1'], '... and the path without its query has another');
-like($heard[0]{text}, qr/ failed: The app/, '... in words');
+is_deeply([ map { "$_->{endpoint_path} $_->{failures}" } @heard ], ['/c/html?status=500 1'], '... and without its query the path has its own');
+like($heard[0]{text}, qr/ failed: The app/, '... and the text fits a single failure');
 
-# By a webhook. Nobody can read its address.
+# By a webhook. No other role can read its address.
 $node->raises('postgres', "SET wee5_cron.alert_url = '$_'", '22023', "alert_url '$_'") for 'ftp://x.example/y', 'hooks.example.com/x', 'https://u:p@x.example/', 'https://x.example/a b';
 $node->safe_psql('postgres', 'CREATE ROLE reader LOGIN');
 $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('reader', 'read')");
 $node->safe_psql('postgres', "ALTER SYSTEM SET wee5_cron.alert_url = '$webhook'");
 $node->safe_psql('postgres', 'SELECT pg_reload_conf()');
 $node->poll_query_until('postgres', "SELECT current_setting('wee5_cron.alert_url') <> ''");
-$node->raises('postgres', 'SHOW wee5_cron.alert_url', '42501', 'not everybody may SHOW it', role => 'reader');
+$node->raises('postgres', 'SHOW wee5_cron.alert_url', '42501', 'an ordinary role may not SHOW wee5_cron.alert_url', role => 'reader');
 call_and_wait('/c/html?status=501');
 my ($post) = $receiver->wait_for_requests(qr{^/services/});
-is($post->{url}, "/services/$canary?sig=also-$canary", 'the webhook is called at its whole address');
+is($post->{url}, "/services/$canary?sig=also-$canary", 'an alert is posted to the whole address of the webhook');
 fields_are($post, { method => 'POST', bearer => 'none' }, '... by POST and without the bearer');
 is($post->{headers}{'content-type'}, 'application/json', '... as JSON');
 ok(!grep { /^(?:x-wee5|x-vercel)/ } keys %{ $post->{headers} }, '... with nothing else of ours') or diag(join ' ', keys %{ $post->{headers} });
 @heard = told();
-is_deeply(decode_json($post->{body}), $heard[0], '... with the same that NOTIFY tells');
-like($heard[0]{text}, qr/failed 2 times in a row/, '... text is what Slack shows');
+is_deeply(decode_json($post->{body}), $heard[0], '... with the same document as the notification');
+like($heard[0]{text}, qr/failed 2 times in a row/, '... whose text is the one that Slack shows');
 my $row = $node->one_row('postgres', "SELECT * FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert'");
 $row = $node->finished('postgres', $row->{id});
 fields_are($row, { status => 'succeeded', http_status => 200, method => 'POST', transport => 'builtin', job_name => undef, url => $receiver->url },
-    '... and a row of its own, which says the origin alone');
+    '... and it has its own row, which contains only the origin of the address');
 
-# A webhook that is down is retried, and causes no alert about itself. It answers with what it was sent.
+# A webhook that is down is retried, and causes no alert about itself. Its answer repeats the request.
 $node->set_server('wee5_cron.alert_url', $receiver->url . "/hooks/$canary/leak?status=500");
 my $late = call_and_wait(('/d/html?status=500') x 3);
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND status = 'failed'");
 fields_are($node->one_row('postgres', "SELECT * FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND status = 'failed'"),
     { reason => 'http', http_status => 500, hint => qr/wee5_cron\.alert_url/ }, 'a webhook that fails is a failed call');
-is(scalar told(), 1, '... of which nobody is told');
+is(scalar told(), 1, '... and sends no notification about itself');
 $node->set_server('wee5_cron.alert_url', $receiver->url . "/hooks/$canary/redirect?to=/x/$canary");
 call_and_wait('/d/html');
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND reason = 'redirect'");
-is_deeply([ map { $_->{event} } told() ], ['recovered'], '... the next alert goes on its way');
-is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.trouble WHERE name !~ '^/'"), 0, '... and it never counts as trouble');
+is_deeply([ map { $_->{event} } told() ], ['recovered'], '... and the next alert is sent');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.trouble WHERE name !~ '^/'"), 0, '... and a webhook never counts as trouble');
 
 is($node->safe_psql('postgres', "SELECT count(*) FROM (SELECT i::text AS t FROM wee5_cron.invocation i UNION ALL SELECT a::text FROM wee5_cron.attempt a) r WHERE t LIKE '%$canary?%' OR t LIKE '%$canary/%'"), 0,
-    'the address of the webhook is nowhere in the ledger');
+    'the ledger does not contain the address of the webhook');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET wee5_cron.alert_url');
 $node->safe_psql('postgres', 'SELECT pg_reload_conf()');
 
-# A call that pg_net loses counts, too.
+# A call that pg_net loses counts as well.
 $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport) SELECT '/by-pg-net', 'pg_net' FROM generate_series(1, 3)");
 $node->safe_psql('postgres', 'SELECT wee5_cron.harvest()');
 call_and_wait('/turn');
-ok($node->poll_query_until('postgres', "SELECT told FROM wee5_cron.trouble WHERE name = '/by-pg-net'"), 'calls of pg_net are counted');
+ok($node->poll_query_until('postgres', "SELECT told FROM wee5_cron.trouble WHERE name = '/by-pg-net'"), 'failures through pg_net are counted');
 $node->restart;
 $listener->quit;
-is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.pending_alert"), 0, '... and told by the worker, at its start at the latest')
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.pending_alert"), 0, '... and the worker sends their alert, at its start at the latest')
   if $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.pending_alert');
 
 # A job that is late, and runs again.
@@ -146,18 +146,18 @@ $listener->query_safe('LISTEN wee5_cron');
 my $look_back = "UPDATE wee5_cron.job_watch SET judged_until = now() - interval '30 minutes'";
 my $look = 'SELECT wee5_cron.watch_jobs()';
 $node->safe_psql('postgres', "$look_back; $look") for 1 .. 2;
-is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pending_alert'), 1, 'of a late job somebody is to be told, once');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pending_alert'), 1, 'one alert is pending for a late job');
 $node->safe_psql('postgres', "SELECT wee5_cron.tell_alerts(false)");
 @heard = told();
 fields_are($heard[0], { event => 'late', job_name => 'late one', endpoint_path => '/late', invocation_id => undef,
-        text => qr{^job "late one" \(/late\) in database "postgres" is late: its run of 20\d\d-.* did not begin$} }, '... what and when');
+        text => qr{^job "late one" \(/late\) in database "postgres" is late: its run of 20\d\d-.* did not begin$} }, '... that says which run is missing');
 $node->safe_psql('postgres', <<"SQL");
 INSERT INTO cron.job_run_details (runid, jobid, database, username, command, status, start_time) SELECT 4711, jobid, database, username, command, 'succeeded', now() FROM cron.job WHERE jobname = 'late one';
 $look_back;
 SELECT wee5_cron.watch_jobs();
 SELECT wee5_cron.tell_alerts(false);
 SQL
-fields_are((told())[0], { event => 'recovered', job_name => 'late one', text => qr/runs again, after it missed/ }, '... and when it runs again');
+fields_are((told())[0], { event => 'recovered', job_name => 'late one', text => qr/runs again, after it missed/ }, 'a notification says that a late job runs again');
 
 # A run that failed before it made a call: the app was not called, but there is an alert. A run that failed before the job
 # was watched causes none, and neither does a run whose call was counted. A run in progress counts when it has ended.
@@ -171,37 +171,37 @@ sub run_of {
 my $failures = sub { return $node->safe_psql('postgres', "SET lock_timeout = '100 ms'; $look; SELECT coalesce(sum(failures), 0) FROM wee5_cron.trouble WHERE name = '/raises'") =~ s/.*\n//sr };
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.job_watch JOIN cron.job USING (jobid) WHERE jobname = 'raises' AND seen_run IS NOT NULL") or die;
 run_of('failed', 'ERROR:  app.settings.cron_secret is not set');
-is($failures->(), 1, 'a run that pg_cron booked as failed is a failure');
+is($failures->(), 1, 'a run that pg_cron recorded as failed is a failure');
 my $running = run_of('running', '');
 run_of('failed', 'ERROR:  while another one runs');
-is($failures->(), 1, '... one behind a run that has not ended is looked at with it');
+is($failures->(), 1, 'a failed run behind one that is still running is not counted yet');
 $node->safe_psql('postgres', "UPDATE cron.job_run_details SET status = 'succeeded' WHERE runid = $running");
-is($failures->(), 2, '... once');
+is($failures->(), 2, '... but once the other run has ended');
 my $counted = run_of('failed', 'ERROR:  call 1 of /raises failed');
 $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, reason, finished_at, cron_run_id) VALUES ('raises', '/raises?x=1', 'builtin', 'failed', 'http', now(), $counted)");
-is($failures->(), 2, '... a run whose call failed is counted with its call');
+is($failures->(), 2, 'a run whose call failed is counted only with its call');
 run_of('failed', 'ERROR:  you sent the secret');
-is($failures->(), 3, 'three of them ...');
+is($failures->(), 3, 'three failed runs are counted');
 $node->safe_psql('postgres', 'SELECT wee5_cron.tell_alerts(false)');
 fields_are((told())[-1], { event => 'failing', job_name => 'raises', endpoint_path => '/raises?x=1', invocation_id => undef, status => 'failed', failures => 3,
-        text => qr{^job "raises" \(/raises\?x=1\) in database "postgres" failed 3 times in a row: ERROR:  you sent \[} }, '... are told of, without the secret');
+        text => qr{^job "raises" \(/raises\?x=1\) in database "postgres" failed 3 times in a row: ERROR:  you sent \[} }, '... and send a notification, without the secret');
 my $holder = $node->background_psql('postgres');
 $holder->query_safe("BEGIN; UPDATE wee5_cron.trouble SET failures = failures WHERE name = '/raises'");
 run_of('failed', 'ERROR:  once more');
-is($node->error_of('postgres', "SET lock_timeout = '100 ms'; $look"), undef, '... somebody who counts the same path does not keep the worker from watching');
-is($failures->(), 3, '... the failure is not counted');
+is($node->error_of('postgres', "SET lock_timeout = '100 ms'; $look"), undef, 'another session that counts the same path does not keep the worker from watching');
+is($failures->(), 3, '... and the failure is not counted');
 $holder->quit;
-is($failures->(), 4, '... before the next look');
-is(scalar told(), 0, '... once');
+is($failures->(), 4, '... until the next look');
+is(scalar told(), 0, '... and sends no second notification');
 call_and_wait('/raises?x=1');
-is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['recovered 4'], '... and when a call of the path succeeds');
+is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['recovered 4'], 'a success of the path sends a notification');
 
-# However long the texts are.
+# Texts of any length.
 $node->safe_psql('postgres', <<'SQL');
 SELECT wee5_cron.add_alert('failing', repeat(chr(228), 255), '/' || repeat('"\', 1000), 1, 'failed', 'http', 500, repeat(chr(128512) || '"\', 2000), 3, repeat(chr(1), 4000));
 SELECT wee5_cron.tell_alerts(false);
 SQL
-is(scalar told(), 1, 'texts of any length fit into a NOTIFY');
+is(scalar told(), 1, 'a notification is sent however long its texts are');
 
 $listener->quit;
 $node->log_is_sane;
