@@ -1,5 +1,5 @@
--- claim() and complete(), and on pg_net the calls that an app works on. pg_net's place is taken by the fixture, which sends
--- nothing: the answers are put beside its queue by hand.
+-- claim() and complete(), and with pg_net the calls whose app goes on with the work. The fixture takes pg_net's place and
+-- sends nothing: the test inserts the answers by hand.
 \set SHOW_CONTEXT never
 \set VERBOSITY terse
 SET client_min_messages = warning;
@@ -19,7 +19,7 @@ SELECT wee5_cron.claim('00000000-0000-4000-8000-000000000001', '102 years');
 SELECT wee5_cron.complete(NULL);
 SELECT wee5_cron.complete('00000000-0000-4000-8000-000000000001', NULL);
 
--- A key of which nothing is known may be that of a call whose answer is on its way.
+-- An unknown key may belong to a call whose answer is not recorded yet.
 SELECT wee5_cron.complete('00000000-0000-4000-8000-000000000001') AS unknown,
        wee5_cron.complete('00000000-0000-4000-8000-000000000001') AS twice,
        wee5_cron.complete('00000000-0000-4000-8000-000000000001', false) AS done_stays_done,
@@ -30,7 +30,7 @@ SELECT wee5_cron.claim('00000000-0000-4000-8000-000000000002', '1 day') AS first
        wee5_cron.claim('00000000-0000-4000-8000-000000000002') AS freed;
 SELECT claimed_by = session_user AS by_me, claimed_at <= clock_timestamp() AS claimed, lease_until IS NULL AS leased,
        completed_at IS NOT NULL AS completed, ok, note FROM wee5_cron.claim ORDER BY idempotency_key;
--- The lease is over.
+-- The lease has expired.
 UPDATE wee5_cron.claim SET lease_until = clock_timestamp() WHERE lease_until IS NOT NULL;
 SELECT wee5_cron.claim('00000000-0000-4000-8000-000000000002');
 
@@ -43,7 +43,7 @@ TRUNCATE wee5_cron.claim;
 INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on, complete_within, retry_window, retry_delays)
 VALUES ('/transient', 'transient', '2 hours', '1 day', '{90min}'), ('/export', NULL, '2 hours', NULL, NULL);
 BEGIN;
--- Takes the call out of pg_net's queue and puts this answer beside it.
+-- Takes the call out of pg_net's queue and inserts this answer.
 CREATE FUNCTION pg_temp.answer(path text, status_code int, headers jsonb, OUT key uuid) LANGUAGE plpgsql AS $$
 DECLARE
   call bigint := invoke_cron_endpoint(path);
@@ -67,23 +67,23 @@ SELECT pg_temp.answer('/transient', 202, '{"Wee5-Cron": "accepted"}') AS transie
 SELECT pg_temp.answer('/before', 202, '{"Wee5-Cron": "accepted"}') AS before \gset
 SELECT pg_temp.answer('/before/failed', 202, '{"Wee5-Cron": "accepted"}') AS before_failed \gset
 SELECT pg_temp.answer('/before/refused', 403, NULL) AS before_refused \gset
--- Before the answers are recorded.
+-- complete() before the answers are recorded.
 SELECT wee5_cron.complete(:'before'), wee5_cron.complete(:'before_failed', false, 'too early'), wee5_cron.complete(:'before_refused');
 SELECT wee5_cron.harvest();
 SELECT * FROM ledger;
 SELECT wee5_cron.harvest();
 
--- The app ends what it works on.
+-- complete() ends an accepted call.
 SELECT wee5_cron.complete(:'by_default'), wee5_cron.complete(:'export', false, E'you sent secret of the regression tests\n');
 SELECT * FROM ledger WHERE path IN ('/default', '/export');
 SELECT hint ~ '^The app reported this with complete\(\). To make the call again: SELECT wee5_cron.retry\(\d+\);$' AS advised
 FROM wee5_cron.invocation WHERE endpoint_path = '/export';
--- Its success after that is late.
+-- A success that comes later is too late.
 SELECT wee5_cron.complete(:'export'), wee5_cron.claim(:'export');
 SELECT status, hint ~ '^The app completed the work at .*, after this call had failed, so the call need not be made again\.' AS late
 FROM wee5_cron.invocation WHERE endpoint_path = '/export';
 
--- The time is over.
+-- The time to complete has passed.
 UPDATE wee5_cron.invocation SET next_attempt_at = now() - interval '1 minute' WHERE status = 'accepted';
 SELECT wee5_cron.harvest();
 SELECT * FROM ledger WHERE path = '/transient';
@@ -95,19 +95,19 @@ SELECT request_id, 202, '{"Wee5-Cron": "accepted"}' FROM wee5_cron.pg_net_reques
 DELETE FROM net.http_request_queue;
 SELECT wee5_cron.harvest();
 SELECT * FROM ledger WHERE path = '/transient';
--- Two calls of one key: a retry() beside a call that the app still works on is ended with it.
+-- Two calls with one key: complete() ends the retry() as well as the call that the app is still working on.
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, http_status, attempts, next_attempt_at, idempotency_key)
 VALUES ('/transient', 'pg_net', 'accepted', 202, 1, now() + interval '1 day', :'transient');
 SELECT wee5_cron.complete(:'transient', false), wee5_cron.complete(:'transient', false, 'again');
 SELECT * FROM ledger WHERE path = '/transient';
--- An accepted call can be given up.
+-- cancel() ends an accepted call.
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, http_status, attempts, next_attempt_at)
 VALUES ('/given-up', 'pg_net', 'accepted', 202, 1, now() + interval '1 day');
 SELECT wee5_cron.cancel(id) FROM wee5_cron.invocation WHERE endpoint_path = '/given-up';
 SELECT * FROM ledger WHERE path = '/given-up';
 ROLLBACK;
 
--- revoke_from() takes back what grant_to() gave.
+-- revoke_from() revokes what grant_to() granted.
 CREATE ROLE regress_app;
 SELECT wee5_cron.grant_to('regress_app', 'app'), wee5_cron.grant_to('regress_app', 'call');
 SELECT wee5_cron.revoke_from('regress_app', 'app');
@@ -119,7 +119,7 @@ SELECT has_schema_privilege('regress_app', 'wee5_cron', 'USAGE') AS uses;
 SELECT wee5_cron.revoke_from('regress_app', 'rule');
 SELECT wee5_cron.revoke_from('regress_app', NULL);
 SELECT wee5_cron.revoke_from(0::regrole, 'call');
--- Whoever has everything has nothing afterwards.
+-- A role whose profiles are all revoked has no privilege left.
 SELECT wee5_cron.grant_to('regress_app', 'operate');
 SELECT wee5_cron.revoke_from('regress_app', 'operate');
 SELECT has_schema_privilege('regress_app', 'wee5_cron', 'USAGE') AS uses,

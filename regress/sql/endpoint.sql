@@ -1,4 +1,4 @@
--- wee5_cron.endpoint: what it accepts, and what calls take from it.
+-- wee5_cron.endpoint: what it accepts, and what calls read from it.
 \set VERBOSITY default
 SET client_min_messages = warning;
 SET wee5_cron.default_jobs = off;
@@ -51,7 +51,7 @@ VALUES ('/api/report?of=germany', '5 min', 100, 'transient', '{100ms,1s,1h}', '9
 SELECT * FROM wee5_cron.endpoint ORDER BY endpoint_path;
 UPDATE wee5_cron.endpoint SET method = 'GET' WHERE endpoint_path = '/api/report';
 UPDATE wee5_cron.endpoint SET max_attempts = -1;
--- What logical replication or a restore brings is stored as it is. doctor() reports it.
+-- Logical replication and a restore store any value. doctor() reports those out of bounds.
 BEGIN;
 SET LOCAL session_replication_role = replica;
 INSERT INTO wee5_cron.endpoint (endpoint_path, method, retry_on) VALUES ('/replicated', 'get', 'always');
@@ -84,7 +84,7 @@ SELECT made(wee5_cron.invoke('/api/report', 'PUT'));
 SELECT made(wee5_cron.invoke('/api/report', NULL, NULL, NULL, NULL));
 ROLLBACK;
 
--- A change counts at once, in the same transaction, until it is rolled back.
+-- A change applies at once, in the same transaction, until it is rolled back.
 BEGIN;
 UPDATE wee5_cron.endpoint SET timeout = '7 s', overlap = NULL;
 SELECT made(invoke_cron_endpoint('/api/report?of=germany'));
@@ -99,7 +99,7 @@ ROLLBACK;
 BEGIN;
 SELECT made(invoke_cron_endpoint('/api/report?of=germany'));
 ROLLBACK;
--- A change by another session counts in spite of an old snapshot, too.
+-- A change by another session applies even under an old snapshot.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT made(invoke_cron_endpoint('/api/report?of=germany'));
 \setenv PGDATABASE :DBNAME
@@ -107,7 +107,7 @@ SELECT made(invoke_cron_endpoint('/api/report?of=germany'));
 SELECT made(invoke_cron_endpoint('/api/report?of=germany'));
 ROLLBACK;
 
--- Who may read and write it.
+-- Which roles may read and write it.
 CREATE ROLE regress_reads;
 CREATE ROLE regress_operates;
 SELECT wee5_cron.grant_to('regress_reads', 'read'), wee5_cron.grant_to('regress_operates', 'operate');

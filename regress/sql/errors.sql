@@ -1,5 +1,5 @@
--- Every error of the callable functions: what happened, what to do, and an SQLSTATE that a program can act on. All
--- calls are rolled back, so nothing is sent.
+-- Every error of the callable functions: what happened, what to do, and an SQLSTATE that a program can act on. The test
+-- rolls back all calls, so nothing is sent.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE EXTENSION wee5_cron;
@@ -107,7 +107,7 @@ BEGIN;
 SELECT wee5_cron.invoke('/a?b=c', 'POST', headers => '{"X-Team": "blue"}', timeout => '90 s') AS id \gset
 SELECT endpoint_path, method, body, headers, timeout, transport, status, attempts, finished_at
 FROM wee5_cron.invocation WHERE id = :id;
--- wait_for() would wait for it for ever.
+-- wait_for() in the transaction of the call would wait for ever.
 SELECT wee5_cron.wait_for(:id);
 \echo :SQLSTATE
 ROLLBACK;
@@ -153,7 +153,7 @@ SELECT invoke_cron_endpoint('/a');
 \echo :SQLSTATE
 ROLLBACK;
 
--- configure(). The TAP tests have more, and look at the log, too.
+-- configure(). The TAP tests have more cases, and check the log, too.
 SELECT wee5_cron.configure(NULL, 'secret of the regression tests');
 \echo :SQLSTATE
 SELECT wee5_cron.configure('https://app.example', ' ');

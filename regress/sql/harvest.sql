@@ -1,5 +1,5 @@
--- harvest(): pg_net's answers in the ledger. pg_net's place is taken by the fixture in test/support, which sends nothing:
--- the answers are put beside its queue by hand. All of it in transactions, which the worker does not see into.
+-- harvest(): pg_net's answers in the ledger. The fixture in test/support takes pg_net's place and sends nothing: the test
+-- inserts the answers by hand. All of it runs in transactions, so the worker does not see the rows.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE EXTENSION pg_net VERSION 'wee5fixture';
@@ -10,11 +10,11 @@ ALTER DATABASE contrib_regression SET app.settings.api_url = 'https://app.exampl
 ALTER DATABASE contrib_regression SET app.settings.cron_secret = 'secret of the regression tests';
 SET wee5_cron.transport = 'pg_net';
 
--- What fails here is final.
+-- Without retries every failure is final.
 INSERT INTO wee5_cron.endpoint (endpoint_path, max_attempts)
 SELECT path, 1 FROM unnest(array['/refused', '/nowhere', '/forgotten', '/crashed']) AS path;
 
--- Nothing is outstanding.
+-- No call is outstanding.
 SELECT wee5_cron.harvest();
 
 BEGIN;
@@ -22,12 +22,12 @@ SELECT invoke_cron_endpoint('/waits') AS waits \gset
 SELECT method, url, timeout_milliseconds, headers ->> 'Authorization' = 'Bearer secret of the regression tests' AS bearer
 FROM net.http_request_queue q JOIN wee5_cron.pg_net_request r ON r.request_id = q.id WHERE r.invocation_id = :waits;
 SELECT status, transport, url, attempts FROM wee5_cron.invocation WHERE id = :waits;
--- It waits in pg_net's queue.
+-- The call waits in pg_net's queue.
 SELECT wee5_cron.harvest();
 ROLLBACK;
 
 BEGIN;
--- Takes the call out of pg_net's queue and puts this answer beside it.
+-- Takes the call out of pg_net's queue and inserts this answer.
 CREATE FUNCTION pg_temp.answer(call bigint, status_code int, content text DEFAULT NULL, content_type text DEFAULT NULL,
                                error_msg text DEFAULT NULL, timed_out boolean DEFAULT false, ago interval DEFAULT '0')
   RETURNS void LANGUAGE sql AS $$
@@ -41,21 +41,21 @@ SELECT pg_temp.answer(invoke_cron_endpoint('/denied'), 401, 'no', 'text/plain; c
 SELECT pg_temp.answer(invoke_cron_endpoint('/gone'), 404, '<!DOCTYPE html><html>', 'text/html');
 SELECT pg_temp.answer(invoke_cron_endpoint('/broken'), 500, 'you sent secret of the regression tests', 'text/plain');
 SELECT pg_temp.answer(invoke_cron_endpoint('/slow'), NULL, error_msg => 'Timeout of 5000 ms reached. Total time: 5001.1 ms', timed_out => true);
--- As pg_net before it told about timeouts.
+-- As pg_net did before it reported timeouts.
 SELECT pg_temp.answer(invoke_cron_endpoint('/slow-too'), NULL, error_msg => 'Timeout was reached', timed_out => NULL);
 SELECT pg_temp.answer(invoke_cron_endpoint('/refused'), NULL, error_msg => 'Couldn''t connect to server');
 SELECT pg_temp.answer(invoke_cron_endpoint('/nowhere'), NULL, error_msg => 'Couldn''t resolve host name');
--- Dated before the request: pg_net's clock is its transaction's start.
+-- The answer is dated before the request: pg_net takes the time from the start of its transaction.
 SELECT pg_temp.answer(invoke_cron_endpoint('/early'), 200, ago => '2 s');
 SELECT pg_temp.answer(invoke_cron_endpoint('/very-early'), 200, ago => '1 h');
--- Cut between characters, 8,192 bytes at most.
+-- A body is cut between characters, to 8,192 bytes at most.
 SELECT pg_temp.answer(invoke_cron_endpoint('/big'), 200, repeat('€', 3000), 'text/plain');
 SELECT pg_temp.answer(invoke_cron_endpoint('/just-so'), 200, repeat('x', 8192), 'text/plain');
--- pg_net stores bytes as they came: not every answer is text in this database.
+-- pg_net stores bytes as they came, so an answer may not be valid text in this database.
 CREATE CAST (bytea AS text) WITHOUT FUNCTION;
 SELECT pg_temp.answer(invoke_cron_endpoint('/garbage'), 200, '\x61ff5c62e282ac63e282'::bytea::text, '\x61ff'::bytea::text);
 DROP CAST (bytea AS text);
--- Somebody else's.
+-- The answer to another program's request.
 INSERT INTO net._http_response (id, status_code) VALUES (4711, 200);
 
 SELECT wee5_cron.harvest();
@@ -71,12 +71,12 @@ SELECT count(*) AS calls, count(*) FILTER (WHERE a.started_at = i.requested_at A
 FROM wee5_cron.invocation i LEFT JOIN wee5_cron.attempt a ON a.invocation_id = i.id AND a.attempt = 1;
 SELECT count(*) FROM wee5_cron.pg_net_request;
 SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%secret of%';
--- Once is enough.
+-- A second harvest() records nothing.
 SELECT wee5_cron.harvest();
 SELECT count(*) FROM wee5_cron.attempt;
 ROLLBACK;
 
--- A setting of the session that harvests decides how much is kept.
+-- A setting of the session that harvests decides how much of the body is kept.
 BEGIN;
 SET LOCAL wee5_cron.max_response_bytes = 10;
 SELECT invoke_cron_endpoint('/short') AS id \gset
@@ -85,7 +85,7 @@ SELECT wee5_cron.harvest();
 SELECT response_body, response_truncated FROM wee5_cron.invocation WHERE id = :id;
 ROLLBACK;
 
--- A success that looks wrong: from a cache, or an HTML page where the route spoke JSON before.
+-- A success that looks wrong: from a cache, or an HTML page where the route answered JSON before.
 CREATE FUNCTION pg_temp.answered(call bigint, headers jsonb, content_type text DEFAULT 'application/json', status_code int DEFAULT 200)
   RETURNS void LANGUAGE sql AS $$
     INSERT INTO net._http_response (id, status_code, content_type, headers, content)
@@ -119,7 +119,7 @@ $$;
 SELECT wee5_cron.harvest();
 SELECT * FROM pg_temp.said();
 ROLLBACK;
--- What spoke JSON, by content type; and what did not.
+-- Which content types count as JSON, and which do not.
 BEGIN;
 CREATE FUNCTION pg_temp.answers(variadic type text[]) RETURNS void LANGUAGE sql AS $$
     SELECT pg_temp.answered(invoke_cron_endpoint(format('/%s?%s', n, $1[n])), NULL, $1[n]) FROM generate_subscripts($1, 1) n
@@ -128,8 +128,8 @@ SELECT pg_temp.answers('application/json', 'application/vnd.api+JSON; charset=ut
 SELECT wee5_cron.harvest();
 SELECT pg_temp.answers('text/html', 'Text/HTML; charset=utf-8', 'application/xhtml+xml', 'text/html', 'text/html', 'text/html', 'text/html');
 SELECT wee5_cron.harvest();
--- A page after a page: what came before is remembered, though the call itself lies too far back, or is gone. Until the
--- route says something else.
+-- A page after a page: the hint remembers the earlier JSON, though that call lies too far back or was deleted. It does so
+-- until the route answers something else.
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at) SELECT '/other', 'builtin', 'failed', now() FROM generate_series(1, 450);
 SELECT pg_temp.answers('text/html', 'text/plain', 'text/html');
 SELECT wee5_cron.harvest();
@@ -140,7 +140,7 @@ SELECT wee5_cron.harvest();
 SELECT * FROM pg_temp.said() WHERE path <> '/other';
 SELECT right(hint, 40) FROM wee5_cron.invocation WHERE endpoint_path = '/1?text/html';
 ROLLBACK;
--- Far back: the job's own calls, and what prune() knows of.
+-- Far back: the calls of the same job, and the calls that prune() remembers.
 BEGIN;
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, http_status, response_content_type, finished_at)
 SELECT job, path, 'builtin', 'succeeded', 200, 'application/json', now()
@@ -149,13 +149,13 @@ INSERT INTO wee5_cron.newest_call SELECT endpoint_path, '', id, id FROM wee5_cro
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at) SELECT '/other', 'builtin', 'failed', now() FROM generate_series(1, 600);
 SELECT pg_temp.answered(invoke_cron_endpoint(path), NULL, 'text/html') FROM unnest(array['/job', '/known', '/unknown']) path;
 UPDATE wee5_cron.invocation SET job_name = 'job' WHERE endpoint_path = '/job';
--- And what was booked together with the page.
+-- A call that is recorded together with the page.
 SELECT pg_temp.answered(invoke_cron_endpoint('/beside'), NULL, type) FROM unnest(array['application/json', 'text/html']) type;
 SELECT wee5_cron.harvest();
 SELECT * FROM pg_temp.said() WHERE path <> '/other';
 ROLLBACK;
 
--- Lost: in neither of pg_net's tables, without its binding row after a crash, or with pg_net gone.
+-- Lost calls: in neither of pg_net's tables, without their binding row after a crash, or with pg_net dropped.
 BEGIN;
 SELECT invoke_cron_endpoint('/forgotten') AS forgotten, invoke_cron_endpoint('/crashed') AS crashed,
        invoke_cron_endpoint('/waits') AS waits \gset
@@ -166,7 +166,7 @@ SELECT endpoint_path, status, reason, attempts, error IS NOT NULL AS says_so, hi
 FROM wee5_cron.invocation ORDER BY id;
 SELECT attempt, reason FROM wee5_cron.attempt ORDER BY invocation_id;
 DROP EXTENSION pg_net;
--- A schema net that somebody else made is not looked at.
+-- harvest() does not read a schema net that another role created.
 CREATE SCHEMA net;
 CREATE TABLE net.http_request_queue AS SELECT request_id AS id FROM wee5_cron.pg_net_request;
 CREATE TABLE net._http_response AS SELECT id, 200 AS status_code, now() AS created FROM net.http_request_queue;
@@ -174,7 +174,7 @@ SELECT wee5_cron.harvest();
 SELECT endpoint_path, status, reason, http_status FROM wee5_cron.invocation ORDER BY id;
 ROLLBACK;
 
--- What may be made again cannot be, where pg_net has gone meanwhile.
+-- A call that may be retried cannot be when pg_net was dropped meanwhile.
 BEGIN;
 SELECT invoke_cron_endpoint('/again') AS id \gset
 INSERT INTO net._http_response (id, status_code) SELECT request_id, 503 FROM wee5_cron.pg_net_request WHERE invocation_id = :id;
@@ -186,7 +186,7 @@ SELECT wee5_cron.harvest();
 SELECT status, reason, error, regexp_replace(hint, '\d+\)', 'ID)') AS hint, attempts, next_attempt_at FROM wee5_cron.invocation WHERE id = :id;
 ROLLBACK;
 
--- Calls of the builtin transport are none of its business.
+-- harvest() leaves calls of the builtin transport alone.
 BEGIN;
 SET LOCAL wee5_cron.transport = 'builtin';
 SELECT invoke_cron_endpoint('/builtin') AS id \gset
@@ -194,7 +194,7 @@ SELECT wee5_cron.harvest();
 SELECT status FROM wee5_cron.invocation WHERE id = :id;
 ROLLBACK;
 
--- bind_cron_runs(): the run of pg_cron that made a call, told by pid, user and time.
+-- bind_cron_runs() finds the run of pg_cron that made a call by pid, user and time.
 BEGIN;
 CREATE EXTENSION pg_cron;
 INSERT INTO wee5_cron.invocation (id, endpoint_path, transport, requested_by, finished_at)
@@ -209,7 +209,7 @@ INSERT INTO cron.job_run_details (runid, jobid, job_pid, username, status, start
   (5, 2, 103, 'regress_runner', 'starting', NULL, NULL);
 SELECT wee5_cron.bind_cron_runs();
 SELECT id, cron_run_id FROM wee5_cron.invocation ORDER BY id;
--- Not there yet: 2 and 3 are tried again, 5 when it has ended; 4 ended long ago and 99 is gone.
+-- Not bound yet: 2 and 3 are tried again, and 5 once it has ended; 4 ended long ago and 99 was deleted.
 SELECT * FROM wee5_cron.cron_caller ORDER BY 1;
 UPDATE cron.job_run_details SET start_time = now() WHERE runid = 5;
 SELECT wee5_cron.harvest();

@@ -72,19 +72,19 @@ DROP EXTENSION wee5_cron;
 SELECT jobname FROM cron.job;
 SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron';
 
--- Created again, everything is as before.
+-- After it is created again, everything is as before.
 CREATE EXTENSION wee5_cron;
 SELECT jobname, command FROM cron.job ORDER BY jobid;
 DROP EXTENSION wee5_cron;
 
--- In one transaction with other statements.
+-- CREATE EXTENSION in one transaction with other statements.
 BEGIN;
 CREATE EXTENSION wee5_cron;
 SELECT count(*) FROM cron.job;
 ROLLBACK;
 SELECT jobname FROM cron.job;
 
--- With default_jobs off, no jobs.
+-- With default_jobs off, it creates no jobs.
 SET wee5_cron.default_jobs = off;
 CREATE EXTENSION wee5_cron;
 SELECT jobname FROM cron.job;
@@ -103,7 +103,7 @@ SELECT jobname FROM cron.job;
 SELECT count(*) FROM wee5_cron.job;
 DROP EXTENSION wee5_cron;
 
--- A hand-written function of this name would go on answering. It is refused in every schema.
+-- A hand-written function of this name would still be called. CREATE EXTENSION refuses it in every schema.
 CREATE FUNCTION public.invoke_cron_endpoint(endpoint_path text) RETURNS void LANGUAGE sql AS '';
 CREATE EXTENSION wee5_cron;
 \echo :SQLSTATE
@@ -128,7 +128,7 @@ DROP EXTENSION wee5_cron;
 ALTER ROLE regress_admin RESET search_path;
 \c - regress_admin
 \set SHOW_CONTEXT never
--- Each of these functions answers a call with one string.
+-- Each of these functions could be called with one string.
 CREATE FUNCTION invoke_cron_endpoint(name) RETURNS void LANGUAGE sql AS '';
 CREATE FUNCTION invoke_cron_endpoint(VARIADIC text[]) RETURNS void LANGUAGE sql AS '';
 CREATE DOMAIN "of App".path AS text;
@@ -138,13 +138,13 @@ CREATE EXTENSION wee5_cron;
 DROP FUNCTION invoke_cron_endpoint(name), invoke_cron_endpoint(text[]), invoke_cron_endpoint("of App".path);
 DROP PROCEDURE invoke_cron_endpoint(text);
 DROP DOMAIN "of App".path;
--- A member of another extension has to be renamed.
+-- A function that belongs to another extension has to be renamed.
 CREATE FUNCTION "of App".invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS '';
 ALTER EXTENSION pg_cron ADD FUNCTION "of App".invoke_cron_endpoint(text);
 CREATE EXTENSION wee5_cron;
 ALTER EXTENSION pg_cron DROP FUNCTION "of App".invoke_cron_endpoint(text);
 DROP FUNCTION "of App".invoke_cron_endpoint(text);
--- These do not answer such a call, and may stay. Nor does a call without schema find a temporary function.
+-- These cannot be called like that, and may stay. Nor does a call without a schema find a temporary function.
 CREATE FUNCTION invoke_cron_endpoint(bigint) RETURNS void LANGUAGE sql AS '';
 CREATE FUNCTION invoke_cron_endpoint(text, int) RETURNS void LANGUAGE sql AS '';
 CREATE FUNCTION invoke_cron_endpoint() RETURNS void LANGUAGE sql AS '';

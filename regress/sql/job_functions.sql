@@ -11,7 +11,7 @@ CREATE VIEW jobs AS
   SELECT c.jobname, c.schedule, c.command, c.username, c.active, j.endpoint_path, j.jobid = c.jobid AS ours, j.registered
   FROM cron.job c LEFT JOIN wee5_cron.job j ON j.job_name = c.jobname ORDER BY c.jobid;
 
--- A new job, then the same with another schedule and path: it stays one job.
+-- A new job, then the same name with another schedule and path: it stays one job.
 SELECT wee5_cron.schedule('nightly', '15 3 * * *', '/api/reports/nightly') AS jobid \gset
 SELECT wee5_cron.schedule('nightly', '15 4 * * *', '/api/reports/it''s nightly?of=germany') = :jobid AS same_job;
 TABLE jobs;
@@ -35,7 +35,7 @@ SELECT wee5_cron.schedule('x', '* * * *', '/x');
 SELECT wee5_cron.schedule('x', '61 * * * *', '/x');
 \echo :SQLSTATE
 
--- A job of somebody else, in another database, or that does not call the app, is not replaced.
+-- schedule() does not replace a job of another role, in another database, or that does not call the app.
 SELECT cron.schedule_in_database('vacuum', '1 1 1 1 *', 'VACUUM', current_database()) > 0 AS made;
 SELECT cron.schedule_in_database('theirs', '1 1 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$, current_database(), 'regress_operator') > 0 AS made;
 SELECT cron.schedule_in_database('elsewhere', '1 1 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$, 'postgres') > 0 AS made;
@@ -57,7 +57,7 @@ END
 $$;
 SELECT jobname, schedule FROM cron.job WHERE jobname IN ('vacuum', 'theirs', 'elsewhere') ORDER BY 1;
 
--- A role with the profile operate works with everybody's jobs. Its new jobs belong to it.
+-- A role with the profile operate works with the jobs of all roles. It owns the jobs that it creates.
 SET SESSION AUTHORIZATION regress_operator;
 SELECT wee5_cron.schedule('of the operator', '0 5 * * *', '/api/x') > 0 AS made;
 SELECT wee5_cron.pause('nightly', 'until the report is mended');
@@ -67,7 +67,7 @@ SELECT jobname, username, active FROM cron.job WHERE jobname IN ('nightly', 'of 
 SELECT job_name, paused_at IS NOT NULL AS paused, pause_note FROM wee5_cron.job WHERE job_name = 'nightly';
 SELECT job_name, active, state, next_run FROM wee5_cron.job_status WHERE job_name = 'nightly';
 
--- Paused again: the time stays, and so does the note if there is no new one.
+-- Paused again: the time is kept, and so is the note if there is no new one.
 SELECT paused_at FROM wee5_cron.job WHERE job_name = 'nightly' \gset
 SELECT wee5_cron.pause('nightly');
 SELECT paused_at = :'paused_at' AS same, pause_note FROM wee5_cron.job WHERE job_name = 'nightly';
@@ -76,7 +76,7 @@ SELECT wee5_cron.resume('nightly');
 SELECT job_name, paused_at, pause_note FROM wee5_cron.job WHERE job_name = 'nightly';
 SELECT active FROM cron.job WHERE jobname = 'nightly';
 
--- A job of somebody else can be paused, and is still not ours.
+-- A job of another role can be paused, and still does not belong to the extension.
 SELECT wee5_cron.pause('theirs', 'not ours');
 SELECT job_name, jobid, endpoint_path, pause_note FROM wee5_cron.job WHERE job_name = 'theirs';
 SELECT wee5_cron.resume('theirs');
@@ -95,7 +95,7 @@ SELECT wee5_cron.next_runs('nightly', NULL);
 SELECT wee5_cron.schedule('at start', '@reboot', '/api/x') > 0 AS made;
 SELECT count(*) FROM wee5_cron.next_runs('at start', 3);
 
--- A schedule that pg_cron accepts and that never fires.
+-- A schedule that pg_cron accepts although it never fires.
 SELECT wee5_cron.schedule('at start', '0 0 30 2 *', '/api/x') > 0 AS made;
 SELECT wee5_cron.schedule('at start', '0 0 31 4,6,9,11 *', '/api/x') > 0 AS made;
 SELECT status, regexp_replace(detail, '[0-9]{4,}', 'N') FROM wee5_cron.doctor() WHERE check_name = 'job_schedule';
@@ -104,7 +104,7 @@ SELECT wee5_cron.schedule('at start', '0 0 29 2 */7', '/api/x') > 0 AS made;
 SELECT status, detail FROM wee5_cron.doctor() WHERE check_name = 'job_schedule';
 SELECT count(*) FROM wee5_cron.next_runs('at start', 1);
 
--- A login role that does not inherit the privilege that it has by SET ROLE: its job may not call.
+-- A login role that has the privilege only by SET ROLE, not by inheritance: its job may not call.
 CREATE ROLE regress_noinherit LOGIN NOINHERIT;
 GRANT regress_operator TO regress_noinherit;
 SET SESSION AUTHORIZATION regress_noinherit;
@@ -131,7 +131,7 @@ SELECT cron.schedule_in_database('theirs', '1 1 1 1 *', $$SELECT invoke_cron_end
 SELECT wee5_cron.unschedule('theirs');
 \echo :SQLSTATE
 
--- unschedule() removes the job, whoever created it. A default job does not come back by itself.
+-- unschedule() removes the job, whoever created it. A default job does not come back on its own.
 SELECT wee5_cron.unschedule('of the operator');
 SELECT wee5_cron.register_jobs();
 SELECT wee5_cron.unschedule('daily-analytics');
@@ -170,7 +170,7 @@ SELECT wee5_cron.unregister_jobs();
 SELECT jobname FROM cron.job ORDER BY jobid;
 DROP VIEW jobs;
 
--- DROP EXTENSION (in C++) and unregister_jobs() (in SQL) agree which jobs are ours, whatever users made of them.
+-- DROP EXTENSION (in C++) and unregister_jobs() (in SQL) agree on which jobs are ours, whatever users made of them.
 BEGIN;
 CREATE TEMP TABLE changed (n int, command text);
 INSERT INTO changed VALUES

@@ -13,7 +13,7 @@ BEGIN;
 CREATE FUNCTION pg_temp.job(name text, command text, owner text DEFAULT 'regress_one') RETURNS void LANGUAGE sql AS
   $$ INSERT INTO cron.job (jobname, schedule, command, nodeport, database, username)
      VALUES (name, '0 0 1 1 *', command, 5432, current_database(), owner) $$;
--- Adds a call of a job that long ago, which took two seconds.
+-- Adds a call of a job from that long ago, which took two seconds.
 CREATE FUNCTION pg_temp.call(job text, outcome text, ago interval, what text DEFAULT NULL, run bigint DEFAULT NULL,
                              took interval DEFAULT '2 s', who name DEFAULT 'regress_one') RETURNS void LANGUAGE sql AS
   $$ INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, requested_by, requested_at, finished_at,
@@ -59,7 +59,7 @@ SELECT job_name, last_status AS status, last_http_status AS http, now() - last_f
 FROM wee5_cron.job_status ORDER BY 1;
 SELECT s.job_name, s.last_invocation_id = max(i.id) AS is_the_last
 FROM wee5_cron.job_status s JOIN wee5_cron.invocation i USING (job_name) GROUP BY 1, s.last_invocation_id ORDER BY 1;
--- A slow call ends after a quick one with a higher id. The time when they ended counts.
+-- A slow call ends after a quick one with a higher id. The time when each ended decides.
 SELECT pg_temp.call('queued', 'succeeded', '20 min', took => '19 min'), pg_temp.call('queued', 'failed', '10 min', 'quick');
 SELECT consecutive_failures, last_error, state FROM wee5_cron.job_status WHERE job_name = 'queued';
 DELETE FROM cron.job;
@@ -79,7 +79,7 @@ SELECT pg_temp.call('both', 'succeeded', '4 h'), pg_temp.run(6, 'both', 'failed'
        pg_temp.call('both', 'failed', '2 h', 'newer');
 SELECT pg_temp.call('server-restart', 'succeeded', '1 h', run => 7), pg_temp.run(7, 'server-restart', 'succeeded', '1 h'),
        pg_temp.run(8, 'server-restart', 'running', '1 min');
--- A run with "connection failed" has no time at all.
+-- A run with "connection failed" has no times at all.
 SELECT pg_temp.run(9, 'connects-again', 'failed', NULL, 'connection failed'), pg_temp.run(10, 'connects-again', 'succeeded', '1 h'),
        pg_temp.call('connects-again', 'succeeded', '1 h', run => 10);
 SELECT pg_temp.call('cannot-connect', 'succeeded', '1 h'), pg_temp.run(11, 'cannot-connect', 'failed', NULL, 'connection failed'),
@@ -109,13 +109,13 @@ DELETE FROM cron.job;
 DELETE FROM cron.job_run_details;
 DELETE FROM wee5_cron.invocation;
 
--- If two owners have a job of one name, each has his own calls.
+-- If two owners have a job of one name, each job has its owner's calls.
 SELECT pg_temp.job('shared', $$SELECT invoke_cron_endpoint('/one')$$),
        pg_temp.job('shared', $$SELECT invoke_cron_endpoint('/two')$$, 'regress_two');
 SELECT pg_temp.call('shared', 'succeeded', '1 h'), pg_temp.call('shared', 'failed', '1 h', 'of two', who => 'regress_two');
 SELECT job_name, endpoint_path, last_status, state FROM wee5_cron.job_status ORDER BY 2;
 
--- A job without a name is identified by its runs. A call by hand of the same path is not a call of the job.
+-- A job without a name is identified by its runs. A call of the same path made by hand is not a call of the job.
 SELECT pg_temp.job(NULL, $$SELECT invoke_cron_endpoint('/unnamed')$$);
 INSERT INTO cron.job_run_details (runid, jobid, status, start_time)
 SELECT 20, jobid, 'succeeded', now() FROM cron.job WHERE jobname IS NULL;

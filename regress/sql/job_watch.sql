@@ -1,4 +1,4 @@
--- watch_jobs() and the troubles that it records, with job_status and doctor(). What a job calls is read from its command.
+-- watch_jobs() and the troubles that it records, with job_status and doctor(). The path of a job is read from its command.
 -- All in one transaction, so that now() is one moment and no worker sees the rows.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
@@ -51,7 +51,7 @@ SELECT pg_temp.runs(:computed, 'succeeded', 1);
 SELECT pg_temp.watch();
 SELECT pg_temp.alerts();
 SELECT regexp_replace(name, '#\d+', '#N') AS name, failures, told FROM pg_temp.trouble;
--- The other troubles go with their jobs. A trouble of calls by hand stays for a day.
+-- The other troubles are deleted with their jobs. A trouble of calls made by hand stays for a day.
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at) VALUES ('/by/hand', 'builtin', 'failed', now());
 SELECT wee5_cron.note_outcomes((SELECT array_agg(id) FROM wee5_cron.invocation WHERE status = 'failed'));
 UPDATE cron.job SET command = 'VACUUM' WHERE jobname = 'block';
@@ -66,7 +66,7 @@ DELETE FROM cron.job;
 DELETE FROM cron.job_run_details;
 DELETE FROM wee5_cron.invocation;
 
--- Late: if two users have a job of one name, each has his own ticks.
+-- Late: if two users have a job of one name, each job has its own ticks.
 SELECT pg_temp.job('shared', $$SELECT invoke_cron_endpoint('/one')$$, '* * * * *') AS one,
        pg_temp.job('shared', $$SELECT invoke_cron_endpoint('/two')$$, '* * * * *', 'regress_two') AS two \gset
 UPDATE wee5_cron.job_watch SET judged_until = now();
@@ -81,7 +81,7 @@ SELECT pg_temp.watch('10 minutes');
 SELECT kind, name = '#' || :one AS of_the_first FROM pg_temp.trouble;
 SELECT w.username, w.missed_runs > 5 AS missed FROM wee5_cron.job_watch w ORDER BY 1;
 SELECT replace(pg_temp.alerts(), '#' || :one, '#N');
--- A job that calls something else from now on is not late either; nor is a job to which a new pg_cron gave the same jobid.
+-- A job with a new command is not late, and neither is a job to which a new pg_cron gave the same jobid.
 UPDATE cron.job SET command = 'VACUUM' WHERE jobid = :one;
 SELECT pg_temp.watch();
 TABLE pg_temp.trouble;
@@ -96,7 +96,7 @@ DELETE FROM cron.job;
 DELETE FROM wee5_cron.invocation;
 
 -- As with cron.log_run = off, which only a restart can set: a job without a name, two jobs with one command, one that
--- calls only at times, and one that is really late.
+-- calls only sometimes, and one that is really late.
 SAVEPOINT runs_are_logged;
 CREATE OR REPLACE FUNCTION wee5_cron.pg_cron_logs_runs() RETURNS boolean LANGUAGE sql STABLE AS 'SELECT false';
 SELECT pg_temp.job(NULL, $$SELECT invoke_cron_endpoint('/unnamed')$$, '* * * * *'),
@@ -118,7 +118,7 @@ SELECT job_name, last_status, missed_runs > 0 AS missed, state FROM wee5_cron.jo
 ROLLBACK TO runs_are_logged;
 DELETE FROM wee5_cron.pending_alert;
 
--- A job of every ten seconds, which pg_cron counts from one run to the next. It starts each a moment late, so that there are
+-- A job that runs every ten seconds, which pg_cron counts from one run to the next. Each run starts a moment late, so there
 -- fewer runs than ticks; none is missed before there is a pause. ticks() is replaced: older versions of pg_cron have no
 -- such schedules.
 SAVEPOINT seconds;
@@ -142,7 +142,7 @@ SELECT pg_temp.judged('10 seconds', pg_temp.runs_every('10.4 s', 200, 300));
 SELECT pg_temp.judged('10 seconds', '{}');
 ROLLBACK TO seconds;
 
--- Two jobs with one command, with logged runs: each has the calls of its own runs.
+-- Two jobs with one command, with logged runs: each job has the calls of its own runs.
 SELECT pg_temp.job('twin-1', $$SELECT invoke_cron_endpoint('/twins')$$) AS one,
        pg_temp.job('twin-2', $$SELECT invoke_cron_endpoint('/twins')$$) AS two \gset
 INSERT INTO cron.job_run_details (runid, jobid, status, start_time, end_time)
@@ -161,8 +161,8 @@ SELECT job_name, wee5_cron.is_plain_call(command) AS plain FROM cron.job c JOIN 
 DELETE FROM cron.job;
 DELETE FROM wee5_cron.invocation;
 
--- Waiting: ticks are skipped because a call is retried in an hour. A slow call does not count, nor does a call before a
--- tick was skipped.
+-- Waiting: ticks are skipped because a call is to be retried in an hour. A slow call does not count, nor does a call from
+-- before a tick was skipped.
 SELECT pg_temp.job(n, $$SELECT invoke_cron_endpoint('/$$ || n || $$')$$) FROM unnest('{slow,waits,waits-not-yet,fails,queued}'::text[]) n \g /dev/null
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, reason, attempts, next_attempt_at, finished_at, exclusive, error)
 SELECT j.name, '/' || j.name, 'builtin', c.status, c.reason, c.attempts, c.next_attempt_at, c.finished_at, 'path', c.error
@@ -187,7 +187,7 @@ SELECT job_name, state FROM wee5_cron.job_status ORDER BY 1;
 SELECT status, detail FROM wee5_cron.doctor() WHERE check_name = 'job_waiting';
 DELETE FROM cron.job;
 
--- A job for a database that has another name now.
+-- A job for a database that was renamed.
 SELECT pg_temp.job('moved', $$SELECT invoke_cron_endpoint('/x')$$) AS jobid \gset
 UPDATE cron.job SET database = 'under its old name' WHERE jobid = :jobid;
 SELECT status, detail, replace(hint, :'jobid', 'N') AS hint FROM wee5_cron.doctor() WHERE check_name = 'job_database';
@@ -195,7 +195,7 @@ DELETE FROM cron.job;
 SELECT check_name, status, detail FROM wee5_cron.doctor() WHERE check_name IN ('job_owner', 'job_schedule', 'job_command', 'job_database');
 ROLLBACK;
 
--- Without pg_cron here: a job that called every minute and then stopped, one that goes on, and one that only run_now() runs.
+-- Without pg_cron here: a job that called every minute and then stopped, one that still calls, and one run only by run_now().
 DROP EXTENSION pg_cron;
 BEGIN;
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, requested_at, scheduled_at, finished_at)

@@ -1,4 +1,4 @@
--- register_jobs(), unregister_jobs() and run_now() work with our jobs, and with nobody else's.
+-- register_jobs(), unregister_jobs() and run_now() work with our jobs, and with no others.
 \set SHOW_CONTEXT never
 CREATE ROLE regress_admin SUPERUSER LOGIN;
 CREATE ROLE regress_other LOGIN;
@@ -7,7 +7,7 @@ CREATE EXTENSION pg_cron;
 CREATE VIEW jobs AS
   SELECT jobname, schedule, command, database, username, active FROM cron.job ORDER BY jobid;
 
--- An existing job of that name stays as it is, whoever owns it.
+-- An existing job of that name is not changed, whoever owns it.
 SELECT cron.schedule_in_database('poll-activities', '1 1 1 1 *', 'SELECT 1', current_database(), 'regress_other') AS jobid;
 SELECT cron.schedule_in_database('daily-analytics', '1 1 1 1 *', 'SELECT 1', current_database()) AS jobid;
 CREATE EXTENSION wee5_cron;
@@ -21,7 +21,7 @@ SELECT cron.schedule_in_database('poll-activities', '1 1 1 1 *', 'SELECT 1', 'po
 SELECT wee5_cron.register_jobs();
 TABLE jobs;
 
--- All of them exist.
+-- All of them exist already.
 DELETE FROM cron.job WHERE database = 'postgres';
 SELECT wee5_cron.register_jobs();
 SELECT wee5_cron.register_jobs(force => true);
@@ -45,7 +45,7 @@ SELECT count(*) FROM wee5_cron.job;
 SELECT wee5_cron.unregister_jobs();
 DELETE FROM cron.job;
 
--- If pg_cron is dropped and created, its jobids begin again, in a transaction of its own or in the same one. Whatever
+-- If pg_cron is dropped and created, its jobids start again, in a transaction of its own or in the same one. Whatever
 -- name, jobid and path a job then has, it belongs to the user.
 SELECT wee5_cron.register_jobs();
 DROP VIEW jobs;
@@ -72,7 +72,7 @@ SELECT wee5_cron.unregister_jobs();
 SELECT jobname, command FROM cron.job ORDER BY jobid;
 DELETE FROM cron.job;
 
--- Somebody else's function of our name, with more arguments.
+-- Another role's function of our name, with more arguments.
 CREATE FUNCTION invoke_cron_endpoint(site text, path text, method text DEFAULT 'GET') RETURNS int LANGUAGE sql AS 'SELECT 1';
 SELECT cron.schedule_in_database('theirs', '1 1 1 1 *', $$SELECT public.invoke_cron_endpoint('seo','/api/seo','GET')$$, current_database()) > 0 AS scheduled;
 SELECT count(*) FROM wee5_cron.job_status;
@@ -86,7 +86,7 @@ SELECT jobname, active FROM cron.job;
 DROP FUNCTION invoke_cron_endpoint(text, text, text);
 DELETE FROM cron.job;
 
--- If pg_cron refuses a job, there is a notice, and wee5_cron.job has no row.
+-- If pg_cron refuses a job, there is a notice and no row in wee5_cron.job.
 REVOKE CONNECT ON DATABASE contrib_regression FROM PUBLIC;
 SELECT wee5_cron.grant_to('regress_other', 'operate');
 SET SESSION AUTHORIZATION regress_other;
@@ -121,7 +121,7 @@ SELECT job_name, endpoint_path, headers, scheduled_at IS NULL AS no_tick FROM we
 ROLLBACK;
 \set VERBOSITY default
 SELECT wee5_cron.unschedule('twin');
--- A job whose owner is gone.
+-- A job whose owner was dropped.
 SELECT cron.schedule_in_database('orphan', '1 1 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$, current_database()) AS jobid \gset
 UPDATE cron.job SET username = 'nobody here' WHERE jobid = :jobid;
 SELECT wee5_cron.run_now('orphan');

@@ -11,7 +11,7 @@ CREATE VIEW jobs AS
   SELECT c.jobname, c.schedule, c.command, c.username, c.active, j.jobid = c.jobid AS ours, j.applied, j.catch_up, j.pause_note
   FROM cron.job c LEFT JOIN wee5_cron.job j ON j.job_name = c.jobname ORDER BY c.jobname COLLATE "C";
 
--- plan() says what apply() will do, and changes nothing.
+-- plan() lists what apply() would do, and changes nothing.
 SELECT '{"jobs": {
   "nightly": {"schedule": "15 3 * * *", "path": "/api/reports/it''s nightly?of=germany", "method": "post", "body": {"format": "pdf"},
               "headers": {"X-Tenant": "7"}, "timeout": "20 minutes", "max_attempts": 2, "retry_on": "transient",
@@ -24,7 +24,7 @@ TABLE jobs;
 SELECT * FROM wee5_cron.apply(:'config');
 TABLE jobs;
 SELECT * FROM wee5_cron.endpoint;
--- There is nothing left to do: not for what was applied, and not for what is exported.
+-- There is nothing left to do, for what was applied as well as for what is exported.
 SELECT * FROM wee5_cron.apply(:'config');
 SELECT jsonb_pretty(wee5_cron.export_config());
 SELECT * FROM wee5_cron.apply(wee5_cron.export_config());
@@ -32,7 +32,7 @@ SET intervalstyle = 'iso_8601';
 SELECT wee5_cron.export_config()->'jobs'->'nightly'->'timeout' AS timeout, (SELECT count(*) FROM wee5_cron.plan(wee5_cron.export_config()));
 RESET intervalstyle;
 
--- What a person changes by hand is shown, and put right. A job that a person paused stays paused.
+-- plan() shows what was changed by hand, and apply() restores it. A job that was paused by hand stays paused.
 UPDATE wee5_cron.endpoint SET timeout = '25 minutes', max_attempts = NULL WHERE endpoint_path LIKE '/api/reports/%';
 INSERT INTO wee5_cron.endpoint (endpoint_path, note) VALUES ('/api/other', 'not in the configuration');
 SELECT cron.alter_job(jobid, schedule => '20 * * * *') FROM cron.job WHERE jobname = 'poll';
@@ -43,16 +43,16 @@ SELECT * FROM wee5_cron.apply(:'config');
 TABLE jobs;
 SELECT * FROM wee5_cron.plan(:'config');
 SELECT endpoint_path, timeout, max_attempts, note FROM wee5_cron.endpoint;
--- Unless the configuration says that it is active.
+-- ... unless the configuration says that it is active.
 SELECT * FROM wee5_cron.apply(jsonb_set(:'config', '{jobs,poll,active}', 'true'));
--- A key that is missing or null is the default. Equal intervals are no change.
+-- A key that is missing or null means the default. Equal intervals are no change.
 SELECT * FROM wee5_cron.plan(jsonb_set(:'config' #- '{jobs,nightly,note}', '{jobs,nightly,overlap}', 'null'));
 SELECT * FROM wee5_cron.plan(jsonb_set(:'config', '{jobs,nightly,timeout}', '"1200 s"'));
--- Somebody deletes a job.
+-- A job is deleted by hand.
 SELECT cron.unschedule('weekly');
 SELECT * FROM wee5_cron.apply(:'config');
 
--- Jobs that apply() did not make are adopted, if the configuration has them. No others are ever removed.
+-- apply() adopts jobs that it did not make if the configuration has them. It never removes any other.
 SELECT wee5_cron.schedule('by hand', '5 5 * * *', '/api/by-hand') > 0 AS made;
 SELECT cron.schedule_in_database('unknown to us', '6 6 * * *', 'SELECT public.invoke_cron_endpoint(''/api/unknown'');', current_database()) > 0 AS made;
 SELECT cron.schedule_in_database('waits', '7 7 * * *', 'CALL wee5_cron.run(''/api/waits'')', current_database()) > 0 AS made;
@@ -65,7 +65,7 @@ SELECT * FROM wee5_cron.apply('{"jobs": {}}', prune => true);
 TABLE jobs;
 SELECT job_name, jobid IS NULL AS gone, applied FROM wee5_cron.job ORDER BY 1;
 SELECT endpoint_path FROM wee5_cron.endpoint;
--- Nor a job that somebody made anew under the same name, or that calls another path by now.
+-- Nor does it remove a job that was made again by hand under the same name, or that calls another path by now.
 SELECT count(*) FROM wee5_cron.apply(:'config');
 SELECT cron.unschedule('poll');
 SELECT cron.schedule_in_database('poll', '1 1 * * *', 'SELECT public.invoke_cron_endpoint(''/api/poll'')', current_database()) > 0 AS made;
@@ -74,7 +74,7 @@ SELECT * FROM wee5_cron.apply('{"jobs": {}}', prune => true);
 SELECT jobname FROM cron.job ORDER BY 1;
 SELECT wee5_cron.unschedule('weekly'), wee5_cron.unschedule('poll');
 
--- A registered job that is removed does not come back by itself.
+-- A registered job that was removed does not come back on its own.
 SET wee5_cron.default_jobs = on;
 SELECT wee5_cron.register_jobs();
 SELECT * FROM wee5_cron.apply('{"jobs": {"daily-analytics": {"schedule": "0 0 * * *", "path": "/api/analytics/cron"}}}');
@@ -82,7 +82,7 @@ SELECT * FROM wee5_cron.apply('{"jobs": {}}', true);
 SELECT wee5_cron.register_jobs();
 SELECT wee5_cron.unregister_jobs();
 
--- Jobs belong to session_user. Each role has a configuration of its own.
+-- Jobs belong to session_user. Each role has its own configuration.
 SELECT wee5_cron.apply(:'config') IS NOT NULL AS applied;
 SELECT cron.schedule_in_database('elsewhere', '1 1 1 1 *', $$SELECT invoke_cron_endpoint('/x')$$, 'postgres') > 0 AS made;
 SELECT cron.schedule_in_database('vacuum', '1 1 1 1 *', 'VACUUM', current_database()) > 0 AS made;
@@ -106,7 +106,7 @@ END $$;
 SELECT refused(format('{"jobs": {%s: {"schedule": "2 2 2 2 *", "path": "/mine"}}}', to_json(name))::jsonb)
 FROM unnest('{of the operator,elsewhere,vacuum}'::text[]) AS name;
 
--- Errors name the place in the document, and the known key that is nearest.
+-- Errors name the place in the document and the nearest known key.
 SELECT refused(NULL);
 SELECT refused(:'config', 'ignore');
 SELECT refused(config::jsonb) FROM (VALUES
@@ -123,14 +123,14 @@ FROM (VALUES
   (17, '{"headers": {"Authorization": "x"}}'), (18, '{"headers": 5}'), (19, '{"body": 5}'), (20, '{"method": "BREW"}'),
   (21, '{"path": "https://evil.example/x"}'), (22, '{"active": "yes"}'), (23, '{"catch_up": "twice"}'), (24, '{"catch_up": true}'),
   (25, '{"overlap": "queu"}')) AS k (n, keys) ORDER BY n;
--- One path, one policy.
+-- One path has one policy.
 SELECT refused('{"jobs": {"b": {"schedule": "1 1 * * *", "path": "/x", "timeout": "1 min"}, "a": {"schedule": "2 2 * * *", "path": "/x"}}}');
 SELECT refused('{"jobs": {"b": {"schedule": "1 1 * * *", "path": "/x?y=1", "body": 1, "method": "POST"},
                           "a": {"schedule": "2 2 * * *", "path": "/x?y=1", "body": 2, "method": "POST"}}}');
 SELECT action, job_name FROM wee5_cron.plan('{"jobs": {
   "b": {"schedule": "1 1 * * *", "path": "/x", "timeout": "60 s", "catch_up": "none"},
   "a": {"schedule": "2 2 * * *", "path": "/x", "timeout": "1 min"}}}') WHERE action = 'create';
--- A path with a query that has no keys has the defaults, also beside a policy of its route.
+-- A path with a query and without keys has the defaults, even beside a policy of its route.
 \set queries '{"jobs": {"a": {"schedule": "1 1 1 1 *", "path": "/q?job=1"}, "b": {"schedule": "1 1 1 1 *", "path": "/q", "max_attempts": 1}, "c": {"schedule": "1 1 1 1 *", "path": "/q?job=3", "max_attempts": 1}}}'
 SELECT action, job_name, detail FROM wee5_cron.apply(:'queries') WHERE action <> 'keep';
 SELECT endpoint_path, max_attempts FROM wee5_cron.endpoint WHERE endpoint_path LIKE '/q%' ORDER BY 1;
@@ -140,7 +140,7 @@ SELECT jsonb_path_query(wee5_cron.export_config(), '$.jobs.a');
 SELECT action, job_name, detail FROM wee5_cron.plan(wee5_cron.export_config());
 SELECT action, job_name, detail FROM wee5_cron.apply(:'queries') WHERE action <> 'keep';
 SELECT wee5_cron.unschedule(name) FROM unnest('{a,b,c}'::text[]) name;
--- A name that pg_cron would cut could be the name of another job then.
+-- A name that pg_cron would cut could become the name of another job.
 SELECT cron.schedule_in_database(repeat('n', 63), '1 1 1 1 *', 'VACUUM', current_database()) > 0 AS made;
 SELECT left(refused(jsonb_build_object('jobs', jsonb_build_object(repeat('n', 64), '{"schedule": "1 1 1 1 *", "path": "/x"}'::jsonb))), 34);
 SELECT command, cron.unschedule(jobid) FROM cron.job WHERE jobname = repeat('n', 63);
@@ -165,7 +165,7 @@ SELECT * FROM wee5_cron.apply(:'config', without_pg_cron => 'notice');
 SELECT * FROM wee5_cron.apply('{"jobs": {"x": {"schedule": "1 1 * * *", "path": "/x", "timeout": "1 min"}}}', true, 'notice');
 SELECT * FROM wee5_cron.apply('{"jobs": {}}', true, 'notice');
 SELECT job_name, jobid, endpoint_path, applied FROM wee5_cron.job WHERE job_name = 'x';
--- When it comes, its jobs are made.
+-- Once pg_cron is there, the jobs are made.
 CREATE EXTENSION pg_cron;
 SELECT * FROM wee5_cron.apply('{"jobs": {"x": {"schedule": "1 1 * * *", "path": "/x", "timeout": "1 min"}}}');
 DROP EXTENSION wee5_cron;

@@ -17,7 +17,7 @@ CREATE SCHEMA regress_app;
 REVOKE ALL ON SCHEMA regress_app FROM anon, authenticated, service_role;
 CREATE EXTENSION wee5_cron SCHEMA regress_app;
 
--- Only the owner is in the ACLs of our objects.
+-- The ACLs of our objects name only the owner.
 CREATE VIEW regress_grants AS
   WITH object AS (
     SELECT n.nspname::text AS object, n.nspacl AS acl, n.nspowner AS owner, 'n'::"char" AS kind, 'pg_namespace'::regclass AS catalog, n.oid
@@ -46,8 +46,8 @@ SELECT wee5_cron.grant_to('regress_reader', 'read');
 SELECT wee5_cron.grant_to('regress_operator', 'operate');
 SELECT wee5_cron.grant_to('regress_monitor', 'monitor');
 SELECT wee5_cron.grant_to('regress_route', 'app');
--- Every object of the extension with the profiles that may use it. If you add one, you decide here. Internal objects are
--- for nobody.
+-- Every object of the extension with the profiles that may use it. If you add one, decide here. Internal objects are for no
+-- profile.
 CREATE VIEW regress_reach AS
   WITH profile (role, name) AS (
     VALUES ('anon', 'anon'), ('authenticated', 'authenticated'), ('service_role', 'service_role'), ('regress Caller', 'call'),
@@ -99,7 +99,7 @@ SELECT wee5_cron.grant_to('regress_operator', 'operate');
 TABLE regress_grants EXCEPT TABLE regress_grants_before;
 DROP TABLE regress_grants_before;
 
--- The profiles at work.
+-- The profiles in use.
 ALTER DATABASE contrib_regression SET app.settings.api_url = 'http://127.0.0.1:9';
 ALTER DATABASE contrib_regression SET app.settings.cron_secret = 'secret of the regression tests';
 SET SESSION AUTHORIZATION "regress Caller";
@@ -123,13 +123,13 @@ SELECT wee5_cron.harvest();
 SELECT wee5_cron.redact_for('postgres', 'secret of the regression tests');
 SELECT wee5_cron.end_call(1, 'succeeded');
 SELECT wee5_cron.invoke_for_job('x', '/x');
--- The profile operate may say which job calls which path, if the ledger cannot know; never which of pg_cron's jobs belong
--- to the extension.
+-- The profile operate may say which job calls which path where the ledger cannot know it, but not which of pg_cron's jobs
+-- belong to the extension.
 INSERT INTO wee5_cron.job (job_name, endpoint_path) VALUES ('digest', '/api/digest');
 UPDATE wee5_cron.job SET catch_up = 'none', endpoint_path = '/api/digests' WHERE job_name = 'digest';
 UPDATE wee5_cron.job SET jobid = 1;
 INSERT INTO wee5_cron.job (job_name, registered) VALUES ('other', true);
--- A caller cannot choose the transport, nor other settings of a call.
+-- A caller may not choose the transport or other settings of a call.
 SET wee5_cron.transport = 'builtin';
 SET wee5_cron.allow_plain_http = on;
 SET app.settings.api_url = 'http://evil.internal';
