@@ -47,7 +47,7 @@ packages_for() {
         if [[ $part == fuzz || $part == sanitize ]]; then echo "libclang-rt-$clang_major-dev"; fi
         if [[ $part == tidy ]]; then printf '%s\n' make "clang-tidy-$clang_major" "postgresql-server-dev-$postgres_major"; fi
         ;;
-      build | regress | isolation | valgrind | tap | readme | debian)
+      build | regress | isolation | valgrind | tap | readme | debian | patroni)
         printf '%s\n' ccache g++ make libcurl4-openssl-dev ca-certificates "postgresql-$postgres_major" \
           "postgresql-$postgres_major-cron" "postgresql-server-dev-$postgres_major"
         if [[ $part == build ]]; then printf '%s\n' "clang-$clang_major" binutils; fi
@@ -55,7 +55,8 @@ packages_for() {
         if [[ $part == debian ]]; then
           printf '%s\n' autopkgtest build-essential debhelper lintian postgresql-server-dev-all python3
         fi
-        if [[ $part == tap ]]; then printf '%s\n' libipc-run-perl openssl; fi
+        if [[ $part == tap || $part == patroni ]]; then printf '%s\n' libipc-run-perl openssl; fi
+        if [[ $part == patroni ]]; then printf '%s\n' patroni etcd-server; fi
         ;;
     esac
   done | sort -u
