@@ -51,7 +51,7 @@ std::string days(std::string_view fields, CronDialect dialect = kDialect16) {
   return matching("0 0 " + std::string(fields), kDay, 31, dialect);
 }
 
-TEST(CronExpression, ListsRangesAndSteps) {
+TEST(CronExpression, ReadsListsRangesAndSteps) {
   EXPECT_EQ(minutes("5"), "5 ");
   EXPECT_EQ(minutes("5,10,7"), "5 7 10 ");
   EXPECT_EQ(minutes("3-6"), "3 4 5 6 ");
@@ -65,7 +65,7 @@ TEST(CronExpression, ListsRangesAndSteps) {
   EXPECT_EQ(days("1,31 * *"), "0 30 ");
 }
 
-TEST(CronExpression, Names) {
+TEST(CronExpression, ReadsNamesOfMonthsAndWeekdays) {
   EXPECT_EQ(days("* jan *").size(), days("* * *").size());
   EXPECT_EQ(days("* FEB-Dec *"), "");
   EXPECT_EQ(days("* jan,mar *"), days("* 1 *"));
@@ -83,7 +83,7 @@ TEST(CronExpression, Names) {
   EXPECT_EQ(days("* * mon-fri/2"), days("* * 1,3,5"));
 }
 
-TEST(CronExpression, DayOrWeekdayUnlessOneStartsWithAStar) {
+TEST(CronExpression, MatchesDayOrWeekdayUnlessOneStartsWithAStar) {
   EXPECT_EQ(days("13 * fri"), "1 8 12 15 22 29 ");
   EXPECT_EQ(days("13 * *"), "12 ");
   EXPECT_EQ(days("* * fri"), "1 8 15 22 29 ");
@@ -94,7 +94,7 @@ TEST(CronExpression, DayOrWeekdayUnlessOneStartsWithAStar) {
   EXPECT_EQ(days("5,* * fri"), days("* * *"));  // a star that does not come first is no star
 }
 
-TEST(CronExpression, Refused) {
+TEST(CronExpression, RefusesInvalidExpressions) {
   for (const std::string_view text : {""sv,
                                       " "sv,
                                       "\n"sv,
@@ -141,7 +141,7 @@ TEST(CronExpression, Refused) {
 }
 
 // What Vixie's parser passes over. A job with such a schedule runs, so its ticks have to be known.
-TEST(CronExpression, OddButAccepted) {
+TEST(CronExpression, AcceptsOddExpressionsAsPgCronDoes) {
   EXPECT_EQ(minutes("5x"), "refused");
   EXPECT_EQ(minutes("5?garbage"), "5 ");
   EXPECT_EQ(minutes("*garbage").size(), minutes("*").size());
@@ -168,7 +168,7 @@ TEST(CronExpression, OddButAccepted) {
 }
 
 // Reversed ranges are empty in pg_cron 1.4 and 1.5. In 1.6 those that cross a byte of the bit string set its ends.
-TEST(CronExpression, ReversedRanges) {
+TEST(CronExpression, ReadsReversedRangesAsPgCronDoes) {
   EXPECT_EQ(minutes("20-10", kDialect15), "");
   EXPECT_EQ(minutes("20-10", kDialect16), "8 9 10 20 21 22 23 ");
   EXPECT_EQ(minutes("7-1", kDialect16), "");
@@ -178,7 +178,7 @@ TEST(CronExpression, ReversedRanges) {
   EXPECT_EQ(days("* * fri-mon", kDialect16), "");
 }
 
-TEST(CronExpression, Words) {
+TEST(CronExpression, ReadsWordsLikeHourly) {
   EXPECT_EQ(matching("@hourly", kMinute, 121), "0 60 120 ");
   EXPECT_EQ(matching("@daily", 12 * kHour, 5), "0 2 4 ");
   EXPECT_EQ(matching("@midnight", 12 * kHour, 5), "0 2 4 ");
@@ -203,7 +203,7 @@ TEST(CronExpression, RebootMatchesNoMinute) {
   }
 }
 
-TEST(CronExpression, LastDayOfMonth) {
+TEST(CronExpression, ReadsTheLastDayOfTheMonth) {
   EXPECT_EQ(matching("0 0 $ * *", kDay, 91), "30 58 89 ");
   EXPECT_EQ(matching("0 0 $ 2 *", kDay, 91), "58 ");
   EXPECT_EQ(matching("0 0 $ * sat", kDay, 31), "2 9 16 23 30 ");  // OR: neither is a star
@@ -214,7 +214,7 @@ TEST(CronExpression, LastDayOfMonth) {
   EXPECT_FALSE(accepted("0 0 $"));
 }
 
-TEST(CronExpression, Seconds) {
+TEST(CronExpression, ReadsIntervalsOfSeconds) {
   const auto interval = [](std::string_view text, CronDialect dialect = kDialect15) {
     const auto schedule = CronSchedule::parse(text, dialect);
     return schedule ? schedule->interval_seconds() : -1;

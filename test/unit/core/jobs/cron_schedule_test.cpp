@@ -128,7 +128,7 @@ LocalMinute counting_clock(std::int64_t now) {
   return berlin(now);
 }
 
-TEST(CronSchedule, FindsLeapDaysAndNothingBeyond) {
+TEST(CronSchedule, FindsLeapDaysAndNoOthers) {
   EXPECT_EQ(parsed("0 0 29 2 *").next_after(at(2024, 2, 29), utc_clock), at(2028, 2, 29));
   EXPECT_EQ(parsed("0 0 29 2 *").newest_at_or_before(at(2028, 2, 28, 23, 59), utc_clock), at(2024, 2, 29));
   EXPECT_FALSE(parsed("0 0 30 2 *").next_after(at(2024, 1, 1), utc_clock));
@@ -146,7 +146,7 @@ TEST(CronSchedule, FindsDaysThatComeOnceInFortyYears) {
   EXPECT_EQ(parsed("0 0 29 2 *").next_after(at(2096, 2, 29), utc_clock), at(2104, 2, 29));
 }
 
-TEST(CronSchedule, DaysThatNoMonthHasAreSeenWithoutASearch) {
+TEST(CronSchedule, DaysThatNoMonthHasNeedNoSearch) {
   for (const char* never : {"0 0 30 2 *", "* * 30-31 2 *", "0 0 31 4,6,9,11 *", "0 0 31 2,4,6,9,11 */2"}) {
     clock_reads = 0;
     EXPECT_FALSE(parsed(never).next_after(at(2024, 1, 1), counting_clock)) << never;
@@ -165,14 +165,14 @@ LocalMinute clock_without_sundays(std::int64_t now) {
 }
 
 // Forty years have twenty million minutes, and a search that finds nothing looks at all of them.
-TEST(CronSchedule, ASearchThatFindsNothingGoesByTheDay) {
+TEST(CronSchedule, ASearchThatFindsNothingStepsByDays) {
   clock_reads = 0;
   EXPECT_FALSE(parsed("0 0 29 2 */7").next_after(at(2024, 1, 1), clock_without_sundays));
   EXPECT_FALSE(parsed("* * 29 2 */7").newest_at_or_before(at(2064, 1, 1), clock_without_sundays));
   EXPECT_LT(clock_reads, 80'000);
 }
 
-TEST(CronSchedule, AFixedHourInTheSpringGapDoesNotComeThatDay) {
+TEST(CronSchedule, AFixedHourInTheSpringGapIsSkippedThatDay) {
   // 29 March 2026: 02:00 becomes 03:00.
   EXPECT_EQ(parsed("30 2 * * *").next_after(at(2026, 3, 28, 12), berlin), at(2026, 3, 30, 0, 30));
   EXPECT_EQ(parsed("0 3 * * *").next_after(at(2026, 3, 28, 12), berlin), at(2026, 3, 29, 1));
@@ -187,7 +187,7 @@ TEST(CronSchedule, ARepeatedAutumnHourComesTwice) {
 }
 
 // pg_cron asks whether it is the first in 24 hours, which is not the same on days of 23 and 25.
-TEST(CronSchedule, LastDayIsWhatPgCronTakesForIt) {
+TEST(CronSchedule, TheLastDayIsTheOneThatPgCronUses) {
   EXPECT_FALSE(parsed("30 0 $ * *").matches(at(2021, 10, 30, 22, 30), berlin));  // 31 October 2021, 25 hours long
   EXPECT_TRUE(parsed("30 1 $ * *").matches(at(2021, 10, 30, 23, 30), berlin));
   EXPECT_TRUE(parsed("30 23 $ * *").matches(at(2024, 3, 30, 22, 30), berlin));  // the day before one of 23 hours

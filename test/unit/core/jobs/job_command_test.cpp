@@ -124,7 +124,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 class CallsSomebodyElse : public testing::TestWithParam<std::string_view> {};
 
-TEST_P(CallsSomebodyElse, IsNotOurs) {
+TEST_P(CallsSomebodyElse, IsNotOneOfOurCalls) {
   const JobCommand command = read(GetParam());
   EXPECT_FALSE(command.calls_us());
   EXPECT_FALSE(command.endpoint_path);
@@ -157,7 +157,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "SELECT invoke_cron_endpoint('/x'", "SELECT invoke_cron_endpoint('/\xff')",
                     "SELECT invoke_cron_endpoint('/x\0')"sv, "SELECT U&\"invoke\\00zzcron_endpoint\"('/x')"));
 
-TEST(JobCommand, ASchemaThatIsNotOursIsTold) {
+TEST(JobCommand, ReportsASchemaThatIsNotOurs) {
   const JobCommand command = read("SELECT \"My Schema\".invoke_cron_endpoint('/x')");
   EXPECT_FALSE(command.calls_us());
   EXPECT_EQ(command.other_schema, "My Schema");
@@ -166,7 +166,7 @@ TEST(JobCommand, ASchemaThatIsNotOursIsTold) {
   EXPECT_FALSE(read("SELECT theirs.invoke_cron_endpoint('/x', 1)").other_schema);
 }
 
-TEST(JobCommand, FunctionsAreToldOnce) {
+TEST(JobCommand, ReportsEachFunctionOnce) {
   const JobCommand command =
       read("SELECT wee5_cron.invoke('/a'); CALL wee5_cron.run('/b'); SELECT wee5_cron.invoke('/c')");
   EXPECT_EQ(command.functions, (std::vector{JobFunction::kInvoke, JobFunction::kRun}));
@@ -175,7 +175,7 @@ TEST(JobCommand, FunctionsAreToldOnce) {
   EXPECT_EQ(name_of(JobFunction::kRun), "run");
 }
 
-TEST(JobCommand, Harvest) {
+TEST(JobCommand, RecognizesAHarvestJob) {
   EXPECT_TRUE(read("SELECT wee5_cron.harvest()").harvests);
   EXPECT_TRUE(read("select WEE5_CRON . \"harvest\" ( ) ;").harvests);
   EXPECT_FALSE(read("SELECT harvest()").harvests);
@@ -183,7 +183,7 @@ TEST(JobCommand, Harvest) {
 }
 
 class Plain : public testing::TestWithParam<std::string_view> {};
-TEST_P(Plain, OneCallOfOnePath) { EXPECT_TRUE(read(GetParam()).is_plain); }
+TEST_P(Plain, IsOneCallOfOnePath) { EXPECT_TRUE(read(GetParam()).is_plain); }
 
 INSTANTIATE_TEST_SUITE_P(Commands, Plain,
                          testing::Values("SELECT invoke_cron_endpoint('/a')",
@@ -196,7 +196,7 @@ INSTANTIATE_TEST_SUITE_P(Commands, Plain,
                                          "/* nightly */ SELECT invoke_cron_endpoint('/a') -- done"));
 
 class NotPlain : public testing::TestWithParam<std::string_view> {};
-TEST_P(NotPlain, MoreOrLess) {
+TEST_P(NotPlain, IsMoreOrLessThanOneCall) {
   EXPECT_TRUE(read(GetParam()).calls_us());
   EXPECT_FALSE(read(GetParam()).is_plain);
 }

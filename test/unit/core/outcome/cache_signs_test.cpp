@@ -32,7 +32,7 @@ TEST(CacheSigns, NextSaysHit) {
     EXPECT_EQ(signs_of({std::string("x-nextjs-cache: ") + other}), "") << other;
 }
 
-TEST(CacheSigns, AnAgeAboveZero) {
+TEST(CacheSigns, AnAgeAboveZeroCounts) {
   for (const char* age : {"1", "37", "007", "2147483648", "99999999999999999999999999999999", "5, 0", "5,", "\t 5 \t"})
     EXPECT_EQ(signs_of({std::string("Age: ") + age}), "Age above 0") << age;
   for (const char* age : {"0", "000", "", " ", "-1", "+5", "1.5", "5s", "1 0", "0x1", "0, 5", ", 5", "five", "\x01"})
@@ -60,7 +60,7 @@ TEST(CacheSigns, OtherLinesSayNothing) {
     EXPECT_EQ(signs_of({line}), "") << line;
 }
 
-TEST(CacheSigns, AllOfThemAreNamedOnce) {
+TEST(CacheSigns, EachSignIsNamedOnce) {
   EXPECT_EQ(signs_of({"age: 9", "x-nextjs-cache: HIT", "x-vercel-cache: STALE", "x-vercel-cache: HIT",
                       "x-vercel-cache: HIT", "x-vercel-cache: MISS"}),
             "x-vercel-cache: HIT, x-vercel-cache: STALE, x-nextjs-cache: HIT, Age above 0");
@@ -93,7 +93,7 @@ TEST(CachedAnswers, AreSuccessesWithAHint) {
   EXPECT_EQ(explained(200, "x-vercel-cache: MISS").hint, "");
 }
 
-TEST(CachedAnswers, OtherOutcomesHaveTheirOwnHint) {
+TEST(CachedAnswers, FailuresKeepTheirOwnHint) {
   for (const int status : {199, 300, 304, 308, 401, 404, 500, 503})
     EXPECT_EQ(explained(status, "Age: 5").hint, explained(status, "").hint) << status;
   EXPECT_EQ(explained(200, "Age: 5", "", Reason::kTimeout).hint, explained(200, "", "", Reason::kTimeout).hint);
@@ -104,7 +104,7 @@ TEST(CachedAnswers, ACachedPageHasBothHints) {
   EXPECT_EQ(hint, explained(200, "Age: 5").hint + " " + explained(200, "", "text/html").hint);
 }
 
-TEST(Html, IsToldByTheContentType) {
+TEST(Html, IsRecognizedByTheContentType) {
   for (const char* type : {"text/html", "TEXT/HTML; charset=utf-8", "application/xhtml+xml", "Application/XHTML"})
     EXPECT_TRUE(is_html(type)) << type;
   for (const char* type : {"", "text/htm", "text/plain", "application/json", " text/html", "x-text/html"})

@@ -63,7 +63,7 @@ TEST(Decision, AcceptedCallWaitsUntilItsTimeIsOver) {
   EXPECT_EQ(decide(accepted, ended(9, 202), policy, kMiddle).next_attempt_us, kBegun + kSecond + 1'500'000);
 }
 
-TEST(Decision, IncompleteWorkIsRetriedUnderTransientAlone) {
+TEST(Decision, IncompleteWorkIsRetriedOnlyUnderTransient) {
   for (const RetryOn retry_on : {RetryOn::kUnprocessed, RetryOn::kTransient, RetryOn::kNever}) {
     RetryPolicy policy;
     policy.retry_on = retry_on;
@@ -89,13 +89,13 @@ TEST(Decision, LastAttemptIsFinal) {
   EXPECT_EQ(decision.finished_us, kBegun + kSecond);
 }
 
-TEST(Decision, NothingIsRetriedThatNothingCanCarry) {
+TEST(Decision, NothingIsRetriedWithoutATransport) {
   EndedAttempt end = ended(1);
   end.may_retry = false;
   EXPECT_EQ(decide(explanation(Reason::kLost), end, RetryPolicy(), kMiddle).status, Status::kFailed);
 }
 
-TEST(Decision, RetryAfterCountsUpToTheEndOfTheWindow) {
+TEST(Decision, RetryAfterAppliesUpToTheEndOfTheWindow) {
   EndedAttempt end = ended(1, 503);
   end.retry_after = "120";
   EXPECT_EQ(decide(explanation(Reason::kHttp), end, RetryPolicy(), kMiddle).next_attempt_us, kBegun + 121 * kSecond);
@@ -140,7 +140,7 @@ TEST(MayBegin, FirstAttemptAlwaysMay) {
   EXPECT_EQ(may_begin({1, 0, false}, RetryPolicy(), kBegun), Begin::kNow);
 }
 
-TEST(MayBegin, RetryEndsAsItWasWhereThePolicyChanged) {
+TEST(MayBegin, RetryEndsWithItsLastOutcomeIfThePolicyChanged) {
   RetryPolicy policy;
   EXPECT_EQ(may_begin({2, kBegun, false}, policy, kBegun + kSecond), Begin::kNow);
   EXPECT_EQ(may_begin({policy.max_attempts, kBegun, false}, policy, kBegun + kSecond), Begin::kNow);
@@ -156,13 +156,13 @@ TEST(MayBegin, RetryMayBeATenthOfItsWindowLate) {
   EXPECT_EQ(may_begin({2, kBegun, false}, policy, latest + 1), Begin::kNeverLate);
 }
 
-TEST(MayBegin, CutOffAttemptIsMadeAgainHoweverLate) {
+TEST(MayBegin, CutOffAttemptIsRepeatedHoweverLate) {
   const RetryPolicy policy;
   EXPECT_EQ(may_begin({2, kBegun, true}, policy, kBegun + 86'400 * kSecond), Begin::kNow);
   EXPECT_EQ(may_begin({policy.max_attempts + 1, kBegun, true}, policy, kBegun), Begin::kNeverLost);
 }
 
-TEST(MayBegin, CutOffAttemptIsLostWhereThePolicyIsNever) {
+TEST(MayBegin, CutOffAttemptIsLostIfThePolicyIsNever) {
   RetryPolicy policy;
   policy.retry_on = RetryOn::kNever;
   EXPECT_EQ(may_begin({2, kBegun, true}, policy, kBegun), Begin::kNeverLost);

@@ -64,7 +64,7 @@ TEST(Outcome, SuccessIs2xxAndNothingElse) {
   }
 }
 
-TEST(Outcome, NoAnswerAtAllIsNoSuccess) {
+TEST(Outcome, NoAnswerIsNotASuccess) {
   const Explanation explanation = explain(answer(0));
   EXPECT_FALSE(explanation.succeeded);
   EXPECT_EQ(explanation.reason, Reason::kResponse);
@@ -85,13 +85,13 @@ TEST(Outcome, TheTransportsReasonComesFirst) {
       "10 bytes remaining to read).");
 }
 
-TEST(Outcome, SaysWhatTheAppAnswered) {
+TEST(Outcome, TheErrorSaysWhatTheAppAnswered) {
   EXPECT_EQ(explain(answer(500)).error, "The app answered 500 Internal Server Error to /api/cron/poll-activities.");
   EXPECT_EQ(explain(answer(404)).error, "The app answered 404 Not Found to /api/cron/poll-activities.");
   EXPECT_EQ(explain(answer(599)).error, "The app answered 599 to /api/cron/poll-activities.");
 }
 
-TEST(Outcome, A401PointsAtTheSecretAndAtWhatStandsInFront) {
+TEST(Outcome, TheHintOfA401NamesTheSecretAndProxiesInFrontOfTheApp) {
   const std::string hint = explain(answer(401)).hint;
   EXPECT_TRUE(contains(hint, "CRON_SECRET"));
   EXPECT_TRUE(contains(hint, "ALTER DATABASE ... SET app.settings.cron_secret = '...'"));
@@ -115,7 +115,7 @@ TEST(Outcome, HintsNameTheRowThatChangesTheRequestsOfAPath) {
                        "'{\"User-Agent\": \"vercel-cron/1.0\"}')"));
 }
 
-TEST(Outcome, AConnectionThroughAProxyNamesTheProxy) {
+TEST(Outcome, AFailureOfAProxyNamesTheProxy) {
   Observation observation;
   observation.reason = Reason::kConnect;
   observation.url = "https://127.0.0.1:3000/x";
@@ -130,7 +130,7 @@ TEST(Outcome, AConnectionThroughAProxyNamesTheProxy) {
   EXPECT_FALSE(contains(explanation.hint, "host.docker.internal"));
 }
 
-TEST(Outcome, HintsOfOtherStatusesAreOfUse) {
+TEST(Outcome, OtherStatusesHaveTheirHints) {
   EXPECT_TRUE(contains(explain(answer(404)).hint, "app/api/cron/poll-activities/route.ts"));
   EXPECT_TRUE(contains(explain(answer(404)).hint, "app.settings.api_url"));
   EXPECT_TRUE(
@@ -148,13 +148,13 @@ TEST(Outcome, AnHtmlPageInPlaceOfJsonIsASuccessWithAHint) {
   EXPECT_TRUE(contains(explanation.hint, "HTML page"));
 }
 
-TEST(Outcome, CallersPathIsQuotedWhereItEntersSql) {
+TEST(Outcome, TheCallersPathIsQuotedInSql) {
   Observation observation = answer(405);
   observation.endpoint_path = "/a'); DROP TABLE x; --";
   EXPECT_TRUE(contains(explain(observation).hint, "invoke('/a''); DROP TABLE x; --', method"));
 }
 
-TEST(Outcome, Dns) {
+TEST(Outcome, DnsFailuresNameTheHost) {
   const Explanation explanation = explain(failure(Reason::kDns, "Could not resolve host: app.example.com"));
   EXPECT_EQ(explanation.reason, Reason::kDns);
   EXPECT_EQ(explanation.error, "The host name app.example.com could not be resolved.");
@@ -162,7 +162,7 @@ TEST(Outcome, Dns) {
   EXPECT_TRUE(contains(explain(failure(Reason::kDns, "no DNS server")).error, "(no DNS server)"));
 }
 
-TEST(Outcome, ConnectionRefusedOnLoopbackSpeaksOfContainers) {
+TEST(Outcome, TheHintOfARefusedLoopbackConnectionMentionsContainers) {
   for (const std::string_view host : {"localhost", "127.0.0.1", "[::1]"}) {
     const Explanation explanation =
         explain(failure(Reason::kConnect, "Connection refused", "http://" + std::string(host) + ":3000/api/x"));
@@ -176,7 +176,7 @@ TEST(Outcome, ConnectionRefusedOnLoopbackSpeaksOfContainers) {
   EXPECT_TRUE(contains(explain(failure(Reason::kConnect, "Connection timed out")).hint, "connect_timeout"));
 }
 
-TEST(Outcome, TlsByWhatIsWrong) {
+TEST(Outcome, TlsFailuresSayWhatIsWrong) {
   const auto hint = [](const char* detail) { return explain(failure(Reason::kTls, detail)).hint; };
   EXPECT_TRUE(contains(hint("SSL: no alternative certificate subject name matches target host name 'x'"), "'www.'"));
   EXPECT_TRUE(contains(hint("SSL certificate problem: certificate has expired"), "Renew it"));
@@ -201,7 +201,7 @@ TEST(Outcome, TimeoutWarnsThatTheAppMayHaveFinished) {
   EXPECT_FALSE(contains(explain(longer).hint, "cold start"));
 }
 
-TEST(Outcome, TheRestHaveTheirSentence) {
+TEST(Outcome, OtherReasonsHaveTheirSentence) {
   for (const Reason reason : {Reason::kConfig, Reason::kLost, Reason::kCancelled, Reason::kOverlap}) {
     const Explanation explanation = explain(failure(reason, ""));
     EXPECT_FALSE(explanation.succeeded);

@@ -38,7 +38,7 @@ PgNetOutcome outcome_of(const PgNetAnswer& got, const PgNetCall& made = call()) 
   return decide(got, made, RetryPolicy(), kNow, kMiddle);
 }
 
-TEST(PgNetAnswer, SuccessIsKeptAsItCame) {
+TEST(PgNetAnswer, SuccessIsStoredAsItCame) {
   PgNetAnswer got = answer(200, "{\"ok\":true}");
   got.content_type = "application/json";
   const PgNetOutcome outcome = outcome_of(got);
@@ -50,7 +50,7 @@ TEST(PgNetAnswer, SuccessIsKeptAsItCame) {
   EXPECT_EQ(outcome.explanation.error, "");
 }
 
-TEST(PgNetAnswer, SaysWhatTheWorkerWouldSay) {
+TEST(PgNetAnswer, HasTheSameOutcomeAsInTheWorker) {
   const PgNetOutcome outcome = outcome_of(answer(405));
   Observation seen;
   seen.http_status = 405;
@@ -69,7 +69,7 @@ TEST(PgNetAnswer, HintNamesTheMethodOfTheCall) {
   EXPECT_NE(outcome_of(answer(405), post).explanation.hint.find("does not accept POST"), std::string::npos);
 }
 
-TEST(PgNetAnswer, AppThatWorksOnIsWaitedFor) {
+TEST(PgNetAnswer, AcceptedCallIsWaitedFor) {
   PgNetAnswer got = answer(202);
   EXPECT_EQ(outcome_of(got).decision.status, Status::kSucceeded);
   got.headers = {{"wee5-cron", " Accepted"}};
@@ -94,14 +94,14 @@ TEST(PgNetAnswer, FailureWithoutAnswerIsRetriedByThePolicy) {
   EXPECT_EQ(outcome.decision.finished_us, 0);
 }
 
-TEST(PgNetAnswer, StatusWithAnErrorIsTheError) {
+TEST(PgNetAnswer, AnErrorBesideAStatusDecides) {
   PgNetAnswer got = answer(200, "part");
   got.failed = true;
   got.error_msg = "Transferred a partial file";
   EXPECT_EQ(outcome_of(got).explanation.reason, Reason::kResponse);
 }
 
-TEST(PgNetAnswer, LostIsFinalWhereNothingCanCarryAnotherAttempt) {
+TEST(PgNetAnswer, LostIsFinalWithoutATransport) {
   PgNetAnswer got;
   got.lost = true;
   EXPECT_EQ(outcome_of(got).decision.status, Status::kRetrying);
@@ -114,7 +114,7 @@ TEST(PgNetAnswer, LostIsFinalWhereNothingCanCarryAnotherAttempt) {
   EXPECT_NE(outcome_of(got, last).explanation.error.find(" is unknown (it was deleted)."), std::string::npos);
 }
 
-TEST(PgNetAnswer, RetryAfterCountsInAnyCase) {
+TEST(PgNetAnswer, RetryAfterIsReadInAnyCase) {
   PgNetAnswer got = answer(503);
   got.headers = {{"content-type", "text/plain"}, {"retry-AFTER", "120"}};
   EXPECT_EQ(outcome_of(got).decision.next_attempt_us, kNow + 120 * kSecond);
@@ -126,7 +126,7 @@ TEST(PgNetAnswer, CacheIsNoticed) {
   EXPECT_NE(outcome_of(got).explanation.hint.find("x-vercel-cache: HIT"), std::string::npos);
 }
 
-TEST(PgNetAnswer, BodyIsCutBehindTheSecret) {
+TEST(PgNetAnswer, BodyIsCutAfterTheSecretIsRedacted) {
   const std::string content = "0123456789s3cret-of-the-app and more";
   const PgNetOutcome outcome = outcome_of(answer(200, content));
   EXPECT_TRUE(outcome.truncated);
@@ -163,7 +163,7 @@ TEST(PgNetAnswer, NoCharacterIsCutInHalf) {
 }
 
 // U+FFFD, three bytes long, stands for a secret with a bracket, and the cut behind the echoes falls into one.
-TEST(PgNetAnswer, NoMarkOfASecretIsCutInHalf) {
+TEST(PgNetAnswer, NoMarkOfARedactedSecretIsCutInHalf) {
   PgNetCall made = call();
   made.secrets = {"[" + std::string(59, 's')};
   std::string echoes;
@@ -175,7 +175,7 @@ TEST(PgNetAnswer, NoMarkOfASecretIsCutInHalf) {
   EXPECT_EQ(valid_utf8(kept), kept);
 }
 
-TEST(PgNetAnswer, BytesThatAreNoTextAreReplaced) {
+TEST(PgNetAnswer, InvalidBytesAreReplaced) {
   PgNetAnswer got = answer(200, std::string_view("a\xFF"
                                                  "b\0c",
                                                  5));
@@ -187,7 +187,7 @@ TEST(PgNetAnswer, BytesThatAreNoTextAreReplaced) {
   EXPECT_EQ(outcome_of(got).content_type, "text/\xEF\xBF\xBD");
 }
 
-TEST(PgNetAnswer, SecretIsStruckOutOfEveryText) {
+TEST(PgNetAnswer, SecretIsRedactedInEveryText) {
   PgNetAnswer got;
   got.failed = true;
   got.error_msg = "Bad s3cret-of-the-app";
@@ -197,7 +197,7 @@ TEST(PgNetAnswer, SecretIsStruckOutOfEveryText) {
   EXPECT_EQ(outcome.explanation.error.find("s3cret-of-the-app"), std::string::npos);
 }
 
-TEST(PgNetAnswer, TextsAreWithheldWhereTheSecretIsNotKnown) {
+TEST(PgNetAnswer, TextsAreWithheldIfTheSecretIsUnknown) {
   PgNetCall blind = call();
   blind.secrets.clear();
   blind.withheld = "[withheld]";
@@ -214,7 +214,7 @@ TEST(PgNetAnswer, TextsAreWithheldWhereTheSecretIsNotKnown) {
   EXPECT_EQ(outcome_of(got, blind).explanation.error.find("Couldn't"), std::string::npos);
 }
 
-TEST(PgNetAnswer, WordsToReasons) {
+TEST(PgNetAnswer, ErrorMessagesHaveTheirReasons) {
   struct Row {
     const char* words;
     Reason reason;

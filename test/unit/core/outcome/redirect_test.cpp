@@ -120,7 +120,7 @@ TEST(Redirect, IsDescribedInTheError) {
   EXPECT_LT(error.size(), 300U);
 }
 
-TEST(Redirect, WithoutLocation) {
+TEST(Redirect, WithoutALocationSaysSo) {
   const Explanation explanation = redirect("https://example.com/api/x", "/api/x", "", 304);
   EXPECT_EQ(explanation.reason, Reason::kRedirect);
   EXPECT_EQ(explanation.error, "The app answered 304 Not Modified to /api/x.");
@@ -136,7 +136,7 @@ TEST(Redirect, ToTheSamePathWithASlashProposesTheCallersOwnPath) {
       contains(redirect("https://example.com/it's", "/it's", "/it's/").hint, "invoke_cron_endpoint('/it''s/')"));
 }
 
-TEST(Redirect, ToALoginPageSpeaksOfMiddleware) {
+TEST(Redirect, ToALoginPageMentionsMiddleware) {
   EXPECT_TRUE(contains(redirect_from("https://example.com", "/login").hint, "middleware"));
   EXPECT_TRUE(contains(redirect_from("https://example.com", "https://example.com/login").hint, "middleware"));
   EXPECT_TRUE(contains(redirect_from("https://example.com", "https://auth.example.net/").hint, "no other host"));
@@ -148,7 +148,7 @@ TEST(Redirect, UnknownPrefixIsNotGuessed) {
   EXPECT_FALSE(contains(redirect("https://example.com/other", "", "https://www.example.com/api/x").hint, kSet));
 }
 
-TEST(Redirect, EncodedPathsAreRecognised) {
+TEST(Redirect, EncodedPathsAreRecognized) {
   EXPECT_TRUE(
       contains(redirect("https://example.com/b/%C3%BC%20x?q=1", "/\xC3\xBC x?q=1", "https://www.example.com/").hint,
                "'https://www.example.com/b'"));

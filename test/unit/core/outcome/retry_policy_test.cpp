@@ -111,7 +111,7 @@ TEST(RetryPolicy, LimitsDoNotOverflow) {
   EXPECT_TRUE(next_attempt_us(policy, refused(std::numeric_limits<int>::max() - 1, kBegun), 1.0));
 }
 
-TEST(RetryPolicy, UnprocessedIsWhatTheAppSurelyDidNotWorkOn) {
+TEST(RetryPolicy, UnprocessedRetriesOnlyWhatTheAppCannotHaveProcessed) {
   const auto retries = [](Reason reason, int status = 0) {
     return is_retryable(RetryOn::kUnprocessed, reason, status);
   };
@@ -128,7 +128,7 @@ TEST(RetryPolicy, UnprocessedIsWhatTheAppSurelyDidNotWorkOn) {
   EXPECT_EQ(statuses, (std::set<int>{429, 503}));
 }
 
-TEST(RetryPolicy, TransientIsAlsoWhatMayGoAwayByItself) {
+TEST(RetryPolicy, TransientAlsoRetriesFailuresThatMayPass) {
   const auto retries = [](Reason reason, int status = 0) { return is_retryable(RetryOn::kTransient, reason, status); };
   for (const Reason reason :
        {Reason::kDns, Reason::kConnect, Reason::kTls, Reason::kLost, Reason::kTimeout, Reason::kResponse}) {
@@ -143,7 +143,7 @@ TEST(RetryPolicy, TransientIsAlsoWhatMayGoAwayByItself) {
   }
 }
 
-TEST(RetryPolicy, NeverMeansNever) {
+TEST(RetryPolicy, NeverRetriesNothing) {
   RetryPolicy policy;
   policy.retry_on = RetryOn::kNever;
   for (int reason = 0; reason <= static_cast<int>(Reason::kCancelled); ++reason) {
@@ -153,7 +153,7 @@ TEST(RetryPolicy, NeverMeansNever) {
   EXPECT_EQ(next_attempt_us(policy, answered(503, "1"), kMiddle), std::nullopt);
 }
 
-TEST(RetryPolicy, KnowsTheThreeWords) {
+TEST(RetryPolicy, ReadsItsThreeWords) {
   EXPECT_EQ(parse_retry_on("unprocessed"), RetryOn::kUnprocessed);
   EXPECT_EQ(parse_retry_on("transient"), RetryOn::kTransient);
   EXPECT_EQ(parse_retry_on("never"), RetryOn::kNever);
@@ -161,7 +161,7 @@ TEST(RetryPolicy, KnowsTheThreeWords) {
   EXPECT_EQ(parse_retry_on(""), std::nullopt);
 }
 
-TEST(RetryPolicy, RetryAfterCountsInsteadOfTheDelay) {
+TEST(RetryPolicy, RetryAfterReplacesTheDelay) {
   const RetryPolicy policy;
   EXPECT_EQ(next_attempt_us(policy, answered(503, "120"), 0.0), kBegun + 121 * kSecond);
   EXPECT_EQ(next_attempt_us(policy, answered(429, "2"), 0.9), kBegun + 3 * kSecond) << "sooner than the delay";
@@ -169,7 +169,7 @@ TEST(RetryPolicy, RetryAfterCountsInsteadOfTheDelay) {
   EXPECT_EQ(next_attempt_us(policy, answered(500, "2"), kMiddle), std::nullopt) << "500 may have been worked on";
 }
 
-TEST(RetryPolicy, ARetryAfterOfNoTimeLeavesTheDelay) {
+TEST(RetryPolicy, ARetryAfterOfZeroLeavesTheDelay) {
   const RetryPolicy policy;
   for (const char* at_once : {"0", "Sun, 06 Nov 1994 08:49:37 GMT"}) {
     EXPECT_EQ(next_attempt_us(policy, answered(503, at_once), kMiddle), kBegun + 11 * kSecond) << at_once;

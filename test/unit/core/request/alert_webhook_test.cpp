@@ -5,7 +5,7 @@
 namespace wee5::core {
 namespace {
 
-TEST(AlertWebhook, IsKnownByItsHost) {
+TEST(AlertWebhook, IsRecognizedByItsHost) {
   for (const char* host :
        {"discord.com", "DISCORD.com.", "canary.discord.com", "discordapp.com", "ptb.discordapp.com"}) {
     EXPECT_EQ(alert_webhook_of(host), AlertWebhook::kDiscord) << host;

@@ -29,7 +29,7 @@ struct Attack {
 
 class RefusedPath : public testing::TestWithParam<Attack> {};
 
-TEST_P(RefusedPath, NamesTheRuleAndTheWayOut) {
+TEST_P(RefusedPath, NamesTheRuleAndWhatToDo) {
   const Error error = refusal(GetParam().path);
   EXPECT_EQ(error.kind(), ErrorKind::kInvalidValue) << GetParam().path;
   EXPECT_NE(error.message().find(GetParam().rule), std::string::npos) << error.message();
@@ -73,7 +73,7 @@ INSTANTIATE_TEST_SUITE_P(Bytes, RefusedPath,
 
 class AcceptedPath : public testing::TestWithParam<std::string_view> {};
 
-TEST_P(AcceptedPath, IsLetThrough) { EXPECT_NO_THROW(check_endpoint_path(GetParam())) << GetParam(); }
+TEST_P(AcceptedPath, IsAccepted) { EXPECT_NO_THROW(check_endpoint_path(GetParam())) << GetParam(); }
 
 INSTANTIATE_TEST_SUITE_P(Table, AcceptedPath,
                          testing::Values("/", "/api/cron/poll-activities", "/api/cron?x=1&y=2", "/a?x=../..", "/a?./",
@@ -105,7 +105,7 @@ TEST(EndpointPath, EndsAt2048BytesOfTheGivenText) {
   EXPECT_NO_THROW(check_endpoint_path(wide));
 }
 
-TEST(EndpointPath, MessageShowsWhatIsThere) {
+TEST(EndpointPath, MessageShowsThePath) {
   EXPECT_EQ(refusal("/a\r\nb"sv).message(), "invalid endpoint path \"/a\\x0D\\x0Ab\": it holds a control character");
   EXPECT_EQ(refusal("/a\0b"sv).message(), "invalid endpoint path \"/a\\x00b\": it holds a control character");
   EXPECT_NE(refusal("x\xE2\x80\xAEy"sv).message().find("\\u202E"), std::string::npos);
@@ -113,7 +113,7 @@ TEST(EndpointPath, MessageShowsWhatIsThere) {
   EXPECT_NE(refusal("https://a.example/x").hint().find("app.settings.api_url"), std::string::npos);
 }
 
-TEST(EndpointPath, EncodesWhatAUrlCannotHold) {
+TEST(EndpointPath, EncodesCharactersThatAUrlCannotContain) {
   EXPECT_EQ(encode_endpoint_path("/api/cron/poll-activities?x=1&y=a,b"), "/api/cron/poll-activities?x=1&y=a,b");
   EXPECT_EQ(encode_endpoint_path("/gr\xC3\xBC\xC3\x9F"
                                  "e x"),

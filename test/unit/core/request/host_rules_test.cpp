@@ -94,7 +94,7 @@ TEST(PlainHttpRule, AWildcardStandsForNamesAndNotForAddresses) {
   EXPECT_TRUE(plain_http_allowed("*.com", "example.com"));
 }
 
-TEST(PlainHttpRule, RefusesWhatIsNoHostAndAllowsNothingByIt) {
+TEST(PlainHttpRule, RefusesTextThatIsNotAHost) {
   for (const char* rule : {"*",           "*.",           "*.*",           "*.*.prod",        "web.*",
                            "*web.prod",   "w*b.prod",     "**.prod",       "http://web.prod", "web.prod:80",
                            "web.prod/x",  "web prod",     "web..prod",     ".prod",           "a@b",

@@ -34,7 +34,7 @@ TEST(OccurrenceKey, IsAUuidOfVersion8) {
   }
 }
 
-TEST(OccurrenceKey, DiffersWhereAnythingDiffers) {
+TEST(OccurrenceKey, DiffersIfAnyFieldDiffers) {
   std::set<std::string> keys = {key_of(poll())};
   const auto is_new = [&keys](const Occurrence& occurrence, std::int64_t number = 1) {
     return keys.insert(key_of(occurrence, number)).second;
@@ -69,7 +69,7 @@ TEST(Trace, IdIsTheHashOfTheKeyAndNotTheKey) {
   EXPECT_EQ(trace_id("0f3b5a52-6a3e-4c5e-8e5e-1a2b3c4d5e6f"), "011988f0ecb0009a0730de34d184c005");
 }
 
-TEST(Trace, EachAttemptHasAParentOfItsOwn) {
+TEST(Trace, EachAttemptHasItsOwnParent) {
   const std::string key = "0f3b5a52-6a3e-4c5e-8e5e-1a2b3c4d5e6f";
   EXPECT_EQ(traceparent(key, 42, 3, true), "00-" + trace_id(key) + "-00000000002a0003-01");
   EXPECT_EQ(traceparent(key, 42, 4, false), "00-" + trace_id(key) + "-00000000002a0004-00");

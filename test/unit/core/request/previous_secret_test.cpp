@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::int64_t kNoon = std::int64_t{1'795'953'600} * 1'000'000;  // 2026-11-29 12:00 UTC
 
-TEST(PreviousSecret, IsReadAsItIsWritten) {
+TEST(PreviousSecret, ReadsWhatItWrites) {
   const PreviousSecret written{R"(it's "old" \ )", "https://app.example.com/base", kNoon};
   const std::string document = write_previous_secret(written);
   EXPECT_EQ(document, R"({"secret": "it's \"old\" \\ ", "api_url": "https://app.example.com/base", "until": )"
@@ -21,7 +21,7 @@ TEST(PreviousSecret, IsReadAsItIsWritten) {
   EXPECT_EQ(read->until_us, kNoon);
 }
 
-TEST(PreviousSecret, OthersMayHaveWrittenIt) {
+TEST(PreviousSecret, ReadsDocumentsOfOthersOnlyIfValid) {
   const auto read = read_previous_secret(
       R"({"note": ["leaked"], "until": "2026-11-29 13:00:00.25+01", "api_url": "https://a", "secret": "x"})");
   ASSERT_TRUE(read);
@@ -37,13 +37,13 @@ TEST(PreviousSecret, OthersMayHaveWrittenIt) {
     EXPECT_FALSE(read_previous_secret(document)) << document;
 }
 
-TEST(PreviousSecret, IsKnownToBeASecretWhateverTheRestSays) {
+TEST(PreviousSecret, IsRedactedEvenIfTheRestIsInvalid) {
   EXPECT_EQ(secret_of_document(R"({"secret": " x ", "until": "tomorrow"})"), "x");
   EXPECT_EQ(secret_of_document(R"({"secret": 1})"), "");
   EXPECT_EQ(secret_of_document("x"), "");
 }
 
-TEST(PreviousSecret, MomentsAreThoseOfRfc3339) {
+TEST(PreviousSecret, ReadsTimesOfRfc3339) {
   EXPECT_EQ(parse_rfc3339_us("2026-11-29T12:00:00Z"), kNoon);
   EXPECT_EQ(parse_rfc3339_us("2026-11-29t12:00:00z"), kNoon);
   EXPECT_EQ(parse_rfc3339_us("2026-11-29T17:30:00.000001+0530"), kNoon + 1);
@@ -57,7 +57,7 @@ TEST(PreviousSecret, MomentsAreThoseOfRfc3339) {
     EXPECT_EQ(parse_rfc3339_us(text), std::nullopt) << text;
 }
 
-TEST(PreviousSecret, ANewSecretForTheSameAppReplacesIt) {
+TEST(PreviousSecret, IsReplacedByANewSecretForTheSameApp) {
   EXPECT_EQ(rotation_step("old", "new", true, true), RotationStep::kReplace);
   EXPECT_EQ(rotation_step("same", "same", true, true), RotationStep::kLeave);
   EXPECT_EQ(rotation_step("old", "new", false, true), RotationStep::kRemove) << "another app";

@@ -49,7 +49,7 @@ TEST(Method, IsReadInAnyCase) {
   }
 }
 
-TEST(Method, RefusesTheRestByName) {
+TEST(Method, RefusesOthersByName) {
   for (const std::string_view text :
        {""sv, "GE"sv, "GET "sv, "OPTIONS"sv, "TRACE"sv, "GET\0"sv, "GET / HTTP/1.1\r\n"sv}) {
     try {
@@ -63,7 +63,7 @@ TEST(Method, RefusesTheRestByName) {
   }
 }
 
-TEST(Method, KnowsItsBody) {
+TEST(Method, SaysWhetherItMayHaveABody) {
   EXPECT_FALSE(takes_body(Method::kGet));
   EXPECT_FALSE(takes_body(Method::kHead));
   EXPECT_TRUE(takes_body(Method::kDelete));
@@ -90,7 +90,7 @@ TEST(CustomHeader, AcceptsTokensAndOrdinaryValues) {
   EXPECT_NO_THROW(check_custom_header("Trailers", "x"));
 }
 
-TEST(CustomHeader, RefusesNamesThatAreNoTokens) {
+TEST(CustomHeader, RefusesNamesThatAreNotTokens) {
   for (const std::string_view name :
        {""sv, "a b"sv, "a:"sv, "a\r\nb"sv, "a\0"sv, " a"sv, "a\t"sv, "\xC3\xBC"sv, "(a)"sv, "a,b"sv, "a/b"sv, "a\"b"sv,
         "[a]"sv, "{a}"sv, "a;"sv, "a=b"sv, "a@b"sv, "a\\b"sv}) {
@@ -99,7 +99,7 @@ TEST(CustomHeader, RefusesNamesThatAreNoTokens) {
   }
 }
 
-TEST(CustomHeader, RefusesTheTransfersAndOurOwnInAnyCase) {
+TEST(CustomHeader, RefusesHeadersOfTheTransferAndOursInAnyCase) {
   for (const std::string_view name : {"Authorization",
                                       "AUTHORIZATION",
                                       "host",
@@ -140,7 +140,7 @@ TEST(CustomHeader, RefusesValuesThatWouldSplitTheRequest) {
   }
 }
 
-TEST(CustomHeader, ALineGivenAsNameDoesNotBringItsValueIntoTheError) {
+TEST(CustomHeader, TheErrorDoesNotShowTheValueOfALineGivenAsName) {
   const Error error = refusal("Authorization: Bearer topsecret", "");
   EXPECT_EQ((error.message() + error.hint()).find("topsecret"), std::string::npos) << error.message();
 }
@@ -176,21 +176,21 @@ TEST(RequestHeaders, AreOursInOrderThenTheCallers) {
   }
 }
 
-TEST(RequestHeaders, OfACallByHandNameNoJob) {
+TEST(RequestHeaders, OfACallMadeByHandNameNoJob) {
   const std::vector<Header> headers = request_headers("s", {}, {});
   EXPECT_EQ(value_of(headers, "X-Wee5-Cron-Job"), "(not there)");
   EXPECT_EQ(value_of(headers, "X-Wee5-Cron-Scheduled-At"), "(not there)");
   EXPECT_EQ(value_of(headers, "Idempotency-Key"), "(not there)");
 }
 
-TEST(RequestHeaders, NameTheTypeOfABodyOnlyWhereThereIsOne) {
+TEST(RequestHeaders, HaveAContentTypeOnlyWithABody) {
   RequestIdentity identity;
   EXPECT_EQ(value_of(request_headers("s", identity, {}), "Content-Type"), "(not there)");
   identity.has_body = true;
   EXPECT_EQ(value_of(request_headers("s", identity, {}), "Content-Type"), "application/json");
 }
 
-TEST(RequestHeaders, AUserAgentOfTheCallersReplacesOurs) {
+TEST(RequestHeaders, ACallersUserAgentReplacesOurs) {
   for (const char* name : {"User-Agent", "user-agent", "USER-AGENT"}) {
     const std::vector<Header> headers = request_headers("s", {}, {{name, "vercel-cron/1.0"}});
     EXPECT_EQ(value_of(headers, name), "vercel-cron/1.0");

@@ -24,7 +24,7 @@ constexpr std::array<std::pair<Slot, SettingSource>, 6> kStrongestFirst = {{
 }};
 
 // Every combination of the six sources being set, blank or absent: 729 of them.
-TEST(Settings, TheStrongestSourceThatIsNotBlankCounts) {
+TEST(Settings, TheFirstSourceThatIsNotBlankApplies) {
   constexpr std::array<std::string_view, 6> kValues = {"s", "rd", "r", "d", "a", "v"};
   for (int combination = 0; combination < 729; ++combination) {
     SettingCandidates candidates;
@@ -45,7 +45,7 @@ TEST(Settings, TheStrongestSourceThatIsNotBlankCounts) {
   }
 }
 
-TEST(Settings, BlankIsUnsetAndBlanksAroundAreTakenOff) {
+TEST(Settings, ABlankValueIsUnsetAndSurroundingBlanksAreRemoved) {
   SettingCandidates candidates;
   candidates.session = "";
   candidates.database = "\n https://app.example \t";
@@ -62,13 +62,13 @@ TEST(Settings, SourcesHaveNames) {
   EXPECT_STREQ(setting_source_name(SettingSource::kNone), "none");
 }
 
-TEST(Secret, OrdinaryOnesPass) {
+TEST(Secret, AcceptsOrdinarySecrets) {
   for (const std::string_view secret : {"s3cret"sv, "a b"sv, "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"sv}) {
     EXPECT_NO_THROW(check_secret(secret)) << secret;
   }
 }
 
-TEST(Secret, OnesThatNoHeaderCarriesAreRefusedUnseen) {
+TEST(Secret, RefusesWhatAHeaderCannotCarryWithoutShowingIt) {
   for (const std::string_view secret : {"top5ecret\n"sv, "top5ecret\r\nX: y"sv, "top5ecret\0"sv, "top5ecret\t"sv,
                                         "top5ecret\x7f"sv, "top5ecret\xC3\xBC"sv}) {
     try {
@@ -101,7 +101,7 @@ TEST(MissingSetting, SaysWhyVaultCouldNotBeRead) {
   EXPECT_EQ(error.hint(), "GRANT it");
 }
 
-TEST(MissingSetting, VaultsTroubleDoesNotMatterWhereThereIsAValue) {
+TEST(MissingSetting, IgnoresVaultsErrorIfThereIsAValue) {
   SettingCandidates candidates;
   candidates.database = "value";
   candidates.vault_trouble = "permission denied";
@@ -109,7 +109,7 @@ TEST(MissingSetting, VaultsTroubleDoesNotMatterWhereThereIsAValue) {
   EXPECT_EQ(choose_setting(candidates).vault_trouble, "");
 }
 
-TEST(Settings, TheValueAtASourceIsThatSourcesOwn) {
+TEST(Settings, ReturnsTheValueOfASingleSource) {
   SettingCandidates candidates;
   candidates.role = " r ";
   candidates.vault = "v";

@@ -7,7 +7,7 @@
 namespace wee5::core {
 namespace {
 
-TEST(Json, ReadsObjectsAndTexts) {
+TEST(Json, ReadsObjectsAndStrings) {
   const auto value = parse_json(R"( {"a": "one", "b" : {"c":"two","d":[1, -2.5e+3, true, null, {}]}, "a": "last"} )");
   ASSERT_TRUE(value);
   EXPECT_EQ(value->kind, JsonValue::Kind::kObject);
@@ -24,7 +24,7 @@ TEST(Json, ReadsEscapes) {
   EXPECT_EQ(value->text, "\"\\/\b\f\n\r\tA\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80");
 }
 
-TEST(Json, RefusesWhatIsNoJson) {
+TEST(Json, RefusesInvalidJson) {
   for (const char* text : {"",
                            " ",
                            "{",

@@ -8,7 +8,7 @@
 namespace wee5::core {
 namespace {
 
-TEST(TextBuffer, HoldsTextsOneBehindTheOther) {
+TEST(TextBuffer, HoldsSeveralTexts) {
   char memory[8];
   TextBuffer buffer{memory, sizeof(memory), 0};
   const char* first = buffer.put("abc");
@@ -21,7 +21,7 @@ TEST(TextBuffer, HoldsTextsOneBehindTheOther) {
 }
 
 // Reported as what it is: std::bad_alloc would tell the user that the server is out of memory.
-TEST(TextBuffer, TooSmallIsNotOutOfMemory) {
+TEST(TextBuffer, ReportsThatItIsTooSmall) {
   char memory[4];
   TextBuffer buffer{memory, sizeof(memory), 0};
   try {

@@ -28,7 +28,7 @@ std::string take_all(FairQueue<Item>& queue) {
   return taken;
 }
 
-TEST(FairQueue, ARouteAloneMayTakeAllSlots) {
+TEST(FairQueue, ASingleRouteMayTakeAllSlots) {
   FairQueue<Item> queue(4);
   push(queue, "a", 0, 6);
   EXPECT_EQ(take_all(queue), "a0 a1 a2 a3 ");
@@ -65,7 +65,7 @@ TEST(FairQueue, NoRouteHoldsMoreThanHalfWhileAnotherWaits) {
   EXPECT_EQ(queue.take()->route, "fast");
 }
 
-TEST(FairQueue, ASlotStaysFreeWhereAllThatWaitHoldTheirShare) {
+TEST(FairQueue, ASlotStaysFreeIfAllWaitingRoutesHoldTheirShare) {
   FairQueue<Item> queue(5);
   push(queue, "a", 0, 9);
   push(queue, "b", 0, 9);
@@ -75,14 +75,14 @@ TEST(FairQueue, ASlotStaysFreeWhereAllThatWaitHoldTheirShare) {
   EXPECT_EQ(take_all(queue), "c0 ");
 }
 
-TEST(FairQueue, OneWaitingRouteIsAloneWhoeverIsInFlight) {
+TEST(FairQueue, AWaitingRouteIsAloneWhateverIsInFlight) {
   FairQueue<Item> queue(4);
   push(queue, "a", 0, 1);
   push(queue, "b", 0, 5);
   EXPECT_EQ(take_all(queue), "a0 b0 b1 b2 ");
 }
 
-TEST(FairQueue, OneSlotServesAllInTurn) {
+TEST(FairQueue, OneSlotServesAllRoutesInTurn) {
   FairQueue<Item> queue(1);
   push(queue, "a", 0, 2);
   push(queue, "b", 0, 2);
@@ -112,7 +112,7 @@ TEST(FairQueue, SlotsCanChangeMeanwhile) {
   EXPECT_EQ(take_all(queue), "a5 a6 a7 a8 a9 ");
 }
 
-TEST(FairQueue, ClearForgetsWhatWaitsAndCountsWhatFlies) {
+TEST(FairQueue, ClearForgetsWaitingCallsAndCountsThoseInFlight) {
   FairQueue<Item> queue(2);
   push(queue, "a", 0, 3);
   push(queue, "b", 0, 3);
@@ -128,7 +128,7 @@ TEST(FairQueue, ClearForgetsWhatWaitsAndCountsWhatFlies) {
   EXPECT_EQ(take_all(queue), "b7 ");
 }
 
-TEST(FairQueue, AReleaseTooManyChangesNothing) {
+TEST(FairQueue, AnExtraReleaseChangesNothing) {
   FairQueue<Item> queue(2);
   queue.release("unknown");
   push(queue, "a", 0, 1);
@@ -137,7 +137,7 @@ TEST(FairQueue, AReleaseTooManyChangesNothing) {
   EXPECT_EQ(take_all(queue), "a0 ");
 }
 
-TEST(FairQueue, ItemsMayBeMovable) {
+TEST(FairQueue, ItemsMayBeMoveOnly) {
   FairQueue<std::unique_ptr<int>> queue(1);
   queue.push("a", std::make_unique<int>(5));
   EXPECT_EQ(**queue.take(), 5);

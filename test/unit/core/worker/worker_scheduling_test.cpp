@@ -70,28 +70,28 @@ constexpr GiveWay kAtRest = GiveWay::kAtRest;
 constexpr GiveWay kDrained = GiveWay::kDrained;
 using Asks = std::vector<GiveWay>;
 
-TEST(WorkerScheduling, WhoHasWaitedLongestIsLaunchedFirst) {
+TEST(WorkerScheduling, TheDatabaseThatHasWaitedLongestIsLaunchedFirst) {
   EXPECT_EQ(next({waiting(kNow - 1), waiting(kNow - 5), waiting(kNow - 3)}), 1);
   EXPECT_EQ(next({}), -1);
   EXPECT_EQ(next({at_rest(kNow), in_state(WorkerState::kHeld), in_state(WorkerState::kAsleep)}), -1);
 }
 
-TEST(WorkerScheduling, WhoWasAskedForComesBeforeFirstLooks) {
+TEST(WorkerScheduling, RequestedWorkersComeBeforeFirstLooks) {
   EXPECT_EQ(next({waiting(kNow - 9, true), waiting(kNow - 1)}), 1);
 }
 
-TEST(WorkerScheduling, OneFirstLookAtATime) {
+TEST(WorkerScheduling, OnlyOneFirstLookRunsAtATime) {
   EXPECT_EQ(next({launched(true), waiting(kNow - 9, true)}), -1);
   EXPECT_EQ(next({launched(true), waiting(kNow - 9, true), waiting(kNow - 1)}), 2);
   EXPECT_EQ(next({launched(false), waiting(kNow - 9, true)}), 1);
 }
 
-TEST(WorkerScheduling, NotMoreThanFourAreOnTheirWay) {
+TEST(WorkerScheduling, AtMostFourWorkersAreStarting) {
   EXPECT_EQ(next({launched(), launched(), launched(), waiting(kNow)}), 3);
   EXPECT_EQ(next({launched(), launched(), launched(), launched(), waiting(kNow)}), -1);
 }
 
-TEST(WorkerScheduling, AfterAFailureNotBeforeItsTime) {
+TEST(WorkerScheduling, AFailedWorkerIsNotLaunchedBeforeItsTime) {
   WorkerPlace failed = waiting(kNow - kSecond);
   failed.start_after = kNow + kSecond;
   EXPECT_EQ(next({failed}), -1);
@@ -102,7 +102,7 @@ TEST(WorkerScheduling, AfterAFailureNotBeforeItsTime) {
   EXPECT_EQ(next_due_at(&failed, 1, kNow), 0);
 }
 
-TEST(WorkerScheduling, NobodyGoesBeforeSomebodyHasWaitedATenthOfASecond) {
+TEST(WorkerScheduling, NoWorkerLeavesBeforeADatabaseHasWaitedATenthOfASecond) {
   const Planned planned = plan({waiting(kNow - 40 * kMs), at_rest(kNow - kSecond)});
   EXPECT_EQ(planned.asks, (Asks{kNo, kNo}));
   EXPECT_EQ(planned.plan.waiting, 1);
@@ -110,21 +110,21 @@ TEST(WorkerScheduling, NobodyGoesBeforeSomebodyHasWaitedATenthOfASecond) {
   EXPECT_EQ(planned.plan.look_again_at, kNow + 60 * kMs);
 }
 
-TEST(WorkerScheduling, TheLongestAtRestGoesFirst) {
+TEST(WorkerScheduling, TheWorkerThatHasBeenIdleLongestLeavesFirst) {
   const Planned planned = plan(
       {at_rest(kNow - kSecond), waiting(kNow - 100 * kMs), at_rest(kNow - 3 * kSecond), at_rest(kNow - 2 * kSecond)});
   EXPECT_EQ(planned.asks, (Asks{kNo, kNo, kAtRest, kNo}));
   EXPECT_EQ(planned.plan.more_may_leave, 0);
 }
 
-TEST(WorkerScheduling, OneGoesForEachThatWaits) {
+TEST(WorkerScheduling, OneWorkerLeavesForEachWaitingDatabase) {
   const Planned planned = plan({waiting(kNow - kSecond), waiting(kNow - kSecond), waiting(kNow - kSecond),
                                 at_rest(kNow - 2), at_rest(kNow - 1), busy(kNow - kSecond)});
   EXPECT_EQ(planned.asks, (Asks{kNo, kNo, kNo, kAtRest, kAtRest, kNo}));
   EXPECT_EQ(planned.plan.more_may_leave, 1);
 }
 
-TEST(WorkerScheduling, NoMoreGoThanCanBeLaunchedAtOnce) {
+TEST(WorkerScheduling, NoMoreWorkersLeaveThanCanBeLaunchedAtOnce) {
   std::vector<WorkerPlace> places(20, waiting(kNow - kSecond, true));
   for (int i = 1; i <= 10; ++i) places.push_back(at_rest(kNow - i));
   const auto asked = [](const Planned& planned) {
@@ -135,7 +135,7 @@ TEST(WorkerScheduling, NoMoreGoThanCanBeLaunchedAtOnce) {
   EXPECT_EQ(asked(plan(places)), 5);
 }
 
-TEST(WorkerScheduling, ManyFirstLooksInterruptNoMoreThanOne) {
+TEST(WorkerScheduling, ManyFirstLooksMakeOnlyOneWorkerLeave) {
   std::vector<WorkerPlace> places(50, waiting(kNow - 10 * kSecond, true));
   places.push_back(busy(kNow - 100 * kSecond));
   places.push_back(busy(kNow - 200 * kSecond));
@@ -144,40 +144,40 @@ TEST(WorkerScheduling, ManyFirstLooksInterruptNoMoreThanOne) {
   EXPECT_EQ(planned.asks.back(), kDrained);
 }
 
-TEST(WorkerScheduling, WhoIsLeavingCounts) {
+TEST(WorkerScheduling, WorkersThatAreLeavingCount) {
   EXPECT_EQ(plan({waiting(kNow - kSecond), in_state(WorkerState::kStopping), at_rest(kNow - 1)}).asks,
             (Asks{kNo, kNo, kNo}));
   EXPECT_EQ(plan({waiting(kNow - kSecond), in_state(WorkerState::kStoppingHeld), at_rest(kNow - 1)}).asks,
             (Asks{kNo, kNo, kNo}));
 }
 
-TEST(WorkerScheduling, ABusyOneGoesAfterTenSecondsOfWaiting) {
+TEST(WorkerScheduling, ABusyWorkerLeavesAfterTenSecondsOfWaiting) {
   EXPECT_EQ(plan({waiting(kNow - 9 * kSecond), busy(kNow - 100 * kSecond)}).asks, (Asks{kNo, kNo}));
   const Planned planned = plan({waiting(kNow - 10 * kSecond), busy(kNow - 100 * kSecond), busy(kNow - 200 * kSecond)});
   EXPECT_EQ(planned.asks, (Asks{kNo, kNo, kDrained}));
   EXPECT_EQ(planned.plan.look_again_at, kNow + 10 * kSecond);
 }
 
-TEST(WorkerScheduling, ABusyOneHasItsOwnTenSecondsFirst) {
+TEST(WorkerScheduling, ABusyWorkerHasItsOwnTenSecondsFirst) {
   const Planned planned = plan({waiting(kNow - 15 * kSecond), busy(kNow - 6 * kSecond)});
   EXPECT_EQ(planned.asks, (Asks{kNo, kNo}));
   EXPECT_EQ(planned.plan.look_again_at, kNow + 4 * kSecond);
 }
 
-TEST(WorkerScheduling, TheLongerTheWaitTheMoreBusyOnesAreAsked) {
+TEST(WorkerScheduling, TheLongerTheWaitTheMoreBusyWorkersAreAskedToLeave) {
   const std::vector<WorkerPlace> places = {waiting(kNow - 25 * kSecond), busy(kNow - 100 * kSecond),
                                            busy(kNow - 300 * kSecond), busy(kNow - 200 * kSecond)};
   EXPECT_EQ(plan(places).asks, (Asks{kNo, kNo, kDrained, kDrained}));
 }
 
-TEST(WorkerScheduling, NobodyIsAskedWhereNobodyWaits) {
+TEST(WorkerScheduling, NoWorkerIsAskedToLeaveIfNoDatabaseWaits) {
   const Planned planned = plan({at_rest(1), busy(1), in_state(WorkerState::kAsleep), in_state(WorkerState::kHeld)});
   EXPECT_EQ(planned.asks, (Asks{kNo, kNo, kNo, kNo}));
   EXPECT_EQ(planned.plan.waiting, 0);
   EXPECT_EQ(planned.plan.look_again_at, 0);
 }
 
-TEST(WorkerScheduling, TheNextOfThoseAsleepIsKnown) {
+TEST(WorkerScheduling, ReturnsWhenTheNextSleepingWorkerIsDue) {
   std::vector<WorkerPlace> places(3, in_state(WorkerState::kAsleep));
   EXPECT_EQ(next_due_at(places.data(), 3, kNow), 0);
   places[1].due_at = kNow + 5;
@@ -186,7 +186,7 @@ TEST(WorkerScheduling, TheNextOfThoseAsleepIsKnown) {
 }
 
 // A hundred databases, three processes, each database with a call to make that takes a moment: all are served.
-TEST(WorkerScheduling, AHundredDatabasesWithThreeProcesses) {
+TEST(WorkerScheduling, ThreeProcessesServeAHundredDatabases) {
   constexpr int kDatabases = 100;
   constexpr int kProcesses = 3;
   std::vector<WorkerPlace> places(kDatabases, waiting(kNow, true));

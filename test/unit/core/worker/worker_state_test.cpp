@@ -60,7 +60,7 @@ constexpr std::array<Row, kWorkerStates> kTable = {{
 }};
 // clang-format on
 
-TEST(WorkerState, EveryEventInEveryState) {
+TEST(WorkerState, EveryEventInEveryStateLeadsWhereTheTableSays) {
   for (const Row& row : kTable)
     for (std::size_t i = 0; i < kEvents.size(); ++i)
       EXPECT_EQ(next_state(row.state, kEvents[i]), row.next[i])
@@ -75,7 +75,7 @@ TEST(WorkerState, TheTableHasEachStateAndEachEventOnce) {
 }
 
 // Whatever happened before: a wish leads to a process, or something is there that will see it.
-TEST(WorkerState, NoWishIsLost) {
+TEST(WorkerState, NoRequestForAWorkerIsLost) {
   for (const Row& row : kTable) {
     const S wanted = next_state(row.state, E::kWanted);
     const bool seen = wanted == W || has_process(wanted) || is_launched(wanted) || is_held(wanted);
@@ -96,7 +96,7 @@ TEST(WorkerState, AProcessThatDiesIsAlwaysReplaced) {
   }
 }
 
-TEST(WorkerState, NobodyAttachesWhereAStatementNeedsTheDatabase) {
+TEST(WorkerState, NoWorkerAttachesWhileAStatementNeedsTheDatabase) {
   for (const Row& row : kTable) {
     const S held = next_state(row.state, E::kHeld);
     EXPECT_TRUE(is_held(held)) << static_cast<int>(row.state);
@@ -106,7 +106,7 @@ TEST(WorkerState, NobodyAttachesWhereAStatementNeedsTheDatabase) {
   }
 }
 
-TEST(WorkerState, TheLauncherHearsOfWhatConcernsIt) {
+TEST(WorkerState, TheLauncherIsNotifiedOfEventsThatConcernIt) {
   EXPECT_TRUE(concerns_launcher(A, W));
   EXPECT_TRUE(concerns_launcher(W, W));
   EXPECT_TRUE(concerns_launcher(L, ST));
@@ -118,7 +118,7 @@ TEST(WorkerState, TheLauncherHearsOfWhatConcernsIt) {
   EXPECT_FALSE(concerns_launcher(A, H));
 }
 
-TEST(WorkerState, TheWordsOfTheView) {
+TEST(WorkerState, StatesHaveTheWordsOfTheView) {
   const std::set<std::string> words = {"starting", "idle", "sending", "blocked", "incompatible", "stopping", "asleep"};
   std::set<std::string> seen;
   for (const Row& row : kTable) seen.insert(std::string(state_name(row.state)));

@@ -50,7 +50,7 @@ std::ostream& operator<<(std::ostream& out, const Accepted& accepted) { return o
 
 class AcceptedApiUrls : public testing::TestWithParam<Accepted> {};
 
-TEST_P(AcceptedApiUrls, AreRead) {
+TEST_P(AcceptedApiUrls, AreParsed) {
   const ApiUrl url = parse_api_url(GetParam().text, "off");
   EXPECT_EQ(url.host, GetParam().host);
   EXPECT_EQ(url.port, GetParam().port);
@@ -89,7 +89,7 @@ std::ostream& operator<<(std::ostream& out, const Refused& refused) { return out
 
 class RefusedApiUrls : public testing::TestWithParam<Refused> {};
 
-TEST_P(RefusedApiUrls, SayWhyAndTheWayOut) {
+TEST_P(RefusedApiUrls, SayWhyAndWhatToDo) {
   const Error error = refusal_of(GetParam().text);
   EXPECT_EQ(error.kind(), ErrorKind::kNotReady);
   EXPECT_NE(error.message().find("app.settings.api_url"), std::string::npos) << error.message();
@@ -130,7 +130,7 @@ TEST(ApiUrl, PlainHttpToAPublicHostIsTheUsersChoice) {
   EXPECT_EQ(parse_api_url("http://app.example.com", "on").text, "http://app.example.com");
 }
 
-TEST(ApiUrl, NoErrorEchoesAPasswordOrAToken) {
+TEST(ApiUrl, NoErrorRepeatsAPasswordOrAToken) {
   for (const char* text : {"https://user:hunter2@app.example.com", "user:hunter2@app.example.com",
                            "https:/user:hunter2@app.example.com", "ftp://user:hunter2@app.example.com",
                            "https://user:hun@hunter2@app.example.com/", "https://app.example.com/?token=hunter2",
@@ -142,7 +142,7 @@ TEST(ApiUrl, NoErrorEchoesAPasswordOrAToken) {
   EXPECT_NE(refusal_of("https://user:hunter2@app.example.com").message().find("app.example.com"), std::string::npos);
 }
 
-TEST(ApiUrl, NoNulHidesTheRest) {
+TEST(ApiUrl, ANulDoesNotHideTheRest) {
   EXPECT_EQ(refusal_of(std::string("https://app.example.com\0.evil.example", 37)).kind(), ErrorKind::kNotReady);
 }
 
@@ -187,7 +187,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 class PathAttacks : public testing::TestWithParam<const char*> {};
 
-TEST_P(PathAttacks, ThatLeaveTheHostAreRefused) {
+TEST_P(PathAttacks, AreRefusedIfTheyLeaveTheHost) {
   for (const char* text :
        {"https://app.example.com", "https://app.example.com:84", "http://[::1]", "http://10.0.0.1"}) {
     const ApiUrl api_url = parse_api_url(text, "off");
@@ -220,7 +220,7 @@ TEST(UrlJoiner, FollowsEachChangeOfTheApiUrl) {
   EXPECT_EQ(joiner.join("https://one.example/a/", "off", "/x"), "https://one.example/a/x");
 }
 
-TEST(UrlJoiner, RefusesWhatIsRefusedEachTime) {
+TEST(UrlJoiner, RefusesAnInvalidUrlEachTime) {
   UrlJoiner joiner;
   EXPECT_EQ(joiner.join("http://one.example", "on", "/x"), "http://one.example/x");
   for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("http://one.example", "off", "/x"), Error);
@@ -230,7 +230,7 @@ TEST(UrlJoiner, RefusesWhatIsRefusedEachTime) {
   EXPECT_THROW(joiner.join("http://one.example", "on", "@two.example/x"), Error);
 }
 
-TEST(ParseProxy, IsAHostAndAPort) {
+TEST(ParseProxy, ReadsAHostAndAPort) {
   EXPECT_FALSE(parse_proxy("").is_set());
   EXPECT_FALSE(parse_proxy("  ").is_set());
   EXPECT_EQ(parse_proxy("proxy").shown(), "proxy:3128");
@@ -243,7 +243,7 @@ TEST(ParseProxy, IsAHostAndAPort) {
   EXPECT_EQ(proxy.url(), "http://proxy:1");
 }
 
-TEST(ParseProxy, RefusesTheRestAndShowsNothingOfIt) {
+TEST(ParseProxy, RefusesAnythingElseWithoutShowingIt) {
   for (const char* text : {"https://canary:1", "socks5://canary:1", "ftp://canary", "http://", "http://u:canary@",
                            "http://h/canary", "http://h?canary", "http://h#canary", "http://u:canary@h:0",
                            "http://u:canary@h:99999", "can ary", "h\r\ncanary",
@@ -259,7 +259,7 @@ TEST(ParseProxy, RefusesTheRestAndShowsNothingOfIt) {
   }
 }
 
-TEST(Webhook, IsTheWholeAddressOfWhichTheOriginIsShown) {
+TEST(Webhook, KeepsTheWholeAddressAndShowsOnlyTheOrigin) {
   const Webhook slack = parse_webhook(" https://hooks.slack.com/services/T0/B0/x-y_z?wait=1&a=%20 ", "off");
   EXPECT_EQ(slack.url, "https://hooks.slack.com/services/T0/B0/x-y_z?wait=1&a=%20");
   EXPECT_EQ(slack.origin, "https://hooks.slack.com");

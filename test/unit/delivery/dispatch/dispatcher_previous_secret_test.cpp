@@ -84,7 +84,7 @@ TEST(DispatcherPreviousSecret, IsTriedAtOnceAfterA401) {
   EXPECT_TRUE(requests[1].has_line("Idempotency-Key: 00000000-0000-4000-8000-000000000001"));
 }
 
-TEST(DispatcherPreviousSecret, IsTriedOnceAndNeitherIsShown) {
+TEST(DispatcherPreviousSecret, IsTriedOnceAndNeitherSecretIsShown) {
   App app("another one");
   Dispatcher dispatcher(16);
   set_role(dispatcher, "app", app.url(), "the-new-one", previous(app.url(), unix_now_us() + 60'000'000));
@@ -109,7 +109,7 @@ TEST(DispatcherPreviousSecret, IsNotSentLaterOrElsewhere) {
   EXPECT_EQ(app.requests().size(), 6U);
 }
 
-TEST(DispatcherPreviousSecret, BelongsToTheSecretBesideWhichItStands) {
+TEST(DispatcherPreviousSecret, AppliesOnlyIfStoredWhereTheSecretIs) {
   App app("the-old-one");
   Dispatcher dispatcher(16);
   core::SettingCandidates api_url;

@@ -23,7 +23,7 @@ std::int64_t unix_now_us() {
       .count();
 }
 
-TEST(DispatcherRetry, SaysWhenAFailedCallIsMadeAgain) {
+TEST(DispatcherRetry, SaysWhenAFailedCallIsRetried) {
   LoopbackServer server(always(answer("503 Service Unavailable", "")));
   Dispatcher dispatcher(16, [] { return 0.5; });
   core::RetryPolicy quick;
@@ -85,7 +85,7 @@ TEST(DispatcherRetry, WaitsForWorkThatTheAppHasAccepted) {
   }
 }
 
-TEST(DispatcherRetry, HonoursARetryAfter) {
+TEST(DispatcherRetry, RespectsARetryAfter) {
   LoopbackServer server(always(answer("429 Too Many Requests", "", "Retry-After: 120\r\n")));
   Dispatcher dispatcher(16);
   set_role(dispatcher, "app", server.url(""), "secret");
@@ -96,7 +96,7 @@ TEST(DispatcherRetry, HonoursARetryAfter) {
   EXPECT_EQ(results[0].retry_at_us, results[0].finished_us + 120'000'000);
 }
 
-TEST(DispatcherRetry, WhatSucceededOrWasWorkedOnIsNotMadeAgain) {
+TEST(DispatcherRetry, DoesNotRetryACallThatSucceededOrMayHaveBeenProcessed) {
   for (const char* status : {"200 OK", "404 Not Found", "500 Internal Server Error"}) {
     LoopbackServer server(always(answer(status, "")));
     Dispatcher dispatcher(16);
@@ -115,7 +115,7 @@ core::RetryPolicy at_most_once() {
   return policy;
 }
 
-TEST(DispatcherRetry, SendsAtMostOnceWhatIsClaimed) {
+TEST(DispatcherRetry, SendsAClaimedCallAtMostOnce) {
   Event release;
   release.set();
   Recorder recorder(release);
@@ -153,7 +153,7 @@ TEST(DispatcherRetry, SendsAtMostOnceWhatIsClaimed) {
   EXPECT_EQ(recorder.targets().size(), 1U);
 }
 
-TEST(DispatcherRetry, AnAttemptThatWasCutOffIsRepeatedUnlessThePolicyForbidsIt) {
+TEST(DispatcherRetry, RepeatsAnAttemptThatWasCutOffUnlessThePolicyForbidsIt) {
   Event release;
   release.set();
   Recorder recorder(release);
@@ -184,7 +184,7 @@ TEST(DispatcherRetry, AnAttemptThatWasCutOffIsRepeatedUnlessThePolicyForbidsIt) 
   EXPECT_EQ(recorder.targets().size(), 1U);
 }
 
-TEST(DispatcherRetry, WhatIsDueAndNotAllowedAnyMoreEndsAsItWas) {
+TEST(DispatcherRetry, ADueRetryThatIsNoLongerAllowedEndsWithTheLastOutcome) {
   Event release;
   release.set();
   Recorder recorder(release);
@@ -218,7 +218,7 @@ TEST(DispatcherRetry, WhatIsDueAndNotAllowedAnyMoreEndsAsItWas) {
   EXPECT_EQ(recorder.targets().size(), 1U);
 }
 
-TEST(DispatcherRetry, CancelsWhereverACallIs) {
+TEST(DispatcherRetry, CancelsACallInEveryState) {
   Event release;
   Recorder recorder(release);
   Dispatcher dispatcher(16);

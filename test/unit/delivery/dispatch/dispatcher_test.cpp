@@ -13,7 +13,7 @@
 namespace wee5::delivery::test {
 namespace {
 
-TEST(Dispatcher, RestsWithoutCalls) {
+TEST(Dispatcher, IsIdleWithoutCalls) {
   Dispatcher dispatcher(16);
   dispatcher.dispatch();
   dispatcher.perform();
@@ -24,7 +24,7 @@ TEST(Dispatcher, RestsWithoutCalls) {
   EXPECT_FALSE(dispatcher.next_mark_us(0).has_value());
 }
 
-TEST(Dispatcher, PutsUrlAndBearerTogetherWhenItSends) {
+TEST(Dispatcher, LooksUpUrlAndBearerWhenItSends) {
   Event release;
   release.set();
   Recorder recorder(release);
@@ -51,7 +51,7 @@ TEST(Dispatcher, PutsUrlAndBearerTogetherWhenItSends) {
   EXPECT_TRUE(request.has_line("X-Mine: yes")) << request.head;
 }
 
-TEST(Dispatcher, ACallThatCannotBeSentIsAResultAndNoAttempt) {
+TEST(Dispatcher, ACallThatCannotBeSentHasAResultButNoAttempt) {
   Dispatcher dispatcher(16);
   set_role(dispatcher, "no-url", "", "hush-hush");
   set_role(dispatcher, "no-secret", "https://app.example.com", " ");
@@ -76,7 +76,7 @@ TEST(Dispatcher, ACallThatCannotBeSentIsAResultAndNoAttempt) {
   EXPECT_EQ(dispatcher.sent(), 0U);
 }
 
-TEST(Dispatcher, HoldsMaxInFlight) {
+TEST(Dispatcher, KeepsToMaxInFlight) {
   Event release;
   Recorder recorder(release);
   Dispatcher dispatcher(4096);
@@ -119,7 +119,7 @@ TEST(Dispatcher, AFastRouteDoesNotWaitBehindASlowOne) {
   release.set();
 }
 
-TEST(Dispatcher, KnowsWhatItHoldsUntilItIsRecorded) {
+TEST(Dispatcher, HoldsACallUntilItsResultIsRecorded) {
   Event release;
   Recorder recorder(release);
   Dispatcher dispatcher(16);
@@ -149,7 +149,7 @@ TEST(Dispatcher, KnowsWhatItHoldsUntilItIsRecorded) {
   EXPECT_EQ(known(), (std::vector<std::int64_t>{2}));
 }
 
-TEST(Dispatcher, TellsWhatIsOnTheWireForLong) {
+TEST(Dispatcher, ReportsCallsThatAreOnTheWireForLong) {
   Event release;
   Recorder recorder(release);
   Dispatcher dispatcher(16);
@@ -169,7 +169,7 @@ TEST(Dispatcher, TellsWhatIsOnTheWireForLong) {
   EXPECT_EQ(serve(dispatcher, 1).size(), 1U);
 }
 
-TEST(Dispatcher, ACallThatEndsBeforeItsMarkNeedsNone) {
+TEST(Dispatcher, ACallThatEndsEarlyIsNotMarkedAsSending) {
   Event release;
   release.set();
   Recorder recorder(release);
@@ -252,7 +252,7 @@ TEST(Dispatcher, NeverHoldsAWholeQueue) {
   EXPECT_FALSE(dispatcher.wants_more_routes());
 }
 
-TEST(Dispatcher, HoldsFewLargeBodies) {
+TEST(Dispatcher, HoldsOnlyFewLargeBodies) {
   Dispatcher dispatcher(16);
   const std::size_t all = dispatcher.bytes_left();
   DueCall large = call(1, "/a");
@@ -284,7 +284,7 @@ TEST(Dispatcher, WantsARefillOfARouteThatRunsLow) {
   EXPECT_FALSE(dispatcher.wants_refill());
 }
 
-TEST(Dispatcher, ReadsARouteOnFromTheLowestIdThatIsLeft) {
+TEST(Dispatcher, ContinuesARouteFromTheLowestIdLeftInTheLedger) {
   Dispatcher dispatcher(16);
   const auto from = [&dispatcher] {
     const auto& refills = dispatcher.refills(10);
@@ -305,7 +305,7 @@ TEST(Dispatcher, ReadsARouteOnFromTheLowestIdThatIsLeft) {
   EXPECT_EQ(from(), Dispatcher::kNothing);
 }
 
-TEST(Dispatcher, ARouteThatIsHereAloneDoesNotTakeTheSlotsOfOneThatWaitsInTheLedger) {
+TEST(Dispatcher, ARouteLeavesSlotsForOneThatWaitsInTheLedger) {
   Event release;
   Recorder recorder(release);
   Dispatcher dispatcher(16);
@@ -337,7 +337,7 @@ TEST(Dispatcher, SaysWhenTooManyRoutesHaveMore) {
   EXPECT_TRUE(dispatcher.set_read("/new", 0, 1)) << "one was forgotten";
 }
 
-TEST(Dispatcher, ResultsOfLockedRowsWaitAndHoldNewOnesBack) {
+TEST(Dispatcher, ResultsOfLockedRowsWaitAndHoldNewCallsBack) {
   Dispatcher dispatcher(16);
   dispatcher.configure(slots(1));
   for (std::int64_t id = 1; id <= 6; ++id) dispatcher.add(call(id, "/a"));

@@ -33,7 +33,7 @@ LoopbackServer::Script silent() {
 // Not for luck: nothing else happens meanwhile, the clock has to move.
 void let_pass(milliseconds time) { std::this_thread::sleep_for(time); }
 
-TEST(EngineDeadlines, AnAppThatDoesNotAnswer) {
+TEST(EngineDeadlines, AnAppThatDoesNotAnswerIsATimeout) {
   LoopbackServer server(silent());
   Request request = request_to(server.url());
   request.timeout_ms = 150;
@@ -45,7 +45,7 @@ TEST(EngineDeadlines, AnAppThatDoesNotAnswer) {
   EXPECT_GE(result.finished_us - result.started_us, 140'000);
 }
 
-TEST(EngineDeadlines, AnAnswerThatDripsForEver) {
+TEST(EngineDeadlines, AnAnswerThatDripsForEverIsATimeout) {
   LoopbackServer server([](Connection& connection) {
     connection.read_request();
     bool open = connection.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
@@ -79,7 +79,7 @@ TEST(EngineDeadlines, TheConnectDeadlineDoesNotCutASlowAnswer) {
   EXPECT_TRUE(run(engine).front().outcome.succeeded);
 }
 
-TEST(EngineDeadlines, ComeInTheirOrder) {
+TEST(EngineDeadlines, ExpireInTheirOrder) {
   LoopbackServer server(silent());
   Engine engine({});
   for (const int timeout : {300, 100, 250, 50, 200, 150}) {
@@ -96,7 +96,7 @@ TEST(EngineDeadlines, ComeInTheirOrder) {
   }
 }
 
-TEST(EngineDeadlines, WhatHasArrivedIsReadByAnOwnerWhoComesLate) {
+TEST(EngineDeadlines, AnAnswerThatHasArrivedIsReadByALateOwner) {
   Event sent;
   Event asked;
   Event answered;
@@ -123,7 +123,7 @@ TEST(EngineDeadlines, WhatHasArrivedIsReadByAnOwnerWhoComesLate) {
   EXPECT_TRUE(results.front().outcome.succeeded) << results.front().outcome.error;
 }
 
-TEST(EngineDeadlines, MoveWhileTheOwnerCannotServe) {
+TEST(EngineDeadlines, CanBeExtendedWhenTheOwnerCouldNotServe) {
   Event sent;
   Event late;
   LoopbackServer server(answering([&](const ReceivedRequest&) {
@@ -146,7 +146,7 @@ TEST(EngineDeadlines, MoveWhileTheOwnerCannotServe) {
 }
 
 // libcurl judges its own connect timeout before it looks at the socket, and knows nothing of the owner's pause.
-TEST(EngineDeadlines, AConnectionThatTheOwnerLeftAloneBeginsAnew) {
+TEST(EngineDeadlines, AConnectionThatTheOwnerLeftAloneIsStartedAgain) {
   const Identity authority = issue("Test authority", nullptr, {.authority = true});
   const PemFile roots(authority.certificate);
   LoopbackServer server(fine(), server_tls(issue("127.0.0.1", &authority)));
@@ -182,7 +182,7 @@ TEST(EngineDeadlines, ADeadlineInYearsIsAWaitThatEpollCanTake) {
   EXPECT_GE(engine.timeout_ms(), 10'000);
 }
 
-TEST(EngineResolver, OneStuckLookupDelaysItsOwnCallAlone) {
+TEST(EngineResolver, AStuckLookupDelaysOnlyItsOwnCall) {
   LoopbackServer server(fine());
   HangingResolver resolver;
   Engine engine({});
@@ -203,7 +203,7 @@ TEST(EngineResolver, OneStuckLookupDelaysItsOwnCallAlone) {
   EXPECT_EQ(engine.in_flight(), 1U);
 }
 
-TEST(EngineResolver, ItsDeadlineDoesNotWaitForTheLookup) {
+TEST(EngineResolver, ADeadlineDoesNotWaitForTheLookup) {
   HangingResolver resolver;
   Engine engine({});
   Request request = request_to("http://app.hang.test/");
@@ -217,7 +217,7 @@ TEST(EngineResolver, ItsDeadlineDoesNotWaitForTheLookup) {
   EXPECT_LT(result.timings.dns_ms, 0);
 }
 
-TEST(EngineResolver, TheEngineGoesAwayWithoutWaitingForLookups) {
+TEST(EngineResolver, TheEngineIsDestroyedWithoutWaitingForLookups) {
   HangingResolver resolver;
   {
     Engine engine({});
@@ -242,7 +242,7 @@ TEST(EngineResolver, ManyStuckLookupsLeaveThreadsForAnotherName) {
   EXPECT_GE(resolver.hanging(), 30);
 }
 
-TEST(EngineResolver, ItsThreadsTakeNoSignals) {
+TEST(EngineResolver, LookupThreadsTakeNoSignals) {
   HangingResolver resolver;
   Engine engine({});
   sigset_t before;
@@ -258,7 +258,7 @@ TEST(EngineResolver, ItsThreadsTakeNoSignals) {
   }
 }
 
-TEST(EngineCancel, GivesUpARequestOnTheWire) {
+TEST(EngineCancel, CancelsARequestOnTheWire) {
   Event arrived;
   LoopbackServer server([&](Connection& connection) {
     connection.read_request();

@@ -23,7 +23,7 @@ LoopbackServer::Script sending(std::string bytes) {
   };
 }
 
-TEST(EngineFailures, NothingListens) {
+TEST(EngineFailures, APortWhereNothingListensIsAConnectFailure) {
   const std::string url = "http://127.0.0.1:" + std::to_string(closed_port()) + "/";
   const Result result = fetch(request_to(url));
   EXPECT_EQ(result.outcome.reason, Reason::kConnect) << result.outcome.error;
@@ -34,14 +34,14 @@ TEST(EngineFailures, NothingListens) {
   EXPECT_GE(result.timings.total_ms, 0);
 }
 
-TEST(EngineFailures, NoSuchName) {
+TEST(EngineFailures, AnUnknownNameIsADnsFailure) {
   const Result result = fetch(request_to("http://app.nowhere.test/"));
   EXPECT_EQ(result.outcome.reason, Reason::kDns) << result.outcome.error;
   EXPECT_NE(result.outcome.error.find("app.nowhere.test"), std::string::npos) << result.outcome.error;
   EXPECT_LT(result.timings.dns_ms, 0);
 }
 
-TEST(EngineFailures, TheServerDropsTheConnectionUnread) {
+TEST(EngineFailures, AConnectionDroppedUnreadIsAResponseFailure) {
   LoopbackServer server([](Connection&) {});
   const Result result = fetch(request_to(server.url()));
   // The request left, as far as the system told us.
@@ -51,7 +51,7 @@ TEST(EngineFailures, TheServerDropsTheConnectionUnread) {
 }
 
 // What libcurl remembers of the answer before must not become part of this one.
-TEST(EngineFailures, AnAnswerThatBeginsWithAFoldedLine) {
+TEST(EngineFailures, AFoldedFirstLineIsNotJoinedToTheAnswerBefore) {
   std::atomic<int> answers{0};
   LoopbackServer server([&](Connection& connection) {
     connection.read_request();
@@ -66,7 +66,7 @@ TEST(EngineFailures, AnAnswerThatBeginsWithAFoldedLine) {
   EXPECT_EQ(second.outcome.reason, Reason::kResponse) << second.outcome.error;
 }
 
-TEST(EngineFailures, TheServerClosesAfterTheRequest) {
+TEST(EngineFailures, AConnectionClosedAfterTheRequestIsAResponseFailure) {
   std::atomic<int> requests{0};
   LoopbackServer server([&](Connection& connection) {
     if (connection.read_request()) ++requests;
@@ -113,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(Methods, SentOnce,
                          testing::Values(core::Method::kGet, core::Method::kPost, core::Method::kPut,
                                          core::Method::kPatch, core::Method::kDelete, core::Method::kHead));
 
-TEST(EngineFailures, TheServerIsGoneWhenLibcurlWouldSendAgain) {
+TEST(EngineFailures, ARequestIsNotSentAgainWhenTheServerIsGone) {
   std::atomic<int> seen{0};
   Engine engine({});
   {
@@ -184,7 +184,7 @@ TEST(EngineFailures, ManyConnectionsClosedWhileTheyWereIdleCostNoCall) {
 }
 
 // "408 Request Timeout" is how some servers announce that they close an idle connection. It answers no request.
-TEST(EngineFailures, AnAnswerThatNobodyAskedForIsNotTaken) {
+TEST(EngineFailures, AnUnsolicitedAnswerIsNotTaken) {
   Event idle;
   Event announced;
   LoopbackServer server([&](Connection& connection) {
@@ -245,7 +245,7 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 // What libcurl reads into such lines is another thing with each version: a status of seven digits, too.
-TEST(EngineFailures, AStatusHasThreeDigitsOrThereIsNone) {
+TEST(EngineFailures, AStatusHasThreeDigitsOrIsMissing) {
   for (const char* bytes :
        {"HTTP/20212021\r\nl", "HTTP/20212021\r\n\r\n", "HTTP/2 99999\r\n\r\n", "HTTP/1.1 0\r\n\r\n"}) {
     LoopbackServer server(sending(bytes));
@@ -256,7 +256,7 @@ TEST(EngineFailures, AStatusHasThreeDigitsOrThereIsNone) {
   }
 }
 
-TEST(EngineFailures, AnAnswerThatBrokeOffKeepsWhatCame) {
+TEST(EngineFailures, ABrokenAnswerKeepsTheBodyThatCame) {
   LoopbackServer server(sending("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"));
   EXPECT_EQ(fetch(request_to(server.url())).response_body, "half");
 }
@@ -293,7 +293,7 @@ std::ostream& operator<<(std::ostream& out, const BadRequest& bad) { return out 
 
 class CannotBegin : public testing::TestWithParam<BadRequest> {};
 
-TEST_P(CannotBegin, HasItsResultAllTheSame) {
+TEST_P(CannotBegin, StillHasAResult) {
   LoopbackServer server(answering([](const ReceivedRequest&) { return answer("200 OK", ""); }));
   Engine engine({});
   Request request = request_to(GetParam().url.empty() ? server.url() : GetParam().url);
@@ -319,7 +319,7 @@ INSTANTIATE_TEST_SUITE_P(Table, CannotBegin,
                                          BadRequest{"NUL", "", {"X-A", std::string("b\0c", 3)}},
                                          BadRequest{"no name", "", {"", "b"}}));
 
-TEST(EngineFailures, OneFailureDoesNotTouchTheOthers) {
+TEST(EngineFailures, OneFailureDoesNotAffectOtherRequests) {
   LoopbackServer good(answering([](const ReceivedRequest&) { return answer("200 OK", ""); }));
   LoopbackServer bad([](Connection&) {});
   Engine engine({});

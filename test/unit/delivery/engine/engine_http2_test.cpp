@@ -87,7 +87,7 @@ class EngineHttp2 : public testing::Test {
   std::atomic<int> requests{0};
 };
 
-TEST_F(EngineHttp2, IsSpokenWhereTheServerOffersIt) {
+TEST_F(EngineHttp2, IsUsedIfTheServerOffersIt) {
   LoopbackServer server(
       [](Connection& connection) {
         greet(connection);
@@ -175,7 +175,7 @@ TEST_F(EngineHttp2, AConnectionClosedWhileItWasIdleCostsNoCall) {
 }
 
 // Else one connection's end would take all calls with it that travel on it.
-TEST_F(EngineHttp2, ConcurrentRequestsHaveConnectionsOfTheirOwn) {
+TEST_F(EngineHttp2, ConcurrentRequestsHaveTheirOwnConnections) {
   Event all_arrived;
   LoopbackServer server(
       [&](Connection& connection) {

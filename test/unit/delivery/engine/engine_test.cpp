@@ -24,7 +24,7 @@ LoopbackServer::Script always(std::string reply) {
   return answering([reply = std::move(reply)](const ReceivedRequest&) { return reply; });
 }
 
-TEST(Engine, RestsWhileNothingIsOnTheWire) {
+TEST(Engine, IsIdleWhileNothingIsOnTheWire) {
   Engine engine({});
   EXPECT_GE(engine.poll_fd(), 0);
   EXPECT_EQ(engine.timeout_ms(), -1);
@@ -34,7 +34,7 @@ TEST(Engine, RestsWhileNothingIsOnTheWire) {
   EXPECT_EQ(engine.timeout_ms(), -1);
 }
 
-TEST(Engine, RestsAgainWhenAllIsDone) {
+TEST(Engine, IsIdleAgainWhenAllRequestsHaveEnded) {
   LoopbackServer server(always(answer("200 OK", "")));
   Engine engine({});
   engine.start(request_to(server.url()));
@@ -43,7 +43,7 @@ TEST(Engine, RestsAgainWhenAllIsDone) {
   EXPECT_EQ(engine.timeout_ms(), -1);  // the connection is kept, without a timer
 }
 
-TEST(Engine, TellsTheAnswer) {
+TEST(Engine, ReportsTheAnswer) {
   LoopbackServer server(always(answer("200 OK", R"({"ok":true})", "Content-Type: application/json\r\n")));
   Request request = request_to(server.url("/api/cron/test?x=1"));
   request.id = 42;
@@ -67,7 +67,7 @@ TEST(Engine, TellsTheAnswer) {
   EXPECT_GE(result.timings.total_ms, result.timings.first_byte_ms);
 }
 
-TEST(Engine, TellsARetryAfterAsItCame) {
+TEST(Engine, ReportsRetryAfterAsTheAppSentIt) {
   const auto told = [](const std::string& headers) {
     LoopbackServer server(always(answer("503 Service Unavailable", "", headers)));
     return fetch(request_to(server.url())).retry_after;
@@ -80,7 +80,7 @@ TEST(Engine, TellsARetryAfterAsItCame) {
   EXPECT_EQ(told("Retry-After: " + std::string(500, '1') + "\r\n"), "") << "longer than any that means something";
 }
 
-TEST(Engine, ARetryAfterIsOfTheAnswerAndNotOfWhatCameBefore) {
+TEST(Engine, ReportsTheRetryAfterOfTheFinalAnswerOnly) {
   LoopbackServer server(
       always("HTTP/1.1 103 Early Hints\r\nRetry-After: 7\r\n\r\n" + answer("503 Service Unavailable", "")));
   EXPECT_EQ(fetch(request_to(server.url())).retry_after, "");
@@ -103,7 +103,7 @@ std::string cache_of(const Result& result) {
   return result.outcome.hint.substr(begin.size(), result.outcome.hint.find(')') - begin.size());
 }
 
-TEST(Engine, TellsOfAnAnswerFromACache) {
+TEST(Engine, ReportsAnAnswerFromACache) {
   const auto told = [](const std::string& headers, const std::string& status = "200 OK") {
     LoopbackServer server(always(answer(status, "", headers)));
     const Result result = fetch(request_to(server.url()));
@@ -118,7 +118,7 @@ TEST(Engine, TellsOfAnAnswerFromACache) {
   EXPECT_EQ(told("Age: 5\r\n", "404 Not Found"), told("", "404 Not Found"));
 }
 
-TEST(Engine, TheCacheIsThatOfTheAnswerItself) {
+TEST(Engine, ReportsTheCacheOfTheFinalAnswerOnly) {
   // Not what was announced before it, and not what follows its body.
   LoopbackServer announcing(always("HTTP/1.1 103 Early Hints\r\nAge: 7\r\n\r\n" + answer("200 OK", "")));
   EXPECT_EQ(cache_of(fetch(request_to(announcing.url()))), "");
@@ -141,7 +141,7 @@ TEST(Engine, TheCacheIsThatOfTheAnswerItself) {
   }
 }
 
-TEST(Engine, WhatACacheSaysIsNotRepeated) {
+TEST(Engine, DoesNotRepeatTextFromCacheHeaders) {
   LoopbackServer server(always(answer("200 OK", "", "Age: 31415926535\r\n")));
   Request request = request_to(server.url());
   request.secrets = {"31415926535"};
@@ -236,7 +236,7 @@ TEST(Engine, OnlyA2xxIsSuccess) {
   }
 }
 
-TEST(Engine, ARedirectIsNotFollowed) {
+TEST(Engine, DoesNotFollowARedirect) {
   LoopbackServer elsewhere(always(answer("200 OK", "")));
   LoopbackServer server(always(answer("308 Permanent Redirect", "", "Location: " + elsewhere.url("/y") + "\r\n")));
   const Result result = fetch(request_to(server.url()));
@@ -263,7 +263,7 @@ TEST(Engine, KeepsTheBeginningOfABodyAndReadsAMegabyteMore) {
   EXPECT_EQ(server.connections(), 1);
 }
 
-TEST(Engine, ClosesOnABodyWithoutEnd) {
+TEST(Engine, ClosesTheConnectionOnAnEndlessBody) {
   Event closed;
   LoopbackServer server([&](Connection& connection) {
     connection.read_request();
@@ -295,7 +295,7 @@ TEST(Engine, ABodyBecomesValidUtf8CutBetweenCharacters) {
   EXPECT_TRUE(result.response_truncated);
 }
 
-TEST(Engine, TheSecretIsInNothingThatTheAppSendsBack) {
+TEST(Engine, RedactsTheSecretInEverythingThatTheAppSendsBack) {
   LoopbackServer server(answering([](const ReceivedRequest& request) {
     return answer("302 Found", "you sent:\n" + request.head,
                   std::string("Content-Type: text/") + kSecret + "\r\nLocation: /?token=" + kSecret + "\r\n");
@@ -309,7 +309,7 @@ TEST(Engine, TheSecretIsInNothingThatTheAppSendsBack) {
   }
 }
 
-TEST(Engine, AConnectionIsUsedAgain) {
+TEST(Engine, ReusesAConnection) {
   LoopbackServer server(always(answer("200 OK", "")));
   Engine engine({});
   for (int i = 0; i < 10; ++i) {
@@ -368,7 +368,7 @@ TEST(Engine, NeverHoldsMoreConnectionsThanAllowed) {
   EXPECT_EQ(most, 4);
 }
 
-TEST(Engine, NoProxyOfTheEnvironmentIsUsed) {
+TEST(Engine, IgnoresTheProxiesOfTheEnvironment) {
   LoopbackServer proxy(always(answer("200 OK", "from the proxy")));
   LoopbackServer server(always(answer("200 OK", "from the app")));
   setenv("http_proxy", proxy.url().c_str(), 1);
@@ -380,7 +380,7 @@ TEST(Engine, NoProxyOfTheEnvironmentIsUsed) {
   EXPECT_EQ(proxy.connections(), 0);
 }
 
-TEST(Engine, ACookieIsNotSentBack) {
+TEST(Engine, DoesNotSendACookieBack) {
   std::string head;
   LoopbackServer server(answering([&](const ReceivedRequest& request) {
     head = request.head;
@@ -395,7 +395,7 @@ TEST(Engine, ACookieIsNotSentBack) {
 }
 
 // The cut must not leave the first half of the secret, which nobody would recognise.
-TEST(Engine, StrikesASecretThatStandsAcrossTheCut) {
+TEST(Engine, RedactsASecretAcrossTheCut) {
   const std::string secret = kSecret;
   for (std::size_t shown = 0; shown <= secret.size(); ++shown) {
     LoopbackServer server(always(answer("200 OK", std::string(100, 'a') + secret + std::string(5000, 'b'))));
@@ -410,7 +410,7 @@ TEST(Engine, StrikesASecretThatStandsAcrossTheCut) {
 }
 
 // Each secret that is struck out makes the text shorter, so that bytes beyond the cut come into what is kept.
-TEST(Engine, StrikesASecretOutOfManyEchoes) {
+TEST(Engine, RedactsASecretInManyEchoes) {
   const std::string secret(64, 'k');
   std::string spelled;
   for (const char next : secret) {

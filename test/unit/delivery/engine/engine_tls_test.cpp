@@ -62,29 +62,29 @@ TEST_F(EngineTls, TheRightCertificateIsTrusted) {
   EXPECT_EQ(server.connections(), 1);
 }
 
-TEST_F(EngineTls, AnotherHostsCertificateIsNot) {
+TEST_F(EngineTls, AnotherHostsCertificateIsRefused) {
   LoopbackServer server(counting(), server_tls(issue("other.local.test", &authority)));
   expect_untrusted(fetch(request_with_roots(server)), "issued for another name");
   expect_untrusted(fetch(request_with_roots(server, "app.local.test")), "issued for another name");
   EXPECT_TRUE(fetch(request_with_roots(server, "other.local.test")).outcome.succeeded);
 }
 
-TEST_F(EngineTls, AnExpiredCertificateIsNot) {
+TEST_F(EngineTls, AnExpiredCertificateIsRefused) {
   LoopbackServer server(counting(), server_tls(issue("127.0.0.1", &authority, {.expired = true})));
   expect_untrusted(fetch(request_with_roots(server)), "expired");
 }
 
-TEST_F(EngineTls, ASelfSignedCertificateIsNot) {
+TEST_F(EngineTls, ASelfSignedCertificateIsRefused) {
   LoopbackServer server(counting(), server_tls(issue("127.0.0.1", nullptr)));
   expect_untrusted(fetch(request_with_roots(server)), "wee5_cron.ca_file");
 }
 
-TEST_F(EngineTls, AnUnknownAuthorityIsNot) {
+TEST_F(EngineTls, AnUnknownAuthorityIsRefused) {
   LoopbackServer server(counting(), server_tls(right));
   expect_untrusted(fetch(request_to(server.url())), "wee5_cron.ca_file");  // the system's roots
 }
 
-TEST_F(EngineTls, ATrustedConnectionIsNotUsedWithOtherRoots) {
+TEST_F(EngineTls, ATrustedConnectionIsNotReusedWithOtherRoots) {
   LoopbackServer server(counting(), server_tls(right));
   Engine engine({});
   engine.start(request_with_roots(server));
@@ -96,19 +96,19 @@ TEST_F(EngineTls, ATrustedConnectionIsNotUsedWithOtherRoots) {
   EXPECT_TRUE(run(engine).front().outcome.succeeded);
 }
 
-TEST_F(EngineTls, AMissingFileOfRootsIsNamed) {
+TEST_F(EngineTls, TheErrorNamesAMissingFileOfRoots) {
   LoopbackServer server(counting(), server_tls(right));
   Request request = request_to(server.url());
   request.ca_file = "/nonexistent/roots.pem";
   expect_untrusted(fetch(request), "/nonexistent/roots.pem");
 }
 
-TEST_F(EngineTls, Tls11IsTooOld) {
+TEST_F(EngineTls, Tls11IsRefused) {
   LoopbackServer server(counting(), server_old_tls(right));
   expect_untrusted(fetch(request_with_roots(server)), "TLS 1.2");
 }
 
-TEST_F(EngineTls, AServerWithoutTls) {
+TEST_F(EngineTls, AServerWithoutTlsIsRefused) {
   LoopbackServer server([](Connection& connection) {
     connection.write("HTTP/1.1 400 Bad Request\r\n\r\n");
     connection.wait_until_client_closes();
@@ -116,14 +116,14 @@ TEST_F(EngineTls, AServerWithoutTls) {
   expect_untrusted(fetch(request_to("https://127.0.0.1:" + std::to_string(server.port()) + "/")), "does not speak TLS");
 }
 
-TEST_F(EngineTls, AServerThatClosesInTheHandshake) {
+TEST_F(EngineTls, AConnectionClosedInTheHandshakeIsATlsFailure) {
   LoopbackServer server([](Connection& connection) { connection.read_exactly(5); });
   const Result result = fetch(request_to("https://127.0.0.1:" + std::to_string(server.port()) + "/"));
   EXPECT_EQ(result.outcome.reason, Reason::kTls) << result.outcome.error;
   EXPECT_EQ(server.connections(), 1);
 }
 
-TEST_F(EngineTls, AHandshakeWithoutEndIsTimedOutAsTls) {
+TEST_F(EngineTls, AnEndlessHandshakeIsATlsFailureAtItsTimeout) {
   LoopbackServer server([](Connection& connection) { connection.wait_until_client_closes(); });
   Request request = request_to("https://127.0.0.1:" + std::to_string(server.port()) + "/");
   request.connect_timeout_ms = 200;

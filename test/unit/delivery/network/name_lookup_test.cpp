@@ -27,27 +27,27 @@ TEST(NameLookup, AnAddressNeedsNoLookup) {
   EXPECT_EQ(lookup.error(), "");
 }
 
-TEST(NameLookup, AnIpv6AddressStandsInBrackets) {
+TEST(NameLookup, AnIpv6AddressInBracketsNeedsNoLookup) {
   NameLookup lookup("[2001:db8::1]");
   finish(lookup);
   EXPECT_EQ(lookup.address(), "2001:db8::1");
 }
 
-TEST(NameLookup, ANameThatResolves) {
+TEST(NameLookup, ReturnsTheAddressOfAName) {
   NameLookup lookup("app.local.test");
   finish(lookup);
   EXPECT_EQ(lookup.address(), "127.0.0.1");
   EXPECT_EQ(lookup.error(), "");
 }
 
-TEST(NameLookup, ANameThatDoesNotExist) {
+TEST(NameLookup, ReportsANameThatDoesNotExist) {
   NameLookup lookup("app.nowhere.test");
   finish(lookup);
   EXPECT_EQ(lookup.address(), "");
   EXPECT_NE(lookup.error().find("app.nowhere.test"), std::string::npos) << lookup.error();
 }
 
-TEST(NameLookup, NobodyWaitsForAResolverThatHangs) {
+TEST(NameLookup, DoesNotWaitForAResolverThatHangs) {
   ASSERT_TRUE(NameLookup::possible());
   HangingResolver resolver;
   auto lookup = std::make_unique<NameLookup>("app.hang.test");
@@ -59,7 +59,7 @@ TEST(NameLookup, NobodyWaitsForAResolverThatHangs) {
   EXPECT_GE(resolver.hanging(), 1) << "going away waited for the lookup";
 }
 
-TEST(NameLookup, TheCallersSignalMaskIsLeftAsItWas) {
+TEST(NameLookup, LeavesTheCallersSignalMaskUnchanged) {
   sigset_t before;
   sigset_t after;
   pthread_sigmask(SIG_SETMASK, nullptr, &before);
