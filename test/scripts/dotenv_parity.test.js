@@ -1,4 +1,4 @@
-// The script reads .env.local as the npm package dotenv does: compared with that package itself.
+// The script reads .env.local as the npm package dotenv does. This test compares both.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import dotenv from 'dotenv';
@@ -32,7 +32,7 @@ const cases = {
 };
 for (const [name, text] of Object.entries(cases)) test(name, () => same(text));
 
-// A generator with a seed: a failure comes again.
+// A generator with a seed, so that a failure can be repeated.
 function randomNumbers(seed) {
   let state = seed;
   return (below) => {
@@ -41,7 +41,7 @@ function randomNumbers(seed) {
   };
 }
 
-test('twenty thousand files put together from what means something to it', () => {
+test('twenty thousand random files are read as dotenv reads them', () => {
   const pieces = ['A', 'B', 'CRON_SECRET', '=', '=', '=', ' ', '\t', '\n', '\n', '\r\n', '\r', '"', "'", '`', '#', '\\', '\\n',
     '\\r', ':', ': ', 'export ', '.', '-', 'x', 'ä', '$', '\u2028', '\u00a0', '{', '1'];
   const random = randomNumbers(20260101);

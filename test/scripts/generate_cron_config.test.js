@@ -37,13 +37,13 @@ test('... or from .env.local', () => {
   prints(configure(url, secret), [], { file: `export APP_URL="${url}" # the app\nCRON_SECRET='${secret}'\n` });
 });
 
-test('the environment wins over the file', () => {
+test('the environment takes precedence over the file', () => {
   const file = `APP_URL=https://file.example\nCRON_SECRET=canary-of-the-file-0123\n`;
   prints(configure(url, secret), [], { env: both, file });
   prints(configure('https://file.example', secret), [], { env: { CRON_SECRET: secret }, file });
 });
 
-test('SUPABASE_APP_URL comes before APP_URL, and that before NEXT_PUBLIC_APP_URL, wherever they stand', () => {
+test('SUPABASE_APP_URL takes precedence over APP_URL, and APP_URL over NEXT_PUBLIC_APP_URL, in file and environment', () => {
   const of = (name) => `https://${name}.example`;
   const file = `NEXT_PUBLIC_APP_URL=${of('next')}\nAPP_URL=${of('app')}\nSUPABASE_APP_URL=${of('supabase')}\nCRON_SECRET=${secret}`;
   const without = (name) => ({ file: file.replace(new RegExp(`^${name}=.*$`, 'm'), '') });
@@ -53,18 +53,18 @@ test('SUPABASE_APP_URL comes before APP_URL, and that before NEXT_PUBLIC_APP_URL
   prints(configure(of('next'), secret), [], { file: without('SUPABASE_APP_URL').file.replace(/^APP_URL=.*$/m, '') });
 });
 
-test('an empty variable is as good as none, and in the environment it hides the file', () => {
+test('an empty variable counts as unset, and in the environment it hides the file', () => {
   prints(configure(url, secret), [], { env: { ...both, SUPABASE_APP_URL: ' ' } });
   prints(configure(url, secret), [], { env: { ...both, SUPABASE_APP_URL: '' }, file: 'SUPABASE_APP_URL=https://file.example' });
 });
 
-test('everything that is missing is named at once', () => {
+test('one error names all missing values', () => {
   refuses(/SUPABASE_APP_URL, APP_URL, NEXT_PUBLIC_APP_URL are missing[^]*CRON_SECRET is missing/, [], {});
   refuses(/CRON_SECRET is missing/, [], { env: { APP_URL: url, CRON_SECRET: ' ' } });
   refuses(/"nonsense"[^]*CRON_SECRET is missing/, [], { env: { APP_URL: 'nonsense' } });
 });
 
-test('a message says which variable is meant, and where it stands', () => {
+test('a message names the variable and its source', () => {
   refuses(/^APP_URL of the environment, "ftp:/, [], { env: { ...both, APP_URL: 'ftp://app.example.com' } });
   refuses(/^NEXT_PUBLIC_APP_URL of \.env\.local, "ftp:/, [], { file: `NEXT_PUBLIC_APP_URL=ftp://x\nCRON_SECRET=${secret}` });
 });
@@ -97,7 +97,7 @@ for (const [address, taken] of Object.entries({
   'http://[fe80::1%25eth0]': 'http://[fe80::1%25eth0]',
   'http://[::ffff:10.0.0.1]': 'http://[::ffff:10.0.0.1]',
 })) {
-  test(`the address ${address} is taken`, () => prints(configure(taken, secret), [], withUrl(address)));
+  test(`the address ${address} is accepted`, () => prints(configure(taken, secret), [], withUrl(address)));
 }
 
 for (const [address, reason] of Object.entries({
@@ -143,7 +143,7 @@ for (const [address, reason] of Object.entries({
 // The cases that the script shares with the extension.
 const hosts = readFileSync(new URL('../plain_http_hosts.txt', import.meta.url), 'utf8').match(/^(private|public) .+$/gm);
 for (const [verdict, host] of hosts.map((line) => line.split(' '))) {
-  test(`plain http to ${host} is ${verdict === 'private' ? 'taken' : 'refused'}`, () => {
+  test(`plain http to ${host} is ${verdict === 'private' ? 'accepted' : 'refused'}`, () => {
     const { status } = run(['--allow-localhost'], withUrl(`http://${host}`));
     assert.equal(status, verdict === 'private' ? 0 : 1);
   });
@@ -161,7 +161,7 @@ for (const address of ['http://localhost:3000', 'https://localhost', 'http://api
 
 const withSecret = (text) => ({ env: { ...both, CRON_SECRET: text } });
 
-test('a secret of sixteen characters is taken, one of fifteen is refused', () => {
+test('a secret of sixteen characters is accepted, one of fifteen is refused', () => {
   prints(configure(url, 'canary-890123456'), [], withSecret('canary-890123456'));
   refuses(/has 15 characters/, [], withSecret('canary-89012345'));
 });
@@ -180,7 +180,7 @@ for (const [text, reason] of Object.entries({
   test(`a secret like ${JSON.stringify(text)} is refused`, () => refuses(reason, [], withSecret(text)));
 }
 
-test('a "$" in .env.local, which Next.js expands, is worth a note', () => {
+test('a "$" in .env.local, which Next.js expands, gets a note', () => {
   const file = `APP_URL=${url}\nCRON_SECRET='canary-$a-0123456789'\n`;
   const { status, stdout, stderr } = run([], { file });
   assert.deepEqual({ status, stdout }, { status: 0, stdout: configure(url, 'canary-$a-0123456789') });
@@ -198,7 +198,7 @@ test('quotes, backslashes and dollar signs are quoted', () => {
   prints(`SELECT wee5_cron.configure('${url}', ${nastyLiteral});\n`, [], withSecret(nasty));
 });
 
-test('a dollar quote is one that the value does not end', () => {
+test('the value cannot end the dollar quote around it', () => {
   for (const to of ['guc', 'vault', 'portable']) {
     const { stdout } = run(['--to', to], withSecret(nasty));
     assert.match(stdout, /^(BEGIN;\n)?DO \$wee5_2\$\n[^]*\n\$wee5_2\$;\n(SELECT wee5_cron\.configure\(\);\nCOMMIT;\n)?$/);
@@ -207,7 +207,7 @@ test('a dollar quote is one that the value does not end', () => {
   }
 });
 
-test('--to guc alters the database that it is run in', () => {
+test('--to guc alters the current database', () => {
   const { status, stdout, stderr } = run(['--to', 'guc'], { env: both });
   assert.deepEqual({ status, stderr }, { status: 0, stderr: '' });
   assert.match(stdout, /database_name constant text := current_database\(\);\n  new_url constant text := 'https:\/\/app\.example\.com';/);
@@ -215,20 +215,20 @@ test('--to guc alters the database that it is run in', () => {
   assert.match(stdout, /ALTER DATABASE %I SET app\.settings\.cron_secret = %L', database_name, new_secret\)/);
 });
 
-test('--database names it', () => {
+test('--database names the database to alter', () => {
   const { status, stdout } = run(['--to=guc', '--database', `my "app's"`], { env: both });
   assert.equal(status, 0);
   assert.match(stdout, /database_name constant text := 'my "app''s"';/);
 });
 
-test('--to portable stores both in Vault, then configures, all or nothing', () => {
+test('--to portable stores both values in Vault and configures, all or nothing', () => {
   const { status, stdout } = run(['--to', 'portable'], { env: both });
   assert.equal(status, 0);
   assert.match(stdout, /^BEGIN;\nDO [^]*vault\.create_secret[^]*;\nSELECT wee5_cron\.configure\(\);\nCOMMIT;\n$/);
   assert.doesNotMatch(stdout, /counts more than Vault/);
 });
 
-test('--to vault makes or updates both secrets', () => {
+test('--to vault creates or updates both secrets', () => {
   const { status, stdout } = run(['--to', 'vault'], { env: both });
   assert.equal(status, 0);
   assert.match(stdout, /new_url constant text := 'https:\/\/app\.example\.com'/);
@@ -236,7 +236,7 @@ test('--to vault makes or updates both secrets', () => {
   assert.match(stdout, /vault\.create_secret[^]*vault\.update_secret/);
 });
 
-test('--drop-previous keeps nothing of the secret that is replaced', () => {
+test('--drop-previous does not keep the replaced secret', () => {
   prints(`SELECT wee5_cron.configure('${url}', '${secret}', keep_previous => false);\n`, ['--drop-previous'], { env: both });
   for (const to of ['guc', 'vault']) {
     assert.match(run(['--to', to, '--drop-previous'], { env: both }).stdout, /WHEN NOT false OR/);
@@ -244,7 +244,7 @@ test('--drop-previous keeps nothing of the secret that is replaced', () => {
   }
 });
 
-test('standard output is plain ASCII, whatever psql takes for the encoding of its input', () => {
+test('standard output is plain ASCII, whatever encoding psql reads', () => {
   for (const to of ['configure', 'guc', 'vault', 'portable']) {
     const { stdout } = run(['--to', to], withUrl('https://example.com/größe'));
     assert.match(stdout, /gr%C3%B6%C3%9Fe/);
@@ -252,7 +252,7 @@ test('standard output is plain ASCII, whatever psql takes for the encoding of it
   }
 });
 
-test('--generate-secret prints the new one for .env.local, too', () => {
+test('--generate-secret also prints the line for .env.local', () => {
   const made = new Set();
   for (const to of ['configure', 'guc', 'vault', 'portable']) {
     const { status, stdout, stderr } = run(['--to', to, '--generate-secret'], { env: both });
@@ -269,7 +269,7 @@ test('--generate-secret prints the new one for .env.local, too', () => {
 
 // --- options ---
 
-test('--help describes it on standard output', () => {
+test('--help prints the usage on standard output', () => {
   const { status, stdout, stderr } = run(['--help']);
   assert.deepEqual({ status, stderr }, { status: 0, stderr: '' });
   for (const word of ['--to', 'guc', 'vault', 'portable', '--generate-secret', '--allow-localhost', '--database', '.env.local', 'Exit status']) {
@@ -279,7 +279,7 @@ test('--help describes it on standard output', () => {
 
 for (const args of [['--to'], ['--to', 'nowhere'], ['--unknown'], ['stray'], ['--database', 'x'], ['--to', 'guc', '--database', ''],
   ['--to', 'vault', '--database', 'x'], ['--to', 'guc', '--database', 'x'.repeat(64)], ['--generate-secret=yes']]) {
-  test(`the options ${args.join(' ').slice(0, 40)} are wrong: exit 2`, () => {
+  test(`the invalid options ${args.join(' ').slice(0, 40)} exit with 2`, () => {
     const { status, stdout, stderr } = run(args, { env: both });
     assert.deepEqual({ status, stdout }, { status: 2, stdout: '' });
     assert.match(stderr, /--help/);
@@ -315,9 +315,9 @@ function spawn(runner, file, args, cwd, env = {}) {
 
 for (const [name, runner] of Object.entries(runners)) {
   for (const type of ['module', 'commonjs', undefined]) {
-    test(`by ${name}, copied into an app whose package.json says ${type ?? 'nothing'} of modules`, () => {
+    test(`the script runs by ${name} in an app whose package.json has ${type ? `the type ${type}` : 'no type'}`, () => {
       inDirectory((app) => {
-        // Node takes no import in a .ts file of a package that says commonjs; the ending .mts says that it is a module.
+        // Node refuses an import in a .ts file of a commonjs package; the ending .mts marks a module.
         const file = `scripts/generate-cron-config.${name !== 'tsx' && type === 'commonjs' ? 'mts' : 'ts'}`;
         mkdirSync(join(app, 'scripts'));
         copyFileSync(script, join(app, file));

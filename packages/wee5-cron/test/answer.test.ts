@@ -22,28 +22,28 @@ describe('what a handler returns', () => {
     ['a function', () => 1, 'null'],
   ];
   for (const [name, value, text] of returned) {
-    it(`${name} is JSON`, async () => {
+    it(`${name} is sent as JSON`, async () => {
       const answer = await answerOf(() => value);
       assert.deepEqual([answer.status, answer.headers.get('content-type'), answer.text], [200, 'application/json', text]);
     });
   }
-  it('what is no JSON undoes nothing', async () => {
+  it('a value that cannot become JSON is left out of the answer', async () => {
     const answer = await answerOf(() => cyclic);
     assert.deepEqual([answer.status, answer.text], [200, '{"ok":true}']);
     assert.match(answer.written, /left out of the answer/);
   });
   it('a promise is awaited', async () => assert.equal((await answerOf(async () => ({ late: true }))).text, '{"late":true}'));
-  it('an answer passes, and no cache keeps it', async () => {
+  it('a Response is sent as it is, with no-store', async () => {
     const answer = await answerOf(() => new Response('made', { status: 201, headers: { 'cache-control': 'public, max-age=60', 'x-own': '1' } }));
     assert.deepEqual([answer.status, answer.headers.get('x-own'), answer.text], [201, '1', 'made']);
   });
-  it('also one whose headers cannot be changed', async () => {
+  it('so is a Response whose headers are immutable', async () => {
     assert.equal((await answerOf(() => Response.redirect('https://app.example/elsewhere'))).status, 302);
   });
 });
 
 describe('what a handler throws', () => {
-  it('stays in the app', async () => {
+  it('is logged and not sent', async () => {
     const answer = await answerOf(() => {
       throw new Error('password=hunter2 in postgres://user:hunter2@db');
     });
@@ -51,34 +51,34 @@ describe('what a handler throws', () => {
     assert.doesNotMatch(answer.text + [...answer.headers].join(), /hunter2|Error:/);
     assert.match(answer.written, /hunter2/);
   });
-  it('goes to onError', async () => {
+  it('is passed to onError', async () => {
     const errors: unknown[] = [];
     const answer = await answerOf(() => Promise.reject('no error object'), (error) => errors.push(error));
     assert.deepEqual([answer.status, errors, answer.written], [500, ['no error object'], '']);
   });
   for (const [name, onError] of Object.entries({ throws: () => { throw new Error('second'); }, rejects: () => Promise.reject(new Error('second')) })) {
-    it(`an onError that ${name} undoes no answer, and ends no process`, async () => {
+    it(`an onError that ${name} changes no answer and ends no process`, async () => {
       const answer = await answerOf(() => { throw new Error('first'); }, onError as () => void);
       await new Promise((resolve) => setImmediate(resolve));
       assert.equal(answer.status, 500);
     });
   }
-  it('an answer is one', async () => {
+  it('is the answer if it is a Response', async () => {
     assert.equal((await answerOf(() => { throw new Response(null, { status: 418 }); })).status, 418);
   });
 });
 
 describe('retryAfter()', () => {
-  it('in seconds', async () => {
+  it('sends seconds', async () => {
     const answer = await answerOf(() => { throw retryAfter(30); });
     assert.deepEqual([answer.status, answer.headers.get('retry-after')], [503, '30']);
   });
-  it('rounds up, and is never in the past', async () => {
+  it('rounds up, and never lies in the past', async () => {
     assert.equal(retryAfter(0.2).headers.get('retry-after'), '1');
     assert.equal(retryAfter(-5).headers.get('retry-after'), '0');
     assert.equal(retryAfter(new Date(0)).headers.get('retry-after'), '0');
   });
-  it('at a time', () => {
+  it('turns a time into seconds', () => {
     const seconds = Number(retryAfter(new Date(Date.now() + 60_000), 429).headers.get('retry-after'));
     assert.ok(seconds >= 59 && seconds <= 60);
   });

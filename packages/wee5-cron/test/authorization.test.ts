@@ -13,33 +13,33 @@ async function answerTo(headers: Record<string, string>, more: CronOptions = opt
   return (await quietly(() => route(more)(request(headers, init)))).result;
 }
 
-describe('who is let in', () => {
+describe('a call is accepted', () => {
   for (const [name, headers] of Object.entries({ 'wee5_cron': attempt, 'Vercel Cron': vercelCron, 'a hand-written function': handWritten })) {
-    it(name, async () => {
+    it(`from ${name}`, async () => {
       const answer = await answerTo(headers);
       assert.equal(answer.status, 200);
       assert.equal(runs.length, 1);
       assert.equal(answer.headers.get('cache-control'), 'no-store');
     });
   }
-  it('whoever has the previous secret, and the handler is told', async () => {
+  it('with the previous secret, which the handler can see', async () => {
     assert.equal((await answerTo({ authorization: `Bearer ${previous}` })).status, 200);
     assert.equal(runs[0]?.usedPreviousSecret, true);
     await answerTo(attempt);
     assert.equal(runs[0]?.usedPreviousSecret, false);
   });
   for (const authorization of [`bearer ${secret}`, `BEARER ${secret}`, `Bearer   ${secret}`]) {
-    it(`the scheme as in ${authorization.slice(0, 9)}`, async () => assert.equal((await answerTo({ authorization })).status, 200));
+    it(`with the scheme written as in ${authorization.slice(0, 9)}`, async () => assert.equal((await answerTo({ authorization })).status, 200));
   }
   for (const padded of [`${secret}\n`, ` ${secret}\r\n`, `\t${secret}`]) {
-    it(`a secret stored as ${JSON.stringify(padded)}`, async () => {
+    it(`with a secret stored as ${JSON.stringify(padded)}`, async () => {
       assert.equal((await answerTo(attempt, { secret: padded })).status, 200);
       assert.equal((await answerTo({ authorization: 'Bearer ' }, { secret: padded })).status, 401);
     });
   }
 });
 
-describe('who is not', () => {
+describe('a call is refused with 401 for', () => {
   const wrong: Record<string, Record<string, string>> = {
     'no header': {},
     'an empty header': { authorization: '' },
@@ -48,7 +48,7 @@ describe('who is not', () => {
     'another secret': { authorization: 'Bearer something else' },
     'another secret of that length': { authorization: `Bearer ${'x'.repeat(secret.length)}` },
     'the secret and more': { authorization: `Bearer ${secret}x` },
-    'the begin of the secret': { authorization: `Bearer ${secret.slice(0, -1)}` },
+    'the beginning of the secret': { authorization: `Bearer ${secret.slice(0, -1)}` },
     'the secret in capitals': { authorization: `Bearer ${secret.toUpperCase()}` },
     'the secret without a scheme': { authorization: secret },
     'another scheme': { authorization: `Basic ${secret}` },
@@ -67,7 +67,7 @@ describe('who is not', () => {
       assert.doesNotMatch(await answer.text(), new RegExp(secret));
     });
   }
-  it('anybody in the address', async () => {
+  it('the secret in the address', async () => {
     const answer = await route()(request({}, {}, `/api/cron/digest?secret=${encodeURIComponent(secret)}`));
     assert.equal(answer.status, 401);
   });
@@ -95,7 +95,7 @@ describe('without a secret', () => {
       });
     }
   }
-  it('the variable counts as it is at the request', async () => {
+  it('the variable is read at each request', async () => {
     const handler = route({});
     process.env['CRON_SECRET'] = 'another secret of this app';
     assert.equal((await handler(request({ authorization: 'Bearer another secret of this app' }))).status, 200);
@@ -103,7 +103,7 @@ describe('without a secret', () => {
     process.env['CRON_SECRET'] = 'changed';
     assert.equal((await handler(request({ authorization: 'Bearer another secret of this app' }))).status, 401);
   });
-  it('a look-up that fails lets nobody in', async () => {
+  it('a look-up of the secret that fails accepts no call', async () => {
     const failing = { secret: () => Promise.reject(new Error('the vault is away')) };
     await assert.rejects(route(failing)(request(attempt)), /vault is away/);
   });
@@ -111,13 +111,13 @@ describe('without a secret', () => {
 
 describe('methods', () => {
   for (const method of ['PUT', 'PATCH', 'DELETE', 'HEAD']) {
-    it(`${method} runs nothing`, async () => {
+    it(`${method} does not run the handler`, async () => {
       const answer = await answerTo(attempt, options, { method });
       assert.equal(answer.status, 405);
       assert.equal(answer.headers.get('allow'), 'GET, POST, OPTIONS');
       assert.deepEqual(runs, []);
     });
-    it(`${method} runs the handler where the route names it`, async () => {
+    it(`${method} runs the handler if the route allows it`, async () => {
       assert.equal((await answerTo(attempt, { ...options, methods: [method as 'PUT'] }, { method })).status, 200);
       assert.equal(runs.length, 1);
       assert.equal((await answerTo(attempt, { ...options, methods: [method as 'PUT'] })).status, 405);
@@ -126,7 +126,7 @@ describe('methods', () => {
       assert.equal((await answerTo({}, options, { method })).status, 401);
     });
   }
-  it('OPTIONS tells the methods, and no origin is let in', async () => {
+  it('OPTIONS lists the methods and allows no origin', async () => {
     const answer = await answerTo({ origin: 'https://evil.example', 'access-control-request-method': 'GET' }, options, { method: 'OPTIONS' });
     assert.equal(answer.status, 204);
     assert.equal(answer.headers.get('allow'), 'GET, POST, OPTIONS');
@@ -135,8 +135,8 @@ describe('methods', () => {
   });
 });
 
-describe('mistakes in the code of an app', () => {
-  it('are found when it starts', () => {
+describe('wrong options', () => {
+  it('throw when the app starts', () => {
     assert.throws(() => cron(undefined as never), /takes a function/);
     assert.throws(() => cron(() => 1, { once: true }), /"query"/);
     assert.throws(() => cron(() => 1, { methods: [] }), /at least one method/);

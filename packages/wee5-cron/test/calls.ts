@@ -33,7 +33,7 @@ export interface Remembering {
   readonly completed: Promise<unknown[]>;
 }
 
-// Stands in for a database in tests of what is asked of it; those with a real one are in test/t.
+// A database that only records statements. The tests with a real one are in test/t.
 export function database(states: string[] = ['new'], failing: RegExp = /$^/): Remembering {
   const statements: Remembering['statements'] = [];
   let tell: (params: unknown[]) => void;
@@ -51,7 +51,7 @@ export function database(states: string[] = ['new'], failing: RegExp = /$^/): Re
   };
 }
 
-// Runs the function with what console writes caught.
+// Runs the function, and catches what console writes.
 export async function quietly<T>(run: () => Promise<T>): Promise<{ result: T; written: string }> {
   const kept = { error: console.error, warn: console.warn };
   let written = '';

@@ -13,7 +13,7 @@ async function answerOf(handler: Handler, db: Remembering, more: CronOptions = {
 }
 
 describe('once', () => {
-  it('the first call claims the key, works, and says that it is done', async () => {
+  it('the first call claims the key, runs the handler, and completes the key', async () => {
     const db = database(['new']);
     let runs = 0;
     const answer = await answerOf(() => ({ run: ++runs }), db);
@@ -23,11 +23,11 @@ describe('once', () => {
       { sql: 'SELECT "wee5_cron".complete($1::uuid, $2::boolean, $3::text) AS completed', params: [key, true, null] },
     ]);
   });
-  it('a call that was done is not done again', async () => {
+  it('a completed call does not run the handler again', async () => {
     const answer = await answerOf(() => assert.fail(), database(['done']));
     assert.deepEqual([answer.status, answer.accepted, answer.text], [200, null, '{"duplicate":true}']);
   });
-  it('a call that another is at is no success yet', async () => {
+  it('a call whose key another one holds is answered 202', async () => {
     const answer = await answerOf(() => assert.fail(), database(['running']));
     assert.deepEqual([answer.status, answer.accepted], [202, 'accepted']);
   });
@@ -38,7 +38,7 @@ describe('once', () => {
     'redirects': () => Response.redirect('https://app.example/'),
   };
   for (const [name, handler] of Object.entries(failures)) {
-    it(`a handler that ${name} frees the key`, async () => {
+    it(`a handler that ${name} releases the key`, async () => {
       const db = database(['new']);
       await answerOf(handler, db);
       assert.deepEqual(db.statements[1]?.params, [key, false, null]);
@@ -50,29 +50,29 @@ describe('once', () => {
       assert.deepEqual([(await answerOf(() => 1, db, { once: true }, headers)).text, db.statements.length], ['1', 0]);
     });
   }
-  it('a database that is away: nothing is done, and the call is made again', async () => {
+  it('without a database the handler does not run, and the call is answered 503', async () => {
     const answer = await answerOf(() => assert.fail(), database(['new'], /claim/));
     assert.equal(answer.status, 503);
     assert.match(answer.written, /the database is away/);
     assert.doesNotMatch(answer.text, /away/);
   });
-  it('a database that goes away during the work does not undo it', async () => {
+  it("the handler's answer is sent even if complete() fails", async () => {
     const answer = await answerOf(() => ({ sent: 1 }), database(['new'], /complete/));
     assert.deepEqual([answer.status, answer.text], [200, '{"sent":1}']);
     assert.match(answer.written, /the database is away/);
   });
-  it('another schema and lease', async () => {
+  it('the options schema and lease are used', async () => {
     const db = database(['new']);
     await answerOf(() => 1, db, { once: true, schema: 'my "cron"', lease: '1 hour' });
     assert.deepEqual(db.statements[0], { sql: 'SELECT "my ""cron""".claim($1::uuid, $2::interval) AS claim', params: [key, '1 hour'] });
   });
-  it('an answer that is none of claim()', async () => {
+  it('an unknown answer of claim() is answered 503', async () => {
     assert.equal((await answerOf(() => assert.fail(), database(['what']))).status, 503);
   });
 });
 
 describe('run.later()', () => {
-  it('answers 202 at once, works, and tells the end', async () => {
+  it('answers 202 at once, works, and calls complete()', async () => {
     const db = database();
     const order: string[] = [];
     let finish!: () => void;
@@ -84,19 +84,19 @@ describe('run.later()', () => {
     assert.deepEqual(await db.completed, [key, true, null]);
     assert.deepEqual(order, ['answered', 'worked']);
   });
-  it('work that fails is told with the class of its error alone', async () => {
+  it('the note about work that fails has only the class of its error', async () => {
     const db = database();
     const errors: unknown[] = [];
     await answerOf((run) => run.later(() => Promise.reject(new TypeError('password=hunter2'))), db, { onError: (error) => errors.push(error) });
     assert.deepEqual(await db.completed, [key, false, 'The work failed after the answer: TypeError']);
     assert.equal(errors.length, 1);
   });
-  it('work that throws before its first wait', async () => {
+  it('work that throws before its first await fails the call', async () => {
     const db = database();
     await answerOf((run) => run.later(() => { throw new RangeError('x'); }), db, { onError: () => undefined });
     assert.deepEqual(await db.completed, [key, false, 'The work failed after the answer: RangeError']);
   });
-  it('the platform is told what to wait for', async () => {
+  it("waitUntil gets the work's promise", async () => {
     const waiting: Array<Promise<unknown>> = [];
     const db = database();
     await answerOf((run) => run.later(async () => undefined), db, { waitUntil: (promise) => waiting.push(promise) });
@@ -111,7 +111,7 @@ describe('run.later()', () => {
     await db.completed;
     assert.deepEqual(db.statements.map(({ sql }) => /(claim|complete)\(/.exec(sql)?.[1]), ['claim', 'complete']);
   });
-  it('with once: an error after it leaves the key to the work', async () => {
+  it('with once: an error after run.later() does not release the key', async () => {
     const db = database(['new']);
     const handler: Handler = async (run) => { await run.later(async () => undefined); throw new Error('too late'); };
     assert.equal((await answerOf(handler, db)).status, 500);
@@ -119,7 +119,7 @@ describe('run.later()', () => {
     assert.equal(db.statements.filter(({ sql }) => /complete/.test(sql)).length, 1);
   });
   for (const [name, headers] of Object.entries({ vercelCron, handWritten })) {
-    it(`${name} cannot be told later: the work is done before the answer`, async () => {
+    it(`${name} sends no key: the work is done before the answer`, async () => {
       const db = database();
       let worked = false;
       const answer = await answerOf((run) => run.later(async () => void (worked = true)), db, {}, headers);
@@ -127,7 +127,7 @@ describe('run.later()', () => {
       assert.equal((await answerOf((run) => run.later(() => Promise.reject(new Error('no'))), db, {}, headers)).status, 500);
     });
   }
-  it('needs a database', async () => {
+  it('needs the option query', async () => {
     const { result, written } = await quietly(() => cron((run) => run.later(async () => assert.fail()), { secret })(request()));
     assert.equal(result.status, 500);
     assert.match(written, /needs the option "query"/);

@@ -36,7 +36,7 @@ function write(name: string, content: unknown): void {
 const jobs = { jobs: { digest: { schedule: '0 9 * * *', path: "/api/it's" } } };
 
 describe('npx wee5-cron', () => {
-  it('says how it is used', async () => {
+  it('prints its usage', async () => {
     for (const args of [['--help'], ['help'], ['plan', '--help']]) {
       const { status, stdout } = await run(args);
       assert.deepEqual([status, /^usage: npx wee5-cron <command>/.test(stdout)], [0, true]);
@@ -53,14 +53,14 @@ describe('npx wee5-cron', () => {
     assert.deepEqual([status, stdout.length > 500_000, /CREATE SCHEMA IF NOT EXISTS wee5_cron/i.test(stdout)], [0, true, true]);
   });
 
-  it('config: is the script of the repository', async () => {
+  it('config: runs the script of the repository', async () => {
     const env = { SUPABASE_APP_URL: 'https://app.example.com', CRON_SECRET: secret };
     assert.deepEqual(await run(['config'], env), { status: 0, stdout: `SELECT wee5_cron.configure('https://app.example.com', '${secret}');\n`, stderr: '' });
     assert.match((await run(['config', '--help'])).stdout, /^usage: npx wee5-cron config \[/);
     assert.deepEqual([(await run(['config'])).status, (await run(['config', '--what'])).status], [1, 2]);
   });
 
-  it('takes no address of a database as an argument, and does not repeat it', async () => {
+  it('refuses a database address as an argument without repeating it', async () => {
     for (const args of [['plan', 'postgres://a:hunter2@db/x'], ['config', '--database=postgresql://a:hunter2@db/x']]) {
       const { status, stdout, stderr } = await run(args);
       assert.equal(status, 2);
@@ -81,7 +81,7 @@ describe('without a connection', () => {
     assert.match((await run(['export'])).stdout, /export_config\(\)/);
     assert.match((await run(['doctor'])).stdout, /doctor\(\)/);
   });
-  it('with --sql that is what was asked for', async () => {
+  it('with --sql printing the SQL is a success', async () => {
     write('other.json', jobs);
     assert.deepEqual(await run(['plan', 'other.json', '--sql']), { status: 0, stdout: sql, stderr: '' });
   });
@@ -89,7 +89,7 @@ describe('without a connection', () => {
     write('other.json', { jobs: { a: { schedule: '0 9 * * *', path: '/x', note: 'back\\slash' } } });
     assert.match((await run(['plan', 'other.json', '--sql'])).stdout, /plan\(E'.*back\\\\\\\\slash/);
   });
-  it('a file that is missing or no JSON', async () => {
+  it('a file that is missing or not JSON is an error', async () => {
     write('broken.json', '{');
     const { status, stdout, stderr } = await run(['apply', 'broken.json']);
     assert.deepEqual([status, stdout], [1, '']);
@@ -111,7 +111,7 @@ describe('with a connection', () => {
   const env = { DATABASE_URL: 'postgres://a:hunter2@db.example/x' };
   after(() => rmSync(join(app, 'node_modules'), { recursive: true, force: true }));
 
-  it('plan: exit status 2 if something would change', async () => {
+  it('plan exits with 2 if something would change', async () => {
     write('wee5-cron.json', jobs);
     pg(`return { rows: [{ action: 'create', job_name: 'digest', detail: '0 9 * * *' }] };`);
     assert.deepEqual(await run(['plan'], env), { status: 2, stdout: 'create  digest  0 9 * * *\n', stderr: 'NOTICE: a notice\n' });
@@ -127,7 +127,7 @@ describe('with a connection', () => {
     assert.equal((await run(['plan'])).status, 0);
     rmSync(join(app, '.env.local'));
   });
-  it('doctor: exit status 1 if there is an error', async () => {
+  it('doctor exits with 1 if there is an error', async () => {
     pg(`return { rows: [{ check_name: 'secret', status: 'error', detail: 'no secret', hint: 'SELECT 1;\\nSELECT 2;' }, { check_name: 'worker', status: 'ok', detail: 'up', hint: null }] };`);
     const found = await run(['doctor'], env);
     assert.deepEqual([found.status, found.stdout], [1, 'error    secret: no secret\n         SELECT 1;\n         SELECT 2;\n']);
@@ -135,7 +135,7 @@ describe('with a connection', () => {
     pg(`return { rows: [{ check_name: 'x', status: 'warning', detail: 'y', hint: null }] };`);
     assert.equal((await run(['doctor'], env)).status, 0);
   });
-  it('errors have message and hint, and not the address', async () => {
+  it('errors show message and hint, and not the database address', async () => {
     pg(`throw Object.assign(new Error('schema "wee5_cron" does not exist'), { code: '3F000', client: this });`);
     assert.deepEqual(await run(['export'], env), { status: 1, stdout: '', stderr: 'NOTICE: a notice\nschema "wee5_cron" does not exist\nIs wee5_cron installed in this database?\n' });
     pg(`!throw Object.assign(new Error(''), { errors: [new Error('connect ECONNREFUSED ::1:5432')], client: this, url: this.url });`);
@@ -149,7 +149,7 @@ describe('import', () => {
     const { status, stdout, stderr } = await run(['import']);
     return { status, stderr, jobs: stdout === '' ? null : (JSON.parse(stdout) as { jobs: unknown }).jobs };
   };
-  it('crons, each with a name of its own', async () => {
+  it('takes crons, each under its own name', async () => {
     const { status, stderr, jobs: made } = await imported({ crons: [
       { path: '/api/cron/digest', schedule: '0 9 * * *' }, { path: '/api/other/digest', schedule: '0 10 * * *' }, { path: '/api/cron/sum?of=a&b=ü', schedule: '5 * * * *' },
     ] });
@@ -161,7 +161,7 @@ describe('import', () => {
     assert.equal(status, 0);
     assert.match(stderr, /remove them from vercel\.json/);
   });
-  it('schedules that call a path; the others are named', async () => {
+  it('takes schedules that call a path, and names the others', async () => {
     const { status, stderr, jobs: made } = await imported({ schedules: {
       report: { schedule: '0 9 * * *', path: '/api/report', requestMethod: 'POST', jitter: 5 },
       utc: { schedule: '0 9 * * *', path: '/api/utc', timezone: 'UTC', requestMethod: 'GET' },
@@ -172,7 +172,7 @@ describe('import', () => {
     assert.equal(status, 2);
     for (const what of [/schedules\.cleanup: .*function/, /schedules\.york: .*America\/New_York/, /schedules\.report\.jitter/]) assert.match(stderr, what);
   });
-  it('a vercel.json without jobs, and one that is wrong', async () => {
+  it('accepts a vercel.json without jobs, and refuses an invalid one', async () => {
     assert.deepEqual(await imported({}), { status: 0, stderr: '', jobs: {} });
     for (const wrong of [[], { crons: {} }, { crons: [{ path: 1 }] }, { schedules: [] }, { schedules: { a: {} } }]) {
       const { status, jobs: made } = await imported(wrong);
@@ -212,25 +212,25 @@ describe('call', () => {
     assert.match(String(headers['idempotency-key']), /^[0-9a-f-]{36}$/);
     rmSync(join(app, '.env.local'));
   });
-  it('a body is posted', async () => {
+  it('posts a body', async () => {
     await run(['call', '/x', '--origin', origin, '--body', '{"a":1}'], { CRON_SECRET: secret });
     assert.deepEqual([requests.at(-1)?.method, requests.at(-1)?.body, requests.at(-1)?.headers['content-type']], ['POST', '{"a":1}', 'application/json']);
   });
   const answers: Record<string, [number, RegExp]> = { '/status/500': [1, /: 500, in/], '/status/202': [0, /202, and the work goes on/], '/status/308': [1, /redirects to \/else/] };
   for (const [path, [expected, words]] of Object.entries(answers)) {
-    it(`an answer of ${path}`, async () => {
+    it(`reports an answer of ${path}`, async () => {
       const { status, stderr } = await run(['call', path, '--origin', origin], { CRON_SECRET: secret });
       assert.equal(status, expected);
       assert.match(stderr, words);
     });
   }
-  it('no answer, and no app', async () => {
+  it('reports a timeout, and an app that does not run', async () => {
     assert.match((await run(['call', '/slow', '--origin', origin, '--timeout', '0.2'], { CRON_SECRET: secret })).stderr, /failed: there was no answer in 0\.2 s/);
     const gone = await run(['call', '/x', '--origin', 'http://127.0.0.1:1'], { CRON_SECRET: secret });
     assert.equal(gone.status, 1);
     assert.match(gone.stderr, /GET http:\/\/127\.0\.0\.1:1\/x failed: /);
   });
-  it('the secret goes in clear text to this machine alone, and is never printed', async () => {
+  it('sends the secret in clear text only to this machine, and never prints it', async () => {
     for (const args of [['/x', '--origin', 'http://app.example.com'], ['//evil.example/x'], ['x'], ['/x', '--origin', 'what'], ['/x', '--timeout', '0']]) {
       const { status, stdout, stderr } = await run(['call', ...args], { CRON_SECRET: secret });
       assert.equal(status, 2, args.join(' '));
@@ -242,7 +242,7 @@ describe('call', () => {
 
 describe('what npm would publish', () => {
   // npm itself may need a newer Node than this package does.
-  it('is what is built, with the licence, and nothing else', { skip: process.version.startsWith('v18.') }, () => {
+  it('is the built files and the licence, and nothing else', { skip: process.version.startsWith('v18.') }, () => {
     const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: fileURLToPath(new URL('..', import.meta.url)), encoding: 'utf8' });
     const [packed] = JSON.parse(stdout) as [{ files: Array<{ path: string; mode: number }> }];
     const other = packed.files.map(({ path }) => path).filter((path) => !/^dist\/(esm|cjs)\/[\w/]+\.(js|d\.ts)$/.test(path));

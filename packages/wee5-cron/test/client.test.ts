@@ -12,7 +12,7 @@ function client(...rows: Array<Record<string, unknown>>) {
 }
 
 describe('a client', () => {
-  it('passes what is given, and leaves the rest to the policy', async () => {
+  it('passes the given arguments, and leaves the others to the policy', async () => {
     const { client: cron, statements } = client({ result: '9007199254740993' });
     assert.equal(await cron.invoke('/api/digest'), '9007199254740993');
     const at = new Date('2026-12-13T08:00:00Z');
@@ -41,18 +41,18 @@ describe('a client', () => {
       assert.ok(JSON.stringify(params).includes('DROP'), sql);
     }
   });
-  it('makes dates and objects of a row', async () => {
+  it("turns a row's columns into dates and objects", async () => {
     const { client: cron } = client({ id: '9007199254740993', body: '{"a": 1}', headers: null, requested_at: '2026-11-29T09:00:00.123456+00:00', finished_at: null });
     const row = await cron.waitFor(9007199254740993n, '5 seconds');
     assert.deepEqual([row.id, row.body, row.headers, row.requested_at, row.finished_at], ['9007199254740993', { a: 1 }, null, new Date('2026-11-29T09:00:00.123Z'), null]);
   });
-  it('an unknown id has no row', async () => {
+  it('returns null for an unknown id', async () => {
     assert.equal(await client().client.invocation(1), null);
   });
-  it('yes is true, and no is false', async () => {
+  it('returns booleans', async () => {
     assert.deepEqual([await client({ result: 'true' }).client.cancel(1), await client({ result: 'false' }).client.unschedule('x')], [true, false]);
   });
-  it('errors are those of the driver', async () => {
+  it("passes on the driver's errors", async () => {
     const refused = Object.assign(new Error('permission denied'), { code: '42501' });
     await assert.rejects(new CronClient({ query: () => Promise.reject(refused) }).invoke('/x'), (error) => error === refused);
   });

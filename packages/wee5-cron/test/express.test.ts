@@ -31,7 +31,7 @@ function app(handler: Handler, before: RequestHandler[] = [], options: CronOptio
 const path = '/api/cron/digest?shard=2';
 
 describe('a route of Express', () => {
-  it('is called, and refuses others', async () => {
+  it('runs the handler, and refuses other calls', async () => {
     const runs: Run[] = [];
     const [right, wrong, head, put] = await answers(
       app((run) => void runs.push(run)),
@@ -47,7 +47,7 @@ describe('a route of Express', () => {
 
   const parsers: Record<string, RequestHandler[]> = { 'without a parser': [], 'behind express.json()': [express.json()], 'behind express.text()': [express.text({ type: '*/*' })], 'behind express.raw()': [express.raw({ type: '*/*' })] };
   for (const [name, before] of Object.entries(parsers)) {
-    it(`the body, ${name}`, async () => {
+    it(`gets the body ${name}`, async () => {
       const [answer] = await answers(
         app(async (run) => ({ got: await run.request.json() }), before),
         [path, { method: 'POST', headers: { ...attempt, 'content-type': 'application/json' }, body: '{"a": "ü"}' }],
@@ -56,26 +56,26 @@ describe('a route of Express', () => {
     });
   }
 
-  it('a request without a body has none', async () => {
+  it('gets no body from a request without one', async () => {
     const [answer] = await answers(app(async (run) => ({ body: await run.request.text() })), [path, { method: 'POST', headers: attempt }]);
     assert.deepEqual(await answer?.json(), { body: '' });
   });
 
-  it('cookies and bytes pass', async () => {
+  it('sends cookies and bytes', async () => {
     const headers = new Headers([['set-cookie', 'a=1'], ['set-cookie', 'b=2'], ['content-type', 'application/octet-stream']]);
     const [answer] = await answers(app(() => new Response(new Uint8Array([0, 255, 10]), { headers })), [path, { headers: attempt }]);
     assert.deepEqual(answer?.headers.getSetCookie(), ['a=1', 'b=2']);
     assert.deepEqual([...new Uint8Array(await answer!.arrayBuffer())], [0, 255, 10]);
   });
 
-  it('errors stay in the app', async () => {
+  it('logs errors and does not send them', async () => {
     const { result, written } = await quietly(() => answers(app(() => { throw new Error('hunter2'); }), [path, { headers: attempt }]));
     assert.equal(result[0]?.status, 500);
     assert.doesNotMatch(await result[0]!.text(), /hunter2/);
     assert.match(written, /hunter2/);
   });
 
-  it('the deadline comes when the caller hangs up', async () => {
+  it('aborts the deadline when the caller hangs up', async () => {
     let started!: () => void;
     const begun = new Promise<void>((resolve) => (started = resolve));
     const caller = new AbortController();
@@ -93,7 +93,7 @@ describe('a route of Express', () => {
     assert.equal((reason as Error).name, 'AbortError');
   });
 
-  it('a target that is no path of this host', async () => {
+  it('takes a target on another host for "/"', async () => {
     const server = createServer((request, response) => {
       request.url = 'http://evil.example/x';
       void cron((run) => ({ path: run.path }), { secret })(request, response);
@@ -102,7 +102,7 @@ describe('a route of Express', () => {
     assert.deepEqual(await answer?.json(), { path: '/' });
   });
 
-  it('nothing that a stranger sends ends a plain server', async () => {
+  it('a plain server survives any request', async () => {
     const { request: send } = await import('node:http');
     const server = createServer((request, response) => void cron(() => new Response(null, { status: 204 }), { secret: () => Promise.reject(new Error('the vault is away')) })(request, response));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -120,7 +120,7 @@ describe('a route of Express', () => {
     }
   });
 
-  it('a look-up of the secret that fails is an error of the app', async () => {
+  it("passes a failed look-up of the secret to the app's error handler", async () => {
     const made = express();
     made.get('/api/cron/digest', cron(() => assert.fail(), { secret: () => Promise.reject(new Error('the vault is away')) }));
     made.use(((error, _request, response, _next) => response.status(599).send(String(error.message))) as express.ErrorRequestHandler);

@@ -8,16 +8,16 @@ import { attempt, database, key, request, secret } from './calls.js';
 const app = (handler: Handler, options: CronOptions = { secret }) => new Hono().all('/api/cron/digest', cron(handler, options));
 
 describe('a route of Hono', () => {
-  it('is called', async () => {
+  it('runs the handler', async () => {
     const answer = await app((run) => ({ path: run.path, job: run.job })).request(request());
     assert.deepEqual([answer.status, await answer.json()], [200, { path: '/api/cron/digest?shard=2', job: 'digest' }]);
     assert.equal(answer.headers.get('cache-control'), 'no-store');
   });
-  it('refuses others', async () => {
+  it('refuses other calls', async () => {
     assert.equal((await app(() => assert.fail()).request(request({}))).status, 401);
     assert.equal((await app(() => assert.fail()).request(request(attempt, { method: 'HEAD' }))).status, 405);
   });
-  it('reads the bindings of Cloudflare Workers, and the environment where there are none', async () => {
+  it('reads the bindings of Cloudflare Workers, or else the environment', async () => {
     assert.equal((await app(() => 1, {}).request(request(), undefined, { CRON_SECRET: secret })).status, 200);
     process.env['CRON_SECRET'] = secret;
     assert.equal((await app(() => 1, {}).request(request())).status, 200);

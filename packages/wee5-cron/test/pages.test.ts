@@ -16,7 +16,7 @@ const away: Query = async () => { throw new Error('password authentication faile
 const to = (method = 'GET'): Request => new Request('https://app.example/admin/cron', { method });
 
 describe('statusPage()', () => {
-  it('shows the page to whom authorize lets in, and nobody keeps or frames it', async () => {
+  it('shows the page if authorize returns true, and forbids caches and frames', async () => {
     const statements: unknown[] = [];
     const query: Query = async (sql, params) => { statements.push(sql, params); return [{ result: page }]; };
     const answer = await statusPage({ query, title: 'Jobs of the shop', authorize: () => true })(to());
@@ -30,20 +30,20 @@ describe('statusPage()', () => {
   });
   const refusals: Record<string, Authorize> = { 'false': () => false, 'nothing': () => undefined as never, 'a word': () => 'yes' as never, 'false, later': async () => false };
   for (const [name, authorize] of Object.entries(refusals)) {
-    it(`shows nothing where authorize returns ${name}`, async () => {
+    it(`answers 401 if authorize returns ${name}`, async () => {
       const answer = await statusPage({ query: () => assert.fail(), authorize })(to());
       assert.deepEqual([answer.status, answer.headers.get('cache-control')], [401, 'no-store']);
     });
   }
-  it('sends the answer of authorize', async () => {
+  it('sends a Response that authorize returns', async () => {
     const answer = await statusPage({ query: () => assert.fail(), authorize: () => Response.redirect('https://app.example/login') })(to());
     assert.deepEqual([answer.status, answer.headers.get('location')], [302, 'https://app.example/login']);
   });
-  it('needs authorize', () => {
+  it('needs the options authorize and query', () => {
     assert.throws(() => statusPage({ query: answering(page) } as never), /"authorize"/);
     assert.throws(() => statusPage({ authorize: () => true } as never), /"query"/);
   });
-  it('takes GET and HEAD alone', async () => {
+  it('accepts only GET and HEAD', async () => {
     const route = statusPage({ query: answering(page), authorize: () => true });
     const head = await route(to('HEAD'));
     assert.deepEqual([head.status, await head.text(), head.headers.get('content-type')], [200, '', 'text/html; charset=utf-8']);
@@ -51,7 +51,7 @@ describe('statusPage()', () => {
     assert.deepEqual([post.status, post.headers.get('allow')], [405, 'GET, HEAD, OPTIONS']);
     assert.equal((await route(to('OPTIONS'))).status, 204);
   });
-  it('keeps the error of the database in the log', async () => {
+  it("logs the database's error and does not send it", async () => {
     const { result, written } = await quietly(() => statusPage({ query: away, authorize: () => true })(to()));
     assert.equal(result.status, 503);
     assert.doesNotMatch(await result.text(), /hunter2/);
@@ -67,18 +67,18 @@ describe('health()', () => {
     });
     return result;
   };
-  it('answers 200 while all is well, else 503, without names', async () => {
+  it('answers 200 if healthy and 503 if not, without names', async () => {
     assert.deepEqual(await answerOf({ query: answering(state) }), { status: 200, text: '{"ok":true}', cache: 'no-store' });
     const failing = { ...state, ok: false, failing: ['welcome-emails'] };
     assert.deepEqual(await answerOf({ query: answering(failing) }), { status: 503, text: '{"ok":false}', cache: 'no-store' });
     assert.deepEqual(await answerOf({ query: answering(failing) }, 'HEAD'), { status: 503, text: '', cache: 'no-store' });
   });
-  it('tells the names to whom authorize lets in', async () => {
+  it('shows the names if authorize returns true', async () => {
     const failing = { ...state, ok: false, failing: ['welcome-emails'] };
     assert.deepEqual(JSON.parse((await answerOf({ query: answering(failing), authorize: () => true })).text), failing);
     assert.equal((await answerOf({ query: answering(failing), authorize: () => false })).text, '{"ok":false}');
   });
-  it('a database that is away is not well', async () => {
+  it('answers 503 without a database', async () => {
     const answer = await answerOf({ query: away });
     assert.equal(answer.status, 503);
     assert.doesNotMatch(answer.text, /hunter2/);
@@ -86,12 +86,12 @@ describe('health()', () => {
 });
 
 describe('the pages in a framework', () => {
-  it('Hono', async () => {
+  it('work in Hono', async () => {
     const app = new Hono().get('/admin/cron', hono.statusPage({ query: answering(page), authorize: () => true })).get('/health', hono.health({ query: answering(state) }));
     assert.equal(await (await app.request('/admin/cron')).text(), page);
     assert.equal((await app.request('/health')).status, 200);
   });
-  it('Express, and a plain server', async () => {
+  it('work in Express and in a plain server', async () => {
     const routes: Record<string, ReturnType<typeof express.health>> = {
       '/admin/cron': express.statusPage({ query: answering(page), authorize: (request) => request.headers.get('cookie') === 'admin=1' }),
       '/health': express.health({ query: answering({ ...state, ok: false }) }),

@@ -15,23 +15,23 @@ function facts({ job, path, scheduledAt, attempt, invocation, idempotencyKey, sc
   return { job, path, scheduledAt: scheduledAt?.toISOString() ?? null, attempt, invocation, idempotencyKey, schedule };
 }
 
-describe('what a handler is told', () => {
+describe('a handler gets', () => {
   const path = '/api/cron/digest?shard=2';
-  it('of a job', async () => {
+  it("the facts of a job's call", async () => {
     assert.deepEqual(facts(await runOf(attempt)), {
       job: 'digest', path, scheduledAt: '2026-11-29T09:00:00.000Z', attempt: 2, invocation: '9007199254740993', idempotencyKey: key, schedule: '0 9 * * *',
     });
   });
   const nothing = { job: null, path, scheduledAt: null, attempt: 1, invocation: null, idempotencyKey: null, schedule: null };
-  it('of Vercel Cron', async () => assert.deepEqual(facts(await runOf(vercelCron)), { ...nothing, schedule: '0 5 * * *' }));
-  it('of a hand-written function', async () => assert.deepEqual(facts(await runOf(handWritten)), nothing));
-  it('of headers that make no sense', async () => {
+  it('the schedule of a call by Vercel Cron', async () => assert.deepEqual(facts(await runOf(vercelCron)), { ...nothing, schedule: '0 5 * * *' }));
+  it('no facts of a call by a hand-written function', async () => assert.deepEqual(facts(await runOf(handWritten)), nothing));
+  it('no facts from headers that make no sense', async () => {
     const strange = { 'x-wee5-cron-attempt': '-1', 'x-wee5-cron-scheduled-at': 'soon', 'x-wee5-cron-invocation': 'first', 'idempotency-key': 'x', 'x-wee5-cron-timeout-ms': '1e3', 'x-wee5-cron-job': '' };
     const run = await runOf(strange);
     assert.deepEqual(facts(run), nothing);
     assert.equal(run.deadline.aborted, false);
   });
-  it('of a job whose name is not ASCII', async () => {
+  it('a job name that is not ASCII', async () => {
     const sent = Buffer.from('übersicht ✓').toString('latin1');
     assert.equal((await runOf({ 'x-wee5-cron-job': sent })).job, 'übersicht ✓');
     assert.equal((await runOf({ 'x-wee5-cron-job': 'caf\xe9' })).job, 'caf\xe9');
@@ -44,13 +44,13 @@ describe('what a handler is told', () => {
 });
 
 describe('the deadline', () => {
-  it('is the timeout of the attempt', async () => {
+  it('aborts at the timeout of the attempt', async () => {
     const alive = setInterval(() => undefined, 1000);
     const run = await runOf({ 'x-wee5-cron-timeout-ms': '20' }, {}, (run) => new Promise((resolve) => run.deadline.addEventListener('abort', resolve)));
     clearInterval(alive);
     assert.equal(run.deadline.reason.name, 'TimeoutError');
   });
-  it('comes when the caller hangs up', async () => {
+  it('aborts when the caller hangs up', async () => {
     const caller = new AbortController();
     const run = await runOf(attempt, { signal: caller.signal }, (run) => {
       assert.equal(run.deadline.aborted, false);
@@ -58,16 +58,16 @@ describe('the deadline', () => {
     });
     assert.equal(run.deadline.aborted, true);
   });
-  it('has come where the caller hung up before', async () => {
+  it('is aborted from the start if the caller has hung up', async () => {
     assert.equal((await runOf(attempt, { signal: AbortSignal.abort() })).deadline.aborted, true);
   });
-  it('does not come after the answer', async () => {
+  it('does not abort after the answer', async () => {
     const run = await runOf({ 'x-wee5-cron-timeout-ms': '1' });
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.equal(run.deadline.aborted, false);
   });
   for (const long of ['2147483648', '999999999999999', '99999999999999999999']) {
-    it(`does not come at once for ${long} ms`, async () => {
+    it(`does not abort at once for ${long} ms`, async () => {
       const run = await runOf({ 'x-wee5-cron-timeout-ms': long }, {}, () => new Promise((resolve) => setTimeout(resolve, 5)));
       assert.equal(run.deadline.aborted, false);
     });

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { cron, retryAfter, type CronOptions, type Handler } from '../src/index.js';
 import { attempt, database, handWritten, previous, quietly, request, secret, vercelCron } from './calls.js';
 
-// Every kind of call on every kind of route: whatever comes of it, neither secret leaves the app.
+// Every kind of call on every kind of route: whatever happens, neither secret leaves the app.
 const callers: Record<string, Record<string, string>> = {
   'wee5_cron': attempt,
   'the previous secret': { ...attempt, authorization: `Bearer ${previous}` },
@@ -49,7 +49,7 @@ describe('the secret', () => {
             }
           }
         }
-        // What is left of the work after the answers.
+        // Lets the work that goes on after the answers end.
         await new Promise((resolve) => setImmediate(resolve));
       });
       assert.equal(answers, Object.keys(handlers).length * Object.keys(options).length * 6);
