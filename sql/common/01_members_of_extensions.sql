@@ -1,5 +1,5 @@
--- Whose an object is. wee5_cron touches an object of pg_net, pg_cron or Vault only if pg_depend ties the object to
--- that extension. Somebody else can make a schema or table of the same name, and our functions would run it, or read it,
+-- Which extension an object belongs to. wee5_cron touches an object of pg_net, pg_cron or Vault only if pg_depend ties the object
+-- to that extension. Another role can create a schema or table of the same name, and our functions would run it, or read it,
 -- with the rights of their owner.
 
 -- In PL/pgSQL, which keeps its plan. Postgres plans an SQL function again for each statement that calls it. That holds for

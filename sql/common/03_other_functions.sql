@@ -1,5 +1,5 @@
--- Functions of other makers that a call with one string can reach: invoke_cron_endpoint(text), other string types,
--- further arguments with defaults. The hand-written function that this extension replaces would go on answering from
+-- Functions of others that a call with one string can reach: invoke_cron_endpoint(text), other string types,
+-- further arguments with defaults. The hand-written function that this extension replaces would still be called in
 -- another schema, if the search_path of a job finds it first. A function that takes a number, for example, does not
 -- matter.
 CREATE FUNCTION wee5_cron.other_endpoint_functions(OUT schema name, OUT name text, OUT way_out text) RETURNS SETOF record

@@ -1,4 +1,4 @@
--- Giving calls up, and making them again.
+-- Cancelling calls, and making them again.
 
 -- A NULL reason leaves reason, error and hint of the last attempt.
 CREATE FUNCTION wee5_cron.end_call(call_id bigint, status text, reason text DEFAULT NULL, error text DEFAULT NULL,
@@ -136,8 +136,8 @@ CREATE FUNCTION wee5_cron.end_replaced(call_id bigint, replaced_by bigint) RETUR
 COMMENT ON FUNCTION wee5_cron.end_replaced(bigint, bigint) IS
   'Internal: ends a call that a newer one with the same key replaced; false if it has ended already';
 
--- Whoever else holds the row locked may be about to replace the call, too. It is not waited for: the sender of the calls
--- sees which one is the newest.
+-- Another session that holds the row locked may be about to replace the call, too. This does not wait for it: the sender of the
+-- calls sees which one is the newest.
 CREATE FUNCTION wee5_cron.replace_call(call_id bigint, replaced_by bigint) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -1,4 +1,4 @@
--- harvest(): books the answers that pg_net got, and hands calls to pg_net again. What an answer means is decided in C, by the
+-- harvest(): records the answers that pg_net got, and hands calls to pg_net again. C code decides what an answer means, by the
 -- same rules as for our own worker. The statements here only move rows.
 
 -- The request in pg_net's queue that carries a call now. The caller of this function holds the call's row locked.
@@ -10,8 +10,8 @@ CREATE FUNCTION wee5_cron.pg_net_request_of(call_id bigint) RETURNS bigint
   $$;
 COMMENT ON FUNCTION wee5_cron.pg_net_request_of(bigint) IS 'Internal, for harvest(): the request that carries a call at this moment';
 
--- After a 401, which says that nothing was done: the same attempt again with the previous secret. The caller of this function
--- holds the call's row locked. What goes wrong here is not worth more than the answer that there is.
+-- After a 401, which means that the app did nothing: the same attempt again with the previous secret. The caller of this function
+-- holds the call's row locked. If anything goes wrong here, the 401 stands.
 CREATE FUNCTION wee5_cron.try_previous_secret(call wee5_cron.invocation) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -37,7 +37,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.try_previous_secret(wee5_cron.invocation) IS
   'Internal, for harvest(): hands a call that the app answered with 401 to pg_net again, once, if there is a previous secret for it';
 
--- Books the answers that a query finds. The query's columns: call (wee5_cron.invocation), request_id, previous_until,
+-- Records the answers that a query finds. The query's columns: call (wee5_cron.invocation), request_id, previous_until,
 -- handed_over_at, lost, status_code, content_type, content, timed_out, error_msg, headers. It locks the rows of the calls. $1 in it is `oldest`, $2
 -- is `only_id`.
 CREATE FUNCTION wee5_cron.book_answers(query text, oldest timestamptz, only_id bigint, may_retry boolean) RETURNS bigint
@@ -180,8 +180,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.book_pg_net_answers(bigint) IS
   'Internal, for harvest() and wait_for(): books the answers to all outstanding calls, or to one call';
 
--- After an error in booking all answers at once: a trigger or constraint that somebody added to the ledger may refuse one of
--- the rows. A part of the calls each time, since one that cannot be booked is tried again and again.
+-- Runs after an error in recording all answers at once: a trigger or constraint that a user added to the ledger may refuse one of
+-- the rows. Each run takes a part of the calls, since one that cannot be recorded is tried again each time.
 CREATE FUNCTION wee5_cron.book_pg_net_answers_one_by_one() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -1,6 +1,6 @@
 -- pg_cron's own history, cron.job_run_details. Its only index is on runid, so only its newest part is read.
 
--- Without cron.log_run pg_cron keeps no history. Then a run is known by its call alone.
+-- Without cron.log_run pg_cron keeps no history. Then a run is known only by its call.
 CREATE FUNCTION wee5_cron.pg_cron_logs_runs() RETURNS boolean
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT coalesce(wee5_cron.server_setting('cron.log_run'), 'on') <> 'off' $$;

@@ -127,8 +127,8 @@ CREATE FUNCTION wee5_cron.forget_lateness(label text) RETURNS void
   AS $$ DELETE FROM wee5_cron.trouble t WHERE t.kind = 'late' AND t.name = label $$;
 COMMENT ON FUNCTION wee5_cron.forget_lateness(text) IS 'Internal, for watch_jobs(): a job is not late any more, without an alert';
 
--- Which jobs are watched, and since when. A job that is new, that has changed, or that was paused is judged from now on:
--- nobody is to blame for what was due before. The same if somebody put the clock back.
+-- Which jobs are watched, and since when. A job that is new, that has changed, or that was paused is judged from now on: what was
+-- due before does not count. The same holds after the clock was set back.
 CREATE FUNCTION wee5_cron.update_watched_jobs() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   SET enable_hashjoin = on

@@ -120,8 +120,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.known_jobs() IS
   'Internal: the jobs of this database that call, with the runs that pg_cron logged as failed; without pg_cron here, those that the ledger knows';
 
--- If pg_cron is in another database, nobody here knows a job's schedule. But a job that called again and again and then
--- stopped shows: the database may have been renamed, or the job removed. A call by run_now() does not count.
+-- If pg_cron is in another database, a job's schedule is not known here. But a job that called repeatedly and then
+-- stopped is noticed: the database may have been renamed, or the job removed. A call by run_now() does not count.
 CREATE FUNCTION wee5_cron.silent_since(job_name text, OUT last_call timestamptz, OUT longest_pause interval)
   LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -1,4 +1,4 @@
--- health(): whether anything needs somebody, for a monitor that asks every minute. It reads what the worker or harvest()
+-- health(): whether anything needs attention, for a monitor that asks every minute. It reads what the worker or harvest()
 -- has already noticed, and a few rows of the ledger by its indexes, never the history.
 
 -- The jobs that pg_cron starts, with the names that alerts give them. Jobs that do not call the app are among them: to read
@@ -26,7 +26,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.active_jobs() IS
   'Internal, for health(): the active jobs of this database; without pg_cron here, those that the ledger knows. owner: whose calls are the job''s, if two users have a job of that name';
 
--- One of the newest calls of a job. Of a job whose calls were skipped again and again, an older call may not be found.
+-- One of the newest calls of a job. If the job's calls were skipped again and again, an older call may not be found.
 CREATE FUNCTION wee5_cron.newest_call_of(job_name text, owner text, ended boolean) RETURNS wee5_cron.invocation
   LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -39,8 +39,8 @@ CREATE FUNCTION wee5_cron.newest_call_of(job_name text, owner text, ended boolea
 COMMENT ON FUNCTION wee5_cron.newest_call_of(text, text, boolean) IS
   'Internal, for health(): the newest call of a job. ended: the newest that succeeded or failed';
 
--- The paths have failed as often as their alert_after says. The newest call tells which job of a path fails. If no call
--- does, the runs failed before they made one, and pg_cron's history tells.
+-- The paths have failed as often as their alert_after says. The newest call shows which job of a path fails. If no call
+-- does, the runs failed before they made one, and pg_cron's history shows the job.
 CREATE FUNCTION wee5_cron.failing_jobs(OUT jobid bigint, OUT label text) RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -78,7 +78,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.failing_jobs() IS
   'Internal, for health(): the active jobs that have failed as often in a row as alert_after says';
 
--- As job_status says it. Only if a run seems to be missed does it read pg_cron's history, which has no index of jobs.
+-- As in job_status. Only if a run seems to be missed does it read pg_cron's history, which has no index of jobs.
 CREATE FUNCTION wee5_cron.late_jobs(OUT jobid bigint, OUT label text) RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -112,7 +112,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.late_jobs() IS
   'Internal, for health(): the active jobs whose newest due run was missed, and that have not run since';
 
--- As job_status says it, of jobs whose calls name them.
+-- As in job_status, for jobs whose calls name them.
 CREATE FUNCTION wee5_cron.waiting_jobs(OUT jobid bigint, OUT label text) RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -132,7 +132,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.waiting_jobs() IS
   'Internal, for health(): the active jobs whose calls are skipped while an earlier call waits to be retried';
 
--- Since when the oldest call waits that is due and has not begun. If there are many, it reads the first of each route,
+-- Since when the oldest due call that has not begun has been waiting. If there are many, it reads the first of each route,
 -- because the index has those of one route in the order of their ids.
 CREATE FUNCTION wee5_cron.oldest_queued() RETURNS timestamptz
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -186,7 +186,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.oldest_at_pg_net() IS
   'Internal, for health(): when the oldest call was handed over that pg_net has not begun; NULL: there is none';
 
--- Who does the work where there is no worker: pg_net, and the job that records its answers and starts every minute.
+-- What does the work without a worker: pg_net, and the job that records its answers and starts every minute.
 CREATE FUNCTION wee5_cron.harvest_job_runs() RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

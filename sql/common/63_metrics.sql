@@ -56,7 +56,7 @@ CREATE FUNCTION wee5_cron.call_metrics(OUT name text, OUT labels jsonb, OUT valu
   $$;
 COMMENT ON FUNCTION wee5_cron.call_metrics() IS 'Internal, for the view metrics: the calls of the last day by their status';
 
--- What an edition or transport does not count is left out.
+-- Metrics that an edition or transport does not count are left out.
 CREATE FUNCTION wee5_cron.server_metrics(OUT name text, OUT labels jsonb, OUT value float8) RETURNS SETOF record
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE COST 10000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
   AS $$

@@ -13,7 +13,7 @@ CREATE FUNCTION wee5_cron.html(value text) RETURNS text
 COMMENT ON FUNCTION wee5_cron.html(text) IS
   'Internal, for pages: a text as it may stand in HTML, between tags and in quoted attributes';
 
--- A name or path of somebody else's: its writing direction ends with it.
+-- A name or path from others: its writing direction ends with it.
 CREATE FUNCTION wee5_cron.html_name(value text) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -21,8 +21,8 @@ CREATE FUNCTION wee5_cron.html_name(value text) RETURNS text
   $$;
 COMMENT ON FUNCTION wee5_cron.html_name(text) IS 'Internal, for pages: a name or a path';
 
--- The query of a path may hold what is nobody else's business, wherever the path stands.
--- What ends a query cannot be told from what is in it, but for blanks: rather a quote too much is cut than a word too little.
+-- The query of a path may contain private data, wherever the path is shown.
+-- Only a blank surely ends a query, so everything up to the next blank is cut, even a quote that follows the query.
 CREATE FUNCTION wee5_cron.without_queries(value text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT regexp_replace(value, '(/[^\s?"'']*)\?\S*', '\1?...', 'g') $$;

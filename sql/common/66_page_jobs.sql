@@ -1,7 +1,7 @@
 -- The jobs on the status page.
 
--- The newest calls of a job, oldest first, as bars of which height and colour tell the outcome. The parameters are columns
--- of known_jobs(). In job_name's order, so that its index is read and not that of the ids. Only bars that are no success say
+-- The newest calls of a job, oldest first, as bars whose height and colour show the outcome. The parameters are columns
+-- of known_jobs(). In job_name's order, so that its index is read and not that of the ids. Only bars of failures say
 -- more, so that the page stays small.
 CREATE FUNCTION wee5_cron.page_strip(filter text, job_name text, username text, jobid bigint, endpoint_path text) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -28,7 +28,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.page_strip(text, text, text, bigint, text) IS
   'Internal, for status_page(): the newest calls of a job as bars';
 
--- Worst first: what needs somebody should not have to be looked for.
+-- Worst first: you should not have to look for what needs you.
 CREATE FUNCTION wee5_cron.state_rank(state text) RETURNS int
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT coalesce(array_position('{failing,late,waiting,never_ran,ok,paused}', state), 0) $$;
@@ -85,7 +85,7 @@ CREATE FUNCTION wee5_cron.needs_somebody(job wee5_cron.job_status) RETURNS boole
   AS $$ SELECT job.state IN ('failing', 'late') OR job.state = 'never_ran' AND job.missed_runs > 0 $$;
 COMMENT ON FUNCTION wee5_cron.needs_somebody(wee5_cron.job_status) IS 'Internal, for pages: whether a job needs somebody';
 
--- What needs somebody, each with what to do: first what concerns all jobs, then the jobs.
+-- What needs you, each with what to do: first what concerns all jobs, then the jobs.
 CREATE FUNCTION wee5_cron.page_troubles(jobs wee5_cron.job_status[], findings jsonb) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -45,8 +45,8 @@ CREATE FUNCTION wee5_cron.page_origin(job_name text, requested_by name) RETURNS 
   $$;
 COMMENT ON FUNCTION wee5_cron.page_origin(text, name) IS 'Internal, for pages: the job or the role that made a call';
 
--- No index has the status, so it looks at the newest calls only, and says so if the day has more. Failures that are the same
--- but for their time are one card.
+-- No index has the status, so it looks at the newest calls only, and says so if the day has more. Failures that differ only in
+-- their time share a card.
 CREATE FUNCTION wee5_cron.page_failures() RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -1,4 +1,4 @@
--- What the status page says of the queue, the worker, doctor()'s findings and the day to come.
+-- What the status page says about the queue, the worker, doctor()'s findings and the day to come.
 
 CREATE FUNCTION wee5_cron.page_fact(name text, value text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

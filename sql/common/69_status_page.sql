@@ -17,7 +17,7 @@ CREATE FUNCTION wee5_cron.page(title text, refresh_seconds int, content text) RE
 COMMENT ON FUNCTION wee5_cron.page(text, int, text) IS
   'Internal, for pages: the frame. title: as HTML. refresh_seconds: NULL for a page that stays as it is';
 
--- A part that cannot be made says why, and the others are there all the same.
+-- A part that fails says why, and the others are still shown.
 CREATE FUNCTION wee5_cron.page_part(id text, title text, statement text, jobs wee5_cron.job_status[], findings jsonb)
   RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -34,7 +34,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.page_part(text, text, text, wee5_cron.job_status[], jsonb) IS
   'Internal, for status_page(): a part of the page. statement: returns its HTML; $1 are the jobs, $2 what doctor() finds';
 
--- Whether anything needs somebody, in a sentence. class: its colour.
+-- Whether anything needs you, in a sentence. class: its colour.
 CREATE FUNCTION wee5_cron.status_sentence(jobs wee5_cron.job_status[], errors bigint, OUT sentence text, OUT class text)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -180,7 +180,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_job_active() IS 'Internal, for doctor(): which jobs are paused';
 
--- Finds what stops a job from calling, or keeps wee5_cron from telling which job made a call. A check without a line is
+-- Finds what stops a job from calling, or keeps wee5_cron from knowing which job made a call. A check without a line is
 -- ok.
 CREATE FUNCTION wee5_cron.doctor_job_faults() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

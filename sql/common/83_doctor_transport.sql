@@ -89,8 +89,8 @@ CREATE FUNCTION wee5_cron.added_to_table(name text, OUT what text, OUT statement
 COMMENT ON FUNCTION wee5_cron.added_to_table(text) IS
   'Internal, for doctor(): triggers, rules and policies on a table, and the statements that remove them';
 
--- What somebody adds to the queue table runs with our privileges and sees the bearer secret. On the table of answers it runs
--- with those of pg_net, and decides what we read there.
+-- A trigger or rule that a user adds to the queue table runs with our privileges and sees the bearer secret. On the table of
+-- answers it runs with pg_net's privileges, and decides what we read there.
 CREATE FUNCTION wee5_cron.doctor_pg_net_tampering() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

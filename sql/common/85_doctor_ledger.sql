@@ -153,7 +153,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_last_outcome() IS 'Internal, for doctor(): the newest outcome of each job and path';
 
--- How large the ledger is, and whether rows go when their time is over.
+-- How large the ledger is, and whether rows are deleted when their time is over.
 CREATE FUNCTION wee5_cron.doctor_history(max_bytes bigint DEFAULT 1073741824) RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

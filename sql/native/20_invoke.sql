@@ -1,6 +1,6 @@
 -- Making a call, and waiting for it. SECURITY DEFINER: EXECUTE on the function is the only privilege that a caller
 -- needs. The defaults are NULL, so that the function can tell what the caller left open for wee5_cron.endpoint. Not
--- STRICT: a NULL path must raise an error. A STRICT function would silently call nobody.
+-- STRICT: a NULL path must raise an error. A STRICT function would silently make no call.
 
 CREATE FUNCTION @extschema@.invoke_cron_endpoint(endpoint_path text) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -1,4 +1,4 @@
--- A copy of the data directory or a point-in-time recovery looks like a failover. Only people can tell.
+-- A copy of the data directory or a point-in-time recovery looks like a failover. Only a person can tell them apart.
 CREATE FUNCTION wee5_cron.doctor_physical_clone() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
