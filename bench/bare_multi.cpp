@@ -1,7 +1,7 @@
-// The yardstick: a bare libcurl multi loop. It sends the same request with the same headers as the worker, as often and
-// as many at once, and ignores the answers.
+// The yardstick: a bare libcurl multi loop. It sends the same request with the same headers as the worker, equally often
+// and with as many in flight, and ignores the answers.
 //
-//   bench_bare_multi <url> <count> <parallel>     prints requests a second
+//   bench_bare_multi <url> <count> <parallel>     prints requests per second
 
 #include <curl/curl.h>
 #include <sys/epoll.h>

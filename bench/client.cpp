@@ -1,11 +1,11 @@
 // The benchmarks' client of the database.
 //
 //   bench_client <connection> drain <calls> <sql>...   runs the statements in one transaction, then waits until the
-//                                                      worker has recorded that many results more; prints the seconds
+//                                                      worker has recorded that many more results; prints the seconds
 //                                                      from the commit to the last one
 //   bench_client <connection> calls <path> <rate> <seconds> <connections> <file>
-//                                                      makes calls, one a transaction, at that rate; writes a line a
-//                                                      call into the file: id, and when the commit came back (unix
+//                                                      makes calls, one per transaction, at that rate; writes one line
+//                                                      per call into the file: id, and when the commit returned (unix
 //                                                      time in microseconds)
 
 #include <libpq-fe.h>

@@ -9,7 +9,7 @@ DELETE FROM cron.job;
 TRUNCATE wee5_cron.invocation, wee5_cron.attempt, wee5_cron.newest_call, wee5_cron.cron_caller, wee5_cron.job_watch,
          wee5_cron.trouble, wee5_cron.pending_alert, cron.job_run_details;
 
--- They begin to tick when everything is there.
+-- The jobs become active once all rows are there.
 BEGIN;
 SELECT cron.schedule(format('job-%s', n), '* * * * *', format('SELECT invoke_cron_endpoint(%L)', '/api/job/' || n))
 FROM generate_series(1, :jobs) n \g /dev/null

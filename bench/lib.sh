@@ -25,7 +25,7 @@ bench_clean_up() {
   exit "$status"
 }
 
-# bench_prepare [package...]: installs packages, these too, builds and installs the extension and builds the programs of bench/, unless
+# bench_prepare [package...]: installs its packages and these, builds and installs the extension, and builds the programs of bench/, unless
 # BENCH_INSTALLED says that the extension is installed already; BENCH_TOOLS names a directory with built programs.
 bench_prepare() {
   forget_postgres_environment
@@ -46,7 +46,7 @@ bench_prepare() {
   bench_directory=$(owners_directory wee5_cron_bench)
 }
 
-# Builds the extension in a directory of its own and installs it, unless BENCH_INSTALLED says that it is there already.
+# Builds the extension in its own directory and installs it, unless BENCH_INSTALLED says that it is there already.
 bench_install_extension() {
   bench_build=$(mktemp --directory /tmp/wee5_cron_bench_build.XXXXXX)
   if [[ -z ${BENCH_INSTALLED:-} ]]; then
@@ -92,7 +92,7 @@ bench_secret=bench-secret-0123456789abcdef
 
 set_api_url() { sql "ALTER DATABASE postgres SET app.settings.api_url = '$1'" >/dev/null; }
 
-# One statement, its values one a line.
+# Runs one statement, and prints one value per line.
 sql() { cluster_psql "$bench_directory" --no-align --tuples-only --command="$1" </dev/null; }
 
 # bench_client <mode> [argument...]: see client.cpp.
@@ -180,7 +180,7 @@ declare -i rows_missed=0
 row_header() {
   printf '%-52s %18s %8s %14s  %-6s %9s %6s\n' what figure ratio target verdict 'fsync ms' load
 }
-# row <what> <figure> <ratio or -> <target, or - for a figure of somebody else's> <condition that awk can judge>
+# row <what> <figure> <ratio or -> <target, or - for another program's figure> <condition that awk can judge>
 row() {
   local verdict=met
   holds "$5" || { verdict=MISSED; rows_missed+=1; }

@@ -142,6 +142,6 @@ diag(sprintf '%4d times %s', $done{$_}, $_) for sort keys %done;
 $audit->nothing_is_lost('after ' . $seconds . ' s');
 diag(scalar($audit->deliveries) . ' requests, ' . $audit->repeats . ' calls sent more than once');
 fields_are($node->finished('beside', $node->call('beside', '/beside')), { status => 'succeeded' }, '... the database beside it works');
-# Ended from outside, they do not look like this.
+# The kills of this test leave no such lines in the log.
 $node->log_is_sane;
 done_testing();

@@ -1,4 +1,4 @@
--- Everything that the extension made in this database, as text: what an update has to leave as a fresh installation does.
+-- Everything that the extension created in this database, as text. After an update it must be as after a fresh installation.
 SELECT 'function ' || p.oid::regprocedure || E'\n' || pg_get_functiondef(p.oid) || coalesce(p.proacl::text, '-') || E'\n' || coalesce(obj_description(p.oid, 'pg_proc'), '-')
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_proc p ON p.oid = d.objid WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND e.extname = 'wee5_cron' ORDER BY 1;
 SELECT concat_ws(' ', c.relkind, c.oid::regclass, c.relpersistence, c.relreplident, c.reloptions, c.relacl, obj_description(c.oid, 'pg_class'))

@@ -1,4 +1,4 @@
--- A migration as apps have it that made their own way from pg_cron to their routes: the function, the jobs by name, the
+-- A migration of an app that calls its routes from pg_cron by a function of its own: the function, the jobs by name, the
 -- settings of the database. Written for pg_net; nothing in it knows of wee5_cron.
 
 create or replace function public.invoke_cron_endpoint(endpoint_path text)

@@ -5,8 +5,8 @@
 #   my $audit = Wee5Cron::Audit->new($node, 'postgres', $receiver);
 #   $audit->commit_calls(5_200);
 #   $audit->roll_back_calls(100);
-#   $audit->wait_for_wire(200);      # so many hang at the receiver, and may be sent again
-#   ...                              # something dies, and the receiver lets go
+#   $audit->wait_for_wire(200);      # 200 requests hang at the receiver, and may be sent again
+#   ...                              # a process dies, and the receiver answers
 #   $audit->nothing_is_lost('kill -9 of the worker');
 #
 # All calls of an audit have paths /hang?..., so that the receiver decides when they are answered.
@@ -37,7 +37,7 @@ sub new {
     }, $class;
 }
 
-# Sets the server that the rest of the audit asks, such as the new primary after a failover.
+# Sets the server that the audit queries from now on, such as the new primary after a failover.
 sub asks {
     my ($self, $node) = @_;
     $self->{node} = $node;
@@ -52,7 +52,7 @@ sub deliveries {
     return grep { $_->{url} =~ /\?$self->{name}-/ } @ours;
 }
 
-# SQL that makes so many calls and returns their ids. Their path contains `kind`.
+# SQL that makes that many calls and returns their ids. Their path contains `kind`.
 sub calls {
     my ($self, $count, $kind) = @_;
     return "SELECT invoke_cron_endpoint('/hang?$self->{name}-$kind-' || n) FROM generate_series(1, $count) n";
@@ -79,7 +79,7 @@ sub roll_back_calls {
     return;
 }
 
-# Waits until the receiver has so many unanswered calls, besides the first `answered`. Only these may be sent a second
+# Waits until the receiver has that many unanswered requests, besides the first `answered`. Only these may be sent a second
 # time.
 sub wait_for_wire {
     my ($self, $count, $answered) = @_;

@@ -2,7 +2,7 @@
 #
 #   use Wee5Cron::Doctor;
 #   my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
-#   $doctor->red_then_green('api_url', 'error', qr/not set/, 'without an address');
+#   $doctor->red_then_green('api_url', 'error', qr/not set/, 'no address');
 package Wee5Cron::Doctor;
 
 use strict;
@@ -16,7 +16,7 @@ sub new {
     return bless { node => $node, database => $database }, $class;
 }
 
-# All lines, or those of one check.
+# All lines of doctor(), or those of one check.
 sub lines {
     my ($self, $check) = @_;
     my @lines = $self->{node}->rows($self->{database}, 'SELECT * FROM wee5_cron.doctor()');
@@ -29,14 +29,14 @@ sub _shown {
     return join "\n", map { "$_->{check_name} $_->{status}: $_->{detail}" . (defined $_->{hint} ? "\n  $_->{hint}" : '') } @lines;
 }
 
-# What is not ok, but for the named checks.
+# The lines that are not ok, except those of the named checks.
 sub complaints {
     my ($self, @besides) = @_;
     my %besides = map { $_ => 1 } @besides;
     return map { "$_->{check_name} $_->{status}: $_->{detail}" } grep { $_->{status} ne 'ok' && !$besides{ $_->{check_name} } } $self->lines;
 }
 
-# The check has at least one line, and all of them are ok; a detail matches where given.
+# The check has at least one line, and all of them are ok. If `detail` is given, it matches one of them.
 sub green {
     my ($self, $check, $name, $detail) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -46,7 +46,7 @@ sub green {
     return $good;
 }
 
-# The check has a line of that status with such a detail; returns its hint.
+# The check has a line with that status and a matching detail. Returns the line's hint.
 sub red {
     my ($self, $check, $status, $detail, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -56,7 +56,7 @@ sub red {
     return $line ? $line->{hint} // '' : '';
 }
 
-# Runs a hint as it stands, as a superuser. `in`: another database.
+# Runs a hint as it stands, as a superuser. `in`: in another database.
 sub paste {
     my ($self, $hint, $name, %params) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -66,7 +66,7 @@ sub paste {
     return $good;
 }
 
-# Red; the hint, as it stands, run; then green. restart: where the hint says so.
+# The check is red; its hint runs as it stands; then the check is green. restart: the hint asks for a restart.
 sub red_then_green {
     my ($self, $check, $status, $detail, $name, %params) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;

@@ -1,4 +1,4 @@
-# An app on the real Fastify, where `npm ci --prefix test/scripts` has installed it and Node is new enough for it.
+# An app on the real Fastify, if `npm ci --prefix test/scripts` has installed it and Node is new enough for it.
 #
 #   my $app = Wee5Cron::Fastify->start(secret => 'one');
 package Wee5Cron::Fastify;
@@ -14,7 +14,7 @@ use Wee5Cron::Process;
 
 my $support = abs_path(dirname(__FILE__) . '/..');
 
-# Why it cannot be started here; undef where it can.
+# Why it cannot be started here; undef if it can.
 sub missing {
     return 'fastify is not installed: npm ci --prefix test/scripts' unless -e "$support/../scripts/node_modules/fastify/package.json";
     my ($major) = `node --version` =~ /^v(\d+)/;

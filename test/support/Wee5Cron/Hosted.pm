@@ -1,5 +1,5 @@
-# A server as a host has it: the role postgres is no superuser and owns the database, its cron.job is read-only, pg_net and
-# Vault belong to somebody else, and our library is not there. For the tests of the portable edition.
+# A server as a host sets it up: the role postgres is not a superuser and owns the database, cron.job is read-only, pg_net and
+# Vault belong to another role, and our library is not installed. For the tests of the portable edition.
 #
 #   my $node = Wee5Cron::Hosted->start_new('main');
 #   $node->install_portable;
@@ -8,8 +8,8 @@
 #   $node->deliver;      # pg_net sends what is queued
 #   $node->as_owner('SELECT wee5_cron.harvest()');
 #
-# The real pg_net sends where it is installed. Elsewhere deliver() does what its worker does: it sends a batch, and writes
-# the answers in one transaction. WEE5_PG_NET=stand-in asks for that everywhere.
+# The real pg_net sends if it is installed. Otherwise deliver() does what pg_net's worker does: it sends a batch, and writes
+# the answers in one transaction. WEE5_PG_NET=stand-in asks for that in any case.
 package Wee5Cron::Hosted;
 
 use strict;
@@ -86,13 +86,13 @@ SQL
     return;
 }
 
-# As the owner of the project.
+# Runs statements as the owner of the project.
 sub as_owner {
     my ($self, $sql) = @_;
     return $self->psql_as('postgres', 'postgres', $sql);
 }
 
-# Runs a long script from a file. Returns its output, and the error as Wee5Cron::Node's error_of() does: undef where there
+# Runs a long script from a file. Returns its output, and the error as Wee5Cron::Node's error_of() does: undef if there
 # is none. single: in one transaction, as a migration is.
 sub run_script {
     my ($self, $sql, %params) = @_;
@@ -109,7 +109,7 @@ sub run_script {
     return ($stdout, \%error, $stderr);
 }
 
-# Installs, or upgrades.
+# Installs or upgrades the portable edition.
 sub install_portable {
     my ($self) = @_;
     my ($stdout, $error) = $self->run_script(PostgreSQL::Test::Utils::slurp_file($file));
@@ -117,7 +117,7 @@ sub install_portable {
     return $stdout;
 }
 
-# pg_net sends everything that is queued, and writes the answers.
+# pg_net sends every queued request, and writes the answers.
 sub deliver {
     my ($self) = @_;
     if ($self->{real_pg_net}) {
@@ -149,7 +149,7 @@ sub _send {
     my $answer  = HTTP::Tiny->new(timeout => $request->{timeout_milliseconds} / 1000, agent => $agent)->request(
         $request->{method}, $request->{url},
         { headers => \%headers, defined $request->{body} ? (content => $request->{body}) : () });
-    # HTTP::Tiny's own errors, in the words of libcurl.
+    # HTTP::Tiny's own errors, in libcurl's words.
     if ($answer->{status} == 599) {
         my $late = $answer->{content} =~ /Timed out/;
         return { id => $request->{id}, timed_out => $late ? JSON::PP::true : JSON::PP::false,
@@ -159,13 +159,13 @@ sub _send {
         headers => $answer->{headers}, content => $answer->{content}, timed_out => JSON::PP::false };
 }
 
-# From now on nobody but the test harvests.
+# From now on only the test harvests.
 sub remove_harvest_job {
     my ($self) = @_;
     return $self->as_owner("SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname = 'wee5-cron-harvest'");
 }
 
-# Sends, and books the answers.
+# Sends the requests, and records the answers.
 sub deliver_and_harvest {
     my ($self) = @_;
     $self->deliver;

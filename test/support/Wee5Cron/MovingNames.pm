@@ -1,4 +1,4 @@
-# Names of hosts that lead where the test says: moving_names.c, and the file that it reads.
+# Host names that lead to the address that the test chooses: moving_names.c, and the file that it reads.
 package Wee5Cron::MovingNames;
 
 use strict;
@@ -27,7 +27,7 @@ sub lead {
     return;
 }
 
-# Whoever reads it sees all of the old or all of the new.
+# A reader sees either all of the old file or all of the new one.
 sub _write {
     my ($self) = @_;
     open my $file, '>', "$self->{base}.new" or die "$self->{base}.new: $!";

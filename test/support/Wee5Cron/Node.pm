@@ -1,4 +1,4 @@
-# A server of its own for a test: PostgreSQL::Test::Cluster with pg_cron and wee5_cron preloaded, and what the tests
+# A test's own server: PostgreSQL::Test::Cluster with pg_cron and wee5_cron preloaded, and what the tests
 # ask of it.
 package Wee5Cron::Node;
 
@@ -45,7 +45,7 @@ sub start_new {
     return $node;
 }
 
-# A session in the background. Its time limit is one for each query, not for its whole life: a session that holds something
+# A session in the background. Its time limit applies to each query, not to its whole life: a session that holds something
 # while others are tested may live long on a busy machine.
 sub background_psql {
     my ($self, @arguments) = @_;
@@ -54,8 +54,8 @@ sub background_psql {
     return $session;
 }
 
-# Creates the extension in a database (made if need be), in an earlier version if one is given, and stores where it calls
-# and with which secret.
+# Creates the extension in a database (which it creates if need be), in an earlier version if one is given, and stores where it
+# calls and with which secret.
 sub install {
     my ($self, $database, %params) = @_;
     $self->safe_psql('postgres', qq{CREATE DATABASE "$database"})
@@ -78,7 +78,7 @@ sub configure {
     return;
 }
 
-# A setting of the whole server, reloaded. When a new session sees it, the postmaster has told all its processes.
+# Changes a setting of the whole server and reloads it. When a new session sees the value, the postmaster has told all processes.
 sub set_server {
     my ($self, $setting, $value) = @_;
     $self->safe_psql('postgres', "ALTER SYSTEM SET $setting = '$value'");
@@ -107,7 +107,7 @@ sub policy {
     return;
 }
 
-# A failure of this path is final: what its row says does not wait for another attempt.
+# A failure of this path is final, so that its row does not wait for another attempt.
 sub no_retries {
     my ($self, $database, @paths) = @_;
     $self->policy($database, $_, max_attempts => 1) for @paths;
@@ -148,7 +148,7 @@ sub invocation_when {
     return JSON::PP->new->utf8->decode($row);
 }
 
-# Waits until the call has ended, returns its row.
+# Waits until the call has ended, and returns its row.
 sub finished {
     my ($self, $database, $id) = @_;
     return $self->invocation_when($database, $id, 'finished_at IS NOT NULL');
@@ -161,7 +161,7 @@ sub wait_until_all_finished {
     return;
 }
 
-# For the report of a wait that was in vain.
+# For the report of a wait that failed.
 sub _ledger_and_worker {
     my ($self, $database) = @_;
     my ($status, $stdout) = $self->psql($database, <<'SQL', on_error_stop => 0);
@@ -178,7 +178,7 @@ sub statuses {
           $self->rows($database, 'SELECT status, count(*)::int AS n FROM wee5_cron.invocation GROUP BY status') };
 }
 
-# The pid of the database's worker, '' where there is none.
+# The pid of the database's worker, or '' if there is none.
 sub worker_pid {
     my ($self, $database) = @_;
     return $self->safe_psql('postgres',
@@ -202,7 +202,7 @@ sub wait_until_no_worker {
         "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'wee5_cron worker' AND datname = '$database'");
 }
 
-# What a statement raises: { sqlstate, message, detail, hint, text }, undef where it succeeds. `role`: as whom.
+# The error that a statement raises: { sqlstate, message, detail, hint, text }, or undef if it succeeds. `role`: who runs it.
 sub error_of {
     my ($self, $database, $sql, %params) = @_;
     my ($status, $stdout, $stderr) = $self->psql(
@@ -217,7 +217,7 @@ sub error_of {
     return \%error;
 }
 
-# The statement raises that SQLSTATE, with a message and, where given, a hint that match.
+# The statement raises that SQLSTATE, with a message and a hint that match if given.
 sub raises {
     my ($self, $database, $sql, $sqlstate, $name, %params) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -252,14 +252,14 @@ sub psql {
     return wantarray ? ($status, $stdout, $stderr) : $status;
 }
 
-# As another role: psql -U.
+# Runs a statement as another role: psql -U.
 sub psql_as {
     my ($self, $role, $database, $sql) = @_;
     return $self->safe_psql($database, $sql, extra_params => [ '-U', $role ]);
 }
 
-# The request at the head keeps the only slot of the database's worker until the receiver lets it go: what is queued
-# behind it stays queued. Returns the id of the call that hangs.
+# The first request keeps the only slot of the database's worker until the receiver answers it: calls queued
+# behind it stay queued. Returns the id of the call that hangs.
 sub block_the_wire {
     my ($self, $database, $receiver) = @_;
     $self->set_server('wee5_cron.max_in_flight', 1);
@@ -269,7 +269,7 @@ sub block_the_wire {
     return $id;
 }
 
-# Asks until the answer is the expected one.
+# Repeats the query until its answer is the expected one.
 sub poll_query_until {
     my ($self, $database, $query, $expected) = @_;
     $expected //= 't';
@@ -277,8 +277,8 @@ sub poll_query_until {
     return defined $self->_poll($database, $query, qr/\A\Q$expected\E\z/) ? 1 : 0;
 }
 
-# Asks until the answer is like the expected one, and returns it; undef where that takes too long. The session stays open
-# meanwhile: starting a psql for each look would cost more than all servers of a test. Where the server is away, the next
+# Repeats the query until its answer matches, and returns the answer; undef if that takes too long. The session stays open
+# meanwhile: starting a psql for each look would cost more than all servers of a test. If the server is down, the next
 # look opens a new session.
 sub _poll {
     my ($self, $database, $query, $expected) = @_;
@@ -297,7 +297,7 @@ sub _poll {
     return undef;
 }
 
-# As a power cut would: nothing is written any more, and the server starts again.
+# Stops as a power failure would: nothing more is written, and the server starts again.
 sub restart_immediately {
     my ($self) = @_;
     $self->stop('immediate');
@@ -305,13 +305,13 @@ sub restart_immediately {
     return;
 }
 
-# What no test wants to find in the server's log.
+# What no test may find in the server's log.
 sub log_is_sane {
     my ($self, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $log = PostgreSQL::Test::Utils::slurp_file($self->logfile);
     my @bad = $log =~ /^.*(?:PANIC:|TRAP:|terminated by signal 11|terminated by signal 6|could not find .* in list).*$/mg;
-    my $good = is(scalar @bad, 0, $name // 'the log tells of no crash');
+    my $good = is(scalar @bad, 0, $name // 'the log records no crash');
     diag(@bad) unless $good;
     return $good;
 }

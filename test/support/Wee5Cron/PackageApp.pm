@@ -1,4 +1,4 @@
-# An app on packages/wee5-cron, where `npm ci --prefix test/scripts` has installed what it needs.
+# An app on packages/wee5-cron, if `npm ci --prefix test/scripts` has installed what it needs.
 #
 #   my $app = Wee5Cron::PackageApp->start(secret => 'one', node => $node, database => 'postgres', role => 'app');
 package Wee5Cron::PackageApp;
@@ -15,7 +15,7 @@ use Wee5Cron::Process;
 my $support = abs_path(dirname(__FILE__) . '/..');
 my $modules = "$support/../scripts/node_modules";
 
-# Why it cannot be started here; undef where it can.
+# Why it cannot be started here; undef if it can.
 sub missing {
     return (grep { !-e "$modules/$_/package.json" } qw(tsx pg postgres)) ? 'tsx, pg and postgres are not installed: npm ci --prefix test/scripts' : undef;
 }
@@ -41,7 +41,7 @@ sub database_url {
     return "postgres:///$database?user=$role&port=" . $node->port . '&host=' . $node->host =~ s{/}{%2F}gr;
 }
 
-# Runs package_client.mts. Returns what it says: a line for each driver.
+# Runs package_client.mts. Returns its output: one line per driver.
 sub use_the_client {
     my ($node, $database, $role) = @_;
     local $ENV{DATABASE_URL} = database_url($node, $database, $role);

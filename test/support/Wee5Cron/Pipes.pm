@@ -15,7 +15,7 @@ sub start_with_pipes {
     my ($command, %params) = @_;
     pipe(my $input_read, my $input)         or die "pipe: $!";
     pipe(my $output,     my $output_write)  or die "pipe: $!";
-    # A child that is ended before it has become the program must not end the test's servers.
+    # A child that is killed before it has become the program must not stop the test's servers.
     local $SIG{TERM} = 'DEFAULT';
     my $pid = fork() // die "fork: $!";
     if ($pid == 0) {

@@ -19,7 +19,7 @@ sub start {
 
     my $pid = fork() // die "fork: $!";
     if ($pid == 0) {
-        # Signals meant for the test's process group, Ctrl-C say, reach it through END.
+        # Signals meant for the test's process group, such as Ctrl-C, reach it through END.
         POSIX::setpgid(0, 0);
         open(STDIN,  '<&', $stdin_read)   or POSIX::_exit(126);
         open(STDERR, '>>', $params{log})  or POSIX::_exit(126);

@@ -1,4 +1,4 @@
-# A psql that is linked once and forked for each question: forked_program.c. It ends with the object.
+# A psql that is linked once and forked for each call: forked_program.c. It ends with the object.
 package Wee5Cron::Psql;
 
 use strict;
@@ -28,7 +28,7 @@ sub link {
     my ($class, $program) = @_;
     local $ENV{LD_PRELOAD} = _library();
     my $psql = start_with_pipes(['psql'], program => $program);
-    # Of this process alone: others may run beside it.
+    # For this process only: others may run beside it.
     my $files = "$PostgreSQL::Test::Utils::tmp_check/" . basename($0, '.pl') . ".psql.$$";
     return bless { %$psql, owner => $$, program => $program, files => $files }, $class;
 }

@@ -1,4 +1,4 @@
-# The SQL of README.md and of the pages in docs/, so that what a test does is what is written there. A block that is not for
+# The SQL of README.md and of the pages in docs/, so that a test does exactly what is written there. A block that is not for
 # every reader has a name: "```sql over" under its heading.
 package Wee5Cron::Readme;
 

@@ -1,4 +1,4 @@
-# receiver.js in Perl's hands: starts it, steers it through its control port, reads its records.
+# receiver.js for Perl: starts it, controls it through its control port, reads its records.
 package Wee5Cron::Receiver;
 
 use strict;
@@ -65,7 +65,7 @@ sub _control {
     return;
 }
 
-# Answers everyone who hangs, with `status` (200).
+# Answers every hanging request, with `status` (200).
 sub release {
     my ($self, $status) = @_;
     return $self->_control('/release?status=' . ($status // 200));
@@ -77,7 +77,7 @@ sub release_for_good {
     return $self->_control('/release?keep=1');
 }
 
-# Answers one who hangs, by the number of the request.
+# Answers one hanging request, by its number.
 sub finish {
     my ($self, $number) = @_;
     return $self->_control("/finish?n=$number");
@@ -89,8 +89,8 @@ sub hold {
     return $self->_control('/hold');
 }
 
-# From now on the path answers so: answers('/x', status => 200, type => 'text/html', body => '...',
-# headers => [ 'Age: 5' ]), or raw => "HTTP/1.1 ..." with the bytes as they are.
+# From now on the path gets this answer: answers('/x', status => 200, type => 'text/html', body => '...',
+# headers => [ 'Age: 5' ]), or raw => "HTTP/1.1 ..." with these bytes.
 sub answers {
     my ($self, $path, %answer) = @_;
     my @headers = map { s/: /:/r } @{ delete $answer{headers} // [] };
@@ -120,7 +120,7 @@ sub records {
     return @records;
 }
 
-# The requests so far, oldest first; of one path (without its query) or of a pattern where given.
+# The requests so far, oldest first, of one path (without its query) or of a pattern if given.
 sub requests {
     my ($self, $path) = @_;
     my @requests = grep { $_->{event} eq 'request' } $self->records;
@@ -128,8 +128,8 @@ sub requests {
     return grep { ref $path ? $_->{path} =~ $path : $_->{path} eq $path } @requests;
 }
 
-# Every request so far in few words: url, key (its Idempotency-Key), id (of the invocation), time (in ms). Reads only what
-# is new: made for thousands of them.
+# Every request so far, in short: url, key (its Idempotency-Key), id (of the invocation), time (in ms). Reads only what
+# is new, since it is made for thousands of them.
 sub deliveries {
     my ($self) = @_;
     open my $file, '<', $self->{records} or die "$self->{records}: $!";
@@ -148,7 +148,7 @@ sub deliveries {
     return $self->{deliveries} //= [];
 }
 
-# Waits until `count` (1) requests of the path have come; returns them.
+# Waits until `count` (1) requests of the path have come, and returns them.
 sub wait_for_requests {
     my ($self, $path, $count) = @_;
     $count //= 1;
@@ -159,7 +159,7 @@ sub wait_for_requests {
     return @requests;
 }
 
-# Waits until the caller of a request of that path has gone away before it was answered.
+# Waits until the caller of a request of that path has closed the connection before it was answered.
 sub wait_until_gone {
     my ($self, $path, $count) = @_;
     $count //= 1;

@@ -1,4 +1,4 @@
-# A psql that stays open for several questions. It ends with the object.
+# A psql that stays open for several statements. It ends with the object.
 package Wee5Cron::Session;
 
 use strict;
@@ -18,7 +18,7 @@ sub open {
     return bless $psql, $class;
 }
 
-# What psql prints for the statement, errors included, without the last newline; undef where its session has ended, or
+# What psql prints for the statement, including errors, without the last newline; undef if its session has ended, or
 # has not answered by the deadline.
 sub answer {
     my ($self, $statement, $deadline) = @_;

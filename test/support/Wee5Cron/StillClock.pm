@@ -14,7 +14,7 @@ my $source = abs_path(dirname(__FILE__) . '/../still_clock.c');
 # Wee5Cron::StillClock->new('2026-06-01 10:05:00'), in UTC.
 sub new {
     my ($class, $time) = @_;
-    # Of this test alone: others may run beside it.
+    # For this test only: others may run beside it.
     my $base = "$PostgreSQL::Test::Utils::tmp_check/still_clock_" . basename($0, '.pl');
     PostgreSQL::Test::Utils::system_or_bail('cc', '-shared', '-fPIC', '-O1', '-o', "$base.so", $source);
     open my $file, '+>', $base or die "$base: $!";

@@ -6,14 +6,14 @@
 #   my $id = $node->call('postgres', '/status/200');
 #   is($node->finished('postgres', $id)->{status}, 'succeeded');
 #
-# A test that creates a fixture of test/support names it, and is skipped where it is not installed:
+# A test that creates a fixture of test/support names it, and is skipped if it is not installed:
 #   use Wee5Cron::Test fixtures => ['pg_net'];
 package Wee5Cron::Test;
 
 use strict;
 use warnings;
 
-# States come within milliseconds here; two minutes are for machines that do a lot besides.
+# States come within milliseconds; two minutes are for busy machines.
 BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 120 }
 
 use PostgreSQL::Test::Cluster;
@@ -48,8 +48,8 @@ sub fixture_installed {
     return @scripts > 0;
 }
 
-# The named fields of a row are as expected; an expected value may be a pattern, undef is NULL. One line of the report
-# a row, every wrong field named.
+# The named fields of a row are as expected; an expected value may be a pattern, undef is NULL. Prints one test per row, and
+# names every wrong field.
 sub fields_are {
     my ($row, $expected, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -70,7 +70,7 @@ sub fields_are {
     return $good;
 }
 
-# Whether the server has the real pg_net: a control file that is not our stand-in's, 0.7 or newer, and the library.
+# Whether the server has the real pg_net: a control file other than our stand-in's, 0.7 or newer, and the library.
 sub pg_net_available {
     my ($sharedir, $libdir) = map { my $dir = `pg_config --$_`; chomp $dir; $dir } qw(sharedir pkglibdir);
     my $control = "$sharedir/extension/pg_net.control";
