@@ -1,36 +1,50 @@
 # shellcheck shell=bash
-# Builds examples/next, and runs its tests with a PostgreSQL that calls it.
+# Builds examples/next, and runs its tests with a PostgreSQL that calls it. Then a tool of an ORM changes the same database.
 
-# in_next_app <node> <command...>: in its directory, with that node first in PATH.
-in_next_app() {
+# with_node <node> <directory of the tree> <command...>: in that directory, with that node first in PATH.
+with_node() {
   # shellcheck disable=SC2016  # expanded by the inner bash
-  in_tree bash -c 'cd examples/next && export PATH="$1:$PATH" NEXT_TELEMETRY_DISABLED=1 && shift && "$@"' next "$(dirname "$1")" "${@:2}"
+  in_tree bash -c 'export PATH="$1:$PATH" NEXT_TELEMETRY_DISABLED=1 && cd "$2" && shift 2 && "$@"' with_node "$(dirname "$1")" "${@:2}"
 }
 
 # check_next_app <node>: packages/wee5-cron has been built, and is installed from there.
 check_next_app() {
-  local status=0
+  local result counted=0
   needs_extension 'examples/next' || return 0
   install_from_npm examples/next || return 0
+  install_from_npm test/orms || return 0
   say "package: examples/next is built and called, with node $("$1" --version)"
-  count_command 'production build of examples/next' "$log/next-build" in_next_app "$1" npx --no-install next build || return 0
-  next_app_tests "$1" >"$log/next" 2>&1 </dev/null || status=$?
-  count_node 'examples/next' "$status" "$log/next" || true
+  count_command 'production build of examples/next' "$log/next-build" with_node "$1" examples/next npx --no-install next build || return 0
+  for result in $(next_app_tests "$1" 2>"$log/next-server"); do
+    counted=$((counted + 1))
+    count_node "${result%=*}" "${result#*=}" "$log/${result%=*}" || true
+  done
+  ((counted == 2)) || { count_failed 'examples/next: its server did not start'; tail -n 40 "$log/next-server" | sed 's/^/   | /'; }
 }
 
-# In a subshell, because it has a server to stop, and because the functions that start it exit if they fail.
+# Prints next=<status> and orms=<status>. In a subshell, because it has a server to stop, and because the functions that start
+# it exit if they fail.
 next_app_tests() (
   cluster=$directory/next-server
-  as_owner mkdir "$cluster"
-  trap 'cluster_stop "$cluster"; as_owner cp "$cluster/server.log" "$log/next-server"' EXIT
-  cluster_create "$cluster" <<'CONF'
+  trap 'cluster_stop "$cluster"; as_owner cat "$cluster/server.log" >&2' EXIT
+  {
+    as_owner mkdir "$cluster"
+    cluster_create "$cluster" <<'CONF'
 shared_preload_libraries = 'pg_cron,wee5_cron'
 cron.database_name = 'app'
 cron.use_background_workers = on
 max_worker_processes = 16
 fsync = off
 CONF
-  cluster_start "$cluster"
-  cluster_psql "$cluster" --command='CREATE DATABASE app'
-  in_next_app "$1" env "SUPERUSER_URL=postgres:///app?host=$cluster&port=$cluster_port&user=$owner" node --test --test-reporter=tap test/app.test.mjs
+    cluster_start "$cluster"
+    cluster_psql "$cluster" --command='CREATE DATABASE app'
+  } >&2
+  url="postgres:///app?host=$cluster&port=$cluster_port&user=$owner" status=0
+  with_node "$1" examples/next env "SUPERUSER_URL=$url" node --test --test-reporter=tap test/app.test.mjs >"$log/next" 2>&1 </dev/null || status=$?
+  echo "next=$status"
+  # What drizzle-kit finds are the extensions and the jobs, without the tables of the app.
+  cluster_psql "$cluster" --dbname=app --command='DROP OWNED BY activities' >&2
+  status=0
+  with_node "$1" test/orms env "DATABASE_URL=$url" node --test --test-reporter=tap drizzle.test.mjs >"$log/orms" 2>&1 </dev/null || status=$?
+  echo "orms=$status"
 )
