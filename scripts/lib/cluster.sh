@@ -61,6 +61,17 @@ cluster_create() {
   } | as_owner tee -a "$data/postgresql.conf" >/dev/null
 }
 
+# Prints the settings of a server that has both extensions, in the database `app`.
+settings_with_pg_cron() {
+  cat <<'CONF'
+shared_preload_libraries = 'pg_cron,wee5_cron'
+cron.database_name = 'app'
+cron.use_background_workers = on
+max_worker_processes = 16
+fsync = off
+CONF
+}
+
 # cluster_start <directory>: starts it on a free port and sets cluster_port. The server itself reports whether a port was
 # free; checking first would be a race.
 cluster_start() {

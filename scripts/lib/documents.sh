@@ -48,13 +48,7 @@ fresh_page_cluster() {
   cluster=$directory/page-server
   if [[ ! -d $cluster ]]; then
     as_owner mkdir "$cluster"
-    cluster_create "$cluster" <<'CONF'
-shared_preload_libraries = 'pg_cron,wee5_cron'
-cron.database_name = 'app'
-cron.use_background_workers = on
-max_worker_processes = 16
-fsync = off
-CONF
+    cluster_create "$cluster" < <(settings_with_pg_cron)
     as_owner mv "$cluster/data" "$cluster/untouched"
   fi
   cluster_bin=$("$pg_config" --bindir)

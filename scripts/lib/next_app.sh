@@ -29,13 +29,7 @@ next_app_tests() (
   trap 'cluster_stop "$cluster"; as_owner cat "$cluster/server.log" >&2' EXIT
   {
     as_owner mkdir "$cluster"
-    cluster_create "$cluster" <<'CONF'
-shared_preload_libraries = 'pg_cron,wee5_cron'
-cron.database_name = 'app'
-cron.use_background_workers = on
-max_worker_processes = 16
-fsync = off
-CONF
+    cluster_create "$cluster" < <(settings_with_pg_cron)
     cluster_start "$cluster"
     cluster_psql "$cluster" --command='CREATE DATABASE app'
   } >&2

@@ -240,9 +240,9 @@ describe('call', () => {
   });
 });
 
-describe('what npm would publish', () => {
-  // npm itself may need a newer Node than this package does.
-  it('is the built files and the licence, and nothing else', { skip: process.version.startsWith('v18.') }, () => {
+// npm itself may need a newer Node than this package does.
+if (!process.version.startsWith('v18.')) describe('what npm would publish', () => {
+  it('is the built files and the licence, and nothing else', () => {
     const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: fileURLToPath(new URL('..', import.meta.url)), encoding: 'utf8' });
     const [packed] = JSON.parse(stdout) as [{ files: Array<{ path: string; mode: number }> }];
     const other = packed.files.map(({ path }) => path).filter((path) => !/^dist\/(esm|cjs)\/[\w/]+\.(js|d\.ts)$/.test(path));
