@@ -99,10 +99,10 @@ ALTER DATABASE hostile SET default_transaction_read_only = on;
 ALTER DATABASE hostile SET default_transaction_isolation = 'serializable';
 ALTER DATABASE hostile SET statement_timeout = 1;
 ALTER DATABASE hostile SET search_path = 'nonsense';
-ALTER DATABASE hostile SET standard_conforming_strings = off;
 ALTER DATABASE hostile SET datestyle = 'SQL, DMY';
 ALTER DATABASE hostile SET client_encoding = 'latin1';
 SQL
+$node->safe_psql('postgres', 'ALTER DATABASE hostile SET ' . $node->standard_strings_off);
 {
     local $ENV{PGOPTIONS} = '-c role=none -c default_transaction_read_only=off -c statement_timeout=0 -c search_path=public'
       . ' -c default_transaction_isolation=read\ committed -c standard_conforming_strings=on -c datestyle=ISO -c client_encoding=utf8';

@@ -84,12 +84,12 @@ $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE reader LOGIN; SELECT wee5_cron.grant_to('reader', 'read');
 CREATE SCHEMA trap AUTHORIZATION reader;
 SQL
-my $trapped = $node->psql_as('reader', 'postgres', <<'SQL');
+my $trapped = $node->psql_as('reader', 'postgres', 'SET ' . $node->standard_strings_off . ";\n" . <<'SQL');
 CREATE FUNCTION trap.format(text, VARIADIC text[]) RETURNS text LANGUAGE sql AS $$ SELECT 'trapped' $$;
 CREATE FUNCTION trap.current_database() RETURNS name LANGUAGE sql AS $$ SELECT 'trapped'::name $$;
 CREATE TEMP TABLE pg_extension (extname name, oid oid);
 CREATE TEMP VIEW pg_db_role_setting AS SELECT 'trapped'::text AS setconfig;
-SET search_path = trap, pg_temp, pg_catalog; SET row_security = off; SET standard_conforming_strings = off; SET DateStyle = 'SQL, DMY';
+SET search_path = trap, pg_temp, pg_catalog; SET row_security = off; SET DateStyle = 'SQL, DMY';
 SELECT pg_catalog.string_agg(pg_catalog.concat(detail, hint), ' ') FROM wee5_cron.doctor();
 SQL
 unlike($trapped // '', qr/trapped|the check failed/, 'a caller plants nothing in its way') or diag($trapped);

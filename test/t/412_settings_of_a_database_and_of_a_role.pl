@@ -20,7 +20,7 @@ my $version = $node->safe_psql('postgres', 'SHOW server_version_num');
 my $parallel = $version >= 160000 ? 'debug_parallel_query' : 'force_parallel_mode';
 
 my @groups = (
-    [ 'how text is read and shown', $version < 190000 ? ('standard_conforming_strings = off') : (), 'backslash_quote = off', 'escape_string_warning = off',
+    [ 'how text is read and shown', $version < 190000 ? ('standard_conforming_strings = off', 'escape_string_warning = off') : (), 'backslash_quote = off',
         q{DateStyle = 'SQL, DMY'}, 'IntervalStyle = sql_standard', 'bytea_output = escape', 'extra_float_digits = -15',
         q{TimeZone = 'Pacific/Kiritimati'}, q{timezone_abbreviations = 'India'}, 'quote_all_identifiers = on',
         'transform_null_equals = on', 'array_nulls = off', 'xmloption = document', 'xmlbinary = hex', 'client_encoding = LATIN1',

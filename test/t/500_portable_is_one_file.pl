@@ -62,7 +62,7 @@ SKIP: {
 }
 
 # Settings that a session may have.
-for my $set ("search_path = pg_catalog, pg_temp", "standard_conforming_strings = off") {
+for my $set ("search_path = pg_catalog, pg_temp", $node->standard_strings_off) {
     my ($name, $value) = split / = /, $set;
     my ($shown, $trouble) = $node->run_script("SET $set;\n$text\nSHOW $name; SHOW check_function_bodies;");
     is($trouble && $trouble->{text}, undef, "the file runs in a session with $set");

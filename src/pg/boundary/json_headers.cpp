@@ -91,15 +91,14 @@ bool headers_from_stored_jsonb(Jsonb* jsonb, HeaderList* headers) {
 }
 
 Jsonb* jsonb_from_headers(const HeaderList* headers) {
-  JsonbParseState* state = nullptr;
-  pushJsonbValue(&state, WJB_BEGIN_OBJECT, nullptr);
+  JsonObject object;
+  begin_json_object(&object);
   for (int i = 0; i < headers->count; ++i) {
     JsonbValue name = string_value(headers->names[i]);
     JsonbValue value = string_value(headers->values[i]);
-    pushJsonbValue(&state, WJB_KEY, &name);
-    pushJsonbValue(&state, WJB_VALUE, &value);
+    add_to_json_object(&object, &name, &value);
   }
-  return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, nullptr));
+  return end_json_object(&object);
 }
 
 }  // namespace wee5::pg

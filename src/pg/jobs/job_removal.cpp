@@ -36,7 +36,7 @@ List* remembered_jobs(Oid job_table) {
   List* jobs = NIL;
   Relation relation = table_open(job_table, NoLock);
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  TableScanDesc scan = table_beginscan(relation, snapshot, 0, nullptr);
+  TableScanDesc scan = begin_table_scan(relation, snapshot);
   for (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection); HeapTupleIsValid(tuple);
        tuple = heap_getnext(scan, ForwardScanDirection)) {
     TupleDesc descriptor = RelationGetDescr(relation);

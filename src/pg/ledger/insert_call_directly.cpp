@@ -59,7 +59,7 @@ void relation_changed(Datum arg, Oid relation) {
 }
 
 // The schema may have been renamed.
-void schema_changed(Datum arg, int cache, uint32 hash) {
+void schema_changed(Datum arg, SystemCache cache, uint32 hash) {
   (void)arg;
   (void)cache;
   (void)hash;

@@ -40,7 +40,7 @@ void visit_databases(Visit visit) {
   StartTransactionCommand();
   Relation relation = table_open(DatabaseRelationId, AccessShareLock);
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  TableScanDesc scan = table_beginscan(relation, snapshot, 0, nullptr);
+  TableScanDesc scan = begin_table_scan(relation, snapshot);
   for (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection); HeapTupleIsValid(tuple);
        tuple = heap_getnext(scan, ForwardScanDirection))
     visit(reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple)));

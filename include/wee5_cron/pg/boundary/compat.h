@@ -1,6 +1,6 @@
 #pragma once
 
-// Postgres's headers, and every difference between PostgreSQL 14 and 18 that matters here. Include this last: no
+// Postgres's headers, and every difference between PostgreSQL 14 and 19 that matters here. Include this last: no
 // standard or curl header may follow it, because postgres.h redefines snprintf and others, and defines macros such as
 // ERROR, LOG, Min and Max.
 
@@ -100,10 +100,13 @@ extern "C" {
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
+#if PG_VERSION_NUM >= 190000
+#include "utils/tuplestore.h"
+#endif
 }
 
-#if PG_VERSION_NUM < 140000 || PG_VERSION_NUM >= 190000
-#error "wee5_cron is made for PostgreSQL 14 to 18; in 19, for one, pushJsonbValue() has another signature"
+#if PG_VERSION_NUM < 140000 || PG_VERSION_NUM >= 200000
+#error "wee5_cron is made for PostgreSQL 14 to 19"
 #endif
 
 namespace wee5::pg {
@@ -278,10 +281,20 @@ inline XLogRecPtr log_flushed_to() {
 }
 
 inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot snapshot, int keys) {
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+  return index_beginscan(heap, index, snapshot, nullptr, keys, 0, SO_NONE);
+#elif PG_VERSION_NUM >= 180000
   return index_beginscan(heap, index, snapshot, nullptr, keys, 0);
 #else
   return index_beginscan(heap, index, snapshot, keys, 0);
+#endif
+}
+
+inline TableScanDesc begin_table_scan(Relation relation, Snapshot snapshot) {
+#if PG_VERSION_NUM >= 190000
+  return table_beginscan(relation, snapshot, 0, nullptr, SO_NONE);
+#else
+  return table_beginscan(relation, snapshot, 0, nullptr);
 #endif
 }
 
@@ -308,8 +321,13 @@ inline bool update_unless_locked(Relation relation, ItemPointer row, TupleTableS
 #else
   bool indexes = false;
 #endif
+#if PG_VERSION_NUM >= 190000
+  TM_Result result = table_tuple_update(relation, row, changed, GetCurrentCommandId(true), 0, snapshot, InvalidSnapshot,
+                                        false, &failure, &mode, &indexes);
+#else
   TM_Result result = table_tuple_update(relation, row, changed, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
                                         false, &failure, &mode, &indexes);
+#endif
 #if PG_VERSION_NUM >= 160000
   *entries = indexes == TU_None          ? NewIndexEntries::kNone
              : indexes == TU_Summarizing ? NewIndexEntries::kSummaries
@@ -362,7 +380,9 @@ inline Datum eight_byte_array(Datum* values, int count, Oid element_type) {
 
 // Adds the index entries of a row that was just inserted.
 inline void insert_index_tuples(ResultRelInfo* target, TupleTableSlot* slot, EState* estate) {
-#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM >= 190000
+  ExecInsertIndexTuples(target, estate, 0, slot, NIL, nullptr);
+#elif PG_VERSION_NUM >= 160000
   ExecInsertIndexTuples(target, slot, estate, false, false, nullptr, NIL, false);
 #else
   ExecInsertIndexTuples(target, slot, estate, false, false, nullptr, NIL);
@@ -378,6 +398,41 @@ inline bool holds_lock(Oid database, Oid relation, LOCKMODE mode) {
   return LockHeldByMe(&tag, mode, false);
 #else
   return LockHeldByMe(&tag, mode);
+#endif
+}
+
+// The type that a callback of the system cache gets for the cache.
+#if PG_VERSION_NUM >= 190000
+using SystemCache = SysCacheIdentifier;
+#else
+using SystemCache = int;
+#endif
+
+// A JSON object that is being built.
+struct JsonObject {
+#if PG_VERSION_NUM >= 190000
+  JsonbInState state;
+#else
+  JsonbParseState* state;
+#endif
+};
+
+inline void begin_json_object(JsonObject* object) {
+  memset(object, 0, sizeof(*object));
+  pushJsonbValue(&object->state, WJB_BEGIN_OBJECT, nullptr);
+}
+
+inline void add_to_json_object(JsonObject* object, JsonbValue* name, JsonbValue* value) {
+  pushJsonbValue(&object->state, WJB_KEY, name);
+  pushJsonbValue(&object->state, WJB_VALUE, value);
+}
+
+inline Jsonb* end_json_object(JsonObject* object) {
+#if PG_VERSION_NUM >= 190000
+  pushJsonbValue(&object->state, WJB_END_OBJECT, nullptr);
+  return JsonbValueToJsonb(object->state.result);
+#else
+  return JsonbValueToJsonb(pushJsonbValue(&object->state, WJB_END_OBJECT, nullptr));
 #endif
 }
 
