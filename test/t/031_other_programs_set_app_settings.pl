@@ -72,7 +72,7 @@ is($node->psql_as('web', 'postgres', "$set; SELECT 1"), "$evil\n1", '... and the
 # An explicit SET by a privileged role still counts. With the builtin transport it cannot reach the worker.
 for my $role (qw(trusted postgres)) {
     my $user = $role eq 'postgres' ? $node->safe_psql('postgres', 'SELECT current_user') : $role;
-    $node->raises('postgres', "$set; SELECT invoke_cron_endpoint('/x')", '55000', "a value that $role sets counts", role => $user, message => qr/set in this session only/);
+    $node->raises('postgres', "$set; SELECT invoke_cron_endpoint('/x')", '55000', "a value that $role sets applies", role => $user, message => qr/set in this session only/);
 }
 $node->raises('postgres', q{ALTER SYSTEM SET app.settings.api_url = 'x'}, '55P02', 'ALTER SYSTEM of app.settings.api_url is refused');
 

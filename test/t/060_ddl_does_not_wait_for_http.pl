@@ -78,7 +78,7 @@ $id  = database_that_hangs('original');
 $pid = $node->wait_for_worker('original');
 goes_through('CREATE DATABASE copy TEMPLATE original', 'CREATE DATABASE TEMPLATE while a request hangs');
 goes_on('original', $id, $pid, 'CREATE DATABASE TEMPLATE');
-ok($node->wait_for_worker('copy'), 'the copy has a worker of its own');
+ok($node->wait_for_worker('copy'), 'the copy has its own worker');
 
 # RENAME and SET TABLESPACE.
 $id  = database_that_hangs('before');

@@ -24,7 +24,7 @@ $standby->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activit
 $receiver->release(201);
 like($session->query_until(qr/^got .*$/m, ''), qr/^got succeeded 201$/m, '... and returns once the end of the call has been replayed');
 $session->quit;
-$standby->raises('postgres', 'SELECT wee5_cron.wait_for(987654321)', '02000', '... where an unknown id is an error, too', hint => qr/committed/);
+$standby->raises('postgres', 'SELECT wee5_cron.wait_for(987654321)', '02000', 'wait_for() of an unknown id on a standby is an error', hint => qr/committed/);
 $standby->raises('postgres', "CALL wee5_cron.run('/on-standby')", '25006', 'run() on a standby is an error');
 
 my $hanging = $primary->block_the_wire('postgres', $receiver);

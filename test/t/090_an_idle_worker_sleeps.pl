@@ -32,7 +32,7 @@ sub asleep_for {
     return !@awake;
 }
 
-for my $work ('nothing', 'a call', 'many calls', 'a policy of retention where all else is kept for ever', 'a call that was prepared') {
+for my $work ('nothing', 'a call', 'many calls', 'a policy with a time to keep, while all other calls are kept for ever', 'a call that was prepared') {
     $node->finished('postgres', $node->call('postgres', '/one')) if $work eq 'a call';
     $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/many/' || n)) FROM generate_series(1, 500) n")
       if $work eq 'many calls';

@@ -49,7 +49,7 @@ is(scalar(my @none = $receiver->requests('/x')), 0, 'and no request was sent for
 is($node->error_of('postgres', 'SELECT wee5_cron.harvest()', role => 'operator'), undef, 'an operator may run harvest()');
 
 # wait_for(): which calls it refuses at once.
-my $own = 'wait_for of the own transaction would wait for ever: an error';
+my $own = "wait_for() of the transaction's own call is an error";
 $node->raises('postgres', "SELECT wee5_cron.wait_for(wee5_cron.invoke('/own'))", '55000', "$own, in one statement", hint => qr/\w/);
 for my $begin ('', 'ISOLATION LEVEL REPEATABLE READ', 'ISOLATION LEVEL SERIALIZABLE') {
     $node->raises('postgres', "BEGIN $begin; SELECT invoke_cron_endpoint('/own') AS id \\gset\nSELECT wee5_cron.wait_for(:id)", '55000', "$own, in two ($begin)");
@@ -61,7 +61,7 @@ $node->raises('postgres', "BEGIN; SELECT invoke_cron_endpoint('/own') AS id \\gs
 my $rolled_back = "BEGIN; SAVEPOINT a; SELECT invoke_cron_endpoint('/own') AS id \\gset\nROLLBACK TO a;";
 $node->raises('postgres', "$rolled_back SELECT wee5_cron.wait_for(:id)", '02000', 'a call whose savepoint was rolled back is unknown');
 $node->raises('postgres', "$rolled_back ROLLBACK; SELECT wee5_cron.wait_for(:id)", '02000', 'a call whose transaction was rolled back is unknown');
-$node->raises('postgres', 'SELECT wee5_cron.wait_for(987654321)', '02000', 'an unknown id', message => qr/987654321/, hint => qr/commit/);
+$node->raises('postgres', 'SELECT wee5_cron.wait_for(987654321)', '02000', 'wait_for() of an unknown id is an error', message => qr/987654321/, hint => qr/commit/);
 $node->raises('postgres', 'SELECT wee5_cron.wait_for(-1)', '02000', 'wait_for() of an impossible id says that the call is unknown');
 $node->raises('postgres', 'SELECT wee5_cron.wait_for(NULL)', '22004', 'wait_for(NULL) is an error');
 $node->raises('postgres', 'SELECT wee5_cron.wait_for(1, NULL)', '22004', 'wait_for() with a timeout of NULL is an error');

@@ -84,14 +84,14 @@ is($node->safe_psql('postgres', "SELECT state FROM wee5_cron.job_status WHERE jo
 # pg_cron may be dropped and created again.
 is($node->error_of('postgres', 'DROP EXTENSION pg_cron'), undef, 'pg_cron can be dropped without CASCADE while wee5_cron is installed');
 is($node->finished('postgres', $node->call('postgres', '/without-pg-cron'))->{status}, 'succeeded', 'calls are still made without pg_cron');
-$node->raises('postgres', 'SELECT wee5_cron.register_jobs()', '55000', '... while jobs are an error', hint => qr/pg_cron|schedule_in_database/);
+$node->raises('postgres', 'SELECT wee5_cron.register_jobs()', '55000', 'register_jobs() without pg_cron is an error', hint => qr/pg_cron|schedule_in_database/);
 is($node->error_of('postgres', 'DROP EXTENSION wee5_cron'), undef, 'DROP EXTENSION wee5_cron works without pg_cron');
 
 # In a database that pg_cron does not serve.
 $node->safe_psql('postgres', 'CREATE DATABASE elsewhere');
 (undef, undef, $notices) = $node->psql('elsewhere', 'CREATE EXTENSION wee5_cron');
 is(scalar(() = $notices =~ /NOTICE:/g), 1, 'CREATE EXTENSION in a database without pg_cron says so in one NOTICE');
-$node->raises('elsewhere', 'SELECT wee5_cron.register_jobs()', '55000', 'register_jobs() there names the way', hint => qr/schedule_in_database.*elsewhere/s);
+$node->raises('elsewhere', 'SELECT wee5_cron.register_jobs()', '55000', 'the hint of register_jobs() in a database without pg_cron names schedule_in_database()', hint => qr/schedule_in_database.*elsewhere/s);
 
 $node->log_is_sane;
 done_testing();

@@ -110,7 +110,7 @@ $node->safe_psql('postgres', "SELECT wee5_cron.configure('http://web.prod', '$se
 fields_are(called('/named'), { status => 'succeeded', url => 'http://web.prod/named' }, 'a host in allow_plain_http is called by plain http');
 $doctor->red('api_url_https', 'warning', qr/clear text.*allow_plain_http allows it/, 'doctor() warns of a host that is called by plain http');
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.allow_plain_http = '*.prod.example'");
-$node->raises('postgres', "SELECT invoke_cron_endpoint('/call')", '55000', '... until the list that is stored for the database does not name it', message => qr/clear text/);
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/call')", '55000', "a host that the database's own list does not name is refused", message => qr/clear text/);
 
 # A Discord webhook gets Discord's format.
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.allow_plain_http');

@@ -135,7 +135,7 @@ $id = $bare->call('postgres', '/status/200?once-more');
 my $other = $bare->call('postgres', '/status/202');
 is($bare->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', 'wait_for() records the answer of its own call again');
 is($bare->invocation('postgres', $other)->{finished_at}, undef, '... and of no other call');
-$bare->raises('postgres', "SELECT wee5_cron.invoke('/x', 'PUT')", '55000', 'what pg_net cannot do needs the preload', hint => qr/shared_preload_libraries/);
-$bare->raises('postgres', "SET wee5_cron.transport = 'builtin'; SELECT invoke_cron_endpoint('/x')", '55000', 'so does the builtin transport', hint => qr/shared_preload_libraries/);
+$bare->raises('postgres', "SELECT wee5_cron.invoke('/x', 'PUT')", '55000', 'a PUT is an error without the preloaded library', hint => qr/shared_preload_libraries/);
+$bare->raises('postgres', "SET wee5_cron.transport = 'builtin'; SELECT invoke_cron_endpoint('/x')", '55000', 'transport = builtin is an error without the preloaded library', hint => qr/shared_preload_libraries/);
 
 done_testing();

@@ -29,13 +29,13 @@ $node->safe_psql('postgres', q{INSERT INTO wee5_cron.endpoint (endpoint_path, me
 is($node->error_of('postgres', "CALL wee5_cron.run('/posted')"), undef, "run() follows the policy of its path");
 fields_are(($receiver->requests('/posted'))[0], { method => 'POST', body => qr/"a"/ }, '... and uses its method and body');
 $receiver->close_port;
-$node->raises('postgres', "CALL wee5_cron.run('/down')", '38000', 'an app that is down', message => qr{^call \d+ of /down failed: No connection to }, hint => qr/api_url/);
+$node->raises('postgres', "CALL wee5_cron.run('/down')", '38000', 'run() with an app that is down is an error', message => qr{^call \d+ of /down failed: No connection to }, hint => qr/api_url/);
 $receiver->open_port;
 
 # Which roles may use it: EXECUTE is the only privilege needed.
 is($node->error_of('postgres', "CALL wee5_cron.run('/by-caller')", role => 'caller'), undef, 'a role with the profile call may use run()');
 fields_are($last->(), { endpoint_path => '/by-caller', requested_by => 'caller', status => 'succeeded' }, '... and its row names that role');
-$node->raises('postgres', "CALL wee5_cron.run('/status/503')", '38000', '... for a failure as well', role => 'caller', message => qr/503/);
+$node->raises('postgres', "CALL wee5_cron.run('/status/503')", '38000', 'run() by a caller reports a failure', role => 'caller', message => qr/503/);
 my $before = $calls->();
 $node->raises('postgres', "CALL wee5_cron.run('/x')", '42501', 'a role without a grant may not use run()', role => 'nobody');
 
@@ -43,10 +43,10 @@ $node->raises('postgres', "CALL wee5_cron.run('/x')", '42501', 'a role without a
 $node->raises('postgres', 'CALL wee5_cron.run(NULL)', '22004', 'run() of a NULL path is an error');
 $node->raises('postgres', "CALL wee5_cron.run('no-slash')", '22023', 'run() of an invalid path is an error');
 is($calls->(), $before, '... and none of these errors leaves a row');
-$node->raises('unset', "CALL wee5_cron.run('/x')", '55000', 'no secret', message => qr/cron_secret/, hint => qr/wee5_cron\.configure\(/);
+$node->raises('unset', "CALL wee5_cron.run('/x')", '55000', 'run() without a secret is an error', message => qr/cron_secret/, hint => qr/wee5_cron\.configure\(/);
 is($node->safe_psql('unset', 'SELECT count(*) FROM wee5_cron.invocation'), 0, '... and it leaves no row');
 $node->raises('unset', "SET wee5_cron.missing_config = 'skip'; CALL wee5_cron.run('/x')", '38000',
-    'no secret where that is to be skipped: nobody was called, so it is a failure', message => qr{^call \d+ of /x was not made: .*cron_secret}, hint => qr/wee5_cron\.configure\(/);
+    "with missing_config = 'skip' run() without a secret is an error, since no request was made", message => qr{^call \d+ of /x was not made: .*cron_secret}, hint => qr/wee5_cron\.configure\(/);
 fields_are($node->one_row('unset', 'SELECT * FROM wee5_cron.invocation'), { status => 'skipped', reason => 'config' }, "with missing_config = 'skip' run() leaves a row that says skipped");
 
 # Not inside a transaction: the COMMIT sends the call.
@@ -57,7 +57,7 @@ my %inside = (
     'a function'             => "CREATE FUNCTION pg_temp.f() RETURNS void LANGUAGE plpgsql AS \$\$ BEGIN CALL wee5_cron.run('/x'); END \$\$; SELECT pg_temp.f()",
     'a block with EXCEPTION' => "DO \$\$ BEGIN CALL wee5_cron.run('/x'); EXCEPTION WHEN external_routine_exception THEN NULL; END \$\$",
 );
-$node->raises('postgres', $inside{$_}, '2D000', "in $_", message => qr/transaction block/, hint => qr{CALL wee5_cron\.run\('/x'\).*wait_for}s)
+$node->raises('postgres', $inside{$_}, '2D000', "run() in $_ is an error", message => qr/transaction block/, hint => qr{CALL wee5_cron\.run\('/x'\).*wait_for}s)
   for sort keys %inside;
 is($calls->(), $before, '... and no request is sent');
 is($node->error_of('postgres', "DO \$\$ BEGIN CALL wee5_cron.run('/a'); CALL wee5_cron.run('/b'); END \$\$"), undef, 'a DO block may CALL run() several times');
@@ -80,8 +80,8 @@ my $evil = 'SET search_path = evil, pg_catalog';
 $node->raises('postgres', "$evil; $_", 'P0001', "the trap works: $_", message => qr/shadowed/)
   for ("SELECT 'a'::pg_catalog.text = 'b'::pg_catalog.text", "SELECT format('%s', 1::bigint, 'a'::pg_catalog.text, 'b'::pg_catalog.text)", "SELECT 'a'::text", 'SELECT 1::int8');
 is($node->error_of('postgres', "$evil; CALL wee5_cron.run('/status/200')"), undef, 'objects in the search_path with the names that run() uses do not change it');
-$node->raises('postgres', "$evil; CALL wee5_cron.run('/status/500')", '38000', '... when it raises', message => qr/answered 500/);
-$node->raises('postgres', "$evil; BEGIN; CALL wee5_cron.run('/x')", '2D000', '... or refuses', message => qr/transaction block/);
+$node->raises('postgres', "$evil; CALL wee5_cron.run('/status/500')", '38000', '... nor run() that reports a failure', message => qr/answered 500/);
+$node->raises('postgres', "$evil; BEGIN; CALL wee5_cron.run('/x')", '2D000', '... nor run() that is refused', message => qr/transaction block/);
 
 # While it waits it releases its snapshot again and again, so that VACUUM can do its work. It waits as long as it takes.
 sub waiting_session {
@@ -121,7 +121,7 @@ $receiver->hold;
 my $hanging = $node->block_the_wire('postgres', $receiver);
 for my $case (
     [ skipped   => 'overlap', 'the call before still runs',  qr{NOTICE:  00000: call \d+ of /queued was skipped: the call before still runs}, qr/00000 ended/ ],
-    [ cancelled => 'cancelled', 'somebody cancelled it',     qr{ERROR:  38000: call \d+ of /queued was not made: somebody cancelled it},      qr/38000 ended/ ]) {
+    [ cancelled => 'cancelled', 'cancelled by hand',       qr{ERROR:  38000: call \d+ of /queued was not made: cancelled by hand},      qr/38000 ended/ ]) {
     my ($status, $reason, $why, $said, $ended) = @$case;
     my $session = $node->background_psql('postgres', on_error_stop => 0);
     $session->query_safe('\set VERBOSITY verbose');

@@ -105,9 +105,9 @@ SKIP: {
         $session->quit;
     }
     is($node->error_of('postgres', "CALL wee5_cron.run('/status/200')", role => 'caller'), undef, 'run() records the answer of its own call');
-    $node->raises('postgres', "CALL wee5_cron.run('/status/500')", '38000', '... and raises when it failed', role => 'caller', message => qr/answered 500/);
+    $node->raises('postgres', "CALL wee5_cron.run('/status/500')", '38000', 'run() reports a failure', role => 'caller', message => qr/answered 500/);
     is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE endpoint_path = '/status/500'"), 'failed', 'a call of run() that fails is recorded, too');
-    $node->raises('postgres', "SELECT wee5_cron.invoke('/x', 'PUT')", '55000', 'what pg_net cannot do needs the preload', hint => qr/shared_preload_libraries/);
+    $node->raises('postgres', "SELECT wee5_cron.invoke('/x', 'PUT')", '55000', 'a PUT is an error without the preloaded library', hint => qr/shared_preload_libraries/);
 
     # The settings exist only once a session has loaded the library. A value that the session set before must not decide where the
     # secret goes.

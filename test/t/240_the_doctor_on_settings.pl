@@ -75,7 +75,7 @@ $node->set_server('wee5_cron.allow_plain_http', 'off');
 $node->configure('postgres', api_url => 'https://no-such-host.invalid');
 like($doctor->red('api_url_resolves', 'error', qr/cannot resolve no-such-host\.invalid: \S/, 'a name that does not exist'), qr/^-- Check the spelling/, '... and the hint says in words what to check');
 $node->configure('postgres', api_url => 'https://[2001:db8::1]:8443');
-$doctor->green('api_url_resolves', 'an address needs no lookup', qr/2001:db8::1$/);
+$doctor->green('api_url_resolves', 'an IP address in api_url', qr/2001:db8::1$/);
 
 # Loopback in a container: systemd's convention marks this as one.
 $node->stop;
@@ -87,7 +87,7 @@ $node->wait_for_worker('postgres');
 $node->configure('postgres', api_url => 'http://localhost:9/base');
 $doctor->red_then_green('api_url_loopback', 'warning', qr{localhost:9/base is this container itself}, 'localhost in a container', hint => qr{'http://host\.docker\.internal:9/base'});
 $node->configure('postgres', api_url => $url);
-$doctor->green('api_url_loopback', 'where the app answers, it is in the same container', qr/has answered/);
+$doctor->green('api_url_loopback', 'localhost in a container whose app has answered', qr/has answered/);
 
 # The secret.
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_secret');
@@ -95,7 +95,7 @@ $doctor->red_then_green('cron_secret', 'error', qr/cron_secret is not set/, 'no 
 $node->configure('postgres', secret => "canary-with-a\nline-break");
 $doctor->red_then_green('cron_secret', 'error', qr/line break/, 'a secret that no header can carry');
 $node->configure('postgres', secret => 'canary-15-chars');
-$doctor->green('cron_secret', 'where the secret is, and how long', qr/^15 characters, set for database "postgres"$/);
+$doctor->green('cron_secret', 'the source and the length of the secret', qr/^15 characters, set for database "postgres"$/);
 $doctor->red_then_green('cron_secret_length', 'warning', qr/has 15 characters/, 'a short secret');
 $node->configure('postgres', secret => 'canary-of-16-chr');
 $doctor->green('cron_secret_length', 'a secret of 16 characters');
@@ -125,14 +125,14 @@ command_fails_like([ 'pg_dump', '-C', '-U', 'nobody', '-f', "$PostgreSQL::Test::
 
 $node->safe_psql('postgres', "ALTER SYSTEM SET wee5_cron.protect_secret = off");
 $node->restart;
-$doctor->red_then_green('protect_secret', 'warning', qr/every role may SHOW/, 'a secret that everybody may SHOW', restart => 1);
+$doctor->red_then_green('protect_secret', 'warning', qr/every role may SHOW/, 'a secret that every role may SHOW', restart => 1);
 
 # Vault.
 $node->safe_psql('postgres', "CREATE EXTENSION supabase_vault VERSION 'wee5fixture'");
 $node->safe_psql('postgres', "ALTER DATABASE postgres RESET app.settings.api_url; ALTER DATABASE postgres RESET app.settings.cron_secret");
 $node->safe_psql('postgres', "SELECT wee5_cron.configure('$url', '$secret', store => 'vault')");
 $doctor->green('cron_secret', 'a secret in Vault', qr/^25 characters, from Vault$/);
-$doctor->green('cron_secret_readers', '... is stored nowhere else', qr/^no secret is stored with ALTER/);
+$doctor->green('cron_secret_readers', 'a secret only in Vault', qr/^no secret is stored with ALTER/);
 $node->safe_psql('postgres', "SELECT vault.update_secret(id, 'nonsense') FROM vault.secrets WHERE name = 'api_url'");
 $doctor->red_then_green('api_url', 'error', qr/nonsense/, 'an address in Vault', hint => qr/^SELECT vault\.update_secret/);
 $node->safe_psql('postgres', "SELECT vault.update_secret(id, 'canary') FROM vault.secrets WHERE name = 'cron_secret'");
@@ -170,7 +170,7 @@ VALUES ('/a', 'builtin', 'failed', 'redirect', 308, now(), 'The app answered 308
         'Call the address that the app redirects to: ALTER DATABASE ... SET app.settings.api_url = ''https://www.example.com''');
 SQL
 $doctor->paste($doctor->red('last_outcome', 'error', qr/answered 308/, 'a redirect to www'), 'a redirect to www: the hint runs as SQL');
-$doctor->green('api_url', '... that sets the address', qr{^https://www\.example\.com, });
+$doctor->green('api_url', 'after the hint of a redirect', qr{^https://www\.example\.com, });
 $node->configure('postgres', api_url => $url);
 # A path chosen by a caller never becomes SQL, whatever it contains.
 $node->safe_psql('postgres', <<'SQL');
@@ -195,7 +195,7 @@ $node->finished('postgres', $node->safe_psql('postgres', "SELECT wee5_cron.run_n
 $doctor->red('last_outcome', 'error', qr{/hello by job "hello".*No connection to}, 'a job whose app is down');
 $receiver->open_port;
 $node->finished('postgres', $node->call('postgres', '/hello'));
-$doctor->green('last_outcome', 'a call of the same path by hand that works is newer news', qr/fine/);
+$doctor->green('last_outcome', 'a newer success of the same path', qr/fine/);
 
 # A pg_cron job that failed within the last day, or long ago: doctor() reports it while the job exists.
 $node->safe_psql('postgres', <<'SQL');

@@ -19,16 +19,16 @@ $doctor->red('jobs_made', 'warning', qr/no job of this database calls the app/, 
 $node->set_server('wee5_cron.default_jobs', 'on');
 $doctor->red('jobs_made', 'error', qr/job "daily-analytics" was never registered/, 'jobs that were never registered');
 $doctor->red_then_green('jobs_made', 'error', qr/job "poll-activities" was never registered/, 'one of several jobs that were never registered');
-$doctor->green('jobs_made', '... and then they are there', qr/^3 jobs call the app: daily-analytics, poll-activities, welcome-emails$/);
+$doctor->green('jobs_made', 'after the hint', qr/^3 jobs call the app: daily-analytics, poll-activities, welcome-emails$/);
 $node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails')");
 $doctor->red_then_green('jobs_made', 'warning', qr/job "welcome-emails" was registered but no longer exists/, 'a default job that was deleted');
 $node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails')");
 my ($other_way) = $doctor->red('jobs_made', 'warning', qr/welcome-emails/, 'deleted on purpose') =~ /(ALTER DATABASE.*)/;
 $doctor->paste($other_way, '... and its hint has the other way, which runs as SQL');
-$doctor->green('jobs_made', '... which helps', qr/^2 jobs/);
+$doctor->green('jobs_made', 'after the other hint', qr/^2 jobs/);
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.default_jobs; SELECT wee5_cron.unregister_jobs()');
 $node->safe_psql('postgres', "SELECT wee5_cron.schedule('own', '0 0 1 1 *', '/own')");
-$doctor->green('jobs_made', 'who has jobs of his own and wants none of ours', qr/^1 job calls the app: own$/);
+$doctor->green('jobs_made', 'only jobs of other names', qr/^1 job calls the app: own$/);
 
 # Which jobs make calls.
 $node->safe_psql('postgres', "SELECT cron.schedule('welcome-emails', '0 0 1 1 *', 'SELECT 1')");
@@ -46,7 +46,7 @@ $node->safe_psql('postgres', "SELECT wee5_cron.pause('own', 'the app moves')");
 $doctor->red_then_green('job_active', 'warning', qr/job "own" is paused since \d{4}-.*: the app moves$/, 'a paused job');
 my $jobid = $node->psql_as('web', 'postgres', q{SELECT cron.schedule('own', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/webs')$$)});
 $node->safe_psql('postgres', "SELECT cron.alter_job($jobid, active => false)");
-$doctor->red_then_green('job_active', 'warning', qr/job "own" is paused/, 'one of two of that name', hint => qr/^SELECT cron\.alter_job\($jobid, /);
+$doctor->red_then_green('job_active', 'warning', qr/job "own" is paused/, 'one of two paused jobs of one name', hint => qr/^SELECT cron\.alter_job\($jobid, /);
 
 # pg_cron's records. Another test gets its messages on the tick, in both modes. Here each message must have its hint.
 my %words = (
@@ -94,7 +94,7 @@ $node->safe_psql('postgres', <<SQL);
 INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, return_message, start_time, end_time)
 VALUES ($jobid, $run, 'postgres', 'web', 'SELECT x', 'succeeded', '1 row', now(), now()), ($jobid, $run + 1, 'postgres', 'web', 'SELECT x', 'running', NULL, now(), NULL);
 SQL
-$doctor->green('job_last_run', 'the newest run that has ended counts', qr/jobs whose last run succeeded: 1; jobs that have not run yet: elsewhere, own, quoted, welcome-emails/);
+$doctor->green('job_last_run', 'the newest run that has ended', qr/jobs whose last run succeeded: 1; jobs that have not run yet: elsewhere, own, quoted, welcome-emails/);
 
 # The secret in a command.
 for my $command (

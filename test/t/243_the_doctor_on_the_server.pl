@@ -18,33 +18,33 @@ my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 my $bare = $doctor->red('pg_cron_loaded', 'error', qr/no job runs/, 'pg_cron is not preloaded');
 is($bare, "ALTER SYSTEM SET shared_preload_libraries = 'pg_cron', 'wee5_cron';\n-- then restart the server", '... and the hint is the whole statement');
 $doctor->red('pg_cron_created', 'error', qr/not installed in database "postgres"/, 'pg_cron is not created');
-$doctor->green('pg_cron_launcher', '... so that its launcher is no question', qr/^does not apply/);
+$doctor->green('pg_cron_launcher', 'pg_cron that is not created', qr/^does not apply/);
 my $hint = $doctor->red('library_preloaded', 'error', qr/no builtin transport/, 'the library is not preloaded');
 is($doctor->red('transport', 'error', qr/needs wee5_cron in shared_preload_libraries/, 'no transport works'), $bare, '... and the hint is the same statement');
 is($doctor->red('protect_secret', 'warning', qr/not preloaded: every role may SHOW/, 'the secret is unprotected without the library'), $bare, '... and the hint is the same statement');
 is($hint, $bare, '... and the hint for the library is the same statement');
-$doctor->green('worker', '... and there is no worker', qr/^does not apply/);
+$doctor->green('worker', 'the library that is not preloaded', qr/^does not apply/);
 
 # Each hint in turn keeps what is already preloaded.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'auto_explain'");
 $node->restart;
-is($doctor->red('library_preloaded', 'error', qr/./, 'beside another library'),
+is($doctor->red('library_preloaded', 'error', qr/./, 'the library is not preloaded beside another'),
     "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'pg_cron', 'wee5_cron';\n-- then restart the server", '... and the hint keeps auto_explain and adds pg_cron');
-$doctor->red_then_green('library_preloaded', 'error', qr/no builtin transport/, 'without our library', restart => 1);
+$doctor->red_then_green('library_preloaded', 'error', qr/no builtin transport/, 'the library is not preloaded', restart => 1);
 $doctor->green($_, "after the hint for library_preloaded") for qw(transport protect_secret worker pg_cron_loaded);
 $node->safe_psql('postgres', "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'wee5_cron'");
 $node->restart;
 is($doctor->red('pg_cron_loaded', 'error', qr/./, 'only pg_cron is not preloaded'), "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'wee5_cron', 'pg_cron';\n-- then restart the server", '... and the hint keeps the other libraries');
-$doctor->red_then_green('pg_cron_loaded', 'error', qr/no job runs/, 'without pg_cron', restart => 1);
+$doctor->red_then_green('pg_cron_loaded', 'error', qr/no job runs/, 'pg_cron is not preloaded', restart => 1);
 # Seen from another database, while no database has pg_cron.
 $node->install('shadow');
 my $shadow = Wee5Cron::Doctor->new($node, 'shadow');
 $shadow->red('pg_cron_created', 'warning', qr/no sign of it in database "postgres"/, 'pg_cron is created in no database');
 $doctor->red_then_green('pg_cron_created', 'error', qr/not installed in database "postgres"/, 'pg_cron is not created');
 $node->poll_query_until('shadow', "SELECT status = 'ok' FROM wee5_cron.doctor() WHERE check_name = 'pg_cron_created'");
-$shadow->green('pg_cron_created', '... which the other database hears of', qr/^pg_cron is in database "postgres"/);
+$shadow->green('pg_cron_created', 'another database after the hint', qr/^pg_cron is in database "postgres"/);
 $node->safe_psql('postgres', 'DROP DATABASE shadow');
-$doctor->green('jobs_made', '... which makes the jobs as well', qr/^3 jobs/);
+$doctor->green('jobs_made', 'the hint makes the jobs', qr/^3 jobs/);
 $doctor->green('pg_cron_launcher', 'after the hint pg_cron runs jobs');
 
 # pg_cron serves another database, or none.
@@ -55,7 +55,7 @@ for my $case ([ 'Elsewhere', 'pg_cron_database', qr/cron\.database_name is "Else
     $node->restart;
     # Its launcher runs for a moment before it finds out.
     $node->poll_query_until('postgres', "SELECT status = 'error' FROM wee5_cron.doctor() WHERE check_name = '$check'");
-    $doctor->red_then_green($check, 'error', $why, "pg_cron is to live in $database", restart => 1);
+    $doctor->red_then_green($check, 'error', $why, "cron.database_name is $database", restart => 1);
 }
 SKIP: {
     skip 'this pg_cron has no cron.launch_active_jobs', 3 unless $node->safe_psql('postgres', "SELECT 1 FROM pg_settings WHERE name = 'cron.launch_active_jobs'");
@@ -122,7 +122,7 @@ $doctor->paste($hint, "a database without pg_cron: the hint runs as SQL in pg_cr
 is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job WHERE database = 'app'"), 3, '... and makes the jobs');
 my $command = $node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'poll-activities\@app'");
 $node->finished('app', $node->safe_psql('app', "SET application_name = 'pg_cron'; $command"));
-$elsewhere->green('jobs_made', '... whose calls are in the ledger here', qr/from the ledger.*: poll-activities/);
+$elsewhere->green('jobs_made', 'jobs of another database whose calls are in this ledger', qr/from the ledger.*: poll-activities/);
 is_deeply([ $elsewhere->complaints('cron_secret_readers') ], [], '... and every other check is ok');
 
 # A standby.

@@ -16,19 +16,19 @@ my $asked  = sub { $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee
 # Configured, but not installed.
 $asked->('pg_net');
 $doctor->red_then_green('transport', 'error', qr/pg_net is not installed in this database/, 'transport = pg_net without pg_net');
-$doctor->green('transport', '... builtin carries the calls', qr/calls use builtin: wee5_cron\.transport is auto, and pg_net is not installed/);
-$doctor->green($_, "... $_ does not apply", qr/^does not apply/) for qw(pg_net_worker pg_net_harvest pg_net_queue pg_net_tampering pg_net_readers);
+$doctor->green('transport', 'transport = auto without pg_net', qr/calls use builtin: wee5_cron\.transport is auto, and pg_net is not installed/);
+$doctor->green($_, "without pg_net", qr/^does not apply/) for qw(pg_net_worker pg_net_harvest pg_net_queue pg_net_tampering pg_net_readers);
 
 # A schema of that name is not pg_net.
 $node->safe_psql('postgres', 'CREATE SCHEMA net; CREATE TABLE net.http_request_queue (id int); CREATE TABLE net._http_response (id int)');
-$doctor->green('pg_net_readers', "somebody's schema net is not looked at", qr/not installed/);
+$doctor->green('pg_net_readers', "another role's schema net", qr/not installed/);
 $node->safe_psql('postgres', 'DROP SCHEMA net CASCADE');
 
 # Installed, but its worker does not run.
 $node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
 $doctor->red_then_green('pg_net_worker', 'warning', qr/worker does not run here: calls use the builtin transport/, 'transport = auto with pg_net, whose worker does not run');
 $asked->('pg_net');
-$doctor->green('transport', 'pg_net is asked for', qr/calls use pg_net: wee5_cron\.transport is pg_net/);
+$doctor->green('transport', 'transport = pg_net', qr/calls use pg_net: wee5_cron\.transport is pg_net/);
 $doctor->red_then_green('pg_net_worker', 'error', qr/worker does not run here: calls stay queued/, 'transport = pg_net, whose worker does not run');
 $asked->('pg_net');
 
@@ -88,16 +88,16 @@ SKIP: {
     $real->install('postgres', api_url => $receiver->url, secret => $secret);
     $real->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ILIKE '%pg_net%'");
     my $doctor = Wee5Cron::Doctor->new($real, 'postgres');
-    $doctor->green('transport', 'the real one carries', qr/calls use pg_net: wee5_cron\.transport is auto, and pg_net is installed here and running/);
+    $doctor->green('transport', 'transport = auto with the real pg_net', qr/calls use pg_net: wee5_cron\.transport is auto, and pg_net is installed here and running/);
     $doctor->green('pg_net_worker', 'the real pg_net, whose worker runs');
-    $doctor->green('pg_net_harvest', '... a job books', qr/a job records/);
+    $doctor->green('pg_net_harvest', 'the harvest job', qr/a job records/);
     $real->safe_psql('postgres', "SELECT cron.unschedule('wee5-cron-harvest')");
     $doctor->red_then_green('pg_net_harvest', 'error', qr/nothing records/, 'the harvest job was removed');
     $doctor->red_then_green('pg_net_readers', 'warning', qr/every role/, "every role may read the real pg_net's tables");
     my $id = $real->call('postgres', '/after-the-revoke');
     is($real->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id)"), 'succeeded', 'after the hint calls are still answered');
-    $doctor->red_then_green('library_preloaded', 'warning', qr/not in shared_preload_libraries/, 'without our library', restart => 1);
-    $doctor->green('pg_net_harvest', '... with it our worker books', qr/the worker records/);
+    $doctor->red_then_green('library_preloaded', 'warning', qr/not in shared_preload_libraries/, 'the library is not preloaded', restart => 1);
+    $doctor->green('pg_net_harvest', 'after the hint', qr/the worker records/);
     $real->log_is_sane;
 }
 done_testing();

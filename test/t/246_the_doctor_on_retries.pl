@@ -10,7 +10,7 @@ my $receiver = Wee5Cron::Receiver->start(secret => 'the secret of the doctor');
 my $node     = Wee5Cron::Node->start_new('main');
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret of the doctor');
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
-$doctor->green('retrying', 'nothing has failed', qr/^no call is being retried$/);
+$doctor->green('retrying', 'no failed call', qr/^no call is being retried$/);
 
 # A newcomer with a wrong port runs doctor() at once.
 $receiver->close_port;

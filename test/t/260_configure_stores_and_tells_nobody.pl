@@ -159,8 +159,8 @@ $node->safe_psql('postgres', 'ALTER ROLE ALL RESET app.settings.api_url');
 $node->safe_psql('postgres', "CREATE ROLE caller LOGIN; CREATE ROLE reader LOGIN; CREATE ROLE operator LOGIN; CREATE ROLE app_owner LOGIN;"
       . "SELECT wee5_cron.grant_to('caller', 'call'), wee5_cron.grant_to('reader', 'read'), wee5_cron.grant_to('operator', 'operate')");
 for my $role (qw(caller reader)) {
-    $node->raises('postgres', "SELECT wee5_cron.configure('$url', 'not for you at all')", '42501', "a $role may not configure", role => $role);
-    $node->raises('postgres', "SELECT * FROM wee5_cron.setting_sources()", '42501', '... nor look', role => $role);
+    $node->raises('postgres', "SELECT wee5_cron.configure('$url', 'not for you at all')", '42501', "a $role may not use configure()", role => $role);
+    $node->raises('postgres', "SELECT * FROM wee5_cron.setting_sources()", '42501', '... and may not read setting_sources()', role => $role);
 }
 is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.configure('$url/by-operator', '$canary') IS NULL"), 'f', 'an operator may use configure()');
 like(stored(), qr{/by-operator }, '... and the new address is stored');
@@ -198,7 +198,7 @@ is($node->error_of('postgres', "SELECT wee5_cron.configure('$url', '$canary')", 
 # If the function's owner is not a superuser, configure() may do what that owner may do.
 my $configure = "SELECT wee5_cron.configure('$url', '$canary')";
 $node->safe_psql('postgres', 'ALTER FUNCTION wee5_cron.configure(text, text, text, boolean) OWNER TO app_owner');
-$node->raises('postgres', $configure, '42501', 'the owner of another database', message => qr/does not own database "postgres"/, hint => qr/ALTER DATABASE postgres OWNER TO app_owner/);
+$node->raises('postgres', $configure, '42501', 'the owner of another database may not use configure()', message => qr/does not own database "postgres"/, hint => qr/ALTER DATABASE postgres OWNER TO app_owner/);
 $node->safe_psql('postgres', 'ALTER DATABASE postgres OWNER TO app_owner');
 my $denied = $node->error_of('postgres', $configure);
 fields_are($denied, { sqlstate => '42501', message => qr/permission denied to set parameter "app\.settings\.api_url"/, hint => qr/GRANT SET ON PARAMETER .* TO app_owner;/ },

@@ -92,7 +92,7 @@ is(kept(), undef, 'keep_previous => false removes the previous secret');
 $node->safe_psql('postgres', "SELECT wee5_cron.configure('$url', '$secrets[0]', keep_previous => false)");
 is(kept(), undef, 'keep_previous => false does not keep the secret that it replaces');
 fields_are($node->finished('postgres', $node->call('postgres', $path)), { status => 'failed', http_status => 401 }, '... and calls do not try the old secret');
-$node->raises('postgres', "SELECT wee5_cron.configure('$url', '$secrets[2]', keep_previous => NULL)", '22004', 'keep_previous must not be NULL', message => qr/keep_previous must not be NULL/);
+$node->raises('postgres', "SELECT wee5_cron.configure('$url', '$secrets[2]', keep_previous => NULL)", '22004', 'keep_previous => NULL is refused', message => qr/keep_previous must not be NULL/);
 
 # What a user stored by hand. The app expects the third secret.
 sub store_previous {

@@ -54,7 +54,7 @@ CREATE VIEW vault.decrypted_secrets AS SELECT name, vault.trap() AS decrypted_se
 CREATE FUNCTION vault.create_secret(new_secret text, new_name text, new_description text) RETURNS uuid LANGUAGE sql AS
   $$INSERT INTO vault.seen VALUES (new_secret) RETURNING NULL::uuid$$;
 SQL
-$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', "a stranger's vault is no source", message => qr/^app\.settings\.api_url is not set$/);
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', "a call does not read a view that is not Vault's", message => qr/^app\.settings\.api_url is not set$/);
 like(configure_vault($one), qr/55000: the extension supabase_vault is not installed.*CREATE EXTENSION supabase_vault/s, "configure() does not store in a schema vault that is not Vault's");
 is(source_of('api_url')->{source}, 'none', "setting_sources() does not read a view that is not Vault's");
 is($node->safe_psql('postgres', 'SELECT count(*) FROM vault.seen'), 0, '... and no code of that view has run');
@@ -104,11 +104,11 @@ fields_are($node->finished('postgres', $id), { status => 'succeeded', url => $tw
 is(bearer_of($two, '/mixed/call'), 'match', '... and that secret is the right one');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.api_url; ALTER ROLE web RESET ALL');
 vault('cron_secret', "  ");
-$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'a blank secret in Vault is no secret', message => qr/cron_secret is not set$/, hint => qr/configure/);
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'a blank secret in Vault counts as unset', message => qr/cron_secret is not set$/, hint => qr/configure/);
 $id = $node->safe_psql('postgres', "SET wee5_cron.missing_config = 'skip'; SELECT invoke_cron_endpoint('/skip')");
 fields_are($node->invocation('postgres', $id), { status => 'skipped', reason => 'config', error => qr/cron_secret is not set/ }, "... or, with missing_config = 'skip', leaves a row that says skipped");
 vault('cron_secret', "bad\x01secret");
-$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'what no header can carry is refused from Vault as well', message => qr/control character/);
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'a secret in Vault that no header can carry is refused', message => qr/control character/);
 configure_vault($one);
 
 # The names of the secrets are settings that a caller cannot change.

@@ -101,7 +101,7 @@ SKIP: {
 }
 # Databases without a worker stay listed, and their counters are kept.
 my %states = map { $_->{state} => $_->{n} } $node->rows('d1', 'SELECT state, count(*)::int AS n FROM wee5_cron.worker GROUP BY state');
-is_deeply([ sort keys %states ], [ 'asleep', 'idle' ], 'the view worker has both, who sleeps and who is idle') or diag(explain(\%states));
+is_deeply([ sort keys %states ], [ 'asleep', 'idle' ], 'wee5_cron.worker lists sleeping and idle workers') or diag(explain(\%states));
 is($node->safe_psql('d1', "SELECT count(*) FROM wee5_cron.worker WHERE datname ~ '^d' AND sent >= 1 AND succeeded >= 1"), $databases,
     'wee5_cron.worker keeps the counters of every database since the start');
 is($node->safe_psql('d1', "SELECT count(*) FROM wee5_cron.worker WHERE (state = 'asleep') <> (pid IS NULL)"), 0, '... and a sleeping worker has no process');

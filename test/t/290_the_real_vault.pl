@@ -47,7 +47,7 @@ is(($two->requests('/queued'))[0]{bearer}, 'match', '... and the new secret');
 
 # A secret in a table that was copied from another server.
 $node->safe_psql('postgres', q{UPDATE vault.secrets SET secret = encode(sha256('another key')::bytea, 'base64') WHERE name = 'cron_secret'});
-$node->raises('postgres', "SELECT invoke_cron_endpoint('/foreign')", '55000', 'a secret of another key', message => qr/Vault cannot be read: .*invalid ciphertext/, hint => qr/configure/);
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/foreign')", '55000', 'a call with a secret of another key is an error', message => qr/Vault cannot be read: .*invalid ciphertext/, hint => qr/configure/);
 is($node->safe_psql('postgres', "SELECT source FROM wee5_cron.setting_sources() WHERE name = 'app.settings.cron_secret'"), 'none', 'a secret that Vault cannot decrypt is not used');
 my $broken = configure_vault($two, 2);
 like($broken, qr/invalid ciphertext.*HINT:.*DELETE FROM vault\.secrets/s, '... and cannot be updated, which the hint says');

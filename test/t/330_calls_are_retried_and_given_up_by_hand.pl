@@ -42,9 +42,9 @@ is($calls->(), $before, 'a retry() that is rolled back makes no call');
 # A call with any other end can be made again, too. A call that has not ended cannot.
 my $hanging = $node->call('postgres', '/hang');
 $receiver->wait_for_requests('/hang');
-$node->raises('postgres', "SELECT wee5_cron.retry($hanging)", '55000', 'a call that has not ended is not made again', message => qr/\b$hanging\b/, hint => qr/wait_for\($hanging\).*cancel\($hanging\)/);
+$node->raises('postgres', "SELECT wee5_cron.retry($hanging)", '55000', 'retry() refuses a call that has not ended', message => qr/\b$hanging\b/, hint => qr/wait_for\($hanging\).*cancel\($hanging\)/);
 $node->raises('postgres', 'SELECT wee5_cron.retry(NULL)', '22004', 'retry(NULL) is an error');
-$node->raises('postgres', 'SELECT wee5_cron.retry(4711)', '02000', 'retry() of an unknown call', message => qr/4711/);
+$node->raises('postgres', 'SELECT wee5_cron.retry(4711)', '02000', 'retry() of an unknown call is an error', message => qr/4711/);
 $node->raises('postgres', "SELECT wee5_cron.$_($id)", '42501', "a caller may not use $_()", role => 'caller') for qw(retry cancel);
 
 # On the wire: the request is abandoned, and the row says so.
@@ -102,7 +102,7 @@ is($session->query_safe('COMMIT; SELECT 1'), 1, '... and its commit succeeds');
 $session->quit;
 is($node->invocation('postgres', $open)->{status}, 'succeeded', '... and does not change the call that has ended');
 $node->raises('postgres', 'SELECT wee5_cron.cancel(NULL)', '22004', 'cancel(NULL) is an error');
-$node->raises('postgres', 'SELECT wee5_cron.cancel(4711)', '02000', 'cancel() of an unknown call', message => qr/4711/);
+$node->raises('postgres', 'SELECT wee5_cron.cancel(4711)', '02000', 'cancel() of an unknown call is an error', message => qr/4711/);
 
 # A crash in between loses no cancel().
 $open = $node->call('postgres', '/hang');

@@ -153,7 +153,7 @@ CREATE TRIGGER trap BEFORE INSERT OR DELETE ON net.http_request_queue FOR EACH R
 COMMIT;
 SQL
 fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', error => qr/trigger/, hint => qr/\w/ }, "with a trigger on pg_net's queue no retry is handed over");
-$node->raises('postgres', "SELECT wee5_cron.cancel($kept)", '55000', '... nor taken back', message => qr/trigger/);
+$node->raises('postgres', "SELECT wee5_cron.cancel($kept)", '55000', '... and cancel() is an error', message => qr/trigger/);
 $node->safe_psql('postgres', 'DROP TRIGGER trap ON net.http_request_queue');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM seen'), 0, '... and the trigger saw no request');
 

@@ -28,7 +28,7 @@ sub disarmed_ok {
     my ($server, $database, $name, $message) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     armed_is($server, $database, 'f', $name);
-    $server->raises($database, q{SELECT invoke_cron_endpoint('/x')}, '55000', "$name: a call raises", message => $message // qr/makes no calls/, hint => qr/SELECT wee5_cron\.arm\(\);/);
+    $server->raises($database, q{SELECT invoke_cron_endpoint('/x')}, '55000', "$name: a call is an error", message => $message // qr/makes no calls/, hint => qr/SELECT wee5_cron\.arm\(\);/);
     return;
 }
 

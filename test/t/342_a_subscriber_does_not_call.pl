@@ -103,7 +103,7 @@ $subscriber->safe_psql('postgres', 'TRUNCATE wee5_cron.invocation, wee5_cron.att
 is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.is_armed()'), 't', 'without a worker the database is armed');
 subscribe(' WITH (copy_data = false)');
 is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.is_armed(), wee5_cron.has_mark()'), 'f|t', 'during the subscription it is not armed, but still has its mark');
-$subscriber->raises('postgres', q{SELECT invoke_cron_endpoint('/x')}, '55000', '... a call raises', message => qr/receives its ledger by logical replication/);
+$subscriber->raises('postgres', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'a call during the subscription is an error', message => qr/receives its ledger by logical replication/);
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION s');
 is($subscriber->safe_psql('postgres', 'SELECT wee5_cron.has_mark()'), 'f', 'DROP SUBSCRIPTION removes the mark');
 $subscriber->safe_psql('postgres', 'SELECT wee5_cron.arm()');
@@ -134,7 +134,7 @@ $converted->append_conf('postgresql.conf', 'max_logical_replication_workers = 0'
 $converted->start;
 $converted->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'was not promoted';
 $converted->poll_query_until('postgres', q{SELECT last_error ~ 'pg_createsubscriber' FROM wee5_cron.worker WHERE datname = 'postgres'}) or die 'no worker came';
-$converted->raises('postgres', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'promoted by pg_createsubscriber: a call raises', message => qr/pg_createsubscriber/);
+$converted->raises('postgres', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'a call on a server promoted by pg_createsubscriber is an error', message => qr/pg_createsubscriber/);
 is(scalar(() = $receiver{hanging}->requests('/behind')), 0, '... and no request is sent');
 $converted->safe_psql('postgres', "CREATE SUBSCRIPTION c CONNECTION '$connection' PUBLICATION p WITH (create_slot = false, enabled = false, slot_name = 'converted', copy_data = false)");
 $converted->stop;

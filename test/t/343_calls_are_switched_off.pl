@@ -47,7 +47,7 @@ sub stands_still {
 sub is_not_waited_for {
     my ($id, $message) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    $node->raises('app', "SELECT wee5_cron.wait_for($id, '1 hour')", '55000', 'wait_for() on a call that stands still is an error', message => $message, hint => qr/\w/);
+    $node->raises('app', "SELECT wee5_cron.wait_for($id, '1 hour')", '55000', 'wait_for() of a call that nothing sends is an error', message => $message, hint => qr/\w/);
     is($node->safe_psql('app', "SELECT status FROM wee5_cron.wait_for($id, '0')"), 'queued', '... and with timeout 0 it returns the row');
     return;
 }
@@ -87,7 +87,7 @@ $node->psql_as('operator', 'app', q{SELECT wee5_cron.disarm('moving house')});
 run_ends_with($run, qr/ERROR:  database "app" is disarmed/);
 is_not_waited_for($call{queued}, qr/"app" is disarmed/);
 ok(worker_says('^disarmed: disarm\(\) was called'), "after disarm() the worker's error says so");
-$node->raises('app', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'disarmed: a call raises', role => 'caller', message => qr/"app" is disarmed/,
+$node->raises('app', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'after disarm() a call is an error', role => 'caller', message => qr/"app" is disarmed/,
     hint => qr/SELECT wee5_cron\.arm\(\);/);
 $node->raises('app', q{SELECT wee5_cron.invoke('/x', 'POST')}, '55000', 'after disarm() invoke() raises');
 $node->raises('app', q{CALL wee5_cron.run('/x')}, '55000', 'after disarm() run() raises');
@@ -137,7 +137,7 @@ run_ends_with($run, qr/ERROR:  wee5_cron\.enabled is off/);
 is_not_waited_for($call{queued}, qr/wee5_cron\.enabled is off/);
 ok(worker_says('^disabled: wee5_cron.enabled is off'), "with wee5_cron.enabled = off the worker's error says so");
 for my $database (qw(app postgres)) {
-    $node->raises($database, q{SELECT invoke_cron_endpoint('/x')}, '55000', "$database: a call raises", message => qr/wee5_cron\.enabled is off/,
+    $node->raises($database, q{SELECT invoke_cron_endpoint('/x')}, '55000', "with wee5_cron.enabled = off a call in $database is an error", message => qr/wee5_cron\.enabled is off/,
         hint => qr/ALTER SYSTEM SET wee5_cron\.enabled = on; SELECT pg_reload_conf\(\);/);
 }
 stands_still(3, %call);
@@ -190,7 +190,7 @@ for my $switch ([ 'SELECT wee5_cron.disarm()', 'SELECT wee5_cron.arm()' ],
 
 # The schema has another name.
 $node->safe_psql('app', 'ALTER DATABASE app RESET wee5_cron.transport; ALTER SCHEMA wee5_cron RENAME TO hidden');
-$node->raises('app', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'ALTER SCHEMA wee5_cron RENAME: a call says so', message => qr/the schema wee5_cron was renamed/,
+$node->raises('app', q{SELECT invoke_cron_endpoint('/x')}, '55000', 'after ALTER SCHEMA wee5_cron RENAME a call is an error', message => qr/the schema wee5_cron was renamed/,
     hint => qr/^ALTER SCHEMA hidden RENAME TO wee5_cron;$/);
 $node->poll_query_until('postgres', q{SELECT last_error ~ '^disarmed: the schema wee5_cron was renamed' FROM wee5_cron.worker WHERE datname = 'app'}) or fail('the worker does not report the renamed schema');
 $node->safe_psql('app', $node->error_of('app', q{SELECT invoke_cron_endpoint('/x')})->{hint});
@@ -219,7 +219,7 @@ $of_clone->green('physical_clone', 'after the hint');
 is($clone->safe_psql('app', q{SELECT DISTINCT armed_at FROM wee5_cron.armed}), $armed_at, '... and the time of arming is unchanged');
 is($clone->safe_psql('app', q{SELECT encode(id, 'hex') FROM wee5_cron.arming}), $id, '... and so are the random bytes');
 $clone->safe_psql('app', q{SELECT wee5_cron.disarm('staging')});
-$of_clone->green('physical_clone', 'disarmed, there is nothing to doubt', qr/see armed/);
+$of_clone->green('physical_clone', 'a physical clone that is disarmed', qr/see armed/);
 
 $_->log_is_sane($_->name . ': the log records no crash') for $node, $clone;
 done_testing();

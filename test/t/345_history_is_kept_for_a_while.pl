@@ -257,7 +257,7 @@ is($node->safe_psql('postgres', "SELECT string_agg(d.status || (now() - coalesce
 is($node->safe_psql('postgres', "SELECT wee5_cron.prune_cron_history('170000000 years')"), 0, 'prune_cron_history() accepts an interval that begins before the calendar');
 $node->safe_psql('postgres', 'CREATE DATABASE without');
 $node->install('without');
-$node->raises('without', "SELECT wee5_cron.prune_cron_history('30 days')", '55000', 'without pg_cron there is no such history', hint => qr/cron\.database_name/);
+$node->raises('without', "SELECT wee5_cron.prune_cron_history('30 days')", '55000', 'prune_cron_history() without pg_cron is an error', hint => qr/cron\.database_name/);
 
 # In a long ledger, each row of newest_call is written a few times, not once for each page. A crash forgets none.
 my @pruned = split /\n/, $node->safe_psql('without', <<'SQL');

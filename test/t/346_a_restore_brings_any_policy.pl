@@ -83,8 +83,8 @@ is($node->safe_psql('replicated', q{SELECT failures, told FROM wee5_cron.trouble
 $node->raises('replicated', q{SELECT invoke_cron_endpoint('/fetch')}, '22023', 'a method that does not exist refuses the call', message => qr/FETCH/);
 
 # A policy written by hand is checked at once, as before.
-$node->raises('replicated', q{UPDATE wee5_cron.endpoint SET max_attempts = 0}, '22023', 'a session is told', message => qr/max_attempts/);
-$node->raises('replicated', q{SET row_security = off; INSERT INTO wee5_cron.endpoint (endpoint_path, max_attempts) VALUES ('/x', 0)}, '22023', '... also with one of the settings of a dump', message => qr/max_attempts/);
+$node->raises('replicated', q{UPDATE wee5_cron.endpoint SET max_attempts = 0}, '22023', 'an invalid policy written in a session is refused', message => qr/max_attempts/);
+$node->raises('replicated', q{SET row_security = off; INSERT INTO wee5_cron.endpoint (endpoint_path, max_attempts) VALUES ('/x', 0)}, '22023', '... even with one of the settings of a dump', message => qr/max_attempts/);
 $node->safe_psql('replicated', 'DELETE FROM wee5_cron.endpoint');
 $doctor->green('policies', 'without these policies');
 $node->log_is_sane;

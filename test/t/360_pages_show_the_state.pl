@@ -128,7 +128,7 @@ for my $name ('call', 'failed-call', 'private') {
     unlike($pages{$name}, qr/\Q$secret\E/, "$name: the page does not show the secret");
 }
 $node->raises('postgres', $_, '42501', "an ordinary role may not: $_", role => 'nobody') for 'SELECT wee5_cron.status_page()', 'SELECT wee5_cron.call_page(1)';
-$node->raises('postgres', 'SELECT wee5_cron.call_page(0)', '02000', 'a call that is not there', message => qr/no call 0/);
+$node->raises('postgres', 'SELECT wee5_cron.call_page(0)', '02000', 'call_page() of an unknown call is an error', message => qr/no call 0/);
 $node->raises('postgres', 'SELECT wee5_cron.call_page(NULL)', '02000', 'call_page(NULL) is an error');
 
 # The phases of a bar are lengths: name look-up, connection, TLS, wait and the rest. Without an answer the rest counts as

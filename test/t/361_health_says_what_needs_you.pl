@@ -29,7 +29,7 @@ sub health_is {
 
 sub sentence_is {
     my ($message) = @_;
-    return $node->raises('postgres', 'SELECT wee5_cron.assert_healthy()', '57000', 'assert_healthy() says so', role => 'monitor', message => $message,
+    return $node->raises('postgres', 'SELECT wee5_cron.assert_healthy()', '57000', 'assert_healthy() raises an error that says why', role => 'monitor', message => $message,
         hint => qr/^SELECT \* FROM wee5_cron\.doctor\(\) WHERE status <> 'ok';/);
 }
 
@@ -50,7 +50,7 @@ my $health = health_is({ ok => 1, armed => 1, enabled => 1, worker => 'up', fail
 is(join(' ', sort keys %$health), 'armed at enabled failing late ok queue_age waiting worker', '... and its answer has exactly these keys');
 is($node->psql_as('monitor', 'postgres', 'SELECT wee5_cron.assert_healthy()'), '', 'assert_healthy() returns nothing');
 $node->raises('postgres', 'SELECT wee5_cron.health(NULL)', '22004', 'health(NULL) is an error');
-$node->raises('postgres', "SELECT wee5_cron.health('-1 s')", '22023', '... or negative', message => qr/^invalid interval "-00:00:01": max_queue_age must not be negative/);
+$node->raises('postgres', "SELECT wee5_cron.health('-1 s')", '22023', 'health() with a negative max_queue_age is an error', message => qr/^invalid interval "-00:00:01": max_queue_age must not be negative/);
 
 # Calls are off.
 $node->safe_psql('postgres', 'SELECT wee5_cron.disarm()');

@@ -129,7 +129,7 @@ my %refused = (
     old      => [ 'TLS 1.1 and older',              qr/\w/ ],
     expired  => [ 'an expired certificate',         qr/expired/ ],
     stranger => [ "another host's certificate",     qr/127\.0\.0\.1/ ],
-    self     => [ 'a certificate that nobody made', qr/self.signed/ ],
+    self     => [ 'a self-signed certificate', qr/self.signed/ ],
 );
 $node->no_retries('postgres', '/tls');
 for my $listener (sort keys %refused) {

@@ -100,7 +100,7 @@ $log_seen = -s $node->logfile;
 
 # A foreign schema of our name is not taken over.
 $node->safe_psql('postgres', 'CREATE SCHEMA wee5_cron AUTHORIZATION mallory');
-$node->raises('postgres', 'CREATE EXTENSION wee5_cron', '42P06', 'a schema wee5_cron of a stranger is not taken over', hint => qr/DROP SCHEMA/);
+$node->raises('postgres', 'CREATE EXTENSION wee5_cron', '42P06', "CREATE EXTENSION refuses a stranger's schema wee5_cron", hint => qr/DROP SCHEMA/);
 $node->safe_psql('postgres', 'DROP SCHEMA wee5_cron');
 # Nor is a function of our name in the schema where ours belongs.
 $node->psql_as('mallory', 'postgres', "CREATE FUNCTION trap.invoke_cron_endpoint(text) RETURNS bigint LANGUAGE sql AS 'SELECT trap.spring(''our name'')::bigint'");
@@ -165,7 +165,7 @@ is($node->safe_psql('postgres', "SELECT string_agg(j.username || w.missed_runs, 
     'caller1 mallory1', '... and counts their missed runs');
 my $made_up = "SELECT coalesce(string_agg(endpoint_path || ' ' || requested_by, ', '), 'nothing') FROM wee5_cron.invocation WHERE endpoint_path LIKE '/missed-by-%'";
 is($node->safe_psql('postgres', $made_up), '/missed-by-caller caller', '... and makes up only for the job whose owner may make calls');
-$node->raises('postgres', "SELECT wee5_cron.run_now('missed by mallory')", '42501', 'nobody lends such a job his own right to call', role => 'operator', hint => qr/grant_to\('mallory', 'call'\)/);
+$node->raises('postgres', "SELECT wee5_cron.run_now('missed by mallory')", '42501', 'run_now() by an operator does not lend a job the right to call', role => 'operator', hint => qr/grant_to\('mallory', 'call'\)/);
 $node->wait_until_all_finished('postgres');
 $node->safe_psql('postgres', "REVOKE ALL ON FUNCTION public.invoke_cron_endpoint(text), wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text) FROM caller; DELETE FROM wee5_cron.invocation WHERE endpoint_path LIKE '/missed-by-%'; $time_passes");
 is($node->safe_psql('postgres', $made_up), 'nothing', '... and for none once that owner may not');

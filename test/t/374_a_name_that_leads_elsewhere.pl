@@ -119,6 +119,6 @@ for my $public ('203.0.113.7', '2001:db8::7') {
         qr{SET app\.settings\.api_url = 'https://app\.internal';}, '... and its hint has the statement for https');
 }
 $node->configure('postgres', api_url => 'https://app.internal');
-$doctor->green('api_url_resolves', 'https may lead anywhere', qr/app\.internal is 2001:db8::7/);
+$doctor->green('api_url_resolves', 'a name over https', qr/app\.internal is 2001:db8::7/);
 $node->log_is_sane;
 done_testing();

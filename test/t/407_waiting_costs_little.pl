@@ -35,7 +35,7 @@ SQL
 
 # A role that may see the body, and one that may not: in both cases the session keeps nothing of it while it waits.
 my $body = q{(SELECT jsonb_build_object('text', string_agg(md5(n::text), '')) FROM generate_series(1, 31000) n)};
-for my $case ([ 'a call of its own', 'caller', 990_000 ], [ 'a call of another role', 'other', 0 ]) {
+for my $case ([ 'a call of the same role', 'caller', 990_000 ], [ 'a call of another role', 'other', 0 ]) {
     my ($name, $role, $bytes) = @$case;
     $receiver->hold;
     my $asked = () = $receiver->requests('/hang');
@@ -90,7 +90,7 @@ $node->policy('app', '/down', retry_delays => '{1 h}', retry_window => '3 h');
 my $waiting = $node->call('app', '/down');
 $node->invocation_when('app', $waiting, "status = 'retrying'");
 $node->safe_psql('postgres', 'CREATE DATABASE copied TEMPLATE app');
-$node->raises('copied', "SELECT invoke_cron_endpoint('/x')", '55000', 'a copy makes no calls', hint => qr/arm/);
+$node->raises('copied', "SELECT invoke_cron_endpoint('/x')", '55000', 'a call on a copy is an error', hint => qr/arm/);
 my $at_the_timeout = 'SELECT status, clock_timestamp() - statement_timestamp() BETWEEN %s FROM wee5_cron.wait_for(%s, %s)';
 is($node->safe_psql('copied', sprintf($at_the_timeout, "'300 ms' AND '1 min'", $waiting, "'300 ms'")), 'retrying|t', '... and wait_for() returns at its timeout');
 is($node->safe_psql('copied', sprintf($at_the_timeout, "'0' AND '1 min'", $waiting, "'-1 day'")), 'retrying|t', '... even if the timeout is negative');

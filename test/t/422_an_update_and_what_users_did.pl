@@ -120,7 +120,7 @@ is($node->safe_psql('as_before', 'SELECT wee5_cron.is_armed()'), 'f', '... and i
 # again.
 my ($status, undef, $stderr) = $node->psql('as_now', slurp_file("$tmp/dump.sql"), on_error_stop => 0);
 my @errors = $stderr =~ /ERROR:  .*/g;
-is(scalar(grep { !/function wee5_cron\.\w+\(.*\) does not exist/ } @errors), 0, 'the dump, restored directly: no errors but for grants on functions that are gone') or diag(@errors);
+is(scalar(grep { !/function wee5_cron\.\w+\(.*\) does not exist/ } @errors), 0, 'the dump restored into this version has no errors except grants on dropped functions') or diag(@errors);
 is($node->safe_psql('as_now', $version), $newest, 'a dump of 0.1.0 restored into this version has the newest version');
 is($node->safe_psql('as_now', $rows), $kept, '... and all rows');
 $node->safe_psql('as_now', "SELECT wee5_cron.grant_to('operator', 'operate'); REVOKE EXECUTE ON FUNCTION wee5_cron.prune() FROM operator");

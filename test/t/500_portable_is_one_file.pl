@@ -35,7 +35,7 @@ is(($node->run_script("$line\n$text"))[1], undef, '... and after the line of its
 
 is($node->as_owner('SELECT wee5_cron.edition()'), 'portable', 'postgres, who is not a superuser, can install it');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, '... and it makes no job before configure()');
-$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', '... and calls nobody', role => 'postgres', message => qr/has not been armed/, hint => qr/wee5_cron\.configure/);
+$node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', '... and no call can be made yet', role => 'postgres', message => qr/has not been armed/, hint => qr/wee5_cron\.configure/);
 is($node->as_owner("SELECT current_setting('search_path') || current_setting('check_function_bodies')"), '"$user", publicon', "... and the session's settings are unchanged");
 
 my $dump = sub { return $node->safe_psql('postgres', <<'SQL') };

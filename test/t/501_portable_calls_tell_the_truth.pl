@@ -97,7 +97,7 @@ for (1 .. 100) {
 }
 is($node->as_owner("SELECT status || attempts FROM wee5_cron.wait_for($retried, '1 second')"), 'failed2', '... which makes the retry');
 SKIP: {
-    skip 'pg_net not available: nobody sends while run() waits', 2 unless $node->uses_real_pg_net;
+    skip 'pg_net not available: nothing sends while run() waits', 2 unless $node->uses_real_pg_net;
     is($node->error_of('postgres', "CALL wee5_cron.run('/status/200')", role => 'postgres'), undef, 'run() waits for a successful call');
     $node->raises('postgres', "CALL wee5_cron.run('/status/500')", '38000', '... and raises for a failure', role => 'postgres', message => qr/failed: The app answered 500/);
 }

@@ -35,7 +35,7 @@ $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '42501', 'a role 
 $node->raises('postgres', $_, '42501', "a caller may not: $_", role => 'caller')
   for "SELECT wee5_cron.set('enabled', 'off')", "SELECT * FROM wee5_cron.setting", 'SELECT * FROM wee5_cron.find_settings()', "SELECT wee5_cron.hand_to_pg_net(NULL, 1, 'x', 'x')", 'SELECT wee5_cron.uninstall()', 'SELECT * FROM wee5_cron.invocation';
 $node->raises('postgres', "SELECT wee5_cron.set('alert_url', '$url')", '42501', 'an operator may not use set()', role => 'operator');
-$node->raises('postgres', "SELECT wee5_cron.configure('$url')", '42501', 'nor an address that the stored secret would go to', role => 'operator', hint => qr/Give the secret as well/);
+$node->raises('postgres', "SELECT wee5_cron.configure('$url')", '42501', 'an operator may not change only the address, to which the stored secret would be sent', role => 'operator', hint => qr/Give the secret as well/);
 is($node->error_of('postgres', "SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')", role => 'operator'), undef, 'an operator may replace address and secret together');
 
 # Objects that another role created.
