@@ -1,7 +1,7 @@
 // A server that answers 200 at once, and records when each request arrives.
 //
-//   bench_arrivals <file>     prints its port; at SIGTERM writes one line per request into the file: the invocation's id,
-//                             and the unix time in microseconds at which its first byte arrived
+//   bench_arrivals <file>     prints its port; at SIGTERM writes one line per request into the file: the id of the
+//                             invocation, and the unix time in microseconds at which its first byte arrived
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

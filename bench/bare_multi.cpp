@@ -1,5 +1,5 @@
-// The yardstick: a bare libcurl multi loop. It sends the same request with the same headers as the worker, equally often
-// and with as many in flight, and ignores the answers.
+// The yardstick: a bare libcurl multi loop. It sends the same request with the same headers as the worker, equally
+// often and with as many in flight, and ignores the answers.
 //
 //   bench_bare_multi <url> <count> <parallel>     prints requests per second
 

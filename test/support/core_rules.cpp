@@ -1,6 +1,6 @@
-// Answers questions by the library's rules, so that a test can ask the PL/pgSQL twins the same ones. A question is a line:
-// the name of the rule and its arguments, tabs between them, each argument in hexadecimal digits. An answer is a line
-// of the same kind: "=" and the results, where "-" is none, or "!" and the SQLSTATE, message and hint of an error.
+// Answers questions by the library's rules, so that a test can ask the PL/pgSQL twins the same ones. A question is a
+// line: the name of the rule and its arguments, tabs between them, each argument in hexadecimal digits. An answer is a
+// line of the same kind: "=" and the results, where "-" is none, or "!" and the SQLSTATE, message and hint of an error.
 
 #include <cstdint>
 #include <functional>
