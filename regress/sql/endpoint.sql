@@ -40,12 +40,15 @@ INSERT INTO wee5_cron.endpoint (endpoint_path, complete_within) VALUES ('/x', '0
 INSERT INTO wee5_cron.endpoint (endpoint_path, complete_within) VALUES ('/x', '102 years');
 INSERT INTO wee5_cron.endpoint (endpoint_path, keep_succeeded) VALUES ('/x', '-1 s');
 INSERT INTO wee5_cron.endpoint (endpoint_path, keep_failed) VALUES ('/x', '102 years');
+INSERT INTO wee5_cron.endpoint (endpoint_path, max_in_flight) VALUES ('/x', 0);
+INSERT INTO wee5_cron.endpoint (endpoint_path, max_response_bytes) VALUES ('/x', -1);
+INSERT INTO wee5_cron.endpoint (endpoint_path, max_response_bytes) VALUES ('/x', 1048577);
 SELECT count(*) FROM wee5_cron.endpoint;
 
 -- The limits of what is accepted. The method is stored as it is sent.
 INSERT INTO wee5_cron.endpoint
 VALUES ('/api/report', 'post', '{"batch": 50}', '{"X-Team": "blue", "Accept-Language": "de"}', '1 ms', 1, 'never', '{0}', '1 ms', 'skip', 1,
-        'the nightly report', '1 ms', '0', '100 years');
+        'the nightly report', '1 ms', '0', '100 years', 1, 0);
 INSERT INTO wee5_cron.endpoint (endpoint_path, timeout, max_attempts, retry_on, retry_delays, retry_window, overlap)
 VALUES ('/api/report?of=germany', '5 min', 100, 'transient', '{100ms,1s,1h}', '90 days', 'allow');
 SELECT * FROM wee5_cron.endpoint ORDER BY endpoint_path;

@@ -16,7 +16,7 @@ SELECT '{"jobs": {
   "nightly": {"schedule": "15 3 * * *", "path": "/api/reports/it''s nightly?of=germany", "method": "post", "body": {"format": "pdf"},
               "headers": {"X-Tenant": "7"}, "timeout": "20 minutes", "max_attempts": 2, "retry_on": "transient",
               "retry_delays": ["10s", "1 min"], "retry_window": "2 hours", "overlap": "skip", "alert_after": 1, "note": "a report",
-              "keep_succeeded": "1 day", "keep_failed": "60 days", "catch_up": "none"},
+              "keep_succeeded": "1 day", "keep_failed": "60 days", "max_in_flight": 3, "max_response_bytes": 0, "catch_up": "none"},
   "poll": {"schedule": "*/30 * * * *", "path": "/api/poll"},
   "weekly": {"schedule": "0 9 * * 1", "path": "/api/weekly", "active": false}}}' AS config \gset
 SELECT * FROM wee5_cron.plan(:'config');

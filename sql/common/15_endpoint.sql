@@ -16,7 +16,9 @@ CREATE TABLE wee5_cron.endpoint (
   note text,
   complete_within interval,
   keep_succeeded interval,
-  keep_failed interval
+  keep_failed interval,
+  max_in_flight int,
+  max_response_bytes int
 );
 COMMENT ON TABLE wee5_cron.endpoint IS
   'Delivery policy of a path. A call looks up its whole path, then the path without the query. NULL: the default. Arguments of the call override the policy';
@@ -42,6 +44,10 @@ COMMENT ON COLUMN wee5_cron.endpoint.keep_succeeded IS
   'How long the ledger keeps calls that succeeded, 0: for a minute after they ended; the default is wee5_cron.keep_succeeded';
 COMMENT ON COLUMN wee5_cron.endpoint.keep_failed IS
   'The same for all other calls that have ended; the default is wee5_cron.keep_failed';
+COMMENT ON COLUMN wee5_cron.endpoint.max_in_flight IS
+  'How many calls of the path may be in flight at once; the default is wee5_cron.max_in_flight. On pg_net: how many are handed over at once; no limit by default';
+COMMENT ON COLUMN wee5_cron.endpoint.max_response_bytes IS
+  'How much of an answer the ledger keeps, 0: nothing; the default is wee5_cron.max_response_bytes';
 
 CREATE TRIGGER check_endpoint BEFORE INSERT OR UPDATE OR DELETE ON wee5_cron.endpoint
   FOR EACH ROW EXECUTE FUNCTION wee5_cron.check_endpoint();

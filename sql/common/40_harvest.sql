@@ -228,6 +228,57 @@ CREATE FUNCTION wee5_cron.ended_beside(call wee5_cron.invocation) RETURNS bigint
 COMMENT ON FUNCTION wee5_cron.ended_beside(wee5_cron.invocation) IS
   'Internal, for harvest(): a call of the path that has ended since this one was made; NULL: none';
 
+-- How many more calls of a policy may be handed to pg_net.
+CREATE FUNCTION wee5_cron.room_on_pg_net(policy wee5_cron.endpoint) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT policy.max_in_flight - count(*) FROM (
+      SELECT FROM wee5_cron.invocation i
+      WHERE i.transport = 'pg_net' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL
+        AND split_part(i.endpoint_path, '?', 1) = split_part(policy.endpoint_path, '?', 1) COLLATE "C"
+        AND coalesce((SELECT e.endpoint_path FROM wee5_cron.endpoint e WHERE e.endpoint_path = i.endpoint_path),
+                     split_part(i.endpoint_path, '?', 1)) = policy.endpoint_path
+      LIMIT policy.max_in_flight) handed_over
+  $$;
+COMMENT ON FUNCTION wee5_cron.room_on_pg_net(wee5_cron.endpoint) IS
+  'Internal: how many more calls pg_net may have at once, by max_in_flight of the policy; NULL: there is no limit';
+
+-- The lock first: then every call that was handed over under it is visible.
+CREATE FUNCTION wee5_cron.may_hand_over(endpoint_path text, policy wee5_cron.endpoint) RETURNS boolean
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN (policy.max_in_flight >= 1) IS NOT TRUE THEN true
+                WHEN NOT wee5_cron.lock_path($1) THEN false
+                ELSE wee5_cron.room_on_pg_net(policy) > 0 END
+  $$;
+COMMENT ON FUNCTION wee5_cron.may_hand_over(text, wee5_cron.endpoint) IS
+  'Internal: whether max_in_flight of the policy lets a call go to pg_net now. Otherwise harvest() hands it over later';
+
+-- With 10,000 calls due and room for four, harvest() locks four rows.
+CREATE FUNCTION wee5_cron.due_without_room(due_by timestamptz) RETURNS SETOF bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM wee5_cron.endpoint e WHERE e.max_in_flight >= 1) THEN
+    RETURN;
+  END IF;
+  RETURN QUERY
+    WITH limited AS MATERIALIZED (
+      SELECT e.endpoint_path, wee5_cron.room_on_pg_net(e) AS room FROM wee5_cron.endpoint e WHERE e.max_in_flight >= 1
+    ), due AS (
+      SELECT i.id, coalesce((SELECT e.endpoint_path FROM wee5_cron.endpoint e WHERE e.endpoint_path = i.endpoint_path),
+                            split_part(i.endpoint_path, '?', 1)) AS policy
+      FROM wee5_cron.invocation i
+      WHERE i.finished_at IS NULL AND i.next_attempt_at <= due_by AND i.transport = 'pg_net' AND i.status <> 'accepted'
+    )
+    SELECT w.id FROM (SELECT d.id, l.room, row_number() OVER (PARTITION BY d.policy ORDER BY d.id) AS place
+                      FROM due d JOIN limited l ON l.endpoint_path = d.policy) w
+    WHERE w.place > w.room;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.due_without_room(timestamptz) IS
+  'Internal, for harvest(): the calls that are due, and that max_in_flight of their policy keeps from pg_net for now';
+
 -- Hands over one call that is due, or ends it. The caller of this function holds the call's row locked.
 CREATE FUNCTION wee5_cron.send_due_call(call wee5_cron.invocation) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -264,7 +315,9 @@ BEGIN
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = format('To make the call by the builtin transport: SELECT wee5_cron.retry(%s);', call.id);
   END IF;
-  PERFORM wee5_cron.send_by_pg_net(call.id);
+  IF wee5_cron.may_hand_over(call.endpoint_path, wee5_cron.policy_of(call.endpoint_path)) THEN
+    PERFORM wee5_cron.send_by_pg_net(call.id);
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.send_due_call(wee5_cron.invocation) IS
@@ -317,7 +370,7 @@ BEGIN
   FOR call IN
     SELECT i.* FROM wee5_cron.invocation i
     WHERE i.finished_at IS NULL AND i.next_attempt_at <= now AND i.transport = 'pg_net' AND i.status <> 'accepted'
-      AND (only_id IS NULL OR i.id = only_id)
+      AND (only_id IS NULL OR i.id = only_id) AND i.id NOT IN (SELECT w.id FROM wee5_cron.due_without_room(now) w (id))
     ORDER BY i.id
     LIMIT wee5_cron.most_in_one_harvest()
     FOR UPDATE SKIP LOCKED

@@ -232,7 +232,7 @@ BEGIN
       RETURN wee5_cron.skip_for_overlap(call, caller.by_job, caller.by_job AND $7 IS NULL);
     END IF;
   END IF;
-  IF undecided THEN
+  IF undecided OR policy.max_in_flight >= 1 AND NOT wee5_cron.may_hand_over($1, policy) THEN
     call.next_attempt_at := clock_timestamp();
     RETURN wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
   END IF;

@@ -167,6 +167,7 @@ CREATE FUNCTION wee5_cron.decide_pg_net_answer(
   AS $$
 DECLARE
   ms constant bigint := wee5_cron.interval_milliseconds(timeout);
+  policy constant wee5_cron.endpoint := wee5_cron.policy_of(endpoint_path);
   outcome record;
 BEGIN
   IF endpoint_path IS NULL OR requested_at IS NULL OR attempts IS NULL THEN
@@ -177,8 +178,9 @@ BEGIN
     coalesce(lost, false), status_code, coalesce(timed_out, false), error_msg, content_type, content, answer_headers,
     endpoint_path, url, method, CASE WHEN ms > 0 THEN least(ms, 2147483647) ELSE wee5_cron.setting_ms('request_timeout') END,
     attempts + 1, wee5_cron.unix_us(requested_at), coalesce(may_retry, false), wee5_cron.secrets_of(requested_by),
-    wee5_cron.setting_bytes('max_response_bytes'), wee5_cron.policy_of(endpoint_path), wee5_cron.unix_us(ended_at),
-    coalesce(random, 0.5));
+    CASE WHEN policy.max_response_bytes BETWEEN 0 AND 1048576 THEN policy.max_response_bytes
+         ELSE wee5_cron.setting_bytes('max_response_bytes') END,
+    policy, wee5_cron.unix_us(ended_at), coalesce(random, 0.5));
   status := outcome.status;
   reason := outcome.reason;
   error := outcome.error;

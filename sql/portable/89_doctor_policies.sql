@@ -63,6 +63,13 @@ BEGIN
     'Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_succeeded.');
   PERFORM wee5_cron.check_interval_of_policy('keep_failed', policy.keep_failed, 0, 9223372036854775807,
     'Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_failed.');
+  IF policy.max_in_flight < 1 THEN
+    PERFORM wee5_cron.refuse_policy('max_in_flight', policy.max_in_flight::text,
+      'At least 1: how many calls of the path may be in flight at once. NULL: wee5_cron.max_in_flight.');
+  ELSIF policy.max_response_bytes NOT BETWEEN 0 AND 1048576 THEN
+    PERFORM wee5_cron.refuse_policy('max_response_bytes', policy.max_response_bytes::text,
+      'Give 0, which keeps nothing of an answer, to 1048576. NULL: wee5_cron.max_response_bytes.');
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.check_policy(wee5_cron.endpoint) IS

@@ -61,7 +61,9 @@ CREATE INDEX claim_expiry ON wee5_cron.claim ((COALESCE(completed_at, lease_unti
 ALTER TABLE wee5_cron.endpoint
   ADD COLUMN complete_within interval,
   ADD COLUMN keep_succeeded interval,
-  ADD COLUMN keep_failed interval;
+  ADD COLUMN keep_failed interval,
+  ADD COLUMN max_in_flight int,
+  ADD COLUMN max_response_bytes int;
 
 ALTER TABLE wee5_cron.job
   ADD COLUMN applied boolean NOT NULL DEFAULT false;

@@ -25,7 +25,8 @@
 // Everything else gets 200 {"ok":true}.
 //
 // Each line of FILE is a JSON object. Its event is "request" when a request was read completely, or "gone" when the
-// client closed the connection before the answer. The bearer is recorded only as "match", "other" or "none".
+// client closed the connection before the answer. The bearer is recorded only as "match", "other" or "none". at_once is the
+// number of requests of the path that are not answered, this one included.
 //
 // The control port (plain HTTP, POST):
 //   /release         answers the hanging requests, with ?status=N (200); with ?keep=1 also all that come later
@@ -52,6 +53,7 @@ let requests = 0
 let connections = 0
 let released = null // status for those who come to /hang, once /release?keep=1 was called
 const hanging = new Map()
+const unanswered = new Map() // how many requests, by path
 const turns = new Map() // of /statuses, by path
 const told = new Map() // what a path answers since /answer
 
@@ -158,6 +160,23 @@ const answers = [
   }],
 ]
 
+// Counts the request until it is answered, or its connection is closed. Returns how many of its path are counted.
+function countUnanswered(path, response) {
+  const count = (change) => unanswered.set(path, (unanswered.get(path) ?? 0) + change).get(path)
+  const end = response.end
+  let counted = true
+  const uncount = () => {
+    if (counted) count(-1)
+    counted = false
+  }
+  response.end = (...content) => {
+    uncount()
+    return end.apply(response, content)
+  }
+  response.on('close', uncount)
+  return count(1)
+}
+
 function answerAsTold(request, response, query) {
   if (query.has('raw')) return request.socket.end(unescape(query.get('raw')), 'latin1')
   const lines = query.getAll('header').map((line) => line.split(/:(.*)/s).slice(0, 2))
@@ -176,7 +195,7 @@ function serve(request, response) {
     const query = new URLSearchParams(request.url.slice(path.length + 1))
     record({
       event: 'request', number, connection: request.socket.number, method: request.method, url: request.url, path,
-      headers: withoutBearer(request.headers), body, bearer: bearer(request),
+      headers: withoutBearer(request.headers), body, bearer: bearer(request), at_once: countUnanswered(path, response),
     })
     response.on('close', () => {
       hanging.delete(number)

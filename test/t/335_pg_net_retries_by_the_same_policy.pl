@@ -260,5 +260,29 @@ answer($id, status_code => 401);
 fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1, http_status => 401 }, 'without a previous secret the 401 ends the call');
 
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'no row contains the secret');
+# max_in_flight of a policy: how many of its calls pg_net has at once.
+$node->policy('postgres', '/few', max_in_flight => 2);
+$node->policy('postgres', '/few?own', note => 'without a limit');
+my @few = split /\n/, $node->safe_psql('postgres', "SELECT invoke_cron_endpoint('/few?n=' || n) FROM generate_series(1, 5) n");
+my $with_pg_net = sub { $node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.pg_net_request WHERE invocation_id IN (@{[ join ',', @few ]})") };
+is($with_pg_net->(), 2, 'a policy limits how many calls are handed to pg_net at once');
+request_of($node->call('postgres', '/few?own'));
+pass('... and does not hold up a path with a policy of its own');
+$node->safe_psql('postgres', 'SELECT wee5_cron.harvest()');
+is($with_pg_net->(), 2, 'harvest() keeps to the limit');
+answer($few[0], @good);
+request_of($few[2]);
+is($with_pg_net->(), 2, 'an answer makes room for the next call');
+my $second_session = $node->background_psql('postgres');
+$second_session->query_safe("BEGIN; SELECT invoke_cron_endpoint('/twice/few')");
+$node->policy('postgres', '/twice/few', max_in_flight => 1);
+$second_session->query_safe("SELECT invoke_cron_endpoint('/twice/few')");
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.pg_net_request WHERE invocation_id = @{[ $node->call('postgres', '/twice/few') ]}"), 0, 'a call beside an open transaction of its path waits');
+$second_session->query_safe('COMMIT');
+$second_session->quit;
+answer($_, @good) for @few[ 1 .. 4 ];
+$node->finished('postgres', $_) for @few;
+pass('all are made in the end');
+
 $node->log_is_sane;
 done_testing();

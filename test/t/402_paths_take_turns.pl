@@ -2,6 +2,7 @@
 # other path waits.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
+use List::Util qw(max);
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
@@ -52,6 +53,37 @@ is($node->safe_psql('postgres', "SELECT in_flight FROM wee5_cron.worker WHERE da
 $receiver->release_for_good;
 $node->wait_until_all_finished('postgres');
 is_deeply($node->statuses('postgres'), { succeeded => 104 }, 'all calls succeed');
+
+# A policy limits how many calls of its path are in flight, and how much of their answers is kept.
+$node->safe_psql('postgres', "INSERT INTO wee5_cron.endpoint (endpoint_path, max_in_flight, max_response_bytes) VALUES ('/single/hang', 1, 0), ('/double/hang', 2, 3)");
+$answered{ $_->{number} } = 1 for $receiver->requests;
+$receiver->hold;
+queue('/double/hang', 5);
+$receiver->wait_for_requests('/double/hang', 2);
+queue('/single/hang', 2);
+queue('/other/hang', 1);
+$receiver->wait_for_requests('/other/hang', 2);
+is_deeply([ sort map { $_->{path} } on_the_wire() ], [ qw(/double/hang /double/hang /other/hang /single/hang) ], 'each path has as many as its policy allows');
+is(next_after_an_answer(), '/double/hang', 'an answer makes room for the next of its path');
+$node->safe_psql('postgres', "UPDATE wee5_cron.endpoint SET max_in_flight = NULL WHERE endpoint_path = '/double/hang'");
+$receiver->release_for_good;
+$node->wait_until_all_finished('postgres');
+is_deeply($node->statuses('postgres'), { succeeded => 112 }, 'all are delivered');
+is($node->safe_psql('postgres', "SELECT DISTINCT length(response_body), response_truncated FROM wee5_cron.invocation WHERE endpoint_path = '/double/hang'"), '3|t', 'the ledger keeps as much of an answer as the policy says');
+is($node->safe_psql('postgres', "SELECT DISTINCT coalesce(response_body, ''), response_truncated FROM wee5_cron.invocation WHERE endpoint_path = '/single/hang'"), '|t', '... or nothing');
+
+# Thousands of calls that are due at the same time do not reach a small app at once. Other paths do not wait behind them.
+$node->safe_psql('postgres', 'ALTER SYSTEM SET wee5_cron.max_in_flight = 64');
+$node->reload;
+$node->policy('postgres', '/nine/slow', max_in_flight => 8);
+$node->safe_psql('postgres', "SELECT count(wee5_cron.invoke('/nine/slow?ms=1', at => clock_timestamp() + interval '1 second')) FROM generate_series(1, 10000)");
+$receiver->wait_for_requests('/nine/slow', 20);
+$node->finished('postgres', $_) for split /\n/, $node->safe_psql('postgres', "SELECT invoke_cron_endpoint('/beside') FROM generate_series(1, 20)");
+cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/nine/slow?ms=1' AND finished_at IS NULL"), '>', 1000, 'calls of another path do not wait behind ten thousand whose policy limits them');
+$node->wait_until_all_finished('postgres');
+my @nine = $receiver->requests('/nine/slow');
+is(scalar @nine, 10_000, '... all of which are made');
+is(max(map { $_->{at_once} } @nine), 8, '... at most eight at once, as the policy says');
 
 $node->log_is_sane;
 done_testing();

@@ -32,6 +32,7 @@ $node->remove_harvest_job;
 
 # Outcomes.
 $node->no_retries('postgres', '/status/503');
+$node->as_owner("INSERT INTO wee5_cron.endpoint (endpoint_path, max_response_bytes) VALUES ('/html', 9)");
 my %call = map { $_ => $node->as_owner("SELECT invoke_cron_endpoint('$_')") } qw(/status/200 /status/401 /status/500 /html?status=404 /leak?status=500);
 $call{slow} = $node->as_owner("SELECT wee5_cron.invoke('/slow?ms=20000', timeout => '500 ms')");
 $call{post} = $node->as_owner(q{SELECT wee5_cron.invoke('/echo', 'POST', '{"a": 1}', '{"X-Team": "blue"}')});
@@ -46,6 +47,7 @@ fields_are($row{slow}, { status => 'failed', reason => 'timeout', http_status =>
 fields_are($row{post}, { status => 'succeeded', http_status => 200, method => 'POST' }, 'a POST with a body and a header is sent');
 unlike($row{'/leak?status=500'}{response_body}, qr/\Q$secret\E/, 'the secret in an answer is redacted');
 is(scalar(() = $receiver->requests('/rolled-back')), 0, 'a call that was rolled back is not sent');
+is(length($row{'/html?status=404'}{response_body}), 9, 'a policy says how much of an answer is kept');
 my ($request) = $receiver->requests('/status/200');
 is($request->{bearer}, 'match', 'the request carries the bearer');
 fields_are({ map { lc $_ => $request->{headers}{$_} } keys %{ $request->{headers} } },
@@ -61,6 +63,13 @@ my $refused = $node->as_owner("SELECT invoke_cron_endpoint('/x')");
 $node->deliver_and_harvest;
 fields_are($node->invocation('postgres', $refused), { status => 'failed', reason => 'connect', http_status => undef, error => qr/connect/i }, 'a refused connection is a connect failure');
 $node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}')");
+
+# A policy limits how many of its calls pg_net has at once.
+$node->policy('postgres', '/few', max_in_flight => 2);
+my @few = split /\n/, $node->as_owner("SELECT invoke_cron_endpoint('/few?n=' || n) FROM generate_series(1, 3) n");
+is($node->as_owner('SELECT count(*) FROM wee5_cron.pg_net_request'), 2, 'max_in_flight of a policy: the third call waits');
+$node->deliver_and_harvest for 1 .. 2;
+is($node->as_owner("SELECT string_agg(status, ' ') FROM wee5_cron.invocation WHERE id IN (@{[ join ',', @few ]})"), 'succeeded succeeded succeeded', '... and harvest() hands it over after an answer');
 
 # Retries by the policy of the path and by hand, and cancel().
 $node->policy('postgres', '/status/503', max_attempts => 2, retry_delays => '{100ms}');

@@ -1,15 +1,14 @@
 #include "wee5_cron/delivery/dispatch/dispatcher.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <random>
 #include <utility>
 
 #include "wee5_cron/core/outcome/decision.hpp"
 #include "wee5_cron/core/request/endpoint_path.hpp"
-#include "wee5_cron/core/request/request_headers.hpp"
 #include "wee5_cron/core/text/error.hpp"
 #include "wee5_cron/delivery/address/url.hpp"
+#include "wee5_cron/delivery/engine/unix_clock.hpp"
 
 namespace wee5::delivery {
 
@@ -27,11 +26,6 @@ std::size_t bytes_of(const DueCall& call) {
   std::size_t bytes = sizeof(DueCall) + call.endpoint_path.size() + call.body.size();
   for (const core::Header& header : call.headers) bytes += header.name.size() + header.value.size();
   return bytes;
-}
-
-std::int64_t unix_now_us() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
 }
 
 std::function<double()> default_random() {
@@ -80,15 +74,16 @@ void Dispatcher::set_role(const std::string& role, const core::SettingCandidates
   roles_[role] = std::move(settings);
 }
 
-void Dispatcher::set_policies(std::unordered_map<std::string, core::RetryPolicy> policies) {
+void Dispatcher::set_policies(PathPolicies policies) {
   policies_ = std::move(policies);
+  queue_.set_limits(policies_.limits());
 }
 
-const core::RetryPolicy& Dispatcher::policy_of(const std::string& endpoint_path) const {
-  if (policies_.empty()) return default_policy_;
-  auto found = policies_.find(endpoint_path);
-  if (found == policies_.end()) found = policies_.find(std::string(core::route_of(endpoint_path)));
-  return found != policies_.end() ? found->second : default_policy_;
+std::size_t Dispatcher::waiting_of(std::string_view route) const {
+  const std::size_t waiting = queue_.waiting_of(route);
+  if (waiting_apart_.empty()) return waiting;
+  const auto apart = waiting_apart_.find(std::string(route));
+  return apart == waiting_apart_.end() ? waiting : waiting + apart->second;
 }
 
 void Dispatcher::add(DueCall call) {
@@ -96,7 +91,7 @@ void Dispatcher::add(DueCall call) {
   // The first attempt of a call always may begin: most calls need neither policy nor clock.
   if (call.attempt > 1 || call.cut_off) {
     const core::DueAttempt due{call.attempt, call.first_begun_us, call.cut_off};
-    switch (core::may_begin(due, policy_of(call.endpoint_path), unix_now_us())) {
+    switch (core::may_begin(due, policies_.policy_of(call.endpoint_path).retry, unix_now_us())) {
       case core::Begin::kNow:
         break;
       case core::Begin::kNeverLost:
@@ -110,8 +105,11 @@ void Dispatcher::add(DueCall call) {
   }
   ++waiting_by_role_[call.requested_by];
   waiting_bytes_ += bytes_of(call);
-  const std::string route(core::route_of(call.endpoint_path));
-  queue_.push(route, std::move(call));
+  std::string queue = policies_.queue_of(call.endpoint_path);
+  const std::string_view route = core::route_of(call.endpoint_path);
+  if (queue.size() != route.size()) ++waiting_apart_[std::string(route)];
+  call.queue = queue;
+  queue_.push(queue, std::move(call));
 }
 
 bool Dispatcher::set_read(std::string_view route, std::int64_t from, std::int64_t next) {
@@ -129,10 +127,10 @@ bool Dispatcher::set_read(std::string_view route, std::int64_t from, std::int64_
 
 const std::vector<Dispatcher::Refill>& Dispatcher::refills(std::size_t most) {
   refills_.clear();
-  const std::size_t limit = limit_of_a_route(waiting());
   for (const auto& [route, from] : more_) {
     if (refills_.size() == most) break;
-    const std::size_t held = queue_.waiting_of(route);
+    const std::size_t limit = limit_of(route, waiting());
+    const std::size_t held = waiting_of(route);
     if (2 * held < limit) refills_.push_back({route, from, limit - held});
   }
   return refills_;
@@ -145,95 +143,25 @@ std::size_t Dispatcher::limit_of_a_route(std::size_t waiting) const noexcept {
   return waiting >= kCrowded * slots() ? std::min(kFew, slots()) : ahead();
 }
 
+// A route of which few calls may be in flight does not fill the memory, so that there is room for others.
+std::size_t Dispatcher::limit_of(std::string_view route, std::size_t waiting) const {
+  const std::size_t limit = limit_of_a_route(waiting);
+  const std::optional<std::size_t> in_flight = policies_.limit_of_route(route);
+  return in_flight && *in_flight < limit ? std::min(limit, std::max(kFew, kAhead * *in_flight)) : limit;
+}
+
 std::size_t Dispatcher::room_for(std::string_view route, std::size_t coming) const {
-  const std::size_t limit = limit_of_a_route(waiting() + coming);
-  const std::size_t held = queue_.waiting_of(route);
+  const std::size_t limit = limit_of(route, waiting() + coming);
+  const std::size_t held = waiting_of(route);
   return held < limit ? limit - held : 0;
 }
 
 bool Dispatcher::wants_refill() const {
-  const std::size_t limit = limit_of_a_route(waiting());
   return std::any_of(more_.begin(), more_.end(),
-                     [&](const auto& route) { return 2 * queue_.waiting_of(route.first) < limit; });
+                     [&](const auto& route) { return 2 * waiting_of(route.first) < limit_of(route.first, waiting()); });
 }
 
 bool Dispatcher::wants_more_routes() const noexcept { return in_flight() < slots() && limit_of_a_route(waiting()) > 0; }
-
-// An alert goes to a stranger, so it carries no bearer. The ledger shows only the origin of its address.
-Request Dispatcher::make_alert(const DueCall& call) const {
-  Webhook webhook = parse_webhook(settings_.alert_url, settings_.allow_plain_http);
-  Request request;
-  request.id = call.id;
-  request.attempt = call.attempt;
-  request.method = core::parse_method(call.method);
-  request.url = std::move(webhook.url);
-  request.shown_url = std::move(webhook.origin);
-  request.secrets = {std::move(webhook.secret)};
-  request.endpoint_path = call.endpoint_path;
-  request.headers = core::alert_headers(call.idempotency_key);
-  request.body = call.body;
-  request.has_body = call.has_body;
-  request.timeout_ms = settings_.request_timeout_ms;
-  apply_connection_settings(request);
-  return request;
-}
-
-void Dispatcher::apply_connection_settings(Request& request) const {
-  request.connect_timeout_ms = settings_.connect_timeout_ms;
-  request.max_response_bytes = settings_.max_response_bytes;
-  request.ca_file = settings_.ca_file;
-  request.proxy = settings_.proxy;
-}
-
-Request Dispatcher::make_request(const DueCall& call, Sending& sending) {
-  if (call.endpoint_path == core::kAlertPath) return make_alert(call);
-  const auto role = roles_.find(call.requested_by);
-  if (role == roles_.end()) throw core::missing_setting("app.settings.api_url", {});
-  if (role->second.api_url.value.empty()) throw core::missing_setting("app.settings.api_url", role->second.api_url);
-  if (role->second.secret.value.empty()) throw core::missing_setting("app.settings.cron_secret", role->second.secret);
-  core::check_secret(role->second.secret.value);
-
-  if (call.headers_unreadable) {
-    throw core::Error(
-        core::ErrorKind::kNotReady, "the row's headers are not a JSON object of strings",
-        "Make the call again with wee5_cron.invoke(), which checks them: headers => '{\"X-Name\": \"value\"}'.");
-  }
-
-  core::RequestIdentity identity;
-  identity.invocation_id = call.id;
-  identity.attempt = call.attempt;
-  identity.idempotency_key = call.idempotency_key;
-  identity.job_name = call.job_name;
-  identity.scheduled_at = call.scheduled_at;
-  identity.trace = settings_.trace;
-
-  Request request;
-  request.id = call.id;
-  request.attempt = call.attempt;
-  request.method = core::parse_method(call.method);
-  request.url = urls_.join(role->second.api_url.value, settings_.allow_plain_http, call.endpoint_path);
-  request.endpoint_path = call.endpoint_path;
-  request.secrets = role->second.secrets;
-  request.body = call.body;
-  request.has_body = call.has_body && core::takes_body(request.method);
-  if (!request.has_body && core::needs_body(request.method)) {
-    // Somebody wrote the row by hand; invoke() always gives a body.
-    request.body = "{}";
-    request.has_body = true;
-  }
-  request.timeout_ms = call.timeout_ms > 0 ? call.timeout_ms : settings_.request_timeout_ms;
-  identity.has_body = request.has_body;
-  identity.timeout_ms = request.timeout_ms;
-  request.headers = core::request_headers(role->second.secret.value, identity, call.headers);
-  apply_connection_settings(request);
-  const std::optional<core::PreviousSecret>& previous = role->second.previous;
-  if (previous && unix_now_us() < previous->until_us && same_origin(previous->api_url, role->second.api_url.value)) {
-    sending.with_previous = std::make_unique<Request>(request);
-    sending.with_previous->headers = core::request_headers(previous->secret, identity, call.headers);
-    sending.previous_until_us = previous->until_us;
-  }
-  return request;
-}
 
 void Dispatcher::end_unsent(const DueCall& call, core::Explanation outcome) {
   Result result;
@@ -253,6 +181,10 @@ void Dispatcher::forget_waiting(const DueCall& call) {
   waiting_bytes_ -= bytes_of(call);
   const auto role = waiting_by_role_.find(call.requested_by);
   if (--role->second == 0) waiting_by_role_.erase(role);
+  const std::string_view route = core::route_of(call.endpoint_path);
+  if (call.queue.size() == route.size()) return;
+  const auto apart = waiting_apart_.find(std::string(route));
+  if (--apart->second == 0) waiting_apart_.erase(apart);
 }
 
 void Dispatcher::send(Request request, Sending sending) {
@@ -266,7 +198,7 @@ void Dispatcher::send(Request request, Sending sending) {
 // waits here must not take the other one's slots.
 bool Dispatcher::others_wait() const {
   const std::string* only = queue_.only_route();
-  return only != nullptr && (more_.size() > 1 || (more_.size() == 1 && more_.begin()->first != *only));
+  return only != nullptr && (more_.size() > 1 || (more_.size() == 1 && more_.begin()->first != core::route_of(*only)));
 }
 
 bool Dispatcher::can_dispatch() const {
@@ -277,18 +209,17 @@ void Dispatcher::dispatch() {
   if (!can_dispatch()) return;
   while (std::optional<DueCall> call = queue_.take(others_wait())) {
     forget_waiting(*call);
-    Sending sending{
-        std::string(core::route_of(call->endpoint_path)), call->endpoint_path, call->first_begun_us, nullptr, 0, 0};
+    Sending sending{call->queue, call->endpoint_path, call->first_begun_us, nullptr, 0, 0};
     try {
       Request request = make_request(*call, sending);
-      if (policy_of(call->endpoint_path).retry_on == core::RetryOn::kNever) {
+      if (policies_.policy_of(call->endpoint_path).retry.retry_on == core::RetryOn::kNever) {
         claims_.push_back({std::move(request), std::move(sending)});
         continue;
       }
       unmarked_.push_back(OnTheWire{call->id, call->attempt, unix_now_us(), shown_url(request)});
       send(std::move(request), std::move(sending));
     } catch (const core::Error& error) {
-      queue_.release(sending.route);
+      queue_.release(sending.queue);
       fail_config(*call, error.message(), error.hint());
     }
   }
@@ -308,7 +239,7 @@ void Dispatcher::claimed(const std::vector<std::int64_t>& ids) {
     if (std::find(ids.begin(), ids.end(), claim.request.id) != ids.end()) {
       claimed_.push_back(std::move(claim));
     } else {
-      queue_.release(claim.sending.route);
+      queue_.release(claim.sending.queue);
       held_.erase(claim.request.id);
     }
   }
@@ -322,7 +253,7 @@ bool Dispatcher::cancel_claim(std::vector<Claim>& claims, std::int64_t id) {
   const auto claim =
       std::find_if(claims.begin(), claims.end(), [id](const Claim& one) { return one.request.id == id; });
   if (claim == claims.end()) return false;
-  queue_.release(claim->sending.route);
+  queue_.release(claim->sending.queue);
   DueCall call;
   call.id = id;
   call.attempt = claim->request.attempt;
@@ -389,7 +320,7 @@ void Dispatcher::decide(const Sending& sending, Result& result) {
   if (!settings_.may_accept && std::exchange(result.outcome.accepted, false)) result.outcome.succeeded = true;
   // Most calls succeed, whatever the policy is.
   const bool succeeded = result.outcome.succeeded;
-  const core::RetryPolicy& policy = succeeded ? default_policy_ : policy_of(sending.endpoint_path);
+  const core::RetryPolicy policy = succeeded ? core::RetryPolicy{} : policies_.policy_of(sending.endpoint_path).retry;
   const core::Decision decision = core::decide(result.outcome, ended, policy, succeeded ? 0 : random_());
   result.status = decision.status;
   result.retry_at_us = decision.next_attempt_us;
@@ -400,7 +331,7 @@ void Dispatcher::collect() {
     const auto sending = on_the_wire_.find(result.id);
     if (sending == on_the_wire_.end()) continue;  // forgotten
     if (send_with_previous(sending->second, result)) continue;
-    queue_.release(sending->second.route);
+    queue_.release(sending->second.queue);
     if (sending->second.endpoint_path == core::kAlertPath) explain_alert(result);
     decide(sending->second, result);
     on_the_wire_.erase(sending);
@@ -422,19 +353,20 @@ void Dispatcher::drop_waiting() {
 void Dispatcher::forget() {
   for (const auto& [id, sending] : on_the_wire_) {
     engine_.cancel(id);
-    queue_.release(sending.route);
+    queue_.release(sending.queue);
   }
   on_the_wire_.clear();
   for (const std::vector<Claim>* claims : {&claims_, &claimed_})
-    for (const Claim& claim : *claims) queue_.release(claim.sending.route);
+    for (const Claim& claim : *claims) queue_.release(claim.sending.queue);
   claims_.clear();
   claimed_.clear();
-  policies_.clear();
+  set_policies({});
   engine_.take_results();
   queue_.clear_waiting();
   held_.clear();
   waiting_bytes_ = 0;
   waiting_by_role_.clear();
+  waiting_apart_.clear();
   roles_.clear();
   more_.clear();
   unmarked_.clear();

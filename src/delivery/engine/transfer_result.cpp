@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "wee5_cron/core/text/text.hpp"
+#include "wee5_cron/delivery/engine/unix_clock.hpp"
 
 namespace wee5::delivery {
 namespace {
@@ -14,11 +15,6 @@ using core::Reason;
 
 constexpr std::size_t kMaxContentTypeBytes = 200;
 constexpr std::string_view kMayHaveRun = "the connection was closed before the app answered; it may have run";
-
-std::int64_t unix_now_us() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 curl_off_t time_of(const Transfer& transfer, CURLINFO info) {
   curl_off_t microseconds = 0;

@@ -44,6 +44,10 @@ void copy_timeout(const Interval* timeout, EndpointRow* row) {
   memcpy(row->timeout, timeout, sizeof(Interval));
 }
 
+void copy_response_bytes(int32 bytes, EndpointRow* row) {
+  if (bytes >= 0 && bytes <= kMostResponseBytes) row->max_response_bytes = bytes;
+}
+
 // None of them where one cannot be waited for.
 void copy_delays(ArrayType* array, EndpointRow* row) {
   Datum* values;
@@ -79,6 +83,9 @@ void copy_row(HeapTuple tuple, TupleDesc descriptor, EndpointRow* row) {
     row->retry_window = interval_milliseconds(DatumGetIntervalP(values[kEndpointRetryWindow]));
   if (!nulls[kEndpointCompleteWithin])
     row->complete_within = interval_milliseconds(DatumGetIntervalP(values[kEndpointCompleteWithin]));
+  if (!nulls[kEndpointMaxInFlight]) row->max_in_flight = Max(DatumGetInt32(values[kEndpointMaxInFlight]), 0);
+  row->max_response_bytes = -1;
+  if (!nulls[kEndpointMaxResponseBytes]) copy_response_bytes(DatumGetInt32(values[kEndpointMaxResponseBytes]), row);
   row->overlap = overlap_of(text_of(values[kEndpointOverlap], nulls[kEndpointOverlap]));
 }
 
@@ -170,6 +177,7 @@ core::RetryPolicy retry_policy_of(const EndpointRow* row) {
 
 void find_endpoint(const char* path, EndpointRow* row) {
   memset(row, 0, sizeof(*row));
+  row->max_response_bytes = -1;
   // A change that was committed before this call counts.
   AcceptInvalidationMessages();
   if (known.valid && known.empty) return;

@@ -53,10 +53,11 @@ void check_interval(const NewRow* row, const char* name, int64 least_ms, int64 m
   if (ms < least_ms || ms > most_ms) refuse(name, interval_text(DatumGetIntervalP(value)), hint);
 }
 
-void check_number(const NewRow* row, const char* name, const char* hint) {
+void check_number(const NewRow* row, const char* name, int32 least, int32 most, const char* hint) {
   bool is_null;
   Datum value = column(row, name, &is_null);
-  if (!is_null && DatumGetInt32(value) < 1) refuse(name, psprintf("%d", DatumGetInt32(value)), hint);
+  if (!is_null && (DatumGetInt32(value) < least || DatumGetInt32(value) > most))
+    refuse(name, psprintf("%d", DatumGetInt32(value)), hint);
 }
 
 void check_delays(const NewRow* row) {
@@ -123,7 +124,7 @@ void check_row(const NewRow* row) {
   check_request(row);
   check_interval(row, "timeout", 1, kMostTimeoutMs,
                  "Give an interval from 1 millisecond to 24 days, or NULL to use wee5_cron.request_timeout.");
-  check_number(row, "max_attempts", "At least 1, which is no retry. NULL: the default, 4.");
+  check_number(row, "max_attempts", 1, PG_INT32_MAX, "At least 1, which is no retry. NULL: the default, 4.");
   check_word(
       row, "retry_on", retry_words,
       "unprocessed: retries only calls that the app cannot have processed. transient: also retries timeouts, broken "
@@ -135,13 +136,18 @@ void check_row(const NewRow* row) {
       row, "overlap", overlap_words,
       "allow, or skip: a call is skipped while an earlier one has not ended. NULL: calls by a job skip, calls by "
       "hand are allowed.");
-  check_number(row, "alert_after", "At least 1: the number of failures in a row. NULL: the default, 3.");
+  check_number(row, "alert_after", 1, PG_INT32_MAX,
+               "At least 1: the number of failures in a row. NULL: the default, 3.");
   check_interval(row, "complete_within", 1, PG_INT64_MAX,
                  "Give a positive interval of at most 100 years. NULL: the default, 1 hour.");
   check_interval(row, "keep_succeeded", 0, PG_INT64_MAX,
                  "Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_succeeded.");
   check_interval(row, "keep_failed", 0, PG_INT64_MAX,
                  "Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_failed.");
+  check_number(row, "max_in_flight", 1, PG_INT32_MAX,
+               "At least 1: how many calls of the path may be in flight at once. NULL: wee5_cron.max_in_flight.");
+  check_number(row, "max_response_bytes", 0, kMostResponseBytes,
+               "Give 0, which keeps nothing of an answer, to 1048576. NULL: wee5_cron.max_response_bytes.");
 }
 
 bool set_by_session(const char* setting) {

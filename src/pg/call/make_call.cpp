@@ -250,6 +250,7 @@ int64 queue_call(const CallRequest* request, const CronCaller* caller, const Cal
   bool undecided = row->exclusive != nullptr && on_pg_net && !lock_path(row->endpoint_path);
   int64 overlapping = row->exclusive != nullptr ? find_call_in_the_way(row, role) : 0;
   if (overlapping != 0) return skip_for_overlap(row, caller, overlapping);
+  undecided = undecided || (on_pg_net && request->policy.max_in_flight > 0 && !may_hand_over(row->endpoint_path));
   if (on_pg_net && !undecided) {
     send_by_pg_net(request, address, row, headers);
     return row->id;

@@ -84,11 +84,15 @@ const char* optional_text(FunctionCallInfo fcinfo, Argument argument) {
 
 bool flag(FunctionCallInfo fcinfo, Argument argument) { return !PG_ARGISNULL(argument) && PG_GETARG_BOOL(argument); }
 
+int max_response_bytes(const AnsweredCall* call) {
+  return call->policy.max_response_bytes >= 0 ? call->policy.max_response_bytes : guc_max_response_bytes;
+}
+
 // The beginning of the body. pg_net keeps a body whole, and it may be large: no more than that is read.
 void read_content(FunctionCallInfo fcinfo, AnsweredCall* call) {
   if (PG_ARGISNULL(kContent)) return;
   call->content_bytes = toast_raw_datum_size(PG_GETARG_DATUM(kContent)) - VARHDRSZ;
-  int32 most = static_cast<int32>(guc_max_response_bytes + core::kSecretMargin);
+  int32 most = static_cast<int32>(max_response_bytes(call) + core::kSecretMargin);
   call->content = to_utf8_lossy(text_to_cstring(PG_GETARG_TEXT_P_SLICE(kContent, 0, most)));
 }
 
@@ -168,7 +172,7 @@ void decide_in_cpp(const AnsweredCall* call, core::PgNetOutcome* outcome) {
   made.may_retry = call->may_retry;
   made.secrets = texts_of(call->secrets);
   if (call->secrets.unknown) made.withheld = kWithheld;
-  made.max_response_bytes = static_cast<std::size_t>(guc_max_response_bytes);
+  made.max_response_bytes = static_cast<std::size_t>(max_response_bytes(call));
   *outcome = core::decide(answer, made, retry_policy_of(&call->policy), call->now_us, call->random);
 }
 

@@ -131,6 +131,28 @@ bool book_end_on_pg_net(int64 invocation_id) {
 
 namespace {
 
+SPIPlanPtr may_hand_over_plan = nullptr;
+
+}  // namespace
+
+bool may_hand_over(const char* path) {
+  Oid types[1] = {TEXTOID};
+  Datum values[1] = {CStringGetTextDatum(path)};
+  bool is_null = true;
+  SPI_connect();
+  const char* statement = "SELECT wee5_cron.may_hand_over($1, wee5_cron.policy_of($1))";
+  if (SPI_execute_plan(kept_plan(&may_hand_over_plan, statement, 1, types), values, nullptr, false, 1) !=
+          SPI_OK_SELECT ||
+      SPI_processed != 1)
+    elog(ERROR, "wee5_cron.may_hand_over() returned no row");
+  Datum may = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+  bool result = !is_null && DatumGetBool(may);
+  SPI_finish();
+  return result;
+}
+
+namespace {
+
 SPIPlanPtr handed_over_plan = nullptr;
 
 // $1 id, $2 url

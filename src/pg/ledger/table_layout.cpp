@@ -72,7 +72,9 @@ constexpr ColumnLayout kEndpoint[kEndpointColumns] = {{"endpoint_path", TEXTOID,
                                                       {"note", TEXTOID, false, false},
                                                       {"complete_within", INTERVALOID, false, true},
                                                       {"keep_succeeded", INTERVALOID, false, false},
-                                                      {"keep_failed", INTERVALOID, false, false}};
+                                                      {"keep_failed", INTERVALOID, false, false},
+                                                      {"max_in_flight", INT4OID, false, true},
+                                                      {"max_response_bytes", INT4OID, false, true}};
 
 constexpr ColumnLayout kJob[] = {{"job_name", TEXTOID, true, false},       {"jobid", INT8OID, false, false},
                                  {"endpoint_path", TEXTOID, false, false}, {"catch_up", TEXTOID, false, false},

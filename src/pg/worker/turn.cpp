@@ -58,11 +58,17 @@ delivery::DueCall due_call(const DueRow& row) {
   return call;
 }
 
-std::unordered_map<std::string, core::RetryPolicy> retry_policies(const Turn* turn) {
-  std::unordered_map<std::string, core::RetryPolicy> policies;
-  for (int i = 0; i < turn->endpoint_count; ++i)
-    policies.emplace(turn->endpoints[i].endpoint_path, retry_policy_of(&turn->endpoints[i]));
-  return policies;
+delivery::PathPolicies path_policies(const Turn* turn) {
+  std::unordered_map<std::string, delivery::PathPolicy> policies;
+  for (int i = 0; i < turn->endpoint_count; ++i) {
+    const EndpointRow* row = &turn->endpoints[i];
+    delivery::PathPolicy policy;
+    policy.retry = retry_policy_of(row);
+    if (row->max_in_flight > 0) policy.max_in_flight = static_cast<std::size_t>(row->max_in_flight);
+    if (row->max_response_bytes >= 0) policy.max_response_bytes = static_cast<std::size_t>(row->max_response_bytes);
+    policies.emplace(row->endpoint_path, std::move(policy));
+  }
+  return delivery::PathPolicies(std::move(policies));
 }
 
 // Nobody checked a text that was stored while the library was not loaded. If it is invalid no call may leave by another
@@ -117,7 +123,7 @@ void take_over_and_send(Worker* worker, const Turn* turn) {
   run_cpp_or_exit(worker, [=] {
     delivery::Dispatcher* dispatcher = worker->dispatcher;
     dispatcher->configure(dispatch_settings(turn->settings, worker->capacity.requests));
-    if (turn->endpoints_changed) dispatcher->set_policies(retry_policies(turn));
+    if (turn->endpoints_changed) dispatcher->set_policies(path_policies(turn));
     forget_recorded(dispatcher, turn);
     if (turn->claims_written)
       dispatcher->claimed(std::vector<std::int64_t>(turn->claimed, turn->claimed + turn->claimed_count));

@@ -22,10 +22,12 @@ class FairQueue {
   explicit FairQueue(std::size_t slots) : slots_(slots) {}
 
   void set_slots(std::size_t slots) noexcept { slots_ = slots; }
+  // How many items of a route may be in flight, for the routes that have a limit. Replaces the limits before.
+  void set_limits(std::unordered_map<std::string, std::size_t, Hash> limits) { limits_ = std::move(limits); }
   void push(std::string_view route, Item item);
   // Takes the next item that may go on the wire now. It counts as in flight for its route until release(). nullopt if
-  // all slots are taken, nothing waits, or every waiting route has reached its share. `others_wait`: further routes are
-  // about to be pushed, so a route that waits here alone still keeps to its share.
+  // all slots are taken, nothing waits, or every waiting route has reached its share or its limit. `others_wait`:
+  // further routes are about to be pushed, so a route that waits here alone still keeps to its share.
   std::optional<Item> take(bool others_wait = false);
   void release(std::string_view route);
   // Whether take() would return an item.
@@ -51,12 +53,22 @@ class FairQueue {
     std::deque<Item> waiting;
     std::size_t in_flight = 0;
   };
+  bool below_limit(const std::string& route, std::size_t in_flight) const;
+
   std::size_t slots_;
   std::size_t waiting_ = 0;
   std::size_t in_flight_ = 0;
   std::unordered_map<std::string, Route, Hash> routes_;  // has an entry while the route waits or is in flight
   std::list<std::string> turns_;                         // routes with something waiting, next first
+  std::unordered_map<std::string, std::size_t, Hash> limits_;
 };
+
+template <class Item, class Hash>
+bool FairQueue<Item, Hash>::below_limit(const std::string& route, std::size_t in_flight) const {
+  if (limits_.empty()) return true;
+  const auto limit = limits_.find(route);
+  return limit == limits_.end() || in_flight < limit->second;
+}
 
 template <class Item, class Hash>
 void FairQueue<Item, Hash>::push(std::string_view route, Item item) {
@@ -69,10 +81,12 @@ void FairQueue<Item, Hash>::push(std::string_view route, Item item) {
 template <class Item, class Hash>
 bool FairQueue<Item, Hash>::can_take(bool others_wait) const {
   if (in_flight_ >= slots_ || turns_.empty()) return false;
-  if (turns_.size() == 1 && !others_wait) return true;
+  const bool alone = turns_.size() == 1 && !others_wait;
   const std::size_t share = std::max<std::size_t>(1, slots_ / 2);
-  return std::any_of(turns_.begin(), turns_.end(),
-                     [&](const std::string& route) { return routes_.find(route)->second.in_flight < share; });
+  return std::any_of(turns_.begin(), turns_.end(), [&](const std::string& route) {
+    const std::size_t in_flight = routes_.find(route)->second.in_flight;
+    return (alone || in_flight < share) && below_limit(route, in_flight);
+  });
 }
 
 template <class Item, class Hash>
@@ -80,10 +94,10 @@ std::optional<Item> FairQueue<Item, Hash>::take(bool others_wait) {
   if (in_flight_ >= slots_) return std::nullopt;
   const bool alone = turns_.size() == 1 && !others_wait;
   const std::size_t share = std::max<std::size_t>(1, slots_ / 2);
-  // This loop is short however many routes wait: while a slot is free, at most two routes can have reached their share.
+  // This loop is short however many routes wait: a route that has reached its share or limit has something in flight.
   for (auto turn = turns_.begin(); turn != turns_.end(); ++turn) {
     Route& entry = routes_.find(*turn)->second;
-    if (!alone && entry.in_flight >= share) continue;
+    if ((!alone && entry.in_flight >= share) || !below_limit(*turn, entry.in_flight)) continue;
     Item item = std::move(entry.waiting.front());
     entry.waiting.pop_front();
     --waiting_;

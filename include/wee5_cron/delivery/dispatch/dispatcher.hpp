@@ -14,11 +14,11 @@
 #include <unordered_set>
 #include <vector>
 
-#include "wee5_cron/core/outcome/retry_policy.hpp"
 #include "wee5_cron/core/request/previous_secret.hpp"
 #include "wee5_cron/core/request/settings.hpp"
 #include "wee5_cron/core/worker/fair_queue.hpp"
 #include "wee5_cron/delivery/address/url.hpp"
+#include "wee5_cron/delivery/dispatch/path_policies.hpp"
 #include "wee5_cron/delivery/engine/engine.hpp"
 
 namespace wee5::delivery {
@@ -42,6 +42,7 @@ struct DueCall {
   std::string idempotency_key;
   std::int64_t first_begun_us = 0;  // when its first attempt began, unix time; 0: this one is the first
   bool cut_off = false;             // the worker or the server ended while the attempt before was on the wire
+  std::string queue;                // where the dispatcher lets it wait for its turn
 };
 
 struct DispatchSettings {
@@ -82,9 +83,8 @@ class Dispatcher {
   void set_role(const std::string& role, const core::SettingCandidates& api_url, const core::SettingCandidates& secret,
                 const core::SettingCandidates& previous_secret = {});
 
-  // Sets the policies of paths, each for a whole path or for a path without its query, and replaces the ones before. A
-  // call without a policy uses the defaults.
-  void set_policies(std::unordered_map<std::string, core::RetryPolicy> policies);
+  // Replaces the policies of all paths. Calls that wait already stay in the queues that they are in.
+  void set_policies(PathPolicies policies);
 
   // Takes a due call. Ignores one that is held already.
   void add(DueCall call);
@@ -176,7 +176,7 @@ class Dispatcher {
   };
 
   struct Sending {
-    std::string route;
+    std::string queue;
     std::string endpoint_path;
     std::int64_t first_begun_us = 0;
     // What is sent if the app answers 401; NULL: nothing, or it is on the wire.
@@ -192,7 +192,8 @@ class Dispatcher {
   std::size_t ahead() const noexcept;
   bool others_wait() const;
   std::size_t limit_of_a_route(std::size_t waiting) const noexcept;
-  const core::RetryPolicy& policy_of(const std::string& endpoint_path) const;
+  std::size_t limit_of(std::string_view route, std::size_t waiting) const;
+  std::size_t waiting_of(std::string_view route) const;
   Request make_request(const DueCall& call, Sending& sending);
   Request make_alert(const DueCall& call) const;
   void apply_connection_settings(Request& request) const;
@@ -212,15 +213,15 @@ class Dispatcher {
   DispatchSettings settings_;
   UrlJoiner urls_;
   core::FairQueue<DueCall> queue_;
-  std::unordered_map<std::string, core::RetryPolicy> policies_;
-  core::RetryPolicy default_policy_;
+  PathPolicies policies_;
   std::function<double()> random_;
   std::unordered_map<std::string, RoleSettings> roles_;
   // The routes that have more in the ledger, with the id where the next read begins.
   std::unordered_map<std::string, std::int64_t> more_;
   std::vector<Refill> refills_;
   std::unordered_map<std::string, std::size_t> waiting_by_role_;
-  std::unordered_set<std::int64_t> held_;  // every call from add() until its result is recorded
+  std::unordered_map<std::string, std::size_t> waiting_apart_;  // calls of a route that wait in queues of whole paths
+  std::unordered_set<std::int64_t> held_;                       // every call from add() until its result is recorded
   std::size_t waiting_bytes_ = 0;
   std::unordered_map<std::int64_t, Sending> on_the_wire_;
   std::deque<OnTheWire> unmarked_;  // in the order of their start

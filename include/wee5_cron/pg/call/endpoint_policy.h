@@ -12,6 +12,9 @@ enum class Overlap { kDefault, kAllow, kSkip };
 // 24 days: libcurl takes no longer time.
 constexpr int64 kMostTimeoutMs = PG_INT32_MAX;
 
+// As of wee5_cron.max_response_bytes.
+constexpr int32 kMostResponseBytes = 1'048'576;
+
 // A row of wee5_cron.endpoint: the delivery policy of a path. palloc'd; texts in the server's encoding. A row that was
 // restored may hold values that are out of bounds: they read as the default.
 struct EndpointRow {
@@ -27,6 +30,8 @@ struct EndpointRow {
   int64 retry_window;     // milliseconds; 0: the default
   int64 complete_within;  // milliseconds; 0: the default
   Overlap overlap;
+  int max_in_flight;       // 0: no limit
+  int max_response_bytes;  // -1: the default
 };
 
 // C++: what the row says of retries, the defaults for the rest.

@@ -24,6 +24,9 @@ struct PgNetCall {
 // Puts the request into pg_net's queue, as part of this transaction, and remembers which call it carries.
 void hand_to_pg_net(const PgNetCall* call);
 
+// Whether max_in_flight of the path's policy lets a call go to pg_net now. Otherwise harvest() hands it over later.
+bool may_hand_over(const char* path);
+
 // Where no worker of ours harvests, a session that needs to know about a call books its answer itself, and hands the
 // call over again if a retry is due. Returns whether it could have.
 bool book_on_pg_net(int64 invocation_id);

@@ -92,6 +92,8 @@ enum EndpointColumn {
   kEndpointCompleteWithin,
   kEndpointKeepSucceeded,
   kEndpointKeepFailed,
+  kEndpointMaxInFlight,
+  kEndpointMaxResponseBytes,
   kEndpointColumns
 };
 

@@ -28,6 +28,27 @@ std::string take_all(FairQueue<Item>& queue) {
   return taken;
 }
 
+TEST(FairQueue, ALimitHoldsForItsRoute) {
+  FairQueue<Item> queue(8);
+  queue.set_limits({{"a", 2}, {"c", 1}});
+  push(queue, "a", 0, 5);
+  EXPECT_TRUE(queue.can_take());
+  EXPECT_EQ(take_all(queue), "a0 a1 ");
+  EXPECT_FALSE(queue.can_take());
+  push(queue, "b", 0, 2);
+  push(queue, "c", 0, 2);
+  EXPECT_TRUE(queue.can_take());
+  EXPECT_EQ(take_all(queue), "b0 c0 b1 ");
+  EXPECT_FALSE(queue.can_take());
+  queue.release("a");
+  EXPECT_EQ(take_all(queue), "a2 ");
+  queue.set_limits({{"a", 3}});
+  EXPECT_EQ(take_all(queue), "c1 a3 ");
+  EXPECT_EQ(queue.waiting(), 1U);
+  queue.set_limits({});
+  EXPECT_EQ(take_all(queue), "a4 ");
+}
+
 TEST(FairQueue, ASingleRouteMayTakeAllSlots) {
   FairQueue<Item> queue(4);
   push(queue, "a", 0, 6);

@@ -66,7 +66,7 @@ TEST(DispatcherPreviousSecret, IsTriedAtOnceAfterA401) {
     Dispatcher dispatcher(16);
     core::RetryPolicy policy;
     policy.retry_on = retry_on;
-    dispatcher.set_policies({{"/x", policy}});
+    dispatcher.set_policies(PathPolicies({{"/x", {policy, {}, {}}}}));
     set_role(dispatcher, "app", app.url(), "the-new-one", previous(app.url() + "/base", unix_now_us() + 60'000'000));
     const Result result = made(dispatcher);
     EXPECT_TRUE(result.outcome.succeeded);

@@ -32,7 +32,10 @@ TEST(DispatcherRetry, SaysWhenAFailedCallIsRetried) {
   once.max_attempts = 1;
   core::RetryPolicy over;
   over.window_ms = 1'000;
-  dispatcher.set_policies({{"/quick", quick}, {"/once", once}, {"/once?but=this", quick}, {"/over", over}});
+  dispatcher.set_policies(PathPolicies({{"/quick", {quick, {}, {}}},
+                                        {"/once", {once, {}, {}}},
+                                        {"/once?but=this", {quick, {}, {}}},
+                                        {"/over", {over, {}, {}}}}));
   set_role(dispatcher, "app", server.url(""), "secret");
   std::int64_t id = 0;
   for (const char* path : {"/default", "/quick", "/quick?x=1", "/once", "/once?x=1", "/once?but=this", "/over"}) {
@@ -61,7 +64,7 @@ TEST(DispatcherRetry, WaitsForWorkThatTheAppHasAccepted) {
   Dispatcher dispatcher(16, [] { return 0.5; });
   core::RetryPolicy quick;
   quick.complete_within_ms = 1'500;
-  dispatcher.set_policies({{"/quick", quick}});
+  dispatcher.set_policies(PathPolicies({{"/quick", {quick, {}, {}}}}));
   set_role(dispatcher, "app", server.url(""), "secret");
   dispatcher.add(call(1, "/default"));
   dispatcher.add(call(2, "/quick"));
@@ -121,7 +124,7 @@ TEST(DispatcherRetry, SendsAClaimedCallAtMostOnce) {
   Recorder recorder(release);
   Dispatcher dispatcher(16);
   dispatcher.configure(slots(2));
-  dispatcher.set_policies({{"/mail", at_most_once()}});
+  dispatcher.set_policies(PathPolicies({{"/mail", {at_most_once(), {}, {}}}}));
   set_role(dispatcher, "app", recorder.url(), "secret");
   for (std::int64_t id = 1; id <= 3; ++id) dispatcher.add(call(id, "/mail"));
   dispatcher.dispatch();
@@ -158,7 +161,7 @@ TEST(DispatcherRetry, RepeatsAnAttemptThatWasCutOffUnlessThePolicyForbidsIt) {
   release.set();
   Recorder recorder(release);
   Dispatcher dispatcher(16);
-  dispatcher.set_policies({{"/mail", at_most_once()}});
+  dispatcher.set_policies(PathPolicies({{"/mail", {at_most_once(), {}, {}}}}));
   set_role(dispatcher, "app", recorder.url(), "secret");
   const auto cut_off = [](std::int64_t id, const std::string& path, int attempt) {
     DueCall due = call(id, path);
@@ -189,7 +192,7 @@ TEST(DispatcherRetry, ADueRetryThatIsNoLongerAllowedEndsWithTheLastOutcome) {
   release.set();
   Recorder recorder(release);
   Dispatcher dispatcher(16);
-  dispatcher.set_policies({{"/mail", at_most_once()}});
+  dispatcher.set_policies(PathPolicies({{"/mail", {at_most_once(), {}, {}}}}));
   set_role(dispatcher, "app", recorder.url(), "secret");
   const std::int64_t now = unix_now_us();
   const auto due_again = [now](std::int64_t id, const std::string& path, int attempt, std::int64_t minutes_ago) {
@@ -223,7 +226,7 @@ TEST(DispatcherRetry, CancelsACallInEveryState) {
   Recorder recorder(release);
   Dispatcher dispatcher(16);
   dispatcher.configure(slots(1));
-  dispatcher.set_policies({{"/mail", at_most_once()}});
+  dispatcher.set_policies(PathPolicies({{"/mail", {at_most_once(), {}, {}}}}));
   set_role(dispatcher, "app", recorder.url(), "secret");
   dispatcher.add(call(1, "/a"));
   dispatcher.add(call(2, "/a"));

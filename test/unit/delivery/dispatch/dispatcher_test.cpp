@@ -101,6 +101,91 @@ TEST(Dispatcher, KeepsToMaxInFlight) {
   EXPECT_LE(recorder.most_at_once(), 4);
 }
 
+PathPolicy in_flight(std::size_t most) {
+  PathPolicy policy;
+  policy.max_in_flight = most;
+  return policy;
+}
+
+TEST(Dispatcher, APolicyLimitsHowManyCallsOfItsPathAreInFlight) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(4096);
+  dispatcher.configure(slots(64));
+  dispatcher.set_policies(
+      PathPolicies({{"/a", in_flight(2)}, {"/a?x=1", in_flight(3)}, {"/a?x=2", {}}, {"/b?x=1", in_flight(1)}}));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  std::int64_t id = 0;
+  for (const char* path : {"/a", "/a?x=1", "/a?x=2", "/a?x=3", "/b", "/b?x=1"})
+    for (int i = 0; i < 5; ++i) dispatcher.add(call(++id, path));
+  EXPECT_EQ(dispatcher.waiting(), 30U);
+  dispatcher.dispatch();
+  // 2 of /a and /a?x=3, 3 of /a?x=1, all of /a?x=2, all of /b, 1 of /b?x=1
+  EXPECT_EQ(dispatcher.in_flight(), 16U);
+  EXPECT_FALSE(dispatcher.can_dispatch());
+  release.set();
+  for (std::size_t done = 0; done < 30;) {
+    const std::size_t got = serve(dispatcher, 1).size();
+    ASSERT_GT(got, 0U);
+    done += got;
+    dispatcher.batch_recorded();
+    dispatcher.dispatch();
+  }
+  EXPECT_EQ(dispatcher.waiting(), 0U);
+  EXPECT_FALSE(dispatcher.can_dispatch());
+}
+
+TEST(Dispatcher, APathOfWhichFewAreInFlightDoesNotFillTheMemory) {
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(64));
+  const std::size_t unlimited = dispatcher.room_for("/a");
+  dispatcher.set_policies(PathPolicies({{"/a", in_flight(4)}, {"/b", in_flight(1)}}));
+  EXPECT_EQ(dispatcher.room_for("/a"), 16U);
+  EXPECT_EQ(dispatcher.room_for("/b"), 8U);
+  EXPECT_EQ(dispatcher.room_for("/c"), unlimited);
+}
+
+TEST(Dispatcher, AClaimAndACancelledCallCountInTheQueueOfTheirPath) {
+  Event release;
+  Recorder recorder(release);
+  Dispatcher dispatcher(16);
+  PathPolicy once = in_flight(1);
+  once.retry.retry_on = core::RetryOn::kNever;
+  dispatcher.set_policies(PathPolicies({{"/a?x=1", once}}));
+  set_role(dispatcher, "app", recorder.url(), "secret");
+  for (std::int64_t id = 1; id <= 3; ++id) dispatcher.add(call(id, "/a?x=1"));
+  dispatcher.dispatch();
+  ASSERT_EQ(dispatcher.claims().size(), 1U);
+  EXPECT_TRUE(dispatcher.cancel(1));
+  EXPECT_TRUE(dispatcher.cancel(2));
+  dispatcher.dispatch();
+  ASSERT_EQ(dispatcher.claims().size(), 1U);
+  EXPECT_EQ(dispatcher.claims()[0].id, 3);
+  dispatcher.drop_waiting();
+  EXPECT_EQ(dispatcher.in_flight(), 0U);
+  EXPECT_EQ(dispatcher.waiting(), 0U);
+  release.set();
+}
+
+TEST(Dispatcher, APolicyLimitsHowMuchOfAnAnswerIsKept) {
+  LoopbackServer server(answering([](const ReceivedRequest&) { return answer("200 OK", "0123456789"); }));
+  Dispatcher dispatcher(16);
+  PathPolicy four;
+  four.max_response_bytes = 4;
+  PathPolicy nothing;
+  nothing.max_response_bytes = 0;
+  dispatcher.set_policies(PathPolicies({{"/four", four}, {"/none", nothing}}));
+  set_role(dispatcher, "app", server.url(""), "secret");
+  dispatcher.add(call(1, "/four?x=1"));
+  dispatcher.add(call(2, "/none"));
+  dispatcher.add(call(3, "/all"));
+  dispatcher.dispatch();
+  std::map<std::int64_t, std::string> bodies;
+  for (const Result& result : serve(dispatcher, 3))
+    bodies[result.id] = result.response_body + (result.response_truncated ? "..." : "");
+  EXPECT_EQ(bodies, (std::map<std::int64_t, std::string>{{1, "0123..."}, {2, "..."}, {3, "0123456789"}}));
+}
+
 TEST(Dispatcher, AFastRouteDoesNotWaitBehindASlowOne) {
   Event release;
   LoopbackServer server(answering([&release](const ReceivedRequest& request) {
