@@ -254,6 +254,22 @@ $$;
 COMMENT ON FUNCTION wee5_cron.note_lateness(text, text, timestamptz) IS
   'Internal, for watch_jobs(): records that a job is late, or not any more, with the alert';
 
+-- receiver: as alert_webhook() names it. The text of an app must not notify anybody on Discord or Slack.
+CREATE FUNCTION wee5_cron.webhook_message(alert jsonb, receiver text) RETURNS jsonb
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE receiver
+      WHEN 'discord' THEN alert || jsonb_build_object('content', alert->>'text', 'allowed_mentions', '{"parse": []}'::jsonb)
+      WHEN 'slack' THEN jsonb_build_object(
+        'text', replace(replace(replace(alert->>'text', '&', '&amp;'), '<', '&lt;'), '>', '&gt;'))
+      WHEN 'teams' THEN jsonb_build_object('type', 'message', 'attachments', jsonb_build_array(jsonb_build_object(
+        'contentType', 'application/vnd.microsoft.card.adaptive', 'contentUrl', NULL, 'content', jsonb_build_object(
+          '$schema', 'http://adaptivecards.io/schemas/adaptive-card.json', 'type', 'AdaptiveCard', 'version', '1.2',
+          'body', jsonb_build_array(jsonb_build_object('type', 'TextBlock', 'text', alert->>'text', 'wrap', true))))))
+      ELSE alert END
+  $$;
+COMMENT ON FUNCTION wee5_cron.webhook_message(jsonb, text) IS 'Internal, for tell_alerts(): an alert as the receiver understands it';
+
 CREATE FUNCTION wee5_cron.tell_alerts(by_webhook boolean) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -264,10 +280,7 @@ BEGIN
   FOR alert IN SELECT * FROM wee5_cron.pending_alert p ORDER BY p.at FOR UPDATE SKIP LOCKED LOOP
     PERFORM pg_notify('wee5_cron', alert.content::text);
     IF by_webhook THEN
-      PERFORM wee5_cron.call_webhook(alert.content || CASE wee5_cron.alert_webhook()
-                -- A name in the text of an app must not notify anybody on Discord.
-                WHEN 'discord' THEN jsonb_build_object('content', alert.content->>'text', 'allowed_mentions', '{"parse": []}'::jsonb)
-                ELSE '{}' END);
+      PERFORM wee5_cron.call_webhook(wee5_cron.webhook_message(alert.content, wee5_cron.alert_webhook()));
     END IF;
     DELETE FROM wee5_cron.pending_alert p WHERE p.id = alert.id;
     told := told + 1;

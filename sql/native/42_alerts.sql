@@ -2,7 +2,7 @@ CREATE FUNCTION wee5_cron.alert_webhook() RETURNS text
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_alert_webhook';
 COMMENT ON FUNCTION wee5_cron.alert_webhook() IS
-  'Internal, for tell_alerts(): the format that the receiver at wee5_cron.alert_url understands: discord or plain; NULL: there is no receiver';
+  'Internal, for tell_alerts(): the format that the receiver at wee5_cron.alert_url understands: discord, slack, teams or plain; NULL: there is no receiver';
 
 -- The call's row in the ledger has a word in place of a path, which no caller can choose. By it the worker knows the
 -- URL, and sends no bearer secret there. The URL is a secret itself.

@@ -285,7 +285,10 @@ COMMENT ON FUNCTION wee5_cron.parse_webhook(text, text) IS
 CREATE FUNCTION wee5_cron.alert_webhook_of(host text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE WHEN lower(regexp_replace(host, '\.$', '') COLLATE "C") ~ '(?:^|\.)discord(?:app)?\.com$' THEN 'discord'
+    SELECT CASE WHEN h.name ~ '(?:^|\.)discord(?:app)?\.com$' THEN 'discord'
+                WHEN h.name ~ '(?:^|\.)slack(?:-gov)?\.com$' THEN 'slack'
+                WHEN h.name ~ '(?:^|\.)(?:logic\.azure|api\.powerplatform|webhook\.office)\.com$' THEN 'teams'
                 ELSE 'plain' END
+    FROM (SELECT lower(regexp_replace(host, '\.$', '') COLLATE "C") AS name) h
   $$;
 COMMENT ON FUNCTION wee5_cron.alert_webhook_of(text) IS 'Internal: the format of messages that a webhook accepts, known by its host';

@@ -9,7 +9,7 @@ EXCEPTION WHEN object_not_in_prerequisite_state OR invalid_parameter_value THEN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.alert_webhook() IS
-  'Internal, for tell_alerts(): the format that the receiver at wee5_cron.alert_url understands: discord or plain; NULL: there is no receiver';
+  'Internal, for tell_alerts(): the format that the receiver at wee5_cron.alert_url understands: discord, slack, teams or plain; NULL: there is no receiver';
 
 -- No bearer secret goes there. The URL is a secret itself, so the row does not have it.
 CREATE FUNCTION wee5_cron.send_alert(call wee5_cron.invocation) RETURNS void

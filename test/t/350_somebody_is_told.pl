@@ -101,11 +101,30 @@ is($post->{headers}{'content-type'}, 'application/json', '... as JSON');
 ok(!grep { /^(?:x-wee5|x-vercel)/ } keys %{ $post->{headers} }, '... with nothing else of ours') or diag(join ' ', keys %{ $post->{headers} });
 @heard = told();
 is_deeply(decode_json($post->{body}), $heard[0], '... with the same document as the notification');
-like($heard[0]{text}, qr/failed 2 times in a row/, '... whose text is the one that Slack shows');
+like($heard[0]{text}, qr/failed 2 times in a row/, '... whose text is for people');
 my $row = $node->one_row('postgres', "SELECT * FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert'");
 $row = $node->finished('postgres', $row->{id});
 fields_are($row, { status => 'succeeded', http_status => 200, method => 'POST', transport => 'builtin', job_name => undef, url => $receiver->url },
     '... and it has its own row, which contains only the origin of the address');
+
+# What other receivers accept. Discord's reference ("Execute Webhook"): one of content, embeds and so on; content has at most
+# 2000 characters; allowed_mentions.parse names what may be mentioned. Slack's ("Incoming webhooks", "Formatting text"): text,
+# in which &, < and > are escaped. Microsoft's ("Create incoming webhooks with Workflows", Adaptive Cards): type "message",
+# attachments of that contentType with contentUrl null and, as content, a card with $schema, type, version and body, in whose
+# TextBlock text is required; a message has at most 28 kB.
+sub message_for {
+    my ($format, $text) = @_;
+    $text //= 'job "a" failed: <!channel> & @everyone';
+    return decode_json($node->safe_psql('postgres', "SELECT wee5_cron.webhook_message(jsonb_build_object('event', 'failing', 'text', \$\$$text\$\$), '$format')"));
+}
+is_deeply(message_for('plain'), { event => 'failing', text => 'job "a" failed: <!channel> & @everyone' }, 'the plain event');
+is_deeply(message_for('discord'), { event => 'failing', text => 'job "a" failed: <!channel> & @everyone', content => 'job "a" failed: <!channel> & @everyone', allowed_mentions => { parse => [] } }, 'Discord gets content, and mentions nobody');
+is_deeply(message_for('slack'), { text => 'job "a" failed: &lt;!channel&gt; &amp; @everyone' }, 'Slack gets text, which calls no channel');
+is_deeply(message_for('teams'), { type => 'message', attachments => [ { contentType => 'application/vnd.microsoft.card.adaptive', contentUrl => undef, content => {
+    '$schema' => 'http://adaptivecards.io/schemas/adaptive-card.json', type => 'AdaptiveCard', version => '1.2',
+    body => [ { type => 'TextBlock', text => 'job "a" failed: <!channel> & @everyone', wrap => JSON::PP::true } ] } } ] }, 'Teams gets an Adaptive Card');
+my $longest = $node->safe_psql('postgres', "SELECT wee5_cron.add_alert('failing', NULL, '/x', 1, 'failed', 'http', 500, NULL, 1, repeat('x', 5000)); DELETE FROM wee5_cron.pending_alert RETURNING content->>'text'");
+cmp_ok(length $longest, '<=', 1600, 'no text is longer than Discord accepts');
 
 # A webhook that is down is retried, and causes no alert about itself. Its answer repeats the request.
 $node->set_server('wee5_cron.alert_url', $receiver->url . "/hooks/$canary/leak?status=500");

@@ -15,11 +15,27 @@ bool is_at(std::string_view host, std::string_view domain) {
 }  // namespace
 
 AlertWebhook alert_webhook_of(std::string_view host) noexcept {
-  return is_at(host, "discord.com") || is_at(host, "discordapp.com") ? AlertWebhook::kDiscord : AlertWebhook::kPlain;
+  if (is_at(host, "discord.com") || is_at(host, "discordapp.com")) return AlertWebhook::kDiscord;
+  if (is_at(host, "slack.com") || is_at(host, "slack-gov.com")) return AlertWebhook::kSlack;
+  // Teams workflows have addresses of Logic Apps or, since 2025, of Power Platform. The last is that of Office 365
+  // connectors, which came before them.
+  for (const char* domain : {"logic.azure.com", "api.powerplatform.com", "webhook.office.com"})
+    if (is_at(host, domain)) return AlertWebhook::kTeams;
+  return AlertWebhook::kPlain;
 }
 
 const char* alert_webhook_name(AlertWebhook webhook) noexcept {
-  return webhook == AlertWebhook::kDiscord ? "discord" : "plain";
+  switch (webhook) {
+    case AlertWebhook::kDiscord:
+      return "discord";
+    case AlertWebhook::kSlack:
+      return "slack";
+    case AlertWebhook::kTeams:
+      return "teams";
+    case AlertWebhook::kPlain:
+      break;
+  }
+  return "plain";
 }
 
 }  // namespace wee5::core
