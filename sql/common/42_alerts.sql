@@ -11,6 +11,8 @@ CREATE TABLE wee5_cron.trouble (
   told boolean NOT NULL DEFAULT false,
   last_failed_at timestamptz,
   by_job boolean NOT NULL DEFAULT false,
+  told_at timestamptz,
+  alert jsonb,
   PRIMARY KEY (kind, name)
 );
 COMMENT ON TABLE wee5_cron.trouble IS 'Paths whose last calls failed, jobs that are late, and whether an alert was sent';
@@ -22,6 +24,8 @@ COMMENT ON COLUMN wee5_cron.trouble.since IS 'failing: when the first of them en
 COMMENT ON COLUMN wee5_cron.trouble.told IS 'Whether an alert was sent';
 COMMENT ON COLUMN wee5_cron.trouble.last_failed_at IS 'failing: when the newest of them ended';
 COMMENT ON COLUMN wee5_cron.trouble.by_job IS 'failing: a job made some of the calls; the row goes away with the job';
+COMMENT ON COLUMN wee5_cron.trouble.told_at IS 'When the last alert was sent';
+COMMENT ON COLUMN wee5_cron.trouble.alert IS 'The alert as it is now. wee5_cron.alert_repeat says when it is sent again';
 
 CREATE TABLE wee5_cron.pending_alert (
   id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
@@ -31,9 +35,9 @@ CREATE TABLE wee5_cron.pending_alert (
 COMMENT ON TABLE wee5_cron.pending_alert IS 'Internal: alerts that are still to be sent';
 
 -- A payload of NOTIFY is shorter than 8000 bytes, so long texts are cut.
-CREATE FUNCTION wee5_cron.add_alert(event text, job_name text, endpoint_path text, invocation_id bigint, status text,
-                                    reason text, http_status int, error text, failures int, text text) RETURNS void
-  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION wee5_cron.make_alert(event text, job_name text, endpoint_path text, invocation_id bigint, status text,
+                                     reason text, http_status int, error text, failures int, text text) RETURNS jsonb
+  LANGUAGE sql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     WITH short AS (
       SELECT jsonb_build_object(
@@ -43,11 +47,15 @@ CREATE FUNCTION wee5_cron.add_alert(event text, job_name text, endpoint_path tex
         'text', left(text, 1600 / c.width)) AS content
       FROM (VALUES (1), (4), (16)) AS c (width)
     )
-    INSERT INTO wee5_cron.pending_alert (content)
     SELECT s.content FROM short s WHERE octet_length(s.content::text) < 7900 ORDER BY octet_length(s.content::text) DESC LIMIT 1
   $$;
-COMMENT ON FUNCTION wee5_cron.add_alert(text, text, text, bigint, text, text, int, text, int, text) IS
-  'Internal: records an alert that is to be sent. event: failing, late or recovered';
+COMMENT ON FUNCTION wee5_cron.make_alert(text, text, text, bigint, text, text, int, text, int, text) IS
+  'Internal: an alert as a payload of NOTIFY. event: failing, late, recovered or disarmed';
+
+CREATE FUNCTION wee5_cron.add_alert(alert jsonb) RETURNS void
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$ INSERT INTO wee5_cron.pending_alert (content) SELECT alert WHERE alert IS NOT NULL $$;
+COMMENT ON FUNCTION wee5_cron.add_alert(jsonb) IS 'Internal: records an alert that is to be sent';
 
 CREATE FUNCTION wee5_cron.alert_subject(job_name text, endpoint_path text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -58,27 +66,27 @@ CREATE FUNCTION wee5_cron.alert_subject(job_name text, endpoint_path text) RETUR
   $$;
 COMMENT ON FUNCTION wee5_cron.alert_subject(text, text) IS 'Internal: what an alert calls the job or path that it is about';
 
-CREATE FUNCTION wee5_cron.alert_failing(job_name text, endpoint_path text, invocation_id bigint, reason text, http_status int,
-                                        error text, failures int) RETURNS void
-  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION wee5_cron.failing_alert(job_name text, endpoint_path text, invocation_id bigint, reason text, http_status int,
+                                        error text, failures int) RETURNS jsonb
+  LANGUAGE sql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT wee5_cron.add_alert('failing', job_name, endpoint_path, invocation_id, 'failed', reason, http_status, error, failures,
+    SELECT wee5_cron.make_alert('failing', job_name, endpoint_path, invocation_id, 'failed', reason, http_status, error, failures,
       format('%s in database "%s" %s: %s', wee5_cron.alert_subject(job_name, endpoint_path), current_database(),
              CASE failures WHEN 1 THEN 'failed' ELSE format('failed %s times in a row', failures) END,
              coalesce(error, 'pg_cron does not say why')))
   $$;
-COMMENT ON FUNCTION wee5_cron.alert_failing(text, text, bigint, text, int, text, int) IS
-  'Internal: records the alert that the calls of a path, or the runs of a job, fail';
+COMMENT ON FUNCTION wee5_cron.failing_alert(text, text, bigint, text, int, text, int) IS
+  'Internal: the alert that the calls of a path, or the runs of a job, fail';
 
 -- unit: what failed, a call or a run.
 CREATE FUNCTION wee5_cron.alert_recovered(job_name text, endpoint_path text, invocation_id bigint, http_status int, unit text,
                                           failures int, since timestamptz) RETURNS void
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT wee5_cron.add_alert('recovered', job_name, endpoint_path, invocation_id, 'succeeded', NULL, http_status, NULL, failures,
+    SELECT wee5_cron.add_alert(wee5_cron.make_alert('recovered', job_name, endpoint_path, invocation_id, 'succeeded', NULL, http_status, NULL, failures,
       format('%s in database "%s" works again, after %s failed since %s', wee5_cron.alert_subject(job_name, endpoint_path),
              current_database(), CASE failures WHEN 1 THEN 'a ' || unit ELSE failures || ' ' || unit || 's' END,
-             to_char(since, 'YYYY-MM-DD HH24:MI:SS TZ')))
+             to_char(since, 'YYYY-MM-DD HH24:MI:SS TZ'))))
   $$;
 COMMENT ON FUNCTION wee5_cron.alert_recovered(text, text, bigint, int, text, int, timestamptz) IS
   'Internal: records the alert that the calls of a path, or the runs of a job, succeed again';
@@ -88,11 +96,12 @@ CREATE FUNCTION wee5_cron.store_failures(path text, counted wee5_cron.trouble) R
   AS $$
 BEGIN
   IF counted.failures > 0 THEN
-    INSERT INTO wee5_cron.trouble AS t (kind, name, failures, since, told, last_failed_at, by_job)
-    VALUES ('failing', path, counted.failures, counted.since, counted.told, counted.last_failed_at, counted.by_job)
+    INSERT INTO wee5_cron.trouble AS t (kind, name, failures, since, told, last_failed_at, by_job, told_at, alert)
+    VALUES ('failing', path, counted.failures, counted.since, counted.told, counted.last_failed_at, counted.by_job,
+            counted.told_at, counted.alert)
     ON CONFLICT (kind, name) DO UPDATE
     SET failures = excluded.failures, since = excluded.since, told = excluded.told,
-        last_failed_at = excluded.last_failed_at, by_job = excluded.by_job;
+        last_failed_at = excluded.last_failed_at, by_job = excluded.by_job, told_at = excluded.told_at, alert = excluded.alert;
   ELSIF counted.kind IS NOT NULL THEN
     DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path;
   END IF;
@@ -151,11 +160,15 @@ BEGIN
       known.failures := known.failures + 1;
       known.last_failed_at := call.finished_at;
       known.by_job := known.by_job OR call.by_job;
+      IF known.told OR known.failures >= call.alert_after THEN
+        known.alert := wee5_cron.failing_alert(call.job_name, call.endpoint_path, call.id, call.reason, call.http_status,
+                                               call.error, known.failures);
+        known.told_at := coalesce(known.told_at, clock_timestamp());
+      END IF;
       IF NOT known.told AND known.failures >= call.alert_after THEN
         known.told := true;
         alerts := true;
-        PERFORM wee5_cron.alert_failing(call.job_name, call.endpoint_path, call.id, call.reason, call.http_status, call.error,
-                                        known.failures);
+        PERFORM wee5_cron.add_alert(known.alert);
       END IF;
     ELSE
       IF known.told THEN
@@ -166,6 +179,8 @@ BEGIN
       known.failures := 0;
       known.told := false;
       known.by_job := false;
+      known.told_at := NULL;
+      known.alert := NULL;
     END IF;
   END LOOP;
   IF path IS NOT NULL THEN
@@ -201,10 +216,15 @@ BEGIN
   ON CONFLICT (kind, name) DO UPDATE
   SET failures = t.failures + excluded.failures, last_failed_at = excluded.last_failed_at, by_job = true
   RETURNING * INTO known;
-  IF NOT known.told AND known.failures >= coalesce((SELECT e.alert_after FROM wee5_cron.endpoint e
-                                                    WHERE e.endpoint_path = known.name AND e.alert_after >= 1), 3) THEN
-    UPDATE wee5_cron.trouble t SET told = true WHERE t.kind = 'failing' AND t.name = known.name;
-    PERFORM wee5_cron.alert_failing($1, $2, NULL, NULL, NULL, $4, known.failures);
+  IF known.told OR known.failures >= coalesce((SELECT e.alert_after FROM wee5_cron.endpoint e
+                                                WHERE e.endpoint_path = known.name AND e.alert_after >= 1), 3) THEN
+    known.alert := wee5_cron.failing_alert($1, $2, NULL, NULL, NULL, $4, known.failures);
+    UPDATE wee5_cron.trouble t
+    SET told = true, alert = known.alert, told_at = coalesce(t.told_at, clock_timestamp())
+    WHERE t.kind = 'failing' AND t.name = known.name;
+    IF NOT known.told THEN
+      PERFORM wee5_cron.add_alert(known.alert);
+    END IF;
   END IF;
 END
 $$;
@@ -233,26 +253,53 @@ CREATE FUNCTION wee5_cron.note_lateness(job_name text, endpoint_path text, misse
   AS $$
 DECLARE
   late_since timestamptz;
+  alert jsonb;
 BEGIN
   IF missed IS NOT NULL THEN
-    INSERT INTO wee5_cron.trouble (kind, name, since, told) VALUES ('late', job_name, missed, true) ON CONFLICT DO NOTHING;
+    alert := wee5_cron.make_alert('late', job_name, endpoint_path, NULL, NULL, NULL, NULL, NULL, NULL,
+      format('%s in database "%s" is late: its run of %s did not begin', wee5_cron.alert_subject(job_name, endpoint_path),
+             current_database(), to_char(missed, 'YYYY-MM-DD HH24:MI TZ')));
+    INSERT INTO wee5_cron.trouble (kind, name, since, told, told_at, alert)
+    VALUES ('late', job_name, missed, true, clock_timestamp(), alert)
+    ON CONFLICT DO NOTHING;
     IF FOUND THEN
-      PERFORM wee5_cron.add_alert('late', job_name, endpoint_path, NULL, NULL, NULL, NULL, NULL, NULL,
-        format('%s in database "%s" is late: its run of %s did not begin', wee5_cron.alert_subject(job_name, endpoint_path),
-               current_database(), to_char(missed, 'YYYY-MM-DD HH24:MI TZ')));
+      PERFORM wee5_cron.add_alert(alert);
     END IF;
   ELSE
     DELETE FROM wee5_cron.trouble t WHERE t.kind = 'late' AND t.name = job_name RETURNING t.since INTO late_since;
     IF FOUND THEN
-      PERFORM wee5_cron.add_alert('recovered', job_name, endpoint_path, NULL, NULL, NULL, NULL, NULL, NULL,
+      PERFORM wee5_cron.add_alert(wee5_cron.make_alert('recovered', job_name, endpoint_path, NULL, NULL, NULL, NULL, NULL, NULL,
         format('%s in database "%s" runs again, after it missed %s', wee5_cron.alert_subject(job_name, endpoint_path),
-               current_database(), to_char(late_since, 'YYYY-MM-DD HH24:MI TZ')));
+               current_database(), to_char(late_since, 'YYYY-MM-DD HH24:MI TZ'))));
     END IF;
   END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.note_lateness(text, text, timestamptz) IS
   'Internal, for watch_jobs(): records that a job is late, or not any more, with the alert';
+
+-- every: wee5_cron.alert_repeat. Returns when the next alert is to be repeated; NULL: there is no trouble.
+CREATE FUNCTION wee5_cron.repeat_alerts(every interval) RETURNS timestamptz
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  known wee5_cron.trouble;
+BEGIN
+  IF (every > interval '0') IS NOT TRUE THEN
+    RETURN NULL;
+  END IF;
+  FOR known IN
+    SELECT * FROM wee5_cron.trouble t WHERE t.told AND t.told_at <= clock_timestamp() - every AND t.alert IS NOT NULL
+    FOR UPDATE SKIP LOCKED
+  LOOP
+    UPDATE wee5_cron.trouble t SET told_at = clock_timestamp() WHERE t.kind = known.kind AND t.name = known.name;
+    PERFORM wee5_cron.add_alert(known.alert || jsonb_build_object('at', clock_timestamp()));
+  END LOOP;
+  RETURN (SELECT min(t.told_at) + every FROM wee5_cron.trouble t WHERE t.told AND t.alert IS NOT NULL);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.repeat_alerts(interval) IS
+  'Internal, for the worker and harvest(): records again the alerts of troubles that last';
 
 -- receiver: as alert_webhook() names it. The text of an app must not notify anybody on Discord or Slack.
 CREATE FUNCTION wee5_cron.webhook_message(alert jsonb, receiver text) RETURNS jsonb

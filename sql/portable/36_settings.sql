@@ -32,6 +32,7 @@ BEGIN
     ('allow_plain_http', 'rule', 'off', NULL, NULL, NULL),
     ('trace', 'enum', 'on', NULL, NULL, '{on,unsampled,off}'),
     ('alert_url', 'url', '', NULL, NULL, NULL),
+    ('alert_repeat', 'ms', '0', 0, 2147483647, NULL),
     ('vault_api_url', 'text', 'api_url', NULL, NULL, NULL),
     ('vault_cron_secret', 'text', 'cron_secret', NULL, NULL, NULL),
     ('default_jobs', 'bool', 'on', NULL, NULL, NULL),

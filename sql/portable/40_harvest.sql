@@ -355,9 +355,9 @@ BEGIN
   LOCK TABLE wee5_cron.armed IN SHARE ROW EXCLUSIVE MODE;
   IF since_armed = 'copied' AND wee5_cron.setting('on_physical_copy') <> 'continue' THEN
     PERFORM wee5_cron.disarm('a copy of the files, a recovery or a failover');
-    PERFORM wee5_cron.add_alert('disarmed', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    PERFORM wee5_cron.add_alert(wee5_cron.make_alert('disarmed', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
       format('database "%s" makes no calls: it was copied with its files, recovered, or failed over. If it is the one that is to '
-             'call the app: SELECT wee5_cron.arm();', current_database()));
+             'call the app: SELECT wee5_cron.arm();', current_database())));
     PERFORM wee5_cron.do_chore('tell_alerts');
     RETURN;
   END IF;
@@ -375,7 +375,9 @@ CREATE FUNCTION wee5_cron.do_chore(chore text) RETURNS void
 BEGIN
   CASE chore
     WHEN 'watch_jobs' THEN PERFORM wee5_cron.watch_jobs_if_due();
-    WHEN 'tell_alerts' THEN PERFORM wee5_cron.tell_alerts(by_webhook => wee5_cron.alert_webhook() IS NOT NULL);
+    WHEN 'tell_alerts' THEN
+      PERFORM wee5_cron.repeat_alerts(make_interval(secs => wee5_cron.setting_ms('alert_repeat') / 1000.0));
+      PERFORM wee5_cron.tell_alerts(by_webhook => wee5_cron.alert_webhook() IS NOT NULL);
     WHEN 'prune_some_history' THEN PERFORM wee5_cron.prune_some_history(), wee5_cron.prune_brief_calls();
     WHEN 'prune_own_runs' THEN PERFORM wee5_cron.prune_own_runs();
   END CASE;

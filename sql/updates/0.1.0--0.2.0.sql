@@ -87,7 +87,9 @@ ALTER TABLE wee5_cron.cancellation
   REPLICA IDENTITY FULL;
 ALTER TABLE wee5_cron.trouble
   ADD COLUMN last_failed_at timestamptz,
-  ADD COLUMN by_job boolean NOT NULL DEFAULT false;
+  ADD COLUMN by_job boolean NOT NULL DEFAULT false,
+  ADD COLUMN told_at timestamptz,
+  ADD COLUMN alert jsonb;
 UPDATE wee5_cron.trouble SET last_failed_at = since WHERE kind OPERATOR(pg_catalog.=) 'failing';
 ALTER TABLE wee5_cron.job_watch
   ADD COLUMN job_name text,
@@ -102,6 +104,7 @@ ALTER TABLE wee5_cron.newest_call SET LOGGED;
 ALTER TABLE wee5_cron.pg_net_request ADD COLUMN previous_until timestamptz;
 
 -- Functions that are gone, or whose parameters have other names now.
+DROP FUNCTION wee5_cron.add_alert(text, text, text, bigint, text, text, int, text, int, text);
 DROP FUNCTION wee5_cron.arm();
 DROP FUNCTION wee5_cron.call_beside(bigint, text, text, name);
 DROP FUNCTION wee5_cron.configure(text, text, text);

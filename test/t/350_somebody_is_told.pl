@@ -85,6 +85,28 @@ call_and_wait('/c/html?status=500');
 is_deeply([ map { "$_->{endpoint_path} $_->{failures}" } @heard ], ['/c/html?status=500 1'], '... and without its query the path has its own');
 like($heard[0]{text}, qr/ failed: The app/, '... and the text fits a single failure');
 
+# Again while it lasts, if the administrator wants that.
+sub told_of_r { return grep { ($_->{endpoint_path} // '') =~ m{^/r/html} } told() }
+call_and_wait(('/r/html?status=500') x 3);
+is_deeply([ map { "$_->{event} $_->{failures}" } told_of_r() ], ['failing 3'], 'by default, somebody is told once');
+my $told_at = "SELECT told_at FROM wee5_cron.trouble WHERE name = '/r/html'";
+my $first_told = $node->safe_psql('postgres', $told_at);
+$node->set_server('wee5_cron.alert_repeat', '500ms');
+$node->poll_query_until('postgres', "SELECT ($told_at) > '$first_told'::timestamptz + interval '1 second'") or die 'nobody is told again';
+my @again = told_of_r();
+cmp_ok(scalar @again, '>=', 2, 'with wee5_cron.alert_repeat, somebody is told again and again while it lasts');
+is_deeply({ %{ $again[0] }, at => undef, text => undef, error => undef, invocation_id => undef },
+    { event => 'failing', job_name => undef, endpoint_path => '/r/html?status=500', invocation_id => undef, status => 'failed', reason => 'http',
+      http_status => 500, failures => 3, database => 'postgres', at => undef, text => undef, error => undef }, '... the same');
+call_and_wait('/r/html?status=502');
+my $now_told = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+$node->poll_query_until('postgres', "SELECT ($told_at) > '$now_told'::timestamptz") or die 'nobody is told again';
+fields_are((told_of_r())[-1], { event => 'failing', failures => 4, http_status => 502 }, '... with what is true by now');
+call_and_wait('/r/html');
+is((told_of_r())[-1]{event}, 'recovered', '... until it works again');
+$node->set_server('wee5_cron.alert_repeat', '0');
+told();
+
 # By a webhook. No other role can read its address.
 $node->raises('postgres', "SET wee5_cron.alert_url = '$_'", '22023', "alert_url '$_'") for 'ftp://x.example/y', 'hooks.example.com/x', 'https://u:p@x.example/', 'https://x.example/a b';
 $node->safe_psql('postgres', 'CREATE ROLE reader LOGIN');
@@ -123,8 +145,7 @@ is_deeply(message_for('slack'), { text => 'job "a" failed: &lt;!channel&gt; &amp
 is_deeply(message_for('teams'), { type => 'message', attachments => [ { contentType => 'application/vnd.microsoft.card.adaptive', contentUrl => undef, content => {
     '$schema' => 'http://adaptivecards.io/schemas/adaptive-card.json', type => 'AdaptiveCard', version => '1.2',
     body => [ { type => 'TextBlock', text => 'job "a" failed: <!channel> & @everyone', wrap => JSON::PP::true } ] } } ] }, 'Teams gets an Adaptive Card');
-my $longest = $node->safe_psql('postgres', "SELECT wee5_cron.add_alert('failing', NULL, '/x', 1, 'failed', 'http', 500, NULL, 1, repeat('x', 5000)); DELETE FROM wee5_cron.pending_alert RETURNING content->>'text'");
-cmp_ok(length $longest, '<=', 1600, 'no text is longer than Discord accepts');
+is($node->safe_psql('postgres', "SELECT length(wee5_cron.make_alert('failing', NULL, '/x', 1, 'failed', 'http', 500, NULL, 1, repeat('x', 5000))->>'text')"), 1600, 'no text is longer than Discord accepts');
 
 # A webhook that is down is retried, and causes no alert about itself. Its answer repeats the request.
 $node->set_server('wee5_cron.alert_url', $receiver->url . "/hooks/$canary/leak?status=500");
@@ -217,7 +238,7 @@ is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['recovered 4'], 'a s
 
 # Texts of any length.
 $node->safe_psql('postgres', <<'SQL');
-SELECT wee5_cron.add_alert('failing', repeat(chr(228), 255), '/' || repeat('"\', 1000), 1, 'failed', 'http', 500, repeat(chr(128512) || '"\', 2000), 3, repeat(chr(1), 4000));
+SELECT wee5_cron.add_alert(wee5_cron.make_alert('failing', repeat(chr(228), 255), '/' || repeat('"\', 1000), 1, 'failed', 'http', 500, repeat(chr(128512) || '"\', 2000), 3, repeat(chr(1), 4000)));
 SELECT wee5_cron.tell_alerts(false);
 SQL
 is(scalar told(), 1, 'a notification is sent however long its texts are');

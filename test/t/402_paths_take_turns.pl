@@ -2,7 +2,6 @@
 # other path waits.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
-use List::Util qw(max);
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
@@ -81,9 +80,9 @@ $receiver->wait_for_requests('/nine/slow', 20);
 $node->finished('postgres', $_) for split /\n/, $node->safe_psql('postgres', "SELECT invoke_cron_endpoint('/beside') FROM generate_series(1, 20)");
 cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/nine/slow?ms=1' AND finished_at IS NULL"), '>', 1000, 'calls of another path do not wait behind ten thousand whose policy limits them');
 $node->wait_until_all_finished('postgres');
-my @nine = $receiver->requests('/nine/slow');
-is(scalar @nine, 10_000, '... all of which are made');
-is(max(map { $_->{at_once} } @nine), 8, '... at most eight at once, as the policy says');
+my ($made, $most_at_once) = $receiver->concurrency('/nine/slow');
+is($made, 10_000, '... all of which are made');
+is($most_at_once, 8, '... at most eight at once, as the policy says');
 
 $node->log_is_sane;
 done_testing();

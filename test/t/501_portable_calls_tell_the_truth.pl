@@ -121,6 +121,13 @@ fields_are($node->invocation('postgres', $beside_it), { status => 'failed', http
 $holder->query_safe('ROLLBACK');
 $holder->quit;
 
+# An alert is sent again while its cause lasts.
+$node->as_owner("SELECT wee5_cron.set('alert_repeat', '1h')");
+$node->as_owner("INSERT INTO wee5_cron.trouble (kind, name, since, told, told_at, alert) VALUES ('late', 'old', now(), true, now() - interval '61 minutes', '{}'), ('late', 'new', now(), true, now() - interval '59 minutes', '{}')");
+$node->as_owner('SELECT wee5_cron.harvest()');
+is($node->as_owner("SELECT string_agg(name, ' ' ORDER BY told_at) FROM wee5_cron.trouble WHERE name IN ('old', 'new')"), 'new old', 'alert_repeat: harvest() sends an alert again when its time has come');
+$node->as_owner("DELETE FROM wee5_cron.trouble WHERE name IN ('old', 'new'); SELECT wee5_cron.set('alert_repeat', NULL)");
+
 # Work that goes on after the answer, and ends when the app says so.
 $receiver->answers($_, status => 202, headers => ['Wee5-Cron: accepted']) for qw(/export /early /late);
 $node->policy('postgres', '/late', complete_within => '100 ms');

@@ -24,6 +24,7 @@ int guc_keep_failed = 30 * 24 * 60;
 int guc_max_request_bytes = 1024 * 1024;
 char* guc_ca_file = nullptr;
 char* guc_alert_url = nullptr;
+int guc_alert_repeat = 0;
 char* guc_proxy = nullptr;
 char* guc_allow_plain_http = nullptr;
 bool guc_default_jobs = true;
@@ -235,6 +236,9 @@ void define_alerts() {
   DefineCustomStringVariable(kAlertUrlSetting, "Webhook to which alerts are posted, as JSON.",
                              "Without it, alerts are only sent by NOTIFY wee5_cron.", &guc_alert_url, "", PGC_SUSET,
                              GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, check_alert_url, nullptr, nullptr);
+  DefineCustomIntVariable("wee5_cron.alert_repeat", "After how long an alert is sent again while its cause lasts.",
+                          "0: never.", &guc_alert_repeat, 0, kAlertRepeatBounds.least, kAlertRepeatBounds.most,
+                          PGC_SUSET, GUC_UNIT_MS, nullptr, nullptr, nullptr);
 }
 
 void define_proxy() {

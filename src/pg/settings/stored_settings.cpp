@@ -98,7 +98,8 @@ const NumberSetting number_settings[] = {
     {"wee5_cron.max_in_flight", &WorkerSettings::max_in_flight, 0, kMaxInFlightBounds},
     {"wee5_cron.max_response_bytes", &WorkerSettings::max_response_bytes, GUC_UNIT_BYTE, kMaxResponseBytesBounds},
     {"wee5_cron.keep_succeeded", &WorkerSettings::keep_succeeded_min, GUC_UNIT_MIN, kKeepBounds},
-    {"wee5_cron.keep_failed", &WorkerSettings::keep_failed_min, GUC_UNIT_MIN, kKeepBounds}};
+    {"wee5_cron.keep_failed", &WorkerSettings::keep_failed_min, GUC_UNIT_MIN, kKeepBounds},
+    {"wee5_cron.alert_repeat", &WorkerSettings::alert_repeat_ms, GUC_UNIT_MS, kAlertRepeatBounds}};
 
 // Nobody checked a value that was stored while the library was not loaded. If it is out of bounds, Postgres warns each
 // session and ignores it. So does the worker.
@@ -211,6 +212,7 @@ void settings_of_process(WorkerSettings* settings) {
   settings->max_response_bytes = guc_max_response_bytes;
   settings->keep_succeeded_min = guc_keep_succeeded;
   settings->keep_failed_min = guc_keep_failed;
+  settings->alert_repeat_ms = guc_alert_repeat;
   strlcpy(settings->allow_plain_http, guc_allow_plain_http, sizeof(settings->allow_plain_http));
   settings->trace = guc_trace;
   strlcpy(settings->ca_file, guc_ca_file != nullptr ? guc_ca_file : "", sizeof(settings->ca_file));

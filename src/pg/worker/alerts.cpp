@@ -7,6 +7,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/kept_plan.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 
 namespace wee5::pg {
 
@@ -15,6 +16,7 @@ namespace {
 SPIPlanPtr trouble_plan = nullptr;
 SPIPlanPtr note_plan = nullptr;
 SPIPlanPtr tell_plan = nullptr;
+SPIPlanPtr repeat_plan = nullptr;
 
 bool something_fails() {
   SPIPlanPtr plan =
@@ -48,13 +50,31 @@ bool note_outcomes(const delivery::Result* results, int count) {
   return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
-int64 tell_alerts(const WorkerSettings* process_settings) {
+namespace {
+
+// Records again the alerts of troubles that last. Returns when the next one is due; 0: none.
+int64 repeat_alerts(int every_ms) {
+  if (every_ms == 0 || database_sql != own_sql) return 0;
+  const char* statement = "SELECT wee5_cron.repeat_alerts(pg_catalog.make_interval(secs => $1 / 1000.0))";
+  Oid types[1] = {INT4OID};
+  Datum values[1] = {Int32GetDatum(every_ms)};
+  select_row(kept_plan(&repeat_plan, statement, 1, types), values, nullptr);
+  bool none;
+  Datum next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &none);
+  return none ? 0 : DatumGetTimestampTz(next);
+}
+
+}  // namespace
+
+int64 tell_alerts(const WorkerSettings* process_settings, int* every_ms) {
   WorkerSettings settings = *process_settings;
   apply_stored_worker_settings(&settings);
+  *every_ms = settings.alert_repeat_ms;
+  int64 next_us = repeat_alerts(settings.alert_repeat_ms);
   Oid types[1] = {BOOLOID};
   Datum values[1] = {BoolGetDatum(!is_blank(settings.alert_url))};
   select_row(kept_plan(&tell_plan, "SELECT wee5_cron.tell_alerts($1)", 1, types), values, nullptr);
-  return 0;
+  return next_us;
 }
 
 // wee5_cron.alert_webhook() -> text

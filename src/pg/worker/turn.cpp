@@ -292,7 +292,9 @@ void schedule_tasks(Worker* worker, const Turn* turn) {
   if (turn->runs_unbound && tasks[kBindRuns].due_us == 0) tasks[kBindRuns].due_us = now_us();
   if (turn->pg_net_outstanding && tasks[kHarvestPgNet].due_us == 0)
     tasks[kHarvestPgNet].due_us = now_us() + kTaskPauseUs;
-  if (turn->alerts_pending && tasks[kTellAlerts].backoff_us == 0) tasks[kTellAlerts].due_us = now_us();
+  bool repeat_changed = turn->settings.alert_repeat_ms != worker->alert_repeat_ms;
+  if ((turn->alerts_pending || repeat_changed) && tasks[kTellAlerts].backoff_us == 0)
+    tasks[kTellAlerts].due_us = now_us();
   tasks[kPruneHistory].due_us = history_due_us(&turn->settings, &worker->history, tasks[kPruneHistory].due_us);
 }
 

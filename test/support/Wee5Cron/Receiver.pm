@@ -148,6 +148,20 @@ sub deliveries {
     return $self->{deliveries} //= [];
 }
 
+# How many requests of the path there were, and how many of them at once.
+sub concurrency {
+    my ($self, $path) = @_;
+    open my $file, '<', $self->{records} or die "$self->{records}: $!";
+    my ($count, $most) = (0, 0);
+    while (my $line = <$file>) {
+        next unless $line =~ /^\{"event":"request".*"path":"\Q$path\E".*"at_once":(\d+)/;
+        ++$count;
+        $most = $1 if $1 > $most;
+    }
+    close $file;
+    return ($count, $most);
+}
+
 # Waits until `count` (1) requests of the path have come, and returns them.
 sub wait_for_requests {
     my ($self, $path, $count) = @_;

@@ -20,6 +20,7 @@ extern int guc_keep_failed;
 extern int guc_max_request_bytes;
 extern char* guc_ca_file;
 extern char* guc_alert_url;
+extern int guc_alert_repeat;  // milliseconds; 0: never
 extern char* guc_proxy;
 extern char* guc_allow_plain_http;  // core::read_plain_http_rule()
 extern bool guc_default_jobs;
@@ -33,6 +34,7 @@ struct IntBounds {
 inline constexpr IntBounds kTimeoutBounds = {1, INT_MAX};
 inline constexpr IntBounds kMaxInFlightBounds = {1, 4096};
 inline constexpr IntBounds kMaxResponseBytesBounds = {0, 1024 * 1024};
+inline constexpr IntBounds kAlertRepeatBounds = {0, INT_MAX};
 inline constexpr IntBounds kKeepBounds = {-1, INT_MAX};
 
 // Defines all settings. Called once, from _PG_init().

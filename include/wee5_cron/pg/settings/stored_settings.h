@@ -49,6 +49,7 @@ struct WorkerSettings {
   int max_response_bytes;
   int keep_succeeded_min;  // -1: for ever
   int keep_failed_min;
+  int alert_repeat_ms;  // 0: never
   char allow_plain_http[2048];
   int trace;  // core::Trace
   char ca_file[MAXPGPATH];

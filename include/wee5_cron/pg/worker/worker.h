@@ -68,6 +68,7 @@ struct Worker {
   int64 next_round_us;       // no round begins before
 
   BackgroundTask tasks[kBackgroundTasks];
+  int alert_repeat_ms;  // as the task that sends alerts found it
   HistoryWalk history;
   JobWatch job_watch;
 };
