@@ -34,7 +34,7 @@ INSERT INTO wee5_cron.endpoint (endpoint_path, retry_delays) VALUES ('/x', '{1s,
 INSERT INTO wee5_cron.endpoint (endpoint_path, retry_delays) VALUES ('/x', '{{1s},{2s}}');
 INSERT INTO wee5_cron.endpoint (endpoint_path, retry_window) VALUES ('/x', '0');
 INSERT INTO wee5_cron.endpoint (endpoint_path, retry_window) VALUES ('/x', '-1 h');
-INSERT INTO wee5_cron.endpoint (endpoint_path, overlap) VALUES ('/x', 'queue');
+INSERT INTO wee5_cron.endpoint (endpoint_path, overlap) VALUES ('/x', 'wait');
 INSERT INTO wee5_cron.endpoint (endpoint_path, alert_after) VALUES ('/x', 0);
 INSERT INTO wee5_cron.endpoint (endpoint_path, complete_within) VALUES ('/x', '0');
 INSERT INTO wee5_cron.endpoint (endpoint_path, complete_within) VALUES ('/x', '102 years');

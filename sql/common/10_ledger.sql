@@ -91,7 +91,7 @@ COMMENT ON COLUMN wee5_cron.invocation.requested_by IS 'session_user of the call
 COMMENT ON COLUMN wee5_cron.invocation.scheduled_at IS 'Tick for which the job made the call';
 COMMENT ON COLUMN wee5_cron.invocation.first_sent_at IS 'When the first attempt was sent; NULL on pg_net, which does not report it';
 COMMENT ON COLUMN wee5_cron.invocation.next_attempt_at IS
-  'When a failed call is retried, or a call with due_at is sent; NULL as soon as that time has come. While accepted: when the call is given up unless the app completes it';
+  'When a failed call is retried, or a call with due_at is sent; NULL as soon as that time has come. infinity: the call waits until another one has ended (overlap = queue). While accepted: when the call is given up unless the app completes it';
 COMMENT ON COLUMN wee5_cron.invocation.finished_at IS 'When the call ended; NULL: it has not';
 COMMENT ON COLUMN wee5_cron.invocation.duration IS 'finished_at - first_sent_at; NULL on pg_net';
 COMMENT ON COLUMN wee5_cron.invocation.cron_run_id IS 'cron.job_run_details.runid of the run that made the call';
@@ -102,7 +102,7 @@ COMMENT ON COLUMN wee5_cron.invocation.response_body IS
 COMMENT ON COLUMN wee5_cron.invocation.response_truncated IS 'Whether response_body is only a part of the answer';
 COMMENT ON COLUMN wee5_cron.invocation.timeout IS 'Timeout of each attempt; NULL: wee5_cron.request_timeout at the time of sending';
 COMMENT ON COLUMN wee5_cron.invocation.exclusive IS
-  'The call is skipped while another call has not ended: path: of the same path; route: of the same path, whatever the query. NULL: it may overlap';
+  'The call is skipped, or waits, while another call has not ended: path: of the same path; route: of the same path, whatever the query. NULL: it may overlap';
 COMMENT ON COLUMN wee5_cron.invocation.due_at IS 'The time for which the call was made: invoke(at => ...); NULL: at once';
 COMMENT ON COLUMN wee5_cron.invocation.key IS
   'invoke(key => ...): a newer call by the same role with the same key replaces this one, unless it is in flight, accepted or over';

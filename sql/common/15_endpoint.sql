@@ -35,7 +35,7 @@ COMMENT ON COLUMN wee5_cron.endpoint.retry_delays IS
   'Delays after the first attempt, the second, and so on; the last one repeats. Each varies by 20 %. The default is {10s,1min,5min}';
 COMMENT ON COLUMN wee5_cron.endpoint.retry_window IS 'No attempt begins later than this after the first one; the default is 1 hour';
 COMMENT ON COLUMN wee5_cron.endpoint.overlap IS
-  'allow, or skip: a call is skipped while an earlier one has not ended. By default, calls by a job skip and calls by hand are allowed';
+  'allow; skip: a call is skipped while an earlier one has not ended; or queue: one call waits for its end, and further ones are skipped. By default, calls by a job skip and calls by hand are allowed';
 COMMENT ON COLUMN wee5_cron.endpoint.alert_after IS 'Failures in a row until an alert is sent; the default is 3';
 COMMENT ON COLUMN wee5_cron.endpoint.note IS 'Your remark; wee5_cron does not use it';
 COMMENT ON COLUMN wee5_cron.endpoint.complete_within IS

@@ -279,13 +279,64 @@ $$;
 COMMENT ON FUNCTION wee5_cron.due_without_room(timestamptz) IS
   'Internal, for harvest(): the calls that are due, and that max_in_flight of their policy keeps from pg_net for now';
 
+-- With overlap = queue, one call of a path waits while another has not ended, and further ones are skipped. The call that waits
+-- has the time infinity, so that nobody takes it for due. The caller of this function holds the call's row locked.
+CREATE FUNCTION wee5_cron.give_way(call wee5_cron.invocation, beside bigint, may_wait boolean) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  waits bigint;
+  overlap record;
+BEGIN
+  IF may_wait THEN
+    waits := wee5_cron.call_beside(call.id, call.endpoint_path, call.exclusive, call.requested_by, call.requested_at, call.due_at, beside);
+    IF waits IS NULL THEN
+      UPDATE wee5_cron.invocation i SET next_attempt_at = 'infinity'
+      WHERE i.id = call.id AND i.next_attempt_at IS DISTINCT FROM 'infinity';
+      RETURN;
+    END IF;
+  END IF;
+  overlap := wee5_cron.explain_overlap(call.endpoint_path, coalesce(waits, beside));
+  PERFORM wee5_cron.end_call(call.id, 'skipped', 'overlap', overlap.error, overlap.hint);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.give_way(wee5_cron.invocation, bigint, boolean) IS
+  'Internal: lets a call wait for the end of another one if it is the only one to wait, otherwise skips it';
+
+-- A call that waits becomes due when the one before it has ended. Its sender judges it once more.
+CREATE FUNCTION wee5_cron.send_waiting_calls() RETURNS SETOF bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  call wee5_cron.invocation;
+  beside bigint;
+BEGIN
+  FOR call IN
+    SELECT i.* FROM wee5_cron.invocation i
+    WHERE i.finished_at IS NULL AND i.next_attempt_at = 'infinity' AND i.status = 'queued'
+    ORDER BY coalesce(i.due_at, i.requested_at), i.id FOR NO KEY UPDATE SKIP LOCKED
+  LOOP
+    beside := wee5_cron.call_beside(call.id, call.endpoint_path, call.exclusive, call.requested_by, call.requested_at, call.due_at);
+    IF beside IS NOT NULL THEN
+      PERFORM wee5_cron.give_way(call, beside, true);
+    ELSE
+      UPDATE wee5_cron.invocation i SET next_attempt_at = CASE i.transport WHEN 'pg_net' THEN clock_timestamp() END
+      WHERE i.id = call.id;
+      RETURN NEXT call.id;
+    END IF;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.send_waiting_calls() IS
+  'Internal, for the worker and harvest(): makes calls due that waited for the end of another one (overlap = queue), and returns their ids';
+
 -- Hands over one call that is due, or ends it. The caller of this function holds the call's row locked.
 CREATE FUNCTION wee5_cron.send_due_call(call wee5_cron.invocation) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
+  may_wait constant boolean := (wee5_cron.policy_of(call.endpoint_path)).overlap IS NOT DISTINCT FROM 'queue';
   beside bigint;
-  overlap record;
 BEGIN
   IF call.key IS NOT NULL AND wee5_cron.is_replaced(call) THEN
     RETURN;
@@ -301,12 +352,12 @@ BEGIN
     IF NOT wee5_cron.lock_path(call.endpoint_path) THEN
       RETURN;
     END IF;
-    beside := coalesce(wee5_cron.call_beside(call.id, call.endpoint_path, call.exclusive, call.requested_by, call.requested_at,
-                                             call.due_at),
-                       wee5_cron.ended_beside(call));
+    beside := wee5_cron.call_beside(call.id, call.endpoint_path, call.exclusive, call.requested_by, call.requested_at, call.due_at);
+    IF beside IS NULL AND NOT may_wait THEN
+      beside := wee5_cron.ended_beside(call);
+    END IF;
     IF beside IS NOT NULL THEN
-      overlap := wee5_cron.explain_overlap(call.endpoint_path, beside);
-      PERFORM wee5_cron.end_call(call.id, 'skipped', 'overlap', overlap.error, overlap.hint);
+      PERFORM wee5_cron.give_way(call, beside, may_wait);
       RETURN;
     END IF;
   END IF;
@@ -411,6 +462,9 @@ BEGIN
   END;
   IF wee5_cron.may_call() THEN
     booked := booked + coalesce(cardinality((wee5_cron.settle_accepted()).ended), 0);
+  END IF;
+  IF wee5_cron.may_call() THEN
+    PERFORM wee5_cron.send_waiting_calls();
   END IF;
   PERFORM wee5_cron.send_due_by_pg_net();
   PERFORM wee5_cron.bind_cron_runs();

@@ -30,7 +30,7 @@ CREATE FUNCTION wee5_cron.waiting_call(endpoint_path text, exclusive text, skipp
              CASE exclusive WHEN 'route' THEN split_part($1, '?', 1) || '@' ELSE $1 || E'\x01' END COLLATE "C" AS to_path
       WHERE exclusive IN ('path', 'route')
     )
-    SELECT w.id, w.next_attempt_at, w.status, w.error, w.attempts
+    SELECT w.id, nullif(w.next_attempt_at, 'infinity'), w.status, w.error, w.attempts
     FROM bounds b
     CROSS JOIN LATERAL (
       (SELECT i.* FROM wee5_cron.invocation i

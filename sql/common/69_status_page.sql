@@ -108,7 +108,7 @@ CREATE FUNCTION wee5_cron.call_facts(call wee5_cron.invocation) RETURNS text
       wee5_cron.page_fact('Scheduled for',
                           CASE WHEN call.scheduled_at IS NOT NULL THEN wee5_cron.html_time(call.scheduled_at) END),
       wee5_cron.page_fact(CASE call.status WHEN 'accepted' THEN 'Complete by' ELSE 'Next attempt' END,
-                          CASE WHEN call.next_attempt_at IS NOT NULL THEN wee5_cron.html_time(call.next_attempt_at) END),
+                          CASE WHEN isfinite(call.next_attempt_at) THEN wee5_cron.html_time(call.next_attempt_at) END),
       wee5_cron.page_fact('Transport', wee5_cron.html(call.transport)),
       wee5_cron.page_fact('Run of pg_cron', call.cron_run_id::text),
       -- As in traceparent, where the key itself would be a capability.

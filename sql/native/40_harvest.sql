@@ -32,11 +32,11 @@ COMMENT ON FUNCTION wee5_cron.may_still_begin(text, int, timestamptz) IS
   'Internal, for harvest(): whether the path''s policy, as it is now, still allows a retry that is due';
 
 CREATE FUNCTION wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name,
-                                      requested_at timestamptz, due_at timestamptz) RETURNS bigint
+                                      requested_at timestamptz, due_at timestamptz, besides bigint DEFAULT NULL) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_call_beside';
-COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name, timestamptz, timestamptz) IS
-  'Internal, for harvest(): an unfinished call that this one would overlap with; NULL: the call may be sent';
+COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name, timestamptz, timestamptz, bigint) IS
+  'Internal, for harvest(): an unfinished call, other than besides, that this one would overlap with; NULL: the call may be sent';
 
 CREATE FUNCTION wee5_cron.lock_path(endpoint_path text) RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

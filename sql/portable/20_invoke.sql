@@ -120,10 +120,10 @@ COMMENT ON FUNCTION wee5_cron.check_call(text, text, jsonb, jsonb, interval, boo
 CREATE FUNCTION wee5_cron.exclusive_of(policy wee5_cron.endpoint, by_job boolean) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE policy.overlap
-      WHEN 'allow' THEN NULL
-      WHEN 'skip' THEN CASE WHEN strpos(policy.endpoint_path, '?') = 0 THEN 'route' ELSE 'path' END
-      ELSE CASE WHEN by_job THEN 'path' END END
+    SELECT CASE WHEN policy.overlap = 'allow' THEN NULL
+                WHEN policy.overlap IN ('skip', 'queue') THEN
+                  CASE WHEN strpos(policy.endpoint_path, '?') = 0 THEN 'route' ELSE 'path' END
+                WHEN by_job THEN 'path' END
   $$;
 COMMENT ON FUNCTION wee5_cron.exclusive_of(wee5_cron.endpoint, boolean) IS 'Internal: which unfinished calls a call gives way to';
 
@@ -161,6 +161,7 @@ DECLARE
   policy wee5_cron.endpoint;
   call wee5_cron.invocation;
   undecided boolean := false;
+  waits bigint;
 BEGIN
   PERFORM wee5_cron.require_armed();
   IF $1 IS NULL THEN
@@ -228,6 +229,14 @@ BEGIN
     -- knows whether its call will exist, and harvest() decides.
     undecided := NOT wee5_cron.lock_path($1);
     call.id := wee5_cron.find_call_in_the_way($1, call.exclusive, call.key);
+    IF call.id IS NOT NULL AND policy.overlap = 'queue' THEN
+      waits := wee5_cron.unfinished_beside($1, call.exclusive, 0, NULL, NULL, call.key, call.id);
+      IF waits IS NULL THEN
+        call.next_attempt_at := 'infinity';
+        RETURN wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
+      END IF;
+      call.id := waits;
+    END IF;
     IF call.id IS NOT NULL THEN
       RETURN wee5_cron.skip_for_overlap(call, caller.by_job, caller.by_job AND $7 IS NULL);
     END IF;

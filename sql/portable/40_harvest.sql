@@ -4,7 +4,7 @@
 -- key. Otherwise calls that were queued earlier come first, and those that have been sent or handed over. A call with a time
 -- of its own counts as queued at that time.
 CREATE FUNCTION wee5_cron.unfinished_beside(endpoint_path text, exclusive text, call_id bigint, requested_at timestamptz,
-                                            due_at timestamptz, key text) RETURNS bigint
+                                            due_at timestamptz, key text, besides bigint DEFAULT NULL) RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
     WITH bounds AS MATERIALIZED (
@@ -25,6 +25,7 @@ CREATE FUNCTION wee5_cron.unfinished_beside(endpoint_path text, exclusive text, 
         AND i.endpoint_path COLLATE "C" >= b.from_path AND i.endpoint_path COLLATE "C" < b.to_path
     ) u
     WHERE CASE $2 WHEN 'route' THEN split_part(u.endpoint_path, '?', 1) = b.from_path ELSE u.endpoint_path = $1 END
+      AND u.id IS DISTINCT FROM $7
       AND CASE WHEN $3 = 0 THEN (u.key = $6 AND u.requested_by = session_user AND u.next_attempt_at IS NOT NULL AND u.status IN ('queued', 'retrying')) IS NOT TRUE
                ELSE u.id <> $3
                  AND (CASE WHEN u.due_at IS NULL AND $5 IS NULL THEN u.id < $3
@@ -32,17 +33,17 @@ CREATE FUNCTION wee5_cron.unfinished_beside(endpoint_path text, exclusive text, 
                       OR u.status <> 'queued' OR u.attempts > 0 OR u.next_attempt_at IS NULL) END
     ORDER BY CASE WHEN $3 = 0 THEN -u.id ELSE u.id END LIMIT 1
   $$;
-COMMENT ON FUNCTION wee5_cron.unfinished_beside(text, text, bigint, timestamptz, timestamptz, text) IS
-  'Internal: an unfinished call of the path, or of the route, that comes first; NULL: none';
+COMMENT ON FUNCTION wee5_cron.unfinished_beside(text, text, bigint, timestamptz, timestamptz, text, bigint) IS
+  'Internal: an unfinished call of the path, or of the route, that comes first, other than besides; NULL: none';
 
 CREATE FUNCTION wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name,
-                                      requested_at timestamptz, due_at timestamptz) RETURNS bigint
+                                      requested_at timestamptz, due_at timestamptz, besides bigint DEFAULT NULL) RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE WHEN call_id IS NOT NULL AND exclusive IS NOT NULL THEN wee5_cron.unfinished_beside($2, $3, $1, $5, $6, NULL) END
+    SELECT CASE WHEN call_id IS NOT NULL AND exclusive IS NOT NULL THEN wee5_cron.unfinished_beside($2, $3, $1, $5, $6, NULL, $7) END
   $$;
-COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name, timestamptz, timestamptz) IS
-  'Internal, for harvest(): an unfinished call that this one would overlap with; NULL: the call may be sent';
+COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name, timestamptz, timestamptz, bigint) IS
+  'Internal, for harvest(): an unfinished call, other than besides, that this one would overlap with; NULL: the call may be sent';
 
 -- A transaction that calls many paths must not fill the lock table: there are 1024 locks.
 CREATE FUNCTION wee5_cron.lock_path(endpoint_path text) RETURNS boolean

@@ -49,9 +49,9 @@ BEGIN
   PERFORM wee5_cron.check_delays_of_policy(policy.retry_delays);
   PERFORM wee5_cron.check_interval_of_policy('retry_window', policy.retry_window, 1, 9223372036854775807,
     'Give a positive interval of at most 100 years. NULL: the default, 1 hour.');
-  IF policy.overlap NOT IN ('allow', 'skip') THEN
+  IF policy.overlap NOT IN ('allow', 'skip', 'queue') THEN
     PERFORM wee5_cron.refuse_policy('overlap', policy.overlap,
-      'allow, or skip: a call is skipped while an earlier one has not ended. NULL: calls by a job skip, calls by '
+      'allow; skip: a call is skipped while an earlier one has not ended; or queue: one call waits for its end. NULL: calls by a job skip, calls by '
       'hand are allowed.');
   ELSIF policy.alert_after < 1 THEN
     PERFORM wee5_cron.refuse_policy('alert_after', policy.alert_after::text,

@@ -117,6 +117,73 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE
     'two transactions that call two paths in opposite order both commit');
 $_->quit for @sessions;
 
+# queue: one call waits until the one before has ended, and further ones are skipped.
+sub wait_of { return $node->safe_psql('postgres', "SELECT concat_ws(' ', status, reason, next_attempt_at) FROM wee5_cron.invocation WHERE id = $_[0]") }
+$node->policy('postgres', '/turn/hang', overlap => 'queue');
+my @turn = map { $node->call('postgres', '/turn/hang') } 1 .. 2;
+$receiver->wait_for_requests('/turn/hang', 1);
+is(wait_of($turn[1]), 'queued infinity', 'overlap = queue: a call waits while another has not ended');
+my $third = $node->call('postgres', '/turn/hang');
+fields_are($node->invocation('postgres', $third), { status => 'skipped', reason => 'overlap', error => qr/\b$turn[0]\b/ }, '... and a further one is skipped');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.upcoming'), 0, '... and it is not taken for a call that is due');
+$receiver->release;
+fields_are($node->finished('postgres', $turn[0]), { status => 'succeeded' }, '... until that one has ended');
+$receiver->wait_for_requests('/turn/hang', 2);
+is(wait_of($third), 'skipped overlap', '... then it is sent');
+push @turn, $node->call('postgres', '/turn/hang');
+is(wait_of($turn[2]), 'queued infinity', '... and the next one waits for it');
+ok($node->safe_psql('postgres', "SELECT wee5_cron.cancel($turn[2])") eq 't' && $node->finished('postgres', $turn[2])->{status} eq 'cancelled', 'a call that waits can be cancelled');
+push @turn, $node->call('postgres', '/turn/hang');
+$node->stop('immediate');
+$node->start;
+$receiver->wait_for_requests('/turn/hang', 3);
+is(wait_of($turn[3]), 'queued infinity', 'after a crash it still waits: the one before is repeated first');
+$receiver->release;
+$receiver->wait_for_requests('/turn/hang', 4);
+is(($receiver->requests('/turn/hang'))[-1]{headers}{'x-wee5-cron-invocation'}, $turn[3], '... and is sent after it');
+my ($replaced, $newer) = map { $node->safe_psql('postgres', "SELECT wee5_cron.invoke('/turn/hang', key => 'k')") } 1 .. 2;
+is(wait_of($replaced) . ', ' . wait_of($newer), 'cancelled cancelled, queued infinity', 'a call of the same key takes the place of the one that waits');
+$node->safe_psql('postgres', "SELECT wee5_cron.cancel($turn[3])");
+$receiver->wait_for_requests('/turn/hang', 5);
+is(($receiver->requests('/turn/hang'))[-1]{headers}{'x-wee5-cron-invocation'}, $newer, 'when the one in flight is cancelled, the next one is sent');
+my $at = $node->safe_psql('postgres', "SELECT wee5_cron.invoke('/turn/hang', at => clock_timestamp() + interval '100 ms')");
+$node->invocation_when('postgres', $at, "next_attempt_at = 'infinity'");
+pass('a call whose time has come waits like others');
+$receiver->release_for_good;
+is($node->finished('postgres', $at)->{status}, 'succeeded', '... and is sent');
+$receiver->hold;
+
+# ... also while the one before is to be retried, or the app works on it.
+$node->policy('postgres', '/statuses/503,200,200', overlap => 'queue', retry_delays => '{10min}');
+@turn = map { $node->call('postgres', '/statuses/503,200,200') } 1 .. 2;
+$node->invocation_when('postgres', $turn[0], "status = 'retrying'");
+is(wait_of($turn[1]), 'queued infinity', 'a call waits while the one before is to be retried');
+$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $turn[0]; SELECT wee5_cron.wake_worker()");
+is($node->finished('postgres', $turn[1])->{status}, 'succeeded', '... and is sent after its end');
+$receiver->answers('/long', status => 202, headers => ['Wee5-Cron: accepted']);
+$node->policy('postgres', '/long', overlap => 'queue');
+@turn = map { $node->call('postgres', '/long') } 1 .. 2;
+$node->invocation_when('postgres', $turn[0], "status = 'accepted'");
+is(wait_of($turn[1]), 'queued infinity', 'a call waits while the app works on the one before');
+$node->safe_psql('postgres', "SELECT wee5_cron.complete(idempotency_key) FROM wee5_cron.invocation WHERE id = $turn[0]");
+$node->invocation_when('postgres', $turn[1], "status = 'accepted'");
+pass('... until complete()');
+$node->safe_psql('postgres', "SELECT wee5_cron.complete(idempotency_key) FROM wee5_cron.invocation WHERE id = $turn[1]");
+
+# Three at the same time: one runs, one waits, one is skipped.
+$node->policy('postgres', '/three/hang', overlap => 'queue');
+@sessions = map { $node->background_psql('postgres') } 1 .. 3;
+$_->query_safe("BEGIN; SELECT invoke_cron_endpoint('/three/hang')") for @sessions;
+$_->query_safe('COMMIT') for @sessions;
+$_->quit for @sessions;
+$receiver->wait_for_requests('/three/hang');
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = '/three/hang' AND status = 'skipped'");
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/three/hang' AND next_attempt_at = 'infinity'"), 1, 'of three at the same time one waits');
+$receiver->release_for_good;
+$node->wait_until_all_finished('postgres');
+$receiver->hold;
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/three/hang' AND status = 'succeeded'"), 2, '... and two are made');
+
 # Many in one transaction: all but the first are skipped, and the cost does not grow with the square of their number.
 $node->policy('postgres', '/many', overlap => 'skip');
 $node->policy('postgres', '/others', overlap => undef);

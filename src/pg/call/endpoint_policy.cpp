@@ -34,6 +34,9 @@ char* text_of(Datum value, bool is_null) { return is_null ? nullptr : TextDatumG
 Overlap overlap_of(const char* text) {
   if (text != nullptr && strcmp(text, "skip") == 0) return Overlap::kSkip;
   if (text != nullptr && strcmp(text, "allow") == 0) return Overlap::kAllow;
+  // The SQL of 0.1.0, which has fewer columns, cannot send a call that waits.
+  if (text != nullptr && strcmp(text, "queue") == 0)
+    return known.columns[kEndpointMaxInFlight] != InvalidAttrNumber ? Overlap::kQueue : Overlap::kSkip;
   return Overlap::kDefault;
 }
 
@@ -192,6 +195,12 @@ void find_endpoint(const char* path, EndpointRow* row) {
   }
   UnregisterSnapshot(snapshot);
   table_close(table, AccessShareLock);
+}
+
+bool policy_lets_calls_wait(const char* path) {
+  EndpointRow policy;
+  find_endpoint(path, &policy);
+  return policy.overlap == Overlap::kQueue;
 }
 
 void take_over_policy(CallChoices* choices, const EndpointRow* row) {

@@ -9,6 +9,7 @@
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/call/endpoint_policy.h"
 #include "wee5_cron/pg/call/request_checks.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/ledger/table_layout.h"
 
 namespace wee5::pg {
@@ -120,7 +121,8 @@ void check_request(const NewRow* row) {
 
 void check_row(const NewRow* row) {
   static const char* const retry_words[] = {"unprocessed", "transient", "never", nullptr};
-  static const char* const overlap_words[] = {"allow", "skip", nullptr};
+  static const char* const overlap_words[] = {"allow", "skip", "queue", nullptr};
+  static const char* const earlier_overlap_words[] = {"allow", "skip", nullptr};  // of SQL of 0.1.0
   check_request(row);
   check_interval(row, "timeout", 1, kMostTimeoutMs,
                  "Give an interval from 1 millisecond to 24 days, or NULL to use wee5_cron.request_timeout.");
@@ -133,9 +135,9 @@ void check_row(const NewRow* row) {
   check_interval(row, "retry_window", 1, PG_INT64_MAX,
                  "Give a positive interval of at most 100 years. NULL: the default, 1 hour.");
   check_word(
-      row, "overlap", overlap_words,
-      "allow, or skip: a call is skipped while an earlier one has not ended. NULL: calls by a job skip, calls by "
-      "hand are allowed.");
+      row, "overlap", sql_is_earlier() ? earlier_overlap_words : overlap_words,
+      "allow; skip: a call is skipped while an earlier one has not ended; or queue: one call waits for its end. NULL: "
+      "calls by a job skip, calls by hand are allowed.");
   check_number(row, "alert_after", 1, PG_INT32_MAX,
                "At least 1: the number of failures in a row. NULL: the default, 3.");
   check_interval(row, "complete_within", 1, PG_INT64_MAX,

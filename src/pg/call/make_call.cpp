@@ -177,6 +177,7 @@ const char* exclusive_of(const EndpointRow* policy, const CronCaller* caller) {
     case Overlap::kAllow:
       return nullptr;
     case Overlap::kSkip:
+    case Overlap::kQueue:
       return strchr(policy->endpoint_path, '?') == nullptr ? kExclusiveRoute : kExclusivePath;
     case Overlap::kDefault:
       break;
@@ -184,8 +185,20 @@ const char* exclusive_of(const EndpointRow* policy, const CronCaller* caller) {
   return caller->by_job ? kExclusivePath : nullptr;
 }
 
-// An unfinished call that the new one gives way to; 0: none is seen.
-int64 find_call_in_the_way(const NewInvocation* row, Oid role_oid) {
+struct InTheWay {
+  int64 call;      // 0: none is seen
+  bool may_queue;  // the new call waits until that one has ended
+};
+
+// The policy of the path lets one call wait.
+InTheWay in_the_way(const OverlapQuery* query, int64 overlapping, Overlap overlap) {
+  if (overlapping == 0 || overlap != Overlap::kQueue) return {overlapping, false};
+  int64 waits = find_call_that_waits(query, overlapping);
+  return waits == 0 ? InTheWay{overlapping, true} : InTheWay{waits, false};
+}
+
+// An unfinished call that the new one gives way to.
+InTheWay find_call_in_the_way(const NewInvocation* row, Oid role_oid, Overlap overlap) {
   OverlapQuery query;
   memset(&query, 0, sizeof(query));
   query.path = row->endpoint_path;
@@ -194,8 +207,8 @@ int64 find_call_in_the_way(const NewInvocation* row, Oid role_oid) {
   query.key = row->key;
   int64 overlapping = find_overlapping_call(&query);
   // Its answer may have come without being booked yet.
-  if (overlapping == 0 || !book_on_pg_net(overlapping)) return overlapping;
-  return find_overlapping_call(&query);
+  if (overlapping != 0 && book_on_pg_net(overlapping)) overlapping = find_overlapping_call(&query);
+  return in_the_way(&query, overlapping, overlap);
 }
 
 int64 skip_for_overlap(NewInvocation* row, const CronCaller* caller, int64 overlapping) {
@@ -239,6 +252,16 @@ int64 queue_for_later(NewInvocation* row) {
   return insert_invocation(row, nullptr);
 }
 
+// Whoever books the end of the call in the way makes this one due. That may have happened meanwhile, so the worker
+// looks.
+int64 queue_behind(NewInvocation* row) {
+  row->has_next_attempt_at = true;
+  row->next_attempt_at = DT_NOEND;
+  int64 id = insert_invocation(row, nullptr);
+  wake_worker_at_commit();
+  return id;
+}
+
 // Decides whether the call waits for its time, is skipped, handed to pg_net or left to the worker, and writes its row.
 int64 queue_call(const CallRequest* request, const CronCaller* caller, const CallAddress* address,
                  const HeaderList* headers, Oid role, NewInvocation* row) {
@@ -248,8 +271,10 @@ int64 queue_call(const CallRequest* request, const CronCaller* caller, const Cal
   // The lock first: then everything that was queued under it is visible. While another transaction holds it, nobody
   // knows whether its call will exist. So harvest() decides; on builtin the worker does.
   bool undecided = row->exclusive != nullptr && on_pg_net && !lock_path(row->endpoint_path);
-  int64 overlapping = row->exclusive != nullptr ? find_call_in_the_way(row, role) : 0;
-  if (overlapping != 0) return skip_for_overlap(row, caller, overlapping);
+  InTheWay found = {0, false};
+  if (row->exclusive != nullptr) found = find_call_in_the_way(row, role, request->policy.overlap);
+  if (found.may_queue) return queue_behind(row);
+  if (found.call != 0) return skip_for_overlap(row, caller, found.call);
   undecided = undecided || (on_pg_net && request->policy.max_in_flight > 0 && !may_hand_over(row->endpoint_path));
   if (on_pg_net && !undecided) {
     send_by_pg_net(request, address, row, headers);

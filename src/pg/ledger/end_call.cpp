@@ -17,12 +17,17 @@ namespace {
 
 SPIPlanPtr lost_plan = nullptr;
 SPIPlanPtr outcome_plan = nullptr;
+SPIPlanPtr wait_plan = nullptr;
 
 // $1 id, $2 attempt, $3 error
 constexpr const char* kLost =
     "INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, finished_at, reason, error)"
     " SELECT i.id, $2, CASE WHEN $2 = 1 THEN i.first_sent_at END, pg_catalog.clock_timestamp(), 'lost', $3"
     " FROM wee5_cron.invocation i WHERE i.id = $1 ON CONFLICT DO NOTHING";
+
+// $1 id
+constexpr const char* kWait =
+    "UPDATE wee5_cron.invocation SET next_attempt_at = 'infinity' WHERE id IN (" WEE5_OPEN_AND_FREE("array[$1]") ")";
 
 // False where the row is locked, or the call has ended. `hint` may be NULL.
 bool end_call(int64 id, const char* status, core::Reason reason, const char* error, const char* hint) {
@@ -70,6 +75,15 @@ char* outcome_error(core::Reason reason, const char* path, const char* detail) {
 
 bool skip_for_overlap(int64 id, const char* path, int64 overlapping) {
   return end_call(id, "skipped", core::Reason::kOverlap, overlap_error(path, overlapping), overlap_hint(path));
+}
+
+bool wait_or_skip(const OverlapQuery* query, int64 overlapping) {
+  int64 waits = find_call_that_waits(query, overlapping);
+  if (waits != 0) return skip_for_overlap(query->call_id, query->path, waits);
+  Oid types[1] = {INT8OID};
+  Datum values[1] = {Int64GetDatum(query->call_id)};
+  execute_plan(kept_plan(&wait_plan, kWait, 1, types), values, nullptr, SPI_OK_UPDATE);
+  return SPI_processed > 0;
 }
 
 bool end_unreadable(int64 id, const char* error) {

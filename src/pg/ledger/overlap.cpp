@@ -134,6 +134,7 @@ bool gives_way_to_key(HeapTuple tuple, TupleDesc descriptor, const Columns* colu
 
 // Whether the call `id` has precedence over the one in question: it was queued before it, or has been sent.
 bool precedes(HeapTuple tuple, TupleDesc descriptor, const Columns* columns, const OverlapQuery* query, int64 id) {
+  if (id == query->besides) return false;
   if (query->call_id == 0) return !gives_way_to_key(tuple, descriptor, columns, query);
   if (id == query->call_id) return false;
   if (is_older(tuple, descriptor, columns, query, id)) return true;
@@ -258,6 +259,12 @@ int64 find_overlapping_call(const OverlapQuery* query) {
   return found;
 }
 
+int64 find_call_that_waits(const OverlapQuery* query, int64 overlapping) {
+  OverlapQuery other = *query;
+  other.besides = overlapping;
+  return find_overlapping_call(&other);
+}
+
 bool lock_path(const char* path) {
   const char* route = route_of(path);
   uint32 hash =
@@ -281,7 +288,8 @@ char* overlap_hint(const char* path) {
 
 // wee5_cron.call_beside(call_id bigint, endpoint_path text, exclusive text, requested_by name, requested_at
 // timestamptz,
-//                       due_at timestamptz) -> bigint: NULL where it may be sent. 0.1.0 has not got the last two.
+//                       due_at timestamptz, besides bigint) -> bigint: NULL where it may be sent. 0.1.0 has not got the
+//                       last three.
 WEE5_SQL_FUNCTION(wee5_cron_call_beside) {
   for (int i = 0; i < 4; ++i)
     if (PG_ARGISNULL(i)) PG_RETURN_NULL();
@@ -294,6 +302,7 @@ WEE5_SQL_FUNCTION(wee5_cron_call_beside) {
   if (PG_NARGS() > 4 && !PG_ARGISNULL(4)) query.made_at = PG_GETARG_TIMESTAMPTZ(4);
   query.has_due_at = PG_NARGS() > 5 && !PG_ARGISNULL(5);
   if (query.has_due_at) query.due_at = PG_GETARG_TIMESTAMPTZ(5);
+  if (PG_NARGS() > 6 && !PG_ARGISNULL(6)) query.besides = PG_GETARG_INT64(6);
   int64 overlapping = find_overlapping_call(&query);
   if (overlapping == 0) PG_RETURN_NULL();
   PG_RETURN_INT64(overlapping);

@@ -7,6 +7,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/subtransaction.h"
+#include "wee5_cron/pg/call/endpoint_policy.h"
 #include "wee5_cron/pg/ledger/end_call.h"
 #include "wee5_cron/pg/ledger/invocation_table.h"
 #include "wee5_cron/pg/ledger/overlap.h"
@@ -189,7 +190,8 @@ bool is_skipped_for_overlap(Reader* reader, int64 id) {
   query.context = reader;
   int64 overlapping = find_overlapping_call(&query);
   if (overlapping == 0) return false;
-  if (skip_for_overlap(id, query.path, overlapping))
+  bool may_wait = policy_lets_calls_wait(query.path);
+  if (may_wait ? wait_or_skip(&query, overlapping) : skip_for_overlap(id, query.path, overlapping))
     ++reader->due->ended;
   else
     reader->due->rows_were_locked = true;

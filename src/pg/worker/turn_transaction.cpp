@@ -184,7 +184,8 @@ void read_roles(Turn* turn) {
 void read_ledger(Turn* turn) {
   Worker* worker = turn->worker;
   read_due(worker->dispatcher, &turn->pending, turn->careful, worker->turn_context, &turn->due, &turn->ended);
-  turn->pg_net_outstanding = pg_net_calls_outstanding() || (turn->retries_due && pg_net_calls_due());
+  turn->pg_net_outstanding =
+      pg_net_calls_outstanding() || ((turn->retries_due || turn->waits_ended) && pg_net_calls_due());
   turn->rows_were_locked = turn->rows_were_locked || turn->due.rows_were_locked;
   if (turn->due.ended > 0) turn->runs_unbound = cron_runs_unbound();
 }
@@ -198,6 +199,8 @@ void work_on_ledger(Turn* turn) {
   if (turn->cancels_left == CancelsLeft::kUnsettled && turn->cancelled_count == 0) turn->rows_were_locked = true;
   if (turn->retries_due) note_settled(turn, settle_accepted(nullptr, 0));
   bool more_are_due = turn->retries_due && queue_due_calls(&turn->pending);
+  if (turn->retries_due || turn->cancels_due || batch.result_count > 0)
+    turn->waits_ended = send_waiting_calls(&turn->pending);
   if (batch.result_count > 0 || has_new_calls(&turn->pending)) turn->runs_unbound = cron_runs_unbound();
   turn->settings = turn->worker->process_settings;
   apply_stored_worker_settings(&turn->settings);

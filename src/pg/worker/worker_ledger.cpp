@@ -22,6 +22,7 @@ constexpr int64 kCancelsPerRead = 1000;
 SPIPlanPtr mark_plan = nullptr;
 SPIPlanPtr claim_plan = nullptr;
 SPIPlanPtr queue_due_plan = nullptr;
+SPIPlanPtr send_waiting_plan = nullptr;
 SPIPlanPtr next_attempt_plan = nullptr;
 SPIPlanPtr pg_net_due_plan = nullptr;
 SPIPlanPtr settled_plan = nullptr;
@@ -77,11 +78,16 @@ constexpr const char* kQueueDue =
     "    AND status <> 'accepted'"
     "  ORDER BY next_attempt_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING id::pg_catalog.int8";
 
-// Without calls that harvest() cannot hand over at the moment.
+// Makes calls due that waited for the end of another one. Most databases have no such call.
+constexpr const char* kSendWaiting =
+    "SELECT w.id FROM wee5_cron.send_waiting_calls() w (id) WHERE EXISTS ("
+    "  SELECT 1 FROM wee5_cron.invocation WHERE finished_at IS NULL AND next_attempt_at = 'infinity')";
+
+// Without calls that harvest() cannot hand over at the moment, and those that wait for the end of another one.
 constexpr const char* kNextAttempt =
     "SELECT next_attempt_at::pg_catalog.timestamptz FROM wee5_cron.invocation"
     " WHERE finished_at IS NULL AND next_attempt_at IS NOT NULL"
-    "   AND (transport = 'builtin' OR next_attempt_at > pg_catalog.now())"
+    "   AND (transport = 'builtin' OR next_attempt_at > pg_catalog.now()) AND next_attempt_at < 'infinity'"
     " ORDER BY next_attempt_at LIMIT 1";
 
 constexpr const char* kPgNetDue =
@@ -259,6 +265,15 @@ bool queue_due_calls(PendingReads* pending) {
   // The reads that follow use the transaction's snapshot, which has to see these changes.
   if (SPI_processed > 0) UpdateActiveSnapshotCommandId();
   return SPI_processed == kRetriesPerRead;
+}
+
+bool send_waiting_calls(PendingReads* pending) {
+  if (database_sql != own_sql) return false;
+  execute_plan(kept_plan(&send_waiting_plan, kSendWaiting, 0, nullptr), nullptr, nullptr, SPI_OK_SELECT);
+  for (uint64 row = 0; row < SPI_processed; ++row) add_announced_calls(pending, {returned_id(row), returned_id(row)});
+  // The reads that follow use the transaction's snapshot, which has to see these changes.
+  if (SPI_processed > 0) UpdateActiveSnapshotCommandId();
+  return SPI_processed > 0;
 }
 
 Settled settle_accepted(const int64* ids, int count) {

@@ -7,7 +7,7 @@
 
 namespace wee5::pg {
 
-enum class Overlap { kDefault, kAllow, kSkip };
+enum class Overlap { kDefault, kAllow, kSkip, kQueue };
 
 // 24 days: libcurl takes no longer time.
 constexpr int64 kMostTimeoutMs = PG_INT32_MAX;
@@ -40,6 +40,8 @@ core::RetryPolicy retry_policy_of(const EndpointRow* row);
 // The policy of a call's path, looked up whole, then without its query. As it is committed now, whatever the snapshot
 // of the transaction shows. Costs nothing while the table is empty, else an index look-up or two.
 void find_endpoint(const char* path, EndpointRow* row);
+// Whether a call of the path may wait until another one has ended: overlap = queue.
+bool policy_lets_calls_wait(const char* path);
 
 // Fills in from the path's policy what a call leaves open: a NULL `method`, `headers` or `timeout`, a `body` of 0.
 // Afterwards `method` is set. The policy's body goes with the policy's method.

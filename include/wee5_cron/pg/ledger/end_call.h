@@ -3,6 +3,7 @@
 #include "wee5_cron/core/outcome/outcome.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/compat.h"
+#include "wee5_cron/pg/ledger/overlap.h"
 
 // The calls of $ids that have not ended and whose rows nobody else holds locked, as a subquery that locks them. It goes
 // by the primary key: after statistics from a time when nothing was open, Postgres takes an index of the open rows for
@@ -24,6 +25,9 @@ char* outcome_error(core::Reason reason, const char* path, const char* detail);
 
 // Ends a call that gives way to call `overlapping`. False where its row is locked.
 bool skip_for_overlap(int64 id, const char* path, int64 overlapping);
+// The same for a call that may wait until the other one has ended (overlap = queue): it is skipped if one waits
+// already.
+bool wait_or_skip(const OverlapQuery* query, int64 overlapping);
 // Ends a call whose row cannot be read; `error` says why. False where its row is locked.
 bool end_unreadable(int64 id, const char* error);
 void end_cancelled(int64 id, const char* path);

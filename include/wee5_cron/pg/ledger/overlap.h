@@ -18,6 +18,7 @@ struct OverlapQuery {
   const char* role;     // that made the call
   const char* key;      // of a new call; NULL: none
   int64 call_id;        // 0: the call has no row yet
+  int64 besides;        // a call that does not count; 0: all do
   TimestampTz made_at;  // of a call that has a row: requested_at
   bool has_due_at;      // of a call that has a row
   TimestampTz due_at;
@@ -36,6 +37,10 @@ int64 find_overlapping_call(const OverlapQuery* query);
 // Until the transaction ends, nobody else can queue a call of this path on pg_net. False, without waiting, if another
 // transaction is doing so: its call is not visible yet.
 bool lock_path(const char* path);
+
+// The call `overlapping` is in the way of a call that may wait for its end (overlap = queue). Returns another one that
+// is in the way as well, so that the call is skipped; 0: the call waits.
+int64 find_call_that_waits(const OverlapQuery* query, int64 overlapping);
 
 // Error and hint of a call that is skipped because call `overlapping` has not ended. Palloc'd.
 char* overlap_error(const char* path, int64 overlapping);

@@ -52,6 +52,7 @@ struct Turn {
   RoleSettings* roles;    // of all calls that wait or were read
   int role_count;
   uint64 settings_valid_until;  // the settings are current until more transactions than these have ended
+  bool waits_ended;             // calls are due that waited for the end of another one
   bool alerts_pending;          // a recorded result calls for an alert
   bool runs_unbound;            // a call by pg_cron has ended whose run is not known yet
   bool pg_net_outstanding;      // known where the ledger was read

@@ -91,6 +91,8 @@ void mark_sending(const delivery::OnTheWire* calls, int count);
 void claim(const delivery::OnTheWire* calls, int count, MemoryContext context, int64** claimed, int* claimed_count);
 // Queues the calls whose time or next attempt has come, and adds them to `pending`. True if there may be more.
 bool queue_due_calls(PendingReads* pending);
+// Makes calls due that waited for the end of another one (overlap = queue). True if there are any.
+bool send_waiting_calls(PendingReads* pending);
 // Ends the calls that cancel() was called for and that the dispatcher does not hold. *held: the ids of those that it
 // holds and has to give up itself, in `context`. Of calls that a newer one with the same key replaces, ends those that
 // have not been sent; *ended: those of them that the dispatcher holds. kUnsettled: some have not ended yet; kMore:
