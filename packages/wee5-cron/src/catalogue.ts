@@ -38,7 +38,7 @@ export interface Invocation {
   readonly scheduled_at: Date | null;
   /** When the first attempt was sent; NULL on pg_net, which does not report it */
   readonly first_sent_at: Date | null;
-  /** When a failed call is retried, or a call with due_at is sent; NULL as soon as that time has come. While accepted: when the call is given up unless the app completes it */
+  /** When a failed call is retried, or a call with due_at is sent; NULL as soon as that time has come. infinity: the call waits until another one has ended (overlap = queue). While accepted: when the call is given up unless the app completes it */
   readonly next_attempt_at: Date | null;
   /** When the call ended; NULL: it has not */
   readonly finished_at: Date | null;
@@ -56,7 +56,7 @@ export interface Invocation {
   readonly response_truncated: boolean;
   /** Timeout of each attempt; NULL: wee5_cron.request_timeout at the time of sending */
   readonly timeout: string | null;
-  /** The call is skipped while another call has not ended: path: of the same path; route: of the same path, whatever the query. NULL: it may overlap */
+  /** The call is skipped, or waits, while another call has not ended: path: of the same path; route: of the same path, whatever the query. NULL: it may overlap */
   readonly exclusive: string | null;
   /** The time for which the call was made: invoke(at => ...); NULL: at once */
   readonly due_at: Date | null;
