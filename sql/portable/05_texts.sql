@@ -21,6 +21,53 @@ $$;
 COMMENT ON FUNCTION wee5_cron.first_bytes(text, int) IS
   'Internal: the beginning of a text, as many whole characters as fit into so many bytes';
 
+-- RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. A NUL is in no text of Postgres.
+CREATE FUNCTION wee5_cron.utf8_character() RETURNS text
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN '(?:[\u0001-\u007F]|[\u00C2-\u00DF][\u0080-\u00BF]|\u00E0[\u00A0-\u00BF][\u0080-\u00BF]|'
+    || '[\u00E1-\u00EC\u00EE\u00EF][\u0080-\u00BF]{2}|\u00ED[\u0080-\u009F][\u0080-\u00BF]|'
+    || '\u00F0[\u0090-\u00BF][\u0080-\u00BF]{2}|[\u00F1-\u00F3][\u0080-\u00BF]{3}|\u00F4[\u0080-\u008F][\u0080-\u00BF]{2})';
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.utf8_character() IS 'Internal: a pattern for a character of UTF-8, in bytes that are read as LATIN1';
+
+CREATE FUNCTION wee5_cron.is_utf8(bytes bytea) RETURNS boolean
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN CASE WHEN position('\x00'::bytea IN bytes) > 0 THEN false
+              ELSE convert_from(bytes, 'LATIN1') ~ ('^' || wee5_cron.utf8_character() || '*$') END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.is_utf8(bytea) IS 'Internal: whether bytes are a text in UTF-8';
+
+-- Like first_bytes(), for a text that pg_net stored: it stores the bytes as they came. What is no character becomes U+FFFD, and so
+-- does the longest beginning of one, as a whole.
+CREATE FUNCTION wee5_cron.first_received_bytes(value text, most int) RETURNS text
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  beginning constant text := '\u00E0[\u00A0-\u00BF]|\u00ED[\u0080-\u009F]|[\u00E1-\u00EC\u00EE\u00EF][\u0080-\u00BF]|'
+    || '\u00F0[\u0090-\u00BF][\u0080-\u00BF]?|[\u00F1-\u00F3][\u0080-\u00BF]{1,2}|\u00F4[\u0080-\u008F][\u0080-\u00BF]?';
+  bytes constant bytea := decode(replace(value, E'\\', E'\\\\'), 'escape');
+  head constant text := convert_from(substring(bytes FOR greatest(most, 0)), 'LATIN1');
+  valid constant text := substring(head FROM '^' || wee5_cron.utf8_character() || '*');
+BEGIN
+  -- The cut itself may leave the beginning of a character.
+  IF valid = head OR octet_length(bytes) > most AND substr(head, length(valid) + 1) ~ ('^(?:' || beginning || '|[\u00C2-\u00F4])$') THEN
+    RETURN convert_from(convert_to(valid, 'LATIN1'), 'UTF8');
+  END IF;
+  RETURN (
+    SELECT string_agg(coalesce(convert_from(convert_to(m[1], 'LATIN1'), 'UTF8'), chr(65533)), '' ORDER BY place)
+    FROM regexp_matches(head, '(' || wee5_cron.utf8_character() || '+)|' || beginning || '|.', 'g')
+      WITH ORDINALITY AS t (m, place));
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.first_received_bytes(text, int) IS
+  'Internal: the beginning of a text that came over the network, without bytes that are no text';
+
 CREATE FUNCTION wee5_cron.shorten(value text, most int) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -55,7 +55,7 @@ BEGIN
   ELSIF secrets IS NULL THEN
     RETURN wee5_cron.withheld();
   END IF;
-  head := wee5_cron.first_bytes(value, looked_at);
+  head := wee5_cron.first_received_bytes(value, looked_at);
   IF octet_length(value) <= looked_at THEN
     RETURN wee5_cron.shorten(wee5_cron.without_secrets(head, secrets), most);
   END IF;
@@ -87,10 +87,10 @@ BEGIN
     body := CASE WHEN bytes > 0 THEN wee5_cron.withheld() ELSE content END;
     RETURN;
   END IF;
-  head := wee5_cron.first_bytes(content, looked_at);
+  head := wee5_cron.first_received_bytes(content, looked_at);
   body := wee5_cron.without_secrets(head, secrets);
   -- A character that is cut off counts until here.
-  length := octet_length(body) + looked_at - octet_length(head);
+  length := octet_length(body) + greatest(looked_at - octet_length(head), 0);
   IF bytes > looked_at THEN
     length := length - wee5_cron.longest_spelling(secrets);
   END IF;

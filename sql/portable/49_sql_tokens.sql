@@ -143,17 +143,6 @@ $$;
 COMMENT ON FUNCTION wee5_cron.read_quoted(bytea, int, text, boolean) IS
   'Internal: the pieces of a quoted text of SQL, and where it ends';
 
-CREATE FUNCTION wee5_cron.is_utf8(bytes bytea) RETURNS boolean
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    -- RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. A NUL is in no text of Postgres.
-    SELECT position('\x00'::bytea IN bytes) = 0 AND convert_from(replace_nul.bytes, 'LATIN1') ~ ('^(?:[\u0001-\u007F]|[\u00C2-\u00DF][\u0080-\u00BF]|'
-      || '\u00E0[\u00A0-\u00BF][\u0080-\u00BF]|[\u00E1-\u00EC\u00EE\u00EF][\u0080-\u00BF]{2}|\u00ED[\u0080-\u009F][\u0080-\u00BF]|'
-      || '\u00F0[\u0090-\u00BF][\u0080-\u00BF]{2}|[\u00F1-\u00F3][\u0080-\u00BF]{3}|\u00F4[\u0080-\u008F][\u0080-\u00BF]{2})*$')
-    FROM (SELECT CASE position('\x00'::bytea IN bytes) WHEN 0 THEN bytes ELSE '' END) AS replace_nul(bytes)
-  $$;
-COMMENT ON FUNCTION wee5_cron.is_utf8(bytea) IS 'Internal: whether bytes are a text in UTF-8';
-
 -- The bytes of a code point, or the code points of a pair of surrogates. `pair`: the first of a pair, which waits for the
 -- second; 0: none waits. `bytes` is NULL if Postgres refuses it.
 CREATE FUNCTION wee5_cron.add_code_point(code bigint, pair int, OUT bytes bytea, OUT next_pair int)
