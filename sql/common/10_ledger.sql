@@ -69,7 +69,7 @@ CREATE INDEX invocation_job_success ON wee5_cron.invocation (job_name, id)
 CREATE INDEX invocation_accepted ON wee5_cron.invocation (id) WHERE http_status = 202 AND (finished_at IS NULL OR reason = 'incomplete');
 
 COMMENT ON TABLE wee5_cron.invocation IS
-  'One row per call. status: queued -> sending -> (retrying -> sending)* -> (accepted ->) succeeded | failed; besides skipped, cancelled. Only a 2xx answer is succeeded';
+  'One row per call. status: queued -> sending -> (retrying -> sending)* -> (accepted ->) succeeded | failed. A call can also be skipped or cancelled. Only a call that the app answered with 2xx is succeeded';
 COMMENT ON COLUMN wee5_cron.invocation.id IS 'Returned by invoke_cron_endpoint(), sent as X-Wee5-Cron-Invocation';
 COMMENT ON COLUMN wee5_cron.invocation.job_name IS 'cron.job.jobname of the job that made the call; NULL for a call by hand';
 COMMENT ON COLUMN wee5_cron.invocation.endpoint_path IS 'Path as the caller gave it';
@@ -77,21 +77,21 @@ COMMENT ON COLUMN wee5_cron.invocation.method IS 'GET, POST, PUT, PATCH, DELETE 
 COMMENT ON COLUMN wee5_cron.invocation.body IS 'Request body; NULL: none';
 COMMENT ON COLUMN wee5_cron.invocation.headers IS 'Headers beyond those that every call has; for a job also x-vercel-cron-schedule';
 COMMENT ON COLUMN wee5_cron.invocation.url IS 'URL that was called; the builtin transport sets it when it sends the request';
-COMMENT ON COLUMN wee5_cron.invocation.transport IS 'builtin: the worker of wee5_cron; pg_net: that extension';
+COMMENT ON COLUMN wee5_cron.invocation.transport IS 'builtin: the worker of wee5_cron sends the call; pg_net: the extension pg_net does';
 COMMENT ON COLUMN wee5_cron.invocation.status IS
-  'queued: waits to be sent, or for due_at. sending: in flight for more than 250 ms, or sent at most once. retrying: failed, and is retried at next_attempt_at. accepted: the app answered 202 with Wee5-Cron: accepted and works on; complete() ends the call, or next_attempt_at does. Final: succeeded, failed, skipped (not made), cancelled';
+  'queued: waits to be sent, or for due_at. sending: in flight; written after 250 ms, or at once if retry_on is never. retrying: failed, and is retried at next_attempt_at. accepted: the app answered 202 with Wee5-Cron: accepted; the call ends when the app calls complete(), or at next_attempt_at. Final: succeeded, failed, skipped (not made), cancelled';
 COMMENT ON COLUMN wee5_cron.invocation.reason IS
-  'Why the call did not succeed: config (no usable address or secret), dns, connect, tls, timeout, http (the status), redirect, response (no complete answer), lost (cut off by a crash), incomplete (accepted, and not completed in time or without success), overlap, cancelled. While retrying: why the last attempt failed';
+  'Why the call did not succeed: config (no usable address or secret), dns, connect, tls, timeout, http (the status), redirect, response (no complete answer), lost (a crash hid the answer), incomplete (the app accepted the call, and its work failed or was not completed in time), overlap, cancelled. While retrying: why the last attempt failed';
 COMMENT ON COLUMN wee5_cron.invocation.error IS 'What happened, in one sentence';
 COMMENT ON COLUMN wee5_cron.invocation.hint IS 'What to do about it';
 COMMENT ON COLUMN wee5_cron.invocation.http_status IS 'HTTP status of the last answer; NULL: there was none';
 COMMENT ON COLUMN wee5_cron.invocation.attempts IS 'Number of attempts that have begun';
 COMMENT ON COLUMN wee5_cron.invocation.requested_at IS 'Start of the transaction that made the call';
 COMMENT ON COLUMN wee5_cron.invocation.requested_by IS 'session_user of the caller; app.settings.* are looked up for this role';
-COMMENT ON COLUMN wee5_cron.invocation.scheduled_at IS 'Tick for which the job made the call';
+COMMENT ON COLUMN wee5_cron.invocation.scheduled_at IS 'The time for which pg_cron started the job';
 COMMENT ON COLUMN wee5_cron.invocation.first_sent_at IS 'When the first attempt was sent; NULL on pg_net, which does not report it';
 COMMENT ON COLUMN wee5_cron.invocation.next_attempt_at IS
-  'When a failed call is retried, or a call with due_at is sent; NULL as soon as that time has come. infinity: the call waits until another one has ended (overlap = queue). While accepted: when the call is given up unless the app completes it';
+  'When the call is sent next: as a retry, or for the first time if it has due_at. NULL once it is due. infinity: the call waits for the end of another one (overlap = queue). While accepted: until when the app must complete it';
 COMMENT ON COLUMN wee5_cron.invocation.finished_at IS 'When the call ended; NULL: it has not';
 COMMENT ON COLUMN wee5_cron.invocation.duration IS 'finished_at - first_sent_at; NULL on pg_net';
 COMMENT ON COLUMN wee5_cron.invocation.cron_run_id IS 'cron.job_run_details.runid of the run that made the call';
@@ -102,7 +102,7 @@ COMMENT ON COLUMN wee5_cron.invocation.response_body IS
 COMMENT ON COLUMN wee5_cron.invocation.response_truncated IS 'Whether response_body is only a part of the answer';
 COMMENT ON COLUMN wee5_cron.invocation.timeout IS 'Timeout of each attempt; NULL: wee5_cron.request_timeout at the time of sending';
 COMMENT ON COLUMN wee5_cron.invocation.exclusive IS
-  'The call is skipped, or waits, while another call has not ended: path: of the same path; route: of the same path, whatever the query. NULL: it may overlap';
+  'Which unfinished calls make this one wait or be skipped. path: those of the same path. route: those of the same path with any query. NULL: none';
 COMMENT ON COLUMN wee5_cron.invocation.due_at IS 'The time for which the call was made: invoke(at => ...); NULL: at once';
 COMMENT ON COLUMN wee5_cron.invocation.key IS
   'invoke(key => ...): a newer call by the same role with the same key replaces this one, unless it is in flight, accepted or over';
@@ -124,7 +124,7 @@ CREATE TABLE wee5_cron.attempt (
   PRIMARY KEY (invocation_id, attempt)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_scale_factor = 0.01);
 COMMENT ON TABLE wee5_cron.attempt IS
-  'One row per attempt that ended. dns_ms ... total_ms are the lengths of its phases in milliseconds. NULL: the phase was not reached, a reused connection did not need it, or pg_net carried the call and does not report it';
+  'One row per attempt that has ended. dns_ms to total_ms say how long each phase took, in milliseconds. NULL: the attempt had no such phase, or pg_net did not report it';
 COMMENT ON COLUMN wee5_cron.attempt.invocation_id IS 'wee5_cron.invocation.id';
 COMMENT ON COLUMN wee5_cron.attempt.attempt IS '1, 2, ..., sent as X-Wee5-Cron-Attempt';
 COMMENT ON COLUMN wee5_cron.attempt.started_at IS 'When the attempt began. On pg_net: when the call was requested, or handed over again';
@@ -155,9 +155,9 @@ COMMENT ON COLUMN wee5_cron.job.job_name IS 'cron.job.jobname';
 COMMENT ON COLUMN wee5_cron.job.jobid IS 'cron.job.jobid of a job that wee5_cron created and DROP EXTENSION removes; NULL: somebody else''s job';
 COMMENT ON COLUMN wee5_cron.job.endpoint_path IS 'Path that the job calls. If pg_cron is in another database, it identifies the job''s calls';
 COMMENT ON COLUMN wee5_cron.job.catch_up IS
-  'once (the default): wee5_cron makes the newest missed call, within an hour; none: it only counts missed runs';
+  'once (the default): wee5_cron makes the call of the newest missed run if that was due in the last hour. none: it only counts missed runs';
 COMMENT ON COLUMN wee5_cron.job.registered IS
-  'Created by register_jobs(), which does not create it again after it was deleted; unregister_jobs() removes it';
+  'Whether register_jobs() created the job. It does not create a deleted job again; unregister_jobs() removes it';
 COMMENT ON COLUMN wee5_cron.job.paused_at IS 'When pause() was called; NULL: pause() has not paused it';
 COMMENT ON COLUMN wee5_cron.job.pause_note IS 'Note given to pause()';
 COMMENT ON COLUMN wee5_cron.job.applied IS

@@ -19,14 +19,14 @@ CREATE TABLE wee5_cron.armed (
 ) USING heap;
 ALTER TABLE wee5_cron.armed REPLICA IDENTITY FULL;
 COMMENT ON TABLE wee5_cron.armed IS
-  'Whether this database makes calls: two rows whose xid is their own xmin, written by arm(). An update or a rewrite of the table disarms the database';
+  'Whether this database makes calls. arm() writes two rows, each with the id of the transaction that writes it. A copy, an update or a rewrite of the table breaks that match, and the database makes no calls';
 COMMENT ON COLUMN wee5_cron.armed.database IS 'pg_database.oid';
 COMMENT ON COLUMN wee5_cron.armed.armed_at IS 'When CREATE EXTENSION or arm() armed the database, or disarm() disarmed it';
 COMMENT ON COLUMN wee5_cron.armed.armed_by IS 'session_user who armed or disarmed it';
 COMMENT ON COLUMN wee5_cron.armed.xid IS 'Transaction that wrote this row; 0: the database was disarmed';
 COMMENT ON COLUMN wee5_cron.armed.note IS 'Note given to disarm()';
 COMMENT ON COLUMN wee5_cron.armed.system_identifier IS
-  'System identifier of the server on which the database was armed, as in pg_control_system(); NULL: not known, or the database was not armed when disarm() was called';
+  'System identifier of the server on which the database was armed, as in pg_control_system(); NULL: it is not known, or the database was not armed';
 COMMENT ON COLUMN wee5_cron.armed.timeline IS 'Timeline of that server';
 
 -- The secret part of the idempotency keys of jobs' calls: nobody can compute such a key without it. A copy of the files

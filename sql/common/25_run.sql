@@ -52,4 +52,4 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE wee5_cron.run(text) IS
-  'Makes one call, waits until it ends, however long that takes, and raises 38000 unless it succeeded. So a job CALL wee5_cron.run(...) is failed in cron.job_run_details if the app did not answer 2xx. A call that is skipped because the previous one has not ended is a notice; one that is skipped because a setting is missing is a failure. Holds a pg_cron slot while it waits';
+  'Makes one call, waits until it ends, however long that takes, and raises 38000 unless it succeeded. So the history of pg_cron shows the run of a job CALL wee5_cron.run(...) as failed if the app did not answer 2xx. A call that is skipped because the previous one has not ended raises only a NOTICE. Each run that waits takes one of the slots of pg_cron';

@@ -27,7 +27,7 @@ COMMENT ON VIEW wee5_cron.worker IS 'One row per database that has a worker, or 
 COMMENT ON COLUMN wee5_cron.worker.datname IS 'Database';
 COMMENT ON COLUMN wee5_cron.worker.pid IS 'Process id of the worker; NULL: it has no process at the moment';
 COMMENT ON COLUMN wee5_cron.worker.state IS
-  'starting, idle, sending, blocked (last_error says by what; nothing is lost), incompatible (the library and the SQL have different versions), stopping, asleep (databases take turns, and this one has nothing to do at the moment; a call wakes it)';
+  'starting, idle, sending, blocked (last_error says why; no call is lost), incompatible (the library and the SQL have different versions), stopping, asleep (databases take turns, and this one has nothing to do at the moment; a call wakes it)';
 COMMENT ON COLUMN wee5_cron.worker.in_flight IS 'Requests in flight';
 COMMENT ON COLUMN wee5_cron.worker.queued IS 'Calls that are due and not sent. NULL for other databases, and while the ledger is locked';
 COMMENT ON COLUMN wee5_cron.worker.sent IS 'Requests sent since the server started';

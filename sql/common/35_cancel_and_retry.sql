@@ -40,7 +40,7 @@ CREATE TABLE wee5_cron.cancellation (
 ALTER TABLE wee5_cron.cancellation REPLICA IDENTITY FULL;
 COMMENT ON TABLE wee5_cron.cancellation IS 'Calls that the worker is asked to give up: by cancel(), or by a newer call with the same key. The worker deletes the row when the call has ended';
 COMMENT ON COLUMN wee5_cron.cancellation.replaced_by IS
-  'The newer call with the same key, because of which the call is given up unless it is in flight; NULL: cancel() was called';
+  'The newer call with the same key, which replaces this one unless it is in flight; NULL: cancel() was called';
 
 -- pg_net's worker locks the rows of the batch that it sends: those cannot be taken back. The caller of this function holds the
 -- call's row locked.
@@ -126,7 +126,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.cancel(bigint) IS
-  'Gives up a call that is queued, waits for a retry or is on the wire. The worker ends it when this transaction commits; its row then says cancelled. Returns false if the call has ended already, or pg_net has begun to send it';
+  'Gives up a call that is queued, waits for a retry or is in flight. The worker ends it when this transaction commits; its row then says cancelled. If the request is in flight, the app may still do the work. Returns false if the call has ended already, or pg_net has begun to send it';
 
 CREATE FUNCTION wee5_cron.end_replaced(call_id bigint, replaced_by bigint) RETURNS boolean
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -204,4 +204,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.is_replaced(wee5_cron.invocation) IS
-  'Internal, for harvest(): whether a newer call with the same key takes the place of this one, which is ended then; replaces older ones otherwise';
+  'Internal, for harvest(): ends the call and returns true if a newer one with the same key replaces it; otherwise ends the older ones';

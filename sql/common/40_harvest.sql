@@ -277,7 +277,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.due_without_room(timestamptz) IS
-  'Internal, for harvest(): the calls that are due, and that max_in_flight of their policy keeps from pg_net for now';
+  'Internal, for harvest(): due calls that wait because max_in_flight of their policy is reached';
 
 -- With overlap = queue, one call of a path waits while another has not ended, and further ones are skipped. The call that waits
 -- has the time infinity, so that nobody takes it for due. The caller of this function holds the call's row locked.
@@ -301,7 +301,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.give_way(wee5_cron.invocation, bigint, boolean) IS
-  'Internal: lets a call wait for the end of another one if it is the only one to wait, otherwise skips it';
+  'Internal: lets a call wait for the end of another one; skips it if a call waits already';
 
 -- A call that waits becomes due when the one before it has ended. Its sender judges it once more.
 CREATE FUNCTION wee5_cron.send_waiting_calls() RETURNS SETOF bigint

@@ -18,7 +18,7 @@ CREATE TABLE wee5_cron.trouble (
 COMMENT ON TABLE wee5_cron.trouble IS 'Paths whose last calls failed, jobs that are late, and whether an alert was sent';
 COMMENT ON COLUMN wee5_cron.trouble.kind IS 'failing: a path, or a job whose path is not known. late: a job';
 COMMENT ON COLUMN wee5_cron.trouble.name IS
-  'failing: the path as in wee5_cron.endpoint, else without its query. late, and if the path is not known: the job''s name, or # and its jobid if it has no name or shares it with another user''s job';
+  'failing: the path as in wee5_cron.endpoint, or without its query. If the path is not known, and for late: the job''s name, or # and the jobid of a job that has no name or shares it with another user''s job';
 COMMENT ON COLUMN wee5_cron.trouble.failures IS 'Failures in a row';
 COMMENT ON COLUMN wee5_cron.trouble.since IS 'failing: when the first of them ended. late: the run that did not begin';
 COMMENT ON COLUMN wee5_cron.trouble.told IS 'Whether an alert was sent';
@@ -245,7 +245,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.note_recovery(text) IS
-  'Internal, for watch_jobs(): a run succeeded of a job whose path is not known';
+  'Internal, for watch_jobs(): notes that a run of a job whose path is not known succeeded';
 
 -- missed: a tick without a run, and without a later run. NULL: the job's newest tick was run.
 CREATE FUNCTION wee5_cron.note_lateness(job_name text, endpoint_path text, missed timestamptz) RETURNS void

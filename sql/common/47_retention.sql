@@ -368,4 +368,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune() IS
-  'Deletes expired calls (wee5_cron.keep_succeeded, wee5_cron.keep_failed, or what the policy of their path says) with their attempts, and returns how many. The newest run and the newest success of each job stay; those of other paths stay for ten times keep_failed. The worker does this on its own';
+  'Deletes expired calls (wee5_cron.keep_succeeded, wee5_cron.keep_failed, or what the policy of their path says) with their attempts, and returns how many. It keeps the newest call and the newest success of each job. Those of paths that no job calls, it keeps for ten times keep_failed. The worker does this on its own';

@@ -16,8 +16,8 @@ COMMENT ON TABLE wee5_cron.claim IS
   'Keys that the app claimed with claim() or completed with complete(). A claim is kept for 30 days after its end. Not in dumps';
 COMMENT ON COLUMN wee5_cron.claim.idempotency_key IS 'invocation.idempotency_key, sent to the app as Idempotency-Key';
 COMMENT ON COLUMN wee5_cron.claim.claimed_by IS 'session_user that claimed the key last, or completed it without a claim';
-COMMENT ON COLUMN wee5_cron.claim.claimed_at IS 'When that was';
-COMMENT ON COLUMN wee5_cron.claim.lease_until IS 'Until when the claim keeps others away; NULL once the work is complete';
+COMMENT ON COLUMN wee5_cron.claim.claimed_at IS 'When the key was claimed, or completed without a claim';
+COMMENT ON COLUMN wee5_cron.claim.lease_until IS 'Until when nobody else gets the key; NULL: complete() was called';
 COMMENT ON COLUMN wee5_cron.claim.completed_at IS 'When complete() was called; NULL: it was not, since the last claim';
 COMMENT ON COLUMN wee5_cron.claim.ok IS 'Whether the work succeeded. false: the key is free again';
 COMMENT ON COLUMN wee5_cron.claim.note IS 'Note given to complete(), at most 4000 characters of it; secrets are replaced by [secret]';
@@ -64,7 +64,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.claim(uuid, interval) IS
-  'Asks whether the work of an Idempotency-Key is yours. new: it is, until this transaction rolls back or, once committed, for the lease. running: somebody else does it. done: complete() was called. Never waits';
+  'Asks whether to do the work of an Idempotency-Key. new: do it; nobody else gets the key during the lease. A rollback frees the key. running: somebody else does the work. done: the work is done. Never waits';
 
 CREATE FUNCTION wee5_cron.end_accepted(call wee5_cron.invocation, ok boolean, note text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -165,7 +165,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.complete(uuid, boolean, text) IS
-  'Says that the work of an Idempotency-Key is done, or with ok = false that it failed, which frees the key. Ends the accepted calls of the key; if their answer is not recorded yet, it decides how they end then. Returns false if that came too late: the call has failed already, or with ok = false the work was done before';
+  'Says that the work of an Idempotency-Key is done. ok = false: the work failed, and the key is free again. Ends the accepted calls of the key, also those whose answer is still to be recorded. Returns false if it comes too late: the call has failed already, or, for ok = false, the work was done before';
 
 -- Ends accepted calls that the app has completed, and gives up those whose time is over. only_ids: calls that were recorded
 -- just now; NULL: all calls. It skips rows that somebody else holds locked.

@@ -13,7 +13,7 @@ CREATE FUNCTION wee5_cron.schedule_elsewhere(names text[], schedules text[], com
     FROM unnest(names, schedules, commands) AS j (name, schedule, command)
   $$;
 COMMENT ON FUNCTION wee5_cron.schedule_elsewhere(text[], text[], text[]) IS
-  'Internal: the hint with the statements that schedule jobs for this database where pg_cron is';
+  'Internal: a hint: the statements that schedule jobs of this database, to be run in the database that has pg_cron';
 
 -- Without a job, the hint is about the jobs of register_jobs().
 CREATE FUNCTION wee5_cron.raise_no_pg_cron(job_name text DEFAULT NULL, schedule text DEFAULT NULL,

@@ -258,7 +258,7 @@ CREATE FUNCTION wee5_cron.config_elsewhere(config jsonb) RETURNS text
     FROM wee5_cron.config_jobs(config) c
   $$;
 COMMENT ON FUNCTION wee5_cron.config_elsewhere(jsonb) IS
-  'Internal, for plan() and apply(): the hint with the statements that schedule the jobs of the document where pg_cron is';
+  'Internal, for plan() and apply(): a hint: the statements that schedule the jobs of the document, to be run in the database that has pg_cron';
 
 -- True if pg_cron is here. First it checks the whole document.
 CREATE FUNCTION wee5_cron.check_config(config jsonb, without_pg_cron text) RETURNS boolean

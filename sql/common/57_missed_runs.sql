@@ -21,14 +21,14 @@ COMMENT ON TABLE wee5_cron.job_watch IS 'Internal: which ticks of the calling jo
 COMMENT ON COLUMN wee5_cron.job_watch.jobid IS 'cron.job.jobid';
 COMMENT ON COLUMN wee5_cron.job_watch.schedule IS 'cron.job.schedule when the worker last looked';
 COMMENT ON COLUMN wee5_cron.job_watch.active IS 'cron.job.active when the worker last looked';
-COMMENT ON COLUMN wee5_cron.job_watch.judged_until IS 'The worker has judged every tick up to this time, or it was due before the worker knew the schedule';
-COMMENT ON COLUMN wee5_cron.job_watch.missed_runs IS 'Ticks that were missed since the worker knows the job';
+COMMENT ON COLUMN wee5_cron.job_watch.judged_until IS 'Up to this time the worker has looked for missed runs. It looks for none that were due before it knew the schedule';
+COMMENT ON COLUMN wee5_cron.job_watch.missed_runs IS 'Runs that were missed since the worker has known the job';
 COMMENT ON COLUMN wee5_cron.job_watch.last_missed IS 'The newest tick that was missed';
 COMMENT ON COLUMN wee5_cron.job_watch.seen_run IS 'cron.job_run_details.runid up to which the worker has read the job''s runs';
 COMMENT ON COLUMN wee5_cron.job_watch.job_name IS 'cron.job.jobname. A job with another name or user is another job';
 COMMENT ON COLUMN wee5_cron.job_watch.username IS 'cron.job.username';
 COMMENT ON COLUMN wee5_cron.job_watch.cron_job IS 'OID of cron.job. pg_cron assigns the same jobids again after it was dropped and created';
-COMMENT ON COLUMN wee5_cron.job_watch.runs IS 'When the runs began that the worker has read, since judged_until';
+COMMENT ON COLUMN wee5_cron.job_watch.runs IS 'Start times of the runs since judged_until that the worker has read';
 COMMENT ON COLUMN wee5_cron.job_watch.unended_runs IS 'cron.job_run_details.runid of runs that the worker read before they, or one before them, had ended';
 
 -- The ticks for which a job has made calls since the last look: for a pg_cron that logs no runs, or whose history somebody

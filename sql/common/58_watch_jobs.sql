@@ -223,7 +223,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.watch_some_jobs(bigint, int) IS
-  'Internal, for the worker: counts missed runs of some jobs, makes up for the newest one, and says when to look again';
+  'Internal, for the worker: counts missed runs of some jobs, catches up on the newest one, and says when to look again';
 
 -- The worker looks when it starts, when the grace of a job's tick ends, and when the jobs have changed.
 CREATE FUNCTION wee5_cron.watch_jobs() RETURNS timestamptz

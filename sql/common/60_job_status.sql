@@ -51,7 +51,7 @@ CREATE FUNCTION wee5_cron.waiting_call(endpoint_path text, exclusive text, skipp
     ORDER BY id LIMIT 1
   $$;
 COMMENT ON FUNCTION wee5_cron.waiting_call(text, text, bigint) IS
-  'Internal: the unfinished call because of which this call of a path was skipped, if it is still to be sent or retried. until: when; NULL: as soon as there is room';
+  'Internal: the unfinished call because of which wee5_cron skipped this call of a path, if it is still to be sent or retried. until: when it is retried; NULL: it has not been sent yet';
 
 -- The jobs that the ledger knows, for a database without pg_cron.
 CREATE FUNCTION wee5_cron.jobs_of_ledger(OUT job_name text, OUT endpoint_path text) RETURNS SETOF record
@@ -134,7 +134,7 @@ CREATE FUNCTION wee5_cron.silent_since(job_name text, OUT last_call timestamptz,
     WHERE s.calls >= 3 AND now() - s.last_call > 2 * s.longest_pause + interval '2 minutes'
   $$;
 COMMENT ON FUNCTION wee5_cron.silent_since(text) IS
-  'Internal: the last call of a job in another database and the longest pause between its newest calls, if it has been silent for more than twice as long; else NULL';
+  'Internal: the last call of a job in another database and the longest pause between its newest calls, if the job has been silent for more than twice that pause; else NULL';
 
 -- The id of a call that had ended by then, and whose successors are nearly all younger. Ids ascend with time, so all calls
 -- made since then have higher ids, even those of transactions that began long before.
@@ -306,7 +306,7 @@ COMMENT ON COLUMN wee5_cron.job_status.consecutive_failures IS 'Failed calls and
 COMMENT ON COLUMN wee5_cron.job_status.success_rate_24h IS '0 to 1: succeeded / (succeeded + failed) in the last 24 hours; NULL if there were none';
 COMMENT ON COLUMN wee5_cron.job_status.p50_24h IS 'Median duration of the calls that succeeded in the last 24 hours';
 COMMENT ON COLUMN wee5_cron.job_status.p95_24h IS '95th percentile of the duration of the calls that succeeded in the last 24 hours';
-COMMENT ON COLUMN wee5_cron.job_status.missed_runs IS 'Ticks that had neither a pg_cron run nor a call, since the worker knows the job; NULL if pg_cron is in another database';
+COMMENT ON COLUMN wee5_cron.job_status.missed_runs IS 'Ticks that had neither a pg_cron run nor a call, since the worker has known the job; NULL if pg_cron is in another database';
 COMMENT ON COLUMN wee5_cron.job_status.last_error IS 'Error of the newest failure since the last success, or in the last two days';
 COMMENT ON COLUMN wee5_cron.job_status.state IS
-  'paused: pg_cron does not start it. never_ran: it has neither succeeded nor failed yet. late: its newest due run was missed; if pg_cron is in another database, it has not called for more than twice its longest pause. failing: it failed since its last success. waiting: its calls are skipped while an earlier call waits to be retried. ok';
+  'paused: pg_cron does not start it. never_ran: it has neither succeeded nor failed yet. late: its newest due run was missed; if pg_cron is in another database, the job has been silent for more than twice its longest pause. failing: it failed since its last success. waiting: its calls are skipped because an earlier one has not been sent yet or waits to be retried. ok';

@@ -130,7 +130,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.waiting_jobs() IS
-  'Internal, for health(): the active jobs whose calls are skipped while an earlier call waits to be retried';
+  'Internal, for health(): the active jobs whose calls are skipped because an earlier one has not been sent yet or waits to be retried';
 
 -- Since when the oldest due call that has not begun has been waiting. If there are many, it reads the first of each route,
 -- because the index has those of one route in the order of their ids.
@@ -164,7 +164,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.oldest_queued() IS
-  'Internal, for health(): since when the oldest call is due that its transport has not begun, except on pg_net; NULL: there is none';
+  'Internal, for health(): when the oldest call that waits for the worker became due; NULL: no call waits';
 
 -- pg_net takes a request out of its queue when it begins it.
 CREATE FUNCTION wee5_cron.oldest_at_pg_net() RETURNS timestamptz
@@ -267,7 +267,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.health(interval) IS
-  'Whether anything needs you, as JSON: ok, armed, enabled, worker (up, asleep or down), the jobs that are failing (alert_after times in a row), late or waiting, and queue_age, the seconds that the oldest due call has waited. max_queue_age: how many of them are still ok';
+  'Whether anything needs you, as JSON: ok, armed, enabled, worker (up, asleep or down), the jobs that are failing (alert_after times in a row), late or waiting, and queue_age: for how many seconds the oldest due call has waited. max_queue_age: beyond this age, ok is false';
 
 -- Such as "1 job needs you: ...". Names of jobs are the only words from outside in it.
 CREATE FUNCTION wee5_cron.health_sentence(health jsonb) RETURNS text

@@ -187,4 +187,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.revoke_from(regrole, text) IS
-  'Takes back from a role everything that grant_to() grants with that profile, also what another profile includes';
+  'Takes back from a role everything that grant_to() grants with that profile, even what another profile of the role grants, too';

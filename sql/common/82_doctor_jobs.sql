@@ -307,7 +307,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_job_waiting() IS
-  'Internal, for doctor(): jobs whose calls are skipped while an earlier call waits to be retried, and until when';
+  'Internal, for doctor(): jobs whose calls are skipped because an earlier one has not been sent yet or waits to be retried, and until when';
 
 -- What to do about a run that pg_cron logged as failed. Its two modes write different messages: with "ERROR:  " in front,
 -- or with CONTEXT lines behind.

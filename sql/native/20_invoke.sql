@@ -14,7 +14,7 @@ CREATE FUNCTION wee5_cron.invoke(endpoint_path text, method text DEFAULT NULL, b
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_invoke';
 COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text) IS
-  'invoke_cron_endpoint() with choices: method (GET, POST, PUT, PATCH, DELETE, HEAD), JSON body, further headers, timeout. What you leave out of these comes from the row of the path in wee5_cron.endpoint. Without one: GET, no body, no further headers, wee5_cron.request_timeout. at: when the call is due. key: the call replaces earlier ones of yours with the same key that still wait. target: not implemented, must be NULL';
+  'Makes a call like invoke_cron_endpoint(), with a method (GET, POST, PUT, PATCH, DELETE, HEAD), a JSON body, further headers and a timeout. What you leave out of these comes from the row of the path in wee5_cron.endpoint. Without one: GET, no body, no further headers, wee5_cron.request_timeout. at: when the call is due. key: the call replaces your earlier calls with the same key that have not been sent. target: not implemented, must be NULL';
 
 -- For run_now() and for missed runs, whose calls belong to the job's owner.
 CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name DEFAULT NULL,
@@ -22,7 +22,7 @@ CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_invoke_for_job';
 COMMENT ON FUNCTION wee5_cron.invoke_for_job(text, text, name, text, timestamptz) IS
-  'Internal: makes a call in the name of a job, with its schedule and a tick. Without a role, it is a call by hand of session_user; with a role, the call that the job of that role would have made at the tick';
+  'Internal: makes a call in the name of a job, with its schedule and a tick. Without a role, it is a call by hand of session_user; with a role, the call that the job of that role would have made for this tick';
 
 CREATE FUNCTION wee5_cron.wait_for(id bigint, timeout interval DEFAULT '1 minute') RETURNS wee5_cron.invocation
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

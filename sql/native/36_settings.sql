@@ -20,7 +20,7 @@ CREATE FUNCTION wee5_cron.configure(api_url text, cron_secret text, store text D
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_configure';
 COMMENT ON FUNCTION wee5_cron.configure(text, text, text, boolean) IS
-  'Checks and stores the app''s address and the bearer secret, for this database (store => ''database'', as ALTER DATABASE does) or in Supabase Vault (store => ''vault''). Never returns either. The next call uses them. For 24 hours, a call that the app answers with 401 is made again with the secret that was replaced, unless you say keep_previous => false';
+  'Checks and stores the app''s address and the bearer secret, for this database (store => ''database'', as ALTER DATABASE does) or in Supabase Vault (store => ''vault''). It returns neither of them. The next call uses them. For 24 hours, a call that the app answers with 401 is sent again with the secret that was replaced. keep_previous => false turns this off';
 
 CREATE FUNCTION wee5_cron.previous_secret_of(role name, OUT is_kept boolean, OUT api_url text, OUT until timestamptz,
                                              OUT is_used boolean)

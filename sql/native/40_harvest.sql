@@ -36,7 +36,7 @@ CREATE FUNCTION wee5_cron.call_beside(call_id bigint, endpoint_path text, exclus
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_call_beside';
 COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name, timestamptz, timestamptz, bigint) IS
-  'Internal, for harvest(): an unfinished call, other than besides, that this one would overlap with; NULL: the call may be sent';
+  'Internal, for harvest(): an unfinished call that this one would overlap with; NULL: the call may be sent. besides: a call that does not count';
 
 CREATE FUNCTION wee5_cron.lock_path(endpoint_path text) RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

@@ -344,14 +344,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text) IS
-  'invoke_cron_endpoint() with choices: method (GET, POST, PUT, PATCH, DELETE, HEAD), JSON body, further headers, timeout. What you leave out of these comes from the row of the path in wee5_cron.endpoint. Without one: GET, no body, no further headers, wee5_cron.request_timeout. at: when the call is due. key: the call replaces earlier ones of yours with the same key that still wait. target: not implemented, must be NULL';
+  'Makes a call like invoke_cron_endpoint(), with a method (GET, POST, PUT, PATCH, DELETE, HEAD), a JSON body, further headers and a timeout. What you leave out of these comes from the row of the path in wee5_cron.endpoint. Without one: GET, no body, no further headers, wee5_cron.request_timeout. at: when the call is due. key: the call replaces your earlier calls with the same key that have not been sent. target: not implemented, must be NULL';
 
 CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name DEFAULT NULL,
                                          schedule text DEFAULT NULL, tick timestamptz DEFAULT NULL) RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$ SELECT wee5_cron.make_call($2, NULL, NULL, NULL, NULL, $1, $3, $4, $5) $$;
 COMMENT ON FUNCTION wee5_cron.invoke_for_job(text, text, name, text, timestamptz) IS
-  'Internal: makes a call in the name of a job, with its schedule and a tick. Without a role, it is a call by hand of session_user; with a role, the call that the job of that role would have made at the tick';
+  'Internal: makes a call in the name of a job, with its schedule and a tick. Without a role, it is a call by hand of session_user; with a role, the call that the job of that role would have made for this tick';
 
 -- Whether a row that this transaction sees was written by it. Subtransactions count.
 CREATE FUNCTION wee5_cron.is_own_row(row_xmin xid) RETURNS boolean

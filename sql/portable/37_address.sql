@@ -391,7 +391,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.configure(text, text, text, boolean) IS
-  'Checks and stores the app''s address and the bearer secret in Vault, arms this database, and registers the jobs. What you leave out stays as it is stored. Never returns either. For 24 hours, a call that the app answers with 401 is made again with the secret that was replaced, unless you say keep_previous => false';
+  'Checks and stores the app''s address and the bearer secret in Vault, arms this database, and registers the jobs. What you leave out stays as it is stored. It returns neither of them. For 24 hours, a call that the app answers with 401 is sent again with the secret that was replaced. keep_previous => false turns this off';
 
 CREATE FUNCTION wee5_cron.library_preloaded() RETURNS boolean
   LANGUAGE sql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

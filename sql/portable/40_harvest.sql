@@ -43,7 +43,7 @@ CREATE FUNCTION wee5_cron.call_beside(call_id bigint, endpoint_path text, exclus
     SELECT CASE WHEN call_id IS NOT NULL AND exclusive IS NOT NULL THEN wee5_cron.unfinished_beside($2, $3, $1, $5, $6, NULL, $7) END
   $$;
 COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name, timestamptz, timestamptz, bigint) IS
-  'Internal, for harvest(): an unfinished call, other than besides, that this one would overlap with; NULL: the call may be sent';
+  'Internal, for harvest(): an unfinished call that this one would overlap with; NULL: the call may be sent. besides: a call that does not count';
 
 -- A transaction that calls many paths must not fill the lock table: there are 1024 locks.
 CREATE FUNCTION wee5_cron.lock_path(endpoint_path text) RETURNS boolean

@@ -86,7 +86,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.ticks(text, timestamptz, int, timestamptz, timestamptz) IS
-  'Internal: the next times, at most count, at which pg_cron starts a job of this schedule; NULL if pg_cron does not understand it. ''N seconds'' counts from last_start. The last of them is the first after until';
+  'Internal: the next times, at most count, at which pg_cron starts a job of this schedule; NULL if pg_cron does not understand it. ''N seconds'' counts from last_start. If until is given, the list ends with the first tick after it';
 
 CREATE FUNCTION wee5_cron.newest_tick(schedule text, at timestamptz) RETURNS timestamptz
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -103,7 +103,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.newest_tick(text, timestamptz) IS
-  'Internal: the newest minute up to and including that one at which pg_cron starts a job of this schedule; NULL if there is none';
+  'Internal: the newest minute, not after at, in which pg_cron starts a job of this schedule; NULL if there is none';
 
 CREATE FUNCTION wee5_cron.never_fires(schedule text, after timestamptz) RETURNS boolean
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -16,11 +16,11 @@ export interface Invocation {
   readonly headers: unknown;
   /** URL that was called; the builtin transport sets it when it sends the request */
   readonly url: string | null;
-  /** builtin: the worker of wee5_cron; pg_net: that extension */
+  /** builtin: the worker of wee5_cron sends the call; pg_net: the extension pg_net does */
   readonly transport: string;
-  /** queued: waits to be sent, or for due_at. sending: in flight for more than 250 ms, or sent at most once. retrying: failed, and is retried at next_attempt_at. accepted: the app answered 202 with Wee5-Cron: accepted and works on; complete() ends the call, or next_attempt_at does. Final: succeeded, failed, skipped (not made), cancelled */
+  /** queued: waits to be sent, or for due_at. sending: in flight; written after 250 ms, or at once if retry_on is never. retrying: failed, and is retried at next_attempt_at. accepted: the app answered 202 with Wee5-Cron: accepted; the call ends when the app calls complete(), or at next_attempt_at. Final: succeeded, failed, skipped (not made), cancelled */
   readonly status: string;
-  /** Why the call did not succeed: config (no usable address or secret), dns, connect, tls, timeout, http (the status), redirect, response (no complete answer), lost (cut off by a crash), incomplete (accepted, and not completed in time or without success), overlap, cancelled. While retrying: why the last attempt failed */
+  /** Why the call did not succeed: config (no usable address or secret), dns, connect, tls, timeout, http (the status), redirect, response (no complete answer), lost (a crash hid the answer), incomplete (the app accepted the call, and its work failed or was not completed in time), overlap, cancelled. While retrying: why the last attempt failed */
   readonly reason: string | null;
   /** What happened, in one sentence */
   readonly error: string | null;
@@ -34,11 +34,11 @@ export interface Invocation {
   readonly requested_at: Date;
   /** session_user of the caller; app.settings.* are looked up for this role */
   readonly requested_by: string;
-  /** Tick for which the job made the call */
+  /** The time for which pg_cron started the job */
   readonly scheduled_at: Date | null;
   /** When the first attempt was sent; NULL on pg_net, which does not report it */
   readonly first_sent_at: Date | null;
-  /** When a failed call is retried, or a call with due_at is sent; NULL as soon as that time has come. infinity: the call waits until another one has ended (overlap = queue). While accepted: when the call is given up unless the app completes it */
+  /** When the call is sent next: as a retry, or for the first time if it has due_at. NULL once it is due. infinity: the call waits for the end of another one (overlap = queue). While accepted: until when the app must complete it */
   readonly next_attempt_at: Date | null;
   /** When the call ended; NULL: it has not */
   readonly finished_at: Date | null;
@@ -56,7 +56,7 @@ export interface Invocation {
   readonly response_truncated: boolean;
   /** Timeout of each attempt; NULL: wee5_cron.request_timeout at the time of sending */
   readonly timeout: string | null;
-  /** The call is skipped, or waits, while another call has not ended: path: of the same path; route: of the same path, whatever the query. NULL: it may overlap */
+  /** Which unfinished calls make this one wait or be skipped. path: those of the same path. route: those of the same path with any query. NULL: none */
   readonly exclusive: string | null;
   /** The time for which the call was made: invoke(at => ...); NULL: at once */
   readonly due_at: Date | null;
@@ -129,11 +129,11 @@ export interface JobStatus {
   readonly p50_24h: string | null;
   /** 95th percentile of the duration of the calls that succeeded in the last 24 hours */
   readonly p95_24h: string | null;
-  /** Ticks that had neither a pg_cron run nor a call, since the worker knows the job; NULL if pg_cron is in another database */
+  /** Ticks that had neither a pg_cron run nor a call, since the worker has known the job; NULL if pg_cron is in another database */
   readonly missed_runs: string | null;
   /** Error of the newest failure since the last success, or in the last two days */
   readonly last_error: string | null;
-  /** paused: pg_cron does not start it. never_ran: it has neither succeeded nor failed yet. late: its newest due run was missed; if pg_cron is in another database, it has not called for more than twice its longest pause. failing: it failed since its last success. waiting: its calls are skipped while an earlier call waits to be retried. ok */
+  /** paused: pg_cron does not start it. never_ran: it has neither succeeded nor failed yet. late: its newest due run was missed; if pg_cron is in another database, the job has been silent for more than twice its longest pause. failing: it failed since its last success. waiting: its calls are skipped because an earlier one has not been sent yet or waits to be retried. ok */
   readonly state: string | null;
 }
 
