@@ -43,6 +43,11 @@ begin_in_release() {
     bash -c 'cd /var/tmp && exec /srv/wee5_cron/scripts/check "$@"' check ${keep:+--keep} --share "$share" "${only[@]}"
 }
 
+# runs_in_release <release>: whether its check has not ended.
+runs_in_release() {
+  as_root kill -0 "${release_pids[$1]}" 2>/dev/null
+}
+
 # end_in_release <release>: shows its output from the beginning, waits for its end, and counts what it counted.
 end_in_release() {
   local name=$1 pid=${release_pids[$1]} shown status=0
