@@ -101,7 +101,8 @@ constexpr ColumnLayout kTrouble[] = {
     {"kind", TEXTOID, true, false},     {"name", TEXTOID, true, false},
     {"failures", INT4OID, true, false}, {"since", TIMESTAMPTZOID, true, false},
     {"told", BOOLOID, true, false},     {"last_failed_at", TIMESTAMPTZOID, false, false},
-    {"by_job", BOOLOID, true, false}};
+    {"by_job", BOOLOID, true, false},   {"told_at", TIMESTAMPTZOID, false, false},
+    {"alert", JSONBOID, false, false}};
 constexpr ColumnLayout kPendingAlert[] = {
     {"id", UUIDOID, true, false}, {"at", TIMESTAMPTZOID, true, false}, {"content", JSONBOID, true, false}};
 constexpr ColumnLayout kNewestCall[] = {{"route", TEXTOID, true, false},
