@@ -105,6 +105,19 @@ INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, http_status,
 VALUES ('/given-up', 'pg_net', 'accepted', 202, 1, now() + interval '1 day');
 SELECT wee5_cron.cancel(id) FROM wee5_cron.invocation WHERE endpoint_path = '/given-up';
 SELECT * FROM ledger WHERE path = '/given-up';
+-- complete() during a retry() is in time: the work belongs to that call, which succeeds when its answer 202 is recorded.
+SELECT pg_temp.answer('/repeated', 202, '{"Wee5-Cron": "accepted"}') AS repeated \gset
+SELECT wee5_cron.harvest();
+UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE endpoint_path = '/repeated';
+SELECT wee5_cron.harvest();
+SELECT wee5_cron.retry(id) > id AS retried FROM wee5_cron.invocation WHERE endpoint_path = '/repeated';
+SELECT wee5_cron.complete(:'repeated') AS in_time, wee5_cron.claim(:'repeated');
+INSERT INTO net._http_response (id, status_code, headers)
+SELECT request_id, 202, '{"Wee5-Cron": "accepted"}' FROM wee5_cron.pg_net_request;
+DELETE FROM net.http_request_queue;
+SELECT wee5_cron.harvest();
+SELECT path, status, reason FROM ledger WHERE path = '/repeated';
+SELECT hint LIKE '%completed the work%' AS late FROM wee5_cron.invocation WHERE endpoint_path = '/repeated' AND status = 'failed';
 ROLLBACK;
 
 -- revoke_from() revokes what grant_to() granted.
@@ -124,8 +137,30 @@ SELECT wee5_cron.grant_to('regress_app', 'operate');
 SELECT wee5_cron.revoke_from('regress_app', 'operate');
 SELECT has_schema_privilege('regress_app', 'wee5_cron', 'USAGE') AS uses,
        has_any_column_privilege('regress_app', 'wee5_cron.job', 'INSERT') AS writes;
+-- A privilege that the role has granted to others.
+CREATE ROLE regress_friend;
+SELECT wee5_cron.grant_to('regress_app', 'app');
+GRANT EXECUTE ON FUNCTION wee5_cron.claim(uuid, interval) TO regress_app WITH GRANT OPTION;
+SET ROLE regress_app;
+GRANT EXECUTE ON FUNCTION wee5_cron.claim(uuid, interval) TO regress_friend, PUBLIC;
+RESET ROLE;
+SELECT wee5_cron.revoke_from('regress_app', 'app');
+REVOKE EXECUTE ON FUNCTION wee5_cron.claim(uuid, interval) FROM regress_app CASCADE;
+SELECT wee5_cron.revoke_from('regress_app', 'app');
+SELECT has_schema_privilege('regress_app', 'wee5_cron', 'USAGE') AS uses,
+       has_function_privilege('regress_friend', 'wee5_cron.claim(uuid, interval)', 'EXECUTE') AS claims;
+SELECT wee5_cron.grant_to('regress_app', 'monitor');
+GRANT USAGE ON SCHEMA wee5_cron TO regress_app WITH GRANT OPTION;
+GRANT SELECT ON wee5_cron.metrics TO regress_app WITH GRANT OPTION;
+SET ROLE regress_app;
+GRANT USAGE ON SCHEMA wee5_cron TO regress_friend;
+GRANT SELECT ON wee5_cron.metrics TO regress_friend;
+RESET ROLE;
+SELECT wee5_cron.revoke_from('regress_app', 'monitor');
+REVOKE SELECT ON wee5_cron.metrics FROM regress_app CASCADE;
+SELECT wee5_cron.revoke_from('regress_app', 'monitor');
 DROP OWNED BY regress_app;
-DROP ROLE regress_app;
+DROP ROLE regress_app, regress_friend;
 
 SET client_min_messages = warning;
 DROP EXTENSION wee5_cron;

@@ -151,6 +151,21 @@ SELECT cron.schedule_in_database('null', '1 1 1 1 *', 'SELECT public.invoke_cron
 INSERT INTO wee5_cron.endpoint (endpoint_path, method, body) VALUES ('/null', 'POST', 'null');
 SELECT wee5_cron.export_config()->'jobs' ?| '{"",bad path,null}' AS exported;
 SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname IN ('', 'bad path', 'null');
+-- Columns of a type that has no equality. A session that has called plan() before keeps its plans: hence the new ones.
+ALTER TABLE wee5_cron.endpoint ALTER note TYPE json USING to_json(note), ADD COLUMN owners json;
+\c -
+SET SESSION AUTHORIZATION regress_admin;
+\set owned '{"jobs": {"a": {"schedule": "1 1 1 1 *", "path": "/owned", "note": {"team": 1}, "owners": ["me"]}}}'
+SELECT action, job_name, detail FROM wee5_cron.apply(:'owned') WHERE action <> 'keep';
+SELECT action, job_name, detail FROM wee5_cron.plan(:'owned') WHERE action <> 'keep';
+SELECT action, job_name, detail FROM wee5_cron.plan(replace(:'owned', '"me"', '"you"')::jsonb) WHERE action <> 'keep';
+SELECT jsonb_path_query(wee5_cron.export_config(), '$.jobs.a');
+SELECT action, job_name, detail FROM wee5_cron.plan(wee5_cron.export_config());
+SELECT wee5_cron.unschedule('a');
+DELETE FROM wee5_cron.endpoint WHERE endpoint_path = '/owned';
+ALTER TABLE wee5_cron.endpoint ALTER note TYPE text USING note #>> '{}', DROP COLUMN owners;
+\c -
+SET SESSION AUTHORIZATION regress_admin;
 -- A schedule that never fires.
 SELECT action FROM wee5_cron.plan('{"jobs": {"a": {"schedule": "0 0 30 2 *", "path": "/x"}}}') WHERE action = 'create';
 

@@ -86,13 +86,15 @@ BEGIN
     ), unbound AS (
       DELETE FROM wee5_cron.pg_net_request b USING decided d WHERE b.invocation_id = d.id
     )
-    SELECT array_agg(d.id) AS ids, array_agg(d.id) FILTER (WHERE d.status = 'succeeded') AS succeeded,
+    SELECT array_agg(d.id) FILTER (WHERE d.finished_at IS NOT NULL) AS ids,
+           array_agg(d.id) FILTER (WHERE d.status = 'succeeded') AS succeeded,
            array_agg(d.id) FILTER (WHERE d.status = 'accepted') AS accepted,
            count(*) FILTER (WHERE d.finished_at IS NOT NULL) AS ended
     FROM decided d
   $query$, query) INTO booked USING oldest, only_id, may_retry;
   IF booked.ids IS NOT NULL THEN
-    PERFORM wee5_cron.note_outcomes(booked.ids);
+    -- wait_for() books in a transaction of the user, which may stay open for long.
+    PERFORM wee5_cron.count_later(booked.ids);
   END IF;
   IF booked.succeeded IS NOT NULL THEN
     PERFORM wee5_cron.note_html_pages(booked.succeeded);
@@ -345,7 +347,7 @@ BEGIN
                                                          coalesce(call.due_at, call.requested_at)) THEN
     -- The call ends with the outcome of its last attempt.
     PERFORM wee5_cron.end_call(call.id, 'failed');
-    PERFORM wee5_cron.note_outcomes(array[call.id]);
+    PERFORM wee5_cron.count_later(array[call.id]);
     RETURN;
   END IF;
   IF call.exclusive IS NOT NULL AND call.attempts = 0 THEN
@@ -387,7 +389,7 @@ BEGIN
     UPDATE wee5_cron.invocation i SET error = message, hint = nullif(advice, '') WHERE i.id = call_id;
   ELSE
     PERFORM wee5_cron.end_call(call_id, 'failed', 'config', message, nullif(advice, ''));
-    PERFORM wee5_cron.note_outcomes(array[call_id]);
+    PERFORM wee5_cron.count_later(array[call_id]);
   END IF;
   RETURN passes;
 EXCEPTION WHEN OTHERS THEN
@@ -462,11 +464,10 @@ BEGIN
   END;
   IF wee5_cron.may_call() THEN
     booked := booked + coalesce(cardinality((wee5_cron.settle_accepted()).ended), 0);
-  END IF;
-  IF wee5_cron.may_call() THEN
     PERFORM wee5_cron.send_waiting_calls();
   END IF;
   PERFORM wee5_cron.send_due_by_pg_net();
+  PERFORM wee5_cron.note_pending_outcomes();
   PERFORM wee5_cron.bind_cron_runs();
   PERFORM wee5_cron.do_chores();
   RETURN booked;

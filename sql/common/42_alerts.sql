@@ -34,6 +34,13 @@ CREATE TABLE wee5_cron.pending_alert (
 );
 COMMENT ON TABLE wee5_cron.pending_alert IS 'Internal: alerts that are still to be sent';
 
+-- A session that ends calls, such as one that calls complete(), adds them here. It locks no row of wee5_cron.trouble, which
+-- others need for the same path.
+CREATE TABLE wee5_cron.pending_outcome (
+  invocation_id bigint PRIMARY KEY
+);
+COMMENT ON TABLE wee5_cron.pending_outcome IS 'Internal: calls that have ended and are still to be counted for alerts';
+
 -- A payload of NOTIFY is shorter than 8000 bytes, so long texts are cut.
 CREATE FUNCTION wee5_cron.make_alert(event text, job_name text, endpoint_path text, invocation_id bigint, status text,
                                      reason text, http_status int, error text, failures int, text text) RETURNS jsonb
@@ -188,12 +195,37 @@ BEGIN
   END IF;
   RETURN alerts;
 EXCEPTION WHEN lock_not_available THEN
-  -- A harvest() that has not committed counts the same path. The results matter more than the count.
+  -- A harvest() that has not committed counts the same path. The results are recorded now, and counted later.
+  PERFORM wee5_cron.count_later(ids);
   RETURN false;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.note_outcomes(bigint[]) IS
   'Internal, for the worker and harvest(): counts failures in a row. True if there is an alert to send';
+
+CREATE FUNCTION wee5_cron.count_later(ids bigint[]) RETURNS void
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$ INSERT INTO wee5_cron.pending_outcome (invocation_id) SELECT * FROM unnest(ids) ON CONFLICT DO NOTHING $$;
+COMMENT ON FUNCTION wee5_cron.count_later(bigint[]) IS
+  'Internal: leaves calls that have ended to the worker or harvest(), which counts them for alerts';
+
+CREATE FUNCTION wee5_cron.note_pending_outcomes() RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  ids bigint[];
+BEGIN
+  WITH taken AS (
+    DELETE FROM wee5_cron.pending_outcome p
+    WHERE p.invocation_id IN (SELECT o.invocation_id FROM wee5_cron.pending_outcome o FOR UPDATE SKIP LOCKED)
+    RETURNING p.invocation_id
+  )
+  SELECT array_agg(t.invocation_id) INTO ids FROM taken t;
+  RETURN ids IS NOT NULL AND wee5_cron.note_outcomes(ids);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.note_pending_outcomes() IS
+  'Internal, for the worker and harvest(): counts the calls that count_later() left. True if there is an alert to send';
 
 CREATE FUNCTION wee5_cron.trouble_name(endpoint_path text) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

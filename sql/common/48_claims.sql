@@ -92,6 +92,19 @@ $$;
 COMMENT ON FUNCTION wee5_cron.end_accepted(wee5_cron.invocation, boolean, text) IS
   'Internal, for complete() and settle_accepted(): ends a call as the app said. The caller of this function holds its row locked';
 
+-- retry() made a call with the key of this one, and that call has not ended. Its answer is still to come.
+CREATE FUNCTION wee5_cron.is_repeated(call wee5_cron.invocation) RETURNS boolean
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM wee5_cron.invocation r
+                 WHERE r.endpoint_path = call.endpoint_path COLLATE "C" AND r.id > call.id AND r.finished_at IS NULL
+                   AND r.due_at IS NULL AND r.idempotency_key = call.idempotency_key);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.is_repeated(wee5_cron.invocation) IS
+  'Internal, for complete(): whether retry() has made the call again, and that call has not ended';
+
 CREATE FUNCTION wee5_cron.complete_calls(idempotency_key uuid, ok boolean, note text) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -111,12 +124,13 @@ BEGIN
     ended := ended || call.id;
   END LOOP;
   IF ended <> '{}' THEN
-    PERFORM wee5_cron.note_outcomes(ended);
+    -- This transaction may stay open for long.
+    PERFORM wee5_cron.count_later(ended);
     RETURN true;
   END IF;
   RETURN NOT EXISTS (SELECT FROM wee5_cron.invocation i
                      WHERE i.http_status = 202 AND (i.finished_at IS NULL OR i.reason = 'incomplete')
-                       AND i.idempotency_key = $1 AND i.status = 'failed');
+                       AND i.idempotency_key = $1 AND i.status = 'failed' AND NOT wee5_cron.is_repeated(i));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.complete_calls(uuid, boolean, text) IS
@@ -168,7 +182,7 @@ COMMENT ON FUNCTION wee5_cron.complete(uuid, boolean, text) IS
   'Says that the work of an Idempotency-Key is done. ok = false: the work failed, and the key is free again. Ends the accepted calls of the key, also those whose answer is still to be recorded. Returns false if it comes too late: the call has failed already, or, for ok = false, the work was done before';
 
 -- Ends accepted calls that the app has completed, and gives up those whose time is over. only_ids: calls that were recorded
--- just now; NULL: all calls. It skips rows that somebody else holds locked.
+-- just now; NULL: all calls, and those that complete() left to be counted. It skips rows that somebody else holds locked.
 CREATE FUNCTION wee5_cron.settle_accepted(only_ids bigint[] DEFAULT NULL, OUT ended bigint[], OUT alerts boolean)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -208,6 +222,7 @@ BEGIN
   END LOOP;
   ended := array_remove(ended, NULL);
   alerts := ended IS NOT NULL AND wee5_cron.note_outcomes(ended);
+  alerts := only_ids IS NULL AND wee5_cron.note_pending_outcomes() OR alerts;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.settle_accepted(bigint[]) IS

@@ -187,7 +187,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.config_job(text, jsonb) IS 'Internal, for plan() and apply(): one job of the document, checked';
 
--- A key is compared by its type: 60 minutes are 1 hour. Most policies are the same, byte by byte.
+-- A key is compared by its type: 60 minutes are 1 hour. You may have added a column, or altered one, to a type that has no
+-- equality, such as json. So other types are compared as what they are in a document. Most policies are the same, byte by byte.
 CREATE FUNCTION wee5_cron.policy_changes(before wee5_cron.endpoint, after wee5_cron.endpoint,
                                          OUT key text, OUT old_value text, OUT new_value text) RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -199,7 +200,10 @@ BEGIN
   END IF;
   RETURN QUERY EXECUTE (
     SELECT format('SELECT v.key, v.old_value, v.new_value FROM (VALUES %s) AS v (key, old_value, new_value, changed) WHERE v.changed',
-                  string_agg(format('(%L, ($1).%2$I::text, ($2).%2$I::text, ($1).%2$I IS DISTINCT FROM ($2).%2$I)', k.key, k.key), ', '))
+                  string_agg(format(CASE WHEN k.json_type IS NULL
+                                         THEN '(%L, ($1).%2$I::text, ($2).%2$I::text, to_jsonb(($1).%2$I) IS DISTINCT FROM to_jsonb(($2).%2$I))'
+                                         ELSE '(%L, ($1).%2$I::text, ($2).%2$I::text, ($1).%2$I IS DISTINCT FROM ($2).%2$I)' END,
+                                    k.key, k.key), ', '))
     FROM wee5_cron.policy_keys() k) USING before, after;
 END
 $$;

@@ -154,6 +154,32 @@ $$;
 COMMENT ON FUNCTION wee5_cron.grant_to(regrole, text) IS
   'Grants a role one of the profiles call (make calls and wait for them), app (claim and complete work), read (call, and read everything), operate (read, and manage jobs, policies, settings and privileges), monitor (health() and metrics)';
 
+-- A role that got a privilege WITH GRANT OPTION may have granted it to others.
+CREATE FUNCTION wee5_cron.revoke_privilege(role regrole, privilege text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  grantees text;
+BEGIN
+  EXECUTE format('REVOKE %s FROM %s', privilege, role);
+EXCEPTION WHEN dependent_objects_still_exist THEN
+  SELECT string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE format('"%s"', pg_get_userbyid(a.grantee)) END, ', ') INTO grantees
+  FROM (SELECT p.proacl FROM pg_proc p WHERE p.oid = to_regprocedure(substring(privilege FROM ' ON (?:FUNCTION|PROCEDURE) (.*)$'))
+        UNION ALL
+        SELECT c.relacl FROM pg_class c WHERE c.oid = to_regclass(substring(privilege FROM ' ON (?:TABLE|SEQUENCE) (.*)$'))
+        UNION ALL
+        SELECT t.attacl FROM pg_attribute t WHERE t.attrelid = to_regclass(substring(privilege FROM ' ON TABLE (.*)$'))
+        UNION ALL
+        SELECT n.nspacl FROM pg_namespace n WHERE n.nspname = substring(privilege FROM ' ON SCHEMA (.*)$')) AS o (acl)
+  CROSS JOIN LATERAL aclexplode(o.acl) a WHERE a.grantor = role;
+  RAISE EXCEPTION 'role % has granted % to %', role, privilege, grantees
+    USING ERRCODE = 'dependent_objects_still_exist',
+          HINT = format('To take it from them, too: REVOKE %s FROM %s CASCADE; then call revoke_from() again.', privilege, role);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.revoke_privilege(regrole, text) IS
+  'Internal, for revoke_from(): revokes a privilege; raises an error that names those to whom the role has granted it';
+
 CREATE FUNCTION wee5_cron.revoke_from(role regrole, profile text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
@@ -167,7 +193,7 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Name a role that grant_to() granted the profile.';
   END IF;
   FOREACH privilege IN ARRAY privileges LOOP
-    EXECUTE format('REVOKE %s FROM %s', privilege, role);
+    PERFORM wee5_cron.revoke_privilege(role, privilege);
   END LOOP;
   -- With nothing left to use in it, the role does not need the schema.
   IF NOT EXISTS (
@@ -182,7 +208,7 @@ BEGIN
        SELECT FROM wee5_cron.extension_members() m
        JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
        CROSS JOIN LATERAL aclexplode(p.proacl) a WHERE a.grantee = role) THEN
-    EXECUTE format('REVOKE USAGE ON SCHEMA wee5_cron FROM %s', role);
+    PERFORM wee5_cron.revoke_privilege(role, 'USAGE ON SCHEMA wee5_cron');
   END IF;
 END
 $$;

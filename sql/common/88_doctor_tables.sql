@@ -128,7 +128,7 @@ CREATE FUNCTION wee5_cron.added_objects(OUT severity text, OUT what text, OUT hi
     )
     SELECT 'ok', format('wee5_cron.%I has the trigger "%s"', p.table_name, t.tgname), NULL
     FROM own p JOIN pg_trigger t ON t.tgrelid = p.oid AND NOT t.tgisinternal
-    WHERE NOT (p.table_name = 'endpoint' AND t.tgname = 'check_endpoint')
+    WHERE (p.table_name, t.tgname) NOT IN (('endpoint', 'check_endpoint'), ('invocation', 'wake_for_waiting_calls'))
     UNION ALL
     SELECT 'warning', 'wee5_cron.endpoint has no working trigger "check_endpoint": sessions and the worker do not notice changes of the table',
            CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = p.oid AND t.tgname = 'check_endpoint')
@@ -187,7 +187,7 @@ CREATE FUNCTION wee5_cron.restricted_tables(OUT severity text, OUT what text, OU
     SELECT 'warning', format('wee5_cron.%I is unlogged: a crash empties it', p.table_name),
            format('ALTER TABLE wee5_cron.%I SET LOGGED;', p.table_name)
     FROM own p
-    WHERE p.relpersistence = 'u' AND p.table_name IN ('invocation', 'attempt', 'endpoint', 'job', 'cancellation', 'claim', 'trouble', 'pending_alert', 'armed')
+    WHERE p.relpersistence = 'u' AND p.table_name IN ('invocation', 'attempt', 'endpoint', 'job', 'cancellation', 'claim', 'trouble', 'pending_alert', 'pending_outcome', 'armed')
   $$;
 COMMENT ON FUNCTION wee5_cron.restricted_tables() IS
   'Internal, for table_changes(): tables that the extension''s owner cannot use, or that a crash empties';
@@ -225,7 +225,7 @@ CREATE FUNCTION wee5_cron.broken_indexes(OUT severity text, OUT what text, OUT h
       ('invocation', array['id']), ('attempt', array['invocation_id', 'attempt']), ('endpoint', array['endpoint_path']),
       ('job', array['job_name']), ('job_watch', array['jobid']), ('trouble', array['kind', 'name']),
       ('pending_alert', array['id']), ('newest_call', array['route', 'job_name']), ('cron_caller', array['invocation_id']),
-      ('pg_net_request', array['invocation_id']), ('claim', array['idempotency_key'])
+      ('pg_net_request', array['invocation_id']), ('claim', array['idempotency_key']), ('pending_outcome', array['invocation_id'])
     ) AS k (name, columns) ON k.name = p.table_name
     WHERE p.relkind = 'r'
       AND NOT EXISTS (SELECT FROM pg_index i

@@ -80,3 +80,21 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.do_chores() IS 'Internal, for harvest(): what is to be done besides calls';
+
+-- A call that waits (overlap = queue) is sent when somebody records the end of the one before it. If you delete that one's
+-- row, nobody records an end.
+CREATE FUNCTION wee5_cron.wake_for_waiting_calls() RETURNS trigger
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.finished_at IS NULL AND i.next_attempt_at = 'infinity') THEN
+    PERFORM wee5_cron.wake_worker();
+  END IF;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.wake_for_waiting_calls() IS
+  'Internal, for the table invocation: wakes the worker when rows were deleted while a call waits for the end of another one';
+
+CREATE TRIGGER wake_for_waiting_calls AFTER DELETE ON wee5_cron.invocation
+  FOR EACH STATEMENT EXECUTE FUNCTION wee5_cron.wake_for_waiting_calls();

@@ -175,7 +175,7 @@ BEGIN
       $3 := policy.body;
     END IF;
     $2 := coalesce($2, policy.method, 'GET');
-    $4 := wee5_cron.merged_headers(policy.headers, $4);
+    $4 := wee5_cron.merged_headers(policy.headers::jsonb, $4);
     $5 := coalesce($5, policy.timeout);
   END IF;
   asked := wee5_cron.check_call($1, $2, $3, $4, $5, NOT again);

@@ -36,7 +36,7 @@ CREATE FUNCTION wee5_cron.check_policy(policy wee5_cron.endpoint) RETURNS void
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  PERFORM wee5_cron.check_request_of_policy(policy.endpoint_path, policy.method, policy.body, policy.headers);
+  PERFORM wee5_cron.check_request_of_policy(policy.endpoint_path, policy.method, policy.body::jsonb, policy.headers::jsonb);
   PERFORM wee5_cron.check_interval_of_policy('timeout', policy.timeout, 1, 2147483647,
     'Give an interval from 1 millisecond to 24 days, or NULL to use wee5_cron.request_timeout.');
   IF policy.max_attempts < 1 THEN

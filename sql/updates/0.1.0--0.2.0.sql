@@ -91,6 +91,9 @@ ALTER TABLE wee5_cron.trouble
   ADD COLUMN told_at timestamptz,
   ADD COLUMN alert jsonb;
 UPDATE wee5_cron.trouble SET last_failed_at = since WHERE kind OPERATOR(pg_catalog.=) 'failing';
+CREATE TABLE wee5_cron.pending_outcome (
+  invocation_id bigint PRIMARY KEY
+);
 ALTER TABLE wee5_cron.job_watch
   ADD COLUMN job_name text,
   ADD COLUMN username text,
@@ -131,6 +134,9 @@ DROP FUNCTION wee5_cron.valid_text(text, int);
 DROP FUNCTION wee5_cron.whom(text, text);
 
 -- the functions of this version
+
+CREATE TRIGGER wake_for_waiting_calls AFTER DELETE ON wee5_cron.invocation
+  FOR EACH STATEMENT EXECUTE FUNCTION wee5_cron.wake_for_waiting_calls();
 
 -- The objects that this script made belong to whoever runs it. The worker and the functions of the extension run with the
 -- rights of the extension's owner.

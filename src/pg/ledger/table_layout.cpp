@@ -105,6 +105,7 @@ constexpr ColumnLayout kTrouble[] = {
     {"alert", JSONBOID, false, false}};
 constexpr ColumnLayout kPendingAlert[] = {
     {"id", UUIDOID, true, false}, {"at", TIMESTAMPTZOID, true, false}, {"content", JSONBOID, true, false}};
+constexpr ColumnLayout kPendingOutcome[] = {{"invocation_id", INT8OID, true, false}};
 constexpr ColumnLayout kNewestCall[] = {{"route", TEXTOID, true, false},
                                         {"job_name", TEXTOID, true, false},
                                         {"run_id", INT8OID, true, false},
@@ -151,6 +152,7 @@ const TableLayout* all_table_layouts(int* count) {
                                     layout_of("claim", kClaim),
                                     layout_of("trouble", kTrouble),
                                     layout_of("pending_alert", kPendingAlert),
+                                    layout_of("pending_outcome", kPendingOutcome),
                                     layout_of("newest_call", kNewestCall),
                                     layout_of("job_watch", kJobWatch),
                                     layout_of("armed", kArmed),
