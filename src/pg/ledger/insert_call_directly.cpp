@@ -8,6 +8,7 @@
 #include "wee5_cron/pg/ledger/insert_call_directly.h"
 
 #include "wee5_cron/pg/ledger/sql_version.h"
+#include "wee5_cron/pg/ledger/table_writer.h"
 
 namespace wee5::pg {
 
@@ -89,12 +90,6 @@ bool is_made_by_user(Oid function, void* context) {
 bool runs_foreign_code(Node* node, void* context) {
   if (node == nullptr) return false;
   return check_functions_in_node(node, is_made_by_user, context) || walk_expression(node, runs_foreign_code, context);
-}
-
-bool has_insert_trigger(const TriggerDesc* triggers) {
-  return triggers != nullptr && (triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
-                                 triggers->trig_insert_instead_row || triggers->trig_insert_before_statement ||
-                                 triggers->trig_insert_after_statement || triggers->trig_insert_new_table);
 }
 
 bool is_plain_table(Relation relation) {

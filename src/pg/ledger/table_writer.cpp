@@ -7,7 +7,8 @@ namespace {
 bool is_ordinary_table(Relation relation) {
   Form_pg_class form = relation->rd_rel;
   return form->relkind == RELKIND_RELATION && form->relam == HEAP_TABLE_AM_OID && !form->relispartition &&
-         !form->relhassubclass && relation->rd_rules == nullptr && relation->trigdesc == nullptr;
+         !form->relhassubclass && relation->rd_rules == nullptr && !has_insert_trigger(relation->trigdesc) &&
+         !has_update_trigger(relation->trigdesc);
 }
 
 bool computes_columns(Relation relation) {
@@ -29,6 +30,19 @@ bool has_plain_indexes(Relation relation) {
 }
 
 }  // namespace
+
+bool has_insert_trigger(const TriggerDesc* triggers) {
+  return triggers != nullptr && (triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+                                 triggers->trig_insert_instead_row || triggers->trig_insert_before_statement ||
+                                 triggers->trig_insert_after_statement || triggers->trig_insert_new_table);
+}
+
+bool has_update_trigger(const TriggerDesc* triggers) {
+  return triggers != nullptr &&
+         (triggers->trig_update_before_row || triggers->trig_update_after_row || triggers->trig_update_instead_row ||
+          triggers->trig_update_before_statement || triggers->trig_update_after_statement ||
+          triggers->trig_update_old_table || triggers->trig_update_new_table);
+}
 
 bool can_write_directly(Relation relation, const TableLayout* layout, AclMode privileges) {
   Oid oid = RelationGetRelid(relation);

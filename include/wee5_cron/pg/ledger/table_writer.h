@@ -15,8 +15,13 @@ struct TableWriter {
   bool* hint_unchanged;  // for each index: whether our updates leave its keys as they are
 };
 
-// Whether direct writing obeys everything that is defined on the table: there is no trigger, rule, foreign CHECK
-// constraint, exclusion constraint, partition bound, policy or generated column, and the current user has `privileges`.
+// A trigger for DELETE alone does not count: nothing is deleted without a statement.
+bool has_insert_trigger(const TriggerDesc* triggers);
+bool has_update_trigger(const TriggerDesc* triggers);
+
+// Whether direct writing obeys everything that is defined on the table: there is no trigger for INSERT or UPDATE,
+// no rule, foreign CHECK constraint, exclusion constraint, partition bound, policy or generated column, and the current
+// user has `privileges`.
 bool can_write_directly(Relation relation, const TableLayout* layout, AclMode privileges);
 // `changed`: the columns that updates will change (attribute numbers), `count` of them.
 void begin_writing(TableWriter* writer, Relation relation, const AttrNumber* changed, int count);
