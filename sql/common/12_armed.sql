@@ -177,7 +177,7 @@ BEGIN
       SELECT count(*) INTO calls FROM wee5_cron.invocation i
       WHERE i.finished_at IS NULL AND (i.next_attempt_at IS NULL OR i.next_attempt_at <= clock_timestamp()) AND i.status <> 'accepted';
       IF calls > 0 THEN
-        RAISE NOTICE 'overdue calls that are sent now: %', calls
+        RAISE NOTICE 'overdue calls to be sent now: %', calls
           USING HINT = 'To cancel them instead, roll back, then: SELECT wee5_cron.arm(discard => true);';
       END IF;
     END IF;

@@ -366,7 +366,7 @@ BEGIN
   IF NOT wee5_cron.pg_net_installed() THEN
     RAISE EXCEPTION 'pg_net is no longer installed'
       USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = format('To make the call by the builtin transport: SELECT wee5_cron.retry(%s);', call.id);
+            HINT = format('To make the call with the builtin transport: SELECT wee5_cron.retry(%s);', call.id);
   END IF;
   IF wee5_cron.may_hand_over(call.endpoint_path, wee5_cron.policy_of(call.endpoint_path)) THEN
     PERFORM wee5_cron.send_by_pg_net(call.id);

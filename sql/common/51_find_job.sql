@@ -61,12 +61,12 @@ BEGIN
     RAISE EXCEPTION 'there is no job "%" in database "%"', left($1, 255), current_database()
       USING ERRCODE = 'invalid_parameter_value',
             HINT = coalesce('Jobs that call the app: ' || names || '.',
-                            'No job here calls the app. SELECT wee5_cron.register_jobs();');
+                            'No job of this database calls the app. To create the default jobs: SELECT wee5_cron.register_jobs();');
   ELSIF cardinality(owners) > 1 THEN
     RAISE EXCEPTION 'several users have a job "%": %', $1, array_to_string(owners, ', ')
       USING ERRCODE = 'ambiguous_alias',
-            HINT = 'SELECT jobid, endpoint_path FROM wee5_cron.job_status; tells them apart. Call the path with '
-                   'wee5_cron.invoke(), and change the job by its jobid with pg_cron''s cron.alter_job().';
+            HINT = 'To tell them apart: SELECT jobid, endpoint_path FROM wee5_cron.job_status; To call the path: '
+                   'wee5_cron.invoke(). To change a job: cron.alter_job() with its jobid.';
   END IF;
   EXECUTE $query$
     SELECT j.jobid, j.username, j.schedule, j.command, j.active FROM cron.job j

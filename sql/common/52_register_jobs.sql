@@ -88,7 +88,7 @@ BEGIN
     END IF;
     SELECT * INTO known FROM wee5_cron.job j WHERE j.job_name = wanted.job_name;
     IF known.registered AND force IS NOT TRUE THEN
-      RAISE NOTICE 'job "%" was registered before and deleted since: it is not created again', wanted.job_name
+      RAISE NOTICE 'job "%" was deleted after it was registered, so it is not created again', wanted.job_name
         USING HINT = 'SELECT wee5_cron.register_jobs(force => true);';
       CONTINUE;
     END IF;
@@ -97,7 +97,7 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
       GET STACKED DIAGNOSTICS its_hint = PG_EXCEPTION_HINT;
       RAISE NOTICE 'pg_cron did not accept job "%": %', wanted.job_name, SQLERRM
-        USING HINT = CASE its_hint WHEN '' THEN 'Once that is settled: ' ELSE its_hint || ' Then: ' END
+        USING HINT = CASE its_hint WHEN '' THEN 'When that is fixed: ' ELSE its_hint || ' Then: ' END
                      || 'SELECT wee5_cron.register_jobs();';
       CONTINUE;
     END;

@@ -33,7 +33,7 @@ BEGIN
   END IF;
   IF NOT job.is_plain THEN
     -- A plain GET of the path is not what this job does. The command is not shown: cron.job hides it from other users.
-    RAISE EXCEPTION 'job "%" does more than a plain call of one path', $1
+    RAISE EXCEPTION 'the command of job "%" is not a plain call of one path', $1
       USING ERRCODE = 'feature_not_supported',
             HINT = format('Run its command yourself. To see it: SELECT command FROM cron.job WHERE jobid = %s;', job.jobid);
   END IF;

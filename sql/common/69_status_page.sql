@@ -142,7 +142,7 @@ BEGIN
   SELECT * INTO call FROM wee5_cron.invocation i WHERE i.id = call_page.id;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no call %', coalesce(id::text, 'NULL')
-      USING ERRCODE = '02000', HINT = 'SELECT max(id) FROM wee5_cron.invocation; -- prune() deletes old calls.';
+      USING ERRCODE = '02000', HINT = 'Old calls are deleted. The newest call: SELECT max(id) FROM wee5_cron.invocation;';
   END IF;
   RETURN wee5_cron.page(format('Call %s', call.id), NULL, concat(
     format(E'<header>\n<h1>Call %s</h1>\n<p class="sentence">%s</p>\n', call.id, wee5_cron.html_path(call.endpoint_path)),

@@ -190,7 +190,7 @@ BEGIN
   -- Its functions run with the rights of the owner.
   IF role = (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'wee5_cron') THEN
     RAISE EXCEPTION 'role % owns wee5_cron and needs all privileges', role
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Name a role that grant_to() granted the profile.';
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Name a role to which grant_to() gave the profile.';
   END IF;
   FOREACH privilege IN ARRAY privileges LOOP
     PERFORM wee5_cron.revoke_privilege(role, privilege);

@@ -24,14 +24,14 @@ BEGIN
   IF called_at IS NOT NULL OR wee5_cron.worker_sees_pg_cron() THEN
     RETURN NEXT ('pg_cron_created', 'ok',
                  format('pg_cron is in database "%s", where the jobs for this database are scheduled', its_database)
-                 || coalesce('; the last call of one was at ' || to_char(called_at, 'YYYY-MM-DD HH24:MI'), ''),
+                 || coalesce('; their last call was at ' || to_char(called_at, 'YYYY-MM-DD HH24:MI'), ''),
                  NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('pg_cron_created', 'warning',
                  format('pg_cron is not in this database, and there is no sign of it in database "%s" (cron.database_name)',
                         its_database),
-                 wee5_cron.doctor_comment(format('In database "%s": CREATE EXTENSION IF NOT EXISTS pg_cron; then schedule the '
-                                                 'jobs there, see jobs_made.', its_database)))::wee5_cron.finding;
+                 wee5_cron.doctor_comment(format('In database "%s", run CREATE EXTENSION IF NOT EXISTS pg_cron. Then '
+                                                 'schedule the jobs there: jobs_made has the statements.', its_database)))::wee5_cron.finding;
   END IF;
 END
 $$;
@@ -128,8 +128,8 @@ CREATE FUNCTION wee5_cron.doctor_pg_cron_readable() RETURNS SETOF wee5_cron.find
             CASE WHEN bool_and(t.readable) IS FALSE THEN 'error' ELSE 'ok' END,
             CASE bool_and(t.readable)
               WHEN true THEN 'the extension''s owner sees every job of pg_cron'
-              WHEN false THEN format('the extension''s owner "%s" does not see every job of pg_cron: calls have no job name, '
-                                     'and jobs no state and no alerts', current_user)
+              WHEN false THEN format('the extension''s owner "%s" does not see every job of pg_cron, so calls have no job '
+                                     'name, and jobs have neither a state nor alerts', current_user)
               ELSE 'does not apply: pg_cron is not in this database' END,
             CASE WHEN bool_and(t.readable) IS FALSE THEN
               format(E'ALTER ROLE %1$I BYPASSRLS;\nGRANT USAGE ON SCHEMA cron TO %1$I;\n'

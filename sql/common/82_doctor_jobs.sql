@@ -141,12 +141,12 @@ BEGIN
                    wee5_cron.doctor_call_instead(job.jobid, job.path))::wee5_cron.finding;
     ELSE
       RETURN NEXT ('job_calls_us', 'warning',
-                   format('%s has the name of a job of wee5_cron, but does not call it', job.name),
+                   format('%s has the name of a job of wee5_cron, but does not call the app', job.name),
                    wee5_cron.doctor_call_instead(job.jobid, job.path))::wee5_cron.finding;
     END IF;
   END LOOP;
   IF lines = 0 THEN
-    RETURN NEXT ('job_calls_us', 'ok', 'no job calls another function instead of ours', NULL)::wee5_cron.finding;
+    RETURN NEXT ('job_calls_us', 'ok', 'all jobs that call the app do so with wee5_cron', NULL)::wee5_cron.finding;
   END IF;
 END
 $$;

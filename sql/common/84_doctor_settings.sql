@@ -115,9 +115,9 @@ BEGIN
   FOR setting IN SELECT * FROM wee5_cron.doctor_api_urls() u WHERE u.url IS NOT NULL LOOP
     lines := lines + 1;
     IF NOT setting.loopback_host THEN
-      RETURN NEXT ('api_url_loopback', 'ok', setting.host || ' is not this machine itself', NULL)::wee5_cron.finding;
+      RETURN NEXT ('api_url_loopback', 'ok', setting.host || ' is not a loopback address', NULL)::wee5_cron.finding;
     ELSIF container IS NULL THEN
-      RETURN NEXT ('api_url_loopback', 'ok', setting.host || ' is this machine, which is no container', NULL)::wee5_cron.finding;
+      RETURN NEXT ('api_url_loopback', 'ok', setting.host || ' is this machine, which is not a container', NULL)::wee5_cron.finding;
     ELSIF EXISTS (
         -- Something answers there: then the app is in this container.
         SELECT FROM (SELECT i.url, i.http_status FROM wee5_cron.invocation i ORDER BY i.id DESC LIMIT 1000) i
@@ -171,7 +171,7 @@ BEGIN
     IF FOUND AND NOT (wee5_cron.api_url_parts(
          format(CASE WHEN answer.address LIKE '%:%' THEN 'http://[%s]' ELSE 'http://%s' END, answer.address))).private_host THEN
       RETURN NEXT ('api_url_resolves', 'warning',
-                   format('%s is %s, a public address: the bearer secret goes there in clear text', wanted, answer.address),
+                   format('%s has the public address %s, and the secret goes there in clear text', wanted, answer.address),
                    wee5_cron.doctor_set(plain.source, plain.role, 'app.settings.api_url', 'https://' || plain.rest)
                    || E'\n-- or leave it as it is, if only private networks lead there')::wee5_cron.finding;
     ELSIF answer.address IS NOT NULL THEN
@@ -249,7 +249,7 @@ BEGIN
     until := to_char(kept.until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC';
     IF kept.until IS NULL THEN
       RETURN NEXT ('cron_secret_previous', 'warning',
-                   'app.settings.cron_secret_previous is not what configure() writes, and no call uses it (for ' || kept.roles || ')',
+                   'app.settings.cron_secret_previous was not written by configure(), and no call uses it (for ' || kept.roles || ')',
                    wee5_cron.doctor_comment('Remove it: call configure() with keep_previous => false.'))::wee5_cron.finding;
     ELSIF kept.until <= clock_timestamp() THEN
       RETURN NEXT ('cron_secret_previous', 'ok', format('the previous secret was used until %s, and no call uses it any more', until),

@@ -141,7 +141,7 @@ BEGIN
   IF lines = 0 THEN
     RETURN NEXT ('last_outcome', 'ok',
                  CASE fine WHEN 0 THEN 'no call has ended yet'
-                           ELSE format('the newest finished call of every path is fine; paths: %s', fine) END,
+                           ELSE format('the newest finished call of every path is fine (paths: %s)', fine) END,
                  NULL)::wee5_cron.finding;
   ELSIF lines > 50 THEN
     RETURN NEXT ('last_outcome', CASE WHEN errors_left_out THEN 'error' ELSE 'warning' END,
@@ -178,7 +178,7 @@ BEGIN
                         AND i.id IN (n.run_id, n.success_id));
   END IF;
   IF overdue IS NOT NULL THEN
-    RETURN NEXT ('ledger_history', 'warning', summary || to_char(overdue, '"; but there are older ones, from "YYYY-MM-DD'),
+    RETURN NEXT ('ledger_history', 'warning', summary || to_char(overdue, '"; but it still has calls from "YYYY-MM-DD'),
                  E'SELECT wee5_cron.prune();\nVACUUM wee5_cron.invocation, wee5_cron.attempt;\n'
                  '-- the worker does this on its own; without a worker, schedule a nightly job')::wee5_cron.finding;
   ELSIF bytes > max_bytes THEN

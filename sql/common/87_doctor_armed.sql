@@ -24,7 +24,7 @@ BEGIN
   RETURN NEXT ('armed', 'error',
                CASE WHEN is_copy THEN 'the database was restored from a dump or copied, and makes no calls'
                     WHEN mark IS NULL THEN
-                      'wee5_cron.armed was rewritten, changed, copied or restored since arm(), and the database makes no calls'
+                      'somebody has changed, copied or restored wee5_cron.armed since arm(), and the database makes no calls'
                     ELSE format('the database was disarmed at %s by "%s"%s, and makes no calls', since, mark.armed_by,
                                 coalesce(' (' || wee5_cron.doctor_redact(mark.note) || ')', '')) END
                || format('; queued calls: %s', waiting),

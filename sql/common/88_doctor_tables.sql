@@ -269,7 +269,7 @@ BEGIN
     obeyed := (SELECT string_agg(c.what, '; ') FROM wee5_cron.table_changes() c);
     RETURN NEXT ('ledger_tables', 'ok',
                  CASE WHEN obeyed IS NULL THEN 'the tables are as the extension made them'
-                      ELSE 'the worker obeys what you added: ' || obeyed END, NULL)::wee5_cron.finding;
+                      ELSE 'the worker can work with your changes: ' || obeyed END, NULL)::wee5_cron.finding;
   END IF;
 END
 $$;

@@ -13,7 +13,7 @@ BEGIN
     RETURN;
   END IF;
   -- If you paste the hint, invoke_cron_endpoint has to go to the schema that you asked for, by name or by search_path.
-  RAISE EXCEPTION 'another function already answers calls of invoke_cron_endpoint: %', others
+  RAISE EXCEPTION 'the name invoke_cron_endpoint is already taken by: %', others
     USING ERRCODE = 'duplicate_function',
           HINT = pg_catalog.concat(
             'Replace it in one transaction, so that every job finds a function: BEGIN; ', ways_out, ' CREATE EXTENSION wee5_cron',

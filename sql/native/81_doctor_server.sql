@@ -88,9 +88,9 @@ BEGIN
                  NULL)::wee5_cron.finding;
   ELSIF asleep > 0 THEN
     RETURN NEXT ('worker_slots', 'warning',
-                 format('max_worker_processes is %s: %s databases take turns, because only %s of their workers have a '
-                        'process. A call may wait until its database has its turn. pg_cron may need %s processes at once '
-                        'for its jobs', slots, databases, databases - missing, jobs),
+                 format('max_worker_processes is %s: %s databases take turns, because only %s of their workers can '
+                        'run at once. A call may wait until it is the turn of its database. pg_cron may need %s processes '
+                        'at once for its jobs', slots, databases, databases - missing, jobs),
                  format(E'ALTER SYSTEM SET max_worker_processes = %s;\n-- then restart the server',
                         greatest(16, wanted + 8)))::wee5_cron.finding;
   ELSE

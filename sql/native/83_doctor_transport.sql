@@ -137,15 +137,15 @@ BEGIN
          WHERE i.transport = 'builtin' AND i.finished_at IS NULL AND i.next_attempt_at < now() LIMIT 10000)) o
   WHERE o.status <> 'sending' AND o.due < clock_timestamp() - interval '1 minute';
   IF waiting.calls = 0 THEN
-    RETURN NEXT ('queue', 'ok', 'no call has been due for more than a minute without being sent',
+    RETURN NEXT ('queue', 'ok', 'no due call has waited for more than a minute',
                  NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('queue', 'warning',
-                 format('calls that have been due for more than a minute without being sent: %s%s, the oldest since %s',
+                 format('due calls that have waited for more than a minute: %s%s, the oldest since %s',
                         waiting.calls, CASE WHEN waiting.calls >= 10000 THEN ' or more' ELSE '' END,
                         to_char(waiting.since, 'YYYY-MM-DD HH24:MI:SS')),
                  E'SELECT * FROM wee5_cron.worker;\n'
-                 '-- if in_flight is at wee5_cron.max_in_flight, the app is too slow')::wee5_cron.finding;
+                 '-- if in_flight has reached wee5_cron.max_in_flight, the app is too slow')::wee5_cron.finding;
   END IF;
 END
 $$;

@@ -38,7 +38,7 @@ BEGIN
   BEGIN
     proxy := wee5_cron.proxy_shown();
   EXCEPTION WHEN object_not_in_prerequisite_state THEN
-    RETURN NEXT ('proxy', 'error', 'wee5_cron.proxy cannot be read, and no call is made: ' || SQLERRM,
+    RETURN NEXT ('proxy', 'error', 'no call is made, because wee5_cron.proxy cannot be read: ' || SQLERRM,
                  format(E'ALTER DATABASE %I RESET wee5_cron.proxy;\nALTER SYSTEM RESET wee5_cron.proxy;\n'
                         'SELECT pg_reload_conf();', current_database()))::wee5_cron.finding;
     RETURN;

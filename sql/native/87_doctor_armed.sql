@@ -20,10 +20,10 @@ BEGIN
   ELSE
     RETURN NEXT ('physical_clone', 'warning',
                  CASE WHEN mark.system_identifier = server.system_identifier
-                      THEN format('the server is on timeline %s, and was on %s when the database was armed. It was promoted or is a '
-                                  'clone, and it makes calls', server.timeline, mark.timeline)
-                      ELSE format('the server''s system identifier is %s, and was %s when the database was armed. It came from '
-                                  'pg_upgrade or is a clone, and it makes calls', server.system_identifier,
+                      THEN format('the server was promoted or is a clone, and it makes calls: its timeline is %s, and was %s when '
+                                  'the database was armed', server.timeline, mark.timeline)
+                      ELSE format('the server came from pg_upgrade or is a clone, and it makes calls: its system identifier is %s, '
+                                  'and was %s when the database was armed', server.system_identifier,
                                   mark.system_identifier) END,
                  E'SELECT wee5_cron.arm();\n-- confirms that this server should make calls. If it is a copy and the original still runs: '
                  'SELECT wee5_cron.disarm(''a copy'');')::wee5_cron.finding;

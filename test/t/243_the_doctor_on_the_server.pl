@@ -108,7 +108,7 @@ $doctor->green('worker', 'after the lock was released');
 $node->block_the_wire('postgres', $receiver);
 $node->call('postgres', '/behind') for 1 .. 2;
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() - interval '2 minutes' WHERE endpoint_path = '/behind'");
-$doctor->paste($doctor->red('queue', 'warning', qr/^calls that have been due for more than a minute without being sent: 2,/, 'overdue calls'), 'overdue calls: the hint runs as SQL');
+$doctor->paste($doctor->red('queue', 'warning', qr/^due calls that have waited for more than a minute: 2,/, 'overdue calls'), 'overdue calls: the hint runs as SQL');
 $receiver->release_for_good;
 $node->wait_until_all_finished('postgres');
 $doctor->green('queue', 'when the calls have ended');

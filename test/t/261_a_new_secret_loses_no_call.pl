@@ -111,7 +111,7 @@ fields_are($node->finished('postgres', $node->call('postgres', $path)), { status
 doctor_says('ok', qr/^no call uses the previous secret, which is kept for https:/, 'a previous secret for another scheme');
 store_previous(until => 'tomorrow');
 fields_are($node->finished('postgres', $node->call('postgres', $path)), { status => 'failed', http_status => 401 }, 'a previous secret is not used if its document is invalid');
-doctor_says('warning', qr/^app\.settings\.cron_secret_previous is not what configure\(\) writes, and no call uses it/, 'a previous secret with an invalid document');
+doctor_says('warning', qr/^app\.settings\.cron_secret_previous was not written by configure\(\), and no call uses it/, 'a previous secret with an invalid document');
 is($node->safe_psql('postgres', "SELECT wee5_cron.redact_for('postgres', 'neither $secrets[0] nor $secrets[2]')"), 'neither [secret] nor [secret]', '... but its secret is still redacted');
 
 # The setting is protected as the secret is.

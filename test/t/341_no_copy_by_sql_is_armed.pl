@@ -79,7 +79,7 @@ for my $name (sort keys %arms) {
 
 # What removes the mark.
 my $keep = 'CREATE TABLE kept AS SELECT * FROM wee5_cron.armed';
-my $rewritten = qr/^wee5_cron\.armed was rewritten, changed, copied or restored since arm\(\), and database "postgres" makes no calls$/;
+my $rewritten = qr/^somebody has changed, copied or restored wee5_cron\.armed since arm\(\), and database "postgres" makes no calls$/;
 my %harmful = (
     'SET UNLOGGED'                            => q{ALTER TABLE wee5_cron.armed SET UNLOGGED},
     'a rewrite with new values'               => q{ALTER TABLE wee5_cron.armed ALTER timeline TYPE bigint},
@@ -95,7 +95,7 @@ for my $name (sort keys %harmful) {
     $node->safe_psql('postgres', $harmful{$name});
     disarmed_ok($node, 'postgres', "disarmed by $name", $rewritten);
     is($node->safe_psql('postgres', 'SELECT detail FROM wee5_cron.doctor_armed()'),
-        'wee5_cron.armed was rewritten, changed, copied or restored since arm(), and the database makes no calls; queued calls: 1', '... and doctor() says why');
+        'somebody has changed, copied or restored wee5_cron.armed since arm(), and the database makes no calls; queued calls: 1', '... and doctor() says why');
 }
 $node->safe_psql('postgres', 'ALTER TABLE wee5_cron.armed ALTER timeline TYPE int, SET LOGGED; SELECT wee5_cron.arm()');
 

@@ -102,7 +102,7 @@ $node->restart;
 $node->wait_for_worker('app');
 ok(worker_says('^disarmed'), 'after a restart the database is still disarmed');
 my ($status, undef, $stderr) = $node->psql('app', 'SELECT wee5_cron.arm()', extra_params => [ '-U', 'operator' ]);
-like($stderr, qr/NOTICE:  overdue calls that are sent now: 3\n.*discard => true/s, 'arm() says how many overdue calls are sent now');
+like($stderr, qr/NOTICE:  overdue calls to be sent now: 3\n.*discard => true/s, 'arm() says how many overdue calls are sent now');
 goes_on(1, %call);
 $doctor->green('armed', 'after arm()');
 
@@ -210,7 +210,7 @@ $clone->start;
 $clone->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 my $of_clone = Wee5Cron::Doctor->new($clone, 'app');
 is($clone->safe_psql('app', 'SELECT wee5_cron.is_armed()'), 't', 'a physical clone is armed');
-$hint = $of_clone->red('physical_clone', 'warning', qr/timeline 2, and was on 1 when/, 'a physical clone');
+$hint = $of_clone->red('physical_clone', 'warning', qr/timeline is 2, and was 1 when/, 'a physical clone');
 my $id = $clone->safe_psql('app', q{SELECT encode(id, 'hex') FROM wee5_cron.arming});
 is($id, $node->safe_psql('app', q{SELECT encode(id, 'hex') FROM wee5_cron.arming}), "... and it has the original's random bytes for keys");
 my ($armed_at) = $clone->safe_psql('app', 'SELECT DISTINCT armed_at FROM wee5_cron.armed');

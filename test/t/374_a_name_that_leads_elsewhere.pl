@@ -115,7 +115,7 @@ my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 $doctor->green('api_url_resolves', 'a private name at a private address', qr/app\.internal is 127\.0\.0\.1/);
 for my $public ('203.0.113.7', '2001:db8::7') {
     $names->lead('app.internal', $public, $moved->port);
-    like($doctor->red('api_url_resolves', 'warning', qr/app\.internal is \Q$public\E, a public address.*clear text/, "a private name at $public"),
+    like($doctor->red('api_url_resolves', 'warning', qr/app\.internal has the public address \Q$public\E, .*clear text/, "a private name at $public"),
         qr{SET app\.settings\.api_url = 'https://app\.internal';}, '... and its hint has the statement for https');
 }
 $node->configure('postgres', api_url => 'https://app.internal');

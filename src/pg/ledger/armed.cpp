@@ -246,14 +246,11 @@ NoMark why_no_mark() {
                       errhint("To let it make calls again: SELECT wee5_cron.arm();")));
       break;
     case NoMark::kNotWritten:
-      ereport(
-          ERROR,
-          (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-           errmsg(
-               "wee5_cron.armed was rewritten, changed, copied or restored since arm(), and database \"%s\" makes no "
-               "calls",
-               database),
-           errhint("To let it make calls again: SELECT wee5_cron.arm();")));
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("somebody has changed, copied or restored wee5_cron.armed since arm(), and database "
+                             "\"%s\" makes no calls",
+                             database),
+                      errhint("To let it make calls again: SELECT wee5_cron.arm();")));
       break;
     case NoMark::kNoRow:
       ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -268,9 +265,8 @@ const char* explain_disarmed() {
     case NoMark::kDisarmed:
       return "disarmed: disarm() was called, so no calls are made until SELECT wee5_cron.arm()";
     case NoMark::kNotWritten:
-      return "disarmed: wee5_cron.armed was rewritten, changed, copied or restored since arm(), so no calls are made "
-             "until "
-             "SELECT wee5_cron.arm()";
+      return "disarmed: somebody has changed, copied or restored wee5_cron.armed since arm(), so no calls are made "
+             "until SELECT wee5_cron.arm()";
     case NoMark::kNoRow:
       break;
   }
