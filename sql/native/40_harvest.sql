@@ -10,7 +10,7 @@ CREATE FUNCTION wee5_cron.decide_pg_net_answer(
 COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8) IS
   'Internal, for harvest(): what an answer of pg_net means for the row of its call; random from 0 to 1 spreads the delay of a retry';
 
--- The call's row after its time is over.
+-- The row of an accepted call that the app did not complete in time.
 CREATE FUNCTION wee5_cron.decide_incomplete(endpoint_path text, attempts int, first_begun timestamptz, random float8,
                                             OUT status text, OUT reason text, OUT error text, OUT hint text,
                                             OUT next_attempt_at timestamptz, OUT finished_at timestamptz)

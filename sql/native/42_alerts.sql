@@ -4,8 +4,8 @@ CREATE FUNCTION wee5_cron.alert_webhook() RETURNS text
 COMMENT ON FUNCTION wee5_cron.alert_webhook() IS
   'Internal, for tell_alerts(): the format that the receiver at wee5_cron.alert_url understands: discord, slack, teams or plain; NULL: there is no receiver';
 
--- The call's row in the ledger has a word in place of a path, which no caller can choose. By it the worker knows the
--- URL, and sends no bearer secret there. The URL is a secret itself.
+-- The call's row in the ledger has a word instead of a path. No caller can choose that word. It tells the worker to use the URL
+-- of the webhook, and to send no bearer secret. The URL itself is a secret, so the row does not contain it.
 CREATE FUNCTION wee5_cron.call_webhook(content jsonb) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

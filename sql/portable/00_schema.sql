@@ -1,11 +1,11 @@
 -- wee5_cron @version@, the portable edition: HTTP cron in SQL, over pg_net and pg_cron, for servers that cannot load the
 -- library. `make portable` joins this file from sql/portable and sql/common. Do not edit it: edit those.
 --
--- Run it as a migration or in the SQL editor, as the role that is to own wee5_cron. Run a newer file to upgrade. It calls
--- nobody: SELECT wee5_cron.configure('https://app.example.com', 'the secret that the app expects') starts the calls.
+-- Run it as a migration or in the SQL editor, as the role that is to own wee5_cron. Run a newer file to upgrade. This file
+-- makes no calls. To start them: SELECT wee5_cron.configure('https://app.example.com', 'the secret that the app expects')
 
--- The names in this file mean what they mean in pg_catalog, whatever the session's search_path is. The end of the file
--- puts the settings of the session back. Functions may name others that come later.
+-- Names without a schema mean those of pg_catalog, whatever the session's search_path is. The end of the file restores the
+-- session's settings. Functions may use others that come later in the file.
 DO $$
 BEGIN
   -- They are saved already if a run of this file failed in this session.
@@ -67,9 +67,9 @@ BEGIN
 END
 $$;
 
--- A newer version may give a function other parameters, or another result, which CREATE OR REPLACE does not do. So it makes all
--- functions and views anew. Those that something of the user's depends on stay, and are replaced. The end of the file gives the
--- grants back. A run that failed halfway has left what it remembered.
+-- CREATE OR REPLACE cannot change the parameters or the result of a function. So this file drops all functions and views, and
+-- creates them again. It keeps those that an object of the user depends on, and replaces them. The end of the file restores the
+-- grants. If an earlier run failed halfway, its notes about them are still there.
 DO $$
 DECLARE
   ours constant oid := to_regnamespace('wee5_cron');

@@ -5,7 +5,7 @@ CREATE FUNCTION wee5_cron.edition() RETURNS text
   AS $$ SELECT 'portable' $$;
 COMMENT ON FUNCTION wee5_cron.edition() IS 'Internal: native: the extension; portable: the SQL file for servers that cannot load the library';
 
--- The one object outside our schema, known by what it does. NULL: there is none.
+-- The one object outside our schema, recognized by its body. NULL: there is none.
 CREATE FUNCTION wee5_cron.function_outside() RETURNS oid
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -56,7 +56,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.job_role() IS 'Internal: the role that new jobs belong to';
 
--- The extension's settings are settings of the server. Here they are rows of a table, and address and secret are in Vault.
+-- The extension keeps its settings in those of the server. This edition keeps them in a table, and address and secret in Vault.
 CREATE FUNCTION wee5_cron.hint_here(hint text) RETURNS text
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

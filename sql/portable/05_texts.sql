@@ -43,8 +43,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.is_utf8(bytea) IS 'Internal: whether bytes are a text in UTF-8';
 
--- Like first_bytes(), for a text that pg_net stored: it stores the bytes as they came. What is no character becomes U+FFFD, and so
--- does the longest beginning of one, as a whole.
+-- Like first_bytes(), for a text that pg_net stored: pg_net stores bytes unchecked. Each byte that is not part of a character
+-- becomes U+FFFD. The beginning of a character without its end becomes a single U+FFFD.
 CREATE FUNCTION wee5_cron.first_received_bytes(value text, most int) RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -127,9 +127,9 @@ $$;
 COMMENT ON FUNCTION wee5_cron.spelled_pattern(text) IS
   'Internal: a pattern for the spellings of a text that an answer may echo';
 
--- No spelling is shorter than the text itself, and without an escape in `value` only the text itself can be there. A pattern
--- for all of a long text is slow to make, so its beginning is looked for first. PostgreSQL refuses a pattern for a text of
--- thousands of characters: if the beginning of such a text is there, all of `value` gives way to the mark.
+-- No spelling is shorter than the text itself, and a `value` without an escape can only contain the text itself. A pattern for
+-- a long text takes long to compile, so this looks for the beginning of the text first. PostgreSQL refuses a pattern for a text
+-- of thousands of characters: if `value` contains the beginning of such a text, the mark replaces all of `value`.
 CREATE FUNCTION wee5_cron.replace_spelled(value text, wanted text, mark text) RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -151,8 +151,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.replace_spelled(text, text, text) IS
   'Internal: a text with a mark in place of another text, however that one is spelled';
 
--- The secret, and what base64 makes of it: alone, and within a longer text such as "user:secret". There it depends on
--- where in a group of three bytes the secret begins, and the first and last characters hold bits of other bytes.
+-- The secret, and its forms in base64: alone, and within a longer text such as "user:secret". The form within a text depends
+-- on where in a group of three bytes the secret begins. Its first and last characters hold bits of other bytes.
 CREATE FUNCTION wee5_cron.forms_of_secret(secret text) RETURNS text[]
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -205,7 +205,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.redact(text, text) IS
   'Internal: a text without the secret, also where it is percent-encoded, escaped as in JSON, or encoded as base64';
 
--- What no header can carry (RFC 9110, section 5.5). The error never shows the secret.
+-- Refuses a secret that no header can carry (RFC 9110, section 5.5). The error never shows the secret.
 CREATE FUNCTION wee5_cron.check_secret(secret text) RETURNS void
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

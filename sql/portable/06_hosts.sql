@@ -1,7 +1,7 @@
--- Which hosts plain http may go to. The twins of src/core/request/host_rules.cpp. Patterns spell out the ranges of letters and
--- digits, and lower() works in the collation "C", so that the locale of the database changes nothing.
+-- To which hosts wee5_cron may send plain http. The twins of src/core/request/host_rules.cpp. Patterns spell out the ranges of
+-- letters and digits, and lower() uses the collation "C", so that the rules are the same in every locale.
 
--- A host without the dot of the root at the end, or the brackets of an IPv6 address.
+-- Removes the final dot of a host, or the brackets of an IPv6 address.
 CREATE FUNCTION wee5_cron.bare_host(host text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -66,7 +66,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.ipv4_address(text) IS 'Internal: an IPv4 address as a number; NULL: the text is none';
 
--- Whether the last label is a number: then the text is meant as an IPv4 address, although ipv4_address() cannot read it.
+-- Whether the last label is a number. Resolvers then take the text for an IPv4 address, even if ipv4_address() cannot read it.
 CREATE FUNCTION wee5_cron.looks_numeric(name text) RETURNS boolean
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT name ~ '(?:^|\.)(?:[0-9]*|0[xX][0-9A-Fa-f]+)$' $$;
@@ -100,7 +100,7 @@ BEGIN
     groups := string_to_array(halves[1], ':');
     groups := groups || array_fill('0'::text, ARRAY[greatest(0, 8 - cardinality(groups) - cardinality(string_to_array(halves[2], ':')))])
       || string_to_array(halves[2], ':');
-    -- It stands for one group of zeros at least.
+    -- "::" stands for at least one group of zeros.
     IF cardinality(string_to_array(halves[1], ':')) + cardinality(string_to_array(halves[2], ':')) > 7 THEN
       RETURN NULL;
     END IF;
@@ -114,7 +114,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.ipv6_groups(text) IS 'Internal: the groups of an IPv6 address; NULL: the text is none';
 
--- An IPv4 address, or the one of ::ffff:a.b.c.d, which is IPv4 on the wire.
+-- The IPv4 address of a host, also of ::ffff:a.b.c.d, which is IPv4 on the wire.
 CREATE FUNCTION wee5_cron.ipv4_on_the_wire(host text) RETURNS bigint
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

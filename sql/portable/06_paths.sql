@@ -62,7 +62,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.fault_of_path(text) IS 'Internal: the rule that a path breaks, and what to do; NULL: none';
 
--- Bytes that a URL cannot hold are percent-encoded, and escapes stay (RFC 3986, section 2).
+-- Percent-encodes bytes that a URL cannot contain, and keeps escapes (RFC 3986, section 2).
 CREATE FUNCTION wee5_cron.encode_endpoint_path(endpoint_path text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

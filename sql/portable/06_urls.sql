@@ -1,7 +1,7 @@
--- The app's address, and the URL of a call. The twins of src/delivery/address/url.cpp. pg_net makes the call by libcurl, so these
--- functions read a URL as libcurl does: where two readers disagree about the end of the host, a bearer reaches a stranger.
+-- The app's address, and the URL of a call. The twins of src/delivery/address/url.cpp. pg_net sends the call with libcurl, so
+-- these functions read a URL as libcurl does: if the two disagreed about the end of the host, a stranger would get the bearer.
 
--- The value for a message. Text before an '@' or after a '?' may be a password or a token.
+-- The address as messages may show it. Text before an '@' or after a '?' may be a password or a token.
 CREATE FUNCTION wee5_cron.shown_api_url(api_url text) RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -21,7 +21,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.shown_api_url(text) IS 'Internal: an api_url as an error may show it';
 
--- What libcurl makes of an IPv6 address in brackets: the shorter form, if there is one (RFC 5952).
+-- Shortens an IPv6 address in brackets as libcurl does (RFC 5952).
 CREATE FUNCTION wee5_cron.ipv6_text(groups int[]) RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -71,7 +71,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.read_bracketed_host(text) IS
   'Internal: an IPv6 address of a URL, and the same with its zone; or why libcurl refuses it';
 
--- host[:port]. `shown`: as it stands in the URL.
+-- Splits host[:port]. `shown`: host and port as the URL spells them.
 CREATE FUNCTION wee5_cron.read_authority(authority text, OUT host text, OUT port text, OUT shown text, OUT fault text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -157,7 +157,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.cut_api_url(text) IS
   'Internal: scheme, authority and path of an api_url, or the rule that it breaks, and what to do';
 
--- `url`: without a slash at its end. `rule`: the rule that it breaks; NULL: none.
+-- `url`: the address without a slash at its end. `rule`: the rule that the address breaks; NULL: none.
 CREATE FUNCTION wee5_cron.read_api_url(api_url text, allow_plain_http text, OUT scheme text, OUT host text, OUT port text,
                                        OUT prefix text, OUT url text, OUT rule text, OUT hint text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -225,7 +225,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.parse_api_url(text, text) IS
   'Internal: the parts of an api_url; an error if it breaks a rule';
 
--- Plain concatenation of "@evil.example/x", ".evil.example/x" or ":8443/x" would carry the bearer elsewhere.
+-- Plain concatenation with "@evil.example/x", ".evil.example/x" or ":8443/x" would send the bearer elsewhere.
 CREATE FUNCTION wee5_cron.join_url(api_url text, allow_plain_http text, endpoint_path text) RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -246,7 +246,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.join_url(text, text, text) IS
   'Internal: the URL of a call: the app''s address with the path behind it';
 
--- alert_url is a whole address. What follows its origin may be the secret, so an error names the rule alone.
+-- alert_url is a whole address. Its path or query may be a secret, so an error names only the rule.
 CREATE FUNCTION wee5_cron.parse_webhook(webhook_url text, allow_plain_http text, OUT url text, OUT origin text, OUT host text,
                                         OUT secret text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -107,8 +107,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.headers_of(jsonb) IS
   'Internal: the headers that a JSON object holds; an error if one cannot be a header';
 
--- Encoded so that decodeURIComponent() restores it: printable ASCII stays, except '%', and except blanks at the ends, which
--- receivers remove.
+-- Encodes a text so that decodeURIComponent() restores it. Printable ASCII stays, except '%' and except blanks at the ends,
+-- which receivers remove.
 CREATE FUNCTION wee5_cron.header_text(value text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -120,7 +120,7 @@ CREATE FUNCTION wee5_cron.header_text(value text) RETURNS text
   $$;
 COMMENT ON FUNCTION wee5_cron.header_text(text) IS 'Internal: any text as a header can carry it';
 
--- With the key as it stands in the Idempotency-Key header. The trace id goes to systems that must not learn the key.
+-- `key`: as the Idempotency-Key header has it. The trace id goes to systems that must not learn the key.
 CREATE FUNCTION wee5_cron.trace_id(idempotency_key text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT left(encode(sha256(convert_to('trace' || idempotency_key, 'UTF8')), 'hex'), 32) $$;

@@ -11,8 +11,8 @@ CREATE FUNCTION wee5_cron.has_mark() RETURNS boolean
   $$;
 COMMENT ON FUNCTION wee5_cron.has_mark() IS 'Internal: whether this database has a valid mark';
 
--- same: armed here. copied: the same system identifier on another timeline, which is a copy or a failover. moved: another
--- system identifier, which is pg_upgrade. unknown: the host does not let us look.
+-- same: the server on which the database was armed. copied: the same system identifier on another timeline, so a copy or a
+-- failover. moved: another system identifier, so pg_upgrade. unknown: the owner of wee5_cron may not read the identity.
 CREATE FUNCTION wee5_cron.identity_since_armed() RETURNS text
   LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS $$

@@ -40,7 +40,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.check_request_of_policy(text, text, jsonb, jsonb) IS 'Internal: checks path, method, body and headers of a policy';
 
--- As the owner: who may write the table has no rights to the functions that check a row.
+-- Runs as the owner, because a role that may write the table may not execute the functions that check a row.
 CREATE FUNCTION wee5_cron.check_endpoint() RETURNS trigger
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$

@@ -1,4 +1,4 @@
--- Making a call, and waiting for it. What can be checked is checked before the row is written.
+-- Making a call, and waiting for it. These functions check all that they can before they write the row.
 
 CREATE FUNCTION wee5_cron.merged_headers(policy jsonb, own jsonb) RETURNS jsonb
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -127,7 +127,7 @@ CREATE FUNCTION wee5_cron.exclusive_of(policy wee5_cron.endpoint, by_job boolean
   $$;
 COMMENT ON FUNCTION wee5_cron.exclusive_of(wee5_cron.endpoint, boolean) IS 'Internal: which unfinished calls a call gives way to';
 
--- Books the answer of a call that is in the way, which may have come.
+-- Before it gives way to a call, this books the call's answer if there is one: then the call is no longer in the way.
 CREATE FUNCTION wee5_cron.find_call_in_the_way(endpoint_path text, exclusive text, key text) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -144,8 +144,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.find_call_in_the_way(text, text, text) IS 'Internal: an unfinished call that a new one gives way to; NULL: none';
 
--- as_it_was: a call that is made again, unchanged. role: the job's owner, where harvest() makes up for a run. job_name
--- without a role: run_now().
+-- as_it_was: retry() makes the call again, unchanged. role: the job's owner, if harvest() makes up for a missed run. job_name
+-- without a role: run_now() makes the call.
 CREATE FUNCTION wee5_cron.make_call(endpoint_path text, method text, body jsonb, headers jsonb, timeout interval,
                                     job_name text DEFAULT NULL, role name DEFAULT NULL, schedule text DEFAULT NULL,
                                     tick timestamptz DEFAULT NULL, as_it_was wee5_cron.invocation DEFAULT NULL,
@@ -220,13 +220,13 @@ BEGIN
 
   call.exclusive := wee5_cron.exclusive_of(policy, caller.by_job);
   IF call.due_at > clock_timestamp() THEN
-    -- Until then, no other call gives way to this one, and nobody knows which one this one will give way to.
+    -- Until it is due, no other call gives way to this one. Whether this one gives way is decided when it is due.
     call.next_attempt_at := call.due_at;
     RETURN wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
   END IF;
   IF call.exclusive IS NOT NULL THEN
-    -- The lock first: then everything that was queued under it is visible. While another transaction holds it, nobody
-    -- knows whether its call will exist, and harvest() decides.
+    -- With the lock, this sees every call that was queued under it. If another transaction holds the lock, its call may
+    -- still roll back. Then harvest() decides.
     undecided := NOT wee5_cron.lock_path($1);
     call.id := wee5_cron.find_call_in_the_way($1, call.exclusive, call.key);
     IF call.id IS NOT NULL AND policy.overlap = 'queue' THEN
@@ -303,7 +303,7 @@ CREATE FUNCTION public.invoke_cron_endpoint(endpoint_path text) RETURNS bigint
 COMMENT ON FUNCTION public.invoke_cron_endpoint(text) IS
   'Queues GET <api_url><endpoint_path> with the bearer secret, and returns the id of its row in wee5_cron.invocation. The call is sent when the transaction commits, and discarded when it rolls back';
 
--- A time that has passed is now.
+-- A time in the past becomes now.
 CREATE FUNCTION wee5_cron.due_time(at timestamptz) RETURNS timestamptz
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -387,7 +387,7 @@ BEGIN
   call.headers := NULL;
   call.body := NULL;
   call.response_body := NULL;
-  -- Who has them can replace the call, or complete it.
+  -- A role that knows the keys can replace the call, or complete it.
   call.idempotency_key := NULL;
   call.key := NULL;
   RETURN call;
@@ -395,8 +395,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.shown_call(wee5_cron.invocation) IS 'Internal, for wait_for(): the row of a call as its caller may see it';
 
--- A retry that this transaction handed over would be sent when it commits, and it would wait for that itself. So harvest()
--- books what ends in a retry.
+-- pg_net sends a request only after the transaction that handed it over has committed. So this must not hand over a retry and
+-- then wait for it: harvest() books an answer that leads to a retry.
 CREATE FUNCTION wee5_cron.book_end_of_call(call_id bigint) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -426,7 +426,7 @@ DECLARE
   call wee5_cron.invocation;
   row_xmin xid;
   is_new boolean := true;
-  retried int := -1;  -- attempts of the call when its answer asked for a retry
+  retried int := -1;  -- the call's attempts when its answer led to a retry
 BEGIN
   IF $1 IS NULL OR $2 IS NULL THEN
     RAISE EXCEPTION '% must not be NULL', CASE WHEN $1 IS NULL THEN 'id' ELSE 'timeout' END

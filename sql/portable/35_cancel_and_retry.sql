@@ -9,7 +9,7 @@ BEGIN
   IF wee5_cron.belongs_to_extension('pg_class', queue, 'pg_net') THEN
     LOCK TABLE net.http_request_queue IN ROW EXCLUSIVE MODE;
   END IF;
-  -- Somebody may have replaced it before we got the lock.
+  -- Another session may have replaced the table before this one got the lock.
   queue := to_regclass('net.http_request_queue');
   IF NOT wee5_cron.belongs_to_extension('pg_class', queue, 'pg_net') THEN
     RAISE EXCEPTION 'the table net.http_request_queue does not belong to the extension pg_net'

@@ -1,5 +1,5 @@
--- The settings. Only the owner writes them. No setting of a session counts: every role may SET what no library has
--- defined, and could have the bearer sent elsewhere.
+-- The settings. Only the owner may write them. Settings of a session do not count: any role may SET a name that no library
+-- has defined, and could so send the bearer elsewhere.
 
 CREATE TABLE wee5_cron.setting (
   name text PRIMARY KEY,
@@ -13,8 +13,8 @@ COMMENT ON COLUMN wee5_cron.setting.value IS 'Its value, as wee5_cron.setting() 
 COMMENT ON COLUMN wee5_cron.setting.set_at IS 'When it was set';
 COMMENT ON COLUMN wee5_cron.setting.set_by IS 'session_user who set it';
 
--- kind: bool, enum (words), ms and minutes (times), bytes, rule (of plain http), url, text. lowest and highest in the unit of
--- the kind.
+-- kind: bool, enum (one of words), ms or minutes (a time), bytes, rule (for plain http), url, text. lowest and highest are in
+-- the unit of the kind.
 CREATE FUNCTION wee5_cron.known_settings(OUT name text, OUT kind text, OUT preset text, OUT lowest bigint, OUT highest bigint,
                                          OUT words text[]) RETURNS SETOF record
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -55,7 +55,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.setting(text) IS
   'The value of a setting, with or without wee5_cron. before its name: what wee5_cron.set() stored, else the default. NULL: there is no such setting';
 
--- A number without a unit is in `unit`. NULL: no quantity.
+-- `unit`: the unit of a number without one. NULL: the text is not a quantity.
 CREATE FUNCTION wee5_cron.quantity(value text, unit text) RETURNS numeric
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

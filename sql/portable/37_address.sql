@@ -1,5 +1,5 @@
--- The app's address and the secret. Vault counts first. Behind it count the values that ALTER DATABASE once stored: a
--- project's owner cannot remove those. They may be old, so they never stand in for a Vault that cannot be read.
+-- The app's address and the secret. Vault comes first. Values that ALTER DATABASE once stored come second: the owner of a
+-- project cannot remove them. They may be old, so they never replace a Vault that cannot be read.
 
 CREATE FUNCTION wee5_cron.trimmed(value text) RETURNS text
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -52,7 +52,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.read_vault() IS 'Internal: the address, the secret and the previous one that Vault holds';
 
--- What ALTER DATABASE stored for this database (source: database), or ALTER ROLE ALL for all of them (all).
+-- The values that ALTER DATABASE stored for this database (source: database) and ALTER ROLE ALL for all databases (all).
 CREATE FUNCTION wee5_cron.stored_setting(name text, OUT value text, OUT source text)
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -67,7 +67,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.stored_setting(text) IS 'Internal: a setting that ALTER DATABASE or ALTER ROLE ALL stored';
 
--- previous_secret: the document that stands where the secret stands.
+-- previous_secret: the document about it, from the same place as the secret.
 CREATE FUNCTION wee5_cron.find_settings(OUT api_url text, OUT api_url_source text, OUT cron_secret text,
                                         OUT cron_secret_source text, OUT previous_secret text, OUT vault_trouble text,
                                         OUT vault_hint text)
@@ -98,7 +98,7 @@ COMMENT ON FUNCTION wee5_cron.find_settings() IS
   'Internal: the address and the secret that count, and where they come from: vault, database, all, none';
 
 -- missing: the error of a call that has no address or no secret.
--- previous_secret: what the app expected before, if it may still go there.
+-- previous_secret: the secret that the app expected before, if calls may still use it.
 CREATE FUNCTION wee5_cron.find_address(endpoint_path text, OUT url text, OUT secret text, OUT missing text, OUT hint text,
                                        OUT previous_secret text, OUT previous_until timestamptz)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -128,7 +128,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.find_address(text) IS 'Internal: the URL of a call and the secret that it carries, or what is missing';
 
--- What follows the origin of alert_url is a secret by itself: the receiver may repeat it without the rest.
+-- The part of alert_url after the origin is a secret by itself: the receiver may echo it without the rest.
 CREATE FUNCTION wee5_cron.alert_secret() RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -148,7 +148,7 @@ CREATE FUNCTION wee5_cron.secrets_of(role name) RETURNS text[]
 DECLARE
   found constant record := wee5_cron.find_settings();
 BEGIN
-  -- A call that is still out may carry a secret that only Vault knows.
+  -- A call in flight may carry a secret that only Vault has.
   IF found.vault_trouble IS NOT NULL THEN
     RETURN NULL;
   END IF;
@@ -203,7 +203,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.setting_sources(name) IS
   'Internal, for doctor(): where app.settings.* come from for calls of this role (session, role in database, role, database, all, vault, none), how many bytes they have, the address, what is wrong with them and what to do. An address with an error is valid except for plain http. Never the secret';
 
--- Every role that may create triggers there would have its code run by our functions, with the secret.
+-- A role that may create triggers there could have our functions run its code, which would see the secret.
 CREATE FUNCTION wee5_cron.refuse_tampered_vault() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -258,7 +258,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.store_in_vault(text, text, text) IS 'Internal, for configure(): creates or updates one secret';
 
--- By the rules of a call. vault_trouble: why Vault cannot be read, which may hold what is missing.
+-- Checks address and secret by the rules of a call. vault_trouble: why Vault cannot be read. It may hold what is missing.
 CREATE FUNCTION wee5_cron.check_given(api_url text, cron_secret text, vault_trouble text, vault_hint text) RETURNS void
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -297,7 +297,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.previous_secret_of(name) IS
   'Internal, for doctor(): whether a previous secret is kept for calls of this role, where it may go and until when (NULL: the value is not what configure() writes), and whether calls use it now. Never the secret';
 
--- A role that may not delete it empties it.
+-- Deletes a secret of Vault, or empties it if the role may not delete it.
 CREATE FUNCTION wee5_cron.remove_from_vault(secret_name text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -316,7 +316,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.remove_from_vault(text) IS 'Internal, for configure(): removes one secret';
 
--- `found`: what counted before.
+-- `found`: address and secret until now.
 CREATE FUNCTION wee5_cron.keep_previous_secret(found record, new_url text, new_secret text, keep boolean) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -359,7 +359,7 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value',
             HINT = 'SELECT wee5_cron.configure(''https://app.example.com'', ''the secret that the app expects'');';
   END IF;
-  -- The lock comes first: another configure() may be about to replace what is stored.
+  -- Lock before you read: another configure() may be about to replace the stored values.
   LOCK TABLE wee5_cron.setting IN SHARE ROW EXCLUSIVE MODE;
   found := wee5_cron.find_settings();
   new_url := coalesce(wee5_cron.trimmed($1), found.api_url);

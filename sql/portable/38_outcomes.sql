@@ -1,4 +1,4 @@
--- What is said about an outcome: error and hint. The twins of outcome.cpp, answer.cpp and cache_signs.cpp in src/core/outcome, to the
+-- The error and the hint of an outcome. The twins of outcome.cpp, answer.cpp and cache_signs.cpp in src/core/outcome, to the
 -- letter. Text from the network never enters SQL unquoted.
 
 CREATE FUNCTION wee5_cron.status_text(http_status int) RETURNS text
@@ -45,7 +45,7 @@ CREATE FUNCTION wee5_cron.is_html(content_type text) RETURNS boolean
   AS $$ SELECT lower(content_type COLLATE "C") ~ '^(?:text/html|application/xhtml)' $$;
 COMMENT ON FUNCTION wee5_cron.is_html(text) IS 'Internal: whether a content type is that of an HTML page';
 
--- The header lines of an answer, whatever its JSON holds: any role may write to pg_net's tables.
+-- The header lines of an answer. Its JSON may hold anything, because any role may write to pg_net's tables.
 CREATE FUNCTION wee5_cron.header_lines(headers jsonb, OUT name text, OUT value text, OUT place bigint) RETURNS SETOF record
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -71,7 +71,7 @@ CREATE FUNCTION wee5_cron.cache_signs(headers jsonb) RETURNS text
   $$;
 COMMENT ON FUNCTION wee5_cron.cache_signs(jsonb) IS 'Internal: the signs of a cache in an answer''s headers; empty: none';
 
--- The transport's words, for the end of a sentence.
+-- The transport's own words, as the end of a sentence.
 CREATE FUNCTION wee5_cron.in_brackets(detail text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT coalesce(' (' || wee5_cron.printable(nullif(rtrim(detail, E' \t\n\x0B\f\r.'), ''), 200) || ')', '') $$;
@@ -218,7 +218,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.explain_timeout(text, text, bigint) IS 'Internal: error and hint of a timeout';
 
--- What a transport saw without a complete answer. `detail`: its own words; of an overlap, the id of the other call.
+-- The error and the hint of a call without a complete answer. `detail`: the transport's own words, or after an overlap the id
+-- of the other call.
 CREATE FUNCTION wee5_cron.explain_reason(reason text, http_status int, url text, endpoint_path text, detail text,
                                          timeout_ms bigint, OUT error text, OUT hint text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -272,8 +273,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.explain_reason(text, int, text, text, text, bigint) IS
   'Internal: error and hint of an attempt without a complete answer';
 
--- What the ledger says about an attempt. `seen`: what the transport itself can tell; empty if an answer came, whose
--- http_status counts. pg_net names no target of a redirect. `reason` is NULL on success, which is 2xx and nothing else.
+-- Status, reason, error and hint of an attempt. `seen`: the failure that the transport reports; empty if an answer came, so that
+-- http_status decides. pg_net does not report the target of a redirect. `reason` is NULL on success, which is 2xx alone.
 CREATE FUNCTION wee5_cron.explain(seen text, http_status int, url text, endpoint_path text, method text, content_type text,
                                   detail text, timeout_ms bigint, cache_signs text, OUT reason text, OUT error text, OUT hint text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -1,5 +1,5 @@
--- When a call is made again. The twins of src/core/outcome/retry_policy.cpp and src/core/outcome/retry_after.cpp. Times within are Unix
--- times in microseconds and lengths in milliseconds, so that both editions round alike.
+-- When a call is made again. The twins of retry_policy.cpp and retry_after.cpp in src/core/outcome. Times are Unix times in
+-- microseconds and lengths are in milliseconds, so that both editions round alike.
 
 CREATE FUNCTION wee5_cron.unix_us(at timestamptz) RETURNS bigint
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -26,14 +26,14 @@ $$;
 COMMENT ON FUNCTION wee5_cron.interval_milliseconds(interval) IS
   'Internal: the length of an interval; -1: it is negative or longer than a century';
 
--- Days since 1970. PostgreSQL knows no year 0, but a header may name it: the calendar repeats after 400 years.
+-- Days since 1970. PostgreSQL has no year 0, but a header may name it. The calendar repeats after 400 years.
 CREATE FUNCTION wee5_cron.days_since_1970(year int, month int, day int) RETURNS bigint
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT (make_date(year + 400, month, 1) - date '1970-01-01')::bigint - 146097 + day - 1 $$;
 COMMENT ON FUNCTION wee5_cron.days_since_1970(int, int, int) IS 'Internal: the number of a day; a day beyond the month''s last counts on';
 
--- The date of a Retry-After in one of the three formats of HTTP (RFC 9110, section 5.6.7), as seconds since 1970. In the
--- format with two digits, what seems to lie more than fifty years ahead is meant of the century before.
+-- The date of a Retry-After in one of the three formats of HTTP (RFC 9110, section 5.6.7), as seconds since 1970. A year of two
+-- digits that seems to be more than fifty years ahead belongs to the century before.
 CREATE FUNCTION wee5_cron.read_http_date(value text, now_us bigint) RETURNS bigint
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -63,7 +63,7 @@ BEGIN
         AND wee5_cron.days_since_1970(year - 50, month, parts[1]::int) * 86400 + seconds > now_us / 1000000 LOOP
     year := year - 100;
   END LOOP;
-  -- A day that the month has, and a time that the day has, with a leap second.
+  -- The day must exist in the month, and the time in the day. A leap second is allowed.
   IF parts[1]::int < 1 OR wee5_cron.days_since_1970(year, month, parts[1]::int)
                           >= wee5_cron.days_since_1970(year + month / 12, month % 12 + 1, 1)
      OR parts[4]::int > 23 OR parts[5]::int > 59 OR parts[6]::int > 60 THEN
@@ -75,7 +75,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.read_http_date(text, bigint) IS
   'Internal: the seconds since 1970 of a date of HTTP; NULL: it is none';
 
--- Seconds, a century at most, or a date. The time that it names, never before now; NULL where it is neither.
+-- Reads Retry-After: seconds, at most a century, or a date. Returns that time, or now if it has passed; NULL: it is neither.
 CREATE FUNCTION wee5_cron.retry_after_us(value text, now_us bigint) RETURNS bigint
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -106,7 +106,7 @@ CREATE FUNCTION wee5_cron.is_retryable(retry_on text, reason text, http_status i
   $$;
 COMMENT ON FUNCTION wee5_cron.is_retryable(text, text, int) IS 'Internal: whether such a failure is retried';
 
--- Of a policy, with the defaults in place of what is not set or cannot be.
+-- The retry rules of a policy. The default replaces a column that is not set or out of bounds.
 CREATE FUNCTION wee5_cron.retry_policy_of(policy wee5_cron.endpoint, OUT max_attempts int, OUT retry_on text,
                                           OUT delays_ms bigint[], OUT window_ms bigint, OUT complete_within_ms bigint)
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -127,9 +127,9 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.retry_policy_of(wee5_cron.endpoint) IS 'Internal: how a path''s policy retries';
 
--- `random` from 0 to 1 spreads a delay by 20 % to either side, but not beyond the window, so that calls that failed together
--- do not come back together. A Retry-After replaces the delay. If it lies beyond the window, the last attempt is made at the
--- window's end. Chance must not decide whether there is another attempt, so the delay as configured is compared with it.
+-- `random` (0 to 1) spreads a delay by 20 % to either side, but not beyond the window, so that calls that failed together do not
+-- come back together. A Retry-After replaces the delay. If that time is beyond the window, the last attempt starts at the
+-- window's end. Chance must not decide whether there is another attempt, so this compares the window with the configured delay.
 CREATE FUNCTION wee5_cron.next_attempt_us(max_attempts int, retry_on text, delays_ms bigint[], window_ms bigint, attempt int,
                                           reason text, http_status int, retry_after text, first_begun_us bigint, ended_us bigint,
                                           random float8) RETURNS bigint
@@ -172,8 +172,8 @@ CREATE FUNCTION wee5_cron.next_attempt(policy wee5_cron.endpoint, attempt int, r
 COMMENT ON FUNCTION wee5_cron.next_attempt(wee5_cron.endpoint, int, text, int, text, timestamptz, timestamptz, float8) IS
   'Internal: when a call whose attempt failed is made again by its path''s policy; NULL: the failure is final';
 
--- The policy may have changed since the retry was planned. A retry long after its window, because the server was down, would
--- surprise the app. Some delay is normal.
+-- Somebody may have changed the policy since the retry was planned. A retry long after its window, because the server was down,
+-- would surprise the app. A short delay is normal.
 CREATE FUNCTION wee5_cron.retry_may_begin(retry_on text, max_attempts int, window_ms bigint, attempt int, first_begun_us bigint,
                                           now_us bigint) RETURNS boolean
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -1,7 +1,7 @@
--- What an answer that pg_net got means for the ledger. The twin of pg_net_answer.cpp and decision.cpp in src/core/outcome.
+-- What an answer that pg_net received means for the ledger. The twin of pg_net_answer.cpp and decision.cpp in src/core/outcome.
 
--- pg_net tells a failure only in words (libcurl's, or "Timeout of 5000 ms reached ..."), and whether it timed out only in some
--- versions. The words of a timeout come first: they go on to list the lengths of its DNS and TLS phases.
+-- pg_net reports a failure only in words: libcurl's, or "Timeout of 5000 ms reached ...". Only some versions also set timed_out.
+-- Look for the words of a timeout first, because that message goes on with the DNS and TLS phases.
 CREATE FUNCTION wee5_cron.reason_of_pg_net(error_msg text, timed_out boolean) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -22,7 +22,7 @@ CREATE FUNCTION wee5_cron.without_secrets(value text, secrets text[]) RETURNS te
 DECLARE
   secret text;
 BEGIN
-  -- The longest first: a shorter one may be a part of it.
+  -- The longest first: a shorter secret may be a part of it.
   FOR secret IN SELECT s.secret FROM unnest(secrets) WITH ORDINALITY AS s (secret, place) ORDER BY octet_length(s.secret) DESC, s.place LOOP
     -- No spelling of a secret is shorter than the secret itself.
     IF octet_length(value) >= octet_length(secret) THEN
@@ -34,15 +34,15 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.without_secrets(text, text[]) IS 'Internal: a text without any of the secrets';
 
--- No spelling of a secret is longer than six bytes for each of its own. Only the beginning of a long answer is read, so behind
--- its last bytes the rest of a secret may stand.
+-- A spelling of a secret has at most six bytes for each byte of the secret. wee5_cron reads only the beginning of a long answer,
+-- so the end of that may cut a secret in two.
 CREATE FUNCTION wee5_cron.longest_spelling(secrets text[]) RETURNS int
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT coalesce(6 * max(octet_length(secret)), 0) FROM unnest(secrets) AS secret $$;
 COMMENT ON FUNCTION wee5_cron.longest_spelling(text[]) IS 'Internal: the most bytes that a spelling of one of the secrets has';
 
--- A text of the answer as it may be kept: cut after the secret was struck out, since half of it would not be found. Where the
--- secrets are not known, a text without them stands for it.
+-- The part of an answer that the ledger may keep. Redact first and cut then, because nothing finds half a secret. If the secrets
+-- are not known, a fixed text replaces the answer.
 CREATE FUNCTION wee5_cron.kept_text(value text, secrets text[], most int) RETURNS text
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -89,7 +89,7 @@ BEGIN
   END IF;
   head := wee5_cron.first_received_bytes(content, looked_at);
   body := wee5_cron.without_secrets(head, secrets);
-  -- A character that is cut off counts until here.
+  -- Includes the bytes of a character that the cut halved.
   length := octet_length(body) + greatest(looked_at - octet_length(head), 0);
   IF bytes > looked_at THEN
     length := length - wee5_cron.longest_spelling(secrets);
@@ -195,7 +195,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8) IS
   'Internal, for harvest(): what an answer of pg_net means for the row of its call; random from 0 to 1 spreads the delay of a retry';
 
--- The call's row after its time is over.
+-- The row of an accepted call that the app did not complete in time.
 CREATE FUNCTION wee5_cron.decide_incomplete(endpoint_path text, attempts int, first_begun timestamptz, random float8,
                                             OUT status text, OUT reason text, OUT error text, OUT hint text,
                                             OUT next_attempt_at timestamptz, OUT finished_at timestamptz)

@@ -1,5 +1,5 @@
--- The secret that configure() replaced. For a day, a call that the app answers with 401 is made again with it. The twin of
--- src/core/request/previous_secret.cpp. Times within are Unix times in microseconds.
+-- The secret that configure() replaced. For a day, wee5_cron sends a call again with it if the app answered 401. The twin of
+-- src/core/request/previous_secret.cpp. Times are Unix times in microseconds.
 
 CREATE FUNCTION wee5_cron.jsonb_or_null(value text) RETURNS jsonb
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

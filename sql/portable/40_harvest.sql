@@ -1,8 +1,8 @@
--- What harvest() needs of this edition: handing calls to pg_net, and the chores that a worker does elsewhere.
+-- What harvest() needs in this edition: it hands calls to pg_net, and does the chores that the extension leaves to its worker.
 
--- call_id 0: for a new call, to which every unfinished one comes first, except those that it replaces because they have its
--- key. Otherwise calls that were queued earlier come first, and those that have been sent or handed over. A call with a time
--- of its own counts as queued at that time.
+-- call_id 0: a new call. It gives way to every unfinished call, except to those with its key, which it replaces. Any other call
+-- gives way to those that were queued earlier, and to those that were sent or handed over. A call with a due time counts as
+-- queued at that time.
 CREATE FUNCTION wee5_cron.unfinished_beside(endpoint_path text, exclusive text, call_id bigint, requested_at timestamptz,
                                             due_at timestamptz, key text, besides bigint DEFAULT NULL) RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -45,15 +45,15 @@ CREATE FUNCTION wee5_cron.call_beside(call_id bigint, endpoint_path text, exclus
 COMMENT ON FUNCTION wee5_cron.call_beside(bigint, text, text, name, timestamptz, timestamptz, bigint) IS
   'Internal, for harvest(): an unfinished call that this one would overlap with; NULL: the call may be sent. besides: a call that does not count';
 
--- A transaction that calls many paths must not fill the lock table: there are 1024 locks.
+-- A transaction that calls many paths must not fill the lock table, so paths share 1024 locks.
 CREATE FUNCTION wee5_cron.lock_path(endpoint_path text) RETURNS boolean
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT coalesce(pg_try_advisory_xact_lock(hashtext('wee5_cron'), hashtext(split_part($1, '?', 1)) & 1023), false) $$;
 COMMENT ON FUNCTION wee5_cron.lock_path(text) IS
   'Internal, for harvest(): false, without waiting, if another transaction is handing a call of this path to pg_net';
 
--- NULL: pg_net has no such function. Raises if the schema net has an overload that somebody else created: it could be
--- called with the bearer.
+-- NULL: pg_net has no such function. Raises an error if somebody else created an overload in the schema net: Postgres could
+-- choose that one, and it would get the bearer.
 CREATE FUNCTION wee5_cron.pg_net_function(method text, has_body boolean) RETURNS name
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -77,7 +77,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.pg_net_function(text, boolean) IS 'Internal: the function of pg_net that sends such a request';
 
--- The parameters hold the bearer: no plan may show them.
+-- The parameters contain the bearer, so no plan may show them.
 CREATE FUNCTION wee5_cron.enqueue(method text, url text, headers jsonb, body jsonb, timeout_ms int) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
@@ -106,7 +106,7 @@ CREATE FUNCTION wee5_cron.timeout_of(call wee5_cron.invocation) RETURNS int
   $$;
 COMMENT ON FUNCTION wee5_cron.timeout_of(wee5_cron.invocation) IS 'Internal: the timeout of an attempt in milliseconds';
 
--- previous_until: the secret is the previous one, which is used until then.
+-- previous_until: set if the request has the previous secret, which calls use until then.
 CREATE FUNCTION wee5_cron.hand_to_pg_net(call wee5_cron.invocation, attempt int, url text, secret text,
                                          previous_until timestamptz DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -170,7 +170,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.send_with_previous_secret(bigint) IS
   'Internal, for harvest(): hands the same attempt of a call to pg_net again, with the previous secret; false: there is none that may be used';
 
--- What the chores remember from one harvest() to the next.
+-- What the chores keep from one harvest() to the next.
 CREATE TABLE wee5_cron.chore (
   name text PRIMARY KEY,
   place bigint,
@@ -183,8 +183,8 @@ COMMENT ON COLUMN wee5_cron.chore.place IS 'watch: the newest run that was seen.
 COMMENT ON COLUMN wee5_cron.chore.due_at IS 'When it is to be done again; NULL: at once';
 COMMENT ON COLUMN wee5_cron.chore.seen IS 'watch: a digest of the jobs. prune_brief: of the policies';
 
--- To read the commands of all jobs takes longer than everything else that harvest() does at rest. It looks at them if a
--- job has changed or run, if the grace of a tick is over, and after ten minutes.
+-- Reading the commands of all jobs takes longer than everything else that an idle harvest() does. So it reads them only if a
+-- job has changed or run, when the grace of a tick ends, and every ten minutes.
 CREATE FUNCTION wee5_cron.watch_jobs_if_due() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -207,7 +207,7 @@ BEGIN
   $query$ INTO now_seen, newest_run USING own_job;
   SELECT * INTO chore FROM wee5_cron.chore c WHERE c.name = 'watch';
   IF (chore.seen, chore.place) IS NOT DISTINCT FROM (now_seen, newest_run) AND chore.due_at > clock_timestamp()
-     -- A run that has not ended may fail.
+     -- A run that is still going on may fail.
      AND NOT EXISTS (SELECT FROM wee5_cron.job_watch w WHERE w.unended_runs <> '{}') THEN
     RETURN;
   END IF;
@@ -219,7 +219,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.watch_jobs_if_due() IS 'Internal, for harvest(): watch_jobs(), unless nothing can have changed';
 
--- Learns which rows stay. False: there was no time for all of them.
+-- Notes the rows that stay although their time is over. False: there was no time for all of them.
 CREATE FUNCTION wee5_cron.note_newest_calls_until(until timestamptz) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -241,7 +241,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.note_newest_calls_until(timestamptz) IS
   'Internal, for harvest(): learns from the newest calls which rows stay; false if some are left when the time is over';
 
--- A walk takes several harvests if it is long. The next one begins when the first call expires, but not too often.
+-- A long walk takes several harvests. The next walk begins when the first call expires, but not too often.
 CREATE FUNCTION wee5_cron.prune_some_history() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -277,8 +277,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune_some_history() IS 'Internal, for harvest(): deletes expired calls, for at most some tenths of a second';
 
--- Calls that a policy lets go before the settings do: walks the younger part of the ledger, from the first such call that
--- the last walk left. Begins anew when a policy has changed.
+-- Deletes the calls that a policy keeps for a shorter time than the settings. It walks the younger part of the ledger, from the
+-- first such call that the last walk left. If a policy has changed, it starts again from the beginning.
 CREATE FUNCTION wee5_cron.prune_brief_calls() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -320,7 +320,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.prune_brief_calls() IS
   'Internal, for harvest(): deletes expired calls whose policy keeps them for a shorter time than the settings';
 
--- harvest() runs 1,440 times a day, and pg_cron keeps a row for each run. The runs that failed stay.
+-- pg_cron keeps a row for each of the 1,440 runs of harvest() a day. This deletes those that succeeded.
 CREATE FUNCTION wee5_cron.prune_own_runs() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -336,13 +336,13 @@ BEGIN
         AND r.jobid = (SELECT j.jobid FROM wee5_cron.job j WHERE j.job_name = 'wee5-cron-harvest')))
   $query$;
 EXCEPTION WHEN insufficient_privilege THEN
-  NULL;  -- doctor() says how long that history is
+  NULL;  -- the history grows, and doctor() says how large it is
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune_own_runs() IS 'Internal, for harvest(): deletes its own runs from pg_cron''s history';
 
--- A copy of the files, or a failover, begins a new timeline; pg_upgrade makes a new system identifier. Xid 0, so that a
--- later pg_upgrade of a copy does not make it look like the original.
+-- A copy of the files or a failover begins a new timeline. pg_upgrade makes a new system identifier. disarm() writes
+-- xid 0, so a copy stays disarmed even if a later pg_upgrade gives it a new identifier.
 CREATE FUNCTION wee5_cron.watch_identity() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -369,7 +369,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.watch_identity() IS 'Internal, for harvest(): disarms a physical copy, and follows pg_upgrade';
 
--- The error of one chore does not stop the others, nor undo what was booked.
+-- An error in one chore neither stops the others nor undoes a booking.
 CREATE FUNCTION wee5_cron.do_chore(chore text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -27,7 +27,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.send_alert(wee5_cron.invocation) IS 'Internal: hands an alert to pg_net';
 
--- The call's row in the ledger has a word in place of a path, which no caller can choose.
+-- The call's row in the ledger has a word instead of a path. No caller can choose that word.
 CREATE FUNCTION wee5_cron.call_webhook(content jsonb) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -39,7 +39,7 @@ BEGIN
   INSERT INTO wee5_cron.invocation (endpoint_path, method, body, transport, next_attempt_at)
   VALUES ('wee5_cron.alert', 'POST', content, 'pg_net', clock_timestamp())
   RETURNING * INTO call;
-  -- The error of a call that cannot be sent goes into its row. It undoes nothing else.
+  -- If the call cannot be sent, its row gets the error. Nothing else is undone.
   BEGIN
     PERFORM wee5_cron.send_alert(call);
   EXCEPTION WHEN OTHERS THEN

@@ -1,9 +1,9 @@
--- Schedules as pg_cron's own parser reads them, even where that one is odd: pg_cron starts a job by what it read, not by what
--- the author of the schedule meant. The twins of src/core/jobs/cron_expression.cpp and cron_schedule.cpp. Bits of a field count
+-- Schedules as pg_cron's own parser reads them, oddities included: pg_cron starts a job at the times that it has read, not at
+-- those that the author meant. The twins of src/core/jobs/cron_expression.cpp and cron_schedule.cpp. Bits of a field count
 -- from its first value: day 1 and January are bit 0. A field has more bits than values, because pg_cron's parser may set bits
 -- beyond the last value.
 
--- A word of a field: one of its names, or a number as atoi() of glibc reads it, which keeps the lower 32 bits. NULL: neither.
+-- Reads a word of a field: one of its names, or a number as glibc's atoi() reads it, which keeps the lower 32 bits. NULL: neither.
 CREATE FUNCTION wee5_cron.cron_number(word text, low int, names text[]) RETURNS int
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -34,8 +34,8 @@ CREATE FUNCTION wee5_cron.cron_range(low int, high int, step int, wraps boolean)
   $$;
 COMMENT ON FUNCTION wee5_cron.cron_range(int, int, int, boolean) IS 'Internal: the bits that a range of a schedule sets';
 
--- Ranges between commas: "*", "n" or "n-m"; "*" and "n-m" may have a step. The parser skips whatever follows the last range:
--- "*x" is "*". NULL: pg_cron refuses it.
+-- Reads ranges between commas: "*", "n" or "n-m". "*" and "n-m" may have a step. The parser skips everything after the last
+-- range: "*x" is "*". NULL: pg_cron refuses the field.
 CREATE FUNCTION wee5_cron.read_cron_field(field text, low int, high int, names text[], wraps boolean) RETURNS bigint
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -85,8 +85,8 @@ CREATE FUNCTION wee5_cron.fields_of_word(word text, last_day boolean) RETURNS te
 COMMENT ON FUNCTION wee5_cron.fields_of_word(text, boolean) IS 'Internal: the five fields that a word such as @hourly stands for';
 
 -- Accepts what pg_cron's sscanf(" %u secon%c%c %c") of the lower-cased text accepts: "5seconds", "+5 Second" and "5 seconds  ",
--- but not "5 second " (it takes the blank for the plural), and nothing behind it. %u of glibc keeps the lower 32 bits of a
--- 64-bit number. NULL: the text is no such interval.
+-- but not "5 second " (it takes the blank for the plural), and no further text. glibc's %u keeps the lower 32 bits of a 64-bit
+-- number. NULL: the text is not such an interval.
 CREATE FUNCTION wee5_cron.read_seconds_interval(schedule text) RETURNS int
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -107,7 +107,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.read_seconds_interval(text) IS 'Internal: the N of ''N seconds'', 1 to 59; NULL: the text is no such interval';
 
 -- `last_day`: '$' as day of month (pg_cron 1.6). `seconds`: 'N seconds' (pg_cron 1.5). `readable` is false if pg_cron refuses
--- the schedule. One of 'N seconds', like @reboot, has no bits.
+-- the schedule. 'N seconds' and @reboot have no bits.
 CREATE FUNCTION wee5_cron.read_cron_schedule(
     schedule text, last_day boolean, seconds boolean, OUT readable boolean, OUT minutes bigint, OUT hours bigint, OUT days bigint,
     OUT months bigint, OUT weekdays bigint, OUT any_of_days boolean, OUT on_last_day boolean, OUT at_reboot boolean,
@@ -117,7 +117,7 @@ CREATE FUNCTION wee5_cron.read_cron_schedule(
 DECLARE
   blank constant text := '[ \t]+';
   field constant text := '([^ \t\n]+)';
-  -- Behind blank lines and comments.
+  -- Skip blank lines and comments.
   body text := regexp_replace(schedule, '^(?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*', '');
   f text[];
 BEGIN
@@ -148,7 +148,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.read_cron_schedule(text, boolean, boolean) IS
   'Internal: what pg_cron reads in a schedule';
 
--- Whether a calendar has any of the days. It has no 30 February.
+-- Whether the calendar has any of the days. It has no 30 February.
 CREATE FUNCTION wee5_cron.cron_has_a_day(days bigint, months bigint, weekdays bigint, any_of_days boolean, on_last_day boolean)
   RETURNS boolean
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -160,8 +160,8 @@ CREATE FUNCTION wee5_cron.cron_has_a_day(days bigint, months bigint, weekdays bi
 COMMENT ON FUNCTION wee5_cron.cron_has_a_day(bigint, bigint, bigint, boolean, boolean) IS
   'Internal: whether the days of a schedule are in any calendar';
 
--- Steps over `count` minutes without a match, this one included. Clocks that go forward or back make wall-clock distances
--- wrong, so a step is made only where the clock runs evenly, else a shorter one. Times are Unix times in seconds.
+-- Skips `count` minutes without a match, this one included. When clocks go forward or back, a distance on the clock is not a
+-- distance in time. So this skips fewer minutes where the clock changes. Times are Unix times in seconds.
 CREATE FUNCTION wee5_cron.cron_leap(at bigint, count int, direction int, zone text) RETURNS bigint
   LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -177,8 +177,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.cron_leap(bigint, int, int, text) IS 'Internal: the next minute that a schedule may match';
 
--- How many minutes, from `local` on in `direction`, surely hold no match, this one included; 0: this one matches, if it is on
--- the last day of a month where that counts.
+-- How many minutes from `local` on in `direction` cannot match, this one included. 0: this one matches. If the schedule asks for
+-- the last day of a month, the caller still has to check the day.
 CREATE FUNCTION wee5_cron.minutes_without_tick(local timestamp, direction int, minutes bigint, hours bigint, days bigint,
                                                months bigint, weekdays bigint, any_of_days boolean, on_last_day boolean)
   RETURNS int
@@ -208,9 +208,9 @@ $$;
 COMMENT ON FUNCTION wee5_cron.minutes_without_tick(timestamp, int, bigint, bigint, bigint, bigint, bigint, boolean, boolean) IS
   'Internal: how many minutes a schedule surely does not match';
 
--- Searches from a minute on, backwards (-1) or forwards (+1), for a minute that the schedule matches; NULL: there is none in
--- 40 years (two Sundays that are 29 February are up to 40 years apart). pg_cron asks of a day whether it will be the first in
--- 24 hours: when the clock changes, the calendar may say otherwise.
+-- Searches backwards (-1) or forwards (+1) from a minute for the next one that the schedule matches. NULL: there is none within
+-- 40 years (two Sundays on 29 February are up to 40 years apart). To find the last day of a month, pg_cron asks whether it will be
+-- the first in 24 hours. On the day of a clock change, the calendar may disagree.
 CREATE FUNCTION wee5_cron.find_tick(start bigint, direction int, zone text, minutes bigint, hours bigint, days bigint,
                                     months bigint, weekdays bigint, any_of_days boolean, on_last_day boolean) RETURNS bigint
   LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -1,7 +1,7 @@
 -- When pg_cron starts a job. The schedule is read as the installed pg_cron reads it, in the time zone that it uses.
 
--- A name such as CET is a time zone with summer time for pg_cron, while AT TIME ZONE takes it for the abbreviation of a fixed
--- one. These four have both meanings.
+-- pg_cron takes a name such as CET for a time zone with summer time, while AT TIME ZONE takes it for the abbreviation of a fixed
+-- offset. These four names have both meanings.
 CREATE FUNCTION wee5_cron.cron_clock() RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -14,7 +14,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.cron_clock() IS 'Internal: the time zone in which pg_cron reads schedules';
 
--- The setting cron.launch_active_jobs and '$' came with the same version, cron.timezone and 'N seconds' with another.
+-- The version of pg_cron that brought cron.launch_active_jobs also brought '$'. The one that brought cron.timezone also brought
+-- 'N seconds'.
 CREATE FUNCTION wee5_cron.read_schedule(
     schedule text, OUT readable boolean, OUT minutes bigint, OUT hours bigint, OUT days bigint, OUT months bigint,
     OUT weekdays bigint, OUT any_of_days boolean, OUT on_last_day boolean, OUT at_reboot boolean, OUT interval_seconds int)

@@ -1,6 +1,6 @@
 -- Splits a text into the tokens of SQL, as Postgres's own scanner does with standard_conforming_strings on. The twin of
--- src/core/jobs/sql_tokens.cpp. Positions count bytes from 0, since bytes are found at once in a text of any length. Windows of
--- the text are read in LATIN1: a byte, a character; a byte of a longer character is one from \u0080 on.
+-- src/core/jobs/sql_tokens.cpp. Positions count bytes from 0, because Postgres finds a byte at once, however long the text is.
+-- Windows of the text are read as LATIN1, where each byte is a character. Bytes of longer characters are \u0080 or higher.
 
 CREATE FUNCTION wee5_cron.sql_window(source bytea, at int) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -25,7 +25,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.sql_run(bytea, int, text) IS
   'Internal: how many bytes from here on match a pattern. It may stop early before a pair of bytes';
 
--- Comments nest. -1: it has no end.
+-- Where a comment ends. Comments nest. -1: it has no end.
 CREATE FUNCTION wee5_cron.end_of_comment(source bytea, at int) RETURNS int
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -76,7 +76,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.skip_sql_blanks(bytea, int) IS
   'Internal: where the next token of SQL begins; -1: in a comment that has no end';
 
--- 'a' <line end> 'b' is one string. NULL: it ends here.
+-- Where a string goes on: 'a' <line end> 'b' is one string. NULL: it ends here.
 CREATE FUNCTION wee5_cron.continued_string(source bytea, at int) RETURNS int
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -101,8 +101,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.continued_string(bytea, int) IS 'Internal: where a string of SQL goes on behind a line end; NULL: nowhere';
 
--- What stands between quotes, from the first quote on: pieces without an escape, each followed by one or none. `escapes`: a
--- backslash begins one, as in E'...'. `next_at` is NULL if the text has no end.
+-- Reads the text between quotes, from the first quote on: pieces without an escape, each followed by at most one escape.
+-- `escapes`: a backslash begins an escape, as in E'...'. `next_at` is NULL if the text has no end.
 CREATE FUNCTION wee5_cron.read_quoted(source bytea, at int, quote text, escapes boolean, OUT pieces bytea[], OUT next_at int)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -123,7 +123,7 @@ BEGIN
     ELSIF at >= size THEN
       RETURN;
     ELSIF get_byte(source, at) <> ascii(quote) THEN
-      -- The backslash stands in front, as in no other piece.
+      -- This piece begins with the backslash, unlike all others.
       length := length(substring(wee5_cron.sql_window(source, at) FROM '^\\(?:u[0-9A-Fa-f]{0,4}|U[0-9A-Fa-f]{0,8}|x[0-9A-Fa-f]{1,2}|[0-7]{1,3}|[^0-7]?)'));
       count := count + 1;
       pieces[count] := substring(source FROM at + 1 FOR length);
@@ -143,8 +143,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.read_quoted(bytea, int, text, boolean) IS
   'Internal: the pieces of a quoted text of SQL, and where it ends';
 
--- The bytes of a code point, or the code points of a pair of surrogates. `pair`: the first of a pair, which waits for the
--- second; 0: none waits. `bytes` is NULL if Postgres refuses it.
+-- The bytes of a code point, or of a pair of surrogates. `pair`: the first of a pair, as long as the second has not come; 0:
+-- there is none. `bytes` is NULL if Postgres refuses the code point.
 CREATE FUNCTION wee5_cron.add_code_point(code bigint, pair int, OUT bytes bytea, OUT next_pair int)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -164,7 +164,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.add_code_point(bigint, int) IS 'Internal: the bytes of a code point in an SQL string';
 
--- The byte that an escape of E'...' stands for, or the code point. Both NULL: Postgres refuses it.
+-- The byte or the code point that an escape of E'...' stands for. Both NULL: Postgres refuses the escape.
 CREATE FUNCTION wee5_cron.read_escape(escape bytea, OUT bytes bytea, OUT code bigint)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -222,8 +222,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.value_of_pieces(bytea[]) IS 'Internal: the value of a string of SQL; NULL: Postgres refuses it';
 
--- The character that UESCAPE names, a backslash without it. `next_at` is -1 behind a comment that has no end, and `escape` is
--- NULL if what follows UESCAPE is no character.
+-- The character that UESCAPE names; a backslash if there is no UESCAPE. `next_at` is -1 after a comment without an end. `escape`
+-- is NULL if no character follows UESCAPE.
 CREATE FUNCTION wee5_cron.read_uescape(source bytea, at int, OUT escape text, OUT next_at int)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -288,8 +288,8 @@ CREATE FUNCTION wee5_cron.joined_pieces(pieces bytea[]) RETURNS text
   $$;
 COMMENT ON FUNCTION wee5_cron.joined_pieces(bytea[]) IS 'Internal: the value of a quoted text of SQL that knows no escapes';
 
--- A string or a quoted name. `kind`: s a string, q a name, x a bit string; in upper case where Postgres refuses its escapes.
--- `next_at` is NULL if it has no end, and -1 behind a comment that has none.
+-- Reads a string or a quoted name. `kind`: s a string, q a name, x a bit string; in upper case if Postgres refuses its escapes.
+-- `next_at` is NULL if the string has no end, and -1 after a comment without an end.
 CREATE FUNCTION wee5_cron.read_sql_string(source bytea, at int, prefix text, OUT kind text, OUT value text, OUT next_at int)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -347,8 +347,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.read_dollar(bytea, int) IS 'Internal: a dollar-quoted string or a parameter of SQL, and where it ends';
 
--- The longest run of operator characters in which no comment begins. It loses the signs at its end unless it holds a character
--- that no operator of standard SQL has. Those signs are operators of their own.
+-- Reads an operator: the longest run of operator characters in which no comment begins. Unless it contains a character that no
+-- operator of standard SQL has, plus and minus signs at its end are operators of their own.
 CREATE FUNCTION wee5_cron.read_operators(source bytea, at int) RETURNS text[]
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -400,9 +400,9 @@ $$;
 COMMENT ON FUNCTION wee5_cron.read_sql_token(bytea, int) IS
   'Internal: a token of SQL, or an operator with the signs behind it, and where it ends; NULL: nowhere';
 
--- The tokens of which a window shows all at once: words and strings without a prefix, names, numbers, and operators of a
--- single character, up to the first that is none of these. What follows a token may change it, so the last two of a full
--- window, a string and blanks perhaps, are left for the next one.
+-- Reads all simple tokens of a window at once: words, strings without a prefix, names, numbers and operators of one character.
+-- It stops at the first other token. The text after a token may change it, so the last two tokens of a full window (perhaps a
+-- string and blanks) are left for the next window.
 CREATE FUNCTION wee5_cron.read_simple_tokens(source bytea, at int, OUT kinds text[], OUT texts text[], OUT next_at int)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -434,7 +434,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.read_simple_tokens(bytea, int) IS
   'Internal: the next tokens of an SQL text that a single pattern can tell, and where they end';
 
--- NULL if Postgres would refuse the whole text: a quote or a comment has no end.
+-- The tokens of a text. NULL: Postgres would refuse all of it, because a quote or a comment has no end.
 CREATE FUNCTION wee5_cron.read_sql_tokens(command text, OUT kinds text[], OUT texts text[])
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -1,6 +1,6 @@
--- What the command of a job does, as far as its text tells. The twins of src/core/jobs/job_command.cpp. Tokens are numbered from 1.
+-- What the command of a job does, as far as its text shows. The twins of src/core/jobs/job_command.cpp. Tokens are numbered from 1.
 
--- A character for each token, so that patterns can tell what stands where: brackets, commas, dots and semicolons as they are,
+-- Spells each token as one character, so that patterns can match a command: brackets, commas, dots and semicolons as they are,
 -- : for ::, = for => and :=, ~ for any other operator, s for a readable string, x for anything else. A name is N, or a letter of
 -- its own where its text matters: t for text and varchar, p for pg_catalog, and the words c cast, a as, h character,
 -- v varying, d do, S select, C call, F from, V variadic. * is the operator.
@@ -41,8 +41,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.closing_bracket(text, int) IS 'Internal: the token that closes a bracket of a command';
 
--- The length of a type, in tokens, if a cast to it keeps a text of so many bytes whole: text, varchar, or a long enough
--- varchar(n); else 0. The type begins behind token `before`. Nothing may be known of how long the text is: -1.
+-- The number of tokens of a type, if a cast to it does not cut a text of `bytes` bytes: text, varchar, or a varchar(n) that is
+-- long enough. 0: it does cut the text. The type begins after token `before`. `bytes` is -1 if the length is not known.
 CREATE FUNCTION wee5_cron.text_type_length(shape text, texts text[], before int, bytes int) RETURNS int
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -62,8 +62,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.text_type_length(text, text[], int, int) IS
   'Internal: how many tokens a type has that a path may be cast to; 0: it is none';
 
--- Takes a value off the tokens from `start` to `stop`: a string, text '...', (...) or CAST(... AS text). `next` is the token
--- behind it; `value` is NULL if there is no such value.
+-- Reads one value from the tokens `start` to `stop`: a string, text '...', (...) or CAST(... AS text). `next` is the token after
+-- it. `value` is NULL if the tokens do not begin with such a value.
 CREATE FUNCTION wee5_cron.take_literal(shape text, texts text[], start int, stop int, depth int, OUT value text, OUT next int)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -92,7 +92,7 @@ BEGIN
       END IF;
     END IF;
   ELSIF mark IN ('p', 't', 'h') THEN
-    -- A varchar(n) could cut the string that follows, so its length is not read.
+    -- A varchar(n) could cut the string that follows, so this accepts only a type without a length.
     type_length := wee5_cron.text_type_length(left(shape, stop), texts, start - 1, -1);
     IF type_length > 0 AND start + type_length <= stop AND substr(shape, start + type_length, 1) = 's' AND depth < 20 THEN
       value := texts[start + type_length];
@@ -103,7 +103,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.take_literal(text, text[], int, int, int) IS 'Internal: a literal text at the beginning of some tokens of a command';
 
--- The text of an expression that is a literal, with nothing but brackets and casts to text around it.
+-- The text of an expression that is only a literal, perhaps in brackets or with casts to text.
 CREATE FUNCTION wee5_cron.read_literal(shape text, texts text[], start int, stop int, depth int DEFAULT 0) RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -156,9 +156,9 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.read_arguments(text, text[], int, int) IS 'Internal: the arguments of a call in a command';
 
--- The call whose bracket is `opening`, among the tokens from `first` on. `function` is NULL if the bracket makes no call: its name
--- has more parts than database, schema and function, or the word in front of it says so, as in CREATE FUNCTION f(...). `path`: the
--- path, if it is a literal. `takes_a_path`: the only argument is the path; a function of our name with others is somebody else's.
+-- The call whose bracket is `opening`, among the tokens from `first` on. `function` is NULL if the bracket makes no call: the name
+-- has more parts than database, schema and function, or a word before it says so, as in CREATE FUNCTION f(...). `path`: the path,
+-- if it is a literal. `takes_a_path`: the only argument is the path. A function of our name with other arguments is not ours.
 CREATE FUNCTION wee5_cron.read_call(kinds text[], texts text[], shape text, first int, opening int, OUT schema text, OUT function text,
                                     OUT start int, OUT stop int, OUT arguments int, OUT takes_a_path boolean, OUT path text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -194,8 +194,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.read_call(text[], text[], text, int, int) IS 'Internal: a call in a command';
 
--- The calls of functions that have one of our names, in a command and in the bodies of its DO statements, one within the other at
--- most; `most` of them, since every user of pg_cron can write a command of any length.
+-- The calls of functions with one of our names, in a command and in the bodies of its DO statements, down to a DO within a DO.
+-- Finds at most `most` calls, because any user of pg_cron can write a command of any length.
 CREATE FUNCTION wee5_cron.calls_in_command(kinds text[], texts text[], most int, nested int, OUT schema text, OUT function text,
                                            OUT arguments int, OUT takes_a_path boolean, OUT path text) RETURNS SETOF record
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -240,7 +240,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.calls_in_command(text[], text[], int, int) IS 'Internal: the calls in a command that may be of our functions';
 
--- Which of our functions a call is of; NULL: of none.
+-- Which of our functions a call calls; NULL: none.
 CREATE FUNCTION wee5_cron.our_function(schema text, function text, arguments int, takes_a_path boolean, call_schema text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -275,8 +275,8 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.is_one_call(text[], text[], text) IS 'Internal: whether a command calls one path and does nothing else';
 
--- What a command does. A command that is not SQL or is longer than a megabyte calls nothing. A name of ours that is spelled with
--- escapes needs a backslash, a U& or a string in several parts.
+-- What a command does. A command that is not SQL, or is longer than a megabyte, calls nothing. One of our names can hide only
+-- behind a backslash, a U& or a string in several parts.
 CREATE FUNCTION wee5_cron.read_job_command(command text, call_schema text, OUT functions text[], OUT endpoint_path text,
                                            OUT is_plain boolean, OUT harvests boolean, OUT other_schema text, OUT other_path text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -318,7 +318,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.read_job_command(text, text) IS 'Internal: what the command of a job does, as far as its text tells';
 
--- These are expressions that PL/pgSQL prepares once in a transaction. A query would prepare call_schema() for each job.
+-- PL/pgSQL prepares these expressions once per transaction. A query would prepare call_schema() again for each job.
 CREATE FUNCTION wee5_cron.calls_us(command text) RETURNS boolean
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

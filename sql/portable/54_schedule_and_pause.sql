@@ -19,7 +19,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.check_endpoint_path(text) IS
   'Internal: returns the path as it is, or raises the error of a call with this path';
 
--- pg_cron lets a role that is no superuser change its own jobs only, and says XX000 for others. cron.job itself is read-only.
+-- Without superuser, a role may change only its own jobs: for those of others, pg_cron raises XX000. cron.job is read-only.
 CREATE FUNCTION wee5_cron.require_own_job(job_name text, jobid bigint, username text) RETURNS void
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -60,7 +60,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_pg_net_readers() IS 'Internal, for doctor(): whether every role can read pg_net''s tables';
 
--- pg_net sends a batch, and begins the next one when the slowest request of it has ended.
+-- pg_net sends requests in batches. The next batch begins when the slowest request of the last one has ended.
 CREATE FUNCTION wee5_cron.doctor_request_timeout() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

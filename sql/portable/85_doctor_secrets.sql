@@ -17,7 +17,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_cron_secret_readers() IS 'Internal, for doctor(): who else can read the secret';
 
--- Where this database moves to the extension, stored values count before Vault.
+-- If this database changes to the extension, stored values come before Vault.
 CREATE FUNCTION wee5_cron.doctor_hidden_settings() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

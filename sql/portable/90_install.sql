@@ -28,7 +28,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.uninstall() IS
   'Removes everything of wee5_cron: the jobs that it made, the secrets that configure() stored in Vault, the ledger, all functions. Only the owner may';
 
--- ALTER DEFAULT PRIVILEGES grants to the roles of the API by name. What grant_to() gave to other roles stays.
+-- ALTER DEFAULT PRIVILEGES grants to the roles of the API by name. Other roles keep what grant_to() gave them.
 CREATE FUNCTION wee5_cron.revoke_from_api_roles() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -50,10 +50,11 @@ $$;
 COMMENT ON FUNCTION wee5_cron.revoke_from_api_roles() IS
   'Internal, for the end of the file and arm(): revokes everything from PUBLIC, anon, authenticated and service_role';
 
--- Elsewhere the worker limits how long it waits for a lock. A transaction that somebody left open must not stop harvest().
+-- A transaction that somebody left open must not stop harvest(), so harvest() waits only this long for a lock. In the extension,
+-- the worker has such a limit.
 ALTER FUNCTION wee5_cron.harvest() SET lock_timeout = '5s';
 
--- See the beginning of the file. What is new has only the grants that a function or view of its name had.
+-- Restores the grants, see the beginning of the file. A new function gets the grants that one of its name had.
 DO $$
 DECLARE
   statement text;
