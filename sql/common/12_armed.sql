@@ -133,7 +133,7 @@ BEGIN
     SELECT i.id, i.endpoint_path,
            i.transport = 'pg_net' AND EXISTS (SELECT FROM wee5_cron.pg_net_request b WHERE b.invocation_id = i.id) AS handed_over
     FROM wee5_cron.invocation i
-    -- The words of the two indexes of unfinished calls.
+    -- The predicates of the two indexes of unfinished calls.
     WHERE i.finished_at IS NULL AND (i.next_attempt_at IS NULL OR i.next_attempt_at IS NOT NULL)
     ORDER BY i.id
   LOOP

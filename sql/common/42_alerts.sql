@@ -279,7 +279,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.note_recovery(text) IS
   'Internal, for watch_jobs(): notes that a run of a job whose path is not known succeeded';
 
--- missed: a tick without a run, and without a later run. NULL: the job's newest tick was run.
+-- missed: a tick for which there is neither a run nor a later one. NULL: the job has run at its newest tick.
 CREATE FUNCTION wee5_cron.note_lateness(job_name text, endpoint_path text, missed timestamptz) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -1,10 +1,9 @@
 -- Which run of pg_cron made which call.
 
--- pg_cron may commit the row of a run after the call that the run made. So the run is looked up when the call ends, or the
--- app accepts it, and
--- again until it shows up. cron.job_run_details has one index, on runid, so only the newest runs are read. The operating
--- system reuses pids, so the time of the run has to match, too. start_time comes from pg_cron's clock, which pg_cron may
--- read a moment after the job's transaction began.
+-- pg_cron may commit the row of a run after the call that the run made. So this looks for the run when the call ends or the
+-- app accepts it, and again until the run shows up. cron.job_run_details has one index, on runid, so this reads only the newest
+-- runs. The operating system reuses pids, so the time of the run has to match, too. start_time comes from pg_cron's clock,
+-- which pg_cron may read a moment after the job's transaction began.
 CREATE FUNCTION wee5_cron.bind_cron_runs() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$

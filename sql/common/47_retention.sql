@@ -114,8 +114,8 @@ CREATE FUNCTION wee5_cron.delete_calls(ids bigint[]) RETURNS bigint
 COMMENT ON FUNCTION wee5_cron.delete_calls(bigint[]) IS
   'Internal, for prune() and the worker: deletes calls, with their attempts, and returns how many';
 
--- A walk passes a call that is the newest, even if its time is over. If its policy keeps it for a short time, the next walk
--- begins behind it, so it goes as soon as it is no longer the newest.
+-- A walk passes over the newest call, even if its time is over. If a policy keeps that call for a short time, the next walk
+-- begins after it. So this deletes the call as soon as it is no longer the newest.
 CREATE FUNCTION wee5_cron.delete_former_newest(ids bigint[]) RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -203,7 +203,7 @@ BEGIN
                              -- A job whose path is not known has its trouble under its own name.
                              OR path IN (j.job_name, '#' || j.jobid))
                OR EXISTS (SELECT FROM wee5_cron.invocation i
-                          -- The words of the two indexes of unfinished calls.
+                          -- The predicates of the two indexes of unfinished calls.
                           WHERE i.finished_at IS NULL AND (i.next_attempt_at IS NULL OR i.next_attempt_at IS NOT NULL)
                             AND split_part(i.endpoint_path, '?', 1) = split_part(path, '?', 1));
     DELETE FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path;

@@ -74,12 +74,12 @@ DECLARE
   failure text;
 BEGIN
   IF ok THEN
-    -- Not the cause of a failed attempt before.
+    -- This removes the cause of an earlier failed attempt.
     UPDATE wee5_cron.invocation i SET reason = NULL, error = NULL WHERE i.id = call.id;
     PERFORM wee5_cron.end_call(call.id, 'succeeded');
     RETURN;
   END IF;
-  -- An error is one line.
+  -- An error has only one line.
   failure := coalesce(left(wee5_cron.redact_for(call.requested_by,
                                                 nullif(btrim(regexp_replace(note, '[\x01-\x1F\x7F]+', ' ', 'g')), '')), 4000),
                     format('The app reported that the work of %s failed.', left(call.endpoint_path, 200)));
@@ -141,7 +141,7 @@ CREATE FUNCTION wee5_cron.complete(idempotency_key uuid, ok boolean DEFAULT true
   AS $$
 #variable_conflict use_column
 DECLARE
-  -- An app may well say in which words it was refused.
+  -- The note of an app may quote a request, and the secret with it.
   told constant text := left(wee5_cron.redact_for(session_user, left($3, 20000)), 4000);
   known wee5_cron.claim;
   now timestamptz;

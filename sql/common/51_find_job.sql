@@ -1,7 +1,7 @@
 -- Finding a job by its name, for the functions that take one.
 
--- pg_cron can be in only one database of a server, and schedules jobs for the others. You can paste all of it: it is SQL to
--- the last line.
+-- The statements that schedule jobs from the database with pg_cron: a server has pg_cron in only one database. You can paste
+-- the whole text, because it ends with an SQL comment.
 CREATE FUNCTION wee5_cron.schedule_elsewhere(names text[], schedules text[], commands text[]) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

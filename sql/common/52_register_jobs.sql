@@ -23,7 +23,7 @@ CREATE FUNCTION wee5_cron.schedule_for_job_role(job_name text, schedule text, co
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  -- Not the role that was SET: a login role that does not inherit has fewer privileges than it has now.
+  -- Not the role of SET ROLE: a login role with NOINHERIT could have fewer privileges than that role.
   owner constant name := wee5_cron.job_role();
   is_superuser constant boolean := (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user);
   jobid bigint;
@@ -147,7 +147,7 @@ BEGIN
     SELECT c.jobid FROM cron.job c
     WHERE c.database = current_database() AND c.jobname IN (SELECT j.job_name FROM wee5_cron.job j WHERE j.registered)
       AND wee5_cron.is_remembered(c.jobid, c.jobname, c.command)
-      -- Without that job, nothing records what the calls of other jobs got.
+      -- Without that job, nothing records the answers to the calls of other jobs.
       AND NOT ($1 AND wee5_cron.harvests(c.command))
   $query$ USING is_portable LOOP
     PERFORM wee5_cron.remove_cron_job(job.jobid);

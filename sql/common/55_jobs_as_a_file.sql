@@ -23,8 +23,8 @@ CREATE FUNCTION wee5_cron.describe_change(key text, old_value text, new_value te
   $$;
 COMMENT ON FUNCTION wee5_cron.describe_change(text, text, text) IS 'Internal, for plan() and apply(): a change in words; NULL: there is none';
 
--- route: what the document says of the route of a path with a query. That counts before what the table has. No default:
--- Postgres refuses to change a column of a table whose row type a default value has.
+-- route: the document's policy for the route of a path with a query. It overrides the one in the table. The parameter has no
+-- default, because Postgres refuses to change a column of a table while a default value has the table's row type.
 CREATE FUNCTION wee5_cron.describe_policy_changes(wanted wee5_cron.endpoint, route wee5_cron.endpoint) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -67,8 +67,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.refuse_taken_name(text) IS
   'Internal, for plan() and apply(): raises an error if the name belongs to a job that the caller may not change';
 
--- The job of this name that the caller may change; NULLs: there is none. applied: apply() made or adopted it. Without
--- pg_cron, what wee5_cron.job says of the name.
+-- The job of this name that the caller may change; NULLs: there is none. applied: apply() created or adopted it. Without
+-- pg_cron, this reads the name's row in wee5_cron.job.
 CREATE FUNCTION wee5_cron.find_own_job(job_name text, with_pg_cron boolean, OUT jobid bigint, OUT schedule text, OUT command text,
                                        OUT active boolean, OUT endpoint_path text, OUT catch_up text, OUT applied boolean,
                                        OUT pause_note text)
@@ -116,7 +116,7 @@ CREATE FUNCTION wee5_cron.is_config_command(command text) RETURNS boolean
 COMMENT ON FUNCTION wee5_cron.is_config_command(text) IS
   'Internal, for jobs as a file: whether a job''s command is a plain call of invoke_cron_endpoint()';
 
--- What has to happen to one job of the document. Without pg_cron: to its policy and its name in the ledger.
+-- What apply() has to change for one job of the document. Without pg_cron: its policy and its name in the ledger.
 CREATE FUNCTION wee5_cron.plan_job(wanted_name text, wanted_schedule text, wanted_active boolean, wanted_catch_up text,
                                    policy wee5_cron.endpoint, route wee5_cron.endpoint, with_pg_cron boolean,
                                    OUT action text, OUT detail text)
@@ -156,8 +156,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.plan_job(text, text, boolean, text, wee5_cron.endpoint, wee5_cron.endpoint, boolean) IS
   'Internal, for plan() and apply(): what has to happen to one job of the document';
 
--- Jobs that apply() made or adopted, and the document does not have. Jobs of other roles have documents of their own. A job
--- that calls another path than the one that apply() gave it is somebody's own by now.
+-- Jobs that apply() created or adopted and that the document no longer contains. Jobs of other roles have documents of their own.
+-- If a job now calls another path than the one that apply() gave it, somebody else has taken it over.
 CREATE FUNCTION wee5_cron.plan_other_jobs(names text[], prune boolean, OUT action text, OUT job_name text, OUT detail text,
                                           OUT jobid bigint) RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -206,7 +206,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.planned_changes(jsonb, boolean, boolean) IS
   'Internal, for plan() and apply(): what has to happen, with what apply() needs for it';
 
--- Also a policy of defaults alone, if the path would have that of its route.
+-- Stores a policy, even one of nothing but defaults if the path would otherwise have the policy of its route.
 CREATE FUNCTION wee5_cron.store_policy(policy wee5_cron.endpoint) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -260,7 +260,7 @@ CREATE FUNCTION wee5_cron.config_elsewhere(config jsonb) RETURNS text
 COMMENT ON FUNCTION wee5_cron.config_elsewhere(jsonb) IS
   'Internal, for plan() and apply(): a hint: the statements that schedule the jobs of the document, to be run in the database that has pg_cron';
 
--- True if pg_cron is here. First it checks the whole document.
+-- Checks the whole document. True if pg_cron is in this database.
 CREATE FUNCTION wee5_cron.check_config(config jsonb, without_pg_cron text) RETURNS boolean
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -43,7 +43,7 @@ BEGIN
     ORDER BY c.jobid LIMIT 1
   $query$ INTO twin USING job.command, job.username, job.jobid;
   IF twin IS NOT NULL THEN
-    -- The job's own call has neither.
+    -- The call that the job itself makes has neither name nor schedule.
     RAISE NOTICE 'the call has no job name and no schedule, because job "%" has the same command as %', $1, twin
       USING HINT = format('Make the commands differ: SELECT cron.alter_job(%1$s, command => command || '' -- job %1$s'') '
                           'FROM cron.job WHERE jobid = %1$s;', job.jobid);

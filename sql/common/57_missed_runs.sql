@@ -1,8 +1,8 @@
 -- Missed runs. pg_cron forgets what was due while the server was down, and logs nothing about it. A tick of an active
 -- job is missed if it has neither a run in pg_cron's history nor a call in the ledger when its grace ends.
 
--- Up to when the ticks of each job were judged, and by which schedule. Without this row nobody could say later whether
--- the job existed and was active when a tick was due. Dumps leave the table out: a copy has missed nothing.
+-- Up to which time the ticks of each job have been judged, and by which schedule. Without this row, nobody could tell later
+-- whether the job existed and was active when a tick was due. Dumps leave the table out: a copy has missed nothing.
 CREATE TABLE wee5_cron.job_watch (
   jobid bigint PRIMARY KEY,
   schedule text NOT NULL,
@@ -124,7 +124,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.match_ticks(wee5_cron.job_watch, timestamptz[], timestamptz) IS
   'Internal, for judge_ticks(): how many ticks of a job have no run among these';
 
--- The runs that the worker has read nearly always account for all ticks. Only if one seems to be missed, it asks pg_cron's
+-- The runs that the worker has read nearly always account for all ticks. Only if one seems to be missed does this read pg_cron's
 -- history and the ledger.
 CREATE FUNCTION wee5_cron.judge_ticks(watched wee5_cron.job_watch, owner name, by_path text, pg_cron_began_at timestamptz,
                                       OUT judged_until timestamptz, OUT missed bigint, OUT last_missed timestamptz,
@@ -173,7 +173,7 @@ BEGIN
   call_id := wee5_cron.invoke_for_job($1, wee5_cron.path_of_command(command), owner::name, schedule, tick);
   UPDATE wee5_cron.invocation i SET requested_by = owner WHERE i.id = call_id;
 EXCEPTION WHEN OTHERS THEN
-  -- The run would have failed the same way: no address, no secret. The next tick says so in pg_cron's history.
+  -- The run would have failed in the same way, for example without an address. The next run says so in pg_cron's history.
   RAISE LOG 'wee5_cron: cannot catch up on the missed run of job "%": %', $1, SQLERRM;
 END
 $$;

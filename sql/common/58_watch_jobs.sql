@@ -101,8 +101,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.read_new_runs() IS
   'Internal, for watch_jobs(): reads what is new in pg_cron''s history';
 
--- Forgets troubles whose end nobody can see any more, because the job is gone or calls another path now. Troubles of
--- paths that were called by hand, or by jobs in another database, are forgotten after a while.
+-- Forgets troubles whose end nobody can see any more, because the job is gone or now calls another path. If a path was called
+-- by hand, or by a job in another database, this forgets its trouble after a while.
 CREATE FUNCTION wee5_cron.forget_trouble(labels text[], paths text[], jobs_are_elsewhere boolean) RETURNS void
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -121,7 +121,7 @@ CREATE FUNCTION wee5_cron.forget_trouble(labels text[], paths text[], jobs_are_e
 COMMENT ON FUNCTION wee5_cron.forget_trouble(text[], text[], boolean) IS
   'Internal, for watch_jobs(): forgets the troubles of jobs that are gone';
 
--- A job is not late any more, by whatever schedule it was.
+-- Ends the lateness of a job for which nothing can show a missed run any more.
 CREATE FUNCTION wee5_cron.forget_lateness(label text) RETURNS void
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$ DELETE FROM wee5_cron.trouble t WHERE t.kind = 'late' AND t.name = label $$;

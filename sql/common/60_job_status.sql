@@ -9,7 +9,7 @@ CREATE FUNCTION wee5_cron.filter_without_name(command_shared boolean) RETURNS te
   AS $$
     SELECT 'i.id > (SELECT coalesce(max(id), 0) - 20000 FROM wee5_cron.invocation) AND i.job_name IS NULL AND '
            || CASE WHEN wee5_cron.pg_cron_logs_runs() THEN
-                -- One probe of its key a call: it has no index of jobs, and nobody prunes it.
+                -- One lookup by runid per call: the history has no index of jobs, and nobody prunes it.
                 'EXISTS (SELECT FROM cron.job_run_details d WHERE d.runid = i.cron_run_id AND d.jobid = j.jobid)'
               ELSE
                 'i.endpoint_path = j.endpoint_path AND i.requested_by = j.username'
@@ -57,7 +57,7 @@ COMMENT ON FUNCTION wee5_cron.waiting_call(text, text, bigint) IS
 CREATE FUNCTION wee5_cron.jobs_of_ledger(OUT job_name text, OUT endpoint_path text) RETURNS SETOF record
   LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    -- One index probe a name, however many rows it has.
+    -- One index lookup per name, however many rows it has.
     WITH RECURSIVE named (name) AS (
       SELECT min(i.job_name) FROM wee5_cron.invocation i WHERE i.job_name IS NOT NULL
       UNION ALL

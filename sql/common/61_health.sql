@@ -132,8 +132,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.waiting_jobs() IS
   'Internal, for health(): the active jobs whose calls are skipped because an earlier one has not been sent yet or waits to be retried';
 
--- Since when the oldest due call that has not begun has been waiting. If there are many, it reads the first of each route,
--- because the index has those of one route in the order of their ids.
+-- Since when the oldest call has been due without being sent. If many calls are due, this reads the first of each route, because
+-- the index has the calls of a route in the order of their ids.
 CREATE FUNCTION wee5_cron.oldest_queued() RETURNS timestamptz
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -158,7 +158,7 @@ BEGIN
     SELECT min((SELECT q.due_at FROM queued q WHERE q.route = route.name AND q.status = 'queued'
                 ORDER BY q.route, q.id LIMIT 1)) INTO oldest FROM route;
   END IF;
-  -- A call or retry whose time has come, and which nobody has begun. The index is read to its first entry, whatever that is.
+  -- A call or retry that is due and that nobody has sent. Reads only the first entry of the index, whatever that is.
   RETURN least(oldest, (SELECT CASE WHEN n.at <= clock_timestamp() THEN n.at END
                         FROM (SELECT min(i.next_attempt_at) AS at FROM wee5_cron.invocation i WHERE i.finished_at IS NULL) n));
 END
@@ -238,7 +238,7 @@ COMMENT ON FUNCTION wee5_cron.worker_health() IS
 
 CREATE FUNCTION wee5_cron.health(max_queue_age interval DEFAULT '5 minutes') RETURNS jsonb
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  -- A monitor had better be told that the ledger is locked than wait for it.
+  -- A monitor should hear that the ledger is locked, and not wait for the lock.
   SET lock_timeout = '2s' SET jit = off
   AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- The view upcoming. As job_status, it reads cron.job as the extension's owner.
+-- The view upcoming. Like job_status, it reads cron.job as the extension's owner.
 
 CREATE FUNCTION wee5_cron.upcoming_rows(OUT due_at timestamptz, OUT kind text, OUT job_name text, OUT jobid bigint,
                                         OUT endpoint_path text, OUT invocation_id bigint, OUT key text)

@@ -6,8 +6,8 @@ CREATE FUNCTION wee5_cron.pg_cron_loaded() RETURNS boolean
   AS $$ SELECT wee5_cron.server_setting('cron.database_name') IS NOT NULL $$;
 COMMENT ON FUNCTION wee5_cron.pg_cron_loaded() IS 'Internal, for doctor(): whether pg_cron is in shared_preload_libraries';
 
--- Nobody can look into another database from here. That pg_cron is there is known if the worker of that database has
--- found it, or if its jobs have called.
+-- A session cannot look into another database. pg_cron is known to be there if the worker of that database has found it, or if
+-- its jobs have made calls.
 CREATE FUNCTION wee5_cron.doctor_pg_cron_elsewhere() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -113,7 +113,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_pg_cron_launcher() IS 'Internal, for doctor(): whether pg_cron''s own process runs';
 
--- pg_cron shows each role its own jobs alone.
+-- pg_cron shows each role only its own jobs.
 CREATE FUNCTION wee5_cron.doctor_pg_cron_readable() RETURNS SETOF wee5_cron.finding
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

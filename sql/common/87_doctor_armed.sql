@@ -17,7 +17,7 @@ BEGIN
     RETURN;
   END IF;
   is_copy := NOT EXISTS (SELECT FROM wee5_cron.armed a WHERE a.database = wee5_cron.database_oid());
-  -- The words of the two indexes of unfinished calls.
+  -- The predicates of the two indexes of unfinished calls.
   SELECT count(*) INTO waiting
   FROM (SELECT FROM wee5_cron.invocation i
         WHERE i.finished_at IS NULL AND (i.next_attempt_at IS NULL OR i.next_attempt_at IS NOT NULL) LIMIT 100000) w;
