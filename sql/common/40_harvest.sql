@@ -40,7 +40,7 @@ COMMENT ON FUNCTION wee5_cron.try_previous_secret(wee5_cron.invocation) IS
 -- Records the answers that a query finds. The query's columns: call (wee5_cron.invocation), request_id, previous_until,
 -- handed_over_at, lost, status_code, content_type, content, timed_out, error_msg, headers. It locks the rows of the calls. $1 in it is `oldest`, $2
 -- is `only_id`.
-CREATE FUNCTION wee5_cron.book_answers(query text, oldest timestamptz, only_id bigint, may_retry boolean) RETURNS bigint
+CREATE FUNCTION wee5_cron.record_answers(query text, oldest timestamptz, only_id bigint, may_retry boolean) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
@@ -106,7 +106,7 @@ BEGIN
   RETURN booked.ended;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.book_answers(text, timestamptz, bigint, boolean) IS
+COMMENT ON FUNCTION wee5_cron.record_answers(text, timestamptz, bigint, boolean) IS
   'Internal, for harvest(): writes the answers that a query finds into the ledger, and returns how many calls have ended';
 
 -- Without the library, booking an answer takes milliseconds, and a host cancels a statement that runs for minutes.
@@ -143,7 +143,7 @@ BEGIN
   END IF;
 
   IF NOT wee5_cron.pg_net_installed() THEN
-    RETURN wee5_cron.book_answers(format($query$
+    RETURN wee5_cron.record_answers(format($query$
       SELECT i AS call, wee5_cron.pg_net_request_of(i.id) AS request_id, NULL::timestamptz AS previous_until,
              NULL::timestamptz AS handed_over_at, true AS lost,
              NULL::int AS status_code, NULL AS content_type, NULL AS content, NULL::boolean AS timed_out, NULL AS error_msg,
@@ -154,7 +154,7 @@ BEGIN
 
   -- net._http_response has an index on `created` alone. pg_net fills it with the start of its transaction, which can be before
   -- the request was made. The query further down finds an answer that seems to be more than a minute older.
-  booked := wee5_cron.book_answers(format($query$
+  booked := wee5_cron.record_answers(format($query$
     SELECT i AS call, b.request_id, b.previous_until, b.handed_over_at, false AS lost, %s
     FROM wee5_cron.invocation i JOIN %s JOIN net._http_response r ON r.id = b.request_id
     WHERE %s AND r.created >= $1 - interval '1 minute'
@@ -169,7 +169,7 @@ BEGIN
       WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id))
   $query$, binding, outstanding) INTO unanswered USING oldest, only_id;
   IF unanswered AND booked < coalesce(most, booked + 1) THEN
-    booked := booked + wee5_cron.book_answers(format($query$
+    booked := booked + wee5_cron.record_answers(format($query$
       SELECT i AS call, b.request_id, b.previous_until, b.handed_over_at, r.id IS NULL AS lost, %s
       FROM wee5_cron.invocation i LEFT JOIN %s LEFT JOIN net._http_response r ON r.id = b.request_id
       WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id)

@@ -333,7 +333,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.repeat_alerts(interval) IS
   'Internal, for the worker and harvest(): records again the alerts of troubles that last';
 
--- receiver: as alert_webhook() names it. The text of an app must not notify anybody on Discord or Slack.
+-- receiver: as alert_receiver() names it. The text of an app must not notify anybody on Discord or Slack.
 CREATE FUNCTION wee5_cron.webhook_message(alert jsonb, receiver text) RETURNS jsonb
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -347,24 +347,24 @@ CREATE FUNCTION wee5_cron.webhook_message(alert jsonb, receiver text) RETURNS js
           'body', jsonb_build_array(jsonb_build_object('type', 'TextBlock', 'text', alert->>'text', 'wrap', true))))))
       ELSE alert END
   $$;
-COMMENT ON FUNCTION wee5_cron.webhook_message(jsonb, text) IS 'Internal, for tell_alerts(): an alert as the receiver understands it';
+COMMENT ON FUNCTION wee5_cron.webhook_message(jsonb, text) IS 'Internal, for send_alerts(): an alert as the receiver understands it';
 
-CREATE FUNCTION wee5_cron.tell_alerts(by_webhook boolean) RETURNS bigint
+CREATE FUNCTION wee5_cron.send_alerts(by_webhook boolean) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   alert record;
-  told bigint := 0;
+  sent bigint := 0;
 BEGIN
   FOR alert IN SELECT * FROM wee5_cron.pending_alert p ORDER BY p.at FOR UPDATE SKIP LOCKED LOOP
     PERFORM pg_notify('wee5_cron', alert.content::text);
     IF by_webhook THEN
-      PERFORM wee5_cron.call_webhook(wee5_cron.webhook_message(alert.content, wee5_cron.alert_webhook()));
+      PERFORM wee5_cron.call_webhook(wee5_cron.webhook_message(alert.content, wee5_cron.alert_receiver()));
     END IF;
     DELETE FROM wee5_cron.pending_alert p WHERE p.id = alert.id;
-    told := told + 1;
+    sent := sent + 1;
   END LOOP;
-  RETURN told;
+  RETURN sent;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.tell_alerts(boolean) IS 'Internal, for the worker and harvest(): sends the recorded alerts by NOTIFY wee5_cron, and to the webhook';
+COMMENT ON FUNCTION wee5_cron.send_alerts(boolean) IS 'Internal, for the worker and harvest(): sends the recorded alerts by NOTIFY wee5_cron, and to the webhook';

@@ -75,7 +75,7 @@ BEGIN
   -- If there is a worker, it does everything else, and calls the webhook.
   IF wee5_cron.may_call() AND NOT wee5_cron.library_preloaded() THEN
     PERFORM wee5_cron.repeat_alerts(current_setting('wee5_cron.alert_repeat', true)::interval);
-    PERFORM wee5_cron.tell_alerts(by_webhook => false);
+    PERFORM wee5_cron.send_alerts(by_webhook => false);
   END IF;
 END
 $$;

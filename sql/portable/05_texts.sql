@@ -1,5 +1,5 @@
--- Texts for people, and texts that must not show a secret. The twins of src/core/text/text.cpp. Lengths count bytes in UTF-8,
--- so the database has to be in UTF8.
+-- Texts for people, and texts that must not show a secret. The twins of text.cpp and redact.cpp in src/core/text. Lengths count
+-- bytes in UTF-8, so the database has to be in UTF8.
 
 CREATE FUNCTION wee5_cron.first_bytes(value text, most int) RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -282,7 +282,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.parse_webhook(text, text) IS
   'Internal: the address of wee5_cron.alert_url, its origin, and the part of it that is a secret';
 
-CREATE FUNCTION wee5_cron.alert_webhook_of(host text) RETURNS text
+CREATE FUNCTION wee5_cron.alert_receiver_of(host text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT CASE WHEN h.name ~ '(?:^|\.)discord(?:app)?\.com$' THEN 'discord'
@@ -291,4 +291,4 @@ CREATE FUNCTION wee5_cron.alert_webhook_of(host text) RETURNS text
                 ELSE 'plain' END
     FROM (SELECT lower(regexp_replace(host, '\.$', '') COLLATE "C") AS name) h
   $$;
-COMMENT ON FUNCTION wee5_cron.alert_webhook_of(text) IS 'Internal: the format of messages that a webhook accepts, known by its host';
+COMMENT ON FUNCTION wee5_cron.alert_receiver_of(text) IS 'Internal: the format of messages that a webhook accepts, known by its host';

@@ -359,7 +359,7 @@ BEGIN
     PERFORM wee5_cron.add_alert(wee5_cron.make_alert('disarmed', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
       format('database "%s" makes no calls: it was copied with its files, recovered, or failed over. If it is the one that is to '
              'call the app: SELECT wee5_cron.arm();', current_database())));
-    PERFORM wee5_cron.do_chore('tell_alerts');
+    PERFORM wee5_cron.do_chore('send_alerts');
     RETURN;
   END IF;
   SELECT a.armed_at, a.armed_by, r.id INTO mark
@@ -376,9 +376,9 @@ CREATE FUNCTION wee5_cron.do_chore(chore text) RETURNS void
 BEGIN
   CASE chore
     WHEN 'watch_jobs' THEN PERFORM wee5_cron.watch_jobs_if_due();
-    WHEN 'tell_alerts' THEN
+    WHEN 'send_alerts' THEN
       PERFORM wee5_cron.repeat_alerts(make_interval(secs => wee5_cron.setting_ms('alert_repeat') / 1000.0));
-      PERFORM wee5_cron.tell_alerts(by_webhook => wee5_cron.alert_webhook() IS NOT NULL);
+      PERFORM wee5_cron.send_alerts(by_webhook => wee5_cron.alert_receiver() IS NOT NULL);
     WHEN 'prune_some_history' THEN PERFORM wee5_cron.prune_some_history(), wee5_cron.prune_brief_calls();
     WHEN 'prune_own_runs' THEN PERFORM wee5_cron.prune_own_runs();
   END CASE;
@@ -395,7 +395,7 @@ BEGIN
   PERFORM wee5_cron.watch_identity();
   IF wee5_cron.may_call() THEN
     PERFORM wee5_cron.do_chore('watch_jobs');
-    PERFORM wee5_cron.do_chore('tell_alerts');
+    PERFORM wee5_cron.do_chore('send_alerts');
   END IF;
   PERFORM wee5_cron.do_chore('prune_some_history');
   PERFORM wee5_cron.do_chore('prune_own_runs');

@@ -1,15 +1,15 @@
-CREATE FUNCTION wee5_cron.alert_webhook() RETURNS text
+CREATE FUNCTION wee5_cron.alert_receiver() RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   RETURN CASE WHEN wee5_cron.trimmed(wee5_cron.setting('alert_url')) IS NOT NULL THEN
-    wee5_cron.alert_webhook_of((wee5_cron.parse_webhook(wee5_cron.setting('alert_url'), wee5_cron.setting('allow_plain_http'))).host) END;
+    wee5_cron.alert_receiver_of((wee5_cron.parse_webhook(wee5_cron.setting('alert_url'), wee5_cron.setting('allow_plain_http'))).host) END;
 EXCEPTION WHEN object_not_in_prerequisite_state OR invalid_parameter_value THEN
   RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.alert_webhook() IS
-  'Internal, for tell_alerts(): the format that the receiver at wee5_cron.alert_url understands: discord, slack, teams or plain; NULL: there is no receiver';
+COMMENT ON FUNCTION wee5_cron.alert_receiver() IS
+  'Internal, for send_alerts(): the format that the receiver at wee5_cron.alert_url understands: discord, slack, teams or plain; NULL: there is no receiver';
 
 -- No bearer secret goes there. The URL is a secret itself, so the row does not have it.
 CREATE FUNCTION wee5_cron.send_alert(call wee5_cron.invocation) RETURNS void
@@ -48,4 +48,4 @@ BEGIN
   END;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.call_webhook(jsonb) IS 'Internal, for tell_alerts(): posts an alert to wee5_cron.alert_url';
+COMMENT ON FUNCTION wee5_cron.call_webhook(jsonb) IS 'Internal, for send_alerts(): posts an alert to wee5_cron.alert_url';

@@ -130,6 +130,7 @@ DROP FUNCTION wee5_cron.prune_page(int, interval, interval, bigint);
 DROP FUNCTION wee5_cron.record_pg_net_answer(bigint, boolean, int, text, text, boolean, text, jsonb, boolean);
 DROP FUNCTION wee5_cron.revoke_default_privileges();
 DROP FUNCTION wee5_cron.silence_statements();
+DROP FUNCTION wee5_cron.tell_alerts(boolean);
 DROP FUNCTION wee5_cron.valid_text(text, int);
 DROP FUNCTION wee5_cron.whom(text, text);
 

@@ -12,7 +12,7 @@
 #include "wee5_cron/core/request/request_headers.hpp"
 #include "wee5_cron/core/request/settings.hpp"
 #include "wee5_cron/core/text/error.hpp"
-#include "wee5_cron/core/text/text.hpp"
+#include "wee5_cron/core/text/redact.hpp"
 
 namespace {
 

@@ -17,7 +17,7 @@
 #include "wee5_cron/core/outcome/outcome.hpp"
 #include "wee5_cron/core/outcome/pg_net_answer.hpp"
 #include "wee5_cron/core/outcome/retry_policy.hpp"
-#include "wee5_cron/core/request/alert_webhook.hpp"
+#include "wee5_cron/core/request/alert_receiver.hpp"
 #include "wee5_cron/core/request/endpoint_path.hpp"
 #include "wee5_cron/core/request/host_rules.hpp"
 #include "wee5_cron/core/request/occurrence.hpp"
@@ -26,6 +26,7 @@
 #include "wee5_cron/core/request/settings.hpp"
 #include "wee5_cron/core/text/ascii.hpp"
 #include "wee5_cron/core/text/error.hpp"
+#include "wee5_cron/core/text/redact.hpp"
 #include "wee5_cron/core/text/text.hpp"
 #include "wee5_cron/delivery/address/url.hpp"
 
@@ -80,7 +81,7 @@ Results ask_webhook(const Arguments& a) {
   const wee5::delivery::Webhook webhook = wee5::delivery::parse_webhook(a[0], a[1]);
   const std::string host = wee5::delivery::parse_api_url(webhook.origin, a[1]).host;
   return {webhook.url, webhook.origin, webhook.secret,
-          std::string(wee5::core::alert_webhook_name(wee5::core::alert_webhook_of(host)))};
+          std::string(wee5::core::alert_receiver_name(wee5::core::alert_receiver_of(host)))};
 }
 
 Results ask_previous_secret(const Arguments& a) {

@@ -64,7 +64,7 @@ BEGIN
   WHEN 'encoded_path' THEN RETURN ARRAY[wee5_cron.encode_endpoint_path(a[1])];
   WHEN 'api_url' THEN RETURN (SELECT ARRAY[u.scheme, u.host, u.port, u.url] FROM wee5_cron.parse_api_url(a[1], a[2]) u);
   WHEN 'join_url' THEN RETURN ARRAY[wee5_cron.join_url(a[1], a[2], a[3])];
-  WHEN 'webhook' THEN RETURN (SELECT ARRAY[w.url, w.origin, w.secret, wee5_cron.alert_webhook_of(w.host)]
+  WHEN 'webhook' THEN RETURN (SELECT ARRAY[w.url, w.origin, w.secret, wee5_cron.alert_receiver_of(w.host)]
                               FROM wee5_cron.parse_webhook(a[1], a[2]) w);
   WHEN 'host' THEN RETURN ARRAY[left(wee5_cron.is_private_host(a[1])::text, 1), left(wee5_cron.is_loopback_host(a[1])::text, 1)];
   WHEN 'plain_http' THEN RETURN ARRAY[wee5_cron.read_plain_http_rule(a[1])];

@@ -187,7 +187,7 @@ my $look_back = "UPDATE wee5_cron.job_watch SET judged_until = now() - interval 
 my $look = 'SELECT wee5_cron.watch_jobs()';
 $node->safe_psql('postgres', "$look_back; $look") for 1 .. 2;
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pending_alert'), 1, 'one alert is pending for a late job');
-$node->safe_psql('postgres', "SELECT wee5_cron.tell_alerts(false)");
+$node->safe_psql('postgres', "SELECT wee5_cron.send_alerts(false)");
 @heard = told();
 fields_are($heard[0], { event => 'late', job_name => 'late one', endpoint_path => '/late', invocation_id => undef,
         text => qr{^job "late one" \(/late\) in database "postgres" is late: its run of 20\d\d-.* did not begin$} }, '... that says which run is missing');
@@ -195,7 +195,7 @@ $node->safe_psql('postgres', <<"SQL");
 INSERT INTO cron.job_run_details (runid, jobid, database, username, command, status, start_time) SELECT 4711, jobid, database, username, command, 'succeeded', now() FROM cron.job WHERE jobname = 'late one';
 $look_back;
 SELECT wee5_cron.watch_jobs();
-SELECT wee5_cron.tell_alerts(false);
+SELECT wee5_cron.send_alerts(false);
 SQL
 fields_are((told())[0], { event => 'recovered', job_name => 'late one', text => qr/runs again, after it missed/ }, 'a notification says that a late job runs again');
 
@@ -222,7 +222,7 @@ $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (job_name, endpoi
 is($failures->(), 2, 'a run whose call failed is counted only with its call');
 run_of('failed', 'ERROR:  you sent the secret');
 is($failures->(), 3, 'three failed runs are counted');
-$node->safe_psql('postgres', 'SELECT wee5_cron.tell_alerts(false)');
+$node->safe_psql('postgres', 'SELECT wee5_cron.send_alerts(false)');
 fields_are((told())[-1], { event => 'failing', job_name => 'raises', endpoint_path => '/raises?x=1', invocation_id => undef, status => 'failed', failures => 3,
         text => qr{^job "raises" \(/raises\?x=1\) in database "postgres" failed 3 times in a row: ERROR:  you sent \[} }, '... and send a notification, without the secret');
 my $holder = $node->background_psql('postgres');
@@ -239,7 +239,7 @@ is_deeply([ map { "$_->{event} $_->{failures}" } told() ], ['recovered 4'], 'a s
 # Texts of any length.
 $node->safe_psql('postgres', <<'SQL');
 SELECT wee5_cron.add_alert(wee5_cron.make_alert('failing', repeat(chr(228), 255), '/' || repeat('"\', 1000), 1, 'failed', 'http', 500, repeat(chr(128512) || '"\', 2000), 3, repeat(chr(1), 4000)));
-SELECT wee5_cron.tell_alerts(false);
+SELECT wee5_cron.send_alerts(false);
 SQL
 is(scalar told(), 1, 'a notification is sent however long its texts are');
 

@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "wee5_cron/core/text/ascii.hpp"
+#include "wee5_cron/core/text/redact.hpp"
 #include "wee5_cron/core/text/text.hpp"
 
 namespace wee5::core {

@@ -12,7 +12,7 @@
 
 #include "deadline_heap.hpp"
 #include "wee5_cron/core/outcome/cache_signs.hpp"
-#include "wee5_cron/core/text/text.hpp"
+#include "wee5_cron/core/text/redact.hpp"
 #include "wee5_cron/delivery/engine/engine.hpp"
 #include "wee5_cron/delivery/network/connection_sockets.hpp"
 

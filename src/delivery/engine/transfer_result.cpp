@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "wee5_cron/core/text/redact.hpp"
 #include "wee5_cron/core/text/text.hpp"
 #include "wee5_cron/delivery/engine/unix_clock.hpp"
 

@@ -6,7 +6,6 @@
 #include <string>
 
 #include "wee5_cron/core/request/settings.hpp"
-#include "wee5_cron/core/text/text.hpp"
 #include "wee5_cron/delivery/address/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"

@@ -2,7 +2,7 @@
 
 #include "wee5_cron/core/request/previous_secret.hpp"
 #include "wee5_cron/core/text/ascii.hpp"
-#include "wee5_cron/core/text/text.hpp"
+#include "wee5_cron/core/text/redact.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/settings/guc.h"

@@ -2,7 +2,7 @@
 
 #include "wee5_cron/pg/worker/alerts.h"
 
-#include "wee5_cron/core/request/alert_webhook.hpp"
+#include "wee5_cron/core/request/alert_receiver.hpp"
 #include "wee5_cron/delivery/address/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
@@ -15,7 +15,6 @@ namespace {
 
 SPIPlanPtr trouble_plan = nullptr;
 SPIPlanPtr note_plan = nullptr;
-SPIPlanPtr tell_plan = nullptr;
 SPIPlanPtr repeat_plan = nullptr;
 
 bool something_fails() {
@@ -66,19 +65,20 @@ int64 repeat_alerts(int every_ms) {
 
 }  // namespace
 
-int64 tell_alerts(const WorkerSettings* process_settings, int* every_ms) {
+int64 send_alerts(const WorkerSettings* process_settings, int* every_ms) {
   WorkerSettings settings = *process_settings;
   apply_stored_worker_settings(&settings);
   *every_ms = settings.alert_repeat_ms;
   int64 next_us = repeat_alerts(settings.alert_repeat_ms);
   Oid types[1] = {BOOLOID};
   Datum values[1] = {BoolGetDatum(!is_blank(settings.alert_url))};
-  select_row(kept_plan(&tell_plan, "SELECT wee5_cron.tell_alerts($1)", 1, types), values, nullptr);
+  VersionedStatement* statement = &database_sql->send_alerts;
+  select_row(kept_plan(&statement->plan, statement->text, 1, types), values, nullptr);
   return next_us;
 }
 
-// wee5_cron.alert_webhook() -> text
-WEE5_SQL_FUNCTION(wee5_cron_alert_webhook) {
+// wee5_cron.alert_receiver() -> text
+WEE5_SQL_FUNCTION(wee5_cron_alert_receiver) {
   (void)fcinfo;
   WorkerSettings settings;
   settings_of_process(&settings);
@@ -89,7 +89,7 @@ WEE5_SQL_FUNCTION(wee5_cron_alert_webhook) {
   if (!run_cpp(&failure, [&] {
         const delivery::ApiUrl origin =
             delivery::parse_api_url(delivery::parse_webhook(settings.alert_url, "on").origin, "on");
-        name = core::alert_webhook_name(core::alert_webhook_of(origin.host));
+        name = core::alert_receiver_name(core::alert_receiver_of(origin.host));
       }))
     // The call itself will say what is wrong with it.
     PG_RETURN_NULL();

@@ -91,7 +91,7 @@ int64 prune(Worker* worker) {
 }
 
 int64 alert(Worker* worker) {
-  return run_in_transaction([worker] { return tell_alerts(&worker->process_settings, &worker->alert_repeat_ms); });
+  return run_in_transaction([worker] { return send_alerts(&worker->process_settings, &worker->alert_repeat_ms); });
 }
 
 void run_task(Worker* worker, BackgroundTask* task) {

@@ -33,6 +33,8 @@ struct SqlVersion {
   // Returns watched_to and look_again: watch_some_jobs(). $1 the jobid to begin after, $2 how many jobs
   VersionedStatement watch_jobs;
   VersionedStatement disarm_subscriber;
+  // Sends the pending alerts. $1 whether to call the webhook, too
+  VersionedStatement send_alerts;
   // Returns shortest (in microseconds) and fingerprint: shortest_policy().
   VersionedStatement retention_policies;
   // $1 page size, $2 and $3 keep_succeeded and keep_failed in minutes, $4 the shortest retention in seconds, $5
@@ -54,6 +56,7 @@ inline SqlVersion sql_versions[] = {
      {nullptr, nullptr},
      {"SELECT NULL::pg_catalog.int8 AS watched_to, wee5_cron.watch_jobs() AS look_again", nullptr},
      {"DELETE FROM wee5_cron.armed", nullptr},
+     {"SELECT wee5_cron.tell_alerts($1)", nullptr},
      {"SELECT NULL::pg_catalog.int8 AS shortest, ''::pg_catalog.text AS fingerprint", nullptr},
      {"SELECT walked_to, left_over, next_due, NULL::pg_catalog.int8 AS first_pending FROM wee5_cron.prune_page($1,"
       "  pg_catalog.make_interval(mins => $2), pg_catalog.make_interval(mins => $3), $5)",
@@ -69,6 +72,7 @@ inline SqlVersion sql_versions[] = {
      {"SELECT ended, alerts FROM wee5_cron.settle_accepted($1)", nullptr},
      {"SELECT watched_to, look_again FROM wee5_cron.watch_some_jobs($1, $2)", nullptr},
      {"SELECT wee5_cron.disarm_subscriber()", nullptr},
+     {"SELECT wee5_cron.send_alerts($1)", nullptr},
      {"SELECT (pg_catalog.date_part('epoch', p.shortest) * 1000000)::pg_catalog.int8 AS shortest,"
       " COALESCE(p.fingerprint, '') AS fingerprint FROM wee5_cron.shortest_policy() p",
       nullptr},

@@ -13,6 +13,6 @@ bool note_outcomes(const delivery::Result* results, int count);
 // Sends the alerts that are pending, in a background task. Returns when it is due again, because an alert is to be
 // repeated; 0: when something happens. `process_settings`: the settings without what is stored for the database.
 // *every_ms: wee5_cron.alert_repeat.
-int64 tell_alerts(const WorkerSettings* process_settings, int* every_ms);
+int64 send_alerts(const WorkerSettings* process_settings, int* every_ms);
 
 }  // namespace wee5::pg

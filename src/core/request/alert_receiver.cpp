@@ -1,4 +1,4 @@
-#include "wee5_cron/core/request/alert_webhook.hpp"
+#include "wee5_cron/core/request/alert_receiver.hpp"
 
 #include "wee5_cron/core/text/ascii.hpp"
 
@@ -14,25 +14,25 @@ bool is_at(std::string_view host, std::string_view domain) {
 
 }  // namespace
 
-AlertWebhook alert_webhook_of(std::string_view host) noexcept {
-  if (is_at(host, "discord.com") || is_at(host, "discordapp.com")) return AlertWebhook::kDiscord;
-  if (is_at(host, "slack.com") || is_at(host, "slack-gov.com")) return AlertWebhook::kSlack;
+AlertReceiver alert_receiver_of(std::string_view host) noexcept {
+  if (is_at(host, "discord.com") || is_at(host, "discordapp.com")) return AlertReceiver::kDiscord;
+  if (is_at(host, "slack.com") || is_at(host, "slack-gov.com")) return AlertReceiver::kSlack;
   // Teams workflows have addresses of Logic Apps or, since 2025, of Power Platform. The last is that of Office 365
   // connectors, which came before them.
   for (const char* domain : {"logic.azure.com", "api.powerplatform.com", "webhook.office.com"})
-    if (is_at(host, domain)) return AlertWebhook::kTeams;
-  return AlertWebhook::kPlain;
+    if (is_at(host, domain)) return AlertReceiver::kTeams;
+  return AlertReceiver::kPlain;
 }
 
-const char* alert_webhook_name(AlertWebhook webhook) noexcept {
-  switch (webhook) {
-    case AlertWebhook::kDiscord:
+const char* alert_receiver_name(AlertReceiver receiver) noexcept {
+  switch (receiver) {
+    case AlertReceiver::kDiscord:
       return "discord";
-    case AlertWebhook::kSlack:
+    case AlertReceiver::kSlack:
       return "slack";
-    case AlertWebhook::kTeams:
+    case AlertReceiver::kTeams:
       return "teams";
-    case AlertWebhook::kPlain:
+    case AlertReceiver::kPlain:
       break;
   }
   return "plain";
