@@ -48,13 +48,41 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.schedule_for_job_role(text, text, text) IS 'Internal, for register_jobs() and schedule(): makes one job in pg_cron';
 
+CREATE FUNCTION wee5_cron.name_is_taken(job_name text, schedule text, command text) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  taken record;
+BEGIN
+  EXECUTE $query$
+    SELECT j.jobid, j.username, j.database, j.database = current_database() AS here
+    FROM cron.job j
+    WHERE j.jobname = $1 AND (j.database = current_database() OR j.username = wee5_cron.job_role())
+    ORDER BY here DESC, j.username = wee5_cron.job_role() DESC, j.jobid
+    LIMIT 1
+  $query$ INTO taken USING job_name;
+  IF taken.here THEN
+    RAISE NOTICE 'job "%" already exists and stays as it is', job_name
+      USING DETAIL = format('It has jobid %s and belongs to "%s".', taken.jobid, taken.username);
+  ELSIF NOT taken.here THEN
+    -- pg_cron would silently move that job to this database: a user's job names are unique across databases.
+    RAISE NOTICE 'job "%" was not created: "%" has a job of that name in database "%"',
+                 job_name, wee5_cron.job_role(), taken.database
+      USING HINT = format('Choose another name: SELECT cron.schedule_in_database(%L, %L, %L, %L);',
+                          job_name || '@' || current_database(), schedule, command, current_database());
+  END IF;
+  RETURN taken.jobid IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.name_is_taken(text, text, text) IS
+  'Internal, for register_jobs(): whether pg_cron has a job of this name, with a NOTICE about it';
+
 CREATE FUNCTION wee5_cron.register_jobs(force boolean DEFAULT false) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 #variable_conflict use_column
 DECLARE
   wanted record;
-  taken record;
   known wee5_cron.job;
   new_jobid bigint;
   made bigint := 0;
@@ -66,26 +94,7 @@ BEGIN
   -- One session at a time: pg_cron changes a job if its name exists.
   LOCK TABLE wee5_cron.job IN SHARE ROW EXCLUSIVE MODE;
   FOR wanted IN SELECT * FROM wee5_cron.jobs_to_register() LOOP
-    EXECUTE $query$
-      SELECT j.jobid, j.username, j.database, j.database = current_database() AS here
-      FROM cron.job j
-      WHERE j.jobname = $1 AND (j.database = current_database() OR j.username = wee5_cron.job_role())
-      ORDER BY here DESC, j.username = wee5_cron.job_role() DESC, j.jobid
-      LIMIT 1
-    $query$ INTO taken USING wanted.job_name;
-    IF taken.here THEN
-      RAISE NOTICE 'job "%" already exists and stays as it is', wanted.job_name
-        USING DETAIL = format('It has jobid %s and belongs to "%s".', taken.jobid, taken.username);
-      CONTINUE;
-    ELSIF NOT taken.here THEN
-      -- pg_cron would silently move that job to this database: a user's job names are unique across databases.
-      RAISE NOTICE 'job "%" was not created: "%" has a job of that name in database "%"',
-                   wanted.job_name, wee5_cron.job_role(), taken.database
-        USING HINT = format('Choose another name: SELECT cron.schedule_in_database(%L, %L, %L, %L);',
-                            wanted.job_name || '@' || current_database(), wanted.schedule, wanted.command,
-                            current_database());
-      CONTINUE;
-    END IF;
+    CONTINUE WHEN wee5_cron.name_is_taken(wanted.job_name, wanted.schedule, wanted.command);
     SELECT * INTO known FROM wee5_cron.job j WHERE j.job_name = wanted.job_name;
     IF known.registered AND force IS NOT TRUE THEN
       RAISE NOTICE 'job "%" was deleted after it was registered, so it is not created again', wanted.job_name
