@@ -1,3 +1,5 @@
+// Reads pg_db_role_setting: the settings that ALTER DATABASE and ALTER ROLE stored.
+
 #include "wee5_cron/pg/settings/stored_settings.h"
 
 #include "wee5_cron/pg/boundary/boundary.h"

@@ -5,8 +5,9 @@
 
 namespace wee5::delivery {
 
-// Looks up a host name with libcurl's resolver, as a call would. It sends no packet to the host itself. It cannot hang:
-// its owner proceeds in steps, and may destroy it in the middle of a lookup.
+// For doctor(): looks up a host name with libcurl's resolver, as a call would, and sends no packet to the host itself.
+// It cannot hang: its owner proceeds in steps, and may destroy it in the middle of a lookup. Calls do not use this
+// class: the engine leaves their lookups to libcurl.
 class NameLookup {
  public:
   // `host` is written as in a URL, IPv6 in brackets. Throws std::runtime_error if libcurl cannot begin.
