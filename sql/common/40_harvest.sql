@@ -469,7 +469,7 @@ BEGIN
   PERFORM wee5_cron.send_due_by_pg_net();
   PERFORM wee5_cron.note_pending_outcomes();
   PERFORM wee5_cron.bind_cron_runs();
-  PERFORM wee5_cron.do_chores();
+  PERFORM wee5_cron.run_background_tasks();
   RETURN booked;
 END
 $$;

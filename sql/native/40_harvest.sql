@@ -68,7 +68,7 @@ CREATE FUNCTION wee5_cron.previous_secret_hint(previous_until timestamptz) RETUR
 COMMENT ON FUNCTION wee5_cron.previous_secret_hint(timestamptz) IS
   'Internal: the hint of a call that succeeded with the previous secret';
 
-CREATE FUNCTION wee5_cron.do_chores() RETURNS void
+CREATE FUNCTION wee5_cron.run_background_tasks() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
@@ -79,7 +79,7 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.do_chores() IS 'Internal, for harvest(): what is to be done besides calls';
+COMMENT ON FUNCTION wee5_cron.run_background_tasks() IS 'Internal, for harvest(): what is to be done besides calls';
 
 -- A call that waits (overlap = queue) is sent when somebody records the end of the one before it. If you delete that one's
 -- row, nobody records an end.

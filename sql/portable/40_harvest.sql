@@ -1,4 +1,4 @@
--- What harvest() needs in this edition: it hands calls to pg_net, and does the chores that the extension leaves to its worker.
+-- What harvest() needs in this edition: it hands calls to pg_net, and does the background tasks that the extension leaves to its worker.
 
 -- call_id 0: a new call. It gives way to every unfinished call, except to those with its key, which it replaces. Any other call
 -- gives way to those that were queued earlier, and to those that were sent or handed over. A call with a due time counts as
@@ -170,18 +170,18 @@ $$;
 COMMENT ON FUNCTION wee5_cron.send_with_previous_secret(bigint) IS
   'Internal, for harvest(): hands the same attempt of a call to pg_net again, with the previous secret; false: there is none that may be used';
 
--- What the chores keep from one harvest() to the next.
-CREATE TABLE wee5_cron.chore (
+-- What the background tasks keep from one harvest() to the next.
+CREATE TABLE wee5_cron.background_task (
   name text PRIMARY KEY,
   place bigint,
   due_at timestamptz,
   seen text
 );
-COMMENT ON TABLE wee5_cron.chore IS 'Internal: how far harvest() has come with its chores, what it saw, and when it goes on';
-COMMENT ON COLUMN wee5_cron.chore.name IS 'watch: looking at the jobs. prune: deleting expired calls. prune_brief: those whose policy keeps them for a shorter time. installed: the file has run to its end';
-COMMENT ON COLUMN wee5_cron.chore.place IS 'watch: the newest run that was seen. prune, prune_brief: the call up to which a walk has come';
-COMMENT ON COLUMN wee5_cron.chore.due_at IS 'When it is to be done again; NULL: at once';
-COMMENT ON COLUMN wee5_cron.chore.seen IS 'watch: a digest of the jobs. prune_brief: of the policies';
+COMMENT ON TABLE wee5_cron.background_task IS 'Internal: how far harvest() has come with its background tasks, what it saw, and when it goes on';
+COMMENT ON COLUMN wee5_cron.background_task.name IS 'watch: looking at the jobs. prune: deleting expired calls. prune_brief: those whose policy keeps them for a shorter time. installed: the file has run to its end';
+COMMENT ON COLUMN wee5_cron.background_task.place IS 'watch: the newest run that was seen. prune, prune_brief: the call up to which a walk has come';
+COMMENT ON COLUMN wee5_cron.background_task.due_at IS 'When it is to be done again; NULL: at once';
+COMMENT ON COLUMN wee5_cron.background_task.seen IS 'watch: a digest of the jobs. prune_brief: of the policies';
 
 -- Reading the commands of all jobs takes longer than everything else that an idle harvest() does. So it reads them only if a
 -- job has changed or run, when the grace of a tick ends, and every ten minutes.
@@ -190,7 +190,7 @@ CREATE FUNCTION wee5_cron.watch_jobs_if_due() RETURNS void
   AS $$
 DECLARE
   own_job constant bigint := (SELECT j.jobid FROM wee5_cron.job j WHERE j.job_name = 'wee5-cron-harvest');
-  chore wee5_cron.chore;
+  task wee5_cron.background_task;
   now_seen text;
   newest_run bigint;
   look_again timestamptz;
@@ -205,14 +205,14 @@ BEGIN
             WHERE r.jobid IS DISTINCT FROM $1)
     FROM cron.job j WHERE j.database = current_database()
   $query$ INTO now_seen, newest_run USING own_job;
-  SELECT * INTO chore FROM wee5_cron.chore c WHERE c.name = 'watch';
-  IF (chore.seen, chore.place) IS NOT DISTINCT FROM (now_seen, newest_run) AND chore.due_at > clock_timestamp()
+  SELECT * INTO task FROM wee5_cron.background_task c WHERE c.name = 'watch';
+  IF (task.seen, task.place) IS NOT DISTINCT FROM (now_seen, newest_run) AND task.due_at > clock_timestamp()
      -- A run that is still going on may fail.
      AND NOT EXISTS (SELECT FROM wee5_cron.job_watch w WHERE w.unended_runs <> '{}') THEN
     RETURN;
   END IF;
   look_again := wee5_cron.watch_jobs();
-  INSERT INTO wee5_cron.chore AS c (name, place, due_at, seen)
+  INSERT INTO wee5_cron.background_task AS c (name, place, due_at, seen)
   VALUES ('watch', newest_run, least(look_again, clock_timestamp() + interval '10 minutes'), now_seen)
   ON CONFLICT (name) DO UPDATE SET place = excluded.place, due_at = excluded.due_at, seen = excluded.seen;
 END
@@ -250,26 +250,26 @@ DECLARE
   keep_succeeded constant interval := wee5_cron.kept_for('keep_succeeded');
   keep_failed constant interval := wee5_cron.kept_for('keep_failed');
   shortest constant interval := least(keep_succeeded, keep_failed);
-  chore wee5_cron.chore;
+  task wee5_cron.background_task;
   part record;
   next_due timestamptz;
 BEGIN
-  SELECT * INTO chore FROM wee5_cron.chore c WHERE c.name = 'prune';
-  IF shortest IS NULL OR chore.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() THEN
+  SELECT * INTO task FROM wee5_cron.background_task c WHERE c.name = 'prune';
+  IF shortest IS NULL OR task.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() THEN
     RETURN;
   END IF;
-  IF chore.place IS NULL AND NOT wee5_cron.note_newest_calls_until(until) THEN
+  IF task.place IS NULL AND NOT wee5_cron.note_newest_calls_until(until) THEN
     RETURN;
   END IF;
-  chore.place := coalesce(chore.place, 0);
+  task.place := coalesce(task.place, 0);
   LOOP
-    part := wee5_cron.prune_page(2000, keep_succeeded, keep_failed, shortest, chore.place);
-    chore.place := part.walked_to;
+    part := wee5_cron.prune_page(2000, keep_succeeded, keep_failed, shortest, task.place);
+    task.place := part.walked_to;
     next_due := least(next_due, part.next_due);
     EXIT WHEN NOT part.left_over OR clock_timestamp() > until;
   END LOOP;
-  INSERT INTO wee5_cron.chore AS c (name, place, due_at)
-  VALUES ('prune', CASE WHEN part.left_over THEN chore.place END,
+  INSERT INTO wee5_cron.background_task AS c (name, place, due_at)
+  VALUES ('prune', CASE WHEN part.left_over THEN task.place END,
           CASE WHEN NOT part.left_over THEN
             greatest(next_due, clock_timestamp() + least(interval '1 hour', shortest / 24)) END)
   ON CONFLICT (name) DO UPDATE SET place = excluded.place, due_at = excluded.due_at;
@@ -287,31 +287,31 @@ DECLARE
   keep_succeeded constant interval := wee5_cron.kept_for('keep_succeeded');
   keep_failed constant interval := wee5_cron.kept_for('keep_failed');
   policy record;
-  chore wee5_cron.chore;
+  task wee5_cron.background_task;
   part record;
   pending bigint;
   next_due timestamptz;
 BEGIN
   SELECT * INTO policy FROM wee5_cron.shortest_policy();
-  SELECT * INTO chore FROM wee5_cron.chore c WHERE c.name = 'prune_brief';
-  IF chore.seen IS DISTINCT FROM policy.fingerprint THEN
-    chore.place := 0;
-    chore.due_at := NULL;
+  SELECT * INTO task FROM wee5_cron.background_task c WHERE c.name = 'prune_brief';
+  IF task.seen IS DISTINCT FROM policy.fingerprint THEN
+    task.place := 0;
+    task.due_at := NULL;
   END IF;
   IF policy.shortest IS NULL OR policy.shortest >= least(keep_succeeded, keep_failed)
-     OR chore.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() OR NOT wee5_cron.note_newest_calls_until(until) THEN
+     OR task.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() OR NOT wee5_cron.note_newest_calls_until(until) THEN
     RETURN;
   END IF;
-  chore.place := coalesce(chore.place, 0);
+  task.place := coalesce(task.place, 0);
   LOOP
-    part := wee5_cron.prune_page(2000, keep_succeeded, keep_failed, policy.shortest, chore.place);
-    chore.place := part.walked_to;
+    part := wee5_cron.prune_page(2000, keep_succeeded, keep_failed, policy.shortest, task.place);
+    task.place := part.walked_to;
     pending := least(pending, part.first_pending);
     next_due := least(next_due, part.next_due);
     EXIT WHEN NOT part.left_over OR clock_timestamp() > until;
   END LOOP;
-  INSERT INTO wee5_cron.chore AS c (name, place, due_at, seen)
-  VALUES ('prune_brief', CASE WHEN part.left_over THEN chore.place ELSE coalesce(pending - 1, chore.place) END,
+  INSERT INTO wee5_cron.background_task AS c (name, place, due_at, seen)
+  VALUES ('prune_brief', CASE WHEN part.left_over THEN task.place ELSE coalesce(pending - 1, task.place) END,
           CASE WHEN NOT part.left_over THEN
             greatest(next_due, clock_timestamp() + least(interval '1 hour', policy.shortest / 24)) END, policy.fingerprint)
   ON CONFLICT (name) DO UPDATE SET place = excluded.place, due_at = excluded.due_at, seen = excluded.seen;
@@ -359,7 +359,7 @@ BEGIN
     PERFORM wee5_cron.add_alert(wee5_cron.make_alert('disarmed', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
       format('database "%s" makes no calls: it was copied with its files, recovered, or failed over. If it is the one that is to '
              'call the app: SELECT wee5_cron.arm();', current_database())));
-    PERFORM wee5_cron.do_chore('send_alerts');
+    PERFORM wee5_cron.run_background_task('send_alerts');
     RETURN;
   END IF;
   SELECT a.armed_at, a.armed_by, r.id INTO mark
@@ -369,12 +369,12 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.watch_identity() IS 'Internal, for harvest(): disarms a physical copy, and follows pg_upgrade';
 
--- An error in one chore neither stops the others nor undoes a booking.
-CREATE FUNCTION wee5_cron.do_chore(chore text) RETURNS void
+-- An error in one task neither stops the others nor undoes a booking.
+CREATE FUNCTION wee5_cron.run_background_task(task text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  CASE chore
+  CASE task
     WHEN 'watch_jobs' THEN PERFORM wee5_cron.watch_jobs_if_due();
     WHEN 'send_alerts' THEN
       PERFORM wee5_cron.repeat_alerts(make_interval(secs => wee5_cron.setting_ms('alert_repeat') / 1000.0));
@@ -383,22 +383,22 @@ BEGIN
     WHEN 'prune_own_runs' THEN PERFORM wee5_cron.prune_own_runs();
   END CASE;
 EXCEPTION WHEN OTHERS THEN
-  RAISE WARNING 'harvest() cannot do all of its work (%): %', chore, SQLERRM;
+  RAISE WARNING 'harvest() cannot do all of its work (%): %', task, SQLERRM;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.do_chore(text) IS 'Internal, for harvest(): one of its chores';
+COMMENT ON FUNCTION wee5_cron.run_background_task(text) IS 'Internal, for harvest(): one of its background tasks';
 
-CREATE FUNCTION wee5_cron.do_chores() RETURNS void
+CREATE FUNCTION wee5_cron.run_background_tasks() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   PERFORM wee5_cron.watch_identity();
   IF wee5_cron.may_call() THEN
-    PERFORM wee5_cron.do_chore('watch_jobs');
-    PERFORM wee5_cron.do_chore('send_alerts');
+    PERFORM wee5_cron.run_background_task('watch_jobs');
+    PERFORM wee5_cron.run_background_task('send_alerts');
   END IF;
-  PERFORM wee5_cron.do_chore('prune_some_history');
-  PERFORM wee5_cron.do_chore('prune_own_runs');
+  PERFORM wee5_cron.run_background_task('prune_some_history');
+  PERFORM wee5_cron.run_background_task('prune_own_runs');
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.do_chores() IS 'Internal, for harvest(): what is to be done besides calls';
+COMMENT ON FUNCTION wee5_cron.run_background_tasks() IS 'Internal, for harvest(): what is to be done besides calls';

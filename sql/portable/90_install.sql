@@ -82,10 +82,10 @@ $$;
 DO $$
 BEGIN
   PERFORM wee5_cron.revoke_from_api_roles();
-  IF NOT EXISTS (SELECT FROM wee5_cron.chore c WHERE c.name = 'installed') THEN
+  IF NOT EXISTS (SELECT FROM wee5_cron.background_task c WHERE c.name = 'installed') THEN
     -- Other roles may have default privileges, too.
     PERFORM wee5_cron.revoke_default_privileges();
-    INSERT INTO wee5_cron.chore (name) VALUES ('installed');
+    INSERT INTO wee5_cron.background_task (name) VALUES ('installed');
   END IF;
   PERFORM set_config(name, current_setting('wee5_install.' || name), false)
   FROM unnest(ARRAY['check_function_bodies', 'standard_conforming_strings', 'client_min_messages', 'search_path']) AS name;

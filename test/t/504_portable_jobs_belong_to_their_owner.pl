@@ -65,7 +65,7 @@ is($node->as_owner("SELECT count(*) FROM wee5_cron.job_watch w JOIN cron.job j U
 # harvest() deletes old calls and old runs.
 $node->as_owner("UPDATE wee5_cron.invocation SET finished_at = now() - interval '60 days', requested_at = now() - interval '60 days' WHERE id = $id");
 $node->as_owner("INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, requested_at, finished_at, job_name) SELECT '/old', 'pg_net', 'succeeded', 1, now() - interval '60 days', now() - interval '60 days', 'poll-activities' FROM generate_series(1, 100)");
-$node->as_owner("DELETE FROM wee5_cron.chore WHERE name = 'prune'; SELECT wee5_cron.harvest()");
+$node->as_owner("DELETE FROM wee5_cron.background_task WHERE name = 'prune'; SELECT wee5_cron.harvest()");
 cmp_ok($node->as_owner("SELECT count(*) FROM wee5_cron.invocation"), '<=', 3, 'harvest() deletes expired calls, and keeps the newest ones of a job');
 my $jobid = $node->as_owner("SELECT wee5_cron.register_jobs(force => true) IS NOT NULL; SELECT jobid FROM cron.job WHERE jobname = 'wee5-cron-harvest'") =~ s/^t\n//r;
 $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time) SELECT $jobid, n, 'postgres', 'postgres', 'SELECT wee5_cron.harvest()', CASE WHEN n > 1008 THEN 'failed' ELSE 'succeeded' END, now() - interval '1 hour', now() - interval '1 hour' FROM generate_series(1001, 1010) n");
@@ -83,7 +83,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE
 $node->as_owner(<<'SQL');
 INSERT INTO wee5_cron.invocation (endpoint_path, job_name, transport, status, requested_at, finished_at)
 VALUES ('/brief', 'brief', 'pg_net', 'succeeded', now() - interval '30 seconds', now() - interval '30 seconds');
-UPDATE wee5_cron.chore SET due_at = NULL WHERE name = 'prune_brief';
+UPDATE wee5_cron.background_task SET due_at = NULL WHERE name = 'prune_brief';
 SELECT wee5_cron.harvest();
 SQL
 is($node->safe_psql('postgres', "SELECT string_agg((now() - finished_at < '50 minutes')::text, ' ') FROM wee5_cron.invocation WHERE job_name = 'brief'"), 'true', '... which is deleted when there is a newer one');
