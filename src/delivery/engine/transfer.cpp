@@ -319,7 +319,7 @@ int Transfer::on_send(void* self, char* /*remote_ip*/, char* /*local_ip*/, int /
                       int local_port) noexcept {
   auto* transfer = static_cast<Transfer*>(self);
   if (transfer->sendings > 0 && !transfer->refused) {
-    // Where the first sending failed before its first byte, it did not happen.
+    // If the first sending failed before its first byte, it did not happen.
     long sent = 1;
     curl_easy_getinfo(transfer->easy(), CURLINFO_REQUEST_SIZE, &sent);
     if (sent > 0) {

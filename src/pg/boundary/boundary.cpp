@@ -57,7 +57,7 @@ char* convert(char* text, const Conversion* conversion) {
     if (static_cast<Size>(step) > length - static_cast<Size>(at - text)) step = 1;
     char converted[MAX_CONVERSION_GROWTH * 8 + 1];
     bool done = convert_character(conversion, at, step, converted, static_cast<int>(sizeof(converted)));
-    // What is no character is replaced byte by byte.
+    // Bytes that are not part of a character are replaced one by one.
     if (!done && conversion->source == conversion->target) step = 1;
     const char* put = done ? converted : conversion->replacement;
     Size size = strlen(put);

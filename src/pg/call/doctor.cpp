@@ -1,5 +1,5 @@
-// What doctor() cannot know from SQL: which settings count for a role, what a call would be carried by, what a host
-// name leads to, and where the server runs.
+// What doctor() cannot know from SQL: which settings count for a role, which transport would carry a call, what a host
+// name resolves to, and where the server runs.
 
 #include <unistd.h>
 
@@ -70,7 +70,7 @@ bool step_lookup(delivery::NameLookup* lookup, ResolvedHost* resolved) {
 
 // wee5_cron.api_url_parts(api_url text, OUT url text, OUT scheme text, OUT host text, OUT rest text,
 //                         OUT private_host boolean, OUT loopback_host boolean); `rest`: from behind "scheme://".
-// 55000 where it is none, plain http or not.
+// 55000 if the text is not an address; plain http is allowed.
 WEE5_SQL_FUNCTION(wee5_cron_api_url_parts) {
   if (PG_ARGISNULL(0)) PG_RETURN_NULL();
   const char* given = to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(0)));

@@ -51,7 +51,7 @@ void copy_response_bytes(int32 bytes, EndpointRow* row) {
   if (bytes >= 0 && bytes <= kMostResponseBytes) row->max_response_bytes = bytes;
 }
 
-// None of them where one cannot be waited for.
+// If one of the delays is out of bounds, ignores all of them.
 void copy_delays(ArrayType* array, EndpointRow* row) {
   Datum* values;
   bool* nulls;
@@ -92,7 +92,7 @@ void copy_row(HeapTuple tuple, TupleDesc descriptor, EndpointRow* row) {
   row->overlap = overlap_of(text_of(values[kEndpointOverlap], nulls[kEndpointOverlap]));
 }
 
-// Without the table, calls would be made twice that must be made at most once.
+// Raises if the table is missing: without policies, a call that must be made at most once could be made twice.
 Oid find_table() {
   ExtensionInfo extension;
   find_extension("wee5_cron", &extension);
@@ -118,7 +118,7 @@ Relation open_table() {
   return table;
 }
 
-// False where there is no such table.
+// False if there is no such table.
 bool know_table() {
   static bool registered = false;
   if (!registered) CacheRegisterRelcacheCallback(at_invalidation, static_cast<Datum>(0));

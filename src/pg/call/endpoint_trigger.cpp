@@ -22,7 +22,7 @@ struct NewRow {
   Relation table;
 };
 
-// Raises if the column is not as the extension made it. NULL where an earlier version of the SQL has not got it.
+// Raises if the column is not as the extension made it. NULL: an earlier version of the SQL does not have it.
 Datum column(const NewRow* row, const char* name, bool* is_null) {
   AttrNumber number = readable_column_named(row->table, &kEndpointLayout, name);
   *is_null = number == InvalidAttrNumber;

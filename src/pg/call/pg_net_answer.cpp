@@ -1,5 +1,5 @@
-// What an answer that pg_net got means for the ledger, and what it means that an accepted call was not completed. The
-// SQL asks once for each call, and only moves the rows.
+// Decides what an answer of pg_net means for the ledger, and what becomes of an accepted call that was not completed.
+// The SQL asks once for each call, and only moves the rows.
 
 #include "wee5_cron/core/outcome/pg_net_answer.hpp"
 
@@ -240,7 +240,7 @@ void decide_incomplete(const char* path, const core::EndedAttempt* ended, const 
 }  // namespace
 
 // wee5_cron.decide_incomplete(endpoint_path text, attempts int, first_begun timestamptz, random float8)
-//   -> the call's row after its time is over
+//   -> the row of an accepted call that was not completed in time
 WEE5_SQL_FUNCTION(wee5_cron_decide_incomplete) {
   for (int i = 0; i < 4; ++i)
     if (PG_ARGISNULL(i)) PG_RETURN_NULL();

@@ -51,7 +51,7 @@ void write_headers(const PgNetCall* call, HeaderList* out, TextBuffer* texts) {
   }
 }
 
-// previous_until: also where the SQL of 0.1.0 has no such column, an ordinary request is bound.
+// The SQL of 0.1.0 has no column previous_until. An ordinary request does not need it.
 void bind_request(int64 invocation_id, int64 request_id, int64 previous_until_us) {
   Oid types[3] = {INT8OID, INT8OID, TIMESTAMPTZOID};
   Datum values[3] = {Int64GetDatum(invocation_id), Int64GetDatum(request_id),
@@ -158,8 +158,8 @@ SPIPlanPtr handed_over_plan = nullptr;
 // $1 id, $2 url
 constexpr const char* kHandedOver = "UPDATE wee5_cron.invocation SET next_attempt_at = NULL, url = $2 WHERE id = $1";
 
-// The next attempt of a call, with the address and the secret that its role has now. False: it should carry the
-// previous secret, and there is none to be used.
+// Prepares the next attempt of a call, with the address and the secret that its role has now. False: the attempt should
+// carry the previous secret, and there is none that it may use.
 bool prepare_attempt(int64 id, const StoredCall* stored, bool with_previous, HeaderList* custom, PgNetCall* call) {
   if (stored->idempotency_key == nullptr)
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -184,8 +184,7 @@ bool prepare_attempt(int64 id, const StoredCall* stored, bool with_previous, Hea
   return call->secret != nullptr;
 }
 
-// The URL that the call goes to. NULL where there is no such call that has not ended, or no secret that it may be sent
-// with.
+// Returns the URL that the call goes to. NULL: there is no such open call, or no secret that it may carry.
 const char* hand_over_again(int64 id, bool with_previous) {
   StoredCall stored;
   if (!read_stored_call(id, &stored) || stored.finished || !stored.on_pg_net) return nullptr;
@@ -199,7 +198,7 @@ const char* hand_over_again(int64 id, bool with_previous) {
 
 }  // namespace
 
-// wee5_cron.send_by_pg_net(call_id bigint) -> boolean: false where there is no such call that has not ended
+// wee5_cron.send_by_pg_net(call_id bigint) -> boolean: false if there is no such open call
 WEE5_SQL_FUNCTION(wee5_cron_send_by_pg_net) {
   if (PG_ARGISNULL(0)) PG_RETURN_BOOL(false);
   int64 id = PG_GETARG_INT64(0);
@@ -215,8 +214,8 @@ WEE5_SQL_FUNCTION(wee5_cron_send_by_pg_net) {
   PG_RETURN_BOOL(true);
 }
 
-// wee5_cron.send_with_previous_secret(call_id bigint) -> boolean: false where no previous secret may be used for the
-// call
+// wee5_cron.send_with_previous_secret(call_id bigint) -> boolean: false if the call may use no previous
+// secret
 WEE5_SQL_FUNCTION(wee5_cron_send_with_previous_secret) {
   PG_RETURN_BOOL(!PG_ARGISNULL(0) && hand_over_again(PG_GETARG_INT64(0), true) != nullptr);
 }

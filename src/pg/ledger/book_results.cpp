@@ -1,4 +1,4 @@
-// Where a result of the worker is booked: directly if the tables are as the extension made them, else by a statement.
+// Books the results of the worker: directly if the tables are as the extension made them, else by a statement.
 
 #include "wee5_cron/pg/ledger/book_results.h"
 
@@ -90,7 +90,7 @@ int record_by_statement(const delivery::Result* results, const int* chosen, int 
     values[i] = array_of(&parameters[i], kTypes[i]);
   }
   execute_plan(kept_plan(&record_plan, kRecord, kResultValues, array_types), values, nullptr, SPI_OK_INSERT);
-  // What is still open was locked.
+  // Calls that are still open were locked by somebody.
   execute_plan(kept_plan(&left_plan, kLeft, 1, array_types), values, nullptr, SPI_OK_SELECT);
   int left = static_cast<int>(SPI_processed);
   for (int i = 0; i < left; ++i) {

@@ -90,7 +90,7 @@ bool find_row(Writer* writer, int64 id) {
   return found;
 }
 
-// Also fills in `bound`, where the row is there.
+// Also fills in `bound` if the row is there.
 Booked book_invocation(Writer* writer, const delivery::Result* result, BoundResult* bound) {
   if (!find_row(writer, result->id)) return Booked::kGone;
   bool is_null;

@@ -1,4 +1,4 @@
-// Where a call ends that is not on the wire.
+// Ends a call that is not on the wire.
 
 #include "wee5_cron/pg/ledger/end_call.h"
 
@@ -29,7 +29,7 @@ constexpr const char* kLost =
 constexpr const char* kWait =
     "UPDATE wee5_cron.invocation SET next_attempt_at = 'infinity' WHERE id IN (" WEE5_OPEN_AND_FREE("array[$1]") ")";
 
-// False where the row is locked, or the call has ended. `hint` may be NULL.
+// False if the row is locked, or the call has ended. `hint` may be NULL.
 bool end_call(int64 id, const char* status, core::Reason reason, const char* error, const char* hint) {
   Oid types[5] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
   Datum values[5] = {Int64GetDatum(id), CStringGetTextDatum(status), CStringGetTextDatum(core::reason_name(reason)),
@@ -42,7 +42,7 @@ bool end_call(int64 id, const char* status, core::Reason reason, const char* err
   return true;
 }
 
-// Alerts go by the path, which may be just what cannot be read.
+// Alerts need the path, and that may be the column that cannot be read.
 void note_outcome_if_possible(int64 id) {
   ErrorData* untold;
   in_subtransaction(

@@ -1,4 +1,4 @@
-// Where the row of a call is written: directly if the table is as the extension made it, else by a statement.
+// Writes the row of a call: directly if the table is as the extension made it, else by a statement.
 
 #include "wee5_cron/pg/ledger/insert_call.h"
 

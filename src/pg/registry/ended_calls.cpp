@@ -13,7 +13,7 @@ struct EndedCalls {
 };
 EndedCalls* shared = nullptr;
 
-// Which variables are to be signalled at the end of this transaction: one bit each.
+// The variables to signal at the end of this transaction: one bit each.
 uint64 noted[kVariables / kBitsPerWord];
 
 shmem_startup_hook_type previous_startup_hook = nullptr;

@@ -195,7 +195,7 @@ void warn_of_overrides(Store store) {
 // The roles whose calls would combine the new address with a secret from elsewhere.
 struct Mixture {
   Store store;
-  VaultNames chosen;  // where the store is Vault
+  VaultNames chosen;  // if the store is Vault
   StringInfoData found;
 };
 

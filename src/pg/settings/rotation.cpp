@@ -17,7 +17,8 @@ namespace wee5::pg {
 
 namespace {
 
-// What is replaced: the pair that stands where the new one goes. What is missing there is what counted instead.
+// The pair that the new one replaces: the one in the same place. A value that is missing there comes from the source
+// that counted until now.
 struct Replaced {
   StoredPair there;
   StoredSettings stored;  // of a role that has no settings of its own

@@ -124,7 +124,7 @@ void read_at(Snapshot snapshot, Oid extension, const VaultNames* names, VaultVal
   values->hint = to_utf8_lossy(read_hint(error->sqlerrcode, names));
 }
 
-// What Vault held when it was last read. Decrypting it again would cost more than the call.
+// The values of Vault as they were last read. Decrypting them again would cost more than the call.
 struct Remembered {
   MemoryContext context;  // holds the texts; NULL: none yet
   uint64 ended;           // ended transactions before the read; 0: the values must not be used

@@ -14,8 +14,8 @@ namespace {
 // While a name is looked up, libcurl holds two descriptors and getaddrinfo() up to two. Later there is one socket, or
 // two while IPv4 and IPv6 race.
 constexpr int kDescriptorsPerRequest = 4;
-// What fd.c leaves to code that asks nobody (its NUM_RESERVED_FDS), and as much again for the engine's epoll, the file
-// of TLS roots and the wait set.
+// The descriptors that fd.c leaves to code which opens files without it (its NUM_RESERVED_FDS), and as many again for
+// the engine's epoll, the file of TLS roots and the wait set.
 constexpr int64 kUnannounced = 20;
 // A limit that a person sets is a multiple of this, with some room.
 constexpr int64 kLimitStep = 64;

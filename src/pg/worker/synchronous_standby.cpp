@@ -36,7 +36,7 @@ bool enough_are_there() {
 }  // namespace
 
 bool standby_lacks(XLogRecPtr position) {
-  // SyncRepConfig: synchronous_standby_names, NULL where it is empty.
+  // SyncRepConfig: synchronous_standby_names, NULL if it is empty.
   if (!SyncRepRequested() || SyncRepConfig == nullptr) return false;
   return confirmed_to() < position && enough_are_there();
 }

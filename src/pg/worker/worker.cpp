@@ -165,7 +165,7 @@ void publish_rest(Worker* worker, bool at_rest) {
 void write_handover(Worker* worker) {
   WorkerHandover handover;
   memset(&handover, 0, sizeof(handover));
-  // Whatever ends the standstill wakes a worker, which then does everything at once.
+  // A worker that stands still hands over nothing: the event that ends this wakes a worker, which looks for all work.
   handover.known = worker->timers.ledger_retry_us != PG_INT64_MAX;
   if (handover.known) {
     int64 retry_us = worker->timers.ledger_retry_us;
@@ -338,7 +338,7 @@ void create_dispatcher(Worker* worker) {
     LedgerWork work = find_ledger_work(worker);
     leave_if_asked(worker, &work);
     work = find_ledger_work(worker);
-    // What came up meanwhile is done without waiting.
+    // If work came up meanwhile, do it without waiting.
     bool has_work = work.write || work.read || is_due(work.next_write_us, now_us());
     bool must_wait = worker->timers.ledger_retry_us != 0 || !has_work;
     WaitEvent occurred[3];

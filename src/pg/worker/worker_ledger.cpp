@@ -54,7 +54,7 @@ constexpr const char* kSameKey =
     "SELECT i.id::pg_catalog.int8 FROM wee5_cron.invocation i WHERE i.requested_by = $1 AND i.key = $2"
     " AND i.finished_at IS NULL AND i.status IN ('queued', 'retrying') AND i.id <> $3 ORDER BY i.id DESC";
 
-// $1 id, $2 the id of the newer call. Returns a row where the call has not ended and nobody holds its row locked.
+// $1 id, $2 the id of the newer call. Returns a row if the call has not ended and nobody holds its row locked.
 constexpr const char* kEndReplaced = "SELECT wee5_cron.end_replaced(free.id, $2) FROM (" WEE5_OPEN_AND_FREE(
     "array[$1]") ") free WHERE (SELECT i.status IN ('queued', 'retrying') FROM wee5_cron.invocation i WHERE i.id = "
                  "free.id)";
@@ -132,7 +132,7 @@ void note_html_pages(const delivery::Result* results, int count) {
 
 namespace {
 
-// False where the row is locked, or the call has ended or been sent.
+// False if the row is locked, or the call has ended or been sent.
 bool end_replaced(int64 id, int64 replaced_by) {
   Oid types[2] = {INT8OID, INT8OID};
   Datum values[2] = {Int64GetDatum(id), Int64GetDatum(replaced_by)};
@@ -327,7 +327,7 @@ Cancellation read_cancellation(HeapTuple row, TupleDesc descriptor) {
   return asked;
 }
 
-// True where the newer call came too late: this one is on the wire.
+// True if the newer call came too late: this one is on the wire.
 bool leave_or_end_replaced(const delivery::Dispatcher* dispatcher, const Cancellation* asked, EndedCalls* ended) {
   bool held = dispatcher->holds(asked->id);
   if (!held || dispatcher->is_waiting(asked->id)) {
