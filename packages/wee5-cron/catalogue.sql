@@ -46,8 +46,8 @@ export interface ' || r.interface || ' {
 export const ' || lower(left(r.interface, 1)) || substr(r.interface, 2) || 'Columns = `
 ' || string_agg('  ' || f.expression || ' AS "' || f.name || '"', E',\n' ORDER BY f.attnum) || '`;
 export const ' || lower(left(r.interface, 1)) || substr(r.interface, 2) || 'Forms = { '
-    || coalesce(string_agg(f.name || ': ' || CASE f.type WHEN 'Date' THEN '''time''' ELSE '''json''' END, ', ' ORDER BY f.attnum)
-                  FILTER (WHERE f.type IN ('Date', 'unknown')) || ' ', '') || '} as const;' AS text
+    || coalesce(string_agg(f.name || ': ' || CASE f.type WHEN 'Date' THEN '''time''' WHEN 'string' THEN '''text''' ELSE '''json''' END, ', ' ORDER BY f.attnum)
+                  FILTER (WHERE f.type IN ('Date', 'unknown') OR f.typname = 'int8') || ' ', '') || '} as const;' AS text
   FROM relation r JOIN typed f USING (place)
   GROUP BY r.place, r.interface, r.introduction
 ) AS part

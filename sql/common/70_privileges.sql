@@ -83,7 +83,8 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text, boolean)', 'EXECUTE ON FUNCTION wee5_cron.arm(boolean)',
     'EXECUTE ON FUNCTION wee5_cron.disarm(text)',
     'EXECUTE ON FUNCTION wee5_cron.prune()', 'EXECUTE ON FUNCTION wee5_cron.prune_cron_history(interval)',
-    'EXECUTE ON FUNCTION wee5_cron.grant_to(regrole, text)', 'EXECUTE ON FUNCTION wee5_cron.revoke_from(regrole, text)'];
+    'EXECUTE ON FUNCTION wee5_cron.grant_to(regrole, text)', 'EXECUTE ON FUNCTION wee5_cron.revoke_from(regrole, text)',
+    'EXECUTE ON FUNCTION wee5_cron.expose_api(name, regrole)'];
 BEGIN
   RETURN CASE profile
     WHEN 'call' THEN calls

@@ -11,6 +11,8 @@ BEGIN
   FOR found IN
     WITH member AS (
       SELECT * FROM wee5_cron.extension_members()
+      UNION ALL
+      SELECT 'pg_proc'::regclass, e.function FROM wee5_cron.exposed_functions() e
     ), granted AS (
       SELECT 'ROUTINE' AS kind, p.oid::regprocedure::text AS name, a.grantee
       FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid

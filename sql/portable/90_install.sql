@@ -5,6 +5,7 @@ CREATE FUNCTION wee5_cron.uninstall() RETURNS text
   AS $$
 DECLARE
   job record;
+  api name;
 BEGIN
   IF wee5_cron.pg_cron_installed() THEN
     FOR job IN EXECUTE $query$
@@ -20,6 +21,11 @@ BEGIN
       USING 'wee5_cron: where the app is', 'wee5_cron: the bearer secret that the app expects',
             'wee5_cron: the bearer secret that the app expected before';
   END IF;
+  FOR api IN SELECT wee5_cron.api_schemas() LOOP
+    PERFORM wee5_cron.drop_exposed_functions(api);
+    -- Not with what you created in it.
+    EXECUTE format('DROP SCHEMA %I', api);
+  END LOOP;
   DROP FUNCTION public.invoke_cron_endpoint(text);
   DROP SCHEMA wee5_cron CASCADE;
   RETURN 'wee5_cron is removed, with its ledger and its jobs';

@@ -33,6 +33,7 @@ GRANT USAGE ON SCHEMA extensions TO nobody;
 SELECT wee5_cron.grant_to('"Odd ''role"', 'call');
 SELECT wee5_cron.grant_to('reader', 'read');
 SELECT wee5_cron.grant_to('backup', 'read');
+SELECT wee5_cron.expose_api(role => 'reader');
 GRANT USAGE ON SCHEMA cron TO backup, installer;
 
 -- One of ours deleted, one changed, one of a stranger in its place.
@@ -95,6 +96,10 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL aclexplode(o.acl) a
 WHERE e.extname = 'wee5_cron' AND a.grantee <> 10
 GROUP BY 1, 2 ORDER BY 1, 2
+SQL
+    $state{'what expose_api() created'} = $server->safe_psql($database, <<'SQL');
+SELECT p.oid::regprocedure, md5(pg_get_functiondef(p.oid)), has_function_privilege('reader', p.oid, 'EXECUTE'), has_schema_privilege('reader', p.pronamespace, 'USAGE'), has_function_privilege('nobody', p.oid, 'EXECUTE')
+FROM pg_proc p WHERE p.pronamespace = 'wee5_cron_public'::regnamespace ORDER BY 1
 SQL
     $state{'privileges on the schema of invoke_cron_endpoint'} = $server->safe_psql($database,
         "SELECT rolname, has_schema_privilege(oid, 'extensions', 'USAGE') FROM pg_roles WHERE rolname IN ('installer', 'reader', 'nobody') ORDER BY 1");

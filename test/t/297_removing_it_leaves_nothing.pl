@@ -41,6 +41,7 @@ SELECT wee5_cron.schedule('ours', '0 0 1 1 *', '/ours');
 SELECT cron.schedule('by hand', '0 0 1 1 *', \$\$SELECT public.invoke_cron_endpoint('/by-hand')\$\$);
 SELECT cron.schedule('of somebody', '0 0 1 1 *', 'SELECT 1');
 SELECT wee5_cron.grant_to('app_owner', 'call');
+SELECT wee5_cron.expose_api(role => 'reader');
 SQL
 $node->reload;
 is($node->safe_psql('app', 'SELECT count(*) FROM vault.secrets'), 3, 'before the removal Vault has three secrets');
@@ -65,7 +66,7 @@ is($node->safe_psql('app', 'SELECT jobname FROM cron.job'), 'of somebody', "only
 is($node->safe_psql('app', "SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text ~ 'wee5_cron|app[.]settings'"), 0, 'no stored setting is left');
 is($node->safe_psql('app', 'SELECT count(*) FROM pg_parameter_acl'), 0, 'no grant is left');
 is($node->safe_psql('app', 'SELECT count(*) FROM vault.secrets'), 0, 'no secret is left in Vault');
-is($node->safe_psql('app', "SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron'"), 0, 'no schema is left');
+is($node->safe_psql('app', "SELECT count(*) FROM pg_namespace WHERE nspname ~ 'wee5_cron'"), 0, 'no schema is left, of expose_api() neither');
 is($node->safe_psql('app', "SELECT count(*) FROM pg_proc WHERE proname = 'invoke_cron_endpoint'"), 0, 'no function is left');
 # Its name may be part of a path, for example the directory of the sockets.
 for my $name (qw(postgresql.conf postgresql.auto.conf)) {

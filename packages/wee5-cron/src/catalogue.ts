@@ -95,7 +95,7 @@ export const invocationColumns = `
   "exclusive"::text AS "exclusive",
   to_json("due_at") #>> '{}' AS "due_at",
   "key"::text AS "key"`;
-export const invocationForms = { body: 'json', headers: 'json', requested_at: 'time', scheduled_at: 'time', first_sent_at: 'time', next_attempt_at: 'time', finished_at: 'time', due_at: 'time' } as const;
+export const invocationForms = { id: 'text', body: 'json', headers: 'json', requested_at: 'time', scheduled_at: 'time', first_sent_at: 'time', next_attempt_at: 'time', finished_at: 'time', cron_run_id: 'text', due_at: 'time' } as const;
 
 // A row of wee5_cron.job_status: one job that calls wee5_cron.
 export interface JobStatus {
@@ -156,7 +156,7 @@ export const jobStatusColumns = `
   "missed_runs"::text AS "missed_runs",
   "last_error"::text AS "last_error",
   "state"::text AS "state"`;
-export const jobStatusForms = { next_run: 'time', last_finished_at: 'time', last_success_at: 'time' } as const;
+export const jobStatusForms = { jobid: 'text', next_run: 'time', last_invocation_id: 'text', last_finished_at: 'time', last_success_at: 'time', missed_runs: 'text' } as const;
 
 // A row of wee5_cron.upcoming: what is due in the next 24 hours.
 export interface Upcoming {
@@ -184,7 +184,7 @@ export const upcomingColumns = `
   "endpoint_path"::text AS "endpoint_path",
   "invocation_id"::text AS "invocation_id",
   "key"::text AS "key"`;
-export const upcomingForms = { due_at: 'time' } as const;
+export const upcomingForms = { due_at: 'time', jobid: 'text', invocation_id: 'text' } as const;
 
 // A line of doctor(): one check, and what to do about it.
 export interface Finding {

@@ -6,9 +6,11 @@ import {
 import { claim, complete, nameOf, type Claim, type Database, type Row } from './claims.js';
 import type { Method } from './receiver.js';
 
-export { fromPg, fromPostgres, fromPrisma, type PgLike, type PostgresLike, type PrismaLike } from './adapters.js';
+export {
+  fromPg, fromPostgres, fromPrisma, fromSupabase, type PgLike, type PostgresLike, type PrismaLike, type SupabaseLike,
+} from './adapters.js';
 export type { Change, Finding, Invocation, JobStatus, Upcoming } from './catalogue.js';
-export type { Claim, Database, Query, Row } from './claims.js';
+export type { Arguments, Claim, Database, Query, Row } from './claims.js';
 export type { Method } from './receiver.js';
 
 // The choices of a call. What is left out follows the policy of the path.
@@ -48,16 +50,24 @@ export interface ApplyOptions {
   readonly withoutPgCron?: 'error' | 'notice';
 }
 
-type Forms = Readonly<Record<string, 'time' | 'json'>>;
+// text: a number that JavaScript may not hold, which SQL returns as text, and PostgREST as a number.
+type Forms = Readonly<Record<string, 'time' | 'json' | 'text'>>;
 
 function parsed(row: Row, forms: Forms): Row {
   const result: Record<string, unknown> = { ...row };
   for (const [name, form] of Object.entries(forms)) {
-    const text = row[name];
-    if (typeof text === 'string') result[name] = form === 'time' ? new Date(text) : (JSON.parse(text) as unknown);
+    const value = row[name];
+    if (typeof value === 'string') {
+      if (form !== 'text') result[name] = form === 'time' ? new Date(value) : (JSON.parse(value) as unknown);
+    } else if (form === 'text' && typeof value === 'number') {
+      result[name] = String(value);
+    }
   }
   return result;
 }
+
+// The functions that expose_api() creates.
+const exposed = new Set(['invoke', 'cancel', 'retry', 'claim', 'complete', 'run_now', 'pause', 'resume', 'health', 'status_page', 'invocation', 'job_status']);
 
 // An argument of a function, as text that PostgreSQL casts: drivers write values of other types each in their own way.
 type Argument = readonly [name: string, type: string, value: string | null | undefined];
@@ -91,12 +101,14 @@ export class CronClient {
 
   // The row of a call; null if there is none. The role needs the profile `read`, as for all that follows up to health().
   async invocation(id: Id): Promise<Invocation | null> {
+    if (this.#database.query.rpc) return (await this.#exposedRows<Invocation>(invocationForms, 'invocation', [['invocation_id', 'bigint', String(id)]]))[0] ?? null;
     const sql = `SELECT ${invocationColumns} FROM ${this.#name('invocation')} WHERE id = $1::text::bigint`;
     const [row] = await this.#database.query(sql, [String(id)]);
     return row === undefined ? null : (parsed(row, invocationForms) as unknown as Invocation);
   }
 
   jobStatus(): Promise<JobStatus[]> {
+    if (this.#database.query.rpc) return this.#exposedRows(jobStatusForms, 'job_status', []);
     return this.#view(jobStatusColumns, jobStatusForms, 'job_status', 'job_name, jobid');
   }
 
@@ -184,7 +196,24 @@ export class CronClient {
     return nameOf(this.#database, object);
   }
 
-  #call(columns: string, name: string, all: readonly Argument[]): Promise<readonly Row[]> {
+  // Through PostgREST, which reads the arguments from JSON.
+  async #rpc(name: string, all: readonly Argument[]): Promise<unknown> {
+    if (!this.#database.query.rpc || !exposed.has(name)) throw new Error(`wee5-cron: expose_api() does not expose ${name}()`);
+    const given = all.filter(([, , value]) => value !== undefined);
+    return this.#database.query.rpc(name, Object.fromEntries(given.map(([argument, type, value]) =>
+      [argument, type === 'jsonb' && typeof value === 'string' ? (JSON.parse(value) as unknown) : value])));
+  }
+
+  async #exposedRows<T>(forms: Forms, name: string, all: readonly Argument[]): Promise<T[]> {
+    const withoutJson = Object.fromEntries(Object.entries(forms).filter(([, form]) => form !== 'json')) as Forms;
+    return ((await this.#rpc(name, all)) as Row[]).map((row) => parsed(row, withoutJson) as T);
+  }
+
+  async #call(columns: string, name: string, all: readonly Argument[]): Promise<readonly Row[]> {
+    if (this.#database.query.rpc) {
+      const result = await this.#rpc(name, all);
+      return [{ result: typeof result === 'object' ? JSON.stringify(result) : String(result) }];
+    }
     const given = all.filter(([, , value]) => value !== undefined);
     const list = given.map(([argument, type], i) => `"${argument}" => $${i + 1}::text::${type}`).join(', ');
     return this.#database.query(`SELECT ${columns} FROM ${this.#name(name)}(${list}) AS result`, given.map(([, , value]) => value));
@@ -199,6 +228,7 @@ export class CronClient {
   }
 
   async #view<T>(columns: string, forms: Forms, name: string, order: string): Promise<T[]> {
+    if (this.#database.query.rpc) await this.#rpc(name, []);
     const rows = await this.#database.query(`SELECT ${columns} FROM ${this.#name(name)} ORDER BY ${order}`, []);
     return rows.map((row) => parsed(row, forms) as T);
   }

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { CronClient, fromPg, fromPostgres, fromPrisma, type Query } from '../src/client.js';
+import type { SupabaseClient } from '@supabase/supabase-js';
+
+import { CronClient, fromPg, fromPostgres, fromPrisma, fromSupabase, type Query, type SupabaseLike } from '../src/client.js';
 import { key } from './calls.js';
 
 // A client with the statements that it makes; the database answers each with these rows.
@@ -80,5 +82,57 @@ describe('a query for', () => {
     const asked: unknown[] = [];
     const query = fromPrisma({ $queryRawUnsafe: async (...all) => { asked.push(...all); return rows; } });
     assert.deepEqual([await query('SELECT $1, $2', [1, 'b']), asked], [rows, ['SELECT $1, $2', 1, 'b']]);
+  });
+});
+
+describe('a query for supabase-js', () => {
+  // A client of supabase-js for which PostgREST answers each call with this.
+  function supabase(data: unknown, error: object | null = null) {
+    const asked: unknown[] = [];
+    const like: SupabaseLike = { schema: (name) => ({ rpc: async (...all) => { asked.push([name, ...all]); return { data, error }; } }) };
+    return { asked, query: fromSupabase(like), like };
+  }
+  it('takes the real client', () => {
+    const typed: (client: SupabaseClient) => Query = fromSupabase;
+    assert.equal(typed, fromSupabase);
+  });
+  it('passes arguments by name, and JSON as JSON', async () => {
+    const { asked, query } = supabase(12);
+    const at = new Date('2026-12-13T08:00:00Z');
+    assert.equal(await new CronClient({ query }).invoke('/api/digest', { method: 'POST', body: { user: 12 }, at }), '12');
+    assert.deepEqual(asked, [['wee5_cron_public', 'invoke', { endpoint_path: '/api/digest', method: 'POST', body: { user: 12 }, at: '2026-12-13T08:00:00.000Z' }]]);
+  });
+  it("turns a row's columns into dates and text", async () => {
+    const { query } = supabase([{ id: 12, body: 'a text', requested_at: '2026-11-29T09:00:00.123456+00:00', finished_at: null, attempts: 2 }]);
+    const row = await new CronClient({ query }).invocation(12);
+    assert.deepEqual(row, { id: '12', body: 'a text', requested_at: new Date('2026-11-29T09:00:00.123Z'), finished_at: null, attempts: 2 });
+    assert.equal(await new CronClient(supabase([])).invocation(12), null);
+    const [job] = await new CronClient(supabase([{ jobid: 3, job_name: 'digest', next_run: null }])).jobStatus();
+    assert.deepEqual(job, { jobid: '3', job_name: 'digest', next_run: null });
+  });
+  it('claims and completes', async () => {
+    assert.equal(await new CronClient(supabase('running')).claim(key), 'running');
+    const { asked, query } = supabase(true);
+    assert.equal(await new CronClient({ query }).complete(key, false, 'no space'), true);
+    assert.deepEqual(asked, [['wee5_cron_public', 'complete', { idempotency_key: key, ok: false, note: 'no space' }]]);
+  });
+  it('takes another schema', async () => {
+    const { asked, like } = supabase(null);
+    await new CronClient({ query: fromSupabase(like, 'cron_api') }).pause('digest');
+    assert.deepEqual(asked, [['cron_api', 'pause', { job_name: 'digest' }]]);
+  });
+  it('throws what PostgREST answers, with the SQLSTATE and the hint', async () => {
+    const { query } = supabase(null, { code: '22023', message: 'invalid endpoint path', hint: 'Start it with one slash', details: null });
+    await assert.rejects(new CronClient({ query }).invoke('x'), (error) => error instanceof Error && error.message === 'invalid endpoint path'
+      && 'code' in error && error.code === '22023' && 'hint' in error && error.hint === 'Start it with one slash');
+  });
+  it('calls nothing that expose_api() does not expose', async () => {
+    const { asked, query } = supabase([]);
+    const cron = new CronClient({ query });
+    for (const call of [() => cron.doctor(), () => cron.waitFor(1), () => cron.upcoming(), () => cron.schedule('a', 'b', '/c')]) {
+      await assert.rejects(call(), /expose_api\(\) does not expose/);
+    }
+    await assert.rejects(query('SELECT 1', []), /runs no SQL/);
+    assert.deepEqual(asked, []);
   });
 });
