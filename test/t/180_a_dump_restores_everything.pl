@@ -98,8 +98,8 @@ WHERE e.extname = 'wee5_cron' AND a.grantee <> 10
 GROUP BY 1, 2 ORDER BY 1, 2
 SQL
     $state{'what expose_api() created'} = $server->safe_psql($database, <<'SQL');
-SELECT p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid)), has_function_privilege('reader', p.oid, 'EXECUTE'), has_schema_privilege('reader', p.pronamespace, 'USAGE'), has_function_privilege('nobody', p.oid, 'EXECUTE')
-FROM pg_proc p WHERE p.pronamespace = to_regnamespace('wee5_cron_public') ORDER BY 1
+SELECT p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid)), array(SELECT a.grantee::regrole::text FROM aclexplode(p.proacl) a WHERE a.grantee <> p.proowner), array(SELECT a.grantee::regrole::text FROM aclexplode(n.nspacl) a WHERE a.grantee <> n.nspowner)
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'wee5_cron_public' ORDER BY 1
 SQL
     $state{'privileges on the schema of invoke_cron_endpoint'} = $server->safe_psql($database,
         "SELECT rolname, has_schema_privilege(oid, 'extensions', 'USAGE') FROM pg_roles WHERE rolname IN ('installer', 'reader', 'nobody') ORDER BY 1");
