@@ -1,4 +1,5 @@
-// Lets DROP EXTENSION drop an object that is not a member of the extension. For schemas, SQL has no statement that does it.
+// Lets DROP EXTENSION drop an object that is not a member of the extension. For schemas, SQL has no statement that does
+// it.
 
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
