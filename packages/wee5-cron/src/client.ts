@@ -53,14 +53,17 @@ export interface ApplyOptions {
 // text: a number that JavaScript may not hold, which SQL returns as text, and PostgREST as a number.
 type Forms = Readonly<Record<string, 'time' | 'json' | 'text'>>;
 
+// A call that waits for the end of another one has the time infinity. The last time that a Date holds also comes after all others.
+const lastTime = 8.64e15;
+
 function parsed(row: Row, forms: Forms): Row {
   const result: Record<string, unknown> = { ...row };
   for (const [name, form] of Object.entries(forms)) {
     const value = row[name];
-    if (typeof value === 'string') {
-      if (form !== 'text') result[name] = form === 'time' ? new Date(value) : (JSON.parse(value) as unknown);
-    } else if (form === 'text' && typeof value === 'number') {
-      result[name] = String(value);
+    if (form === 'text') {
+      if (typeof value === 'number') result[name] = String(value);
+    } else if (typeof value === 'string') {
+      result[name] = form === 'json' ? (JSON.parse(value) as unknown) : new Date(value === 'infinity' ? lastTime : value);
     }
   }
   return result;

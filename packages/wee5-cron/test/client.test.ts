@@ -48,6 +48,10 @@ describe('a client', () => {
     const row = await cron.waitFor(9007199254740993n, '5 seconds');
     assert.deepEqual([row.id, row.body, row.headers, row.requested_at, row.finished_at], ['9007199254740993', { a: 1 }, null, new Date('2026-11-29T09:00:00.123Z'), null]);
   });
+  it('gives a call that waits for the end of another one the last time that a Date holds', async () => {
+    const row = await client({ id: '1', next_attempt_at: 'infinity' }).client.invocation(1);
+    assert.equal(row?.next_attempt_at?.toISOString(), '+275760-09-13T00:00:00.000Z');
+  });
   it('returns null for an unknown id', async () => {
     assert.equal(await client().client.invocation(1), null);
   });

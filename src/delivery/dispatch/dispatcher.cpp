@@ -209,7 +209,7 @@ void Dispatcher::dispatch() {
   if (!can_dispatch()) return;
   while (std::optional<DueCall> call = queue_.take(others_wait())) {
     forget_waiting(*call);
-    Sending sending{call->queue, call->endpoint_path, call->first_begun_us, nullptr, 0, 0};
+    Sending sending{std::move(call->queue), call->endpoint_path, call->first_begun_us, nullptr, 0, 0};
     try {
       Request request = make_request(*call, sending);
       if (policies_.policy_of(call->endpoint_path).retry.retry_on == core::RetryOn::kNever) {
@@ -320,8 +320,8 @@ void Dispatcher::decide(const Sending& sending, Result& result) {
   if (!settings_.may_accept && std::exchange(result.outcome.accepted, false)) result.outcome.succeeded = true;
   // Most calls succeed, whatever the policy is.
   const bool succeeded = result.outcome.succeeded;
-  const core::RetryPolicy policy = succeeded ? core::RetryPolicy{} : policies_.policy_of(sending.endpoint_path).retry;
-  const core::Decision decision = core::decide(result.outcome, ended, policy, succeeded ? 0 : random_());
+  const PathPolicy& policy = succeeded ? policies_.defaults() : policies_.policy_of(sending.endpoint_path);
+  const core::Decision decision = core::decide(result.outcome, ended, policy.retry, succeeded ? 0 : random_());
   result.status = decision.status;
   result.retry_at_us = decision.next_attempt_us;
 }

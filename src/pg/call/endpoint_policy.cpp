@@ -6,6 +6,7 @@
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
 #include "wee5_cron/pg/ledger/invocation_table.h"
+#include "wee5_cron/pg/settings/guc.h"
 
 namespace wee5::pg {
 
@@ -48,7 +49,7 @@ void copy_timeout(const Interval* timeout, EndpointRow* row) {
 }
 
 void copy_response_bytes(int32 bytes, EndpointRow* row) {
-  if (bytes >= 0 && bytes <= kMostResponseBytes) row->max_response_bytes = bytes;
+  if (bytes >= kMaxResponseBytesBounds.least && bytes <= kMaxResponseBytesBounds.most) row->max_response_bytes = bytes;
 }
 
 // If one of the delays is out of bounds, ignores all of them.

@@ -11,6 +11,7 @@
 #include "wee5_cron/pg/call/request_checks.h"
 #include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/ledger/table_layout.h"
+#include "wee5_cron/pg/settings/guc.h"
 
 namespace wee5::pg {
 
@@ -148,7 +149,7 @@ void check_row(const NewRow* row) {
                  "Give an interval from 0, which is a minute, to 100 years, or NULL for wee5_cron.keep_failed.");
   check_number(row, "max_in_flight", 1, PG_INT32_MAX,
                "At least 1: how many calls of the path may be in flight at once. NULL: wee5_cron.max_in_flight.");
-  check_number(row, "max_response_bytes", 0, kMostResponseBytes,
+  check_number(row, "max_response_bytes", kMaxResponseBytesBounds.least, kMaxResponseBytesBounds.most,
                "Give 0, which keeps nothing of an answer, to 1048576. NULL: wee5_cron.max_response_bytes.");
 }
 

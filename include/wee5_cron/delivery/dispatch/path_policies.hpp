@@ -26,6 +26,7 @@ class PathPolicies {
   explicit PathPolicies(std::unordered_map<std::string, PathPolicy> policies) : policies_(std::move(policies)) {}
 
   const PathPolicy& policy_of(const std::string& endpoint_path) const;
+  const PathPolicy& defaults() const noexcept { return default_; }
   // The queue that a call waits in: that of its route, or one of its whole path. A path with a policy of its own needs
   // its own queue if either policy limits how many calls are in flight, so that each limit counts its own calls.
   std::string queue_of(const std::string& endpoint_path) const;

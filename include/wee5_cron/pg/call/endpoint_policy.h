@@ -12,9 +12,6 @@ enum class Overlap { kDefault, kAllow, kSkip, kQueue };
 // 24 days: libcurl takes no longer time.
 constexpr int64 kMostTimeoutMs = PG_INT32_MAX;
 
-// As of wee5_cron.max_response_bytes.
-constexpr int32 kMostResponseBytes = 1'048'576;
-
 // A row of wee5_cron.endpoint: the delivery policy of a path. palloc'd; texts in the server's encoding. A row that was
 // restored may hold values that are out of bounds: they read as the default.
 struct EndpointRow {

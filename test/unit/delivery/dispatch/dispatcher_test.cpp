@@ -76,6 +76,18 @@ TEST(Dispatcher, ACallThatCannotBeSentHasAResultButNoAttempt) {
   EXPECT_EQ(dispatcher.sent(), 0U);
 }
 
+// Sends and answers so many calls. At most `most` of them are in flight at once.
+void serve_all(Dispatcher& dispatcher, std::size_t calls, std::size_t most) {
+  for (std::size_t done = 0; done < calls;) {
+    const std::size_t got = serve(dispatcher, 1).size();
+    ASSERT_GT(got, 0U);
+    done += got;
+    dispatcher.batch_recorded();
+    dispatcher.dispatch();
+    EXPECT_LE(dispatcher.in_flight(), most);
+  }
+}
+
 TEST(Dispatcher, KeepsToMaxInFlight) {
   Event release;
   Recorder recorder(release);
@@ -89,15 +101,7 @@ TEST(Dispatcher, KeepsToMaxInFlight) {
   dispatcher.dispatch();
   EXPECT_EQ(dispatcher.in_flight(), 4U);
   release.set();
-  std::size_t done = 0;
-  while (done < 20) {
-    const std::size_t got = serve(dispatcher, 1).size();
-    ASSERT_GT(got, 0U);
-    done += got;
-    dispatcher.batch_recorded();
-    dispatcher.dispatch();
-    EXPECT_LE(dispatcher.in_flight(), 4U);
-  }
+  serve_all(dispatcher, 20, 4);
   EXPECT_LE(recorder.most_at_once(), 4);
 }
 
@@ -124,13 +128,7 @@ TEST(Dispatcher, APolicyLimitsHowManyCallsOfItsPathAreInFlight) {
   EXPECT_EQ(dispatcher.in_flight(), 16U);
   EXPECT_FALSE(dispatcher.can_dispatch());
   release.set();
-  for (std::size_t done = 0; done < 30;) {
-    const std::size_t got = serve(dispatcher, 1).size();
-    ASSERT_GT(got, 0U);
-    done += got;
-    dispatcher.batch_recorded();
-    dispatcher.dispatch();
-  }
+  serve_all(dispatcher, 30, 16);
   EXPECT_EQ(dispatcher.waiting(), 0U);
   EXPECT_FALSE(dispatcher.can_dispatch());
 }
