@@ -186,6 +186,22 @@ SELECT wee5_cron.harvest();
 SELECT status, reason, error, regexp_replace(hint, '\d+\)', 'ID)') AS hint, attempts, next_attempt_at FROM wee5_cron.invocation WHERE id = :id;
 ROLLBACK;
 
+-- The call that has been due for longest goes first, so that calls that are made again do not keep new ones waiting.
+BEGIN;
+INSERT INTO wee5_cron.endpoint (endpoint_path, max_in_flight) VALUES ('/one', 1);
+SELECT invoke_cron_endpoint('/one') AS answered \gset
+SELECT invoke_cron_endpoint('/one') AS again \gset
+SELECT invoke_cron_endpoint('/one') AS new \gset
+UPDATE wee5_cron.invocation SET next_attempt_at = now() - interval '1 s', attempts = 1, status = 'retrying' WHERE id = :again;
+UPDATE wee5_cron.invocation SET next_attempt_at = now() - interval '2 s' WHERE id = :new;
+INSERT INTO net._http_response (id, status_code) SELECT request_id, 200 FROM wee5_cron.pg_net_request WHERE invocation_id = :answered;
+DELETE FROM net.http_request_queue q USING wee5_cron.pg_net_request r WHERE q.id = r.request_id AND r.invocation_id = :answered;
+SELECT wee5_cron.harvest();
+SELECT CASE id WHEN :answered THEN 'answered' WHEN :again THEN 'again' WHEN :new THEN 'new' END AS call, status, attempts,
+       next_attempt_at IS NOT NULL AS waits
+FROM wee5_cron.invocation ORDER BY id;
+ROLLBACK;
+
 -- harvest() leaves calls of the builtin transport alone.
 BEGIN;
 SET LOCAL wee5_cron.transport = 'builtin';

@@ -268,12 +268,13 @@ BEGIN
     WITH limited AS MATERIALIZED (
       SELECT e.endpoint_path, wee5_cron.room_on_pg_net(e) AS room FROM wee5_cron.endpoint e WHERE e.max_in_flight >= 1
     ), due AS (
-      SELECT i.id, coalesce((SELECT e.endpoint_path FROM wee5_cron.endpoint e WHERE e.endpoint_path = i.endpoint_path),
-                            split_part(i.endpoint_path, '?', 1)) AS policy
+      SELECT i.id, i.next_attempt_at AS since,
+             coalesce((SELECT e.endpoint_path FROM wee5_cron.endpoint e WHERE e.endpoint_path = i.endpoint_path),
+                      split_part(i.endpoint_path, '?', 1)) AS policy
       FROM wee5_cron.invocation i
       WHERE i.finished_at IS NULL AND i.next_attempt_at <= due_by AND i.transport = 'pg_net' AND i.status <> 'accepted'
     )
-    SELECT w.id FROM (SELECT d.id, l.room, row_number() OVER (PARTITION BY d.policy ORDER BY d.id) AS place
+    SELECT w.id FROM (SELECT d.id, l.room, row_number() OVER (PARTITION BY d.policy ORDER BY d.since, d.id) AS place
                       FROM due d JOIN limited l ON l.endpoint_path = d.policy) w
     WHERE w.place > w.room;
 END
@@ -424,7 +425,7 @@ BEGIN
     SELECT i.* FROM wee5_cron.invocation i
     WHERE i.finished_at IS NULL AND i.next_attempt_at <= now AND i.transport = 'pg_net' AND i.status <> 'accepted'
       AND (only_id IS NULL OR i.id = only_id) AND i.id NOT IN (SELECT w.id FROM wee5_cron.due_without_room(now) w (id))
-    ORDER BY i.id
+    ORDER BY i.next_attempt_at, i.id
     LIMIT wee5_cron.most_in_one_harvest()
     FOR UPDATE SKIP LOCKED
   LOOP

@@ -22,7 +22,11 @@ my $pid = $node->worker_pid('postgres');
 
 $receiver->close_port;
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 5200 FROM wee5_cron.invocation WHERE attempts >= 2'),
-    'while the app is away every call is tried more than once');
+    'while the app is away every call is tried more than once')
+    or diag explain [ $node->rows('postgres', <<'SQL') ];
+SELECT status, attempts, reason, error, count(*), min(next_attempt_at - now()) AS due_in
+FROM wee5_cron.invocation WHERE attempts < 2 GROUP BY 1, 2, 3, 4
+SQL
 is_deeply(
     [ map { "$_->{reason} $_->{n}" } $node->rows('postgres', <<'SQL') ], [ 'connect 5000', 'response 200' ],
 SELECT reason, count(*)::int AS n FROM wee5_cron.attempt WHERE attempt = 1 GROUP BY reason ORDER BY reason

@@ -112,26 +112,32 @@ void Dispatcher::add(DueCall call) {
   queue_.push(queue, std::move(call));
 }
 
-bool Dispatcher::set_read(std::string_view route, std::int64_t from, std::int64_t next) {
-  const auto known = more_.find(std::string(route));
-  // An earlier read stopped before `from`, and the calls there still have to be read.
-  if (known != more_.end() && known->second < from) return true;
-  if (next == kNothing) {
-    if (known != more_.end()) more_.erase(known);
-    return true;
+bool Dispatcher::set_read(std::string_view route, std::int64_t from, std::int64_t next, std::int64_t end) {
+  auto known = more_.find(std::string(route));
+  if (known == more_.end()) {
+    if (next == kNothing) return true;
+    if (more_.size() >= kMostRoutes) return false;
+    known = more_.try_emplace(std::string(route)).first;
   }
-  if (known == more_.end() && more_.size() >= kMostRoutes) return false;
-  more_[std::string(route)] = next;
+  known->second.read(from, next, end);
+  if (known->second.none()) more_.erase(known);
   return true;
 }
 
 const std::vector<Dispatcher::Refill>& Dispatcher::refills(std::size_t most) {
   refills_.clear();
-  for (const auto& [route, from] : more_) {
-    if (refills_.size() == most) break;
+  for (auto& [route, unread] : more_) {
+    if (refills_.size() >= most) break;
     const std::size_t limit = limit_of(route, waiting());
     const std::size_t held = waiting_of(route);
-    if (2 * held < limit) refills_.push_back({route, from, limit - held});
+    if (2 * held >= limit) continue;
+    std::size_t room = limit - held;
+    const std::vector<core::UnreadCalls::Range> ranges = unread.ranges();
+    for (std::size_t left = ranges.size(); left > 0 && room > 0; --left) {
+      const std::size_t share = (room + left - 1) / left;
+      refills_.push_back({route, ranges[ranges.size() - left], share});
+      room -= share;
+    }
   }
   return refills_;
 }
@@ -151,6 +157,7 @@ std::size_t Dispatcher::limit_of(std::string_view route, std::size_t waiting) co
 }
 
 std::size_t Dispatcher::room_for(std::string_view route, std::size_t coming) const {
+  if (more_.contains(std::string(route))) return 0;
   const std::size_t limit = limit_of(route, waiting() + coming);
   const std::size_t held = waiting_of(route);
   return held < limit ? limit - held : 0;

@@ -79,7 +79,7 @@ Item* next_item(Item** items, int* count, int* capacity, MemoryContext context) 
   return item;
 }
 
-void note_read(Reader* reader, PendingReads* pending, int64 from, int64 next) {
+void note_read(Reader* reader, PendingReads* pending, int64 from, int64 next, int64 end = kNothing) {
   // A route without a name in UTF-8 cannot be asked for again. A later round finds it.
   if (reader->route_utf8 == nullptr) {
     if (next != kNothing) want_round(pending, next);
@@ -90,6 +90,7 @@ void note_read(Reader* reader, PendingReads* pending, int64 from, int64 next) {
   read->route = const_cast<char*>(reader->route_utf8);
   read->from = from;
   read->next = next;
+  read->end = end;
 }
 
 // Raises *committed_at to the log position of the transaction's commit. Not the insert pointer: that may lie in a
@@ -350,20 +351,22 @@ void consider_entry(Reader* reader, OpenScan* open, int64 id) {
 }
 
 // Reads a route that runs low, on from where the last read stopped.
-void refill(Reader* reader, PendingReads* pending, OpenScan* open, const char* route, int64 from, int64 room) {
-  begin_route(reader, route);
-  reader->room = Min(room, kRowsPerRead);
+void refill(Reader* reader, PendingReads* pending, OpenScan* open, const delivery::Dispatcher::Refill* wanted) {
+  begin_route(reader, from_utf8(wanted->route.c_str()));
+  reader->room = Min(static_cast<int64>(wanted->room), kRowsPerRead);
+  int64 from = wanted->range.from;
   scan_within(open, reader->route, from);
   int64 next = kNothing;
   while (next_entry(reader, open)) {
     int64 id = id_of_entry(open);
+    if (id >= wanted->range.end) break;
     if (reader->room <= 0 || full(reader)) {
       next = id;
       break;
     }
     consider_entry(reader, open, id);
   }
-  note_read(reader, pending, from, next);
+  note_read(reader, pending, from, next, wanted->range.end);
 }
 
 void read_routes_that_run_low(Reader* reader, PendingReads* pending, OpenScan* open) {
@@ -376,9 +379,7 @@ void read_routes_that_run_low(Reader* reader, PendingReads* pending, OpenScan* o
         count = static_cast<int>(wanted.size());
       }))
     raise(&failure);
-  for (int i = 0; i < count && !full(reader); ++i)
-    refill(reader, pending, open, from_utf8(refills[i].route.c_str()), refills[i].from,
-           static_cast<int64>(refills[i].room));
+  for (int i = 0; i < count && !full(reader); ++i) refill(reader, pending, open, &refills[i]);
 }
 
 void begin_round(PendingReads* pending) {

@@ -111,7 +111,8 @@ void add_due_calls(Worker* worker, const Turn* turn) {
   for (int i = 0; i < turn->due.read_count; ++i) {
     const RouteRead& read = turn->due.reads[i];
     // If there are more routes than the dispatcher remembers, another round finds the rest.
-    if (!worker->dispatcher->set_read(read.route, read.from, read.next)) want_round(&worker->pending, read.next);
+    if (!worker->dispatcher->set_read(read.route, read.from, read.next, read.end))
+      want_round(&worker->pending, read.next);
   }
 }
 

@@ -17,6 +17,7 @@
 #include "wee5_cron/core/request/previous_secret.hpp"
 #include "wee5_cron/core/request/settings.hpp"
 #include "wee5_cron/core/worker/fair_queue.hpp"
+#include "wee5_cron/core/worker/unread_calls.hpp"
 #include "wee5_cron/delivery/address/url.hpp"
 #include "wee5_cron/delivery/dispatch/path_policies.hpp"
 #include "wee5_cron/delivery/engine/engine.hpp"
@@ -91,14 +92,15 @@ class Dispatcher {
   bool holds(std::int64_t id) const noexcept { return held_.contains(id); }
 
   // The owner has read the calls of a route from the id `from` up to `next`: those in between are held or have ended.
-  // kNothing: up to the end. Returns false if too many routes have more in the ledger to remember this one.
-  static constexpr std::int64_t kNothing = std::numeric_limits<std::int64_t>::max();
-  bool set_read(std::string_view route, std::int64_t from, std::int64_t next);
+  // kNothing: up to the end. `end` is that of the refill, if it was one. Returns false if too many routes have more in
+  // the ledger to remember this one.
+  static constexpr std::int64_t kNothing = core::UnreadCalls::kEnd;
+  bool set_read(std::string_view route, std::int64_t from, std::int64_t next, std::int64_t end = kNothing);
   // A route that has more in the ledger and runs low here: where to read on, and how many at most.
   struct Refill {
     std::string route;
-    std::int64_t from = 0;  // the id to read on from
-    std::size_t room = 0;   // how many calls to read at most
+    core::UnreadCalls::Range range;
+    std::size_t room = 0;  // how many calls to read at most
   };
   const std::vector<Refill>& refills(std::size_t most);
 
@@ -135,7 +137,8 @@ class Dispatcher {
   std::uint64_t sent() const noexcept { return sent_; }
   // How many more calls of a route may wait here, beside `coming` ones that were read but not added yet. A long queue
   // stays in the ledger: a route may have a few times as many calls here as there are slots, and fewer if many routes
-  // wait or the calls' bodies are large.
+  // wait or the calls' bodies are large. None while the route has more in the ledger: refills bring these in their
+  // turn.
   std::size_t room_for(std::string_view route, std::size_t coming = 0) const;
   // How many bytes of calls may still be read.
   std::size_t bytes_left() const noexcept { return waiting_bytes_ < kMostBytes ? kMostBytes - waiting_bytes_ : 0; }
@@ -216,8 +219,7 @@ class Dispatcher {
   PathPolicies policies_;
   std::function<double()> random_;
   std::unordered_map<std::string, RoleSettings> roles_;
-  // The routes that have more in the ledger, with the id where the next read begins.
-  std::unordered_map<std::string, std::int64_t> more_;
+  std::unordered_map<std::string, core::UnreadCalls> more_;  // the routes that have more in the ledger
   std::vector<Refill> refills_;
   std::unordered_map<std::string, std::size_t> waiting_by_role_;
   std::unordered_map<std::string, std::size_t> waiting_apart_;  // calls of a route that wait in queues of whole paths

@@ -34,6 +34,7 @@ struct RouteRead {
   char* route;
   int64 from;
   int64 next;  // kNothing: to its end
+  int64 end;   // of the refill; kNothing: it had none
 };
 
 // Calls that have ended in the ledger while the dispatcher has them, or gets them by this turn.

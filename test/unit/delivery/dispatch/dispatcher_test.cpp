@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -360,32 +361,53 @@ TEST(Dispatcher, WantsARefillOfARouteThatRunsLow) {
   EXPECT_TRUE(dispatcher.wants_refill());
   ASSERT_EQ(dispatcher.refills(10).size(), 1U);
   EXPECT_EQ(dispatcher.refills(10)[0].route, "/a");
-  EXPECT_EQ(dispatcher.refills(10)[0].from, 13);
+  EXPECT_EQ(dispatcher.refills(10)[0].range.from, 13);
   EXPECT_EQ(dispatcher.refills(10)[0].room, 16U);
   EXPECT_TRUE(dispatcher.refills(0).empty());
   EXPECT_TRUE(dispatcher.set_read("/a", 13, Dispatcher::kNothing));
   EXPECT_FALSE(dispatcher.wants_refill());
 }
 
-TEST(Dispatcher, ContinuesARouteFromTheLowestIdLeftInTheLedger) {
+TEST(Dispatcher, HasNoRoomForOtherCallsOfARouteThatHasMoreInTheLedger) {
   Dispatcher dispatcher(16);
-  const auto from = [&dispatcher] {
-    const auto& refills = dispatcher.refills(10);
-    return refills.empty() ? Dispatcher::kNothing : refills[0].from;
-  };
+  dispatcher.configure(slots(4));
+  EXPECT_EQ(dispatcher.room_for("/a"), 16U);
   dispatcher.set_read("/a", 0, 50);
-  // Ids that committed late, found one by one: below the position, and above it.
-  dispatcher.set_read("/a", 70, 70);
-  EXPECT_EQ(from(), 50);
+  EXPECT_EQ(dispatcher.room_for("/a"), 0U) << "refills bring them";
+  EXPECT_EQ(dispatcher.room_for("/b"), 16U);
+  dispatcher.set_read("/a", 50, Dispatcher::kNothing);
+  EXPECT_EQ(dispatcher.room_for("/a"), 16U);
+}
+
+TEST(Dispatcher, SharesARefillBetweenNewCallsAndThoseThatAreDueAgain) {
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(4));
+  dispatcher.set_read("/a", 0, 50);
   dispatcher.set_read("/a", 30, 30);
-  EXPECT_EQ(from(), 30);
-  // A read from farther on says nothing about what lies before.
-  dispatcher.set_read("/a", 60, Dispatcher::kNothing);
-  EXPECT_EQ(from(), 30);
-  dispatcher.set_read("/a", 30, 40);
-  EXPECT_EQ(from(), 40);
-  dispatcher.set_read("/a", 0, Dispatcher::kNothing);
-  EXPECT_EQ(from(), Dispatcher::kNothing);
+  const std::vector<Dispatcher::Refill> refills = dispatcher.refills(10);
+  ASSERT_EQ(refills.size(), 2U);
+  EXPECT_EQ(refills[0].range.from + refills[1].range.from, 30 + 50);
+  EXPECT_EQ(refills[0].room, 8U);
+  EXPECT_EQ(refills[1].room, 8U);
+  dispatcher.set_read("/a", 30, Dispatcher::kNothing, 50);
+  ASSERT_EQ(dispatcher.refills(10).size(), 1U);
+  EXPECT_EQ(dispatcher.refills(10)[0].room, 16U);
+}
+
+TEST(Dispatcher, GivesTheOnlyPlaceToEachKindInTurn) {
+  Dispatcher dispatcher(16);
+  dispatcher.configure(slots(1));
+  for (std::int64_t id = 1; id <= 8; ++id) dispatcher.add(call(id, "/" + std::to_string(id)));
+  ASSERT_EQ(dispatcher.room_for("/a"), 1U);
+  dispatcher.set_read("/a", 0, 50);
+  dispatcher.set_read("/a", 30, 30);
+  std::set<std::int64_t> from;
+  for (int i = 0; i < 2; ++i) {
+    const std::vector<Dispatcher::Refill>& refills = dispatcher.refills(10);
+    ASSERT_EQ(refills.size(), 1U);
+    from.insert(refills[0].range.from);
+  }
+  EXPECT_EQ(from, (std::set<std::int64_t>{30, 50}));
 }
 
 TEST(Dispatcher, ARouteLeavesSlotsForOneThatWaitsInTheLedger) {
