@@ -39,6 +39,7 @@
 //                    not text
 'use strict'
 
+const { randomInt } = require('node:crypto')
 const { appendFileSync, readFileSync } = require('node:fs')
 const http = require('node:http')
 const https = require('node:https')
@@ -264,12 +265,25 @@ function listening(name, { port }) {
   process.stdout.write(`${name} ${port}\n`)
 }
 
+// While the app is away, nobody else may answer on its port. The kernel gives ports above this one to whoever asks for any
+// port, and to connections.
+const lowestEphemeralPort = Number(readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s/)[0])
+
+function listenBelow(limit) {
+  port = randomInt(limit >> 1, limit)
+  server.once('error', (error) => {
+    if (error.code !== 'EADDRINUSE') throw error
+    listenBelow(limit)
+  })
+  server.listen(port, '127.0.0.1', 1024, () => {
+    server.removeAllListeners('error')
+    listening('listening', { port })
+  })
+}
+
 control.listen(0, '127.0.0.1', () => {
   listening('control', control.address())
-  server.listen(0, '127.0.0.1', 1024, () => {
-    port = server.address().port
-    listening('listening', server.address())
-  })
+  listenBelow(lowestEphemeralPort)
 })
 
 process.stdin.resume()
