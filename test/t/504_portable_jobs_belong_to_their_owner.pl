@@ -123,7 +123,9 @@ WITH made AS (
 )
 INSERT INTO net._http_response (id, status_code, content_type, content, timed_out) SELECT 1000000 + id, 200, 'text/plain', 'ok', false FROM made;
 SQL
-is(join(' ', map { $node->as_owner('SELECT wee5_cron.harvest()') } 1, 2), '5000 10', 'harvest() records many answers, but only as many as a host allows time for; the next one records the rest');
+# On a busy machine, 5,000 answers take longer than the host's statement_timeout. The number is what counts here.
+is(join(' ', map { $node->as_owner('SET statement_timeout = 0; SELECT wee5_cron.harvest()') } 1, 2),
+    '5000 10', 'harvest() records 5,000 answers at most; the next one records the rest');
 
 # What harvest() costs with nothing to do.
 $node->as_owner("SELECT wee5_cron.harvest()");
