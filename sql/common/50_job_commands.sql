@@ -9,8 +9,9 @@ BEGIN
     (SELECT n.nspname
      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
      WHERE p.proname = 'invoke_cron_endpoint' AND wee5_cron.is_ours('pg_proc', p.oid)),
-    -- Somebody renamed the function.
-    (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'wee5_cron'));
+    -- Somebody renamed or dropped the function. The portable edition always creates it in public.
+    (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'wee5_cron'),
+    'public');
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.call_schema() IS 'Internal: the schema of invoke_cron_endpoint()';

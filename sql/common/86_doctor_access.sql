@@ -70,12 +70,13 @@ BEGIN
   END LOOP;
   IF NOT EXISTS (SELECT FROM pg_proc p WHERE p.proname = 'invoke_cron_endpoint' AND wee5_cron.is_ours('pg_proc', p.oid)) THEN
     lines := lines + 1;
-    RETURN NEXT ('namesakes', 'error', 'wee5_cron has no function invoke_cron_endpoint(text): somebody renamed it, and jobs cannot call it',
+    RETURN NEXT ('namesakes', 'error', 'wee5_cron has no function invoke_cron_endpoint(text): somebody renamed or dropped it, and jobs cannot call it',
                  coalesce((SELECT format('ALTER FUNCTION %s RENAME TO invoke_cron_endpoint;', p.oid::regprocedure)
                            FROM pg_proc p
                            WHERE p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'wee5_cron'::regnamespace)
                              AND pg_get_function_identity_arguments(p.oid) = 'endpoint_path text' AND wee5_cron.is_ours('pg_proc', p.oid)),
-                          '-- rename the function back to invoke_cron_endpoint'))::wee5_cron.finding;
+                          CASE wee5_cron.edition() WHEN 'portable' THEN '-- run wee5_cron--portable.sql again'
+                                                   ELSE '-- rename the function back to invoke_cron_endpoint' END))::wee5_cron.finding;
   END IF;
   IF lines = 0 THEN
     RETURN NEXT ('namesakes', 'ok', format('invoke_cron_endpoint is in schema "%s" only', wee5_cron.call_schema()),

@@ -69,7 +69,8 @@ $$;
 
 -- CREATE OR REPLACE cannot change the parameters or the result of a function. So this file drops all functions and views, and
 -- creates them again. It keeps those that an object of the user depends on, and replaces them. The end of the file restores the
--- grants. If an earlier run failed halfway, its notes about them are still there.
+-- grants. If an earlier run failed halfway, its notes about them are still there. Until then, no
+-- other role can use the schema: each statement may be committed by itself, and PUBLIC may execute a new function.
 DO $$
 DECLARE
   ours constant oid := to_regnamespace('wee5_cron');
@@ -89,8 +90,14 @@ BEGIN
         UNION ALL
         SELECT 'pg_class'::regclass, c.oid, c.relname, c.relacl, c.relowner FROM pg_class c WHERE c.relnamespace = ours
         UNION ALL
-        SELECT 'pg_namespace'::regclass, ours, 'wee5_cron', NULL, 0) o
+        SELECT 'pg_namespace'::regclass, n.oid, n.nspname, n.nspacl, n.nspowner FROM pg_namespace n WHERE n.oid = ours) o
   LEFT JOIN LATERAL aclexplode(o.acl) a ON a.grantee NOT IN (0, o.owner);
+  FOR object IN
+    SELECT DISTINCT quote_ident(r.rolname) AS grantee
+    FROM wee5_cron.before_upgrade b JOIN pg_roles r ON r.oid = b.grantee WHERE b.name = 'wee5_cron'
+  LOOP
+    EXECUTE format('REVOKE ALL ON SCHEMA wee5_cron FROM %s CASCADE', object.grantee);
+  END LOOP;
   FOR object IN
     SELECT 'VIEW' AS kind, c.oid::regclass::text AS name FROM pg_class c WHERE c.relnamespace = ours AND c.relkind = 'v'
     UNION ALL

@@ -1,5 +1,52 @@
 -- Removing it.
 
+-- Not CASCADE: that would drop what others built on our objects, and an editor may not show the NOTICE. Our objects depend on
+-- one another, so each round drops those that no other one needs any more.
+CREATE FUNCTION wee5_cron.drop_everything() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  ours constant oid := to_regnamespace('wee5_cron');
+  outside constant oid := wee5_cron.function_outside();
+  statement text;
+  detail text;
+  dropped boolean;
+  dependents text;
+BEGIN
+  LOOP
+    dropped := false;
+    dependents := NULL;
+    FOREACH statement IN ARRAY ARRAY(
+      SELECT format('DROP TRIGGER %I ON %s', t.tgname, c.oid::regclass)
+      FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE c.relnamespace = ours AND NOT t.tgisinternal
+      UNION ALL
+      SELECT format('DROP ROUTINE %s', p.oid::regprocedure) FROM pg_proc p WHERE p.pronamespace = ours OR p.oid = outside
+      UNION ALL
+      SELECT format('DROP %s %s', CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.oid::regclass)
+      FROM pg_class c WHERE c.relnamespace = ours AND c.relkind IN ('v', 'r'))
+    LOOP
+      BEGIN
+        EXECUTE statement;
+        dropped := true;
+      EXCEPTION WHEN dependent_objects_still_exist THEN
+        GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+        dependents := concat_ws(E'\n', dependents, detail);
+      END;
+    END LOOP;
+    EXIT WHEN dependents IS NULL;
+    IF NOT dropped THEN
+      RAISE EXCEPTION 'other objects depend on wee5_cron'
+        USING ERRCODE = 'dependent_objects_still_exist', DETAIL = dependents,
+              HINT = 'Drop them first, then: SELECT wee5_cron.uninstall();';
+    END IF;
+  END LOOP;
+  -- Only types and sequences are left.
+  DROP SCHEMA wee5_cron CASCADE;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.drop_everything() IS
+  'Internal, for uninstall(): drops all objects of wee5_cron, unless something else depends on them';
+
 CREATE FUNCTION wee5_cron.uninstall() RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -26,13 +73,12 @@ BEGIN
     -- Not with what you created in it.
     EXECUTE format('DROP SCHEMA %I', api);
   END LOOP;
-  DROP FUNCTION public.invoke_cron_endpoint(text);
-  DROP SCHEMA wee5_cron CASCADE;
+  PERFORM wee5_cron.drop_everything();
   RETURN 'wee5_cron is removed, with its ledger and its jobs';
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.uninstall() IS
-  'Removes everything of wee5_cron: the jobs that it made, the secrets that configure() stored in Vault, the ledger, all functions. Only the owner may';
+  'Removes everything of wee5_cron: the jobs that it made, the secrets that configure() stored in Vault, the ledger, all functions. Raises 2BP01 if objects of others depend on them. Only the owner may';
 
 -- ALTER DEFAULT PRIVILEGES grants to the roles of the API by name. Other roles keep what grant_to() gave them.
 CREATE FUNCTION wee5_cron.revoke_from_api_roles() RETURNS void
@@ -49,7 +95,10 @@ BEGIN
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA wee5_cron FROM %s CASCADE', role);
     EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA wee5_cron FROM %s CASCADE', role);
     EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA wee5_cron FROM %s CASCADE', role);
-    EXECUTE format('REVOKE ALL ON FUNCTION public.invoke_cron_endpoint(text) FROM %s CASCADE', role);
+    -- Somebody may have dropped it, or put another one in its place.
+    IF wee5_cron.function_outside() IS NOT NULL THEN
+      EXECUTE format('REVOKE ALL ON FUNCTION public.invoke_cron_endpoint(text) FROM %s CASCADE', role);
+    END IF;
   END LOOP;
 END
 $$;
@@ -75,9 +124,12 @@ BEGIN
           WHERE p.pronamespace = 'wee5_cron'::regnamespace
           UNION ALL
           SELECT c.relname, 'TABLE ' || c.oid::regclass FROM pg_class c
-          WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'v') o
+          WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'v'
+          UNION ALL
+          SELECT 'wee5_cron', 'SCHEMA wee5_cron') o
     -- A table and a function may have one name, such as claim.
-    JOIN wee5_cron.before_upgrade b ON b.name = o.name AND (b.privilege = 'EXECUTE') = (o.what LIKE 'ROUTINE %') JOIN pg_roles r ON r.oid = b.grantee
+    JOIN wee5_cron.before_upgrade b ON b.name = o.name AND (b.privilege = 'EXECUTE') = (o.what LIKE 'ROUTINE %')
+    JOIN pg_roles r ON r.oid = b.grantee
   LOOP
     EXECUTE statement;
   END LOOP;

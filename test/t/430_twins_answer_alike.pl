@@ -5,6 +5,7 @@
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
+use Wee5Cron::Hosted;
 
 use Encode qw(decode FB_CROAK LEAVE_SRC);
 use File::Basename qw(basename);
@@ -24,7 +25,7 @@ my @objects = (glob("$root/src/core/*/*.o"), "$root/src/delivery/address/url.o")
 PostgreSQL::Test::Utils::system_or_bail(split(/ /, $ENV{CXX} // 'g++'), '-std=c++20', '-O1', "-I$root/include", '-o', $program,
     "$root/test/support/core_rules.cpp", @objects, '-lcurl');
 
-my $node = Wee5Cron::Node->start_new('main', preload => 'pg_cron', conf => "cron.timezone = 'Europe/Berlin'\n");
+my $node = Wee5Cron::Node->start_new('main', preload => 'pg_cron', init => { extra => [ '--encoding=UTF8', Wee5Cron::Hosted->locale ] }, conf => "cron.timezone = 'Europe/Berlin'\n");
 $node->safe_psql('postgres', 'CREATE DATABASE twins; CREATE DATABASE native');
 
 # Functions of the edition that the rules need.
@@ -145,20 +146,21 @@ my @times = (0, 915148800, 951782400, 1774742400, 1774746000, 1793491200, 410754
 sub instant { return pick(@times) + int rand(86400 * 400) }
 sub policy { return (pick(1, 2, 4, 9), pick(qw(unprocessed transient never)), pick('10000,60000,300000', '0', '1500'), pick(1, 60000, 3600000)) }
 
-# Words that are interesting as an argument of a rule.
+# Words that are interesting as an argument of a rule. Lower case makes k, s and i of the odd letters.
+my @odd = ("\xe2\x84\xaa", "\xc5\xbf", "\xc4\xb0");
 my %words = (
     path        => [split(/ /, '/ // . .. %2e %2F %5c ? # % \\ /../ http:// x'), "\x01"],
     api_url     => [split(/ /, 'http:// https:// : :80 :443 :0 / // @ . ? # % [::1] 127.0.0.1 10. 0x 0 .local .internal x [ ] ,'), ' '],
-    host        => [split / /, '. .. [ ] : :: 0x 0 10 127 255 256 192.168. ffff .local .internal .svc localhost % - _ x'],
+    host        => [@odd, split / /, '. .. [ ] : :: 0x 0 10 127 255 256 192.168. ffff .local .internal .svc localhost % - _ x'],
     plain_http  => [split(/ /, 'on off true , * *. . [::1] 10.0.0.1 web.prod x'), ' ', ', '],
     printable   => ["\n", "\e", "\xe2\x80\xae", "\xc2\x85", "\xc3\xa9", "\xf0\x9f\x98\x80"],
     redact      => [split(/ /, 's3cr3t-0123456789 %73 %5C \\ \\\\ \\u0073 % + %25 %2f s3cr czNjcjN0LTAxMjM0NTY3ODk= [secret]'), ' '],
     redact_all  => [split(/ /, 'alpha alpha-beta %61 YWxwaGE= [secret] s3cr'), ' '],
     previous_secret => [split(/ /, '{ } [ ] : , " \\u0041 \\u00e9 \\" secret api_url until 2026-11-29T12:00:00Z T Z . +01:00 null 1 -'), ' '],
-    header      => [split(/ /, 'X- : - authorization proxy- x-wee5-cron- te'), "\r", "\n"],
+    header      => [@odd, split(/ /, 'X- : - authorization proxy- x-wee5-cron- te'), "\r", "\n"],
     retry_after => [split(/ /, '0 1 99 GMT Feb 29 Sun Sunday - : ,'), ' ', '  '],
-    schedule    => [split(/ /, '* / - , $ @ # 0 1 5 7 12 23 31 59 60 jan FEB sun MON @daily second seconds'), ' ', ' ', "\t", "\n"],
-    job_command => [split(/ /, 'invoke_cron_endpoint run invoke harvest wee5_cron . ( ) [ ] , ; :: := => \'\' " $$ $a$ E\' U&\' \\ /* */ -- text '
+    schedule    => [@odd, split(/ /, '* / - , $ @ # 0 1 5 7 12 23 31 59 60 jan FEB sun MON @daily second seconds'), ' ', ' ', "\t", "\n"],
+    job_command => [@odd, "invo\xe2\x84\xaae_cron_endpoint", split(/ /, 'invoke_cron_endpoint run invoke harvest wee5_cron . ( ) [ ] , ; :: := => \'\' " $$ $a$ E\' U&\' \\ /* */ -- text '
           . 'cast as varchar(9) select call from do endpoint_path'), "\n", ' ', "'/x'"],
 );
 my %words_of = (encoded_path => 'path', join_url => 'api_url', webhook => 'api_url', plain_http_host => 'plain_http');

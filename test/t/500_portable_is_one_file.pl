@@ -120,24 +120,39 @@ CREATE FUNCTION wee5_cron.most_in_one_harvest() RETURNS text LANGUAGE sql AS $$ 
 CREATE FUNCTION wee5_cron.of_the_older_version() RETURNS text LANGUAGE sql AS $$ SELECT 'older' $$;
 REVOKE EXECUTE ON FUNCTION wee5_cron.harvest(int), wee5_cron.most_in_one_harvest(), wee5_cron.of_the_older_version() FROM PUBLIC, other;
 SQL
+# The upgrade stops halfway, where each statement is committed by itself.
+my ($half) = $text =~ /\A(.*?^COMMENT ON FUNCTION wee5_cron\.secrets_of\(name\).*?;\n)/ms;
+is(($node->run_script($half, single => 0))[1], undef, 'an upgrade is interrupted');
+$node->raises('postgres', "SELECT wee5_cron.secrets_of('app')", '42501', '... and no role can execute functions whose grants have not been set', role => 'app');
 $node->install_portable;
 isnt($node->as_owner('SELECT wee5_cron.library_version()'), '0.0.1', 'an older version is upgraded');
 is($node->safe_psql('postgres', $catalogue), $older, '... and its grants are kept');
 is($node->as_owner('SELECT wee5_cron.harvest()'), 0, '... and its functions work');
-$node->as_owner('DROP VIEW public.of_a_user; ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM other');
+$node->raises('postgres', 'SELECT wee5_cron.trimmed(NULL)', '42501', '... without the right to execute others', role => 'app');
+$node->as_owner('ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM other');
 
 # Removing it.
 $node->as_owner("SELECT wee5_cron.configure('https://app.example.com', 'a secret of thirty-two characters')");
 $node->as_owner("SELECT wee5_cron.configure(cron_secret => 'another one of thirty-two characters')");
 is($node->safe_psql('postgres', 'SELECT count(*) FROM vault.secrets'), 3, 'before uninstall() Vault has three secrets, including the previous one');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 4, 'configure() makes the three jobs and the harvest job');
-$node->as_owner('SELECT wee5_cron.uninstall()');
+$node->raises('postgres', 'SELECT wee5_cron.uninstall()', '2BP01', "uninstall() does not drop what a user built on wee5_cron", role => 'postgres', message => qr/^other objects depend on wee5_cron/, hint => qr/Drop them first/);
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 4, '... and then leaves everything as it was');
+$node->as_owner('DROP VIEW public.of_a_user; SELECT wee5_cron.uninstall()');
 is($node->safe_psql('postgres', <<'SQL'), '0|0|0|0', 'uninstall() leaves no schema, function, job or secret');
 SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron'), (SELECT count(*) FROM pg_proc WHERE proname = 'invoke_cron_endpoint'),
        (SELECT count(*) FROM cron.job), (SELECT count(*) FROM vault.secrets)
 SQL
 is(($node->run_script($text))[1], undef, '... and the file can be installed again');
-$node->as_owner('SELECT wee5_cron.uninstall()');
+
+# The function outside the schema was dropped, and then replaced by a hand-written one.
+$node->as_owner("DROP FUNCTION public.invoke_cron_endpoint(text); SELECT wee5_cron.set('default_jobs', 'off')");
+is($node->error_of('postgres', "SELECT wee5_cron.configure('https://app.example.com', 'a secret of thirty-two characters'); SELECT wee5_cron.invoke('/x')", role => 'postgres'), undef, 'without public.invoke_cron_endpoint() the database can be armed and makes calls');
+is($node->as_owner("SELECT status || ' ' || hint FROM wee5_cron.doctor() WHERE check_name = 'namesakes'"), 'error -- run wee5_cron--portable.sql again', '... and doctor() says how to get it back');
+$node->raises('postgres', "SELECT wee5_cron.grant_to('app', 'call')", '42883', '... and grant_to() names it', role => 'postgres', message => qr/^function public\.invoke_cron_endpoint\(text\) does not exist/);
+$node->as_owner('CREATE FUNCTION public.invoke_cron_endpoint(text) RETURNS bigint LANGUAGE sql AS $$ SELECT 1::bigint $$; SELECT wee5_cron.uninstall()');
+is($node->as_owner("SELECT public.invoke_cron_endpoint('/x')"), 1, 'uninstall() keeps a function of that name that is not its own');
+$node->as_owner('DROP FUNCTION public.invoke_cron_endpoint(text)');
 
 SKIP: {
     skip 'the extension wee5_cron is not installed on this server', 1 unless $node->safe_psql('postgres', "SELECT count(*) FROM pg_available_extensions WHERE name = 'wee5_cron'");

@@ -31,6 +31,11 @@ my $file = abs_path(dirname(__FILE__) . '/../../..') . '/sql/wee5_cron--portable
 
 sub portable_file { return $file }
 
+# As a host creates its databases: with the rules of Unicode, in which other characters than k and s become k and s in lower case.
+sub locale {
+    return `pg_config --configure` =~ /--with-icu/ ? qw(--locale-provider=icu --icu-locale=en-US --locale=C.UTF-8) : qw(--locale=C);
+}
+
 sub uses_real_pg_net {
     return ($ENV{WEE5_PG_NET} // '') ne 'stand-in' && Wee5Cron::Test::pg_net_available();
 }
@@ -40,7 +45,7 @@ sub start_new {
     $ENV{PGUSER} = 'supabase_admin';
     my $real = uses_real_pg_net();
     my $node = $class->new_configured($name, preload => 'pg_cron' . ($real ? ',pg_net' : ''),
-        init => { allows_streaming => 1, extra => [qw(--encoding=UTF8 --locale=C --username=supabase_admin)] },
+        init => { allows_streaming => 1, extra => [ '--encoding=UTF8', '--username=supabase_admin', $class->locale ] },
         conf => ($real ? "pg_net.database_name = 'postgres'\n" : '') . "statement_timeout = '2min'\n");
     $node->{real_pg_net} = $real;
     $node->start;
