@@ -365,8 +365,11 @@ BEGIN
   IF own IS NULL THEN
     RETURN false;
   END IF;
-  IF full_id > newest THEN
+  -- A subtransaction of ours may have a higher id than the snapshot knows. Otherwise a higher one is of the epoch before.
+  IF full_id - newest > 2147483648 THEN
     full_id := full_id - 4294967296;
+  ELSIF newest - full_id > 2147483648 THEN
+    full_id := full_id + 4294967296;
   END IF;
   RETURN full_id >= own AND pg_xact_status(full_id::text::xid8) = 'in progress';
 END

@@ -38,6 +38,11 @@ CONF
     return $node;
 }
 
+# What pg_net does on the portable edition. Here the worker sends by itself.
+sub deliver { return }
+
+sub is_portable { return 0 }
+
 sub start_new {
     my ($class, $name, %params) = @_;
     my $node = $class->new_configured($name, %params);

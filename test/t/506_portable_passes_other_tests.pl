@@ -1,0 +1,23 @@
+# Tests of the extension whose subject does not need the worker hold on the portable edition as well: the same files, on a server
+# as a host sets it up, with the stand-in for pg_net.
+use FindBin;
+use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
+
+my %files = (
+    '110_a_caller_needs_only_execute'                 => 35,
+    '207_work_that_takes_long'                        => 40,
+    '321_calls_for_later'                             => 25,
+    '330_calls_are_retried_and_given_up_by_hand'      => 25,
+);
+for my $file (sort keys %files) {
+    # A directory of its own, so that the logs of the file's other run stay.
+    local $ENV{TESTDIR} = "$PostgreSQL::Test::Utils::tmp_check/$file";
+    local $ENV{WEE5_EDITION} = 'portable';
+    mkdir $ENV{TESTDIR};
+    my @told = `'$^X' @{[ map { "'-I$_'" } @INC ]} '$FindBin::RealBin/$file.pl' 2>&1`;
+    my @good = grep { /^ok / } @told;
+    is($?, 0, "$file passes on the portable edition") or diag(@told);
+    cmp_ok(scalar @good, '>=', $files{$file}, '... with all the tests that it shares') or diag(@told);
+}
+done_testing();
