@@ -12,9 +12,15 @@ DECLARE
   call_id pg_catalog.int8;
   outcome wee5_cron.invocation;
   hint pg_catalog.text;
+  commit_error pg_catalog.text;
 BEGIN
-  -- COMMIT itself would say "invalid transaction termination".
-  IF NOT wee5_cron.commit_is_possible() THEN
+  -- In a block with EXCEPTION, COMMIT always fails. Its message depends on whether COMMIT could succeed outside of the block.
+  BEGIN
+    COMMIT;
+  EXCEPTION WHEN invalid_transaction_termination THEN
+    commit_error := SQLERRM;
+  END;
+  IF NOT wee5_cron.commit_is_possible(commit_error) THEN
     RAISE EXCEPTION 'wee5_cron.run() cannot run in a transaction block or a function: its call is sent when the transaction commits'
       USING ERRCODE = 'invalid_transaction_termination',
             HINT = pg_catalog.format('Send CALL wee5_cron.run(%1$L) alone; in a job, make it the only statement. Or use two '

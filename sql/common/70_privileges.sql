@@ -50,7 +50,7 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text)',
     'EXECUTE ON FUNCTION wee5_cron.wait_for(bigint, interval)',
     -- run() runs with its caller's privileges, so the profile includes what run() calls.
-    'EXECUTE ON PROCEDURE wee5_cron.run(text)', 'EXECUTE ON FUNCTION wee5_cron.commit_is_possible()'];
+    'EXECUTE ON PROCEDURE wee5_cron.run(text)', 'EXECUTE ON FUNCTION wee5_cron.commit_is_possible(text)'];
   -- Numbers and names of jobs, for a role whose password stands in the configuration of a monitor.
   monitors constant text[] := array[
     'EXECUTE ON FUNCTION wee5_cron.health(interval)', 'EXECUTE ON FUNCTION wee5_cron.assert_healthy()',

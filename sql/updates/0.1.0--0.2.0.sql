@@ -110,6 +110,7 @@ ALTER TABLE wee5_cron.pg_net_request ADD COLUMN previous_until timestamptz;
 DROP FUNCTION wee5_cron.add_alert(text, text, text, bigint, text, text, int, text, int, text);
 DROP FUNCTION wee5_cron.arm();
 DROP FUNCTION wee5_cron.call_beside(bigint, text, text, name);
+DROP FUNCTION wee5_cron.commit_is_possible();
 DROP FUNCTION wee5_cron.configure(text, text, text);
 DROP FUNCTION wee5_cron.doctor_history(bigint, interval);
 DROP FUNCTION wee5_cron.schedule_for_session_user(text, text, text);

@@ -105,6 +105,14 @@ for (1 .. 100) {
     usleep(100_000);
 }
 is($node->as_owner("SELECT status || attempts FROM wee5_cron.wait_for($retried, '1 second')"), 'failed2', '... which makes the retry');
+my %inside = (
+    'a transaction block' => "BEGIN; CALL wee5_cron.run('/inside')",
+    'several statements'  => "SELECT 1\\; CALL wee5_cron.run('/inside')",
+    'a function'          => "CREATE FUNCTION pg_temp.f() RETURNS void LANGUAGE plpgsql AS \$\$ BEGIN CALL wee5_cron.run('/inside'); END \$\$; SELECT pg_temp.f()",
+);
+$node->raises('postgres', $inside{$_}, '2D000', "run() in $_ is an error", role => 'postgres', message => qr/cannot run in a transaction block/, hint => qr{CALL wee5_cron\.run\('/inside'\).*wait_for}s)
+  for sort keys %inside;
+is($node->as_owner("SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/inside'"), 0, '... and makes no call');
 SKIP: {
     skip 'pg_net not available: nothing sends while run() waits', 2 unless $node->uses_real_pg_net;
     is($node->error_of('postgres', "CALL wee5_cron.run('/status/200')", role => 'postgres'), undef, 'run() waits for a successful call');

@@ -221,7 +221,7 @@ WEE5_SQL_FUNCTION(wee5_cron_wait_for) {
   PG_RETURN_DATUM(wait_until_finished(id, deadline_after(PG_GETARG_INTERVAL_P(1))));
 }
 
-// wee5_cron.commit_is_possible() -> boolean
+// wee5_cron.commit_is_possible(commit_error text) -> boolean. It needs no commit_error, which 0.1.0 does not pass.
 WEE5_SQL_FUNCTION(wee5_cron_commit_is_possible) {
   (void)fcinfo;
   PG_RETURN_BOOL(commit_is_possible());
