@@ -69,8 +69,8 @@ $$;
 
 -- CREATE OR REPLACE cannot change the parameters or the result of a function. So this file drops all functions and views, and
 -- creates them again. It keeps those that an object of the user depends on, and replaces them. The end of the file restores the
--- grants. If an earlier run failed halfway, its notes about them are still there. Until then, no
--- other role can use the schema: each statement may be committed by itself, and PUBLIC may execute a new function.
+-- grants. If an earlier run failed halfway, its notes about them are still there. Until then, no other role can use the schema:
+-- each statement may be committed by itself, and PUBLIC may execute a new function.
 DO $$
 DECLARE
   ours constant oid := to_regnamespace('wee5_cron');
