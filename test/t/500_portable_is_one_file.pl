@@ -10,6 +10,11 @@ cmp_ok(length $text, '<', 900 * 1024, 'the file is smaller than 900 kB, so that 
 unlike($text, qr/^\\/m, '... and contains no command of psql');
 unlike($text, qr/MODULE_PATHNAME|\@extschema\@|\@version\@|pg_extension_config_dump/, '... and nothing that only CREATE EXTENSION knows');
 
+# A host loads safeupdate, which refuses UPDATE and DELETE without WHERE.
+my @changing = ($text =~ s/--[^\n]*//gr) =~ /\b(UPDATE wee5_cron\.\w+.*?|DELETE FROM .*?)(?=;|\$query\$|' (?:USING|INTO))/gs;
+is(join("\n", grep { !/\bWHERE\b/ } @changing), '', 'every UPDATE and DELETE has a WHERE');
+cmp_ok(scalar @changing, '>', 50, '... and the test has found them');
+
 my $node = Wee5Cron::Hosted->start_new('main', bare => 1);
 
 # Runs the whole file and expects an error.
@@ -29,10 +34,12 @@ $node->safe_psql('postgres', 'DROP SCHEMA wee5_cron');
 
 $node->as_owner('CREATE FUNCTION public.invoke_cron_endpoint(text) RETURNS bigint LANGUAGE sql AS $$ SELECT 1::bigint $$');
 refused('the hand-written function', '42723', qr/public\.invoke_cron_endpoint\(text\)/, qr/put this line before the first one of this file.*DROP FUNCTION public\.invoke_cron_endpoint\(text\);/s);
+$node->as_owner('CREATE ROLE with_schemas; ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO anon, with_schemas WITH GRANT OPTION');
 my (undef, $error) = $node->run_script($text);
 my ($line) = $error->{hint} =~ /(DROP FUNCTION .*;)/;
 is(($node->run_script("$line\n$text"))[1], undef, '... and after the line of its hint the file moves to this edition');
 
+is($node->safe_psql('postgres', q{SELECT string_agg(r.rolname, ' ') FROM pg_roles r WHERE r.rolname IN ('anon', 'with_schemas') AND has_schema_privilege(r.oid, 'wee5_cron', 'USAGE, CREATE')}), '', 'no role gets what default privileges grant on new schemas');
 is($node->as_owner('SELECT wee5_cron.edition()'), 'portable', 'postgres, who is not a superuser, can install it');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, '... and it makes no job before configure()');
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', '... and no call can be made yet', role => 'postgres', message => qr/has not been armed/, hint => qr/wee5_cron\.configure/);

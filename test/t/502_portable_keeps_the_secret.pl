@@ -103,6 +103,13 @@ $node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')"
 my $leaking = $node->as_owner("SELECT invoke_cron_endpoint('/leak?status=400')");
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET app.settings.api_url = '$url'; ALTER DATABASE postgres SET app.settings.cron_secret = 'an older secret of the app'");
 is($node->as_owner('SELECT api_url_source || cron_secret_source FROM wee5_cron.find_settings()'), 'vaultvault', 'Vault takes precedence over values stored by ALTER DATABASE');
+sub doctor_says { return $node->as_owner("SELECT status || ' ' || detail FROM wee5_cron.doctor() WHERE check_name = '$_[0]'") }
+like(doctor_says('hidden_settings'), qr/^warning ALTER DATABASE once stored app\.settings\.api_url, app\.settings\.cron_secret\. /, '... and doctor() names the values that do not count');
+$node->as_owner("SELECT wee5_cron.set('request_timeout', '45s')");
+like(doctor_says('request_timeout'), qr/^warning .* is 45s/, 'doctor() warns of a long timeout, which delays all calls of pg_net');
+$node->as_owner("SELECT wee5_cron.set('request_timeout', NULL); INSERT INTO wee5_cron.endpoint (endpoint_path, timeout) VALUES ('/long', '2 minutes')");
+like(doctor_says('request_timeout'), qr{^warning .*: /long$}, '... also of that of a policy');
+$node->as_owner("DELETE FROM wee5_cron.endpoint WHERE endpoint_path = '/long'");
 $node->safe_psql('postgres', q{CREATE TABLE public.nonces AS SELECT id, nonce FROM vault.secrets; UPDATE vault.secrets SET nonce = '\x00'});
 $node->deliver_and_harvest;
 fields_are($node->invocation('postgres', $leaking), { status => 'failed', http_status => 400, response_body => qr/^\[not kept: Vault cannot be read/ }, 'an answer is not stored while the secret that it may repeat is unknown');
@@ -113,6 +120,13 @@ is($node->as_owner("SELECT string_agg(DISTINCT check_name, ' ') FROM wee5_cron.d
 $node->raises('postgres', "SELECT wee5_cron.configure($_)", '22023', "configure($_) says that Vault cannot be read", role => 'postgres', message => qr/^app\.settings\.\w+ is not set, and Vault cannot be read: invalid ciphertext/, hint => qr/DELETE FROM vault\.secrets/)
   for '', "'https://app.example.com'";
 $node->safe_psql('postgres', 'UPDATE vault.secrets s SET nonce = n.nonce FROM public.nonces n WHERE n.id = s.id; ALTER DATABASE postgres RESET app.settings.api_url; ALTER DATABASE postgres RESET app.settings.cron_secret');
+
+# pg_net lets every role write to the table of answers, so any answer may stand there.
+my @odd_answers = ("-5, NULL, '\"text\"', NULL", "2147483647, repeat('x', 100000), '{\"retry-after\": [1, 2]}', repeat('y', 100000)", "NULL, NULL, '[[]]', NULL", q{429, '', '{"Retry-After": 99999999999999999999999}', ''}, q{202, '', '{"Wee5-Cron": ["accepted"]}', ''}, q{200, E'\\x01', 'null', E'\\x01'});
+my @asked = split /\n/, $node->as_owner("BEGIN; SELECT invoke_cron_endpoint('/odd?' || n) FROM generate_series(1, @{[ scalar @odd_answers ]}) n; INSERT INTO wee5_cron.endpoint (endpoint_path, max_attempts) VALUES ('/odd', 1); UPDATE wee5_cron.pg_net_request SET request_id = -invocation_id; DELETE FROM net.http_request_queue; COMMIT");
+$node->psql_as('nobody', 'postgres', "INSERT INTO net._http_response (id, status_code, content_type, headers, content) VALUES (-$asked[$_], $odd_answers[$_])") for 0 .. $#odd_answers;
+$node->as_owner('SELECT wee5_cron.harvest()');
+is($node->as_owner("SELECT string_agg(status || coalesce(http_status, 0), ' ' ORDER BY id) FROM wee5_cron.invocation WHERE endpoint_path LIKE '/odd%'"), 'failed-5 failed2147483647 failed0 failed429 succeeded202 succeeded200', 'answers of any shape are recorded, and none stops another');
 
 # A new secret before the app has it: the previous one is tried once, and only the app gets it.
 my $app = Wee5Cron::App->start(secret => $secret);
