@@ -62,6 +62,11 @@ FROM wee5_cron.job_status s JOIN wee5_cron.invocation i USING (job_name) GROUP B
 -- A slow call ends after a quick one with a higher id. The time when each ended decides.
 SELECT pg_temp.call('queued', 'succeeded', '20 min', took => '19 min'), pg_temp.call('queued', 'failed', '10 min', 'quick');
 SELECT consecutive_failures, last_error, state FROM wee5_cron.job_status WHERE job_name = 'queued';
+-- The app goes on with the work of an accepted call. That is no trouble, and the call has not ended.
+SELECT pg_temp.job('accepted', $$SELECT invoke_cron_endpoint('/x')$$);
+SELECT pg_temp.call('accepted', 'succeeded', '2 h'), pg_temp.call('accepted', 'accepted', '1 h'), pg_temp.call('accepted', 'skipped', '30 min');
+UPDATE wee5_cron.invocation SET http_status = 202, next_attempt_at = now() + interval '1 day' WHERE status = 'accepted';
+SELECT last_status, consecutive_failures, state FROM wee5_cron.job_status WHERE job_name = 'accepted';
 DELETE FROM cron.job;
 DELETE FROM wee5_cron.invocation;
 

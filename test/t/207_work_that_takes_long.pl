@@ -163,6 +163,17 @@ $session->query_safe('COMMIT');
 is($node->finished('postgres', $id)->{status}, 'succeeded', '... and the call ends when complete() commits');
 $node->set_server('wee5_cron.max_in_flight', 256);
 
+# run() waits for complete(), and raises an error if the work failed.
+$works_on->('/run');
+my $runner = $node->background_psql('postgres', on_error_stop => 0);
+my $ran = "$PostgreSQL::Test::Utils::tmp_check/ran";
+$runner->query_until(qr/runs/, "\\echo runs\nCALL wee5_cron.run('/run');\n\\o $ran\n\\qecho :SQLSTATE\n\\o\n");
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = '/run' AND status = 'accepted'") or die;
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL wee5_cron.run(%' AND state = 'active'"), 1, 'run() waits while the app works on an accepted call');
+$node->safe_psql('postgres', "SELECT wee5_cron.complete(idempotency_key, false) FROM wee5_cron.invocation WHERE endpoint_path = '/run'");
+$runner->quit;
+is(slurp_file($ran), "38000\n", '... and raises an error when the app reports that the work failed');
+
 # An accepted call and its deadline survive a crash and a restart.
 $works_on->('/kept');
 $node->policy('postgres', '/kept', complete_within => '1 day');
@@ -170,7 +181,16 @@ my $kept = $accepted->('/kept');
 my $until = $node->invocation('postgres', $kept)->{next_attempt_at};
 $node->policy('postgres', '/kept', complete_within => '2 seconds');
 my $soon = $accepted->('/kept');
+# So do claims that were committed. Work in the transaction of its claim does not.
+my ($leased, $begun) = map { $node->safe_psql('postgres', 'SELECT gen_random_uuid()') } 1, 2;
+is($app->("SELECT wee5_cron.claim('$leased', '1 day')"), 'new', 'claim() for work that is done elsewhere says new');
+my $works = $node->background_psql('postgres', extra_params => [ '-U', 'app' ], on_error_stop => 0);
+$works->query_safe("BEGIN; SELECT wee5_cron.claim('$begun'); INSERT INTO mail VALUES ('$begun')");
 $node->restart_immediately;
+eval { $works->quit };
+is($app->("SELECT wee5_cron.claim('$leased')"), 'running', 'after a crash a claimed key is still claimed');
+is($app->("SELECT wee5_cron.complete('$leased')") . $app->("SELECT wee5_cron.claim('$leased')"), 'tdone', '... and complete() completes it');
+is($app->("SELECT wee5_cron.claim('$begun')") . $node->safe_psql('postgres', "SELECT count(*) FROM mail WHERE key = '$begun'"), 'new0', '... and a key whose transaction was cut off is free, without its work');
 is($node->finished('postgres', $soon)->{reason}, 'incomplete', 'after a crash an accepted call fails when its deadline passes');
 fields_are($node->invocation('postgres', $kept), { status => 'accepted', next_attempt_at => $until }, '... and another call with a later deadline stays accepted');
 $node->restart;

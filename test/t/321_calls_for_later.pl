@@ -1,6 +1,7 @@
 # invoke(at => ..., key => ...): a call is sent at its time and not before, and a newer call with its key replaces it.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
+use Wee5Cron::StillClock;
 use Wee5Cron::Test;
 use Wee5Cron::Editions;
 
@@ -142,5 +143,35 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE
 for my $query ("SELECT count(*) FROM wee5_cron.worker", "SELECT count(*) FROM wee5_cron.job_status", "SELECT length(wee5_cron.status_page())") {
     is($node->error_of('postgres', $query), undef, "... and this query works on them: $query");
 }
+
+# Somebody sets the system clock.
+my $clock = Wee5Cron::StillClock->new('2026-06-01 10:00:00');
+my $server = Wee5Cron::Node->new_configured('clock');
+$clock->start($server);
+$server->install('postgres', api_url => $receiver->url, secret => 'the secret');
+# On a clock that stands still, the launcher would wait forever before it restarts a worker that has just found no extension.
+for (1 .. 300) {
+    last if $server->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.worker WHERE pid IS NOT NULL AND state = 'idle'") > 0;
+    $clock->jump($clock->now + 1);
+}
+$receiver->answers('/work', status => 202, headers => ['Wee5-Cron: accepted']);
+$server->policy('postgres', '/work', complete_within => '23 hours');
+$server->policy('postgres', '/status/503', retry_delays => '{10h}', retry_window => '2 days');
+my $tomorrow = $server->call('postgres', '/status/200?tomorrow', q{at => now() + interval '1 day'});
+my $in_two_days = $server->call('postgres', '/status/200?in-two-days', q{at => now() + interval '2 days'});
+my $work = $server->call('postgres', '/work');
+my $again_later = $server->call('postgres', '/status/503');
+$server->invocation_when('postgres', $work, "status = 'accepted'");
+$server->invocation_when('postgres', $again_later, "status = 'retrying'");
+$clock->jump('2026-05-31 10:00:00');
+fields_are($server->finished('postgres', $server->call('postgres', '/status/200?back')), { status => 'succeeded' }, 'after the clock was set back, a call is made');
+fields_are($server->invocation('postgres', $tomorrow), { status => 'queued', attempts => 0 }, '... and a call for later waits');
+fields_are($server->invocation('postgres', $work), { status => 'accepted' }, '... and an accepted call has its time to complete');
+$clock->jump('2026-06-02 11:00:00');
+fields_are($server->finished('postgres', $tomorrow), { status => 'succeeded', attempts => 1 }, 'when the clock is set to its time, a call for later is sent at once');
+fields_are($server->finished('postgres', $work), { status => 'failed', reason => 'incomplete' }, '... and an accepted call whose time to complete has passed fails');
+fields_are($server->invocation_when('postgres', $again_later, 'attempts > 1'), { attempts => 2 }, '... and a retry is made');
+fields_are($server->invocation('postgres', $in_two_days), { status => 'queued', attempts => 0 }, '... and a call for a later time waits');
+$server->log_is_sane;
 
 done_testing();

@@ -11,6 +11,17 @@ $node->install('app', api_url => $receiver->url, secret => 'the secret');
 $node->safe_psql('app', 'CREATE ROLE operator LOGIN; CREATE ROLE caller LOGIN');
 $node->safe_psql('app', "SELECT wee5_cron.grant_to('operator', 'operate'), wee5_cron.grant_to('caller', 'call')");
 
+# A call for later, one that waits behind another, a call whose app goes on with the work, and a claimed key.
+$receiver->answers("$_/work", status => 202, headers => ['Wee5-Cron: accepted']) for '', '/restored', '/copied';
+$node->policy('app', '/work', complete_within => '1 day', overlap => 'queue');
+my $later   = $node->call('app', '/later', q{at => now() + interval '1 day', key => 'later'});
+my $work    = $node->call('app', '/work');
+$node->invocation_when('app', $work, "status = 'accepted'");
+my $waiting = $node->call('app', '/work');
+my $key     = $node->safe_psql('app', "SELECT idempotency_key FROM wee5_cron.invocation WHERE id = $work");
+my $claimed = $node->safe_psql('app', 'SELECT gen_random_uuid()');
+is($node->safe_psql('app', "SELECT wee5_cron.claim('$claimed', '1 day')"), 'new', 'claim() says new');
+
 # One call on the wire, and one queued behind it.
 my $hanging = $node->block_the_wire('app', $receiver);
 my $queued  = $node->call('app', '/queued');
@@ -26,7 +37,7 @@ sub disarmed_ok {
     fields_are($server->one_row($database, "SELECT state, last_error FROM wee5_cron.worker WHERE datname = '$database'"),
         { state => 'blocked', last_error => qr/^disarmed: .*arm\(\)$/ }, "$name: the worker's error says that the database is disarmed");
     my $line = $server->one_row($database, "SELECT * FROM wee5_cron.doctor() WHERE check_name = 'armed'");
-    fields_are($line, { status => 'error', detail => qr/queued calls: 2$/, hint => qr/^SELECT wee5_cron\.arm\(\);$/m }, "$name: doctor() reports that the database is disarmed");
+    fields_are($line, { status => 'error', detail => qr/queued calls: 5$/, hint => qr/^SELECT wee5_cron\.arm\(\);$/m }, "$name: doctor() reports that the database is disarmed");
     is($server->safe_psql($database, 'SELECT wee5_cron.harvest()'), 0, "$name: harvest() records nothing");
     return;
 }
@@ -66,7 +77,13 @@ for my $database (qw(restored copied)) {
     is($node->safe_psql($database, "SELECT status FROM wee5_cron.doctor() WHERE check_name = 'armed'"), 'ok', '... and doctor() reports the database as armed');
     is($node->safe_psql($database, "SELECT coalesce(last_error, '') FROM wee5_cron.worker WHERE datname = '$database'"), '', '... and the worker has no error');
     is($node->safe_psql($database, 'SELECT DISTINCT armed_by FROM wee5_cron.armed'), 'operator', '... and the mark names the role that armed it');
+    fields_are($node->invocation($database, $later), { status => 'queued', attempts => 0, key => 'later' }, '... and the call for later waits');
+    fields_are($node->invocation($database, $work), { status => 'accepted' }, '... and the accepted call waits for complete()');
+    is($node->safe_psql($database, "SELECT wee5_cron.complete('$key')"), 't', '... which ends it');
+    fields_are($node->invocation_when($database, $waiting, "status = 'accepted'"), { attempts => 1 }, '... so that the call behind it is sent');
+    is($node->safe_psql($database, "SELECT wee5_cron.claim('$claimed')"), $database eq 'restored' ? 'new' : 'running', '... and only the copy of the files has the claim');
 }
+is($node->safe_psql('app', "SELECT status FROM wee5_cron.invocation WHERE id = $work"), 'accepted', 'none of this concerns the original');
 $node->safe_psql('restored', 'SELECT wee5_cron.arm()');
 is($node->safe_psql('restored', 'SELECT DISTINCT armed_by FROM wee5_cron.armed'), 'operator', 'a second arm() changes nothing');
 
@@ -94,6 +111,12 @@ $node->wait_for_catchup($standby);
 $node->stop;
 $standby->promote;
 $standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
+fields_are($standby->invocation('renamed', $later), { status => 'queued', attempts => 0 }, 'after a promotion a call for later waits');
+is($standby->safe_psql('renamed', "SELECT wee5_cron.claim('$claimed')"), 'running', '... and a claimed key is still claimed');
+is($standby->safe_psql('renamed', "SELECT wee5_cron.complete('$key')"), 't', '... and complete() ends an accepted call');
+fields_are($standby->invocation_when('renamed', $waiting, "status = 'accepted'"), { attempts => 1 }, '... so that the call behind it is sent');
+$standby->safe_psql('renamed', "UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $later; SELECT wee5_cron.wake_worker()");
+fields_are($standby->finished('renamed', $later), { status => 'succeeded', attempts => 1 }, '... and when its time has come, the call for later is sent');
 is($standby->finished('renamed', $standby->call('renamed', '/promoted'))->{status}, 'succeeded', 'a promoted standby stays armed');
 
 $_->log_is_sane($_->name . ': the log records no crash') for $node, $standby;

@@ -217,6 +217,18 @@ void registry_attach_launcher() {
 
 bool registry_take_launcher_request() { return pg_atomic_exchange_u32(&registry->launcher_pending, 0) != 0; }
 
+void registry_start_over() {
+  uint64 now = static_cast<uint64>(GetCurrentTimestamp());
+  LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+  for (int i = 0; i < registry->size; ++i) {
+    WorkerSlot* slot = &registry->slots[i];
+    slot->start_after = 0;
+    for (pg_atomic_uint64* since : {&slot->waiting_since, &slot->at_rest_since})
+      if (pg_atomic_read_u64(since) != 0) pg_atomic_write_u64(since, now);
+  }
+  LWLockRelease(registry->lock);
+}
+
 void registry_view_places(core::WorkerPlace* places) {
   LWLockAcquire(registry->lock, LW_SHARED);
   for (int i = 0; i < registry->size; ++i) {

@@ -7,6 +7,7 @@
 
 #include "wee5_cron/pg/worker/launcher.h"
 
+#include "wee5_cron/pg/boundary/clock_watch.h"
 #include "wee5_cron/pg/registry/worker_registry.h"
 #include "wee5_cron/pg/settings/guc.h"
 
@@ -237,9 +238,11 @@ long serve_databases(Launcher* launcher) {
   return wait_ms;
 }
 
-void wait_for_change(long wait_ms) {
-  int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (wait_ms >= 0 ? WL_TIMEOUT : 0);
-  WaitLatch(MyLatch, events, wait_ms, wait_event("Wee5CronLauncherMain"));
+// True if somebody has set the system clock.
+bool wait_for_change(long wait_ms, pgsocket clock_watch) {
+  int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (wait_ms >= 0 ? WL_TIMEOUT : 0) |
+               (clock_watch != PGINVALID_SOCKET ? WL_SOCKET_READABLE : 0);
+  int occurred = WaitLatchOrSocket(MyLatch, events, clock_watch, wait_ms, wait_event("Wee5CronLauncherMain"));
   ResetLatch(MyLatch);
   // An ordinary stop of the server is not worth a FATAL in its log.
   if (ProcDiePending) proc_exit(1);
@@ -250,6 +253,7 @@ void wait_for_change(long wait_ms) {
     registry_switch_calls(guc_enabled);
     registry_wake_standstills();
   }
+  return (occurred & WL_SOCKET_READABLE) != 0 && clock_was_set(clock_watch);
 }
 
 }  // namespace
@@ -288,6 +292,7 @@ void wee5_cron_launcher_main(Datum arg) {
   launcher.retry_ms = kFirstRetryMs;
   registry_attach_launcher();
   Sweep sweep = {true, InvalidOid};
+  pgsocket clock_watch = open_clock_watch();
   long wait_ms = 0;
   for (;;) {
     // A transaction leaves another context current, and the handles belong into this one.
@@ -301,7 +306,10 @@ void wee5_cron_launcher_main(Datum arg) {
       // The slot of a dropped database may have become free just now.
       if (sweep.under_way && registry_has_free_slot()) wait_ms = 0;
     }
-    wait_for_change(wait_ms);
+    if (wait_for_change(wait_ms, clock_watch)) {
+      registry_start_over();
+      wait_ms = 0;
+    }
   }
 }
 

@@ -1,9 +1,9 @@
 // The worker of a database: the only process that sends the calls of its ledger.
 //
-// It waits for its latch, the postmaster and the engine's epoll descriptor at once, and sleeps until one of them has
-// something for it. A turn is one short transaction: it records results, and reads due calls with the present settings.
-// The requests are sent after it. No transaction or snapshot is open while requests are in flight. Nothing is sent that
-// a crash could undo, and nothing while results cannot be recorded.
+// It waits for its latch, the postmaster, the engine's epoll descriptor and a change of the system clock at once, and
+// sleeps until one of them has something for it. A turn is one short transaction: it records results, and reads due
+// calls with the present settings. The requests are sent after it. No transaction or snapshot is open while requests
+// are in flight. Nothing is sent that a crash could undo, and nothing while results cannot be recorded.
 
 #include "wee5_cron/pg/worker/worker.h"
 
@@ -12,6 +12,7 @@
 
 #include "wee5_cron/delivery/dispatch/dispatcher.hpp"
 // Postgres's headers last.
+#include "wee5_cron/pg/boundary/clock_watch.h"
 #include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/settings/guc.h"
 #include "wee5_cron/pg/worker/background_tasks.h"
@@ -35,6 +36,7 @@ constexpr int64 kFlushCheckShare = 8;
 // For so long after the settings were read, calls in memory are sent without reading them again, provided that no
 // transaction has ended that could have changed them.
 constexpr int64 kFreshUs = 20'000;
+constexpr int kWaitEvents = 4;
 
 void publish_counters(Worker* worker) {
   pg_atomic_write_u32(&worker->slot->in_flight, static_cast<uint32>(worker->dispatcher->in_flight()));
@@ -65,7 +67,9 @@ void add_work_for_calls(const Worker* worker, LedgerWork* work) {
 void add_work_for_results(const delivery::Dispatcher* dispatcher, LedgerWork* work) {
   bool is_last = dispatcher->in_flight() + dispatcher->waiting() == 0;
   work->write = work->write || dispatcher->results() >= kResultsAtOnce || is_last;
-  work->next_write_us = timestamp_of_unix_us(dispatcher->oldest_result_us()) + kResultDelayUs;
+  int64 oldest_us = timestamp_of_unix_us(dispatcher->oldest_result_us());
+  // From the future: the clock was set back. 1: long ago.
+  work->next_write_us = oldest_us > now_us() ? 1 : oldest_us + kResultDelayUs;
 }
 
 LedgerWork find_ledger_work(Worker* worker) {
@@ -258,6 +262,21 @@ void handle_interrupts(Worker* worker) {
   if (pg_atomic_exchange_u32(&worker->slot->jobs_changed, 0) != 0) look_at_all_jobs(worker);
 }
 
+// Times that were computed before somebody set the clock may be far away now, and calls may be due.
+void start_over(Worker* worker) {
+  WorkerTimers* timers = &worker->timers;
+  int64 now = now_us();
+  if (timers->ledger_retry_us != PG_INT64_MAX) timers->ledger_retry_us = 0;
+  if (timers->locked_results_us != 0) timers->locked_results_us = now;
+  for (BackgroundTask& task : worker->tasks)
+    if (task.due_us != 0) task.due_us = now;
+  look_at_all_jobs(worker);
+  worker->settings_read_us = 0;
+  worker->retries_due = worker->cancels_due = true;
+  want_round(&worker->pending, 0);
+  request_round_at_once(worker);
+}
+
 // From now on no new calls are taken. Calls that wait to be claimed are dropped here, and stay queued in the ledger.
 void begin_draining(Worker* worker) {
   worker->draining = true;
@@ -325,10 +344,12 @@ void create_dispatcher(Worker* worker) {
 }
 
 [[noreturn]] void run(Worker* worker) {
-  WaitEventSet* events = create_wait_event_set(3);
+  WaitEventSet* events = create_wait_event_set(kWaitEvents);
   AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
   AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
   AddWaitEventToSet(events, WL_SOCKET_READABLE, worker->dispatcher->poll_fd(), nullptr, nullptr);
+  pgsocket clock_watch = open_clock_watch();
+  if (clock_watch != PGINVALID_SOCKET) AddWaitEventToSet(events, WL_SOCKET_READABLE, clock_watch, nullptr, nullptr);
   uint32 event_name = wait_event("Wee5CronWorkerMain");
   for (;;) {
     handle_interrupts(worker);
@@ -341,10 +362,14 @@ void create_dispatcher(Worker* worker) {
     // If work came up meanwhile, do it without waiting.
     bool has_work = work.write || work.read || is_due(work.next_write_us, now_us());
     bool must_wait = worker->timers.ledger_retry_us != 0 || !has_work;
-    WaitEvent occurred[3];
-    int count = WaitEventSetWait(events, must_wait ? wait_time_ms(worker, &work) : 0, occurred, 3, event_name);
-    for (int i = 0; i < count; ++i)
+    WaitEvent occurred[kWaitEvents];
+    int count =
+        WaitEventSetWait(events, must_wait ? wait_time_ms(worker, &work) : 0, occurred, kWaitEvents, event_name);
+    for (int i = 0; i < count; ++i) {
       if ((occurred[i].events & WL_LATCH_SET) != 0) ResetLatch(MyLatch);
+      if (clock_watch != PGINVALID_SOCKET && occurred[i].fd == clock_watch && clock_was_set(clock_watch))
+        start_over(worker);
+    }
     serve_network(worker);
   }
 }

@@ -5,7 +5,9 @@ use strict;
 use warnings;
 
 use Cwd qw(abs_path);
+use Fcntl qw(O_NONBLOCK O_WRONLY);
 use File::Basename qw(basename dirname);
+use File::Glob qw(bsd_glob);
 use PostgreSQL::Test::Utils;
 use Time::Local qw(timegm);
 
@@ -32,6 +34,18 @@ sub set {
     $self->{now} = $time;
     sysseek $self->{file}, 0, 0;
     syswrite($self->{file}, pack('q', $time)) == 8 or die "$self->{base}: $!";
+    return;
+}
+
+# The same, and every process that watches the clock learns that it was set.
+sub jump {
+    my ($self, $time) = @_;
+    $self->set($time);
+    for my $pipe (bsd_glob("$self->{base}.[0-9]*")) {
+        # Without a reader, its process has ended.
+        next unless sysopen my $watch, $pipe, O_WRONLY | O_NONBLOCK;
+        syswrite($watch, pack('q', 1)) == 8 or die "$pipe: $!";
+    }
     return;
 }
 

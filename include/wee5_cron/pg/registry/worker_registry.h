@@ -118,6 +118,8 @@ bool registry_has_free_slot();
 // Like registry_request_worker(), but does nothing for a database that has a slot. False: no slot is free.
 bool registry_offer_slot(Oid database);
 void registry_view_places(core::WorkerPlace* places);  // one for each slot
+// Somebody has set the clock: the times since which slots wait or rest begin anew, and no slot waits for a later start.
+void registry_start_over();
 // The number for the process that is to be started there; 0: no process is wanted there any more.
 uint32 registry_begin_launch(WorkerSlot* slot);
 void registry_end_launch(WorkerSlot* slot, WorkerEvent event);  // there is no process, or it ended unseen
