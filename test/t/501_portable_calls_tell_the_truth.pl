@@ -195,11 +195,87 @@ for my $end ('COMMIT', 'ROLLBACK') {
     is($node->invocation('postgres', $other)->{status}, $end eq 'COMMIT' ? 'skipped' : 'succeeded', '... and the other call is skipped only if the first one was committed');
 }
 
-# Calls for later, and calls with a key.
 sub statuses_of { return $node->as_owner("SELECT string_agg(status, ' ' ORDER BY id) FROM wee5_cron.invocation WHERE id IN (" . join(', ', @_) . ')') }
 sub later { my ($path, $at, $key) = @_; return $node->as_owner("SELECT wee5_cron.invoke('$path', at => clock_timestamp() + interval '$at'" . ($key ? ", key => '$key'" : '') . ')') }
 sub time_passes { return $node->as_owner('UPDATE wee5_cron.invocation SET due_at = now(), next_attempt_at = now() WHERE next_attempt_at = due_at AND id IN (' . join(', ', @_) . ')') }
 sub harvest_until { my ($id, $condition) = @_; for (1 .. 300) { $node->deliver_and_harvest; return 1 if $node->as_owner("SELECT $condition FROM wee5_cron.invocation WHERE id = $id") eq 't'; usleep(100_000) } return 0 }
+# overlap = queue: one call waits until the one before has ended, and further ones are skipped. The app works on the one before:
+# pg_net would answer it at any moment otherwise.
+sub wait_of { return $node->as_owner("SELECT concat_ws(' ', status, reason, CASE WHEN status = 'queued' THEN next_attempt_at END) FROM wee5_cron.invocation WHERE id = $_[0]") }
+sub waits_of { return join ', ', map { wait_of($_) } @_ }
+sub calls_of { my ($path, $count) = @_; return map { $node->as_owner("SELECT invoke_cron_endpoint('$path')") } 1 .. $count }
+sub queue_calls { my ($path) = @_; return $node->policy('postgres', $path, overlap => 'queue', retry_delays => '{10min}') }
+sub complete_call { return $node->as_owner("SELECT wee5_cron.complete(idempotency_key) FROM wee5_cron.invocation WHERE id = $_[0]") }
+$receiver->answers($_, status => 202, headers => ['Wee5-Cron: accepted']) for '/long', '/three';
+queue_calls('/long');
+my @turn = calls_of('/long', 1);
+$node->deliver_and_harvest;
+push @turn, calls_of('/long', 2);
+is(waits_of(@turn), 'accepted, queued infinity, skipped overlap', 'overlap = queue: a call waits while another has not ended, and a further one is skipped');
+like($node->invocation('postgres', $turn[2])->{error}, qr/\b$turn[0]\b/, '... because of that one');
+is($node->as_owner("SELECT count(*) FROM wee5_cron.upcoming WHERE kind = 'call'"), 0, '... and the call that waits is not taken for one that is due');
+$node->as_owner('SELECT wee5_cron.harvest()');
+is(wait_of($turn[1]), 'queued infinity', '... and harvest() lets it wait');
+is($node->as_owner("SELECT wee5_cron.cancel($turn[1])") . ' ' . wait_of($turn[1]), 't cancelled cancelled', 'a call that waits can be cancelled');
+my @keyed = map { $node->as_owner("SELECT wee5_cron.invoke('/long', key => 'k')") } 1 .. 2;
+is(waits_of(@keyed), 'cancelled cancelled, queued infinity', 'a call of the same key takes the place of the one that waits');
+complete_call($turn[0]);
+$node->as_owner('SELECT wee5_cron.harvest()');
+is(wait_of($keyed[1]), 'queued', 'when the one before has ended, the one that waits is handed to pg_net');
+$node->deliver_and_harvest;
+is(wait_of($keyed[1]), 'accepted', '... and sent');
+my $in_an_hour = later('/long', '1 hour');
+time_passes($in_an_hour);
+$node->as_owner('SELECT wee5_cron.harvest()');
+is(wait_of($in_an_hour), 'queued infinity', 'a call whose time has come waits like others');
+complete_call($keyed[1]);
+$node->deliver_and_harvest for 1, 2;
+is(wait_of($in_an_hour), 'accepted', '... and is sent');
+complete_call($in_an_hour);
+
+# ... also while the one before is to be retried.
+queue_calls('/statuses/503,503,200');
+@turn = calls_of('/statuses/503,503,200', 1);
+$node->deliver_and_harvest;
+push @turn, calls_of('/statuses/503,503,200', 1);
+is(waits_of(@turn), 'retrying http, queued infinity', 'a call waits while the one before is to be retried');
+$node->as_owner("SELECT wee5_cron.cancel($turn[0]); SELECT wee5_cron.harvest()");
+is(wait_of($turn[1]), 'queued', '... and is handed over when that one is cancelled');
+$node->deliver_and_harvest;
+push @turn, calls_of('/statuses/503,503,200', 1);
+is(waits_of(@turn[ 1, 2 ]), 'retrying http, queued infinity', '... and the next one waits for it');
+$node->as_owner("DELETE FROM wee5_cron.invocation WHERE id = $turn[1]; SELECT wee5_cron.harvest()");
+is(wait_of($turn[2]), 'queued', '... and is handed over when somebody deletes the row of the one before');
+$node->deliver_and_harvest;
+is(wait_of($turn[2]), 'succeeded', '... and succeeds');
+
+# Three at the same time: one runs, one waits, one is skipped.
+queue_calls('/three');
+my @sessions = map { $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]) } 1 .. 3;
+@turn = map { $_->query_safe("BEGIN; SELECT invoke_cron_endpoint('/three')") } @sessions;
+$_->query_safe('COMMIT') for @sessions;
+$_->quit for @sessions;
+$node->deliver_and_harvest;
+is(waits_of(@turn), 'accepted, queued infinity, skipped overlap', 'of three at the same time one is sent, one waits and one is skipped');
+complete_call($turn[0]);
+$node->deliver_and_harvest for 1, 2;
+is(waits_of(@turn), 'succeeded, accepted, skipped overlap', '... and the one that waits is sent when the first has ended');
+complete_call($turn[1]);
+
+# pg_net loses in a crash what it has. That call is repeated first.
+queue_calls('/turn/hang');
+@turn = calls_of('/turn/hang', 2);
+is(waits_of(@turn), 'queued, queued infinity', 'a call waits while another is in flight');
+$node->restart_immediately;
+$receiver->release_for_good;
+$node->as_owner('SELECT wee5_cron.harvest()');
+is(waits_of(@turn), 'retrying lost, queued infinity', '... also after a crash');
+$node->as_owner("UPDATE wee5_cron.invocation SET next_attempt_at = now() WHERE id = $turn[0]; SELECT wee5_cron.harvest()");
+$node->deliver_and_harvest for 1, 2;
+is(waits_of(@turn), 'succeeded, succeeded', '... and is sent after it');
+$receiver->hold;
+
+# Calls for later, and calls with a key.
 $node->raises('postgres', "SELECT wee5_cron.invoke('/a', at => $_)", '22023', "at => $_ is refused", role => 'postgres', hint => qr/within the next 10 years/) for "'infinity'", "now() + interval '10 years 1 day'";
 $node->raises('postgres', "SELECT wee5_cron.invoke('/a', key => repeat('k', 201))", '22023', 'a long key is refused', role => 'postgres', message => qr/201 bytes/);
 my $past = $node->as_owner("SELECT wee5_cron.invoke('/status/200?past', at => now() - interval '1 day')");
