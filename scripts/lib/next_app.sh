@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Builds examples/next, and runs its tests with a PostgreSQL that calls it. Then a tool of an ORM changes the same database.
+# Builds examples/next, and runs its tests with a PostgreSQL that calls it. Then supabase-js and tools of ORMs use the same database.
 
 # with_node <node> <directory of the tree> <command...>: in that directory, with that node first in PATH.
 with_node() {
@@ -39,6 +39,6 @@ next_app_tests() (
   # What drizzle-kit finds are the extensions and the jobs, without the tables of the app.
   cluster_psql "$cluster" --dbname=app --command='DROP OWNED BY activities' >&2
   status=0
-  with_node "$1" test/orms env "DATABASE_URL=$url" node --test --test-reporter=tap drizzle.test.mjs >"$log/orms" 2>&1 </dev/null || status=$?
+  with_node "$1" test/orms env "DATABASE_URL=$url" node --test --test-concurrency=1 --test-reporter=tap drizzle.test.mjs supabase.test.mjs >"$log/orms" 2>&1 </dev/null || status=$?
   echo "orms=$status"
 )

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { after, before, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
+import { ours } from './ours.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const out = mkdtempSync(join(tmpdir(), 'wee5-cron-orms-'));
@@ -33,30 +34,13 @@ function drizzleKit(args, env = {}) {
   });
 }
 
-// All that a tool could take away: tables, views and their columns, functions, constraints, indexes, rights, jobs, policies.
-async function ours() {
-  const { rows } = await client.query(`
-    SELECT 'relation' AS kind, c.oid::regclass::text AS name, c.relkind::text || coalesce(c.relacl::text, '') || coalesce(pg_get_viewdef(CASE relkind WHEN 'v' THEN c.oid END), '') AS what
-    FROM pg_class c WHERE relnamespace::regnamespace::text IN ('wee5_cron', 'cron')
-    UNION ALL SELECT 'column', attrelid::regclass || '.' || attname, atttypid::regtype || ' ' || attnotnull
-    FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relnamespace::regnamespace::text IN ('wee5_cron', 'cron') AND attnum > 0
-    UNION ALL SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace::regnamespace::text IN ('wee5_cron', 'cron')
-    UNION ALL SELECT 'function', oid::regprocedure::text, coalesce(proacl::text, '') || md5(prosrc)
-    FROM pg_proc WHERE pronamespace::regnamespace::text IN ('wee5_cron', 'cron') OR proname = 'invoke_cron_endpoint'
-    UNION ALL SELECT 'policy', polrelid::regclass || '.' || polname, pg_get_expr(polqual, polrelid) FROM pg_policy
-    UNION ALL SELECT 'job', jobid::text, schedule || command FROM cron.job
-    ORDER BY 1, 2, 3`);
-  assert.ok(rows.length > 300);
-  return rows;
-}
-
 it('push makes the tables of the app, and touches nothing else', async () => {
-  const before = await ours();
+  const before = await ours(client);
   const { status, said } = await drizzleKit(['push', '--force']);
   assert.equal(status, 0, said);
   assert.match(said, /Changes applied/);
   assert.deepEqual((await client.query("SELECT to_regclass('public.posts') IS NOT NULL AS there")).rows, [{ there: true }]);
-  assert.deepEqual(await ours(), before);
+  assert.deepEqual(await ours(client), before);
   assert.match((await drizzleKit(['push', '--force'])).said, /No changes detected/);
 });
 
@@ -69,8 +53,8 @@ it('pull sees the tables of the app alone', async () => {
 });
 
 it('push of a schemaFilter that names wee5_cron would drop it, and PostgreSQL refuses', async () => {
-  const before = await ours();
+  const before = await ours(client);
   const { said } = await drizzleKit(['push', '--force'], { SCHEMAS: 'public,wee5_cron' });
   assert.match(said, /extension wee5_cron requires it/);
-  assert.deepEqual(await ours(), before);
+  assert.deepEqual(await ours(client), before);
 });
