@@ -254,6 +254,9 @@ FROM unnest(array['infinity', '-infinity', '2999-01-01 00:00 UTC', '1999-01-01 0
 SELECT length(k) AS key, answer(format('SELECT wee5_cron.invoke(%L, at => %L, key => %L)', '/a', 'tomorrow', k))
 FROM unnest(array['', repeat('k', 200), repeat('k', 201), repeat('ü', 101)]) k;
 SELECT answer('SELECT wee5_cron.invoke(''/a'', target => ''other'')');
+SELECT answer('SELECT wee5_cron.invoke(''a'', target => ''other'')');
+SELECT answer('SELECT wee5_cron.invoke(''/a'', target => ''a b'')');
+SELECT answer('SELECT wee5_cron.invoke(''/a'', target => ''app'')');
 SELECT i AS id, answer(format('SELECT wee5_cron.wait_for(%L)', i)) AS wait_for, answer(format('SELECT wee5_cron.retry(%L)', i)) AS retry,
        answer(format('SELECT wee5_cron.cancel(%L)', i)) AS cancel
 FROM unnest(array[0, -1, 9223372036854775807, -9223372036854775808]) i;

@@ -140,6 +140,15 @@ SELECT jsonb_path_query(wee5_cron.export_config(), '$.jobs.a');
 SELECT action, job_name, detail FROM wee5_cron.plan(wee5_cron.export_config());
 SELECT action, job_name, detail FROM wee5_cron.apply(:'queries') WHERE action <> 'keep';
 SELECT wee5_cron.unschedule(name) FROM unnest('{a,b,c}'::text[]) name;
+-- A path of a target is a path like any other.
+\set targets '{"jobs": {"t": {"schedule": "1 1 1 1 *", "path": "billing:/t", "max_attempts": 1}}}'
+SELECT action, job_name, detail FROM wee5_cron.apply(:'targets') WHERE action <> 'keep';
+SELECT command FROM cron.job WHERE jobname = 't';
+SELECT endpoint_path, max_attempts FROM wee5_cron.endpoint WHERE endpoint_path LIKE 'billing:%';
+SELECT jsonb_path_query(wee5_cron.export_config(), '$.jobs.t');
+SELECT count(*) FROM wee5_cron.plan(wee5_cron.export_config()) WHERE job_name = 't';
+SELECT refused('{"jobs": {"t": {"schedule": "1 1 1 1 *", "path": "app:/t"}}}');
+SELECT wee5_cron.unschedule('t');
 -- A name that pg_cron would cut could become the name of another job.
 SELECT cron.schedule_in_database(repeat('n', 63), '1 1 1 1 *', 'VACUUM', current_database()) > 0 AS made;
 SELECT left(refused(jsonb_build_object('jobs', jsonb_build_object(repeat('n', 64), '{"schedule": "1 1 1 1 *", "path": "/x"}'::jsonb))), 34);

@@ -16,7 +16,7 @@ BEGIN
     FROM wee5_cron.invocation i
     -- The call of an alert has no path.
     WHERE i.id = ANY (ids) AND i.status = 'succeeded' AND lower(i.response_content_type COLLATE "C") LIKE ANY (html)
-      AND starts_with(i.endpoint_path, '/') AND i.hint !~ 'spoke JSON'
+      AND i.endpoint_path <> 'wee5_cron.alert' AND i.hint !~ 'spoke JSON'
     FOR NO KEY UPDATE SKIP LOCKED
   ), span AS MATERIALIZED (
     SELECT min(p.id) AS first, max(p.id) AS last FROM page p

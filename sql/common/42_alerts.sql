@@ -133,7 +133,7 @@ CREATE FUNCTION wee5_cron.counted_calls(ids bigint[], OUT id bigint, OUT job_nam
     LEFT JOIN wee5_cron.endpoint whole ON whole.endpoint_path = i.endpoint_path
     LEFT JOIN wee5_cron.endpoint route ON route.endpoint_path = split_part(i.endpoint_path, '?', 1)
     WHERE i.id = ANY (ids) AND i.status IN ('succeeded', 'failed') AND i.finished_at IS NOT NULL
-      AND starts_with(i.endpoint_path, '/')
+      AND i.endpoint_path <> 'wee5_cron.alert'
   $$;
 COMMENT ON FUNCTION wee5_cron.counted_calls(bigint[]) IS
   'Internal, for note_outcomes(): those of the calls that count for alerts, with the policy of their path';

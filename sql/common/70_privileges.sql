@@ -81,6 +81,8 @@ DECLARE
     'EXECUTE ON FUNCTION wee5_cron.export_config()',
     'EXECUTE ON FUNCTION wee5_cron.run_now(text)', 'EXECUTE ON FUNCTION wee5_cron.harvest()',
     'EXECUTE ON FUNCTION wee5_cron.configure(text, text, text, boolean)', 'EXECUTE ON FUNCTION wee5_cron.arm(boolean)',
+    'EXECUTE ON FUNCTION wee5_cron.configure_target(text, text, text, text, text, jsonb, text)',
+    'EXECUTE ON FUNCTION wee5_cron.drop_target(text)',
     'EXECUTE ON FUNCTION wee5_cron.disarm(text)',
     'EXECUTE ON FUNCTION wee5_cron.prune()', 'EXECUTE ON FUNCTION wee5_cron.prune_cron_history(interval)',
     'EXECUTE ON FUNCTION wee5_cron.grant_to(regrole, text)', 'EXECUTE ON FUNCTION wee5_cron.revoke_from(regrole, text)',

@@ -33,6 +33,7 @@ CREATE FUNCTION wee5_cron.doctor_topics(OUT function text, OUT checks text[], OU
       ('doctor_proxy', 'proxy', NULL, 'native'),
       ('doctor_cron_secret', 'cron_secret cron_secret_length', NULL, NULL),
       ('doctor_previous_secret', 'cron_secret_previous', NULL, NULL),
+      ('doctor_targets', 'target', NULL, NULL),
       ('doctor_cron_secret_readers', 'cron_secret_readers protect_secret', NULL, 'native'),
       ('doctor_cron_secret_readers', 'cron_secret_readers', NULL, 'portable'),
       ('doctor_secret_in_jobs', 'secret_in_jobs', 'pg_cron', NULL),

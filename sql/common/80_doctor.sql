@@ -52,7 +52,7 @@ BEGIN
     FROM pg_db_role_setting s
     CROSS JOIN unnest(s.setconfig) AS entry
     LEFT JOIN pg_roles r ON r.oid = s.setrole
-    WHERE entry ILIKE 'app.settings.cron\_secret=%'
+    WHERE entry ILIKE ANY (array['app.settings.cron\_secret=%', 'app.settings.cron\_targets=%'])
   LOOP
     value := wee5_cron.redact_for(role, value);
   END LOOP;

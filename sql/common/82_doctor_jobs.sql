@@ -12,7 +12,7 @@ CREATE FUNCTION wee5_cron.doctor_call_instead(jobid bigint, endpoint_path text) 
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT CASE
-      WHEN endpoint_path LIKE '/%' THEN
+      WHEN endpoint_path LIKE '/%' OR wee5_cron.target_of(endpoint_path) IS NOT NULL THEN
         format('SELECT cron.alter_job(%s, command => %L);', jobid,
                format('SELECT %I.invoke_cron_endpoint(%L)', wee5_cron.call_schema(), endpoint_path))
       ELSE wee5_cron.doctor_comment(format('Change its command so that it calls %I.invoke_cron_endpoint().',

@@ -273,3 +273,90 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_previous_secret() IS 'Internal, for doctor(): the previous secret, never its value';
+
+-- The paths that jobs and policies name, and the role that calls them; NULL: any.
+CREATE FUNCTION wee5_cron.doctor_target_paths(OUT endpoint_path text, OUT role name) RETURNS SETOF record
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN QUERY
+    SELECT e.endpoint_path, NULL::name FROM wee5_cron.endpoint e WHERE wee5_cron.target_of(e.endpoint_path) IS NOT NULL
+    ORDER BY 1 LIMIT 1000;
+  IF wee5_cron.pg_cron_installed() THEN
+    RETURN QUERY
+      SELECT j.endpoint_path, j.username::name FROM wee5_cron.calling_jobs() j
+      WHERE wee5_cron.target_of(j.endpoint_path) IS NOT NULL ORDER BY 1 LIMIT 1000;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_target_paths() IS 'Internal, for doctor(): the paths of targets that are called';
+
+CREATE FUNCTION wee5_cron.doctor_described_targets() RETURNS TABLE (role name, name text, source text, api_url text,
+                                                                   bytes int, header text, further int,
+                                                                   previous_until bigint, error text, hint text)
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT r.role, t.*
+    FROM wee5_cron.doctor_roles() AS r (role)
+    CROSS JOIN LATERAL jsonb_to_recordset(wee5_cron.describe_targets(r.role))
+      AS t (name text, source text, api_url text, bytes int, header text, further int, previous_until bigint, error text, hint text)
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_described_targets() IS 'Internal, for doctor(): the targets of the users whose settings matter';
+
+CREATE FUNCTION wee5_cron.doctor_targets() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  target record;
+  lines bigint := 0;
+BEGIN
+  FOR target IN
+    SELECT string_agg(format('"%s"', d.role), ', ' ORDER BY d.role) AS roles, d.name, d.source, d.api_url, d.bytes,
+           d.header, d.further, d.previous_until, d.error, d.hint
+    FROM wee5_cron.doctor_described_targets() d
+    GROUP BY d.name, d.source, d.api_url, d.bytes, d.header, d.further, d.previous_until, d.error, d.hint
+    ORDER BY d.name, 1
+  LOOP
+    lines := lines + 1;
+    IF target.error IS NOT NULL THEN
+      RETURN NEXT ('target', 'error',
+                   format('%s (%s): %s', coalesce(format('target "%s"', target.name), 'app.settings.cron_targets'),
+                          coalesce(target.source, target.roles), target.error),
+                   wee5_cron.doctor_comment(coalesce(target.hint, 'Remove it there, and configure each target again.')))::wee5_cron.finding;
+    ELSIF target.name = 'app' THEN
+      RETURN NEXT ('target', 'ok', format('calls of the app carry %s further secret headers (%s)', target.further, target.source),
+                   NULL)::wee5_cron.finding;
+    ELSE
+      RETURN NEXT ('target', CASE WHEN target.bytes < 16 THEN 'warning' ELSE 'ok' END,
+                   format('target "%s" calls %s with a secret of %s characters in the header %s (%s)%s%s', target.name,
+                          target.api_url, target.bytes, target.header, target.source,
+                          CASE WHEN target.further > 0 THEN format(', and %s further secret headers', target.further) ELSE '' END,
+                          CASE WHEN target.previous_until > extract(epoch FROM clock_timestamp())
+                               THEN format('; the previous secret is used until %s UTC',
+                                           to_char(to_timestamp(target.previous_until) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
+                               ELSE '' END),
+                   CASE WHEN target.bytes < 16
+                        THEN wee5_cron.doctor_comment('The secret can be guessed. Generate one with "openssl rand -hex 32", and set it in the '
+                               || 'target, too.') END)::wee5_cron.finding;
+    END IF;
+  END LOOP;
+  FOR target IN
+    SELECT p.endpoint_path, wee5_cron.target_of(p.endpoint_path) AS name, p.role
+    FROM wee5_cron.doctor_target_paths() p
+    WHERE NOT EXISTS (SELECT FROM wee5_cron.doctor_described_targets() d
+                      WHERE d.name = wee5_cron.target_of(p.endpoint_path) AND d.role = coalesce(p.role, d.role))
+  LOOP
+    lines := lines + 1;
+    RETURN NEXT ('target', CASE WHEN target.role IS NULL THEN 'warning' ELSE 'error' END,
+                 format('target "%s" is not configured, and %s names it: %s', target.name,
+                        CASE WHEN target.role IS NULL THEN 'a row of wee5_cron.endpoint' ELSE format('a job of role "%s"', target.role) END,
+                        target.endpoint_path),
+                 format('SELECT wee5_cron.configure_target(%L, ''https://app.example.com'', ''the secret that this app expects'');',
+                        target.name))::wee5_cron.finding;
+  END LOOP;
+  IF lines = 0 THEN
+    RETURN NEXT ('target', 'ok', 'no target is configured, and no path names one', NULL)::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_targets() IS 'Internal, for doctor(): other apps that are called, never their secrets';

@@ -22,6 +22,31 @@ CREATE FUNCTION wee5_cron.configure(api_url text, cron_secret text, store text D
 COMMENT ON FUNCTION wee5_cron.configure(text, text, text, boolean) IS
   'Checks and stores the app''s address and the bearer secret, for this database (store => ''database'', as ALTER DATABASE does) or in Supabase Vault (store => ''vault''). It returns neither of them. The next call uses them. For 24 hours, a call that the app answers with 401 is sent again with the secret that was replaced. keep_previous => false turns this off';
 
+CREATE FUNCTION wee5_cron.configure_target(name text, api_url text, secret text, header text DEFAULT 'Authorization',
+                                           prefix text DEFAULT 'Bearer ', headers jsonb DEFAULT '{}',
+                                           store text DEFAULT 'database') RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_configure_target';
+COMMENT ON FUNCTION wee5_cron.configure_target(text, text, text, text, text, jsonb, text) IS
+  'Checks and stores another app that calls may go to, under the path name:/path: its address, the secret that it expects, the header and prefix that carry the secret, and further secret headers. For this database (store => ''database'') or in Supabase Vault (store => ''vault''). The name app holds further headers of the app itself, with NULL for address and secret. Never returns any of it. A target that exists is replaced, and for 24 hours a call that it answers with 401 is made again with the secret that was replaced';
+
+CREATE FUNCTION wee5_cron.drop_target(name text) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_drop_target';
+COMMENT ON FUNCTION wee5_cron.drop_target(text) IS
+  'Removes a target that configure_target() stored for this database or in Vault. Later calls of its paths raise an error, and calls that wait fail. False if there was none';
+
+CREATE FUNCTION wee5_cron.describe_targets(role name) RETURNS jsonb
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_describe_targets';
+COMMENT ON FUNCTION wee5_cron.describe_targets(name) IS
+  'Internal, for doctor(): the targets of this role''s calls, an array of objects with name, source, api_url, bytes of the secret, header, number of further headers, until when the previous secret counts, error and hint. Never a secret or a header''s value';
+
+CREATE FUNCTION wee5_cron.target_of(endpoint_path text) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'wee5_cron_target_of';
+COMMENT ON FUNCTION wee5_cron.target_of(text) IS 'Internal: the name of the target that a path begins with; NULL: the app';
+
 CREATE FUNCTION wee5_cron.previous_secret_of(role name, OUT is_kept boolean, OUT api_url text, OUT until timestamptz,
                                              OUT is_used boolean)
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

@@ -61,7 +61,7 @@ CREATE FUNCTION wee5_cron.doctor_cron_secret_readers() RETURNS SETOF wee5_cron.f
 DECLARE
   stored constant boolean := EXISTS (
     SELECT FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
-    WHERE entry ILIKE 'app.settings.cron\_secret=_%'
+    WHERE entry ~* '^app[.]settings[.]cron_(secret|secret_previous|targets)=.'
       AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())));
   -- All databases share the table, but each has its own privileges on it.
   elsewhere constant text := (

@@ -5,6 +5,24 @@ CREATE FUNCTION wee5_cron.route_of(endpoint_path text) RETURNS text
   AS $$ SELECT split_part(endpoint_path, '?', 1) $$;
 COMMENT ON FUNCTION wee5_cron.route_of(text) IS 'Internal: a path without its query';
 
+CREATE FUNCTION wee5_cron.is_target_name(name text) RETURNS boolean
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT name ~ '^[A-Za-z][A-Za-z0-9_-]{0,62}$' AND lower(name COLLATE "C") NOT IN ('http', 'https') $$;
+COMMENT ON FUNCTION wee5_cron.is_target_name(text) IS 'Internal: whether a target may have this name';
+
+CREATE FUNCTION wee5_cron.target_of(endpoint_path text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN wee5_cron.is_target_name(split_part(endpoint_path, ':', 1)) AND endpoint_path ~ '^[^:]*:/(?!/)'
+                THEN split_part(endpoint_path, ':', 1) END
+  $$;
+COMMENT ON FUNCTION wee5_cron.target_of(text) IS 'Internal: the name of the target that a path begins with; NULL: the app';
+
+CREATE FUNCTION wee5_cron.path_behind_target(endpoint_path text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT coalesce(substr(endpoint_path, length(wee5_cron.target_of(endpoint_path)) + 2), endpoint_path) $$;
+COMMENT ON FUNCTION wee5_cron.path_behind_target(text) IS 'Internal: a path without the name of its target';
+
 CREATE FUNCTION wee5_cron.fault_of_beginning(endpoint_path text, OUT rule text, OUT hint text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -12,10 +30,13 @@ BEGIN
   IF endpoint_path = '' THEN
     rule := 'it is empty';
     hint := 'Give the path of a route, such as ''/api/cron/poll-activities''.';
+  ELSIF wee5_cron.target_of(endpoint_path) = 'app' THEN
+    rule := '"app" is the app itself, not a target';
+    hint := 'Leave out "app:": the path alone calls the app.';
   ELSIF endpoint_path ~ '^[Hh][Tt][Tt][Pp][Ss]?://' THEN
     rule := 'it is a whole URL';
     hint := 'Give the path alone, such as ''/api/cron/poll-activities''; scheme and host come from app.settings.api_url.';
-  ELSIF NOT starts_with(endpoint_path, '/') THEN
+  ELSIF NOT starts_with(endpoint_path, '/') AND wee5_cron.target_of(endpoint_path) IS NULL THEN
     rule := 'it does not start with a slash';
     hint := 'Start it with one slash, such as ''/api/cron/poll-activities''; without it, the text could change the host '
       || 'that the bearer secret is sent to.';

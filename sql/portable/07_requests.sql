@@ -74,6 +74,21 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.check_header(text, text) IS 'Internal: raises an error if a caller may not set this header';
 
+-- A secret header, which only the configuration of a target may give. It may be Authorization.
+CREATE FUNCTION wee5_cron.check_secret_header(name text, value text) RETURNS void
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF lower(name COLLATE "C") <> 'authorization' THEN
+    PERFORM wee5_cron.check_header(name, value);
+  ELSIF value ~ E'[\r\n]' THEN
+    RAISE EXCEPTION 'the value of header "%" holds a line break or a NUL byte', name
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Take it out, or encode the value, for instance as base64.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.check_secret_header(text, text) IS 'Internal: raises an error if a target may not have this header';
+
 -- Servers accept 8 to 16 kB of headers in a request.
 CREATE FUNCTION wee5_cron.headers_of(headers jsonb, OUT name text, OUT value text) RETURNS SETOF record
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -167,18 +182,30 @@ CREATE FUNCTION wee5_cron.own_headers(secret text, invocation_id bigint, attempt
 COMMENT ON FUNCTION wee5_cron.own_headers(text, bigint, int, text, text, timestamptz, boolean, int, text, jsonb) IS
   'Internal: the headers that wee5_cron itself sends with an attempt';
 
-CREATE FUNCTION wee5_cron.request_headers(secret text, invocation_id bigint, attempt int, idempotency_key uuid, job_name text,
-                                          scheduled_at timestamptz, has_body boolean, timeout_ms int, custom jsonb)
+-- secret_headers: the header and the prefix that carry the secret, and further secret headers, which replace all others.
+CREATE FUNCTION wee5_cron.with_secret_headers(headers jsonb, secret text, secret_headers jsonb) RETURNS jsonb
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT coalesce((SELECT jsonb_object_agg(h.key, h.value) FROM jsonb_each(headers - 'Authorization') h
+                     WHERE NOT wee5_cron.has_header(s.of_secret, h.key)), '{}') || s.of_secret
+    FROM (SELECT jsonb_build_object(secret_headers ->> 'header', (secret_headers ->> 'prefix') || secret)
+                 || (secret_headers -> 'headers') AS of_secret) s
+  $$;
+COMMENT ON FUNCTION wee5_cron.with_secret_headers(jsonb, text, jsonb) IS 'Internal: headers with those of a target in the place of Authorization';
+
+CREATE FUNCTION wee5_cron.request_headers(secret text, secret_headers jsonb, invocation_id bigint, attempt int, idempotency_key uuid,
+                                          job_name text, scheduled_at timestamptz, has_body boolean, timeout_ms int, custom jsonb)
   RETURNS jsonb
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  RETURN wee5_cron.own_headers(secret, invocation_id, attempt, idempotency_key::text, job_name, scheduled_at, has_body,
-                               timeout_ms, wee5_cron.setting('trace'), custom) || coalesce(custom, '{}');
+  RETURN wee5_cron.with_secret_headers(
+    wee5_cron.own_headers(secret, invocation_id, attempt, idempotency_key::text, job_name, scheduled_at, has_body,
+                          timeout_ms, wee5_cron.setting('trace'), custom) || coalesce(custom, '{}'), secret, secret_headers);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.request_headers(text, bigint, int, uuid, text, timestamptz, boolean, int, jsonb) IS
-  'Internal: all headers of an attempt: wee5_cron''s own, and those that the call or its endpoint adds';
+COMMENT ON FUNCTION wee5_cron.request_headers(text, jsonb, bigint, int, uuid, text, timestamptz, boolean, int, jsonb) IS
+  'Internal: all headers of an attempt: wee5_cron''s own, those that the call or its endpoint adds, and the secret ones';
 
 -- Two servers that run the same job for the same tick make the same key: a UUID of version 8 (RFC 9562) from the SHA-256 of
 -- all fields, each as "<bytes>:<field>", so that no two occurrences have the same text. `number` counts from 1, and tells

@@ -179,6 +179,10 @@ BEGIN
     $5 := coalesce($5, policy.timeout);
   END IF;
   asked := wee5_cron.check_call($1, $2, $3, $4, $5, NOT again);
+  -- A target's secret goes only where the operator said so: to a path that has a policy, unless the operator calls.
+  IF wee5_cron.target_of($1) IS NOT NULL AND policy.endpoint_path IS NULL THEN
+    PERFORM wee5_cron.require_right_to_target(coalesce($7, session_user), $1);
+  END IF;
   address := wee5_cron.find_address($1);
   caller := wee5_cron.identify_caller();
   IF $6 IS NOT NULL AND NOT again THEN
@@ -247,7 +251,7 @@ BEGIN
   END IF;
   call.url := address.url;
   call.id := wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
-  PERFORM wee5_cron.hand_to_pg_net(call, 1, address.url, address.secret);
+  PERFORM wee5_cron.hand_to_pg_net(call, 1, address.url, address.secret, address.secret_headers);
   RETURN call.id;
 END
 $$;
@@ -337,14 +341,12 @@ CREATE FUNCTION wee5_cron.invoke(endpoint_path text, method text DEFAULT NULL, b
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  IF target IS NOT NULL THEN
-    RAISE EXCEPTION 'target is not supported yet' USING ERRCODE = 'feature_not_supported', HINT = 'Leave the argument out.';
-  END IF;
-  RETURN wee5_cron.make_call($1, $2, $3, $4, $5, due_at => wee5_cron.due_time(at), key => wee5_cron.check_key(key));
+  PERFORM wee5_cron.check_target_name(target);
+  RETURN wee5_cron.make_call(CASE WHEN target IS NULL THEN $1 ELSE target || ':' || $1 END, $2, $3, $4, $5, due_at => wee5_cron.due_time(at), key => wee5_cron.check_key(key));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text) IS
-  'Makes a call like invoke_cron_endpoint(), with a method (GET, POST, PUT, PATCH, DELETE, HEAD), a JSON body, further headers and a timeout. What you leave out of these comes from the row of the path in wee5_cron.endpoint. Without one: GET, no body, no further headers, wee5_cron.request_timeout. at: when the call is due. key: the call replaces your earlier calls with the same key that have not been sent. target: not implemented, must be NULL';
+  'Makes a call like invoke_cron_endpoint(), with a method (GET, POST, PUT, PATCH, DELETE, HEAD), a JSON body, further headers and a timeout. What you leave out of these comes from the row of the path in wee5_cron.endpoint. Without one: GET, no body, no further headers, wee5_cron.request_timeout. at: when the call is due. key: the call replaces your earlier calls with the same key that have not been sent. target: the name of a target; invoke(''/path'', target => ''name'') is short for invoke(''name:/path'')';
 
 CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name DEFAULT NULL,
                                          schedule text DEFAULT NULL, tick timestamptz DEFAULT NULL) RETURNS bigint

@@ -11,8 +11,8 @@ $$;
 COMMENT ON FUNCTION wee5_cron.trimmed(text) IS 'Internal: a text without white space around it; NULL: blank';
 
 -- trouble and hint: why Vault cannot be read.
-CREATE FUNCTION wee5_cron.read_vault(OUT api_url text, OUT cron_secret text, OUT previous_secret text, OUT trouble text,
-                                     OUT hint text)
+CREATE FUNCTION wee5_cron.read_vault(OUT api_url text, OUT cron_secret text, OUT previous_secret text, OUT targets text,
+                                     OUT trouble text, OUT hint text)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
   AS $$
@@ -28,11 +28,12 @@ BEGIN
     hint := 'Install Vault anew: DROP EXTENSION supabase_vault; CREATE EXTENSION supabase_vault;';
     RETURN;
   END IF;
-  FOR held IN EXECUTE 'SELECT d.name, d.decrypted_secret AS value FROM vault.decrypted_secrets d WHERE d.name IN ($1, $2, $3)'
+  FOR held IN EXECUTE 'SELECT d.name, d.decrypted_secret AS value FROM vault.decrypted_secrets d WHERE d.name IN ($1, $2, $3, ''cron_targets'')'
               USING url_name, secret_name, secret_name || '_previous' LOOP
     IF held.name = url_name THEN api_url := held.value; END IF;
     IF held.name = secret_name THEN cron_secret := held.value; END IF;
     IF held.name = secret_name || '_previous' THEN previous_secret := held.value; END IF;
+    IF held.name = 'cron_targets' THEN targets := held.value; END IF;
   END LOOP;
 EXCEPTION
   WHEN insufficient_privilege THEN
@@ -45,12 +46,13 @@ EXCEPTION
     api_url := NULL;
     cron_secret := NULL;
     previous_secret := NULL;
+    targets := NULL;
     trouble := SQLERRM;
     hint := format('DELETE FROM vault.secrets WHERE name IN (%L, %L); SELECT wee5_cron.configure(''https://app.example.com'', '
                    '''the secret that the app expects'');', url_name, secret_name);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.read_vault() IS 'Internal: the address, the secret and the previous one that Vault holds';
+COMMENT ON FUNCTION wee5_cron.read_vault() IS 'Internal: the address, the secret, the previous one and the targets that Vault holds';
 
 -- The values that ALTER DATABASE stored for this database (source: database) and ALTER ROLE ALL for all databases (all).
 CREATE FUNCTION wee5_cron.stored_setting(name text, OUT value text, OUT source text)
@@ -69,13 +71,14 @@ COMMENT ON FUNCTION wee5_cron.stored_setting(text) IS 'Internal: a setting that 
 
 -- previous_secret: the document about it, from the same place as the secret.
 CREATE FUNCTION wee5_cron.find_settings(OUT api_url text, OUT api_url_source text, OUT cron_secret text,
-                                        OUT cron_secret_source text, OUT previous_secret text, OUT vault_trouble text,
-                                        OUT vault_hint text)
+                                        OUT cron_secret_source text, OUT previous_secret text, OUT vault_targets text,
+                                        OUT vault_trouble text, OUT vault_hint text)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  SELECT wee5_cron.trimmed(v.api_url), wee5_cron.trimmed(v.cron_secret), wee5_cron.trimmed(v.previous_secret), v.trouble, v.hint
-  INTO api_url, cron_secret, previous_secret, vault_trouble, vault_hint FROM wee5_cron.read_vault() v;
+  SELECT wee5_cron.trimmed(v.api_url), wee5_cron.trimmed(v.cron_secret), wee5_cron.trimmed(v.previous_secret), v.targets,
+         v.trouble, v.hint
+  INTO api_url, cron_secret, previous_secret, vault_targets, vault_trouble, vault_hint FROM wee5_cron.read_vault() v;
   IF vault_trouble IS NOT NULL THEN
     api_url_source := 'none';
     cron_secret_source := 'none';
@@ -100,14 +103,32 @@ COMMENT ON FUNCTION wee5_cron.find_settings() IS
 -- missing: the error of a call that has no address or no secret.
 -- previous_secret: the secret that the app expected before, if calls may still use it.
 CREATE FUNCTION wee5_cron.find_address(endpoint_path text, OUT url text, OUT secret text, OUT missing text, OUT hint text,
-                                       OUT previous_secret text, OUT previous_until timestamptz)
+                                       OUT previous_secret text, OUT previous_until timestamptz, OUT secret_headers jsonb)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  found constant record := wee5_cron.find_settings();
+  found record := wee5_cron.find_settings();
+  name constant text := wee5_cron.target_of(endpoint_path);
+  target record;
   message text;
   advice text;
 BEGIN
+  IF name IS NULL THEN
+    secret_headers := jsonb_build_object('header', 'Authorization', 'prefix', 'Bearer ', 'headers',
+                                         wee5_cron.headers_of_app(found.vault_targets));
+  ELSE
+    SELECT * INTO target FROM wee5_cron.find_target(name, found.vault_targets);
+    IF target.source IS NULL OR found.vault_trouble IS NOT NULL THEN
+      missing := format('target "%s" is not configured', name)
+                 || coalesce(', and Vault cannot be read: ' || found.vault_trouble, '');
+      hint := coalesce(found.vault_hint, wee5_cron.hint_of_target(name));
+      RETURN;
+    END IF;
+    secret_headers := jsonb_build_object('header', target.header, 'prefix', target.prefix, 'headers', target.headers);
+    found.api_url := target.api_url;
+    found.cron_secret := target.secret;
+    found.previous_secret := target.previous;
+  END IF;
   IF found.api_url IS NULL OR found.cron_secret IS NULL THEN
     missing := CASE WHEN found.api_url IS NULL THEN 'app.settings.api_url' ELSE 'app.settings.cron_secret' END || ' is not set'
                || coalesce(', and Vault cannot be read: ' || found.vault_trouble, '');
@@ -116,7 +137,7 @@ BEGIN
     RETURN;
   END IF;
   PERFORM wee5_cron.check_secret(found.cron_secret);
-  url := wee5_cron.join_url(found.api_url, wee5_cron.setting('allow_plain_http'), endpoint_path);
+  url := wee5_cron.join_url(found.api_url, wee5_cron.setting('allow_plain_http'), wee5_cron.path_behind_target(endpoint_path));
   secret := found.cron_secret;
   SELECT p.secret, wee5_cron.time_of_unix_us(p.until_us) INTO previous_secret, previous_until
   FROM wee5_cron.read_previous_secret(found.previous_secret) p
@@ -157,7 +178,8 @@ BEGIN
     FROM unnest(ARRAY[found.cron_secret, (wee5_cron.stored_setting('app.settings.cron_secret')).value,
                       wee5_cron.secret_of_document(found.previous_secret),
                       wee5_cron.secret_of_document((wee5_cron.stored_setting('app.settings.cron_secret_previous')).value),
-                      wee5_cron.trimmed(wee5_cron.setting('alert_url')), wee5_cron.alert_secret()]) AS s (secret)
+                      wee5_cron.trimmed(wee5_cron.setting('alert_url')), wee5_cron.alert_secret()]
+                || wee5_cron.secrets_of_targets(found.vault_targets)) AS s (secret)
     WHERE s.secret IS NOT NULL);
 END
 $$;
@@ -336,6 +358,29 @@ $$;
 COMMENT ON FUNCTION wee5_cron.keep_previous_secret(record, text, text, boolean) IS
   'Internal, for configure(): keeps the secret that is replaced, or removes the one that is kept';
 
+-- Whoever may not read a secret must not send it to an address of his choice.
+CREATE FUNCTION wee5_cron.refuse_new_address(found record, new_url text, replaces_secret boolean) RETURNS void
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF pg_has_role(session_user, current_user, 'USAGE') OR pg_has_role(session_user, 'pg_read_all_settings', 'USAGE') THEN
+    RETURN;
+  ELSIF new_url IS DISTINCT FROM found.api_url AND NOT replaces_secret THEN
+    RAISE EXCEPTION 'the stored secret would be sent to a new address'
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = 'Give the secret as well. Only the owner of wee5_cron and pg_read_all_settings may leave it out.';
+  ELSIF NOT coalesce(wee5_cron.same_origin(new_url, found.api_url), false)
+        AND EXISTS (SELECT FROM wee5_cron.target_documents(found.vault_targets) d WHERE d.targets ? 'app') THEN
+    RAISE EXCEPTION 'calls would send the secret headers of the app to the new address'
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = 'Only the owner of wee5_cron and members of pg_read_all_settings may do that. Or remove the headers '
+                   'first: SELECT wee5_cron.drop_target(''app'');';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.refuse_new_address(record, text, boolean) IS
+  'Internal, for configure(): raises 42501 where a role that may not read a secret would send it to another address';
+
 CREATE FUNCTION wee5_cron.configure(api_url text DEFAULT NULL, cron_secret text DEFAULT NULL, store text DEFAULT 'vault',
                                     keep_previous boolean DEFAULT true) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -365,12 +410,7 @@ BEGIN
   new_url := coalesce(wee5_cron.trimmed($1), found.api_url);
   new_secret := coalesce(wee5_cron.trimmed($2), found.cron_secret);
   PERFORM wee5_cron.check_given(new_url, new_secret, found.vault_trouble, found.vault_hint);
-  IF new_url IS DISTINCT FROM found.api_url AND wee5_cron.trimmed($2) IS NULL
-     AND NOT (pg_has_role(session_user, current_user, 'USAGE') OR pg_has_role(session_user, 'pg_read_all_settings', 'USAGE')) THEN
-    RAISE EXCEPTION 'the stored secret would be sent to a new address'
-      USING ERRCODE = 'insufficient_privilege',
-            HINT = 'Give the secret as well. Only the owner of wee5_cron and pg_read_all_settings may leave it out.';
-  END IF;
+  PERFORM wee5_cron.refuse_new_address(found, new_url, wee5_cron.trimmed($2) IS NOT NULL);
   IF $1 IS NOT NULL OR $2 IS NOT NULL OR NOT $4 THEN
     PERFORM wee5_cron.refuse_tampered_vault();
     PERFORM wee5_cron.keep_previous_secret(found, new_url, new_secret, $4);

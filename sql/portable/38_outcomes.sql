@@ -135,7 +135,7 @@ CREATE FUNCTION wee5_cron.hint_of_status(http_status int, endpoint_path text, me
         || 'requests to this path that carry the bearer secret.'
       WHEN http_status = 404 THEN 'No route answers at this path. Check the path, app.settings.api_url with its path prefix (SHOW '
         || 'app.settings.api_url), and that the deployment there has the route. In Next.js the route is the file app'
-        || wee5_cron.printable(wee5_cron.route_of(endpoint_path), 200) || '/route.ts.'
+        || wee5_cron.printable(wee5_cron.route_of(wee5_cron.path_behind_target(endpoint_path)), 200) || '/route.ts.'
       WHEN http_status = 405 THEN wee5_cron.hint_of_405(endpoint_path, method)
       WHEN http_status IN (408, 504) THEN 'The app''s platform gave up waiting for the route, which may have done part of its '
         || 'work. Raise the route''s own limit (maxDuration on Vercel), or do less in each call.'
@@ -273,6 +273,20 @@ $$;
 COMMENT ON FUNCTION wee5_cron.explain_reason(text, int, text, text, text, bigint) IS
   'Internal: error and hint of an attempt without a complete answer';
 
+-- The hints speak of the settings of the app. A target has others.
+CREATE FUNCTION wee5_cron.hint_for_target(target text, hint text) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN target IS NULL THEN hint ELSE
+      replace(replace(replace(replace(replace(hint, ' (SHOW app.settings.api_url)', ''),
+        ' (ALTER DATABASE ... SET app.settings.cron_secret = ''...'')', ''),
+        'app.settings.cron_secret must equal CRON_SECRET in the app',
+        format('the secret of target "%s" (SELECT wee5_cron.configure_target()) must be the one that it expects', target)),
+        'app.settings.api_url', format('the api_url of target "%s"', target)),
+        'app.settings.cron_secret', 'its secret') END
+  $$;
+COMMENT ON FUNCTION wee5_cron.hint_for_target(text, text) IS 'Internal: a hint that speaks of the target instead of the app';
+
 -- Status, reason, error and hint of an attempt. `seen`: the failure that the transport reports; empty if an answer came, so that
 -- http_status decides. pg_net does not report the target of a redirect. `reason` is NULL on success, which is 2xx alone.
 CREATE FUNCTION wee5_cron.explain(seen text, http_status int, url text, endpoint_path text, method text, content_type text,
@@ -295,7 +309,7 @@ BEGIN
     SELECT e.error, e.hint INTO error, hint
     FROM wee5_cron.explain_reason(reason, http_status, url, endpoint_path, detail, timeout_ms) e;
   END IF;
-  hint := nullif(hint, '');
+  hint := nullif(CASE WHEN reason IS NULL THEN hint ELSE wee5_cron.hint_for_target(wee5_cron.target_of(endpoint_path), hint) END, '');
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.explain(text, int, text, text, text, text, text, bigint, text) IS

@@ -107,7 +107,7 @@ CREATE FUNCTION wee5_cron.timeout_of(call wee5_cron.invocation) RETURNS int
 COMMENT ON FUNCTION wee5_cron.timeout_of(wee5_cron.invocation) IS 'Internal: the timeout of an attempt in milliseconds';
 
 -- previous_until: set if the request has the previous secret, which calls use until then.
-CREATE FUNCTION wee5_cron.hand_to_pg_net(call wee5_cron.invocation, attempt int, url text, secret text,
+CREATE FUNCTION wee5_cron.hand_to_pg_net(call wee5_cron.invocation, attempt int, url text, secret text, secret_headers jsonb,
                                          previous_until timestamptz DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -116,11 +116,11 @@ DECLARE
 BEGIN
   INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id, previous_until)
   VALUES (call.id, wee5_cron.enqueue(call.method, url,
-    wee5_cron.request_headers(secret, call.id, attempt, call.idempotency_key, call.job_name, call.scheduled_at,
+    wee5_cron.request_headers(secret, secret_headers, call.id, attempt, call.idempotency_key, call.job_name, call.scheduled_at,
                               call.body IS NOT NULL, timeout_ms, call.headers), call.body, timeout_ms), previous_until);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.hand_to_pg_net(wee5_cron.invocation, int, text, text, timestamptz) IS 'Internal: hands an attempt to pg_net, and remembers which request carries it';
+COMMENT ON FUNCTION wee5_cron.hand_to_pg_net(wee5_cron.invocation, int, text, text, jsonb, timestamptz) IS 'Internal: hands an attempt to pg_net, and remembers which request carries it';
 
 CREATE FUNCTION wee5_cron.send_by_pg_net(call_id bigint) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -140,7 +140,7 @@ BEGIN
   IF address.missing IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = address.missing, HINT = address.hint;
   END IF;
-  PERFORM wee5_cron.hand_to_pg_net(call, call.attempts + 1, address.url, address.secret);
+  PERFORM wee5_cron.hand_to_pg_net(call, call.attempts + 1, address.url, address.secret, address.secret_headers);
   UPDATE wee5_cron.invocation i SET next_attempt_at = NULL, url = address.url WHERE i.id = call_id;
   RETURN true;
 END
@@ -163,7 +163,8 @@ BEGIN
   IF address.previous_secret IS NULL THEN
     RETURN false;
   END IF;
-  PERFORM wee5_cron.hand_to_pg_net(call, call.attempts + 1, address.url, address.previous_secret, address.previous_until);
+  PERFORM wee5_cron.hand_to_pg_net(call, call.attempts + 1, address.url, address.previous_secret, address.secret_headers,
+                                   address.previous_until);
   RETURN true;
 END
 $$;

@@ -166,6 +166,7 @@ CREATE FUNCTION wee5_cron.read_call(kinds text[], texts text[], shape text, firs
 DECLARE
   name_length constant int := length(substring(substr(shape, first, opening - first) FROM '(?:[NtpcahvdSCFV]\.)*[NtpcahvdSCFV]$'));
   argument record;
+  target record;
 BEGIN
   start := opening - name_length;
   stop := wee5_cron.closing_bracket(shape, opening);
@@ -190,6 +191,14 @@ BEGIN
       path := wee5_cron.read_literal(shape, texts, argument.start, argument.stop);
     END IF;
   END LOOP;
+  IF function = 'invoke' AND path IS NOT NULL THEN
+    SELECT a.start, a.stop INTO target
+    FROM (SELECT r.*, row_number() OVER () AS place FROM wee5_cron.read_arguments(shape, texts, opening, stop) r) a
+    WHERE a.name = 'target' OR a.place = 6 AND a.name = '' ORDER BY a.name = 'target' DESC, a.place LIMIT 1;
+    IF FOUND AND NOT (target.start = target.stop AND kinds[target.start] = 'w' AND texts[target.start] = 'null') THEN
+      path := wee5_cron.read_literal(shape, texts, target.start, target.stop) || ':' || path;
+    END IF;
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.read_call(text[], text[], text, int, int) IS 'Internal: a call in a command';

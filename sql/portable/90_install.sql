@@ -64,9 +64,9 @@ BEGIN
   END IF;
   IF wee5_cron.belongs_to_extension('pg_class', to_regclass('vault.secrets'), 'supabase_vault') THEN
     -- What configure() wrote. Secrets that you stored yourself stay.
-    EXECUTE 'DELETE FROM vault.secrets s WHERE s.description IN ($1, $2, $3)'
+    EXECUTE 'DELETE FROM vault.secrets s WHERE s.description IN ($1, $2, $3, $4)'
       USING 'wee5_cron: where the app is', 'wee5_cron: the bearer secret that the app expects',
-            'wee5_cron: the bearer secret that the app expected before';
+            'wee5_cron: the bearer secret that the app expected before', 'wee5_cron: other apps that are called, with their secrets';
   END IF;
   FOR api IN SELECT wee5_cron.api_schemas() LOOP
     PERFORM wee5_cron.drop_exposed_functions(api);

@@ -6,7 +6,9 @@ use Wee5Cron::Test;
 use MIME::Base64 qw(encode_base64);
 
 my $canary   = 'canary/in+the+coal=mine 0815';
+my $other    = 'another/canary+of=a target 4711';
 my $receiver = Wee5Cron::Receiver->start(secret => $canary);
+my $target   = Wee5Cron::Receiver->start(secret => $other);
 my $node     = Wee5Cron::Node->start_new('main', preload => 'pg_stat_statements,pg_cron,wee5_cron', conf => <<'CONF');
 pg_stat_statements.track = all
 log_min_messages = debug1
@@ -17,17 +19,20 @@ CONF
 $node->install('postgres', api_url => $receiver->url, secret => $canary);
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()');
 my $log_before = -s $node->logfile;
+$node->safe_psql('postgres', "SELECT wee5_cron.configure_target('other', '@{[ $target->url ]}', '$other', headers => '{\"X-Key\": \"$other\"}')");
 $node->safe_psql('postgres', "ALTER SYSTEM SET log_statement = 'all'; ALTER SYSTEM SET log_min_duration_statement = 0");
 $node->set_server('log_error_verbosity', 'verbose');
 
 # An app that answers, one that repeats the secret in every way, and one that is down.
 my @paths = ('/status/200', '/status/401', '/status/500', '/leak', '/leak?status=500', '/leak?status=401', '/leak?status=308',
     '/redirect?to=https:%2F%2F127.0.0.1/x', '/drop', '/garbage', '/html?status=404');
-$node->call('postgres', $_) for @paths;
+my @paths_of_target = map { "other:$_" } '/status/401', '/leak', '/leak?status=500', '/leak?status=308', '/echo', '/garbage';
+$node->call('postgres', $_) for @paths, @paths_of_target;
 $node->call('postgres', '/echo', "method => 'POST', body => '{\"a\": 1}', headers => '{\"X-A\": \"b\"}'");
 $node->call('postgres', '/slow?ms=5000', "timeout => '100 ms'");
 $node->wait_until_all_finished('postgres');
-is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'every request carries the secret');
+is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests, $target->requests), 0, 'every request carries the secret of its app');
+is(scalar(() = $target->requests), @paths_of_target, 'every call of the target reaches it');
 is(scalar(my @requests = $receiver->requests), @paths + 2, 'every call reaches the app');
 $node->no_retries('postgres', '/down');
 $receiver->close_port;
@@ -43,8 +48,8 @@ $node->call('postgres', '/hang');
 $receiver->wait_for_requests('/hang');
 
 # Encoded in every way that an app or a library might use.
-my $percent = $canary =~ s/([^A-Za-z0-9._~-])/sprintf '%%%02X', ord $1/ger;
-my @forms = ($canary, $percent, lc $percent, encode_base64($canary, ''));
+my @percent = map { s/([^A-Za-z0-9._~-])/sprintf '%%%02X', ord $1/ger } $canary, $other;
+my @forms = ($canary, $other, @percent, (map { lc } @percent), map { encode_base64($_, '') } $canary, $other);
 
 sub holds_no_secret {
     my ($text, $where) = @_;

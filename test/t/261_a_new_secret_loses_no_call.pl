@@ -16,7 +16,7 @@ $node->install('postgres');
 $node->safe_psql('postgres', "SELECT wee5_cron.configure('$url', '$secrets[0]')");
 
 my $path = '/api/cron/poll-activities';
-$node->safe_psql('postgres', "INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on) VALUES ('$path?never', 'never')");
+$node->safe_psql('postgres', "INSERT INTO wee5_cron.endpoint (endpoint_path, retry_on) VALUES ('$path?never', 'never'), ('billing:$path?never', 'never')");
 
 sub restart_app {
     my (%params) = @_;
@@ -27,9 +27,9 @@ sub restart_app {
 
 # Calls under both policies; `needed` says whether they need the previous secret.
 sub calls_succeed {
-    my ($needed, $name) = @_;
+    my ($needed, $name, $target) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    for my $called ($path, "$path?never") {
+    for my $called (map { ($target // '') . $_ } $path, "$path?never") {
         my $id = $node->call('postgres', $called);
         fields_are($node->finished('postgres', $id),
             { status => 'succeeded', http_status => 200, attempts => 1, error => undef, reason => undef, response_body => qr/"ok":true/,
@@ -113,6 +113,12 @@ store_previous(until => 'tomorrow');
 fields_are($node->finished('postgres', $node->call('postgres', $path)), { status => 'failed', http_status => 401 }, 'a previous secret is not used if its document is invalid');
 doctor_says('warning', qr/^app\.settings\.cron_secret_previous was not written by configure\(\), and no call uses it/, 'a previous secret with an invalid document');
 is($node->safe_psql('postgres', "SELECT wee5_cron.redact_for('postgres', 'neither $secrets[0] nor $secrets[2]')"), 'neither [secret] nor [secret]', '... but its secret is still redacted');
+
+# A target has a previous secret of its own.
+$node->safe_psql('postgres', "SELECT wee5_cron.configure_target('billing', '$url', '$_')") for @secrets[ 2, 0 ];
+calls_succeed(1, 'a target has a new secret first', 'billing:');
+$node->safe_psql('postgres', "SELECT wee5_cron.configure_target('billing', 'http://localhost:$port', '$_')") for @secrets[ 0, 0 ];
+fields_are($node->finished('postgres', $node->call('postgres', "billing:$path")), { status => 'failed', http_status => 401 }, 'the previous secret of a target does not move to another host');
 
 # The setting is protected as the secret is.
 $node->safe_psql('postgres', 'CREATE ROLE app LOGIN');

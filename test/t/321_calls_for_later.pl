@@ -39,7 +39,7 @@ for my $at ("'infinity'", "'-infinity'", "now() + interval '10 years 1 day'") {
 }
 $node->safe_psql('postgres', "BEGIN; SELECT wee5_cron.invoke('/a', at => now() + interval '10 years'); ROLLBACK");
 $node->raises('postgres', q{SELECT wee5_cron.invoke('/a', key => repeat('é', 101))}, '22023', 'a key of more than 200 bytes is refused');
-$node->raises('postgres', q{SELECT wee5_cron.invoke('/a', target => 'other')}, '0A000', 'a target is refused');
+$node->raises('postgres', q{SELECT wee5_cron.invoke('/a', target => 'other')}, '55000', 'a target that nobody configured is refused');
 
 # Views of calls that wait.
 my $waiting = $node->call('postgres', '/trial', q{at => now() + interval '1 day 1 minute', key => 'trial-1'});

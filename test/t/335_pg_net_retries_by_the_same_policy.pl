@@ -259,6 +259,20 @@ $id = $node->call('postgres', '/rotated');
 answer($id, status_code => 401);
 fields_are($node->finished('postgres', $id), { status => 'failed', attempts => 1, http_status => 401 }, 'without a previous secret the 401 ends the call');
 
+# A target has an address, a secret and headers of its own, and a previous secret, too.
+$node->safe_psql('postgres', "SELECT wee5_cron.configure_target('billing', 'https://billing.example.com', '$_', header => 'X-Api-Key', prefix => 'Key ', headers => '{\"X-Bypass\": \"$secret-bypass\"}')") for "$secret-of-billing", "$newer-of-billing";
+@unauthorized = ('status_code, content', "401, '$newer-of-billing, $secret-of-billing, $secret-bypass'");
+$id    = $node->call('postgres', 'billing:/rotated');
+$first = answer($id, @unauthorized);
+is($first->{url}, 'https://billing.example.com/rotated', "a call of a target goes to the target's address");
+is($first->{headers}{Authorization}, undef, "... without the app's secret");
+fields_are($first->{headers}, { 'X-Api-Key' => "Key $newer-of-billing", 'X-Bypass' => "$secret-bypass" }, '... with the secret and the headers of the target');
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.pg_net_request WHERE invocation_id = $id AND request_id <> $first->{id}")
+  or die 'the call was not handed over again';
+$second = answer($id, @unauthorized);
+fields_are($second->{headers}, { 'X-Api-Key' => "Key $secret-of-billing", 'X-Bypass' => "$secret-bypass", 'X-Wee5-Cron-Attempt' => 1 }, "after a 401 the call is handed over again with the target's previous secret");
+fields_are($node->finished('postgres', $id), { status => 'failed', response_body => '[secret], [secret], [secret]', hint => qr/the secret of target "billing"/ }, '... and its answer shows no secret');
+
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0, 'no row contains the secret');
 # max_in_flight of a policy: how many of its calls pg_net has at once.
 $node->policy('postgres', '/few', max_in_flight => 2);

@@ -65,6 +65,7 @@ sub hunt {
     # so that it does not go into the WAL as a whole later on.
     $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements; CREATE EXTENSION pg_cron;' . ($pg_net ? 'CREATE EXTENSION pg_net' : ''));
     $node->install('postgres', api_url => $receiver->url, secret => $canary);
+    $node->safe_psql('postgres', "SELECT wee5_cron.configure_target('other', '@{[ $receiver->url ]}', '$core-of-the-target', headers => '{\"X-Key\": \"$core-of-the-header\"}')");
     $node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = '$transport'; VACUUM FREEZE pg_db_role_setting; VACUUM FREEZE pg_database");
     $node->safe_psql('postgres', 'CHECKPOINT');
     $node->safe_psql('postgres', 'SELECT pg_switch_wal()');
@@ -78,8 +79,9 @@ sub hunt {
     $listener->query_safe('LISTEN wee5_cron');
     $node->safe_psql('postgres', "INSERT INTO wee5_cron.endpoint (endpoint_path, alert_after) VALUES ('/leak', 1)");
 
-    my $leaks = () = $receiver->requests('/leak');
+    my $leaks = grep { $_->{bearer} eq 'match' } $receiver->requests('/leak');
     my @paths = ('/status/200', '/status/401', '/status/500', '/leak', '/leak?status=500', '/leak?status=401', '/drop', '/garbage', '/html?status=404', '/echo');
+    push @paths, map { "other:$_" } '/leak', '/leak?status=401', '/drop', '/echo';
     $node->call('postgres', $_) for @paths;
     $node->call('postgres', '/slow?ms=20000', "timeout => '300 ms'");
     $node->call('postgres', '/leak', "'POST', '{\"a\": 1}', '{\"X-A\": \"b\"}'");
@@ -108,7 +110,7 @@ sub hunt {
     # Any role may display its plans, and those of nested statements as well.
     $node->safe_psql('postgres', "CREATE ROLE curious LOGIN; SELECT wee5_cron.grant_to('curious', 'operate')");
     my $curious = join ' ', map { "SET $_;" } 'client_min_messages = log', map { "debug_print_$_ = on" } qw(parse rewritten plan);
-    for my $statement ("SELECT invoke_cron_endpoint('/status/200')", "SELECT wee5_cron.invoke('/status/200', 'POST', '{\"a\": 1}')", "SELECT wee5_cron.retry(1)",
+    for my $statement ("SELECT invoke_cron_endpoint('/status/200')", "SELECT invoke_cron_endpoint('other:/status/200')", "SELECT wee5_cron.invoke('/status/200', 'POST', '{\"a\": 1}')", "SELECT wee5_cron.retry(1)",
         'SELECT wee5_cron.harvest()', 'SELECT count(*) FROM wee5_cron.doctor()', 'SELECT count(*) FROM wee5_cron.job_status') {
         my (undef, undef, $shown) = $node->psql('postgres', "$curious $statement", extra_params => [ '-U', 'curious' ]);
         like($shown, qr/PLANNEDSTMT/, "$label: a role can display the plans of $statement");

@@ -149,7 +149,7 @@ sub policy { return (pick(1, 2, 4, 9), pick(qw(unprocessed transient never)), pi
 # Words that are interesting as an argument of a rule. Lower case makes k, s and i of the odd letters.
 my @odd = ("\xe2\x84\xaa", "\xc5\xbf", "\xc4\xb0");
 my %words = (
-    path        => [split(/ /, '/ // . .. %2e %2F %5c ? # % \\ /../ http:// x'), "\x01"],
+    path        => [split(/ /, '/ // . .. %2e %2F %5c ? # % \\ /../ http:// x billing: app:/ :/ :'), "\x01"],
     api_url     => [split(/ /, 'http:// https:// : :80 :443 :0 / // @ . ? # % [::1] 127.0.0.1 10. 0x 0 .local .internal x [ ] ,'), ' '],
     host        => [@odd, split / /, '. .. [ ] : :: 0x 0 10 127 255 256 192.168. ffff .local .internal .svc localhost % - _ x'],
     plain_http  => [split(/ /, 'on off true , * *. . [::1] 10.0.0.1 web.prod x'), ' ', ', '],
@@ -161,7 +161,7 @@ my %words = (
     retry_after => [split(/ /, '0 1 99 GMT Feb 29 Sun Sunday - : ,'), ' ', '  '],
     schedule    => [@odd, split(/ /, '* / - , $ @ # 0 1 5 7 12 23 31 59 60 jan FEB sun MON @daily second seconds'), ' ', ' ', "\t", "\n"],
     job_command => [@odd, "invo\xe2\x84\xaae_cron_endpoint", split(/ /, 'invoke_cron_endpoint run invoke harvest wee5_cron . ( ) [ ] , ; :: := => \'\' " $$ $a$ E\' U&\' \\ /* */ -- text '
-          . 'cast as varchar(9) select call from do endpoint_path'), "\n", ' ', "'/x'"],
+          . 'cast as varchar(9) select call from do endpoint_path target null'), "\n", ' ', "'/x'"],
 );
 my %words_of = (encoded_path => 'path', join_url => 'api_url', webhook => 'api_url', plain_http_host => 'plain_http');
 
@@ -328,7 +328,7 @@ editions_alike('policies', map {
 
 editions_alike('what a call of wee5_cron says', (map {
     my $path = literal($_);
-    ("wee5_cron.check_endpoint_path($path)", "wee5_cron.explain_overlap($path, 7)::text",
+    ("wee5_cron.check_endpoint_path($path)", "wee5_cron.target_of($path)", "wee5_cron.explain_overlap($path, 7)::text",
         "(SELECT array[d.status, d.reason, d.error, d.hint]::text FROM wee5_cron.decide_incomplete($path, 1, now(), 0.5) d)",
         map { "wee5_cron.outcome_error('$_', $path)" } qw(config dns connect tls timeout http redirect response lost incomplete overlap cancelled x))
 } map { $_->[0] } vectors('path')),

@@ -33,7 +33,7 @@ is($warned, '', 'with standard_conforming_strings = off no function prints a war
 # Which role may do what.
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '42501', 'a role without a grant may not make calls', role => 'nobody');
 $node->raises('postgres', $_, '42501', "a caller may not: $_", role => 'caller')
-  for "SELECT wee5_cron.set('enabled', 'off')", "SELECT * FROM wee5_cron.setting", 'SELECT * FROM wee5_cron.find_settings()', "SELECT wee5_cron.hand_to_pg_net(NULL, 1, 'x', 'x')", 'SELECT wee5_cron.uninstall()', 'SELECT * FROM wee5_cron.invocation';
+  for "SELECT wee5_cron.set('enabled', 'off')", "SELECT * FROM wee5_cron.setting", 'SELECT * FROM wee5_cron.find_settings()', "SELECT wee5_cron.hand_to_pg_net(NULL, 1, 'x', 'x', '{}')", 'SELECT wee5_cron.uninstall()', 'SELECT * FROM wee5_cron.invocation';
 $node->raises('postgres', "SELECT wee5_cron.set('alert_url', '$url')", '42501', 'an operator may not use set()', role => 'operator');
 $node->raises('postgres', "SELECT wee5_cron.configure('$url')", '42501', 'an operator may not change only the address, to which the stored secret would be sent', role => 'operator', hint => qr/Give the secret as well/);
 is($node->error_of('postgres', "SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')", role => 'operator'), undef, 'an operator may replace address and secret together');
@@ -144,6 +144,43 @@ $id = $node->as_owner("SELECT invoke_cron_endpoint('/api/cron/poll-activities')"
 $node->deliver_and_harvest;
 fields_are($node->invocation('postgres', $id), { status => 'failed', http_status => 401, attempts => 1 }, '... and then a 401 ends the call');
 $app->stop;
+
+# Another app, with a secret and headers of its own.
+my $billing = Wee5Cron::Receiver->start(secret => "$secret-of-billing");
+$node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret'); SELECT wee5_cron.configure_target('app', NULL, NULL, headers => '{\"X-App\": \"$secret-x\"}')");
+$node->as_owner("SELECT wee5_cron.configure_target('billing', '@{[ $billing->url ]}', '$secret-of-billing', headers => '{\"X-Bypass\": \"$secret-y\"}')");
+my %call = map { $_ => $node->as_owner("SELECT invoke_cron_endpoint('$_')") } 'billing:/leak', 'billing:/status/401', 'billing:/echo', '/echo';
+$node->deliver_and_harvest for 1 .. 2;
+fields_are($node->invocation('postgres', $call{$_}), { status => 'succeeded', endpoint_path => $_, response_body => qr/\[secret\]/ }, "$_: no secret is in the answer") for 'billing:/leak', 'billing:/echo', '/echo';
+fields_are($node->invocation('postgres', $call{'billing:/status/401'}), { status => 'failed', hint => qr/the secret of target "billing" \(SELECT wee5_cron\.configure_target\(\)\)/ }, 'a hint speaks of the target');
+my ($of_billing) = $billing->requests('/echo');
+is("$of_billing->{bearer} $of_billing->{headers}{'x-bypass'}", "match $secret-y", 'the target gets its own secret and header');
+is($of_billing->{headers}{'x-app'}, undef, '... and none of the app');
+is($of_billing->{headers}{'x-wee5-cron-invocation'}, $call{'billing:/echo'}, '... and the headers of a call');
+my ($of_app) = $receiver->requests('/echo');
+is("$of_app->{bearer} $of_app->{headers}{'x-app'}", "match $secret-x", 'the app gets its own');
+is($of_app->{headers}{'x-bypass'}, undef, '... and none of the target');
+$node->raises('postgres', "SELECT invoke_cron_endpoint('billing:/status/200?a')", '42501', 'a caller may not call a target', role => 'caller', hint => qr{VALUES \('billing:/status/200'\);});
+$node->as_owner("INSERT INTO wee5_cron.endpoint (endpoint_path) VALUES ('billing:/status/200')");
+is($node->error_of('postgres', "SELECT invoke_cron_endpoint('billing:/status/200?a')", role => 'caller'), undef, '... unless a policy names the path');
+$node->raises('postgres', "SELECT wee5_cron.configure_target('billing', 'https://x.example.com', 'hush')", '42501', 'nor configure one', role => 'caller');
+$node->raises('postgres', "SELECT wee5_cron.configure_target('billing', 'ftp://x.example.com', 'hush')", '22023', 'an address that cannot be called', role => 'operator');
+$node->raises('postgres', "SELECT wee5_cron.invoke('/x', target => 'missing')", '55000', 'a target that nobody configured', role => 'operator', message => qr/^target "missing" is not configured$/);
+my $targets = sub { join "\n", map { "$_->{status}: $_->{detail}" } $node->rows('postgres', q{SELECT * FROM wee5_cron.doctor() WHERE check_name = 'target'}) };
+like($targets->(), qr/^ok: calls of the app carry 1 further secret headers \(vault\)\nok: target "billing" calls http\S+ with a secret of \d+ characters in the header Authorization \(vault\), and 1 further secret headers$/, 'doctor() has a line for each target');
+unlike($targets->(), qr/\Q$secret\E/, '... without a secret');
+$node->as_owner("SELECT wee5_cron.configure_target('billing', '@{[ $billing->url ]}/', '$secret-of-billing-anew')");
+like($targets->(), qr/; the previous secret is used until /, 'a new secret keeps the previous one');
+my $before = () = $billing->requests('/status/401');
+$node->as_owner("SELECT invoke_cron_endpoint('billing:/status/401')");
+$node->deliver_and_harvest for 1 .. 2;
+is(join(' ', map { $_->{bearer} } splice @{ [ $billing->requests('/status/401') ] }, $before), 'other match', '... with which a call is made again after a 401');
+$node->raises('postgres', "SELECT wee5_cron.configure('$url', 'hush')", '42501', "the app's further headers do not go to an address of an operator's choice", role => 'operator', message => qr/^calls would send the secret headers of the app to the new address$/);
+is($node->error_of('postgres', "SELECT wee5_cron.configure('@{[ $receiver->url ]}/', '$secret')", role => 'operator'), undef, '... and the present address stays allowed');
+is($node->as_owner("SELECT wee5_cron.redact_for('postgres', '$secret-of-billing-anew $secret-of-billing $secret-x')"), '[secret] [secret] [secret]', '... and all are struck out');
+is($node->as_owner("SELECT wee5_cron.drop_target('billing'), wee5_cron.drop_target('billing'), wee5_cron.drop_target('app')"), 't|f|t', 'drop_target() says whether there was one');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM vault.secrets WHERE name = 'cron_targets'}), 0, '... and the last one leaves nothing');
+$billing->stop;
 
 my (undef, $error) = $node->run_script("SELECT wee5_cron.configure('not an address', '$secret-2')");
 unlike($error->{message} . $error->{hint}, qr/\Q$secret\E/, 'no error of configure() shows the secret');

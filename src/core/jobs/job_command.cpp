@@ -185,11 +185,24 @@ std::optional<Call> read_call(Tokens tokens, std::size_t open) {
               read_arguments(tokens.subspan(open + 1, *close - open - 1)), begin, *close + 1};
 }
 
+// The argument of that name, else the one at that place; NULL: it is not given.
+const Argument* argument_of(const Call& call, std::string_view name, std::size_t place) {
+  const std::vector<Argument>& all = call.arguments;
+  const auto named = std::find_if(all.begin(), all.end(), [name](const Argument& one) { return one.name == name; });
+  if (named != all.end()) return &*named;
+  return place < all.size() && all[place].name.empty() ? &all[place] : nullptr;
+}
+
 std::optional<std::string> path_of(const Call& call) {
-  for (const Argument& argument : call.arguments) {
-    if (argument.name == "endpoint_path") return read_literal(argument.value);
-  }
-  return call.arguments[0].name.empty() ? read_literal(call.arguments[0].value) : std::nullopt;
+  constexpr std::size_t kPlaceOfTarget = 5;
+  const Argument* path = argument_of(call, "endpoint_path", 0);
+  if (path == nullptr) return std::nullopt;
+  const Argument* target = call.function == "invoke" ? argument_of(call, "target", kPlaceOfTarget) : nullptr;
+  if (target == nullptr || (target->value.size() == 1 && target->value[0].is_word("null")))
+    return read_literal(path->value);
+  const auto literal = read_literal(path->value);
+  const auto name = read_literal(target->value);
+  return literal && name ? std::optional(*name + ":" + *literal) : std::nullopt;
 }
 
 // Whether the only argument is the path. A function of this name with other arguments does not belong to wee5_cron.

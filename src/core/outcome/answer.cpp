@@ -87,7 +87,7 @@ std::string hint_401(const Observation& observation) {
 }
 
 std::string hint_404(const Observation& observation) {
-  const std::string route = printable(route_of(observation.endpoint_path), kShownPath);
+  const std::string route = printable(route_of(split_target(observation.endpoint_path).path), kShownPath);
   return "No route answers at this path. Check the path, app.settings.api_url with its path prefix (SHOW "
          "app.settings.api_url), and that the deployment there has the route. In Next.js the route is the file app" +
          route + "/route.ts.";

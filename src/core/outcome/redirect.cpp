@@ -83,7 +83,7 @@ bool differs_by_www(std::string_view a, std::string_view b) {
 
 // The path prefix of api_url: the part between the host and the endpoint's path.
 std::optional<std::string> prefix_of(const Address& called, const Observation& observation) {
-  const std::string route = encode_endpoint_path(route_of(observation.endpoint_path));
+  const std::string route = encode_endpoint_path(route_of(split_target(observation.endpoint_path).path));
   if (route.empty() || !called.path.ends_with(route)) return std::nullopt;
   return called.path.substr(0, called.path.size() - route.size());
 }
@@ -119,7 +119,10 @@ std::string hint_of_redirect(const Observation& observation) {
   const auto target = called ? read_location(observation.location, *called) : std::nullopt;
   if (target) {
     if (const auto api_url = proposed_api_url(*called, *target, observation)) {
-      return "Call the address that the app redirects to: ALTER DATABASE ... SET app.settings.api_url = " +
+      const std::string_view name = split_target(observation.endpoint_path).target;
+      return "Call the address that the app redirects to: " +
+             std::string(name.empty() ? "ALTER DATABASE ... SET app.settings.api_url = "
+                                      : "call wee5_cron.configure_target() again with api_url => ") +
              sql_literal(valid_utf8(*api_url));
     }
     if (const auto path = path_with_other_slash(*called, *target, observation)) {

@@ -66,7 +66,11 @@ void check_beginning(std::string_view path) {
   if (path.empty()) {
     refuse(path, "it is empty", "Give the path of a route, such as '/api/cron/poll-activities'.");
   }
-  if (path.front() == '/') return;
+  const std::string_view target = split_target(path).target;
+  if (target == kAppTarget) {
+    refuse(path, "\"app\" is the app itself, not a target", "Leave out \"app:\": the path alone calls the app.");
+  }
+  if (path.front() == '/' || !target.empty()) return;
   const std::string lower = lower_case(path.substr(0, 8));
   if (lower.starts_with("http://") || lower.starts_with("https://")) {
     refuse(path, "it is a whole URL",
@@ -102,6 +106,22 @@ bool stands_in_url(char byte) {
 }
 
 }  // namespace
+
+bool is_target_name(std::string_view name) noexcept {
+  constexpr std::size_t kMostBytes = 63;
+  if (name.empty() || name.size() > kMostBytes || !is_alnum(name.front()) || is_digit(name.front())) return false;
+  if (equals_ignoring_case(name, "http") || equals_ignoring_case(name, "https")) return false;
+  return std::all_of(name.begin(), name.end(), [](char c) { return is_alnum(c) || c == '_' || c == '-'; });
+}
+
+PathOfTarget split_target(std::string_view endpoint_path) noexcept {
+  const std::size_t colon = endpoint_path.find(':');
+  if (colon == std::string_view::npos) return {{}, endpoint_path};
+  const std::string_view path = endpoint_path.substr(colon + 1);
+  if (!path.starts_with('/') || path.starts_with("//")) return {{}, endpoint_path};
+  if (!is_target_name(endpoint_path.substr(0, colon))) return {{}, endpoint_path};
+  return {endpoint_path.substr(0, colon), path};
+}
 
 void check_endpoint_path(std::string_view path) {
   check_beginning(path);

@@ -116,10 +116,14 @@ std::optional<std::int64_t> parse_rfc3339_us(std::string_view text) noexcept {
 
 std::optional<PreviousSecret> read_previous_secret(std::string_view document) {
   const std::optional<JsonValue> value = parse_json(document);
-  if (!value || value->kind != JsonValue::Kind::kObject) return std::nullopt;
-  const auto secret = value->text_of("secret");
-  const auto api_url = value->text_of("api_url");
-  const auto until_us = parse_rfc3339_us(value->text_of("until").value_or(""));
+  return value ? read_previous_secret(*value) : std::nullopt;
+}
+
+std::optional<PreviousSecret> read_previous_secret(const JsonValue& value) {
+  if (value.kind != JsonValue::Kind::kObject) return std::nullopt;
+  const auto secret = value.text_of("secret");
+  const auto api_url = value.text_of("api_url");
+  const auto until_us = parse_rfc3339_us(value.text_of("until").value_or(""));
   if (!secret || !api_url || !until_us) return std::nullopt;
   const std::string_view trimmed = without_blanks_around(*secret);
   const bool fits_in_header =

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "wee5_cron/core/request/occurrence.hpp"
@@ -65,6 +66,23 @@ bool holds(const std::vector<Header>& headers, std::string_view name) {
                      [name](const Header& header) { return equals_ignoring_case(header.name, name); });
 }
 
+void check_name(std::string_view name) {
+  if (name.empty() || !std::all_of(name.begin(), name.end(), is_token_byte)) {
+    throw Error(
+        ErrorKind::kInvalidValue, "invalid header name " + shown_name(name),
+        "A header's name holds letters, digits and hyphens, such as \"X-Request-Source\"; no blanks and no colon.");
+  }
+}
+
+void check_value(std::string_view name, std::string_view value) {
+  constexpr std::string_view kForbidden("\r\n\0", 3);
+  if (value.find_first_of(kForbidden) != std::string_view::npos) {
+    throw Error(ErrorKind::kInvalidValue,
+                "the value of header " + shown_name(name) + " holds a line break or a NUL byte",
+                "Take it out, or encode the value, for instance as base64.");
+  }
+}
+
 }  // namespace
 
 Method parse_method(std::string_view text) {
@@ -98,11 +116,7 @@ bool takes_body(Method method) noexcept { return method != Method::kGet && metho
 bool needs_body(Method method) noexcept { return takes_body(method) && method != Method::kDelete; }
 
 void check_custom_header(std::string_view name, std::string_view value) {
-  if (name.empty() || !std::all_of(name.begin(), name.end(), is_token_byte)) {
-    throw Error(
-        ErrorKind::kInvalidValue, "invalid header name " + shown_name(name),
-        "A header's name holds letters, digits and hyphens, such as \"X-Request-Source\"; no blanks and no colon.");
-  }
+  check_name(name);
   const std::string lower = lower_case(name);
   if (is_one_of(lower, kTransferHeaders) || lower.starts_with(kProxyPrefix)) {
     throw Error(ErrorKind::kInvalidValue, "header " + shown_name(name) + " cannot be set by a caller",
@@ -113,22 +127,42 @@ void check_custom_header(std::string_view name, std::string_view value) {
     throw Error(ErrorKind::kInvalidValue, "header " + shown_name(name) + " cannot be set by a caller",
                 "wee5_cron sends this header itself; choose another name.");
   }
-  constexpr std::string_view kForbidden("\r\n\0", 3);
-  if (value.find_first_of(kForbidden) != std::string_view::npos) {
-    throw Error(ErrorKind::kInvalidValue,
-                "the value of header " + shown_name(name) + " holds a line break or a NUL byte",
-                "Take it out, or encode the value, for instance as base64.");
+  check_value(name, value);
+}
+
+void check_secret_header(std::string_view name, std::string_view value) {
+  if (!equals_ignoring_case(name, "Authorization")) return check_custom_header(name, value);
+  check_value(name, value);
+}
+
+std::string header_lines(const std::vector<Header>& headers) {
+  std::string lines;
+  for (const Header& header : headers) lines += header.name + ": " + header.value + "\n";
+  return lines;
+}
+
+std::vector<Header> headers_of_lines(std::string_view lines) {
+  std::vector<Header> headers;
+  while (!lines.empty()) {
+    const std::string_view line = lines.substr(0, lines.find('\n'));
+    const std::size_t colon = line.find(": ");
+    headers.push_back({std::string(line.substr(0, colon)), std::string(line.substr(colon + 2))});
+    lines.remove_prefix(line.size() + 1);
   }
+  return headers;
 }
 
 std::vector<Header> request_headers(std::string_view secret, const RequestIdentity& identity,
-                                    const std::vector<Header>& custom) {
+                                    const std::vector<Header>& custom, const SecretHeaders& secret_headers) {
   std::vector<Header> headers;
-  headers.reserve(11 + custom.size());
-  headers.push_back({"Authorization", "Bearer " + std::string(secret)});
+  headers.reserve(11 + custom.size() + secret_headers.further.size());
+  headers.push_back({secret_headers.header, secret_headers.prefix + std::string(secret)});
+  headers.insert(headers.end(), secret_headers.further.begin(), secret_headers.further.end());
+  const auto secret_count = static_cast<std::ptrdiff_t>(headers.size());
+  const auto replaced = [&](std::string_view name) { return holds(headers, name) || holds(custom, name); };
   // Fastify and others answer 400 to a Content-Type without a body.
   if (identity.has_body) headers.push_back({"Content-Type", "application/json"});
-  if (!holds(custom, "User-Agent")) headers.push_back({"User-Agent", std::string("wee5_cron/") + kVersion});
+  if (!replaced("User-Agent")) headers.push_back({"User-Agent", std::string("wee5_cron/") + kVersion});
   headers.push_back({"Cache-Control", "no-cache"});
   if (!identity.idempotency_key.empty()) headers.push_back({"Idempotency-Key", identity.idempotency_key});
   headers.push_back({"X-Wee5-Cron-Invocation", std::to_string(identity.invocation_id)});
@@ -136,11 +170,13 @@ std::vector<Header> request_headers(std::string_view secret, const RequestIdenti
   if (identity.timeout_ms > 0) headers.push_back({"X-Wee5-Cron-Timeout-Ms", std::to_string(identity.timeout_ms)});
   if (!identity.job_name.empty()) headers.push_back({"X-Wee5-Cron-Job", header_text(identity.job_name)});
   if (!identity.scheduled_at.empty()) headers.push_back({"X-Wee5-Cron-Scheduled-At", identity.scheduled_at});
-  if (identity.trace != Trace::kOff && !identity.idempotency_key.empty() && !holds(custom, "traceparent")) {
+  if (identity.trace != Trace::kOff && !identity.idempotency_key.empty() && !replaced("traceparent")) {
     headers.push_back({"traceparent", traceparent(identity.idempotency_key, identity.invocation_id, identity.attempt,
                                                   identity.trace == Trace::kOn)});
   }
-  headers.insert(headers.end(), custom.begin(), custom.end());
+  const std::vector<Header> secrets(headers.begin(), headers.begin() + secret_count);
+  std::copy_if(custom.begin(), custom.end(), std::back_inserter(headers),
+               [&secrets](const Header& header) { return !holds(secrets, header.name); });
   return headers;
 }
 

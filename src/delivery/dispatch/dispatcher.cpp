@@ -65,13 +65,10 @@ void Dispatcher::configure(const DispatchSettings& settings) {
   queue_.set_slots(settings.max_in_flight);
 }
 
-void Dispatcher::set_role(const std::string& role, const core::SettingCandidates& api_url,
-                          const core::SettingCandidates& secret, const core::SettingCandidates& previous_secret) {
-  RoleSettings settings{core::choose_setting(api_url), core::choose_setting(secret), std::nullopt, {}};
-  const std::string previous = core::value_at(previous_secret, settings.secret.source);
-  settings.previous = core::read_previous_secret(previous);
-  settings.secrets = {settings.secret.value, core::secret_of_document(previous)};
-  roles_[role] = std::move(settings);
+void Dispatcher::set_role(const std::string& role, const core::AppSettings& settings) {
+  core::Destinations destinations(settings);
+  std::vector<std::string> secrets = destinations.secrets();
+  roles_[role] = {std::move(destinations), std::move(secrets)};
 }
 
 void Dispatcher::set_policies(PathPolicies policies) {

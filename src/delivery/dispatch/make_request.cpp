@@ -39,9 +39,7 @@ Request Dispatcher::make_request(const DueCall& call, Sending& sending) {
   if (call.endpoint_path == core::kAlertPath) return make_alert(call);
   const auto role = roles_.find(call.requested_by);
   if (role == roles_.end()) throw core::missing_setting("app.settings.api_url", {});
-  if (role->second.api_url.value.empty()) throw core::missing_setting("app.settings.api_url", role->second.api_url);
-  if (role->second.secret.value.empty()) throw core::missing_setting("app.settings.cron_secret", role->second.secret);
-  core::check_secret(role->second.secret.value);
+  const core::Destination to = role->second.destinations.find(call.endpoint_path);
 
   if (call.headers_unreadable) {
     throw core::Error(
@@ -61,7 +59,7 @@ Request Dispatcher::make_request(const DueCall& call, Sending& sending) {
   request.id = call.id;
   request.attempt = call.attempt;
   request.method = core::parse_method(call.method);
-  request.url = urls_.join(role->second.api_url.value, settings_.allow_plain_http, call.endpoint_path);
+  request.url = urls_.join(to.api_url, settings_.allow_plain_http, to.path);
   request.endpoint_path = call.endpoint_path;
   request.secrets = role->second.secrets;
   request.body = call.body;
@@ -74,14 +72,14 @@ Request Dispatcher::make_request(const DueCall& call, Sending& sending) {
   request.timeout_ms = call.timeout_ms > 0 ? call.timeout_ms : settings_.request_timeout_ms;
   identity.has_body = request.has_body;
   identity.timeout_ms = request.timeout_ms;
-  request.headers = core::request_headers(role->second.secret.value, identity, call.headers);
+  request.headers = core::request_headers(to.secret, identity, call.headers, to.headers);
   apply_connection_settings(request);
   request.max_response_bytes =
       policies_.policy_of(call.endpoint_path).max_response_bytes.value_or(settings_.max_response_bytes);
-  const std::optional<core::PreviousSecret>& previous = role->second.previous;
-  if (previous && unix_now_us() < previous->until_us && same_origin(previous->api_url, role->second.api_url.value)) {
+  const std::optional<core::PreviousSecret>& previous = to.previous;
+  if (previous && unix_now_us() < previous->until_us && same_origin(previous->api_url, to.api_url)) {
     sending.with_previous = std::make_unique<Request>(request);
-    sending.with_previous->headers = core::request_headers(previous->secret, identity, call.headers);
+    sending.with_previous->headers = core::request_headers(previous->secret, identity, call.headers, to.headers);
     sending.previous_until_us = previous->until_us;
   }
   return request;

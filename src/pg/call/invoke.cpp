@@ -1,6 +1,8 @@
 // The functions that make calls: invoke_cron_endpoint(), invoke(), retry(), and the one behind run_now() and catching
 // up.
 
+#include "wee5_cron/core/request/targets.hpp"
+// Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/call/make_call.h"
 #include "wee5_cron/pg/call/request_checks.h"
@@ -37,9 +39,13 @@ bool is_given(FunctionCallInfo fcinfo, NewArgument argument) {
   return PG_NARGS() > argument && !PG_ARGISNULL(argument);
 }
 
-void refuse_target() {
-  ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("target is not supported yet"),
-                  errhint("Leave the argument out.")));
+// invoke('/path', target => 'name') is short for invoke('name:/path').
+void put_target_before_path(FunctionCallInfo fcinfo, CallRequest* request) {
+  if (!is_given(fcinfo, kTarget)) return;
+  const char* target = to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(kTarget)));
+  CppFailure failure;
+  if (!run_cpp(&failure, [target] { core::check_target_name(target); })) raise(&failure);
+  request->path = psprintf("%s:%s", target, request->path);
 }
 
 void read_due_at(FunctionCallInfo fcinfo, CallRequest* request) {
@@ -58,10 +64,10 @@ void read_key(FunctionCallInfo fcinfo, CallRequest* request) {
 // wee5_cron.invoke(endpoint_path text, method text, body jsonb, headers jsonb, timeout interval, target text,
 //                  at timestamptz, key text) -> bigint
 WEE5_SQL_FUNCTION(wee5_cron_invoke) {
-  if (is_given(fcinfo, kTarget)) refuse_target();
   CallRequest request;
   memset(&request, 0, sizeof(request));
   request.path = to_utf8(required_text(fcinfo, 0, "endpoint_path"));
+  put_target_before_path(fcinfo, &request);
   request.method = PG_ARGISNULL(1) ? nullptr : to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(1)));
   request.body = PG_ARGISNULL(2) ? 0 : JsonbPGetDatum(PG_GETARG_JSONB_P(2));
   request.headers = PG_ARGISNULL(3) ? nullptr : PG_GETARG_JSONB_P(3);

@@ -87,6 +87,41 @@ void check_request(CallRequest* request, HeaderList* headers) {
   if (request->timeout != nullptr) request->timeout_ms = timeout_milliseconds(request->timeout);
 }
 
+SPIPlanPtr right_plan = nullptr;
+
+// configure_target() is missing where the SQL is of an earlier version.
+bool may_configure_targets(Oid role) {
+  constexpr const char* kQuery =
+      "SELECT coalesce(has_function_privilege($1, to_regprocedure("
+      "'wee5_cron.configure_target(text, text, text, text, text, jsonb, text)'), 'EXECUTE'), false)";
+  Oid types[1] = {OIDOID};
+  Datum values[1] = {ObjectIdGetDatum(role)};
+  bool is_null = true;
+  SPI_connect();
+  if (SPI_execute_plan(kept_plan(&right_plan, kQuery, 1, types), values, nullptr, false, 1) != SPI_OK_SELECT ||
+      SPI_processed != 1)
+    elog(ERROR, "unexpected result of a query about a privilege");
+  bool may = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+  SPI_finish();
+  return may && !is_null;
+}
+
+// A target's secret goes only where the operator said so: to a path that has a policy, unless the operator calls.
+void check_right_to_target(const CallRequest* request, Oid role) {
+  bool is_target = false;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] { is_target = !core::split_target(request->path).target.empty(); })) raise(&failure);
+  if (!is_target || request->policy.endpoint_path != nullptr || may_configure_targets(role)) return;
+  const char* path = from_utf8(request->path);
+  const char* route = pnstrdup(path, strcspn(path, "?"));
+  ereport(ERROR,
+          (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+           errmsg("role \"%s\" may not call %s", GetUserNameFromId(role, false), quote_literal_cstr(path)),
+           errhint("Whoever may run wee5_cron.configure_target() can allow this path to all callers: INSERT INTO "
+                   "wee5_cron.endpoint (endpoint_path) VALUES (%s);",
+                   quote_literal_cstr(route))));
+}
+
 // --- the caller -----------------------------------------------------------------------------------------------------
 
 // run_now() and catch_up() name the job. A call that catches up belongs to the job, not to the role that runs
@@ -238,6 +273,7 @@ void send_by_pg_net(const CallRequest* request, const CallAddress* address, NewI
   call.scheduled_at = row->has_scheduled_at ? rfc3339(row->scheduled_at) : nullptr;
   call.url = address->url;
   call.secret = address->secret;
+  call.headers = address->headers;
   call.method = request->method;
   call.body = request->body;
   call.custom = custom;
@@ -310,8 +346,9 @@ int64 make_call(CallRequest* request) {
   check_request(request, &headers);
   Transport transport = choose_transport(request->method, request->body != 0);
   Oid role = OidIsValid(request->role) ? request->role : GetSessionUserId();
+  check_right_to_target(request, role);
   CallAddress address;
-  find_address_of_session(role, request->path, &address);
+  find_address_of_session(role, request->path, transport == kTransportPgNet, &address);
   CronCaller caller;
   identify(request, &caller, &headers);
   NewInvocation row;

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "wee5_cron/core/request/endpoint_path.hpp"
 #include "wee5_cron/core/request/settings.hpp"
 #include "wee5_cron/core/text/text.hpp"
 // Postgres's headers last.
@@ -171,7 +172,9 @@ void decide_in_cpp(const AnsweredCall* call, core::PgNetOutcome* outcome) {
   made.first_begun_us = call->first_begun_us;
   made.may_retry = call->may_retry;
   made.secrets = texts_of(call->secrets);
-  if (call->secrets.unknown) made.withheld = kWithheld;
+  const bool target_in_vault =
+      call->secrets.vault.trouble != nullptr && !core::split_target(view_or_empty(call->endpoint_path)).target.empty();
+  if (call->secrets.unknown || target_in_vault) made.withheld = kWithheld;
   made.max_response_bytes = static_cast<std::size_t>(max_response_bytes(call));
   *outcome = core::decide(answer, made, retry_policy_of(&call->policy), call->now_us, call->random);
 }

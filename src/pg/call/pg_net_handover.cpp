@@ -28,7 +28,7 @@ namespace {
 constexpr const char* kBind = "INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) VALUES ($1, $2)";
 constexpr const char* kBindWithPrevious =
     "INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id, previous_until) VALUES ($1, $2, $3)";
-constexpr int kOwnHeaders = 16;  // the most headers that wee5_cron adds
+constexpr int kOwnHeaders = 16;  // the most headers that wee5_cron adds, besides those of a target
 
 void write_headers(const PgNetCall* call, HeaderList* out, TextBuffer* texts) {
   core::RequestIdentity identity;
@@ -43,8 +43,10 @@ void write_headers(const PgNetCall* call, HeaderList* out, TextBuffer* texts) {
   std::vector<core::Header> custom;
   custom.reserve(static_cast<std::size_t>(call->custom->count));
   for (int i = 0; i < call->custom->count; ++i) custom.push_back({call->custom->names[i], call->custom->values[i]});
+  const core::SecretHeaders secret_headers{call->headers.header, call->headers.prefix,
+                                           core::headers_of_lines(call->headers.further)};
   out->count = 0;
-  for (const core::Header& header : core::request_headers(call->secret, identity, custom)) {
+  for (const core::Header& header : core::request_headers(call->secret, identity, custom, secret_headers)) {
     out->names[out->count] = texts->put(header.name);
     out->values[out->count] = texts->put(header.value);
     ++out->count;
@@ -68,14 +70,17 @@ void bind_request(int64 invocation_id, int64 request_id, int64 previous_until_us
 }  // namespace
 
 void hand_to_pg_net(const PgNetCall* call) {
-  Size text_size = strlen(call->secret) + 4096;
+  Size further_bytes = strlen(call->headers.further);
+  Size text_size =
+      strlen(call->secret) + strlen(call->headers.header) + strlen(call->headers.prefix) + further_bytes + 4096;
   for (int i = 0; i < call->custom->count; ++i)
     text_size += strlen(call->custom->names[i]) + strlen(call->custom->values[i]) + 2;
   if (call->job_name != nullptr) text_size += 3 * strlen(call->job_name);
   TextBuffer texts = make_text_buffer(text_size);
   PgNetRequest request;
   memset(&request, 0, sizeof(request));
-  Size room = sizeof(char*) * static_cast<Size>(call->custom->count + kOwnHeaders);
+  // A line has three bytes at least.
+  Size room = sizeof(char*) * (static_cast<Size>(call->custom->count + kOwnHeaders) + further_bytes / 3);
   request.headers.names = static_cast<char**>(palloc(room));
   request.headers.values = static_cast<char**>(palloc(room));
   CppFailure failure;
@@ -180,6 +185,7 @@ bool prepare_attempt(int64 id, const StoredCall* stored, bool with_previous, Hea
                       &address);
   call->url = address.url;
   call->secret = with_previous ? address.previous_secret : address.secret;
+  call->headers = address.headers;
   call->previous_until_us = with_previous ? address.previous_until_us : 0;
   return call->secret != nullptr;
 }

@@ -13,12 +13,15 @@ emit_log_hook_type next_hook = nullptr;
 
 constexpr const char* kHintWhereOpen =
     "A stored value decides where the secret goes. A superuser can allow it: GRANT SET ON PARAMETER "
-    "app.settings.api_url, app.settings.cron_secret, app.settings.cron_secret_previous TO the role.";
+    "app.settings.api_url, app.settings.cron_secret, app.settings.cron_secret_previous, app.settings.cron_targets TO "
+    "the "
+    "role.";
 constexpr const char* kHintWhereProtected =
     "This setting decides where wee5_cron sends the secret. A superuser can allow it: GRANT SET ON PARAMETER "
-    "app.settings.api_url, app.settings.cron_secret, app.settings.cron_secret_previous TO the role. If another program "
-    "sets it in each session, as "
-    "PostgREST does, start the server with wee5_cron.protect_secret = off. wee5_cron then ignores that program's "
+    "app.settings.api_url, app.settings.cron_secret, app.settings.cron_secret_previous, app.settings.cron_targets TO "
+    "the "
+    "role. If another program sets it in each session, as PostgREST does, start the server with "
+    "wee5_cron.protect_secret = off. wee5_cron then ignores that program's "
     "value.";
 
 bool refuses_app_setting(const ErrorData* error) {
@@ -27,7 +30,8 @@ bool refuses_app_setting(const ErrorData* error) {
   // Compares the message in Postgres's source, because the user may get it in any language.
   if (error->message_id == nullptr || strcmp(error->message_id, "permission denied to set parameter \"%s\"") != 0)
     return false;
-  return strstr(error->message, kApiUrlSetting) != nullptr || strstr(error->message, kCronSecretSetting) != nullptr;
+  return strstr(error->message, kApiUrlSetting) != nullptr || strstr(error->message, kCronSecretSetting) != nullptr ||
+         strstr(error->message, kTargetsSetting) != nullptr;
 }
 
 void add_hint(ErrorData* error) {
@@ -50,7 +54,7 @@ void ask_for_right_to_app_settings(bool ask) {
   static int asking = 0;
   asking += ask ? 1 : -1;
   if (asking != (ask ? 1 : 0)) return;
-  for (const char* name : {kApiUrlSetting, kCronSecretSetting, kPreviousSecretSetting}) {
+  for (const char* name : {kApiUrlSetting, kCronSecretSetting, kPreviousSecretSetting, kTargetsSetting}) {
     config_generic* setting = setting_record(name);
     // Only a setting that this library defined: another one may have defined it first.
     if (setting != nullptr && (setting->context == PGC_USERSET || setting->context == PGC_SUSET) &&

@@ -9,8 +9,10 @@
 #include "wee5_cron/delivery/address/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/settings/configure.h"
 #include "wee5_cron/pg/settings/guc.h"
 #include "wee5_cron/pg/settings/rotation.h"
+#include "wee5_cron/pg/settings/setting_candidates.h"
 #include "wee5_cron/pg/settings/stored_settings.h"
 #include "wee5_cron/pg/settings/vault.h"
 
@@ -18,10 +20,86 @@ namespace wee5::pg {
 
 namespace {
 
-constexpr const char* kShown = "SELECT wee5_cron.configure(...)";
-constexpr std::size_t kShortSecret = 16;
+const char* database_identifier() { return quote_identifier(get_database_name(MyDatabaseId)); }
 
-enum Store { kStoreDatabase, kStoreVault };
+// If a function calls configure(), the context of an error would show its statement.
+void hide_context(void* arg) {
+  (void)arg;
+  errhidecontext(true);
+}
+
+}  // namespace
+
+void hide_statement(const char* shown, ErrorContextCallback* callback) {
+  pgstat_report_activity(STATE_RUNNING, shown);
+  debug_query_string = shown;
+  callback->callback = hide_context;
+  callback->arg = nullptr;
+  callback->previous = error_context_stack;
+  error_context_stack = callback;
+}
+
+void show_context(const ErrorContextCallback* callback) { error_context_stack = callback->previous; }
+
+Store parse_store(const char* text) {
+  if (strcmp(text, "database") == 0) return kStoreDatabase;
+  if (strcmp(text, "vault") == 0) return kStoreVault;
+  // The message must not show the value: it is the secret if the caller mixed up the arguments.
+  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown store"),
+                  errhint("store is 'database' (ALTER DATABASE ... SET) or 'vault' (the extension supabase_vault).")));
+  pg_unreachable();
+}
+
+void check_rights(const char* function, const char* const* settings, int count) {
+  // The current user is the owner of the function.
+  Oid role = GetUserId();
+  const char* name = GetUserNameFromId(role, false);
+  if (!owns_database(MyDatabaseId, role))
+    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                    errmsg("the owner of %s, role \"%s\", does not own database \"%s\"",
+                           pnstrdup(function, strcspn(function, "(")), name, get_database_name(MyDatabaseId)),
+                    errhint("A superuser may: ALTER DATABASE %s OWNER TO %s; or: ALTER FUNCTION %s OWNER TO the "
+                            "database's owner.",
+                            database_identifier(), quote_identifier(name), function)));
+  for (int i = 0; i < count; ++i)
+    if (!may_set_parameter(settings[i], role))
+      ereport(ERROR,
+              (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+               errmsg("permission denied to set parameter \"%s\" for role \"%s\"", settings[i], name),
+               errhint("A superuser may: GRANT SET ON PARAMETER %s TO %s;", kAppSettings, quote_identifier(name))));
+}
+
+void alter_database(const char* setting, const char* utf8) {
+  VariableSetStmt* statement = makeNode(VariableSetStmt);
+  statement->kind = utf8[0] != '\0' ? VAR_SET_VALUE : VAR_RESET;
+  statement->name = pstrdup(setting);
+  if (utf8[0] != '\0') statement->args = list_make1(string_constant(pstrdup(from_utf8(utf8))));
+  AlterSetting(MyDatabaseId, InvalidOid, statement);
+  // The next AlterSetting() changes the same row.
+  CommandCounterIncrement();
+}
+
+bool append_owner_of_entry(StringInfo text, Oid database, Oid role) {
+  if (OidIsValid(role)) {
+    char* role_name = GetUserNameFromId(role, true);
+    if (role_name == nullptr) return false;
+    appendStringInfo(text, "ROLE %s", quote_identifier(role_name));
+    if (OidIsValid(database)) appendStringInfo(text, " IN DATABASE %s", database_identifier());
+  } else if (OidIsValid(database)) {
+    appendStringInfo(text, "DATABASE %s", database_identifier());
+  } else {
+    appendStringInfoString(text, "ROLE ALL");
+  }
+  return true;
+}
+
+void warn_of_short_secret() {
+  ereport(WARNING, (errmsg("the secret has fewer than %d characters and can be guessed", kShortSecret),
+                    errhint("Generate a strong one, e.g. with \"openssl rand -hex 32\", and set it as CRON_SECRET in "
+                            "the app, too.")));
+}
+
+namespace {
 
 // The checked values: UTF-8, without white space around them.
 struct Values {
@@ -31,33 +109,12 @@ struct Values {
   bool keep_previous;
 };
 
-// If a function calls configure(), the context of an error would show its statement.
-void hide_context(void* arg) {
-  (void)arg;
-  errhidecontext(true);
-}
-
-// Replaces the statement in pg_stat_activity, in the STATEMENT line of errors, and in the log of a crash.
-void hide_statement() {
-  pgstat_report_activity(STATE_RUNNING, kShown);
-  debug_query_string = kShown;
-}
-
 char* required(FunctionCallInfo fcinfo, int number, const char* name) {
   if (PG_ARGISNULL(number))
     ereport(ERROR,
             (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be NULL", name),
              errhint("SELECT wee5_cron.configure('https://app.example.com', 'the secret that the app expects');")));
   return to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(number)));
-}
-
-Store parse_store(const char* text) {
-  if (strcmp(text, "database") == 0) return kStoreDatabase;
-  if (strcmp(text, "vault") == 0) return kStoreVault;
-  // The message must not show the value: it is the secret if the caller mixed up the arguments.
-  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown store"),
-                  errhint("store is 'database' (ALTER DATABASE ... SET) or 'vault' (the extension supabase_vault).")));
-  pg_unreachable();
 }
 
 core::Setting given(const char* text) {
@@ -82,40 +139,14 @@ void check(const char* api_url, const char* cron_secret, Values* values, TextBuf
   }
   values->api_url = texts->put(url.value);
   values->cron_secret = texts->put(secret.value);
-  values->secret_is_short = secret.value.size() < kShortSecret;
+  values->secret_is_short = secret.value.size() < static_cast<std::size_t>(kShortSecret);
 }
 
-const char* database_identifier() { return quote_identifier(get_database_name(MyDatabaseId)); }
-
-// Checks the rights that ALTER DATABASE requires. The current user is the owner of the function.
-void check_rights() {
-  Oid role = GetUserId();
-  const char* name = GetUserNameFromId(role, false);
-  if (!owns_database(MyDatabaseId, role))
-    ereport(ERROR,
-            (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-             errmsg("the owner of wee5_cron.configure, role \"%s\", does not own database \"%s\"", name,
-                    get_database_name(MyDatabaseId)),
-             errhint("A superuser may: ALTER DATABASE %s OWNER TO %s; or: ALTER FUNCTION wee5_cron.configure(text, "
-                     "text, text, boolean) OWNER TO the database's owner.",
-                     database_identifier(), quote_identifier(name))));
-  for (const char* setting : {kApiUrlSetting, kCronSecretSetting})
-    if (!may_set_parameter(setting, role))
-      ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                      errmsg("permission denied to set parameter \"%s\" for role \"%s\"", setting, name),
-                      errhint("A superuser may: GRANT SET ON PARAMETER %s, %s, %s TO %s;", kApiUrlSetting,
-                              kCronSecretSetting, kPreviousSecretSetting, quote_identifier(name))));
-}
-
-// An empty value is none: RESET.
-void alter_database(const char* setting, const char* utf8) {
-  VariableSetStmt* statement = makeNode(VariableSetStmt);
-  statement->kind = utf8[0] != '\0' ? VAR_SET_VALUE : VAR_RESET;
-  statement->name = pstrdup(setting);
-  if (utf8[0] != '\0') statement->args = list_make1(string_constant(pstrdup(from_utf8(utf8))));
-  AlterSetting(MyDatabaseId, InvalidOid, statement);
-  // The next AlterSetting() changes the same row.
-  CommandCounterIncrement();
+// The right to the previous secret is asked for apart, and its absence is a warning.
+void check_rights_of_configure() {
+  constexpr const char* kSignature = "wee5_cron.configure(text, text, text, boolean)";
+  static const char* const settings[] = {kApiUrlSetting, kCronSecretSetting};
+  check_rights(kSignature, settings, 2);
 }
 
 // Whether the previous secret can be stored or removed. Before there was one, a role that is no superuser was granted
@@ -151,16 +182,7 @@ void note_override(Oid database, Oid role, const char* name, const char* value, 
   if (is_blank(value)) return;
   StringInfoData target;
   initStringInfo(&target);
-  if (OidIsValid(role)) {
-    char* role_name = GetUserNameFromId(role, true);
-    if (role_name == nullptr) return;  // dropped at this moment
-    appendStringInfo(&target, "ROLE %s", quote_identifier(role_name));
-    if (OidIsValid(database)) appendStringInfo(&target, " IN DATABASE %s", database_identifier());
-  } else if (OidIsValid(database)) {
-    appendStringInfo(&target, "DATABASE %s", database_identifier());
-  } else {
-    appendStringInfoString(&target, "ROLE ALL");
-  }
+  if (!append_owner_of_entry(&target, database, role)) return;
   if (found->whose.len > 0) appendStringInfoString(&found->whose, ", ");
   appendStringInfo(&found->whose, "%s (ALTER %s)", name, target.data);
   appendStringInfo(&found->resets, "%sALTER %s RESET %s;", found->resets.len > 0 ? " " : "", target.data, name);
@@ -252,15 +274,44 @@ void refuse_mixture(Store store, const VaultNames* chosen) {
                    kCronSecretSetting)));
 }
 
+// Whether calls go to this scheme, host and port already. `vault`: what Vault holds.
+bool is_address_in_force(const char* api_url, VaultValues* vault) {
+  StoredSettings stored;
+  read_stored_settings(InvalidOid, &stored);
+  read_vault(&stored, vault);
+  bool is_in_force = false;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const core::SettingCandidates candidates =
+            candidates_of(stored.api_url, command_line_api_url(), *vault, vault->api_url);
+        is_in_force = delivery::same_origin(core::choose_setting(candidates).value, api_url);
+      }))
+    raise(&failure);
+  return is_in_force;
+}
+
+// The app's further headers are secrets that configure() does not replace.
+void refuse_further_headers(const char* api_url) {
+  if (has_privs_of_role(GetSessionUserId(), ROLE_PG_READ_ALL_SETTINGS)) return;
+  VaultValues vault;
+  if (is_address_in_force(api_url, &vault) || !app_has_further_headers(vault.targets)) return;
+  ereport(ERROR,
+          (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+           errmsg("calls would send the secret headers of the app to the new address"),
+           errhint("Only superusers and members of pg_read_all_settings may do that. Or remove the headers first: "
+                   "SELECT wee5_cron.drop_target('app');")));
+}
+
 void configure(const Values* values, Store store) {
   PreventCommandIfReadOnly("wee5_cron.configure()");
-  if (store == kStoreDatabase) check_rights();
+  if (store == kStoreDatabase) check_rights_of_configure();
   // Two calls at once would both update the same row, or create the same name in Vault, and one would fail.
   LockSharedObject(DatabaseRelationId, MyDatabaseId, 0, ShareUpdateExclusiveLock);
   StoredSettings names;
   read_stored_settings(GetSessionUserId(), &names);
   VaultNames chosen = vault_names(&names);
   refuse_mixture(store, &chosen);
+  refuse_further_headers(values->api_url);
   StoredPair next = {values->api_url, values->cron_secret};
   const char* previous = store == kStoreDatabase ? previous_after_database(&next, values->keep_previous)
                                                  : previous_after_vault(&next, values->keep_previous, &chosen);
@@ -271,11 +322,7 @@ void configure(const Values* values, Store store) {
   } else {
     store_in_vault(&chosen, values->api_url, values->cron_secret, previous);
   }
-  if (values->secret_is_short)
-    ereport(WARNING,
-            (errmsg("the secret has fewer than %d characters and can be guessed", static_cast<int>(kShortSecret)),
-             errhint("Generate a strong one, e.g. with \"openssl rand -hex 32\", and set it as CRON_SECRET in the app, "
-                     "too.")));
+  if (values->secret_is_short) warn_of_short_secret();
   warn_of_overrides(store);
 }
 
@@ -283,12 +330,8 @@ void configure(const Values* values, Store store) {
 
 // wee5_cron.configure(api_url text, cron_secret text, store text, keep_previous boolean) -> void
 WEE5_SQL_FUNCTION(wee5_cron_configure) {
-  hide_statement();
   ErrorContextCallback callback;
-  callback.callback = hide_context;
-  callback.arg = nullptr;
-  callback.previous = error_context_stack;
-  error_context_stack = &callback;
+  hide_statement("SELECT wee5_cron.configure(...)", &callback);
 
   const char* api_url = required(fcinfo, 0, "api_url");
   const char* cron_secret = required(fcinfo, 1, "cron_secret");
@@ -304,7 +347,7 @@ WEE5_SQL_FUNCTION(wee5_cron_configure) {
   if (!run_cpp(&failure, [&] { check(api_url, cron_secret, &values, &texts); })) raise(&failure);
   configure(&values, store);
 
-  error_context_stack = callback.previous;
+  show_context(&callback);
   PG_RETURN_VOID();
 }
 

@@ -51,6 +51,7 @@ SourcedSetting cron_secret = {nullptr, {PGC_S_DEFAULT, true}};
 constexpr const char* kVaultApiUrl = "api_url";
 constexpr const char* kVaultCronSecret = "cron_secret";
 SourcedSetting previous_secret = {nullptr, {PGC_S_DEFAULT, true}};
+SourcedSetting cron_targets = {nullptr, {PGC_S_DEFAULT, true}};
 SourcedSetting vault_api_url = {nullptr, {PGC_S_DEFAULT, true}};
 SourcedSetting vault_cron_secret = {nullptr, {PGC_S_DEFAULT, true}};
 
@@ -80,6 +81,10 @@ bool remember_who_set_cron_secret(char** newval, void** extra, GucSource source)
   (void)newval;
   return remember_origin(extra, source, has_right(kCronSecretSetting, source));
 }
+bool remember_who_set_cron_targets(char** newval, void** extra, GucSource source) {
+  (void)newval;
+  return remember_origin(extra, source, has_right(kTargetsSetting, source));
+}
 
 void assign_source(SourcedSetting* setting, const void* extra) {
   setting->origin = extra != nullptr ? *static_cast<const Origin*>(extra) : Origin{PGC_S_DEFAULT, true};
@@ -91,6 +96,10 @@ void assign_api_url(const char* newval, void* extra) {
 void assign_cron_secret(const char* newval, void* extra) {
   (void)newval;
   assign_source(&cron_secret, extra);
+}
+void assign_cron_targets(const char* newval, void* extra) {
+  (void)newval;
+  assign_source(&cron_targets, extra);
 }
 
 void assign_vault_api_url(const char* newval, void* extra) {
@@ -333,6 +342,8 @@ void define_settings() {
                      remember_who_set_cron_secret, assign_cron_secret);
   define_app_setting(kPreviousSecretSetting, "The bearer secret that the app expected before.", &previous_secret,
                      secret_flags, nullptr, nullptr);
+  define_app_setting(kTargetsSetting, "Other apps that are called, with their addresses and secrets, as JSON.",
+                     &cron_targets, secret_flags, remember_who_set_cron_targets, assign_cron_targets);
   reserve_guc_prefix("wee5_cron");
 }
 
@@ -340,8 +351,10 @@ bool library_preloaded() { return preloaded; }
 bool app_settings_are_open() { return preloaded && !protect_secret; }
 const char* session_api_url() { return explicit_value(&api_url); }
 const char* session_cron_secret() { return explicit_value(&cron_secret); }
+const char* session_cron_targets() { return explicit_value(&cron_targets); }
 const char* command_line_api_url() { return command_line_value(&api_url); }
 const char* command_line_cron_secret() { return command_line_value(&cron_secret); }
+const char* command_line_cron_targets() { return command_line_value(&cron_targets); }
 const char* session_vault_api_url() { return explicit_value(&vault_api_url); }
 const char* session_vault_cron_secret() { return explicit_value(&vault_cron_secret); }
 const char* server_vault_api_url() { return server_value(&vault_api_url, kVaultApiUrl); }

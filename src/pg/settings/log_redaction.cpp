@@ -8,14 +8,18 @@ namespace {
 
 emit_log_hook_type next_hook = nullptr;
 
-constexpr const char* kSecretSettings[] = {kPreviousSecretSetting, kCronSecretSetting, kAlertUrlSetting, kProxySetting};
+constexpr const char* kSecretSettings[] = {kPreviousSecretSetting, kCronSecretSetting, kTargetsSetting,
+                                           kAlertUrlSetting, kProxySetting};
 
-// The name of a secret setting in the text; NULL if there is none.
+// Its arguments are secrets, too, and Postgres may refuse them before the function begins.
+constexpr const char* kConfigureTarget = "configure_target";
+
+// The name of a secret setting, or of the function, in the text; NULL if there is none.
 const char* secret_setting_in(const char* text) {
   if (text == nullptr) return nullptr;
   for (const char* setting : kSecretSettings)
     if (strcasestr(text, setting) != nullptr) return setting;
-  return nullptr;
+  return strcasestr(text, kConfigureTarget) != nullptr ? kConfigureTarget : nullptr;
 }
 
 void replace_message(ErrorData* error, const char* format, const char* setting) {
@@ -45,6 +49,9 @@ void hide_statement(ErrorData* error) {
   if (setting != nullptr || secret_setting_in(error->context) != nullptr) error->hide_ctx = true;
   if (setting == nullptr) return;
   error->internalquery = nullptr;
+  // Headers that are no JSON would be quoted here.
+  if (setting == kConfigureTarget && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_DATA_EXCEPTION)
+    error->detail = nullptr;
   if (is_message(error, "%s at or near \"%s\""))
     replace_message(error, "syntax error in a statement that names %s", setting);
 }

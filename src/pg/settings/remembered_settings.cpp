@@ -25,7 +25,7 @@ char* copy_text(const char* text) { return text != nullptr ? pstrdup(text) : nul
 void copy_settings(StoredSettings* to, const StoredSettings* from) {
   for (StoredValue StoredSettings::*value :
        {&StoredSettings::api_url, &StoredSettings::cron_secret, &StoredSettings::previous_secret,
-        &StoredSettings::vault_api_url, &StoredSettings::vault_cron_secret})
+        &StoredSettings::targets, &StoredSettings::vault_api_url, &StoredSettings::vault_cron_secret})
     for (char* StoredValue::*level :
          {&StoredValue::role_in_database, &StoredValue::role, &StoredValue::database, &StoredValue::all})
       to->*value.*level = copy_text(from->*value.*level);

@@ -1,11 +1,13 @@
 #include "wee5_cron/pg/settings/role_secrets.h"
 
 #include "wee5_cron/core/request/previous_secret.hpp"
+#include "wee5_cron/core/request/targets.hpp"
 #include "wee5_cron/core/text/ascii.hpp"
 #include "wee5_cron/core/text/redact.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/settings/guc.h"
+#include "wee5_cron/pg/settings/setting_candidates.h"
 
 namespace wee5::pg {
 
@@ -15,7 +17,9 @@ void collect_role_secrets(const char* role, RoleSecrets* secrets) {
   read_vault(&settings, &secrets->vault);
   secrets->stored = settings.cron_secret;
   secrets->previous = settings.previous_secret;
+  secrets->targets = settings.targets;
   secrets->command_line = command_line_cron_secret();
+  secrets->command_line_targets = command_line_cron_targets();
   secrets->unknown = secrets->vault.trouble != nullptr && !is_set(&secrets->stored);
 }
 
@@ -33,6 +37,9 @@ std::vector<std::string> texts_of(const RoleSecrets& secrets) {
   keep(view_or_empty(secrets.command_line));
   keep(view_or_empty(secrets.vault.cron_secret));
   keep(core::secret_of_document(view_or_empty(secrets.vault.previous_secret)));
+  const core::Targets targets(
+      candidates_of(secrets.targets, secrets.command_line_targets, secrets.vault, secrets.vault.targets));
+  for (const std::string& secret : targets.secrets()) keep(secret);
   return texts;
 }
 

@@ -67,7 +67,7 @@ const char* previous_after_database(const StoredPair* next, bool keep_previous) 
   Replaced replaced;
   memset(&replaced, 0, sizeof(replaced));
   read_stored_settings(InvalidOid, &replaced.stored);
-  complete_from_vault(InvalidOid, nullptr, &replaced.stored, &replaced.vault);
+  complete_from_vault(InvalidOid, nullptr, false, &replaced.stored, &replaced.vault);
   replaced.there = {replaced.stored.api_url.database, replaced.stored.cron_secret.database};
   return document_of(&replaced, next, keep_previous);
 }
@@ -115,7 +115,7 @@ WEE5_SQL_FUNCTION(wee5_cron_previous_secret_of) {
   StoredSettings stored;
   VaultValues vault;
   read_stored_settings(role, &stored);
-  complete_from_vault(role, nullptr, &stored, &vault);
+  complete_from_vault(role, nullptr, false, &stored, &vault);
   KeptSecret kept = {false, nullptr, 0, false};
   int64 now_us = unix_us_of(GetCurrentTimestamp());
   TextBuffer texts = make_text_buffer(bytes_of(&stored.previous_secret) + bytes_of(&vault) + 1);

@@ -2,7 +2,10 @@
 
 #include <string>
 
+#include "wee5_cron/core/request/endpoint_path.hpp"
 #include "wee5_cron/core/request/settings.hpp"
+#include "wee5_cron/core/request/targets.hpp"
+#include "wee5_cron/core/text/json.hpp"
 #include "wee5_cron/delivery/address/url.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
@@ -82,11 +85,11 @@ WEE5_SQL_FUNCTION(wee5_cron_setting_sources) {
   materialized_srf(fcinfo);
   Oid role = PG_ARGISNULL(0) ? GetSessionUserId() : get_role_oid(NameStr(*PG_GETARG_NAME(0)), true);
   bool own = role == GetSessionUserId();
-  SessionSettings session = {own ? session_api_url() : nullptr, own ? session_cron_secret() : nullptr};
+  SessionSettings session = own ? session_settings() : SessionSettings{nullptr, nullptr, nullptr};
   StoredSettings stored;
   VaultValues vault;
   read_stored_settings(role, &stored);
-  complete_from_vault(role, &session, &stored, &vault);
+  complete_from_vault(role, &session, false, &stored, &vault);
 
   Sources settings[2] = {
       {kApiUrlSetting, &stored.api_url, session.api_url, command_line_api_url(), vault.api_url},
@@ -102,6 +105,74 @@ WEE5_SQL_FUNCTION(wee5_cron_setting_sources) {
     put_row(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo), &row);
   }
   return static_cast<Datum>(0);
+}
+
+namespace {
+
+std::string target_json(const core::Targets& targets, const std::string& name) {
+  std::string json = "{\"name\": " + core::json_text(name);
+  const auto add = [&json](const char* field, const std::string& value) {
+    json += std::string(", \"") + field + "\": " + value;
+  };
+  try {
+    const auto found = targets.find(name);
+    if (!found) throw targets.missing(name);
+    const core::Target& target = found->first;
+    add("source", core::json_text(core::setting_source_name(found->second)));
+    add("further", std::to_string(target.headers.further.size()));
+    if (name == core::kAppTarget) return json + "}";
+    delivery::parse_api_url(target.api_url, "on");
+    add("api_url", core::json_text(target.api_url));
+    add("bytes", std::to_string(target.secret.size()));
+    add("header", core::json_text(target.headers.header));
+    if (target.previous) add("previous_until", std::to_string(target.previous->until_us / 1'000'000));
+    delivery::parse_api_url(target.api_url, guc_allow_plain_http);
+  } catch (const core::Error& error) {
+    add("error", core::json_text(error.message()));
+    add("hint", core::json_text(error.hint()));
+  }
+  return json + "}";
+}
+
+std::string targets_json(const SettingSources* sources) {
+  const core::Targets targets(
+      app_settings(sources->stored, sources->vault, sources->session, sources->command_line).targets);
+  std::string json;
+  for (const std::string& name : targets.names()) json += (json.empty() ? "" : ", ") + target_json(targets, name);
+  for (const core::SettingSource source : targets.unreadable()) {
+    json += std::string(json.empty() ? "" : ", ") + "{\"source\": \"" + core::setting_source_name(source) +
+            "\", \"error\": \"it is not a JSON object of targets\"}";
+  }
+  return "[" + json + "]";
+}
+
+}  // namespace
+
+// wee5_cron.describe_targets(role name) -> jsonb
+WEE5_SQL_FUNCTION(wee5_cron_describe_targets) {
+  Oid role = PG_ARGISNULL(0) ? GetSessionUserId() : get_role_oid(NameStr(*PG_GETARG_NAME(0)), true);
+  SettingSources sources;
+  memset(&sources, 0, sizeof(sources));
+  if (role == GetSessionUserId()) sources.session = session_settings();
+  sources.command_line = command_line_settings();
+  read_stored_settings(role, &sources.stored);
+  complete_from_vault(role, &sources.session, true, &sources.stored, &sources.vault);
+  // A name costs less than this beside its error.
+  TextBuffer texts = make_text_buffer(600 * (bytes_of(&sources) + 16));
+  const char* json = nullptr;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] { json = texts.put(targets_json(&sources)); })) raise(&failure);
+  return DirectFunctionCall1(jsonb_in, CStringGetDatum(from_utf8(json)));
+}
+
+// wee5_cron.target_of(endpoint_path text) -> text
+WEE5_SQL_FUNCTION(wee5_cron_target_of) {
+  const char* path = to_utf8_lossy(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+  Size length = 0;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] { length = core::split_target(path).target.size(); })) raise(&failure);
+  if (length == 0) PG_RETURN_NULL();
+  PG_RETURN_TEXT_P(cstring_to_text_with_len(path, static_cast<int>(length)));
 }
 
 }  // namespace wee5::pg

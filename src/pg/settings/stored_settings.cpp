@@ -46,6 +46,7 @@ struct AppTarget {
   char** api_url;
   char** cron_secret;
   char** previous_secret;
+  char** targets;
   char** vault_api_url;
   char** vault_cron_secret;
 };
@@ -55,6 +56,7 @@ void keep_app_setting(const char* name, const char* value, void* arg) {
   if (pg_strcasecmp(name, kApiUrlSetting) == 0) *target->api_url = to_utf8_lossy(pstrdup(value));
   if (pg_strcasecmp(name, kCronSecretSetting) == 0) *target->cron_secret = to_utf8_lossy(pstrdup(value));
   if (pg_strcasecmp(name, kPreviousSecretSetting) == 0) *target->previous_secret = to_utf8_lossy(pstrdup(value));
+  if (pg_strcasecmp(name, kTargetsSetting) == 0) *target->targets = to_utf8_lossy(pstrdup(value));
   if (pg_strcasecmp(name, kVaultApiUrlSetting) == 0) *target->vault_api_url = pstrdup(value);
   if (pg_strcasecmp(name, kVaultCronSecretSetting) == 0) *target->vault_cron_secret = pstrdup(value);
 }
@@ -64,8 +66,8 @@ AppTarget target_of(StoredSettings* settings, Oid database, Oid role) {
   char* StoredValue::*for_all = OidIsValid(database) ? &StoredValue::database : &StoredValue::all;
   char* StoredValue::*for_role = OidIsValid(database) ? &StoredValue::role_in_database : &StoredValue::role;
   char* StoredValue::*level = OidIsValid(role) ? for_role : for_all;
-  return {&(settings->api_url.*level), &(settings->cron_secret.*level), &(settings->previous_secret.*level),
-          &(settings->vault_api_url.*level), &(settings->vault_cron_secret.*level)};
+  return {&(settings->api_url.*level), &(settings->cron_secret.*level),   &(settings->previous_secret.*level),
+          &(settings->targets.*level), &(settings->vault_api_url.*level), &(settings->vault_cron_secret.*level)};
 }
 
 void read_by_index(Relation relation, Snapshot snapshot, Oid database, Oid role, StoredSettings* settings) {

@@ -14,10 +14,12 @@ namespace {
 
 constexpr const char* kExtension = "supabase_vault";
 
-// $1 name of the api_url, $2 name of the secret, $3 name of the previous secret
+constexpr const char* kTargetsName = "cron_targets";
+
+// $1 name of the api_url, $2 name of the secret, $3 name of the previous secret, $4 name of the targets
 constexpr const char* kRead =
     "SELECT name, decrypted_secret FROM vault.decrypted_secrets"
-    " WHERE name OPERATOR(pg_catalog.=) $1 OR name OPERATOR(pg_catalog.=) $2 OR name OPERATOR(pg_catalog.=) $3";
+    " WHERE name OPERATOR(pg_catalog.=) ANY (ARRAY[$1, $2, $3, $4])";
 
 // $1 name
 constexpr const char* kFind = "SELECT id FROM vault.secrets WHERE name OPERATOR(pg_catalog.=) $1";
@@ -87,11 +89,11 @@ void keep_value(char** target, char* value, const char* name, MemoryContext cont
 
 void query(Snapshot snapshot, Oid extension, const VaultNames* names, MemoryContext context, VaultValues* values) {
   locked_relation("decrypted_secrets", extension, AccessShareLock);
-  Oid types[3] = {TEXTOID, TEXTOID, TEXTOID};
-  Datum parameters[3] = {CStringGetTextDatum(names->api_url), CStringGetTextDatum(names->cron_secret),
-                         CStringGetTextDatum(names->previous_secret)};
+  Oid types[4] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+  Datum parameters[4] = {CStringGetTextDatum(names->api_url), CStringGetTextDatum(names->cron_secret),
+                         CStringGetTextDatum(names->previous_secret), CStringGetTextDatum(kTargetsName)};
   SPI_connect();
-  int result = SPI_execute_snapshot(kept_plan(&read_plan, kRead, 3, types), parameters, nullptr, snapshot,
+  int result = SPI_execute_snapshot(kept_plan(&read_plan, kRead, 4, types), parameters, nullptr, snapshot,
                                     InvalidSnapshot, true, false, 0);
   if (result != SPI_OK_SELECT) elog(ERROR, "unexpected result: %s", SPI_result_code_string(result));
   for (uint64 i = 0; i < SPI_processed; ++i) {
@@ -100,6 +102,7 @@ void query(Snapshot snapshot, Oid extension, const VaultNames* names, MemoryCont
     if (strcmp(name, names->api_url) == 0) keep_value(&values->api_url, value, name, context);
     if (strcmp(name, names->cron_secret) == 0) keep_value(&values->cron_secret, value, name, context);
     if (strcmp(name, names->previous_secret) == 0) keep_value(&values->previous_secret, value, name, context);
+    if (strcmp(name, kTargetsName) == 0) keep_value(&values->targets, value, name, context);
   }
   SPI_finish();
 }
@@ -138,7 +141,11 @@ Remembered remembered;
 char* copy_text(const char* text) { return text != nullptr ? pstrdup(text) : nullptr; }
 
 VaultValues copy_values(const VaultValues* values) {
-  return {copy_text(values->api_url), copy_text(values->cron_secret), copy_text(values->previous_secret), nullptr,
+  return {copy_text(values->api_url),
+          copy_text(values->cron_secret),
+          copy_text(values->previous_secret),
+          copy_text(values->targets),
+          nullptr,
           nullptr};
 }
 
@@ -202,7 +209,10 @@ FreshSnapshot take_fresh_snapshot() {
 
 namespace {
 
-bool needs_no_vault(const SessionSettings* session, const StoredSettings* stored) {
+// Where there is no schema of its name there is no Vault, which costs less to find out than whether the extension is
+// installed.
+bool needs_no_vault(const SessionSettings* session, const StoredSettings* stored, bool needs_targets) {
+  if (needs_targets && OidIsValid(get_namespace_oid("vault", true))) return false;
   bool has_url = is_set(&stored->api_url) || !is_blank(command_line_api_url()) ||
                  (session != nullptr && !is_blank(session->api_url));
   bool has_secret = is_set(&stored->cron_secret) || !is_blank(command_line_cron_secret()) ||
@@ -215,7 +225,7 @@ bool needs_no_vault(const SessionSettings* session, const StoredSettings* stored
 void complete_from_vault_at(const FreshSnapshot* now, Oid role, const SessionSettings* session, StoredSettings* stored,
                             VaultValues* vault) {
   memset(vault, 0, sizeof(*vault));
-  if (needs_no_vault(session, stored)) return;
+  if (needs_no_vault(session, stored, true)) return;
   Oid extension = vault_extension();
   if (!OidIsValid(extension)) return;
   read_stored_settings_at(now->snapshot, role, stored);
@@ -223,9 +233,10 @@ void complete_from_vault_at(const FreshSnapshot* now, Oid role, const SessionSet
   read_as_of(now->snapshot, now->ended, extension, &names, vault);
 }
 
-void complete_from_vault(Oid role, const SessionSettings* session, StoredSettings* stored, VaultValues* vault) {
+void complete_from_vault(Oid role, const SessionSettings* session, bool needs_targets, StoredSettings* stored,
+                         VaultValues* vault) {
   memset(vault, 0, sizeof(*vault));
-  if (needs_no_vault(session, stored)) return;
+  if (needs_no_vault(session, stored, needs_targets)) return;
   FreshSnapshot now = take_fresh_snapshot();
   complete_from_vault_at(&now, role, session, stored, vault);
   UnregisterSnapshot(now.snapshot);
@@ -344,8 +355,11 @@ void keep_previous(const char* name, const char* document) {
 
 }  // namespace
 
-void store_in_vault(const VaultNames* names, const char* api_url, const char* cron_secret,
-                    const char* previous_secret) {
+namespace {
+
+// Runs `store` as the current user, with no statement in the log. `secret`: what no error may show.
+template <class Store>
+void write_to_vault(const VaultNames* names, const char* secret, Store store) {
   Oid extension = vault_extension();
   if (!OidIsValid(extension))
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -354,23 +368,43 @@ void store_in_vault(const VaultNames* names, const char* api_url, const char* cr
   refuse_foreign_triggers(locked_relation("secrets", extension, RowExclusiveLock), extension);
   need_function("create_secret", extension);
   need_function("update_secret", extension);
-  const char* url = from_utf8(api_url);
-  const char* secret = from_utf8(cron_secret);
   MemoryContext context = CurrentMemoryContext;
   int nest_level = NewGUCNestLevel();
   silence_statements();
   PG_TRY();
   {
     SPI_connect();
-    create_or_update(names->api_url, url, "wee5_cron: where the app is");
-    create_or_update(names->cron_secret, secret, "wee5_cron: the bearer secret that the app expects");
-    keep_previous(names->previous_secret, previous_secret);
+    store();
     SPI_finish();
   }
   PG_CATCH();
   { rethrow_without_values(secret, names, context); }
   PG_END_TRY();
   AtEOXact_GUC(true, nest_level);
+}
+
+}  // namespace
+
+void store_in_vault(const VaultNames* names, const char* api_url, const char* cron_secret,
+                    const char* previous_secret) {
+  const char* url = from_utf8(api_url);
+  const char* secret = from_utf8(cron_secret);
+  write_to_vault(names, secret, [=] {
+    create_or_update(names->api_url, url, "wee5_cron: where the app is");
+    create_or_update(names->cron_secret, secret, "wee5_cron: the bearer secret that the app expects");
+    keep_previous(names->previous_secret, previous_secret);
+  });
+}
+
+void store_targets_in_vault(const char* document) {
+  const char* text = from_utf8(document);
+  VaultNames names = {kTargetsName, kTargetsName, kTargetsName};
+  write_to_vault(&names, text, [text] {
+    if (text[0] == '\0')
+      remove_secret(kTargetsName);
+    else
+      create_or_update(kTargetsName, text, "wee5_cron: other apps that are called, with their secrets");
+  });
 }
 
 }  // namespace wee5::pg

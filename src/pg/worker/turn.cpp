@@ -119,8 +119,7 @@ void add_due_calls(Worker* worker, const Turn* turn) {
 // Takes over what the transaction read, and sends. The results of the batch are durable, or will be before anything
 // else is recorded.
 void take_over_and_send(Worker* worker, const Turn* turn) {
-  const char* api_url = command_line_api_url();
-  const char* secret = command_line_cron_secret();
+  SessionSettings command_line = command_line_settings();
   run_cpp_or_exit(worker, [=] {
     delivery::Dispatcher* dispatcher = worker->dispatcher;
     dispatcher->configure(dispatch_settings(turn->settings, worker->capacity.requests));
@@ -130,9 +129,7 @@ void take_over_and_send(Worker* worker, const Turn* turn) {
       dispatcher->claimed(std::vector<std::int64_t>(turn->claimed, turn->claimed + turn->claimed_count));
     for (int i = 0; i < turn->role_count; ++i) {
       const RoleSettings& role = turn->roles[i];
-      dispatcher->set_role(role.name, candidates_of(role.stored.api_url, api_url, role.vault, role.vault.api_url),
-                           candidates_of(role.stored.cron_secret, secret, role.vault, role.vault.cron_secret),
-                           candidates_of(role.stored.previous_secret, nullptr, role.vault, role.vault.previous_secret));
+      dispatcher->set_role(role.name, app_settings(role.stored, role.vault, {}, command_line));
     }
     add_due_calls(worker, turn);
     if (!worker->draining) dispatcher->dispatch();

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "wee5_cron/core/text/json.hpp"
+
 // The secret that configure() replaced. For a day, a call that the app answers with 401 is made once more with it, so
 // that the app and the database may learn the new secret in any order. Times are Unix times in microseconds.
 namespace wee5::core {
@@ -21,6 +23,7 @@ inline constexpr std::int64_t kPreviousSecretKeptUs = std::int64_t{24} * 3'600 *
 // The value of app.settings.cron_secret_previous: {"secret": "...", "api_url": "...", "until": "2026-11-30T03:00:00Z"}.
 // nullopt: it is none.
 std::optional<PreviousSecret> read_previous_secret(std::string_view document);
+std::optional<PreviousSecret> read_previous_secret(const JsonValue& value);
 // The secret in such a value, for what must not show it: also if the rest is wrong or the time is over. Empty: none.
 std::string secret_of_document(std::string_view document);
 std::string write_previous_secret(const PreviousSecret& previous);

@@ -27,6 +27,20 @@ bool needs_body(Method method) noexcept;
 // Error{kInvalidValue} that names the header, never its value.
 void check_custom_header(std::string_view name, std::string_view value);
 
+// The same for a secret header, which only the configuration of a target may give. It may be Authorization.
+void check_secret_header(std::string_view name, std::string_view value);
+
+// How the app or a target is shown its secret, and further headers that are as secret.
+struct SecretHeaders {
+  std::string header = "Authorization";
+  std::string prefix = "Bearer ";
+  std::vector<Header> further;
+};
+
+// Checked headers as lines "Name: value", each with a line feed, and back.
+std::string header_lines(const std::vector<Header>& headers);
+std::vector<Header> headers_of_lines(std::string_view lines);
+
 // wee5_cron.trace: whether calls carry a traceparent, and what it says about sampling.
 enum class Trace { kOn, kUnsampled, kOff };
 
@@ -42,13 +56,14 @@ struct RequestIdentity {
   Trace trace = Trace::kOn;
 };
 
-// wee5_cron's headers in the order they are sent, then the caller's: Authorization: Bearer <secret>, with a body
+// wee5_cron's headers in the order they are sent, then the caller's: the secret (Authorization: Bearer <secret>, unless
+// `secret_headers` says otherwise), the further secret headers, with a body
 // Content-Type, User-Agent: wee5_cron/<version>, Cache-Control: no-cache, Idempotency-Key, X-Wee5-Cron-Invocation,
 // X-Wee5-Cron-Attempt, X-Wee5-Cron-Timeout-Ms, for a job X-Wee5-Cron-Job and X-Wee5-Cron-Scheduled-At, and traceparent.
 // `custom` holds headers that check_custom_header() accepted, and a job's x-vercel-cron-schedule. A User-Agent or
-// traceparent in it replaces wee5_cron's own.
+// traceparent in it replaces wee5_cron's own. A secret header replaces both.
 std::vector<Header> request_headers(std::string_view secret, const RequestIdentity& identity,
-                                    const std::vector<Header>& custom);
+                                    const std::vector<Header>& custom, const SecretHeaders& secret_headers = {});
 
 // The headers of an alert. It does not go to the app, so it carries no bearer.
 std::vector<Header> alert_headers(std::string_view idempotency_key);

@@ -14,8 +14,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "wee5_cron/core/request/previous_secret.hpp"
-#include "wee5_cron/core/request/settings.hpp"
+#include "wee5_cron/core/request/destination.hpp"
 #include "wee5_cron/core/worker/fair_queue.hpp"
 #include "wee5_cron/core/worker/unread_calls.hpp"
 #include "wee5_cron/delivery/address/url.hpp"
@@ -81,8 +80,7 @@ class Dispatcher {
   void configure(const DispatchSettings& settings);
   // Sets the values of app.settings.* for a role, and replaces the ones before. A call that the app answers with 401 is
   // made again at once with the previous secret, if that one may go there.
-  void set_role(const std::string& role, const core::SettingCandidates& api_url, const core::SettingCandidates& secret,
-                const core::SettingCandidates& previous_secret = {});
+  void set_role(const std::string& role, const core::AppSettings& settings);
 
   // Replaces the policies of all paths. Calls that wait already stay in the queues that they are in.
   void set_policies(PathPolicies policies);
@@ -172,9 +170,7 @@ class Dispatcher {
   static constexpr std::size_t kMostBytes = 8'388'608;
 
   struct RoleSettings {
-    core::Setting api_url;
-    core::Setting secret;
-    std::optional<core::PreviousSecret> previous;
+    core::Destinations destinations;
     std::vector<std::string> secrets;  // all that an answer must not show
   };
 

@@ -2,6 +2,7 @@
 
 #include "wee5_cron/pg/boundary/compat.h"
 #include "wee5_cron/pg/boundary/json_headers.h"
+#include "wee5_cron/pg/call/call_address.h"
 
 namespace wee5::pg {
 
@@ -14,6 +15,7 @@ struct PgNetCall {
   const char* scheduled_at;  // RFC 3339; NULL: none
   const char* url;
   const char* secret;
+  SecretHeaderTexts headers;
   int64 previous_until_us;  // Unix time until which the secret counts, which is the previous one; 0: the present one
   const char* method;
   Datum body;                // jsonb; 0: none

@@ -49,6 +49,10 @@ bool library_preloaded();
 inline constexpr const char* kApiUrlSetting = "app.settings.api_url";
 inline constexpr const char* kCronSecretSetting = "app.settings.cron_secret";
 inline constexpr const char* kPreviousSecretSetting = "app.settings.cron_secret_previous";
+inline constexpr const char* kTargetsSetting = "app.settings.cron_targets";
+// What a role needs GRANT SET for that configures wee5_cron.
+inline constexpr const char* kAppSettings =
+    "app.settings.api_url, app.settings.cron_secret, app.settings.cron_secret_previous, app.settings.cron_targets";
 inline constexpr const char* kVaultApiUrlSetting = "wee5_cron.vault_api_url";
 inline constexpr const char* kVaultCronSecretSetting = "wee5_cron.vault_cron_secret";
 inline constexpr const char* kAlertUrlSetting = "wee5_cron.alert_url";
@@ -61,9 +65,11 @@ bool app_settings_are_open();
 // of it may be stale.
 const char* session_api_url();
 const char* session_cron_secret();
+const char* session_cron_targets();
 // A value from the server's command line; NULL: none.
 const char* command_line_api_url();
 const char* command_line_cron_secret();
+const char* command_line_cron_targets();
 // The names of the secrets in Vault: those that this session was given explicitly (NULL: none), and those of the
 // server.
 const char* session_vault_api_url();

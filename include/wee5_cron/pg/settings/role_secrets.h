@@ -15,7 +15,9 @@ namespace wee5::pg {
 struct RoleSecrets {
   StoredValue stored;
   StoredValue previous;  // of which core::secret_of_document() finds the secret
+  StoredValue targets;
   const char* command_line;
+  const char* command_line_targets;
   VaultValues vault;
   bool unknown;  // Vault cannot be read, and nothing is stored: no text of an answer may be shown
 };

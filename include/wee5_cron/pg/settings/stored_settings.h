@@ -22,6 +22,7 @@ struct StoredSettings {
   StoredValue cron_secret;  // UTF-8
   // UTF-8; what core::read_previous_secret() reads. The previous secret counts at the level of the secret itself.
   StoredValue previous_secret;
+  StoredValue targets;  // UTF-8; what core::Targets reads
   // Names of secrets in Vault, in the server's encoding.
   StoredValue vault_api_url;
   StoredValue vault_cron_secret;

@@ -19,13 +19,11 @@ DueCall call(std::int64_t id, const std::string& path, const std::string& role) 
 
 void set_role(Dispatcher& dispatcher, const std::string& role, const std::string& api_url, const std::string& secret,
               const std::string& previous_secret) {
-  core::SettingCandidates urls;
-  core::SettingCandidates secrets;
-  core::SettingCandidates previous;
-  urls.database = api_url;
-  secrets.database = secret;
-  previous.database = previous_secret;
-  dispatcher.set_role(role, urls, secrets, previous);
+  core::AppSettings settings;
+  settings.api_url.database = api_url;
+  settings.secret.database = secret;
+  settings.previous_secret.database = previous_secret;
+  dispatcher.set_role(role, settings);
 }
 
 DispatchSettings slots(std::size_t count) {

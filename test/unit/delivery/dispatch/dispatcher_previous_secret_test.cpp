@@ -112,19 +112,17 @@ TEST(DispatcherPreviousSecret, IsNotSentLaterOrElsewhere) {
 TEST(DispatcherPreviousSecret, AppliesOnlyIfStoredWhereTheSecretIs) {
   App app("the-old-one");
   Dispatcher dispatcher(16);
-  core::SettingCandidates api_url;
-  core::SettingCandidates secret;
-  core::SettingCandidates beside;
+  core::AppSettings settings;
   const std::string url = app.url();
   const std::string document = previous(url, unix_now_us() + 60'000'000);
-  api_url.database = url;
-  secret.role = "the-new-one";
-  secret.database = "another";
-  beside.database = document;
-  dispatcher.set_role("app", api_url, secret, beside);
+  settings.api_url.database = url;
+  settings.secret.role = "the-new-one";
+  settings.secret.database = "another";
+  settings.previous_secret.database = document;
+  dispatcher.set_role("app", settings);
   EXPECT_EQ(made(dispatcher).http_status, 401);
-  beside.role = document;
-  dispatcher.set_role("app", api_url, secret, beside);
+  settings.previous_secret.role = document;
+  dispatcher.set_role("app", settings);
   EXPECT_EQ(made(dispatcher).http_status, 200);
 }
 
