@@ -135,6 +135,19 @@ row_history() {
   compare "$((10 * calls)) finished rows of history" "$rate" "$base_rate" 0.9
 }
 
+# Calls for later cost nothing until their time.
+row_waiting() {
+  local rate
+  measure_base
+  empty_ledger
+  sql "SELECT count(wee5_cron.invoke('/api/cron/later', at => now() + interval '1 day')) FROM generate_series(1, 10 * $calls)" >/dev/null
+  sql 'VACUUM (ANALYZE) wee5_cron.invocation' >/dev/null
+  sql 'CHECKPOINT' >/dev/null
+  rate=$(rate_of "$calls")
+  compare "$((10 * calls)) calls wait for tomorrow" "$rate" "$base_rate" 0.9
+  empty_ledger
+}
+
 row_many_paths() {
   local rate
   measure_base
