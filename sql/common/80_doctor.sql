@@ -15,7 +15,7 @@ COMMENT ON FUNCTION wee5_cron.doctor_comment(text) IS 'Internal, for doctor(): p
 -- The users whose settings matter: the owners of the jobs that call. If pg_cron is in another database, the users of
 -- the jobs' last calls. If there is no job, session_user.
 CREATE FUNCTION wee5_cron.doctor_roles() RETURNS SETOF name
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   IF wee5_cron.pg_cron_installed() THEN

@@ -276,7 +276,7 @@ COMMENT ON FUNCTION wee5_cron.doctor_previous_secret() IS 'Internal, for doctor(
 
 -- The paths that jobs and policies name, and the role that calls them; NULL: any.
 CREATE FUNCTION wee5_cron.doctor_target_paths(OUT endpoint_path text, OUT role name) RETURNS SETOF record
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   RETURN QUERY
@@ -294,7 +294,7 @@ COMMENT ON FUNCTION wee5_cron.doctor_target_paths() IS 'Internal, for doctor(): 
 CREATE FUNCTION wee5_cron.doctor_described_targets() RETURNS TABLE (role name, name text, source text, api_url text,
                                                                    bytes int, header text, further int,
                                                                    previous_until bigint, error text, hint text)
-  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT r.role, t.*
     FROM wee5_cron.doctor_roles() AS r (role)

@@ -61,7 +61,7 @@ COMMENT ON FUNCTION wee5_cron.check_target(text, text, text, text, text, jsonb) 
 
 -- targets: NULL if the document is not a JSON object. Strongest first.
 CREATE FUNCTION wee5_cron.target_documents(vault_targets text, OUT place int, OUT source text, OUT targets jsonb) RETURNS SETOF record
-  LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 4 SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT d.place, d.source, CASE jsonb_typeof(wee5_cron.jsonb_or_null(d.document)) WHEN 'object' THEN wee5_cron.jsonb_or_null(d.document) END
     FROM (

@@ -129,7 +129,7 @@ $doctor->red_then_green('protect_secret', 'warning', qr/every role may SHOW/, 'a
 
 # Vault.
 $node->safe_psql('postgres', "CREATE EXTENSION supabase_vault VERSION 'wee5fixture'");
-$node->safe_psql('postgres', "ALTER DATABASE postgres RESET app.settings.api_url; ALTER DATABASE postgres RESET app.settings.cron_secret");
+$node->safe_psql('postgres', "ALTER DATABASE postgres RESET app.settings.api_url; ALTER DATABASE postgres RESET app.settings.cron_secret; ALTER DATABASE postgres RESET app.settings.cron_secret_previous");
 $node->safe_psql('postgres', "SELECT wee5_cron.configure('$url', '$secret', store => 'vault')");
 $doctor->green('cron_secret', 'a secret in Vault', qr/^25 characters, from Vault$/);
 $doctor->green('cron_secret_readers', 'a secret only in Vault', qr/^no secret is stored with ALTER/);

@@ -98,6 +98,7 @@ $node->safe_psql('postgres', 'DELETE FROM cron.job_run_details');
 is(worker_health(), 'down', 'health() says that the worker is down while harvest() does not run');
 $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time) SELECT $jobid, nextval('cron.runid_seq'), 'postgres', 'postgres', '', 'succeeded', now(), now()");
 is(worker_health(), $node->uses_real_pg_net ? 'up' : 'down', '... and up while harvest() and pg_net run');
+$node->remove_harvest_job;
 $node->no_retries('postgres', '/status/500');
 for (1 .. 3) {
     $node->as_owner("SELECT wee5_cron.run_now('failing')");
@@ -114,7 +115,6 @@ like(health(), qr/^armed false, enabled false/, 'health() shows that calls are s
 $node->as_owner("SELECT wee5_cron.set('enabled', NULL); SELECT wee5_cron.arm()");
 
 # A backlog.
-$node->remove_harvest_job;
 $node->as_owner(<<'SQL');
 WITH made AS (
   INSERT INTO wee5_cron.invocation (endpoint_path, method, transport) SELECT '/backlog', 'GET', 'pg_net' FROM generate_series(1, 5010) RETURNING id

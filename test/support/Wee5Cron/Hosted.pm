@@ -167,14 +167,25 @@ sub _send {
 # From now on only the test harvests.
 sub remove_harvest_job {
     my ($self) = @_;
-    return $self->as_owner("SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname = 'wee5-cron-harvest'");
+    $self->as_owner("SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname = 'wee5-cron-harvest'");
+    return $self->_wait_for_other_harvests;
 }
 
-# Sends the requests, and records the answers.
+# Sends the requests, and records the answers. A run of the job may have some of them: that one ends first.
 sub deliver_and_harvest {
     my ($self) = @_;
     $self->deliver;
-    return $self->as_owner('SELECT wee5_cron.harvest()');
+    my $recorded = $self->as_owner('SELECT wee5_cron.harvest()');
+    $self->_wait_for_other_harvests;
+    return $recorded;
+}
+
+sub _wait_for_other_harvests {
+    my ($self) = @_;
+    $self->poll_query_until('postgres', <<'SQL') or die "a run of harvest() does not end\n";
+SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%harvest()%' AND pid <> pg_backend_pid())
+SQL
+    return;
 }
 
 1;
