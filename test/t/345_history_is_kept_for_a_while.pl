@@ -14,7 +14,7 @@ $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('operator', 'operate'), 
 sub past {
     my ($path, $status, $age, $job) = @_;
     my $finished = $status =~ /^(?:queued|sending|retrying)$/ ? 'NULL' : "now() - interval '$age'";
-    my $wait = $status eq 'retrying' ? "'infinity'" : 'NULL';
+    my $wait = $status eq 'retrying' ? "now() + interval '1 year'" : 'NULL';
     my $name = defined $job ? "'$job'" : 'NULL';
     return $node->safe_psql('postgres', <<"SQL");
 WITH call AS (

@@ -12,7 +12,7 @@ $node->policy('postgres', $_, overlap => 'skip') for '/much', '/late', '/statuse
 
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM wee5_cron.invocation');
-$node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, next_attempt_at) SELECT '/much', 'builtin', 'retrying', 1, 'connect', 'infinity' FROM generate_series(1, 40000)");
+$node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, next_attempt_at) SELECT '/much', 'builtin', 'retrying', 1, 'connect', now() + interval '1 year' FROM generate_series(1, 40000)");
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = 'succeeded', reason = NULL, finished_at = now(), next_attempt_at = NULL WHERE endpoint_path = '/much'");
 
 # A session calls the path repeatedly. Returns the pages that each call visits, except for the first ones.
@@ -28,7 +28,7 @@ cmp_ok((sort { $a <=> $b } @pages[ 3 .. 7 ])[2], '<', 300, 'a call does not visi
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/much' AND http_status = 200"), 8, '... and each call is made');
 
 # An open call is found first.
-my $hang = $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, next_attempt_at) VALUES ('/much', 'builtin', 'retrying', 1, 'connect', 'infinity') RETURNING id");
+my $hang = $node->safe_psql('postgres', "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, reason, next_attempt_at) VALUES ('/much', 'builtin', 'retrying', 1, 'connect', now() + interval '1 year') RETURNING id");
 my $fresh = $node->background_psql('postgres');
 $fresh->query_safe("SET client_min_messages = error; SELECT invoke_cron_endpoint('/elsewhere')");
 my $plan = decode_json($fresh->query_safe("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT invoke_cron_endpoint('/much')"));
@@ -40,7 +40,7 @@ $fresh->quit;
 # A call with a lower id than those that have ended meanwhile, which is committed after them.
 my $late = $node->background_psql('postgres');
 my $late_id = $late->query_safe("BEGIN; SELECT invoke_cron_endpoint('/late')");
-$late->query_safe("UPDATE wee5_cron.invocation SET status = 'retrying', attempts = 1, reason = 'connect', next_attempt_at = 'infinity' WHERE id = $late_id");
+$late->query_safe("UPDATE wee5_cron.invocation SET status = 'retrying', attempts = 1, reason = 'connect', next_attempt_at = now() + interval '1 year' WHERE id = $late_id");
 for (1 .. 4) {
     my $id = $session->query_safe("SELECT invoke_cron_endpoint('/late')");
     is($node->finished('postgres', $id)->{status}, 'succeeded', "a call beside one that is not committed is made ($_)");

@@ -11,6 +11,7 @@
 #include "wee5_cron/pg/call/request_checks.h"
 #include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/ledger/table_layout.h"
+#include "wee5_cron/pg/registry/wake.h"
 #include "wee5_cron/pg/settings/guc.h"
 
 namespace wee5::pg {
@@ -181,6 +182,9 @@ WEE5_SQL_FUNCTION(wee5_cron_check_endpoint) {
   if (!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
     elog(ERROR, "wee5_cron.check_endpoint() fires before the change of a row");
   CacheInvalidateRelcache(trigger->tg_relation);
+  // A worker at rest would go by the new policy only when it wakes for something else: calls may be kept for a shorter
+  // time now, or more of them in flight at once.
+  wake_worker_at_commit();
   if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) return PointerGetDatum(trigger->tg_trigtuple);
   NewRow row;
   row.tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
