@@ -1,5 +1,5 @@
 // Feeds any address of an app and any path of a caller. The bearer must only ever go to the host in api_url.
-// Input: a line with the api_url, the rest is the path.
+// Input: a line with the api_url, the rest is the path, perhaps of a target.
 
 #include <curl/curl.h>
 
@@ -54,11 +54,13 @@ void is_an_error_for_people(const wee5::core::Error& error) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string_view input(reinterpret_cast<const char*>(data), size);
   const std::string api_text(take_line(input));
-  const std::string path(input);
+  const std::string endpoint_path(input);
   try {
-    wee5::core::check_endpoint_path(path);
+    wee5::core::check_endpoint_path(endpoint_path);
+    WEE5_PROMISE(endpoint_path.size() <= wee5::core::kMaxEndpointPathBytes);
+    const auto [target, path] = wee5::core::split_target(endpoint_path);
+    WEE5_PROMISE(target.empty() || wee5::core::is_target_name(target));
     WEE5_PROMISE(path.starts_with('/') && !path.starts_with("//"));
-    WEE5_PROMISE(path.size() <= wee5::core::kMaxEndpointPathBytes);
     const std::string encoded = wee5::core::encode_endpoint_path(path);
     for (const char c : encoded) WEE5_PROMISE(c > ' ' && c < '\x7f');
     // Encoding it a second time changes nothing.
