@@ -444,8 +444,9 @@ $$;
 COMMENT ON FUNCTION wee5_cron.send_due_by_pg_net(bigint) IS
   'Internal, for harvest() and wait_for(): hands calls that are due to pg_net; the error of one call does not stop the others';
 
+-- Without jit = off, a planner that takes a query for expensive has it compiled for each answer.
 CREATE FUNCTION wee5_cron.harvest() RETURNS bigint
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
   AS $$
 DECLARE
   booked bigint;

@@ -150,7 +150,7 @@ CREATE FUNCTION wee5_cron.make_call(endpoint_path text, method text, body jsonb,
                                     job_name text DEFAULT NULL, role name DEFAULT NULL, schedule text DEFAULT NULL,
                                     tick timestamptz DEFAULT NULL, as_it_was wee5_cron.invocation DEFAULT NULL,
                                     due_at timestamptz DEFAULT NULL, key text DEFAULT NULL) RETURNS bigint
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off
   AS $$
 #variable_conflict use_column
 DECLARE

@@ -171,7 +171,12 @@ BEGIN
   IF name = 'app' THEN
     RETURN jsonb_build_object('headers', headers);
   END IF;
-  SELECT * INTO replaced FROM wee5_cron.find_target(name, vault_targets);
+  BEGIN
+    SELECT * INTO replaced FROM wee5_cron.find_target(name, vault_targets);
+  EXCEPTION WHEN object_not_in_prerequisite_state THEN
+    -- No call could use it.
+    SELECT NULL::text AS secret, NULL::text AS api_url, NULL::text AS previous INTO replaced;
+  END;
   CASE wee5_cron.rotation_step(replaced.secret, secret, wee5_cron.same_origin(replaced.api_url, api_url), true)
     WHEN 'replace' THEN
       previous := wee5_cron.write_previous_secret(replaced.secret, replaced.api_url,

@@ -60,6 +60,17 @@ $node->finished('postgres', $node->call('postgres', 'keyed:/echo?keyed'));
 ($request) = grep { ($_->{headers}{'x-api-key'} // '') ne '' } $billing->requests('/echo');
 is("$request->{bearer} $request->{headers}{'x-api-key'}", "none Key $secret{billing}", 'the secret goes in the header and with the prefix of the target');
 is(query("SELECT wee5_cron.drop_target('keyed'), wee5_cron.drop_target('keyed')"), 't|f', 'drop_target() says whether there was one');
+query(<<'SQL');
+DO $$ BEGIN
+  EXECUTE format('ALTER DATABASE postgres SET app.settings.cron_targets = %L', (
+    SELECT substr(entry, length('app.settings.cron_targets=') + 1)::jsonb || '{"broken": {"api_url": "", "secret": 7}}'
+    FROM pg_db_role_setting, unnest(setconfig) entry WHERE entry LIKE 'app.settings.cron_targets=%'));
+END $$
+SQL
+like(query("SELECT detail FROM wee5_cron.doctor() WHERE check_name = 'target' AND status = 'error'"), qr/"broken".*api_url is blank/, 'a target that somebody stored by hand, and that cannot be called');
+query("SELECT wee5_cron.configure_target('broken', '$url', '$secret{billing}')");
+fields_are($node->finished('postgres', $node->call('postgres', 'broken:/echo?mended')), { status => 'succeeded' }, '... is mended by configure_target()');
+query("SELECT wee5_cron.drop_target('broken')");
 my %refused = (
     q{'1st', 'https://x.example.com', 'hush-hush'}                                      => qr/^invalid target name "1st"$/,
     q{'https', 'https://x.example.com', 'hush-hush'}                                    => qr/^invalid target name "https"$/,

@@ -169,6 +169,11 @@ $node->raises('postgres', "SELECT wee5_cron.invoke('/x', target => 'missing')", 
 my $targets = sub { join "\n", map { "$_->{status}: $_->{detail}" } $node->rows('postgres', q{SELECT * FROM wee5_cron.doctor() WHERE check_name = 'target'}) };
 like($targets->(), qr/^ok: calls of the app carry 1 further secret headers \(vault\)\nok: target "billing" calls http\S+ with a secret of \d+ characters in the header Authorization \(vault\), and 1 further secret headers$/, 'doctor() has a line for each target');
 unlike($targets->(), qr/\Q$secret\E/, '... without a secret');
+$node->safe_psql('postgres', q{SELECT vault.update_secret(id, (decrypted_secret::jsonb || '{"broken": {"api_url": "", "secret": 7}}')::text) FROM vault.decrypted_secrets WHERE name = 'cron_targets'});
+like($targets->(), qr/^error: target "broken".*api_url is blank/m, 'a target that somebody stored by hand, and that cannot be called');
+$node->as_owner("SELECT wee5_cron.configure_target('broken', '@{[ $billing->url ]}', '$secret-of-billing')");
+like($targets->(), qr/^ok: target "broken" calls /m, '... is mended by configure_target()');
+$node->as_owner("SELECT wee5_cron.drop_target('broken')");
 $node->as_owner("SELECT wee5_cron.configure_target('billing', '@{[ $billing->url ]}/', '$secret-of-billing-anew')");
 like($targets->(), qr/; the previous secret is used until /, 'a new secret keeps the previous one');
 my $before = () = $billing->requests('/status/401');

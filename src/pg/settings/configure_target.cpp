@@ -2,8 +2,10 @@
 // The document holds secrets, so no statement and no error shows it.
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "wee5_cron/core/request/endpoint_path.hpp"
@@ -87,11 +89,21 @@ bool holds(const char* document, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+// The target as it is stored. nullopt: there is none, or none that a call could use, which is replaced all the same.
+std::optional<core::Target> usable_target(const Documents* stored, const char* name) {
+  try {
+    auto found = core::Targets(candidates_of(stored)).find(name);
+    return found ? std::optional(std::move(found->first)) : std::nullopt;
+  } catch (const core::Error&) {
+    return std::nullopt;
+  }
+}
+
 // The secret that is replaced is kept for a day, if it went to the same scheme, host and port.
 void keep_previous(const Documents* stored, const char* name, core::Target* target) {
-  const auto replaced = core::Targets(candidates_of(stored)).find(name);
+  const std::optional<core::Target> replaced = usable_target(stored, name);
   if (!replaced) return;
-  const core::Target& old = replaced->first;
+  const core::Target& old = *replaced;
   switch (core::rotation_step(old.secret, target->secret, delivery::same_origin(old.api_url, target->api_url), true)) {
     case core::RotationStep::kLeave:
       target->previous = old.previous;
