@@ -241,8 +241,8 @@ InTheWay find_call_in_the_way(const NewInvocation* row, Oid role_oid, Overlap ov
   query.role = GetUserNameFromId(role_oid, false);
   query.key = row->key;
   int64 overlapping = find_overlapping_call(&query);
-  // Its answer may have come without being booked yet.
-  if (overlapping != 0 && book_on_pg_net(overlapping)) overlapping = find_overlapping_call(&query);
+  // Its answer may be there without being recorded yet.
+  if (overlapping != 0 && record_pg_net_answer(overlapping)) overlapping = find_overlapping_call(&query);
   return in_the_way(&query, overlapping, overlap);
 }
 
@@ -288,7 +288,7 @@ int64 queue_for_later(NewInvocation* row) {
   return insert_invocation(row, nullptr);
 }
 
-// Whoever books the end of the call in the way makes this one due. That may have happened meanwhile, so the worker
+// Whoever records the end of the call in the way makes this one due. That may have happened meanwhile, so the worker
 // looks.
 int64 queue_behind(NewInvocation* row) {
   row->has_next_attempt_at = true;

@@ -94,7 +94,7 @@ void hand_to_pg_net(const PgNetCall* call) {
 
 namespace {
 
-bool session_may_book() { return !registry_exists() && !XactReadOnly && !IsolationUsesXactSnapshot(); }
+bool session_may_record() { return !registry_exists() && !XactReadOnly && !IsolationUsesXactSnapshot(); }
 
 // Runs a query of one row about a call, and returns its first column.
 int64 run_about_call(const char* query, int64 id) {
@@ -112,14 +112,14 @@ int64 run_about_call(const char* query, int64 id) {
 
 }  // namespace
 
-bool book_on_pg_net(int64 invocation_id) {
-  if (!session_may_book()) return false;
+bool record_pg_net_answer(int64 invocation_id) {
+  if (!session_may_record()) return false;
   run_about_call("SELECT wee5_cron.book_pg_net_answers($1), wee5_cron.send_due_by_pg_net($1)", invocation_id);
   return true;
 }
 
-bool book_end_on_pg_net(int64 invocation_id) {
-  if (!session_may_book()) return true;
+bool record_end_on_pg_net(int64 invocation_id) {
+  if (!session_may_record()) return true;
   bool wrote = false;
   ErrorData* error;
   bool ended = in_subtransaction(

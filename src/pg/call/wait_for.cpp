@@ -31,7 +31,7 @@ enum class Seen {
 
 struct Look {
   Seen seen;
-  int32 attempts;  // those that are booked
+  int32 attempts;  // those that are recorded
 };
 
 HeapTuple find_row(Relation relation, Snapshot snapshot, int64 id, SysScanDesc* scan) {
@@ -197,7 +197,7 @@ Datum wait_until_finished(int64 id, TimestampTz deadline) {
     Look look = look_once(id, now >= deadline, copies, &row);
     if (look.seen == Seen::kUnsent && now - begun >= kMarkedAfterUs) require_sender();
     if (now >= deadline || look.seen == Seen::kFinished) break;
-    if (look.attempts > left_to_harvest && !book_end_on_pg_net(id)) left_to_harvest = look.attempts;
+    if (look.attempts > left_to_harvest && !record_end_on_pg_net(id)) left_to_harvest = look.attempts;
     wait_for_change(ended, deadline);
     MemoryContextReset(looks);
   }

@@ -98,7 +98,7 @@ void end_cancelled(int64 id, const char* path) {
   end_call(id, "cancelled", core::Reason::kCancelled, outcome_error(core::Reason::kCancelled, path, ""), nullptr);
 }
 
-void book_lost_attempt(int64 id, int attempt, const char* path) {
+void record_lost_attempt(int64 id, int attempt, const char* path) {
   Oid types[3] = {INT8OID, INT4OID, TEXTOID};
   Datum values[3] = {Int64GetDatum(id), Int32GetDatum(attempt),
                      CStringGetTextDatum(outcome_error(core::Reason::kLost, path, ""))};

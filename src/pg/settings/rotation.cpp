@@ -1,4 +1,4 @@
-// The secret that configure() replaces. It is kept for a day beside the new one.
+// The secret that configure() replaces. It is kept for a day next to the new one.
 
 #include "wee5_cron/pg/settings/rotation.h"
 

@@ -119,7 +119,7 @@ void take(Reader* reader, int64 id) {
   row->id = id;
   due->bytes += bytes_of(row);
   need_commit_of(reader, inserting_transaction(current_row(reader)), &due->committed_at);
-  if (row->cut_off) book_lost_attempt(id, row->attempt - 1, path_of(current_row(reader)));
+  if (row->cut_off) record_lost_attempt(id, row->attempt - 1, path_of(current_row(reader)));
 }
 
 // Whether the row can be read. A row that cannot is ended: it would keep all calls of the database from being sent.

@@ -8,7 +8,7 @@
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/ledger/armed.h"
-#include "wee5_cron/pg/ledger/book_results.h"
+#include "wee5_cron/pg/ledger/record_results.h"
 #include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/registry/ended_calls.h"
 #include "wee5_cron/pg/worker/alerts.h"

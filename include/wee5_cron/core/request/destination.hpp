@@ -52,7 +52,7 @@ class Destinations {
 
   Setting api_url_;
   Setting secret_;
-  std::string previous_;  // the document that stands beside the secret
+  std::string previous_;  // the document stored next to the secret
   Targets targets_;
 };
 

@@ -133,10 +133,10 @@ class Dispatcher {
   std::size_t waiting() const noexcept { return queue_.waiting(); }
   std::size_t slots() const noexcept { return settings_.max_in_flight; }
   std::uint64_t sent() const noexcept { return sent_; }
-  // How many more calls of a route may wait here, beside `coming` ones that were read but not added yet. A long queue
-  // stays in the ledger: a route may have a few times as many calls here as there are slots, and fewer if many routes
-  // wait or the calls' bodies are large. None while the route has more in the ledger: refills bring these in their
-  // turn.
+  // How many more calls of a route may wait here, on top of `coming` ones that were read but not added yet. A long
+  // queue stays in the ledger: a route may have a few times as many calls here as there are slots, and fewer if many
+  // routes wait or the calls' bodies are large. None while the route has more in the ledger: refills bring these in
+  // their turn.
   std::size_t room_for(std::string_view route, std::size_t coming = 0) const;
   // How many bytes of calls may still be read.
   std::size_t bytes_left() const noexcept { return waiting_bytes_ < kMostBytes ? kMostBytes - waiting_bytes_ : 0; }

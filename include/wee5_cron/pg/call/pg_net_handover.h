@@ -29,13 +29,13 @@ void hand_to_pg_net(const PgNetCall* call);
 // Whether max_in_flight of the path's policy lets a call go to pg_net now. Otherwise harvest() hands it over later.
 bool may_hand_over(const char* path);
 
-// Where no worker of ours harvests, a session that needs to know about a call books its answer itself, and hands the
+// Where no worker of ours harvests, a session that needs to know about a call records its answer itself, and hands the
 // call over again if a retry is due. Returns whether it could have.
-bool book_on_pg_net(int64 invocation_id);
+bool record_pg_net_answer(int64 invocation_id);
 
-// The same for a session that waits. It keeps only a booking that ends the call: a retry is sent when its transaction
+// The same for a session that waits. It keeps only a result that ends the call: a retry is sent when its transaction
 // commits, so a session that handed one over would wait for itself. Returns false if an answer is there that does not
-// end the call; harvest() books it.
-bool book_end_on_pg_net(int64 invocation_id);
+// end the call; harvest() records it.
+bool record_end_on_pg_net(int64 invocation_id);
 
 }  // namespace wee5::pg

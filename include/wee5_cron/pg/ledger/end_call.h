@@ -16,7 +16,7 @@
 
 namespace wee5::pg {
 
-// The error of a call that ended without an answer: one text, whoever books the end. `path` and the result are in the
+// The error of a call that ended without an answer: one text, whoever records the end. `path` and the result are in the
 // server's encoding, palloc'd; `detail` is that of core::Observation.
 char* outcome_error(core::Reason reason, const char* path, const char* detail);
 
@@ -32,6 +32,6 @@ bool wait_or_skip(const OverlapQuery* query, int64 overlapping);
 bool end_unreadable(int64 id, const char* error);
 void end_cancelled(int64 id, const char* path);
 // Writes the row of an attempt that a crash or a restart cut off. The call goes on.
-void book_lost_attempt(int64 id, int attempt, const char* path);
+void record_lost_attempt(int64 id, int attempt, const char* path);
 
 }  // namespace wee5::pg

@@ -11,7 +11,7 @@ struct StoredPair {
 };
 
 // What becomes of the previous secret when configure() stores a pair, for this database or in Vault. NULL: it stays as
-// it is. Empty: it is removed. Else the document that is stored beside the new secret. Needs a transaction.
+// it is. Empty: it is removed. Else the document that is stored next to the new secret. Needs a transaction.
 const char* previous_after_database(const StoredPair* next, bool keep_previous);
 const char* previous_after_vault(const StoredPair* next, bool keep_previous, const VaultNames* names);
 

@@ -6,7 +6,7 @@
 
 namespace wee5::pg {
 
-// Books results of the worker: the row of each call, and one for each attempt. Skips calls that are gone or have ended.
+// Records results of the worker: the row of each call, and one for each attempt. Skips calls that are gone or ended.
 // Puts the ids of rows that somebody else holds locked into `locked`, which has room for `count`, and returns how many.
 // `directly`: without a statement where that is possible. In a transaction, with an open SPI connection.
 int record_results(const delivery::Result* results, int count, bool directly, int64* locked);
@@ -15,7 +15,7 @@ int record_results(const delivery::Result* results, int count, bool directly, in
 // for ever. `ids`: the calls whose rows were not updated.
 void refuse_discarded_updates(const int64* ids, int count);
 
-// The values that a result puts into the ledger, for booking directly and by statement alike.
+// The values that a result puts into the ledger, whether it is written directly or by statement.
 enum ResultValue {
   kResultId,
   kResultAttempt,
@@ -45,9 +45,9 @@ struct BoundResult {
 };
 void bind_result(const delivery::Result* result, BoundResult* bound);
 
-// Books results row by row, without a statement, at a third of its cost. Sets left[i] for results that the statement
-// must book, because another transaction has locked or changed the row. Returns false, and does nothing, if a user
-// altered the tables, for example by adding a trigger. Then the statement must book all results.
+// Records results row by row, without a statement, at a third of its cost. Sets left[i] for results that the statement
+// must record, because another transaction has locked or changed the row. Returns false, and does nothing, if a user
+// altered the tables, for example by adding a trigger. Then the statement must record all results.
 bool record_directly(const delivery::Result* results, int count, bool* left);
 
 }  // namespace wee5::pg

@@ -1,4 +1,4 @@
-#include "wee5_cron/pg/ledger/book_results.h"
+#include "wee5_cron/pg/ledger/record_results.h"
 
 // Postgres's headers last.
 #include "wee5_cron/pg/ledger/invocation_table.h"
@@ -78,7 +78,7 @@ void set_invocation(Writer* writer, const BoundResult* bound, Values* row) {
   put(row, column[kInvocationResponseTruncated], bound, kResultTruncated);
 }
 
-enum class Booked { kDone, kGone, kLeft };
+enum class Recorded { kDone, kGone, kLeft };
 
 bool find_row(Writer* writer, int64 id) {
   ScanKeyData key;
@@ -91,11 +91,11 @@ bool find_row(Writer* writer, int64 id) {
 }
 
 // Also fills in `bound` if the row is there.
-Booked book_invocation(Writer* writer, const delivery::Result* result, BoundResult* bound) {
-  if (!find_row(writer, result->id)) return Booked::kGone;
+Recorded record_invocation(Writer* writer, const delivery::Result* result, BoundResult* bound) {
+  if (!find_row(writer, result->id)) return Recorded::kGone;
   bool is_null;
   slot_getattr(writer->found, writer->ledger.invocation[kInvocationFinishedAt], &is_null);
-  if (!is_null) return Booked::kGone;
+  if (!is_null) return Recorded::kGone;
   TupleDesc descriptor = RelationGetDescr(writer->ledger.invocation_relation);
   Size columns = static_cast<Size>(descriptor->natts);
   Values row;
@@ -111,9 +111,9 @@ Booked book_invocation(Writer* writer, const delivery::Result* result, BoundResu
   NewIndexEntries entries;
   if (!update_unless_locked(writer->ledger.invocation_relation, &writer->found->tts_tid, writer->changed,
                             GetActiveSnapshot(), &entries))
-    return Booked::kLeft;
+    return Recorded::kLeft;
   if (entries != NewIndexEntries::kNone) insert_index_entries(&writer->invocations, writer->changed, true, entries);
-  return Booked::kDone;
+  return Recorded::kDone;
 }
 
 void flush_attempts(Writer* writer) {
@@ -128,7 +128,7 @@ void flush_attempts(Writer* writer) {
   MemoryContextReset(writer->row_context);
 }
 
-void book_attempt(Writer* writer, const BoundResult* bound) {
+void record_attempt(Writer* writer, const BoundResult* bound) {
   TupleTableSlot* slot = writer->attempt_rows[writer->attempt_count++];
   ExecClearTuple(slot);
   // Columns that a user added stay NULL. If one has a default, the statement writes the row.
@@ -222,9 +222,9 @@ bool record_directly(const delivery::Result* results, int count, bool* left) {
     MemoryContext old = MemoryContextSwitchTo(writer->row_context);
     for (int i = 0; i < count; ++i) {
       BoundResult bound;
-      Booked booked = book_invocation(writer, &results[i], &bound);
-      left[i] = booked == Booked::kLeft;
-      if (booked == Booked::kDone && !bound.nulls[kResultStartedAt]) book_attempt(writer, &bound);
+      Recorded recorded = record_invocation(writer, &results[i], &bound);
+      left[i] = recorded == Recorded::kLeft;
+      if (recorded == Recorded::kDone && !bound.nulls[kResultStartedAt]) record_attempt(writer, &bound);
       if (writer->attempt_count == kAttemptsAtOnce) flush_attempts(writer);
     }
     flush_attempts(writer);

@@ -1,6 +1,6 @@
-// Books the results of the worker: directly if the tables are as the extension made them, else by a statement.
+// Records the results of the worker: directly if the tables are as the extension made them, else by a statement.
 
-#include "wee5_cron/pg/ledger/book_results.h"
+#include "wee5_cron/pg/ledger/record_results.h"
 
 #include <string>
 
@@ -27,7 +27,7 @@ constexpr const char* kRecord =
     "  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
     "    AS r(id, attempt, status, reason, error, hint, http_status, started_at, finished_at, url, content_type, body,"
     "         truncated, dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms, next_attempt_at, keep_last_outcome)"
-    "), free AS MATERIALIZED (" WEE5_OPEN_AND_FREE("$1") "), booked AS ("
+    "), free AS MATERIALIZED (" WEE5_OPEN_AND_FREE("$1") "), recorded AS ("
     "  UPDATE wee5_cron.invocation i"
     "  SET status = r.status, reason = CASE WHEN r.keep_last_outcome THEN i.reason ELSE r.reason END,"
     "      error = CASE WHEN r.keep_last_outcome THEN i.error ELSE r.error END,"
@@ -48,7 +48,7 @@ constexpr const char* kRecord =
     "   first_byte_ms, total_ms)"
     "  SELECT id, attempt, started_at, finished_at, http_status, reason, error, dns_ms, connect_ms, tls_ms,"
     "         first_byte_ms, total_ms"
-    "  FROM booked WHERE started_at IS NOT NULL"
+    "  FROM recorded WHERE started_at IS NOT NULL"
     "  ON CONFLICT DO NOTHING";
 
 // The calls of $1 that are still open, by the primary key.
