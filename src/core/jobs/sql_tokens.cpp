@@ -6,6 +6,7 @@
 
 #include "wee5_cron/core/text/ascii.hpp"
 #include "wee5_cron/core/text/text.hpp"
+#include "wee5_cron/core/text/utf8.hpp"
 
 namespace wee5::core {
 namespace {
@@ -17,25 +18,6 @@ constexpr char32_t kLastCodePoint = 0x10FFFF;
 bool is_line_end(char c) { return c == '\n' || c == '\r'; }
 bool is_letter(char c) { return is_alpha(c) || c == '_' || !is_ascii(c); }
 bool is_operator_char(char c) { return std::string_view("~!@#^&|`?+-*/%<>=").find(c) != std::string_view::npos; }
-
-void append_utf8(std::string& out, char32_t code) {
-  const auto byte = [&out](char32_t value) { out += static_cast<char>(static_cast<unsigned char>(value)); };
-  if (code < 0x80) {
-    byte(code);
-  } else if (code < 0x800) {
-    byte(0xC0U | (code >> 6U));
-    byte(0x80U | (code & 0x3FU));
-  } else if (code < 0x10000) {
-    byte(0xE0U | (code >> 12U));
-    byte(0x80U | ((code >> 6U) & 0x3FU));
-    byte(0x80U | (code & 0x3FU));
-  } else {
-    byte(0xF0U | (code >> 18U));
-    byte(0x80U | ((code >> 12U) & 0x3FU));
-    byte(0x80U | ((code >> 6U) & 0x3FU));
-    byte(0x80U | (code & 0x3FU));
-  }
-}
 
 // The value of a string, built from its characters and escapes. UTF-16 surrogates must come in pairs.
 class EscapedText {
