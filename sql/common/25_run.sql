@@ -21,7 +21,7 @@ BEGIN
     commit_error := SQLERRM;
   END;
   IF NOT wee5_cron.commit_is_possible(commit_error) THEN
-    RAISE EXCEPTION 'wee5_cron.run() cannot run in a transaction block or a function: its call is sent when the transaction commits'
+    RAISE EXCEPTION 'wee5_cron.run() cannot run in a transaction block, a function or a block with EXCEPTION: its call is sent when the transaction commits'
       USING ERRCODE = 'invalid_transaction_termination',
             HINT = pg_catalog.format('Send CALL wee5_cron.run(%1$L) alone; in a job, make it the only statement. Or use two '
                                      'transactions: SELECT wee5_cron.invoke(%1$L), then SELECT wee5_cron.wait_for(id).',

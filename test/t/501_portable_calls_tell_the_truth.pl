@@ -109,13 +109,24 @@ my %inside = (
     'a transaction block' => "BEGIN; CALL wee5_cron.run('/inside')",
     'several statements'  => "SELECT 1\\; CALL wee5_cron.run('/inside')",
     'a function'          => "CREATE FUNCTION pg_temp.f() RETURNS void LANGUAGE plpgsql AS \$\$ BEGIN CALL wee5_cron.run('/inside'); END \$\$; SELECT pg_temp.f()",
+    'a block with EXCEPTION' => "DO \$\$ BEGIN CALL wee5_cron.run('/inside'); EXCEPTION WHEN external_routine_exception THEN NULL; END \$\$",
+    'a procedure called in such a block' => "CREATE PROCEDURE pg_temp.p() LANGUAGE plpgsql AS \$\$ BEGIN CALL wee5_cron.run('/inside'); END \$\$; DO \$\$ BEGIN CALL pg_temp.p(); EXCEPTION WHEN external_routine_exception THEN NULL; END \$\$",
 );
-$node->raises('postgres', $inside{$_}, '2D000', "run() in $_ is an error", role => 'postgres', message => qr/cannot run in a transaction block/, hint => qr{CALL wee5_cron\.run\('/inside'\).*wait_for}s)
+$node->raises('postgres', $inside{$_}, '2D000', "run() in $_ is an error", role => 'postgres', message => qr/cannot run in a transaction block, a function or a block with EXCEPTION/, hint => qr{CALL wee5_cron\.run\('/inside'\).*wait_for}s)
   for sort keys %inside;
 is($node->as_owner("SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/inside'"), 0, '... and makes no call');
+$node->as_owner("CREATE ROLE runner LOGIN; SELECT wee5_cron.grant_to('runner', 'call')");
+my %alone = (
+    'alone'                    => "CALL wee5_cron.run('no-slash')",
+    'in a DO block'            => "DO \$\$ BEGIN CALL wee5_cron.run('no-slash'); END \$\$",
+    'after a block that ended' => "DO \$\$ BEGIN BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN NULL; END; CALL wee5_cron.run('no-slash'); END \$\$",
+);
+$node->raises('postgres', $alone{$_}, '22023', "run() $_ gets as far as its path", role => 'runner', message => qr/^invalid endpoint path/) for sort keys %alone;
+is($node->as_owner('SELECT count(*) FROM wee5_cron.cancellation'), 0, '... and leaves nothing behind');
 SKIP: {
-    skip 'pg_net not available: nothing sends while run() waits', 2 unless $node->uses_real_pg_net;
+    skip 'pg_net not available: nothing sends while run() waits', 3 unless $node->uses_real_pg_net;
     is($node->error_of('postgres', "CALL wee5_cron.run('/status/200')", role => 'postgres'), undef, 'run() waits for a successful call');
+    is($node->error_of('postgres', "DO \$\$ BEGIN CALL wee5_cron.run('/status/200?1'); CALL wee5_cron.run('/status/200?2'); END \$\$", role => 'runner'), undef, '... twice in a DO block');
     $node->raises('postgres', "CALL wee5_cron.run('/status/500')", '38000', '... and raises for a failure', role => 'postgres', message => qr/failed: The app answered 500/);
 }
 
