@@ -52,6 +52,7 @@ CREATE FUNCTION wee5_cron.doctor_topics(OUT function text, OUT checks text[], OU
       ('doctor_history', 'ledger_history', NULL, NULL),
       ('doctor_pg_cron_history', 'pg_cron_history', 'pg_cron', NULL),
       ('doctor_callers', 'callers', NULL, NULL),
+      ('doctor_readers', 'ledger_readers', NULL, NULL),
       ('doctor_namesakes', 'namesakes', NULL, NULL)
     ) AS t (function, checks, needs, edition)
     WHERE t.edition IS NULL OR t.edition = wee5_cron.edition()

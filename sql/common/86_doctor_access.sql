@@ -56,6 +56,40 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_callers() IS 'Internal, for doctor(): whether PUBLIC, anon or authenticated may call or read';
 
+-- Some projects have an event trigger that enables row-level security for each new table. Without a policy, it hides the rows from
+-- every role but the owner, whose rights our functions have.
+CREATE FUNCTION wee5_cron.doctor_readers() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  hidden record;
+BEGIN
+  SELECT string_agg(DISTINCT h.name, ', ') AS tables, string_agg(DISTINCT h.reader, ', ') AS readers, min(h.name) AS one_table,
+         string_agg(DISTINCT format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY;', h.name), E'\n') AS statements
+  INTO hidden
+  FROM (SELECT c.oid::regclass::text AS name, CASE a.grantee WHEN 0 THEN 'every role' ELSE format('role %I', r.rolname) END AS reader
+        FROM wee5_cron.extension_members() m
+        JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid AND c.relkind = 'r' AND c.relrowsecurity
+        CROSS JOIN LATERAL aclexplode(c.relacl) a
+        LEFT JOIN pg_roles r ON r.oid = a.grantee
+        WHERE a.privilege_type = 'SELECT'
+          AND (a.grantee = 0 OR NOT (r.rolsuper OR r.rolbypassrls OR pg_has_role(r.oid, c.relowner, 'USAGE')))
+          AND NOT EXISTS (SELECT FROM pg_policy p CROSS JOIN unnest(p.polroles) AS applies_to
+                          WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd IN ('r', '*')
+                            AND (applies_to = 0 OR a.grantee <> 0 AND pg_has_role(a.grantee, applies_to, 'USAGE')))) h;
+  IF hidden.tables IS NULL THEN
+    RETURN NEXT ('ledger_readers', 'ok', 'row-level security hides no table from a role that may read it', NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('ledger_readers', 'warning',
+                 format('row-level security hides all rows of %s from %s', hidden.tables, hidden.readers),
+                 format(E'%s\n-- or keep it, and let them read: CREATE POLICY readers ON %s USING (true);', hidden.statements,
+                        hidden.one_table))::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_readers() IS
+  'Internal, for doctor(): whether row-level security hides tables from roles that may read them';
+
 CREATE FUNCTION wee5_cron.doctor_namesakes() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

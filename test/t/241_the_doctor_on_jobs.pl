@@ -3,30 +3,29 @@
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Doctor;
+use Wee5Cron::Editions;
 use Wee5Cron::Test;
 
 my $secret   = 'canary-of-the-doctor-0815';
 my $receiver = Wee5Cron::Receiver->start(secret => $secret);
-my $node     = Wee5Cron::Node->start_new('main');
+my $node     = Wee5Cron::Editions->start_node('main');
 $node->install('postgres', api_url => $receiver->url, secret => $secret);
-$node->safe_psql('postgres', <<'SQL');
-CREATE ROLE web LOGIN; SELECT wee5_cron.grant_to('web', 'call'); GRANT USAGE ON SCHEMA cron TO web;
-SQL
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
 
 # Which jobs exist.
 $doctor->red('jobs_made', 'warning', qr/no job of this database calls the app/, 'default_jobs off, and no job of another name');
-$node->set_server('wee5_cron.default_jobs', 'on');
+$node->is_portable ? $node->set_database('postgres', default_jobs => 'on') : $node->set_server('wee5_cron.default_jobs', 'on');
 $doctor->red('jobs_made', 'error', qr/job "daily-analytics" was never registered/, 'jobs that were never registered');
 $doctor->red_then_green('jobs_made', 'error', qr/job "poll-activities" was never registered/, 'one of several jobs that were never registered');
 $doctor->green('jobs_made', 'after the hint', qr/^3 jobs call the app: daily-analytics, poll-activities, welcome-emails$/);
 $node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails')");
 $doctor->red_then_green('jobs_made', 'warning', qr/job "welcome-emails" was registered but no longer exists/, 'a default job that was deleted');
 $node->safe_psql('postgres', "SELECT cron.unschedule('welcome-emails')");
-my ($other_way) = $doctor->red('jobs_made', 'warning', qr/welcome-emails/, 'deleted on purpose') =~ /(ALTER DATABASE.*)/;
+my ($other_way) = $doctor->red('jobs_made', 'warning', qr/welcome-emails/, 'deleted on purpose') =~ /((?:ALTER DATABASE|SELECT wee5_cron\.set).*)/;
 $doctor->paste($other_way, '... and its hint has the other way, which runs as SQL');
 $doctor->green('jobs_made', 'after the other hint', qr/^2 jobs/);
-$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.default_jobs; SELECT wee5_cron.unregister_jobs()');
+$node->set_database('postgres', default_jobs => undef);
+$node->safe_psql('postgres', 'SELECT wee5_cron.unregister_jobs()');
 $node->safe_psql('postgres', "SELECT wee5_cron.schedule('own', '0 0 1 1 *', '/own')");
 $doctor->green('jobs_made', 'only jobs of other names', qr/^1 job calls the app: own$/);
 
@@ -44,6 +43,72 @@ $doctor->green('job_calls_us', 'a job that quotes the schema');
 # Which jobs are active.
 $node->safe_psql('postgres', "SELECT wee5_cron.pause('own', 'the app moves')");
 $doctor->red_then_green('job_active', 'warning', qr/job "own" is paused since \d{4}-.*: the app moves$/, 'a paused job');
+
+# Which roles may make calls.
+$node->safe_psql('postgres', 'CREATE ROLE anon; CREATE ROLE authenticated; CREATE ROLE service_role') unless $node->is_portable;
+$node->safe_psql('postgres', "SELECT wee5_cron.grant_to('service_role', 'operate')");
+$doctor->green('callers', 'a service role that may call');
+$node->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION public.invoke_cron_endpoint(text) TO PUBLIC');
+$doctor->red_then_green('callers', 'error', qr/^every role may use public\.invoke_cron_endpoint\(text\)$/, 'every role may call');
+$node->safe_psql('postgres', "SELECT wee5_cron.grant_to('anon', 'read'); SELECT wee5_cron.grant_to('authenticated', 'operate')");
+$doctor->red('callers', 'error', qr/^role anon may use .*wee5_cron\.invocation/, 'anon may read the ledger');
+$doctor->paste($doctor->red('callers', 'error', qr/^role anon may use /, 'anon'), 'anon: the hint runs as SQL');
+$doctor->red_then_green('callers', 'warning', qr/^role authenticated may use .*wee5_cron\.grant_to\(regrole,text\)/, 'authenticated may operate');
+# On a hosted server, authenticated inherits nothing.
+$node->as_superuser('postgres', 'ALTER ROLE authenticated INHERIT; GRANT service_role TO authenticated');
+$doctor->red_then_green('callers', 'warning', qr/^role authenticated, as a member of service_role, may use /, 'authenticated is a member of a role that may call');
+
+# Row-level security, as an event trigger of a project enables it for each new table: roles that may read see nothing.
+$node->as_superuser('postgres', 'CREATE ROLE reader LOGIN; CREATE ROLE sees_all LOGIN BYPASSRLS');
+$node->safe_psql('postgres', "SELECT wee5_cron.grant_to(r, 'read') FROM unnest('{reader,sees_all}'::regrole[]) r");
+my $id = $node->call('postgres', '/status/200');
+sub seen { return $node->psql_as($_[0], 'postgres', 'SELECT count(*) > 0 FROM wee5_cron.invocation') }
+$doctor->green('ledger_readers', 'roles that may read');
+$node->safe_psql('postgres', "ALTER TABLE wee5_cron.$_ ENABLE ROW LEVEL SECURITY") for qw(invocation job cancellation);
+is($node->finished('postgres', $id)->{status}, 'succeeded', 'with row-level security calls are made');
+is(seen('reader') . seen('sees_all'), 'ft', '... and a role that may read sees none, unless it has BYPASSRLS');
+my $hidden = qr/^row-level security hides all rows of wee5_cron\.invocation, wee5_cron\.job from role operator, role reader$/;
+$node->safe_psql('postgres', "CREATE ROLE operator LOGIN; SELECT wee5_cron.grant_to('operator', 'operate'); SELECT wee5_cron.revoke_from('service_role', 'operate')");
+my ($policy) = $doctor->red('ledger_readers', 'warning', $hidden, 'row-level security') =~ /(CREATE POLICY .*;)/;
+$node->safe_psql('postgres', 'CREATE POLICY others ON wee5_cron.invocation TO sees_all USING (true); CREATE POLICY writers ON wee5_cron.invocation FOR UPDATE USING (true); CREATE POLICY strict ON wee5_cron.invocation AS RESTRICTIVE USING (true)');
+$doctor->red('ledger_readers', 'warning', $hidden, '... and policies that let nobody else read');
+$doctor->paste($policy, '... and the other way of its hint runs as SQL');
+is(seen('reader'), 't', '... and the role sees the rows');
+$doctor->red('ledger_readers', 'warning', qr/^row-level security hides all rows of wee5_cron\.job from /, '... but not those of another table');
+$node->safe_psql('postgres', 'DROP POLICY readers ON wee5_cron.invocation');
+$doctor->red_then_green('ledger_readers', 'warning', $hidden, 'without the policy');
+is(seen('reader'), 't', '... and after the hint the role sees the rows');
+
+# Other functions of the same name.
+$node->safe_psql('postgres', <<'SQL');
+CREATE SCHEMA "of old";
+CREATE FUNCTION "of old".invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS 'SELECT';
+SQL
+$doctor->red_then_green('namesakes', 'error', qr/"of old"\.invoke_cron_endpoint\(text\) does not belong to wee5_cron/, 'another function named invoke_cron_endpoint');
+unless ($node->is_portable) {  # test 500
+    $node->safe_psql('postgres', 'ALTER FUNCTION public.invoke_cron_endpoint(text) RENAME TO call_it');
+    is(scalar(grep { $_->{detail} =~ /the check failed/ } $doctor->lines), 0, 'when our function was renamed no check fails with an error');
+    $doctor->red_then_green('namesakes', 'error', qr/wee5_cron has no function invoke_cron_endpoint\(text\)/, 'our function was renamed');
+}
+
+# The history.
+$doctor->green('ledger_history', 'a small ledger');
+my $transport = $node->is_portable ? 'pg_net' : 'builtin';
+$node->safe_psql('postgres', <<"SQL");
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at)
+SELECT '/old', '$transport', 'succeeded', now() - interval '100 days', now() - interval '100 days' FROM generate_series(1, 2);
+INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT id, 1 FROM wee5_cron.invocation WHERE endpoint_path = '/old';
+SQL
+$doctor->red_then_green('ledger_history', 'warning', qr/kept for 7 days, others for 1 mon; but it still has calls from \d{4}-/, 'calls older than the ledger keeps');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/old'"), 1, '... and the newest call of the path stays');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)'), 0, '... and the attempts of deleted calls are deleted');
+
+Wee5Cron::Editions->needs_the_worker($node);
+
+# Jobs of another role.
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE web LOGIN; SELECT wee5_cron.grant_to('web', 'call'); GRANT USAGE ON SCHEMA cron TO web;
+SQL
 my $jobid = $node->psql_as('web', 'postgres', q{SELECT cron.schedule('own', '0 0 1 1 *', $$SELECT invoke_cron_endpoint('/webs')$$)});
 $node->safe_psql('postgres', "SELECT cron.alter_job($jobid, active => false)");
 $doctor->red_then_green('job_active', 'warning', qr/job "own" is paused/, 'one of two paused jobs of one name', hint => qr/^SELECT cron\.alter_job\($jobid, /);
@@ -114,39 +179,7 @@ for my $command (
 $node->safe_psql('postgres', q{SELECT cron.schedule('clean', '0 0 1 1 *', $$SELECT net.http_get('x', headers := jsonb_build_object('Authorization', 'Bearer ' || current_setting('app.settings.cron_secret')))$$)});
 $doctor->green('secret_in_jobs', 'a command that reads the secret from the setting');
 
-# Which roles may make calls.
-$node->safe_psql('postgres', 'CREATE ROLE anon; CREATE ROLE authenticated; CREATE ROLE service_role');
-$node->safe_psql('postgres', "SELECT wee5_cron.grant_to('service_role', 'operate')");
-$doctor->green('callers', 'a service role that may call');
-$node->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION public.invoke_cron_endpoint(text) TO PUBLIC');
-$doctor->red_then_green('callers', 'error', qr/^every role may use public\.invoke_cron_endpoint\(text\)$/, 'every role may call');
-$node->safe_psql('postgres', "SELECT wee5_cron.grant_to('anon', 'read'); SELECT wee5_cron.grant_to('authenticated', 'operate')");
-$doctor->red('callers', 'error', qr/^role anon may use .*wee5_cron\.invocation/, 'anon may read the ledger');
-$doctor->paste($doctor->red('callers', 'error', qr/^role anon may use /, 'anon'), 'anon: the hint runs as SQL');
-$doctor->red_then_green('callers', 'warning', qr/^role authenticated may use .*wee5_cron\.grant_to\(regrole,text\)/, 'authenticated may operate');
-$node->safe_psql('postgres', 'GRANT service_role TO authenticated');
-$doctor->red_then_green('callers', 'warning', qr/^role authenticated, as a member of service_role, may use /, 'authenticated is a member of a role that may call');
-
-# Other functions of the same name.
-$node->safe_psql('postgres', <<'SQL');
-CREATE SCHEMA "of old";
-CREATE FUNCTION "of old".invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS 'SELECT';
-SQL
-$doctor->red_then_green('namesakes', 'error', qr/"of old"\.invoke_cron_endpoint\(text\) does not belong to wee5_cron/, 'another function named invoke_cron_endpoint');
-$node->safe_psql('postgres', 'ALTER FUNCTION public.invoke_cron_endpoint(text) RENAME TO call_it');
-is(scalar(grep { $_->{detail} =~ /the check failed/ } $doctor->lines), 0, 'when our function was renamed no check fails with an error');
-$doctor->red_then_green('namesakes', 'error', qr/wee5_cron has no function invoke_cron_endpoint\(text\)/, 'our function was renamed');
-
-# The history.
-$doctor->green('ledger_history', 'a small ledger');
-$node->safe_psql('postgres', <<'SQL');
-INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at)
-SELECT '/old', 'builtin', 'succeeded', now() - interval '100 days', now() - interval '100 days' FROM generate_series(1, 2);
-INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT id, 1 FROM wee5_cron.invocation WHERE endpoint_path = '/old';
-SQL
-$doctor->red_then_green('ledger_history', 'warning', qr/kept for 7 days, others for 1 mon; but it still has calls from \d{4}-/, 'calls older than the ledger keeps');
-is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/old'"), 1, '... and the newest call of the path stays');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)'), 0, '... and the attempts of deleted calls are deleted');
+# pg_cron's history.
 $node->safe_psql('postgres', "UPDATE cron.job_run_details SET start_time = now() - interval '100 days', end_time = now() - interval '100 days'");
 $doctor->red_then_green('pg_cron_history', 'warning', qr/oldest run is from \d{4}-/, "pg_cron's history with old runs");
 is($node->safe_psql('postgres', 'SELECT string_agg(status, $$ $$) FROM (SELECT * FROM wee5_cron.doctor_history(max_bytes => 1000) UNION ALL SELECT * FROM wee5_cron.doctor_pg_cron_history(max_bytes => 1000)) d'), 'warning warning', 'too large, however young');

@@ -83,6 +83,24 @@ sub configure {
     return;
 }
 
+# Changes a setting of wee5_cron for a database; undef: back to the default.
+sub set_database {
+    my ($self, $database, $setting, $value) = @_;
+    return $self->safe_psql('postgres', qq{ALTER DATABASE "$database" } . (defined $value ? "SET wee5_cron.$setting = '$value'" : "RESET wee5_cron.$setting"));
+}
+
+# Takes the stored secret away.
+sub forget_secret {
+    my ($self, $database) = @_;
+    return $self->safe_psql('postgres', qq{ALTER DATABASE "$database" RESET app.settings.cron_secret});
+}
+
+# Runs statements with all rights. The owner of a hosted project has fewer.
+sub as_superuser {
+    my ($self, $database, $sql) = @_;
+    return $self->safe_psql($database, $sql);
+}
+
 # Changes a setting of the whole server and reloads it. When a new session sees the value, the postmaster has told all processes.
 sub set_server {
     my ($self, $setting, $value) = @_;
