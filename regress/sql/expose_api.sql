@@ -59,6 +59,18 @@ SELECT status FROM wee5_cron.doctor() WHERE check_name = 'callers';
 SELECT wee5_cron.expose_api('Regress api', 'regress_server');
 SELECT DISTINCT granted FROM regress_api ORDER BY granted;
 
+-- A function that a view uses stays, unless the new version has other parameters.
+CREATE VIEW regress_states AS SELECT job_name FROM "Regress api".job_status();
+SELECT wee5_cron.expose_api('Regress api', 'regress_server');
+DROP FUNCTION "Regress api".health(interval);
+CREATE FUNCTION "Regress api".health() RETURNS jsonb LANGUAGE sql AS 'SELECT wee5_cron.health() -- made by wee5_cron.expose_api()';
+CREATE VIEW regress_health AS SELECT "Regress api".health();
+SELECT wee5_cron.expose_api('Regress api', 'regress_server');
+DROP VIEW regress_health;
+SELECT wee5_cron.expose_api('Regress api', 'regress_server');
+SELECT function FROM regress_api WHERE function LIKE '"Regress api".health(%';
+DROP VIEW regress_states;
+
 -- The role of a server has no other privilege.
 SELECT wee5_cron.schedule('digest', '0 0 1 1 *', '/api/digest') > 0 AS made;
 SET ROLE service_role;

@@ -39,7 +39,7 @@ CREATE FUNCTION wee5_cron.api_functions(OUT name text, OUT arguments text, OUT r
       AND p.proname IN ('invoke', 'cancel', 'retry', 'claim', 'complete', 'run_now', 'pause', 'resume', 'health', 'status_page')
     UNION ALL
     SELECT r.name, r.arguments,
-           format('TABLE (%s)', (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', '
+           format('TABLE(%s)', (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', '
                                                    ORDER BY a.attnum)
                                  FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)),
            'VOLATILE', format('SELECT r.* FROM wee5_cron.%I r%s', r.name, r.condition), r.comment
@@ -50,18 +50,34 @@ CREATE FUNCTION wee5_cron.api_functions(OUT name text, OUT arguments text, OUT r
   $$;
 COMMENT ON FUNCTION wee5_cron.api_functions() IS 'Internal: the functions that expose_api() creates';
 
-CREATE FUNCTION wee5_cron.drop_exposed_functions(of_schema name) RETURNS void
+-- An upgrade keeps those that have not changed, because a view of yours may use one.
+CREATE FUNCTION wee5_cron.drop_exposed_functions(of_schema name, outdated_only boolean) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   exposed oid;
+  dependents text;
 BEGIN
-  FOR exposed IN SELECT e.function FROM wee5_cron.exposed_functions() e WHERE e.schema = of_schema LOOP
+  FOR exposed IN
+    SELECT e.function FROM wee5_cron.exposed_functions() e JOIN pg_proc p ON p.oid = e.function
+    WHERE e.schema = of_schema
+      AND NOT (outdated_only
+               AND EXISTS (SELECT FROM wee5_cron.api_functions() f
+                           WHERE f.name = p.proname AND f.arguments = pg_get_function_arguments(p.oid)
+                             AND f.result = pg_get_function_result(p.oid)))
+  LOOP
     EXECUTE format('DROP FUNCTION %s', exposed::regprocedure);
   END LOOP;
+EXCEPTION WHEN dependent_objects_still_exist THEN
+  GET STACKED DIAGNOSTICS dependents = PG_EXCEPTION_DETAIL;
+  RAISE EXCEPTION 'other objects depend on function %', exposed::regprocedure
+    USING ERRCODE = 'dependent_objects_still_exist', DETAIL = dependents,
+          HINT = format('Drop them first, then: SELECT wee5_cron.%s;',
+                        CASE WHEN outdated_only THEN format('expose_api(%L)', of_schema) ELSE 'uninstall()' END);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.drop_exposed_functions(name) IS 'Internal, for expose_api() and uninstall(): drops what expose_api() created in a schema';
+COMMENT ON FUNCTION wee5_cron.drop_exposed_functions(name, boolean) IS
+  'Internal, for expose_api() and uninstall(): drops what expose_api() created in a schema; outdated_only: not what it would create in the same way again';
 
 -- Only these roles may use the schema and its functions, whatever default privileges grant. In the extension, DROP EXTENSION
 -- drops them. uninstall() does so in the portable edition.
@@ -144,9 +160,12 @@ BEGIN
     FROM wee5_cron.exposed_functions() e JOIN pg_proc p ON p.oid = e.function CROSS JOIN aclexplode(p.proacl) a
     WHERE e.schema = $1 AND a.grantee NOT IN (0, p.proowner) AND a.grantee <> server_role
       AND a.grantee NOT IN (SELECT r.oid FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated'))) || server_role::oid;
-  PERFORM wee5_cron.drop_exposed_functions($1);
+  PERFORM wee5_cron.drop_exposed_functions($1, outdated_only => true);
   FOR made IN SELECT * FROM wee5_cron.api_functions() LOOP
-    EXECUTE format('CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE sql %s SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+    -- Not a function of yours that has the same name and arguments.
+    EXECUTE format('CREATE %s %I.%I(%s) RETURNS %s LANGUAGE sql %s SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+                   CASE WHEN EXISTS (SELECT FROM wee5_cron.exposed_functions() e JOIN pg_proc p ON p.oid = e.function
+                                     WHERE e.schema = $1 AND p.proname = made.name) THEN 'OR REPLACE FUNCTION' ELSE 'FUNCTION' END,
                    $1, made.name, made.arguments, made.result, made.volatility, made.statement || ' -- made by wee5_cron.expose_api()');
     lines := lines + 1;
   END LOOP;

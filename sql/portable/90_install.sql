@@ -53,6 +53,7 @@ CREATE FUNCTION wee5_cron.uninstall() RETURNS text
 DECLARE
   job record;
   api name;
+  contents text;
 BEGIN
   IF wee5_cron.pg_cron_installed() THEN
     FOR job IN EXECUTE $query$
@@ -69,9 +70,15 @@ BEGIN
             'wee5_cron: the bearer secret that the app expected before', 'wee5_cron: other apps that are called, with their secrets';
   END IF;
   FOR api IN SELECT wee5_cron.api_schemas() LOOP
-    PERFORM wee5_cron.drop_exposed_functions(api);
-    -- Not with what you created in it.
-    EXECUTE format('DROP SCHEMA %I', api);
+    PERFORM wee5_cron.drop_exposed_functions(api, outdated_only => false);
+    BEGIN
+      EXECUTE format('DROP SCHEMA %I', api);
+    EXCEPTION WHEN dependent_objects_still_exist THEN
+      GET STACKED DIAGNOSTICS contents = PG_EXCEPTION_DETAIL;
+      RAISE EXCEPTION 'schema "%" contains other objects', api
+        USING ERRCODE = 'dependent_objects_still_exist', DETAIL = contents,
+              HINT = 'expose_api() did not create them. Drop them or move them into another schema, then: SELECT wee5_cron.uninstall();';
+    END;
   END LOOP;
   PERFORM wee5_cron.drop_everything();
   RETURN 'wee5_cron is removed, with its ledger and its jobs';

@@ -2,6 +2,7 @@
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
+use Wee5Cron::Doctor;
 use Wee5Cron::Hosted;
 
 my $file = Wee5Cron::Hosted->portable_file;
@@ -62,10 +63,27 @@ is($dump->(), $before, '... and changes nothing');
 SKIP: {
     my $program = PostgreSQL::Test::Utils::tempdir() . '/one_string';
     my ($include, $lib) = map { my $dir = `pg_config --$_`; chomp $dir; $dir } qw(includedir libdir);
-    skip 'libpq has no headers here', 2 unless -e "$include/libpq-fe.h";
+    skip 'libpq has no headers here', 6 unless -e "$include/libpq-fe.h";
     system_or_bail('cc', "-I$include", '-o', $program, "$FindBin::RealBin/../support/one_string.c", "-L$lib", '-lpq');
     is(system($program, $node->connstr('postgres') . ' user=postgres', $file), 0, 'an editor that sends the file as one string can run it');
     is($dump->(), $before, '... and that changes nothing');
+    # As a runner of migrations: it splits the file at semicolons outside of quotes and comments.
+    my @statements = ('');
+    while ($text =~ /(--[^\n]*|\/\*.*?\*\/|\$(\w*)\$.*?\$\g2\$|'(?:[^']|'')*'|"(?:[^"]|"")*"|.)/gs) {
+        if ($1 eq ';') { push @statements, '' }
+        else { $statements[-1] .= $1 }
+    }
+    @statements = grep { !/\A(?:\s|--[^\n]*)*\z/ } @statements;
+    cmp_ok(scalar @statements, '>', 1000, 'the file has more than a thousand statements');
+    my $migration = PostgreSQL::Test::Utils::tempdir() . '/migration';
+    my $limits    = join '', map { "-c $_ " } 'statement_timeout=8s', 'idle_in_transaction_session_timeout=8s', 'lock_timeout=8s', 'default_transaction_isolation=serializable';
+    local $ENV{PGOPTIONS} = $limits;
+    append_to_file($migration, join '', map { "$_\0" } 'BEGIN', @statements, 'COMMIT');
+    is(system($program, $node->connstr('postgres') . ' user=postgres', $migration), 0, 'a runner of migrations that sends statement by statement can run it, within the limits of a host');
+    is($dump->(), $before, '... and that changes nothing');
+    append_to_file("$migration.fresh", join '', map { "$_\0" } 'BEGIN', 'SELECT wee5_cron.uninstall()', @statements, 'ROLLBACK');
+    is(system($program, $node->connstr('postgres') . ' user=postgres', "$migration.fresh"), 0, '... also where nothing is installed yet');
+    is($dump->(), $before, '... and its rollback leaves nothing');
 }
 
 # Settings that a session may have.
@@ -117,6 +135,20 @@ SQL
 # A table and a function are both called claim.
 $node->as_owner("SELECT wee5_cron.grant_to('app', 'read')");
 my $older = $node->safe_psql('postgres', $catalogue);
+# It has a history, policies, settings and jobs.
+$node->as_owner(<<'SQL');
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, reason, error, http_status, attempts, finished_at, response_body)
+SELECT '/of/' || s, 'pg_net', s, r, e, h, 1, now(), 'body' FROM (VALUES ('succeeded', NULL, NULL, 200), ('failed', 'http', 'HTTP 500', 500)) v (s, r, e, h);
+INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, next_attempt_at, due_at, key) VALUES ('/later', 'pg_net', 'queued', now() + interval '1 day', now() + interval '1 day', 'k');
+INSERT INTO wee5_cron.attempt (invocation_id, attempt, http_status) SELECT id, 1, http_status FROM wee5_cron.invocation WHERE http_status IS NOT NULL;
+INSERT INTO wee5_cron.endpoint (endpoint_path, retry_delays, note) VALUES ('/of/failed', '{1 hour}', 'kept');
+SELECT wee5_cron.set('keep_failed', '60d');
+SELECT wee5_cron.schedule('nightly', '0 3 * * *', '/nightly'), wee5_cron.pause('nightly', 'for a while');
+SELECT wee5_cron.claim('00000000-0000-4000-8000-000000000001'), wee5_cron.complete('00000000-0000-4000-8000-000000000001');
+SQL
+sub rows_of_all { return join "\n", map { $node->as_owner("SELECT t FROM wee5_cron.$_ t ORDER BY t::text") } qw(invocation attempt endpoint job claim trouble setting background_task) }
+my $rows = rows_of_all();
+cmp_ok(scalar(() = $rows =~ /\n/g), '>', 9, 'the older version has rows');
 $node->as_owner(<<'SQL');
 ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO other;
 CREATE VIEW public.of_a_user AS SELECT job_name, state FROM wee5_cron.job_status;
@@ -134,6 +166,7 @@ $node->raises('postgres', "SELECT wee5_cron.secrets_of('app')", '42501', '... an
 $node->install_portable;
 isnt($node->as_owner('SELECT wee5_cron.library_version()'), '0.0.1', 'an older version is upgraded');
 is($node->safe_psql('postgres', $catalogue), $older, '... and its grants are kept');
+is(rows_of_all(), $rows, '... and so are its rows');
 is($node->as_owner('SELECT wee5_cron.harvest()'), 0, '... and its functions work');
 $node->raises('postgres', 'SELECT wee5_cron.trimmed(NULL)', '42501', '... without the right to execute others', role => 'app');
 $node->as_owner('ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM other');
@@ -142,15 +175,63 @@ $node->as_owner('ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM other
 $node->as_owner("SELECT wee5_cron.configure('https://app.example.com', 'a secret of thirty-two characters')");
 $node->as_owner("SELECT wee5_cron.configure(cron_secret => 'another one of thirty-two characters')");
 is($node->safe_psql('postgres', 'SELECT count(*) FROM vault.secrets'), 3, 'before uninstall() Vault has three secrets, including the previous one');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 4, 'configure() makes the three jobs and the harvest job');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 5, 'configure() makes the three jobs and the harvest job, and keeps that of the user');
 $node->raises('postgres', 'SELECT wee5_cron.uninstall()', '2BP01', "uninstall() does not drop what a user built on wee5_cron", role => 'postgres', message => qr/^other objects depend on wee5_cron/, hint => qr/Drop them first/);
-is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 4, '... and then leaves everything as it was');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 5, '... and then leaves everything as it was');
 $node->as_owner('DROP VIEW public.of_a_user; SELECT wee5_cron.uninstall()');
 is($node->safe_psql('postgres', <<'SQL'), '0|0|0|0', 'uninstall() leaves no schema, function, job or secret');
 SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'wee5_cron'), (SELECT count(*) FROM pg_proc WHERE proname = 'invoke_cron_endpoint'),
        (SELECT count(*) FROM cron.job), (SELECT count(*) FROM vault.secrets)
 SQL
 is(($node->run_script($text))[1], undef, '... and the file can be installed again');
+
+# A project may have an event trigger that enables row-level security for each new table.
+$node->safe_psql('postgres', <<'SQL');
+CREATE FUNCTION public.rls_auto_enable() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE made record;
+BEGIN
+  FOR made IN SELECT c.object_identity FROM pg_event_trigger_ddl_commands() c WHERE c.command_tag = 'CREATE TABLE' AND c.object_type = 'table' LOOP
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', made.object_identity);
+  END LOOP;
+END $$;
+CREATE EVENT TRIGGER ensure_rls ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION public.rls_auto_enable();
+SQL
+$node->as_owner('SELECT wee5_cron.uninstall()');
+is(($node->run_script($text))[1], undef, 'the file runs beside such a trigger');
+is($node->safe_psql('postgres', "SELECT bool_and(c.relrowsecurity) FROM pg_class c WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'r'"), 't', '... which acts on each table');
+$node->as_owner("SELECT wee5_cron.set('default_jobs', 'off'); SELECT wee5_cron.configure('https://app.example.com', 'a secret of thirty-two characters'); SELECT wee5_cron.invoke('/x')");
+my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
+{
+    local $ENV{PGUSER} = 'postgres';
+    is($node->as_owner('SELECT wee5_cron.harvest() FROM wee5_cron.invocation'), 0, '... and calls are made');
+    $doctor->green('ledger_readers', 'while no role may read');
+    $node->as_owner("SELECT wee5_cron.grant_to('app', 'read')");
+    is($node->psql_as('app', 'postgres', 'SELECT count(*) FROM wee5_cron.invocation'), 0, '... but roles that may read see nothing');
+    $doctor->red_then_green('ledger_readers', 'warning', qr/^row-level security hides all rows of wee5_cron\.armed, wee5_cron\.attempt, .* from role app$/, 'the event trigger');
+    is($node->psql_as('app', 'postgres', 'SELECT count(*) FROM wee5_cron.invocation'), 1, '... and then the role sees the call');
+}
+$node->safe_psql('postgres', 'DROP EVENT TRIGGER ensure_rls; DROP FUNCTION public.rls_auto_enable()');
+$node->as_owner('SELECT wee5_cron.uninstall()');
+is(($node->run_script($text))[1], undef, 'without the trigger the file runs again');
+
+# What users build on the functions of expose_api(), and put beside them.
+my $expose = q{SELECT split_part(wee5_cron.expose_api(role => 'other'), ' ', 1)};
+my $functions = $node->as_owner($expose);
+$node->as_owner('CREATE VIEW public.states AS SELECT j.job_name, j.state FROM wee5_cron_public.job_status() j');
+is($node->as_owner($expose), $functions, 'expose_api() runs again although a view uses one of its functions');
+is($node->as_owner('SELECT count(*) FROM public.states'), 0, '... and the view goes on working');
+$node->raises('postgres', 'SELECT wee5_cron.uninstall()', '2BP01', 'uninstall() does not drop the view', role => 'postgres', message => qr/^other objects depend on function wee5_cron_public\.job_status\(\)/, hint => qr/^Drop them first, then: SELECT wee5_cron\.uninstall\(\);/);
+$node->as_owner('DROP VIEW public.states; CREATE TABLE wee5_cron_public.notes (note text)');
+my $kept = $node->error_of('postgres', 'SELECT wee5_cron.uninstall()', role => 'postgres');
+fields_are($kept, { sqlstate => '2BP01', message => qr/^schema "wee5_cron_public" contains other objects$/, detail => qr/table wee5_cron_public\.notes depends on schema wee5_cron_public/, hint => qr/Drop them or move them/ }, '... nor a table in their schema');
+is($node->as_owner($expose), $functions, '... and leaves everything as it was');
+$node->as_owner('DROP TABLE wee5_cron_public.notes');
+like($node->error_of('postgres', 'DROP SCHEMA wee5_cron_public', role => 'postgres')->{hint}, qr/CASCADE/, 'the schema is dropped with CASCADE');
+is($node->error_of('postgres', 'DROP SCHEMA wee5_cron_public CASCADE; SELECT wee5_cron.doctor()', role => 'postgres'), undef, '... and wee5_cron goes on working');
+is($node->as_owner($expose), $functions, '... and expose_api() makes it again');
+is($node->error_of('postgres', 'SELECT wee5_cron.uninstall()', role => 'postgres'), undef, 'uninstall() drops it with wee5_cron');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'wee5_cron%'"), 0, '... without a trace');
+is(($node->run_script($text))[1], undef, '... and the file runs again');
 
 # The function outside the schema was dropped, and then replaced by a hand-written one.
 $node->as_owner("DROP FUNCTION public.invoke_cron_endpoint(text); SELECT wee5_cron.set('default_jobs', 'off')");
