@@ -2,13 +2,11 @@
 # and the test inserts the answers by hand.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
-use Wee5Cron::Test fixtures => ['pg_net'];
+use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
+use Wee5Cron::Editions;
 
 my $secret = 'canary-of-the-second-try';
-my $node   = Wee5Cron::Node->start_new('main');
-$node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
-$node->install('postgres', api_url => 'https://app.example.com', secret => $secret);
-$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'");
+my $node   = Wee5Cron::Editions->start_on_pg_net('main', api_url => 'https://app.example.com', secret => $secret);
 
 # Waits for the request in pg_net's queue for a call, and returns it.
 sub request_of {
@@ -111,7 +109,7 @@ $second = request_of($id);
 fields_are({ %$second, bearer => $second->{headers}{Authorization} }, { url => 'https://www.example.com/base/moves', bearer => "Bearer $secret-2" }, 'a retry uses a changed address and secret');
 answer($id, @refused);
 $node->invocation_when('postgres', $id, 'attempts = 2 AND next_attempt_at IS NOT NULL');
-$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_secret');
+$node->forget_secret('postgres');
 make_next_attempt($id);
 fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', attempts => 2, error => qr/cron_secret/, hint => qr/\w/ }, 'a retry without a secret fails with reason config');
 $node->configure('postgres', secret => $secret);
@@ -154,7 +152,7 @@ COMMIT;
 SQL
 fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'config', error => qr/trigger/, hint => qr/\w/ }, "with a trigger on pg_net's queue no retry is handed over");
 $node->raises('postgres', "SELECT wee5_cron.cancel($kept)", '55000', '... and cancel() is an error', message => qr/trigger/);
-$node->safe_psql('postgres', 'DROP TRIGGER trap ON net.http_request_queue');
+$node->as_superuser('postgres', 'DROP TRIGGER trap ON net.http_request_queue');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM seen'), 0, '... and the trigger saw no request');
 
 # cancel() takes back a request in the queue. It cannot take back one that pg_net has already taken.
@@ -184,7 +182,7 @@ is($node->invocation('postgres', $again)->{idempotency_key}, $second->{headers}{
 answer($again, @good);
 $node->wait_until_all_finished('postgres');
 $node->safe_psql('postgres', q{INSERT INTO net._http_response (id, status_code, created) SELECT 1000000 + n, 200, now() - interval '3 hours' FROM generate_series(1, 100000) n});
-$node->safe_psql('postgres', 'VACUUM ANALYZE net._http_response');
+$node->as_superuser('postgres', 'VACUUM ANALYZE net._http_response');
 sub blocks_read {
     my ($before) = @_;
     # In one transaction, which the worker does not see. Otherwise it would harvest as well.
@@ -216,7 +214,7 @@ cmp_ok($blocks, '<', 50, '... and does not read the old ones');
 $node->no_retries('postgres', '/made-again');
 $id    = $node->call('postgres', '/made-again');
 $first = request_of($id);
-$node->safe_psql('postgres', <<"SQL");
+$node->as_superuser('postgres', <<"SQL");
 BEGIN;
 DROP EXTENSION pg_net;
 CREATE EXTENSION pg_net VERSION 'wee5fixture';

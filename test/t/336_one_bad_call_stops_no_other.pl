@@ -2,12 +2,10 @@
 # temporary: the call stays due, and its row says what it waits for.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
-use Wee5Cron::Test fixtures => ['pg_net'];
+use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
+use Wee5Cron::Editions;
 
-my $node = Wee5Cron::Node->start_new('main');
-$node->safe_psql('postgres', "CREATE EXTENSION pg_net VERSION 'wee5fixture'");
-$node->install('postgres', api_url => 'https://app.example.com', secret => 'the secret');
-$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.transport = 'pg_net'");
+my $node = Wee5Cron::Editions->start_on_pg_net('main', api_url => 'https://app.example.com', secret => 'the secret');
 
 # Calls that wait for a distant retry, and then all become due for one harvest.
 sub retrying {
@@ -42,13 +40,13 @@ sub is_handed_over {
 
 # An unexpected class of error: pg_net's own table refuses the row.
 my %call = retrying('/before', '/refused', '/behind');
-$node->safe_psql('postgres', q{ALTER TABLE net.http_request_queue ADD CONSTRAINT no_refused CHECK (url NOT LIKE '%/refused')});
+$node->as_superuser('postgres', q{ALTER TABLE net.http_request_queue ADD CONSTRAINT no_refused CHECK (url NOT LIKE '%/refused')});
 make_due(%call);
 fields_are($node->finished('postgres', $call{'/refused'}), { status => 'failed', reason => 'config', attempts => 1, next_attempt_at => undef, error => qr/no_refused/ },
     'a call that pg_net refuses fails, and its row says why');
 is($node->safe_psql('postgres', q{SELECT failures FROM wee5_cron.trouble WHERE name = '/refused'}), 1, '... and it counts as a failure of its path');
 is_handed_over($call{$_}, "the call $_ is handed over") for '/before', '/behind';
-$node->safe_psql('postgres', 'ALTER TABLE net.http_request_queue DROP CONSTRAINT no_refused');
+$node->as_superuser('postgres', 'ALTER TABLE net.http_request_queue DROP CONSTRAINT no_refused');
 
 # A row that cannot even record its error.
 %call = retrying('/first', '/unwritable', '/last');

@@ -5,10 +5,17 @@ use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
 
 my %files = (
-    '110_a_caller_needs_only_execute'                 => 35,
-    '207_work_that_takes_long'                        => 40,
-    '321_calls_for_later'                             => 25,
-    '330_calls_are_retried_and_given_up_by_hand'      => 20,
+    '110_a_caller_needs_only_execute'            => 35,
+    '145_the_request_fits_the_route'             => 65,
+    '207_work_that_takes_long'                   => 40,
+    '241_the_doctor_on_jobs'                     => 55,
+    '300_failed_calls_are_made_again'            => 25,
+    '320_calls_of_a_path_do_not_overlap'         => 12,
+    '321_calls_for_later'                        => 25,
+    '330_calls_are_retried_and_given_up_by_hand' => 20,
+    '335_pg_net_retries_by_the_same_policy'      => 60,
+    '336_one_bad_call_stops_no_other'            => 22,
+    '356_success_that_looks_wrong'               => 38,
 );
 for my $file (sort keys %files) {
     # A directory of its own, so that the logs of the file's other run stay.
