@@ -1,6 +1,6 @@
 # 5,000 calls are queued and 200 are on the wire when the primary is killed and its synchronous standby is promoted. Results
 # reach the standby before more are written, so only calls that were on the wire or answered in the last moment are sent
-# again. The worker does not wait for a standby that is gone.
+# again. While a commit waits for a standby that is silent or gone, nothing is sent.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -36,6 +36,31 @@ sub calls_unconfirmed {
     return $primary->safe_psql('postgres',
         "SET synchronous_commit = local; SELECT count(invoke_cron_endpoint('$path')) FROM generate_series(1, $count)");
 }
+
+my $late = 0;
+
+# Makes calls that no standby confirms, until the worker sends nothing more.
+sub calls_until_blocked {
+    my $until = time + $PostgreSQL::Test::Utils::timeout_default;
+    while ($primary->safe_psql('postgres', "SELECT state FROM wee5_cron.worker WHERE datname = 'postgres'") ne 'blocked') {
+        die "it sends on and on\n" if time > $until;
+        $late += calls_unconfirmed('/late', 1);
+    }
+    return;
+}
+
+# For as long as this test looks.
+sub nothing_is_sent {
+    my ($when) = @_;
+    my $sent = () = $receiver->requests;
+    my $id = $primary->safe_psql('postgres', "SET synchronous_commit = local; SELECT invoke_cron_endpoint('/late')");
+    $late++;
+    is($primary->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id, '2 seconds')"), 'queued', "$when, a new call stays queued");
+    is(scalar(() = $receiver->requests), $sent, '... and nothing at all is sent');
+    fields_are($primary->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'"),
+        { state => 'blocked', last_error => qr/synchronous standby/ }, '... and the worker says why');
+    return;
+}
 standby_is_synchronous();
 
 # The standby is connected, but stops receiving. Its primary does not know yet.
@@ -45,17 +70,17 @@ $stalled->commit_calls(1_000);
 $stalled->wait_for_wire(200);
 my $walsender = $primary->safe_psql('postgres', 'SELECT pid FROM pg_stat_replication');
 kill 'STOP', $walsender;
-$receiver->release_for_good;
-$primary->poll_query_until('postgres', "SELECT in_flight = 0 AND sent = 1000 FROM wee5_cron.worker WHERE datname = 'postgres'")
-  or die "it does not go on\n";
-is(scalar($stalled->deliveries), 1_000, 'while a standby receives nothing, all calls are delivered');
 calls_unconfirmed('/once/hang', 20);
+$primary->set_server('wee5_cron.max_in_flight', 220);
 ok($primary->poll_query_until('postgres', "SELECT count(*) = 20 FROM wee5_cron.invocation WHERE endpoint_path = '/once/hang' AND status = 'sending'"),
-    '... and calls that are sent at most once are claimed');
-fields_are($primary->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'"), { in_flight => 20, sent => 1_000 },
+    'while a standby receives nothing, calls that are sent at most once are claimed');
+fields_are($primary->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'"), { in_flight => 220, sent => 200 },
     '... and keep their slots while they wait for the standby');
-is(scalar(() = $receiver->requests('/once/hang')), 0, '... and no request is sent for them');
-cmp_ok(booked('/hang?%'), '<', 1_000, '... and the later answers are not recorded, since the first ones are not on the standby yet');
+$primary->set_server('wee5_cron.max_in_flight', 200);
+$receiver->release_for_good;
+calls_until_blocked();
+cmp_ok(booked('/hang?%'), '<', 1_000, '... and answers are not recorded, since the first ones are not on the standby yet');
+nothing_is_sent('when the standby has been silent for a while');
 
 # The standby receives again.
 kill 'CONT', $walsender;
@@ -63,14 +88,30 @@ $receiver->wait_for_requests('/once/hang', 20);
 $stalled->nothing_is_lost('the standby receives again');
 is($stalled->repeats, 0, '... and no call is sent twice');
 is(scalar(() = $receiver->requests('/once/hang')), 20, "... and each call of the path with retry_on = 'never' is sent once");
+is($primary->safe_psql('postgres', "SELECT last_error IS NULL FROM wee5_cron.worker WHERE datname = 'postgres'"), 't', '... and the worker has no error any more');
 
-# The standby has stopped.
+# The standby has stopped while 200 requests are on the wire.
+$receiver->hold;
+my $alone = Wee5Cron::Audit->new($primary, 'postgres', $receiver);
+$alone->commit_calls(1_000);
+$alone->wait_for_wire(200);
 $standby->stop('immediate');
 $primary->poll_query_until('postgres', 'SELECT count(*) = 0 FROM pg_stat_replication') or die "it is still there\n";
-calls_unconfirmed('/without/' . $_, 500) for 1 .. 3;
 calls_unconfirmed('/once/hang', 20);
-$primary->wait_until_all_finished('postgres');
-is_deeply($primary->statuses('postgres'), { succeeded => 2_540 }, 'without a standby every call is delivered and recorded');
+calls_until_blocked();
+$receiver->release_for_good;
+ok($primary->poll_query_until('postgres', "SELECT count(*) = 200 FROM wee5_cron.invocation WHERE endpoint_path LIKE '/hang?$alone->{name}-%' AND status = 'succeeded'"),
+    'without a standby, the answers to the requests on the wire are recorded');
+is(scalar($alone->deliveries), 200, '... and the calls behind them are not sent');
+nothing_is_sent('without a standby');
+is(scalar(() = $receiver->requests('/once/hang')), 20, "... and no call of the path with retry_on = 'never' is");
+
+# An administrator decides that this server goes on without it.
+$primary->set_server('synchronous_standby_names', '');
+$alone->nothing_is_lost('without synchronous replication');
+is($alone->repeats, 0, '... and no call is sent twice');
+is(scalar(() = $receiver->requests('/once/hang')), 40, "... and each call of the path with retry_on = 'never' is sent once");
+$primary->set_server('synchronous_standby_names', 'standby');
 $standby->start;
 standby_is_synchronous();
 
@@ -89,14 +130,16 @@ $audit->commit_calls(5_200);
 $audit->wait_for_wire(200, $early);
 $primary->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/once/hang')) FROM generate_series(1, 20)");
 # From here on the standby receives nothing. With a few more slots the next calls are claimed, and wait. Then those on the
-# wire are answered, and the calls that take their places are on the wire, too.
+# wire are answered, and calls take their places until the worker finds that the standby is silent.
 $walsender = $primary->safe_psql('postgres', 'SELECT pid FROM pg_stat_replication');
 kill 'STOP', $walsender;
 $primary->set_server('wee5_cron.max_in_flight', 220);
 $primary->poll_query_until('postgres', "SELECT count(*) = 20 FROM wee5_cron.invocation WHERE endpoint_path = '/once/hang' AND status = 'sending'")
   or die "they are not claimed\n";
 $receiver->release;
-$audit->wait_for_wire(400, $early);
+calls_until_blocked();
+my $unconfirmed = $audit->deliveries - $early;
+$audit->wait_for_wire($unconfirmed, $early);
 
 $primary->kill9;
 kill 'KILL', $walsender;
@@ -106,7 +149,8 @@ $standby->wait_for_worker('postgres');
 $receiver->release_for_good;
 $audit->asks($standby);
 $audit->nothing_is_lost('the synchronous standby is promoted');
-is($audit->repeats, 400, '... and the 400 calls on the wire are sent again, because nobody knows how they ended');
+is($audit->repeats, $unconfirmed, '... and the calls whose results it lacks are sent again, because nobody knows how they ended');
+cmp_ok($unconfirmed, '<=', 400, '... which are those that were on the wire at the end, and before the standby fell silent');
 my %once;
 $once{ $_->{headers}{'idempotency-key'} }++ for $receiver->requests('/once/hang');
 is(scalar(grep { $_ > 1 } values %once), 0, "... but no call of the path with retry_on = 'never' is sent twice");

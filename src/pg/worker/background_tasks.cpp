@@ -100,7 +100,7 @@ void run_task(Worker* worker, BackgroundTask* task) {
   PG_TRY();
   {
     int64 again_us = task->run(worker);
-    bool usable = !worker->was_disarmed && worker->ledger_backoff_us == 0;
+    bool usable = !worker->was_paused && worker->ledger_backoff_us == 0;
     if (task->backoff_us > 0 && usable) clear_error(worker);
     task->backoff_us = 0;
     task->due_us = again_us;

@@ -25,20 +25,19 @@ XLogRecPtr confirmed_to() {
   return position;
 }
 
-// Whether as many standbys are connected, and have caught up, as synchronous_standby_names asks for.
-bool enough_are_there() {
+// SyncRepConfig: synchronous_standby_names, NULL if it is empty.
+bool commits_wait() { return SyncRepRequested() && SyncRepConfig != nullptr; }
+
+}  // namespace
+
+bool standby_lacks(XLogRecPtr position) { return commits_wait() && confirmed_to() < position; }
+
+bool standbys_are_there() {
+  if (!commits_wait()) return true;
   SyncRepStandbyData* standbys = nullptr;
   int count = SyncRepGetCandidateStandbys(&standbys);
   if (standbys != nullptr) pfree(standbys);
   return count >= SyncRepConfig->num_sync;
-}
-
-}  // namespace
-
-bool standby_lacks(XLogRecPtr position) {
-  // SyncRepConfig: synchronous_standby_names, NULL if it is empty.
-  if (!SyncRepRequested() || SyncRepConfig == nullptr) return false;
-  return confirmed_to() < position && enough_are_there();
 }
 
 }  // namespace wee5::pg

@@ -196,9 +196,9 @@ void count_ended(WorkerSlot* slot, const Tally* tally) {
 
 void note_success(Worker* worker, const Tally* tally) {
   count_ended(worker->slot, tally);
-  if (worker->ledger_backoff_us > 0 || worker->was_disarmed) clear_error(worker);
-  if (worker->was_disarmed) look_at_all_jobs(worker);
-  worker->was_disarmed = false;
+  if (worker->ledger_backoff_us > 0 || worker->was_paused) clear_error(worker);
+  if (worker->was_paused) look_at_all_jobs(worker);
+  worker->was_paused = false;
   worker->ledger_backoff_us = 0;
   worker->timers.ledger_retry_us = 0;
   registry_note_success(worker->slot);
@@ -232,12 +232,20 @@ void pause_sending(Worker* worker, const Turn* turn) {
     case LedgerStatus::kDisarmed:
       report_state(worker, WorkerEvent::kFoundBlocked);
       registry_set_error(worker->slot, turn->disarmed_reason);
-      worker->was_disarmed = true;
+      worker->was_paused = true;
       // arm(), DROP SUBSCRIPTION, ALTER SCHEMA and a reload wake the worker. It waits for requests in flight by itself.
       worker->timers.ledger_retry_us =
           dispatcher->in_flight() > 0 || dispatcher->has_results() || dispatcher->has_locked()
               ? now_us() + kFirstBackoffUs
               : PG_INT64_MAX;
+      break;
+    case LedgerStatus::kCutOff:
+      report_state(worker, WorkerEvent::kFoundBlocked);
+      registry_set_error(worker->slot, "commits wait for a synchronous standby, and calls wait with them");
+      worker->was_paused = true;
+      // Nothing wakes the worker when a standby connects. The next turn also looks for what became due meanwhile.
+      worker->retries_due = worker->cancels_due = true;
+      worker->timers.ledger_retry_us = now_us() + kFirstBackoffUs;
       break;
     case LedgerStatus::kReady:
       break;
@@ -357,7 +365,7 @@ void follow_up(Worker* worker, const Turn* turn) {
   note_success(worker, &tally);
 }
 
-// After a turn in a disarmed database, which has only recorded.
+// After a turn that has only recorded.
 void follow_up_recording(Worker* worker, const Turn* turn) {
   Tally tally = turn->record_results ? tally_batch(worker) : Tally{0, 0};
   if (turn->record_results) XLogFlush(XactLastCommitEnd);
@@ -393,7 +401,7 @@ bool run_turn(Worker* worker, bool read_ledger, bool careful) {
 void take_turn(Worker* worker, bool read_ledger) {
   // A turn after one that failed does not count as work yet: the state stays `blocked`, with its reason.
   bool careful = worker->ledger_backoff_us > 0;
-  if (!careful) report_state(worker, WorkerEvent::kFoundSending);
+  if (!careful && !worker->was_paused) report_state(worker, WorkerEvent::kFoundSending);
   pgstat_report_activity(STATE_RUNNING, "recording results and reading due calls");
   // An ERROR in reading due calls must not keep results from being recorded, nor the other way round.
   bool apart = careful && read_ledger && worker->dispatcher->has_results();
@@ -436,7 +444,9 @@ void send_claimed_calls(Worker* worker) {
 
 bool previous_batch_is_unflushed(Worker* worker) {
   if (worker->unflushed_commit == InvalidXLogRecPtr || worker->dispatcher->results() >= kMostResultsHeld) return false;
-  if (log_flushed_to() >= worker->unflushed_commit) return standby_lacks(worker->unflushed_commit);
+  // Without standbys, results are recorded as they come: if the server is still the primary, this saves repeats.
+  if (log_flushed_to() >= worker->unflushed_commit)
+    return standby_lacks(worker->unflushed_commit) && standbys_are_there();
   if (now_us() - worker->flush_requested_us < kFlushPatienceUs) return true;
   // The launcher may have ended since it was asked.
   worker->flush_requested_us = now_us();

@@ -12,6 +12,7 @@
 #include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/registry/ended_calls.h"
 #include "wee5_cron/pg/worker/alerts.h"
+#include "wee5_cron/pg/worker/synchronous_standby.h"
 
 namespace wee5::pg {
 
@@ -19,6 +20,8 @@ namespace {
 
 constexpr std::size_t kResultsPerTurn = 4096;
 constexpr int64 kLockedRowPauseUs = 100'000;
+// A synchronous standby that confirms nothing for so long counts as gone.
+constexpr int64 kStandbyPatienceUs = 500'000;
 
 // A user has renamed, moved or replaced the table, unless the extension was dropped a moment ago.
 LedgerStatus missing_table(const char* name) {
@@ -83,7 +86,7 @@ void collect_batch(Turn* turn, Batch* batch) {
         batch->marks = marks.data();
         batch->mark_count = static_cast<int>(marks.size());
         // One batch of claims at a time: the one before may still wait for a standby.
-        turn->claims_written = !dispatcher->has_claimed();
+        turn->claims_written = turn->status == LedgerStatus::kReady && !dispatcher->has_claimed();
         if (turn->claims_written) {
           const std::vector<delivery::OnTheWire>& claims = dispatcher->claims();
           batch->claims = claims.data();
@@ -210,15 +213,31 @@ void work_on_ledger(Turn* turn) {
   read_roles(turn);
 }
 
-// A disarmed database sends nothing, but still records results.
+// If a database is disarmed or cut off, nothing is sent, but results are still recorded.
 void only_record(Turn* turn) {
-  CppFailure failure;
-  if (!run_cpp(&failure, [turn] { turn->worker->dispatcher->drop_waiting(); })) raise(&failure);
   Batch batch;
   collect_batch(turn, &batch);
   write_batch(turn, &batch);
   cancel_calls(turn);
   turn->only_recorded = true;
+}
+
+void drop_waiting_calls(Turn* turn) {
+  CppFailure failure;
+  if (!run_cpp(&failure, [turn] { turn->worker->dispatcher->drop_waiting(); })) raise(&failure);
+}
+
+// Whether a commit would not return. This may be a primary that was isolated: another one may send its calls by now. So
+// no request leaves that the standbys could not learn of. Outside of the transaction, in which commits wait for
+// nothing.
+bool is_cut_off(Worker* worker) {
+  if (!standbys_are_there()) return true;
+  int64 now = now_us();
+  if (worker->unflushed_commit == InvalidXLogRecPtr || !standby_lacks(worker->unflushed_commit))
+    worker->unconfirmed_since_us = 0;
+  else if (worker->unconfirmed_since_us == 0)
+    worker->unconfirmed_since_us = now;
+  return worker->unconfirmed_since_us != 0 && now - worker->unconfirmed_since_us > kStandbyPatienceUs;
 }
 
 // Postgres does not let code that runs with somebody else's rights leave a deferred trigger behind, because the trigger
@@ -343,6 +362,7 @@ void open_ledger(LedgerAccess* access) {
 
 void run_turn_transaction(Turn* turn) {
   forget_ended_calls();
+  bool cut_off = is_cut_off(turn->worker);
   begin_worker_transaction();
   // Before anything is read: a transaction that ends meanwhile counts as later.
   turn->settings_valid_until = transactions_ended();
@@ -352,8 +372,11 @@ void run_turn_transaction(Turn* turn) {
   turn->disarmed_reason = access.disarmed_reason;
   forget_former_ledger(turn, access.extension.oid);
   Oid owner = access.extension.owner;
+  if (turn->status == LedgerStatus::kReady && cut_off) turn->status = LedgerStatus::kCutOff;
   if (turn->status == LedgerStatus::kReady) as_owner(owner, [turn] { work_on_ledger(turn); });
-  if (turn->status == LedgerStatus::kDisarmed && !access.renamed) as_owner(owner, [turn] { only_record(turn); });
+  bool disarmed = turn->status == LedgerStatus::kDisarmed && !access.renamed;
+  if (disarmed) drop_waiting_calls(turn);
+  if (disarmed || turn->status == LedgerStatus::kCutOff) as_owner(owner, [turn] { only_record(turn); });
   if (access.subscriber) disarm_subscriber(&access.extension);
   if (TransactionIdIsValid(GetTopTransactionIdIfAny())) ++turn->settings_valid_until;  // this one
   commit_worker_transaction();

@@ -5,8 +5,11 @@
 namespace wee5::pg {
 
 // Whether a session that committed at this position of the log, with its usual synchronous_commit, would still wait for
-// a synchronous standby. A standby that is not connected, or that the server has given up (wal_sender_timeout), is not
-// waited for: calls are made without it.
+// a synchronous standby.
 bool standby_lacks(XLogRecPtr position);
+
+// Whether as many synchronous standbys are connected as a commit needs. If not, a commit waits until they are: this may
+// be a primary that was cut off, while another one was promoted.
+bool standbys_are_there();
 
 }  // namespace wee5::pg

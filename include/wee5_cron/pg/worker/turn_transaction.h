@@ -7,8 +7,9 @@
 
 namespace wee5::pg {
 
-// Whether the worker can use the ledger of its database.
-enum class LedgerStatus { kReady, kAbsent, kIncompatible, kLocked, kDisarmed };
+// Whether the worker can use the ledger of its database. kCutOff: a commit would not return, because a synchronous
+// standby is missing or silent.
+enum class LedgerStatus { kReady, kAbsent, kIncompatible, kLocked, kDisarmed, kCutOff };
 
 // app.settings.* of a role.
 struct RoleSettings {
@@ -31,7 +32,7 @@ struct Turn {
   // Out.
   LedgerStatus status;
   const char* disarmed_reason;  // set where the status is kDisarmed
-  bool only_recorded;           // the database is disarmed, but results were recorded
+  bool only_recorded;           // the database is disarmed or cut off, but results were recorded
   WorkerSettings settings;
   DueRows due;
   int64* locked;  // ids of results that were not recorded because somebody holds their rows locked

@@ -40,7 +40,7 @@ struct Worker {
   uint64 sent_before;  // requests of the workers before this one
   Oid extension;       // the extension whose ledger the dispatcher's calls come from
   bool draining;       // no new calls are taken, and requests in flight end
-  bool was_disarmed;   // the last turn found the database disarmed
+  bool was_paused;     // the last turn found the database disarmed, or cut off from its synchronous standbys
 
   RequestCapacity capacity;
   int shortage_reported_for;       // the max_in_flight that exceeds the capacity
@@ -60,6 +60,7 @@ struct Worker {
   XLogRecPtr unflushed_commit;  // of the last batch
   XLogRecPtr claims_commit;     // of the calls that are claimed and not sent yet
   int64 flush_requested_us;
+  int64 unconfirmed_since_us;  // since when synchronous standbys lack the last batch; 0: they have it
 
   WorkerTimers timers;
   int64 ledger_backoff_us;   // 0: the last turn succeeded
