@@ -192,6 +192,11 @@ SELECT pg_temp.job('moved', $$SELECT invoke_cron_endpoint('/x')$$) AS jobid \gse
 UPDATE cron.job SET database = 'under its old name' WHERE jobid = :jobid;
 SELECT status, detail, replace(hint, :'jobid', 'N') AS hint FROM wee5_cron.doctor() WHERE check_name = 'job_database';
 DELETE FROM cron.job;
+-- ... which has no name itself.
+SELECT pg_temp.job(NULL, $$SELECT invoke_cron_endpoint('/x')$$) AS jobid \gset
+UPDATE cron.job SET database = 'under its old name' WHERE jobid = :jobid;
+SELECT replace(detail, :'jobid', 'N') AS detail FROM wee5_cron.doctor() WHERE check_name = 'job_database';
+DELETE FROM cron.job;
 SELECT check_name, status, detail FROM wee5_cron.doctor() WHERE check_name IN ('job_owner', 'job_schedule', 'job_command', 'job_database');
 ROLLBACK;
 

@@ -4,7 +4,7 @@
 -- A job in a sentence.
 CREATE FUNCTION wee5_cron.doctor_job_name(job_name text, jobid bigint) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT coalesce(format('job "%s"', left(nullif($1, ''), 255)), format('jobid %s', $2)) $$;
+  AS $$ SELECT coalesce('job "' || left(nullif($1, ''), 255) || '"', format('jobid %s', $2)) $$;
 COMMENT ON FUNCTION wee5_cron.doctor_job_name(text, bigint) IS 'Internal, for doctor(): what a finding calls a job';
 
 -- The statement that makes a job call a path, or a comment where the path is not known.
