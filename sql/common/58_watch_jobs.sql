@@ -49,8 +49,8 @@ COMMENT ON FUNCTION wee5_cron.note_failed_runs(wee5_cron.job_watch, text, text, 
   'Internal, for read_new_runs(): counts the runs that pg_cron logged as failed';
 
 -- Reads the new runs of all watched jobs at once, and again those that had not ended. After a long absence, only the newest
--- part of them.
-CREATE FUNCTION wee5_cron.read_new_runs() RETURNS void
+-- part of them. False: some could not be counted now, because another session counts the same path.
+CREATE FUNCTION wee5_cron.read_new_runs() RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   SET enable_hashjoin = on
   AS $$
@@ -58,6 +58,7 @@ DECLARE
   newest_run constant bigint := wee5_cron.newest_run();
   found record;
   watched wee5_cron.job_watch;
+  all_counted boolean := true;
 BEGIN
   FOR found IN EXECUTE $query$
     WITH newest AS MATERIALIZED (
@@ -91,11 +92,14 @@ BEGIN
       UPDATE wee5_cron.job_watch w
       SET seen_run = newest_run, runs = w.runs || coalesce(found.began, '{}'), unended_runs = coalesce(found.unended, '{}')
       WHERE w.jobid = found.jobid;
+    ELSE
+      all_counted := false;
     END IF;
   END LOOP;
   -- For jobs without new runs only now and then: to write all rows would be the most expensive part of a look.
   UPDATE wee5_cron.job_watch w SET seen_run = newest_run
   WHERE w.active AND (w.seen_run IS NULL OR w.seen_run < newest_run - 1000);
+  RETURN all_counted;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.read_new_runs() IS
@@ -163,7 +167,7 @@ COMMENT ON FUNCTION wee5_cron.update_watched_jobs() IS 'Internal, for watch_jobs
 
 -- Looks at the next jobs after a jobid, so that the worker can send calls between two parts of a look. The first part
 -- (after_jobid is NULL) reads what has changed. watched_to: where the next part begins; NULL: that was the last one.
--- look_again: when the grace of a tick of these jobs ends.
+-- look_again: when the grace of a tick of these jobs ends, or soon if failed runs could not be counted.
 CREATE FUNCTION wee5_cron.watch_some_jobs(after_jobid bigint, most int, OUT watched_to bigint, OUT look_again timestamptz)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -183,8 +187,9 @@ BEGIN
   END IF;
   IF after_jobid IS NULL THEN
     PERFORM wee5_cron.update_watched_jobs();
-    IF logs_runs THEN
-      PERFORM wee5_cron.read_new_runs();
+    -- Of a job that runs once a day, the next tick would be too late for an alert.
+    IF logs_runs AND NOT wee5_cron.read_new_runs() THEN
+      look_again := clock_timestamp() + interval '10 seconds';
     END IF;
   END IF;
   FOR job IN SELECT * FROM wee5_cron.calling_jobs() j WHERE j.jobid > coalesce(after_jobid, 0) ORDER BY j.jobid LIMIT most LOOP

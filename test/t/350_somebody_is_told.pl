@@ -230,6 +230,7 @@ $holder->query_safe("BEGIN; UPDATE wee5_cron.trouble SET failures = failures WHE
 run_of('failed', 'ERROR:  once more');
 is($node->error_of('postgres', "SET lock_timeout = '100 ms'; $look"), undef, 'another session that counts the same path does not keep the worker from watching');
 is($failures->(), 3, '... and the failure is not counted');
+like($node->safe_psql('postgres', "SET lock_timeout = '100 ms'; SELECT wee5_cron.watch_jobs() BETWEEN clock_timestamp() AND clock_timestamp() + interval '11 seconds'"), qr/^t$/m, '... and the worker looks again soon, not at the next tick');
 $holder->quit;
 is($failures->(), 4, '... until the next look');
 is(scalar told(), 0, '... and sends no second notification');
