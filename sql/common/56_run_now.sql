@@ -1,5 +1,16 @@
 -- Running a job by hand.
 
+-- The rule of a call, for a role that does not make it itself.
+CREATE FUNCTION wee5_cron.may_call_target(role name, endpoint_path text) RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT wee5_cron.target_of($2) IS NULL
+           OR has_function_privilege($1, 'wee5_cron.configure_target(text, text, text, text, text, jsonb, text)', 'EXECUTE')
+           OR EXISTS (SELECT FROM wee5_cron.endpoint e WHERE e.endpoint_path IN ($2, split_part($2, '?', 1)))
+  $$;
+COMMENT ON FUNCTION wee5_cron.may_call_target(name, text) IS
+  'Internal: whether a role may call a path of a target; true for a path of the app';
+
 CREATE FUNCTION wee5_cron.run_now(job_name text) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
@@ -30,6 +41,12 @@ BEGIN
   IF wee5_cron.may_run(job.username, job.command) IS NOT TRUE THEN
     RAISE EXCEPTION 'job "%" belongs to role "%", which may not make calls', $1, job.username
       USING ERRCODE = 'insufficient_privilege', HINT = wee5_cron.hint_for_owner(job.username);
+  END IF;
+  IF NOT wee5_cron.may_call_target(job.username, job.endpoint_path) THEN
+    RAISE EXCEPTION 'job "%" belongs to role "%", which may not call %', $1, job.username, quote_literal(job.endpoint_path)
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = format('To allow this path to all callers: INSERT INTO wee5_cron.endpoint (endpoint_path) VALUES (%L);',
+                          split_part(job.endpoint_path, '?', 1));
   END IF;
   IF NOT job.is_plain THEN
     -- A plain GET of the path is not what this job does. The command is not shown: cron.job hides it from other users.
