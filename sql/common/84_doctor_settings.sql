@@ -233,11 +233,11 @@ CREATE FUNCTION wee5_cron.doctor_previous_secret() RETURNS SETOF wee5_cron.findi
 DECLARE
   kept record;
   until text;
-  -- Whether the newest success needed the previous secret.
-  needed constant boolean := coalesce((
-    SELECT starts_with(i.hint, left(wee5_cron.previous_secret_hint(now()), 60))
-    FROM (SELECT n.id, n.status, n.hint FROM wee5_cron.invocation n ORDER BY n.id DESC LIMIT 1000) i
-    WHERE i.status IN ('succeeded', 'accepted') ORDER BY i.id DESC LIMIT 1), false);
+  -- Of the newest success of the app, neither of a target nor of the webhook.
+  newest_hint constant text := (
+    SELECT i.hint
+    FROM (SELECT n.id, n.status, n.hint, n.endpoint_path FROM wee5_cron.invocation n ORDER BY n.id DESC LIMIT 1000) i
+    WHERE i.status IN ('succeeded', 'accepted') AND starts_with(i.endpoint_path, '/') ORDER BY i.id DESC LIMIT 1);
   lines bigint := 0;
 BEGIN
   FOR kept IN
@@ -257,7 +257,7 @@ BEGIN
     ELSIF NOT kept.is_used THEN
       RETURN NEXT ('cron_secret_previous', 'ok', format('no call uses the previous secret, which is kept for %s', kept.api_url),
                    NULL)::wee5_cron.finding;
-    ELSIF needed THEN
+    ELSIF starts_with(newest_hint, wee5_cron.previous_secret_hint(kept.until)) THEN
       RETURN NEXT ('cron_secret_previous', 'warning',
                    format('the app still expects the previous secret, which is used until %s', until),
                    wee5_cron.doctor_comment('Before then, set CRON_SECRET in the app to the new secret.'))::wee5_cron.finding;
@@ -320,8 +320,8 @@ BEGIN
     lines := lines + 1;
     IF target.error IS NOT NULL THEN
       RETURN NEXT ('target', 'error',
-                   format('%s (%s): %s', coalesce(format('target "%s"', target.name), 'app.settings.cron_targets'),
-                          coalesce(target.source, target.roles), target.error),
+                   format('%s (%s): %s', coalesce('target "' || target.name || '"', 'app.settings.cron_targets'),
+                          coalesce(target.source, target.roles), replace(target.error, format('target "%s": ', target.name), '')),
                    wee5_cron.doctor_comment(coalesce(target.hint, 'Remove it there, and configure each target again.')))::wee5_cron.finding;
     ELSIF target.name = 'app' THEN
       RETURN NEXT ('target', 'ok', format('calls of the app carry %s further secret headers (%s)', target.further, target.source),

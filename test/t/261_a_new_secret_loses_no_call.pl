@@ -63,6 +63,13 @@ is($node->safe_psql('postgres', "SELECT '@{[ kept()->{until} ]}'::timestamptz - 
 doctor_says('ok', qr/^until .* UTC, calls that the app answers with 401 are made again with the previous secret$/, 'a previous secret');
 calls_succeed(1, 'the database has the new secret first');
 doctor_says('warning', qr/^the app still expects the previous secret, which is used until/, 'the app still expects the previous secret');
+my $success = "INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at, hint) VALUES";
+$node->safe_psql('postgres', "$success ('billing:/x', 'builtin', 'succeeded', now(), NULL), ('wee5_cron.alert', 'builtin', 'succeeded', now(), NULL)");
+doctor_says('warning', qr/^the app still expects/, 'a success of another app');
+$node->safe_psql('postgres', "$success ('/x', 'builtin', 'succeeded', now(), wee5_cron.previous_secret_hint(now() - interval '1 day'))");
+doctor_says('ok', qr/^until/, 'a success with the previous secret of an earlier change');
+$node->safe_psql('postgres', "DELETE FROM wee5_cron.invocation WHERE endpoint_path IN ('/x', 'billing:/x', 'wee5_cron.alert')");
+doctor_says('warning', qr/^the app still expects/, 'the newest success of the app');
 restart_app(secret => $secrets[1]);
 calls_succeed(0, 'the app has the new secret, too');
 doctor_says('ok', qr/^until/, 'the app has the new secret');
