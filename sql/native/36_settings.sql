@@ -28,7 +28,7 @@ CREATE FUNCTION wee5_cron.configure_target(name text, api_url text, secret text,
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_configure_target';
 COMMENT ON FUNCTION wee5_cron.configure_target(text, text, text, text, text, jsonb, text) IS
-  'Checks and stores another app that calls may go to, under the path name:/path: its address, the secret that it expects, the header and prefix that carry the secret, and further secret headers. For this database (store => ''database'') or in Supabase Vault (store => ''vault''). The name app holds further headers of the app itself, with NULL for address and secret. Never returns any of it. A target that exists is replaced, and for 24 hours a call that it answers with 401 is made again with the secret that was replaced';
+  'Checks and stores another app that calls may go to, under the path name:/path: its address, the secret that it expects, the header and prefix that carry the secret, and further secret headers. For this database (store => ''database'') or in Supabase Vault (store => ''vault''). The name app holds further headers of the app itself, with NULL for address and secret. Never returns any of it. Answers in the ledger show [secret] instead of a secret or of the value of a secret header, except for true, false, yes, no, on, off, 1 and 0. A target that exists is replaced, and for 24 hours a call that it answers with 401 is made again with the secret that was replaced';
 
 CREATE FUNCTION wee5_cron.drop_target(name text) RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

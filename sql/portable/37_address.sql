@@ -144,7 +144,8 @@ BEGIN
   WHERE wee5_cron.time_of_unix_us(p.until_us) > clock_timestamp() AND wee5_cron.same_origin(p.api_url, found.api_url);
 EXCEPTION WHEN object_not_in_prerequisite_state THEN
   GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
-  RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = message, HINT = wee5_cron.hint_here(advice);
+  RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = wee5_cron.error_for_target(name, message),
+    HINT = wee5_cron.hint_here(wee5_cron.hint_for_target(name, advice));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.find_address(text) IS 'Internal: the URL of a call and the secret that it carries, or what is missing';

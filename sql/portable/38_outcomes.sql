@@ -227,7 +227,9 @@ CREATE FUNCTION wee5_cron.explain_reason(reason text, http_status int, url text,
 DECLARE
   path constant text := wee5_cron.shown_path(endpoint_path);
   authority constant text := wee5_cron.authority_of(url);
-  shown_authority constant text := CASE authority WHEN '' THEN 'the app''s address' ELSE wee5_cron.printable(authority) END;
+  target constant text := wee5_cron.target_of(endpoint_path);
+  shown_authority constant text := CASE WHEN authority <> '' THEN wee5_cron.printable(authority)
+    WHEN target IS NOT NULL THEN format('the address of target "%s"', target) ELSE 'the app''s address' END;
   host constant text := wee5_cron.host_of(authority);
   said constant text := wee5_cron.in_brackets(detail);
 BEGIN
@@ -237,7 +239,7 @@ BEGIN
     hint := 'Check app.settings.api_url (SHOW app.settings.api_url) and app.settings.cron_secret.';
   WHEN 'dns' THEN
     error := format('The host name %s could not be resolved%s.',
-      CASE host WHEN '' THEN 'of app.settings.api_url' ELSE wee5_cron.printable(host) END,
+      CASE host WHEN '' THEN 'of ' || wee5_cron.hint_for_target(target, 'app.settings.api_url') ELSE wee5_cron.printable(host) END,
       CASE WHEN strpos(lower(detail COLLATE "C"), 'resolve host') > 0 THEN '' ELSE said END);
     hint := 'Check the spelling in app.settings.api_url (SHOW app.settings.api_url), and that the database server, or the '
       || 'container it runs in, can look up this name.';
@@ -273,12 +275,17 @@ $$;
 COMMENT ON FUNCTION wee5_cron.explain_reason(text, int, text, text, text, bigint) IS
   'Internal: error and hint of an attempt without a complete answer';
 
--- The hints speak of the settings of the app. A target has others.
+-- Errors and hints speak of the settings of the app. These say the same of a target. NULL: the app.
 CREATE FUNCTION wee5_cron.hint_for_target(target text, hint text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT CASE WHEN target IS NULL THEN hint ELSE
-      replace(replace(replace(replace(replace(hint, ' (SHOW app.settings.api_url)', ''),
+      replace(replace(replace(replace(replace(replace(replace(
+        regexp_replace(hint, 'ALTER DATABASE \.\.\. SET app\.settings\.api_url = (''[^'']*'')',
+                       format('SELECT wee5_cron.configure_target(''%s'', \1, ''the secret that this app expects'')', target)),
+        'Set the app''s origin:', 'Set its origin:'),
+        'the app is called with the bearer secret of app.settings.cron_secret', 'the target is called with its own secret'),
+        ' (SHOW app.settings.api_url)', ''),
         ' (ALTER DATABASE ... SET app.settings.cron_secret = ''...'')', ''),
         'app.settings.cron_secret must equal CRON_SECRET in the app',
         format('the secret of target "%s" (SELECT wee5_cron.configure_target()) must be the one that it expects', target)),
@@ -286,6 +293,14 @@ CREATE FUNCTION wee5_cron.hint_for_target(target text, hint text) RETURNS text
         'app.settings.cron_secret', 'its secret') END
   $$;
 COMMENT ON FUNCTION wee5_cron.hint_for_target(text, text) IS 'Internal: a hint that speaks of the target instead of the app';
+
+CREATE FUNCTION wee5_cron.error_for_target(target text, error text) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN target IS NULL THEN error
+           ELSE regexp_replace(error, '^app\.settings\.api_url', format('target "%s": api_url', target)) END
+  $$;
+COMMENT ON FUNCTION wee5_cron.error_for_target(text, text) IS 'Internal: an error about an address that speaks of the target instead of the app';
 
 -- Status, reason, error and hint of an attempt. `seen`: the failure that the transport reports; empty if an answer came, so that
 -- http_status decides. pg_net does not report the target of a redirect. `reason` is NULL on success, which is 2xx alone.

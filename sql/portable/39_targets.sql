@@ -34,8 +34,9 @@ CREATE FUNCTION wee5_cron.fault_of_target(name text, api_url text, secret text, 
       WHEN secret ~ '[^\u0020-\u007E]' THEN 'the secret holds a character that no HTTP header can carry'
       WHEN prefix ~ '[^\u0020-\u007E]' THEN 'the prefix holds a character that no HTTP header can carry'
       ELSE (SELECT format('header "%s" is given twice', wee5_cron.printable(h.key))
-            FROM (SELECT k.key, count(*) OVER (PARTITION BY lower(k.key COLLATE "C")) AS times FROM jsonb_object_keys(headers) AS k (key)) h
-            WHERE h.times > 1 OR lower(h.key COLLATE "C") = lower(header COLLATE "C") LIMIT 1) END
+            FROM (SELECT k.key, k.place, row_number() OVER (PARTITION BY lower(k.key COLLATE "C") ORDER BY k.place) AS nth
+                  FROM jsonb_object_keys(headers) WITH ORDINALITY AS k (key, place)) h
+            WHERE h.nth > 1 OR lower(h.key COLLATE "C") = lower(header COLLATE "C") ORDER BY h.place LIMIT 1) END
   $$;
 COMMENT ON FUNCTION wee5_cron.fault_of_target(text, text, text, text, text, jsonb) IS 'Internal: what is wrong with a target; NULL: nothing';
 
@@ -77,6 +78,18 @@ CREATE FUNCTION wee5_cron.target_documents(vault_targets text, OUT place int, OU
   $$;
 COMMENT ON FUNCTION wee5_cron.target_documents(text) IS 'Internal: the documents that hold targets, those that count first at the beginning';
 
+-- What nobody but a person who stored the document by hand can get wrong. NULL: nothing.
+CREATE FUNCTION wee5_cron.fault_of_target_types(target jsonb, headers jsonb) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE
+      WHEN jsonb_typeof(target) <> 'object' THEN 'it is not a JSON object'
+      WHEN jsonb_typeof(headers) <> 'object' THEN '"headers" is not a JSON object'
+      WHEN EXISTS (SELECT FROM jsonb_each(headers) h WHERE jsonb_typeof(h.value) <> 'string')
+      THEN 'the value of a header is not a string' END
+  $$;
+COMMENT ON FUNCTION wee5_cron.fault_of_target_types(jsonb, jsonb) IS 'Internal: which part of a stored target is of another type; NULL: none';
+
 -- NULLs: no document has it. Raises 55000 if the document that decides cannot be read, or the target in it is wrong.
 CREATE FUNCTION wee5_cron.find_target(name text, vault_targets text, OUT source text, OUT api_url text, OUT secret text,
                                       OUT header text, OUT prefix text, OUT headers jsonb, OUT previous text)
@@ -97,11 +110,16 @@ BEGIN
   END IF;
   target := document.targets -> name;
   source := document.source;
+  headers := CASE WHEN target ? 'headers' THEN target -> 'headers' ELSE '{}' END;
+  PERFORM wee5_cron.check_target_name(name);
+  IF wee5_cron.fault_of_target_types(target, headers) IS NOT NULL THEN
+    RAISE EXCEPTION 'target "%": %', name, wee5_cron.fault_of_target_types(target, headers)
+      USING ERRCODE = 'invalid_parameter_value', HINT = wee5_cron.hint_of_target(name);
+  END IF;
   api_url := wee5_cron.trimmed(wee5_cron.json_string(target, 'api_url'));
   secret := wee5_cron.trimmed(wee5_cron.json_string(target, 'secret'));
   header := coalesce(wee5_cron.json_string(target, 'header'), 'Authorization');
   prefix := coalesce(wee5_cron.json_string(target, 'prefix'), 'Bearer ');
-  headers := coalesce(target -> 'headers', '{}');
   previous := (target -> 'previous')::text;
   PERFORM wee5_cron.check_target(name, api_url, secret, header, prefix, headers);
 EXCEPTION WHEN invalid_parameter_value THEN
@@ -128,7 +146,13 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.headers_of_app(text) IS 'Internal: the further secret headers of the app';
 
--- A shorter header value is a switch such as "true", and would be struck out of most answers.
+-- Values of headers that switch something on or off, as Vercel's x-vercel-set-bypass-cookie. No secret is one of them, and
+-- they stand in most answers.
+CREATE FUNCTION wee5_cron.is_header_switch(value text) RETURNS boolean
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT lower(value COLLATE "C") IN ('true', 'false', 'yes', 'no', 'on', 'off', '1', '0') $$;
+COMMENT ON FUNCTION wee5_cron.is_header_switch(text) IS 'Internal: whether the value of a secret header is a switch, and no secret';
+
 CREATE FUNCTION wee5_cron.secrets_of_targets(vault_targets text) RETURNS text[]
   LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -136,12 +160,13 @@ CREATE FUNCTION wee5_cron.secrets_of_targets(vault_targets text) RETURNS text[]
     FROM wee5_cron.target_documents(vault_targets) d
     CROSS JOIN LATERAL jsonb_each(coalesce(d.targets, '{}')) t
     CROSS JOIN LATERAL (
-      SELECT wee5_cron.trimmed(wee5_cron.json_string(t.value, 'secret')) AS secret, 1 AS least
-      UNION ALL SELECT wee5_cron.trimmed(wee5_cron.json_string(t.value -> 'previous', 'secret')), 1
-      UNION ALL SELECT wee5_cron.trimmed(h.value #>> '{}'), 6
+      SELECT wee5_cron.trimmed(wee5_cron.json_string(t.value, 'secret')) AS secret
+      UNION ALL SELECT wee5_cron.trimmed(wee5_cron.json_string(t.value -> 'previous', 'secret'))
+      UNION ALL SELECT wee5_cron.trimmed(h.value #>> '{}')
                 FROM jsonb_each(CASE jsonb_typeof(t.value -> 'headers') WHEN 'object' THEN t.value -> 'headers' ELSE '{}' END) h
+                WHERE jsonb_typeof(h.value) = 'string' AND NOT coalesce(wee5_cron.is_header_switch(wee5_cron.trimmed(h.value #>> '{}')), true)
     ) s
-    WHERE octet_length(s.secret) >= s.least
+    WHERE s.secret IS NOT NULL
   $$;
 COMMENT ON FUNCTION wee5_cron.secrets_of_targets(text) IS 'Internal: every secret of every target; NULL: there is none';
 
@@ -225,7 +250,8 @@ BEGIN
   END IF;
 EXCEPTION WHEN object_not_in_prerequisite_state THEN
   GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
-  RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = message, HINT = wee5_cron.hint_here(advice);
+  RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = wee5_cron.error_for_target(name, message),
+    HINT = wee5_cron.hint_here(wee5_cron.hint_for_target(name, advice));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.check_given_target(text, text, text, text, text, jsonb, text) IS
@@ -260,6 +286,7 @@ CREATE FUNCTION wee5_cron.configure_target(name text, api_url text, secret text,
   AS $$
 DECLARE
   held text;
+  short text;
 BEGIN
   PERFORM wee5_cron.check_given_target($1, $2, $3, $4, $5, $6, $7);
   held := wee5_cron.locked_targets();
@@ -270,10 +297,17 @@ BEGIN
     RAISE WARNING 'the secret has fewer than 16 characters and can be guessed'
       USING HINT = 'Generate a strong one, e.g. with "openssl rand -hex 32", and set it as CRON_SECRET in the app, too.';
   END IF;
+  SELECT string_agg(format('"%s"', h.key), ', ' ORDER BY h.place) INTO short
+  FROM jsonb_each_text($6) WITH ORDINALITY AS h (key, value, place)
+  WHERE octet_length(wee5_cron.trimmed(h.value)) < 6 AND NOT wee5_cron.is_header_switch(wee5_cron.trimmed(h.value));
+  IF short IS NOT NULL THEN
+    RAISE WARNING 'target "%" has short values in %, and answers show [secret] wherever they occur', $1, short
+      USING HINT = 'A header that is no secret belongs in wee5_cron.endpoint.headers.';
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.configure_target(text, text, text, text, text, jsonb, text) IS
-  'Checks and stores another app that calls may go to, under the path name:/path, in Vault: its address, the secret that it expects, the header and prefix that carry the secret, and further secret headers. The name app holds further headers of the app itself, with NULL for address and secret. Never returns any of it. A target that exists is replaced, and for 24 hours a call that it answers with 401 is made again with the secret that was replaced';
+  'Checks and stores another app that calls may go to, under the path name:/path, in Vault: its address, the secret that it expects, the header and prefix that carry the secret, and further secret headers. The name app holds further headers of the app itself, with NULL for address and secret. Never returns any of it. Answers in the ledger show [secret] instead of a secret or of the value of a secret header, except for true, false, yes, no, on, off, 1 and 0. A target that exists is replaced, and for 24 hours a call that it answers with 401 is made again with the secret that was replaced';
 
 -- What ALTER DATABASE stored, this edition cannot change.
 CREATE FUNCTION wee5_cron.warn_of_stored_target(name text) RETURNS void
@@ -340,7 +374,8 @@ BEGIN
   RETURN described;
 EXCEPTION WHEN object_not_in_prerequisite_state OR invalid_parameter_value THEN
   GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
-  RETURN described || jsonb_build_object('error', message, 'hint', advice);
+  RETURN described || jsonb_build_object('error', wee5_cron.error_for_target(name, message),
+                                         'hint', wee5_cron.hint_for_target(name, advice));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.describe_target(text, text) IS 'Internal, for doctor(): a target, without its secrets';

@@ -2,14 +2,19 @@ CREATE FUNCTION wee5_cron.doctor_cron_secret_readers() RETURNS SETOF wee5_cron.f
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  stored constant boolean := EXISTS (
-    SELECT FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry WHERE entry ILIKE 'app.settings.cron\_secret=_%');
+  stored constant text[] := ARRAY(
+    SELECT DISTINCT lower(split_part(entry, '=', 1)) FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
+    WHERE entry ~* '^app[.]settings[.]cron_(secret|secret_previous|targets)=.');
 BEGIN
-  IF stored AND has_table_privilege('public', 'pg_catalog.pg_db_role_setting', 'SELECT') THEN
+  IF stored <> '{}' AND has_table_privilege('public', 'pg_catalog.pg_db_role_setting', 'SELECT') THEN
     RETURN NEXT ('cron_secret_readers', 'warning',
                  'every role may read pg_db_role_setting, where ALTER DATABASE or ALTER ROLE once stored a secret',
-                 E'SELECT wee5_cron.configure(cron_secret => ''the output of openssl rand -hex 32'');\n-- and set the same value as '
-                 'CRON_SECRET in the app. Only your host can remove the old one: ask its support')::wee5_cron.finding;
+                 CASE WHEN stored = ARRAY['app.settings.cron_targets']
+                      THEN E'SELECT wee5_cron.configure_target(''billing'', ''https://billing.example.com'', ''the output of openssl rand '
+                           '-hex 32'');\n-- for each target of app.settings.cron_targets, and set the same value in the target. '
+                      ELSE E'SELECT wee5_cron.configure(cron_secret => ''the output of openssl rand -hex 32'');\n-- and set the same value as '
+                           'CRON_SECRET in the app. ' END
+                 || 'Only your host can remove the old one: ask its support')::wee5_cron.finding;
   ELSE
     RETURN NEXT ('cron_secret_readers', 'ok', 'no secret is stored with ALTER DATABASE or ALTER ROLE', NULL)::wee5_cron.finding;
   END IF;
@@ -26,7 +31,13 @@ DECLARE
   hidden text;
 BEGIN
   SELECT string_agg(s.name, ', ') INTO hidden
-  FROM (VALUES ('app.settings.api_url', found.api_url_source), ('app.settings.cron_secret', found.cron_secret_source)) AS s (name, source)
+  FROM (VALUES ('app.settings.api_url', found.api_url_source), ('app.settings.cron_secret', found.cron_secret_source),
+               -- Of the targets, only those that both have.
+               ('app.settings.cron_targets',
+                (SELECT 'vault' FROM wee5_cron.target_documents(found.vault_targets) v
+                 JOIN wee5_cron.target_documents(found.vault_targets) d ON v.source = 'vault' AND d.source <> 'vault'
+                 WHERE EXISTS (SELECT FROM jsonb_object_keys(coalesce(v.targets, '{}')) AS k (name) WHERE d.targets ? k.name) LIMIT 1)))
+       AS s (name, source)
   WHERE s.source = 'vault' AND (wee5_cron.stored_setting(s.name)).value IS NOT NULL;
   IF hidden IS NULL THEN
     RETURN NEXT ('hidden_settings', 'ok', 'no stored value is hidden by one in Vault', NULL)::wee5_cron.finding;

@@ -2,11 +2,13 @@
 // line: the name of the rule and its arguments, tabs between them, each argument in hexadecimal digits. An answer is a
 // line of the same kind: "=" and the results, where "-" is none, or "!" and the SQLSTATE, message and hint of an error.
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <iostream>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +26,7 @@
 #include "wee5_cron/core/request/previous_secret.hpp"
 #include "wee5_cron/core/request/request_headers.hpp"
 #include "wee5_cron/core/request/settings.hpp"
+#include "wee5_cron/core/request/targets.hpp"
 #include "wee5_cron/core/text/ascii.hpp"
 #include "wee5_cron/core/text/error.hpp"
 #include "wee5_cron/core/text/redact.hpp"
@@ -93,6 +96,39 @@ Results ask_previous_secret(const Arguments& a) {
           text_of(previous->until_us),
           wee5::core::previous_secret_hint(previous->until_us),
           wee5::core::write_previous_secret({previous->secret, previous->api_url, previous->until_us})};
+}
+
+wee5::core::Targets targets_of(const std::string& document) {
+  wee5::core::SettingCandidates candidates;
+  candidates.vault = document;
+  return wee5::core::Targets(candidates);
+}
+
+// document, name. Headers in the order of their names.
+Results ask_target(const Arguments& a) {
+  const auto found = targets_of(a[0]).find(a[1]);
+  if (!found) return {"none"};
+  const wee5::core::Target& target = found->first;
+  std::vector<std::string> headers;
+  for (const auto& header : target.headers.further) headers.push_back(header.name + ": " + header.value + "\n");
+  std::sort(headers.begin(), headers.end());
+  Results results = {unless_empty(target.api_url), unless_empty(target.secret), target.headers.header,
+                     target.headers.prefix};
+  if (target.previous) results.emplace_back(target.previous->secret + " " + text_of(target.previous->until_us));
+  for (std::string& header : headers) results.emplace_back(std::move(header));
+  return results;
+}
+
+Results ask_target_secrets(const Arguments& a) {
+  std::set<std::string> secrets;
+  for (std::string& secret : targets_of(a[0]).secrets()) secrets.insert(std::move(secret));
+  return {secrets.begin(), secrets.end()};
+}
+
+// name, the error and hint of the app.
+Results ask_error_for_target(const Arguments& a) {
+  const wee5::core::Error error = wee5::core::error_for_target(a[0], {wee5::core::ErrorKind::kNotReady, a[1], a[2]});
+  return {error.message(), error.hint()};
 }
 
 // the secret that is replaced, the new one, their addresses, keep_previous
@@ -257,6 +293,9 @@ const std::map<std::string, std::function<Results(const Arguments&)>> kRules = {
     {"printable", [](const Arguments& a) { return Results{wee5::core::printable(a[0], std::stoul(a[1]))}; }},
     {"previous_secret", ask_previous_secret},
     {"rotation", ask_rotation},
+    {"target", ask_target},
+    {"target_secrets", ask_target_secrets},
+    {"error_for_target", ask_error_for_target},
     {"redact_all",
      [](const Arguments& a) {
        return Results{wee5::core::redact_all(a[0], {a[1], a[2], a[3]})};

@@ -57,6 +57,14 @@ CREATE FUNCTION pg_temp.previous_of(document text) RETURNS text[] LANGUAGE sql A
   FROM wee5_cron.read_previous_secret(document) p
 $$;
 
+CREATE FUNCTION pg_temp.target_of(document text, name text) RETURNS text[] LANGUAGE sql AS $$
+  SELECT CASE WHEN t.source IS NULL THEN ARRAY['none'] ELSE
+    ARRAY[t.api_url, t.secret, t.header, t.prefix]
+    || ARRAY(SELECT p.secret || ' ' || p.until_us FROM wee5_cron.read_previous_secret(t.previous) p WHERE p.secret IS NOT NULL)
+    || ARRAY(SELECT h.key || ': ' || h.value || E'\n' FROM jsonb_each_text(t.headers) h ORDER BY h.key || ': ' || h.value COLLATE "C") END
+  FROM wee5_cron.find_target(name, document) t
+$$;
+
 CREATE FUNCTION pg_temp.results_of(rule text, a text[]) RETURNS text[] LANGUAGE plpgsql AS $$
 BEGIN
   CASE rule
@@ -72,6 +80,9 @@ BEGIN
   WHEN 'printable' THEN RETURN ARRAY[wee5_cron.printable(a[1], a[2]::int)];
   WHEN 'previous_secret' THEN RETURN pg_temp.previous_of(a[1]);
   WHEN 'rotation' THEN RETURN ARRAY[wee5_cron.rotation_step(a[1], a[2], wee5_cron.same_origin(a[3], a[4]), a[5]::boolean)];
+  WHEN 'target' THEN RETURN pg_temp.target_of(a[1], a[2]);
+  WHEN 'target_secrets' THEN RETURN ARRAY(SELECT s COLLATE "C" FROM unnest(wee5_cron.secrets_of_targets(a[1])) s ORDER BY 1);
+  WHEN 'error_for_target' THEN RETURN ARRAY[wee5_cron.error_for_target(a[1], a[2]), wee5_cron.hint_for_target(a[1], a[3])];
   WHEN 'redact_all' THEN RETURN ARRAY[wee5_cron.without_secrets(a[1], a[2:4])];
   WHEN 'redact' THEN RETURN ARRAY[wee5_cron.redact(a[1], a[2])];
   WHEN 'secret' THEN PERFORM wee5_cron.check_secret(a[1]); RETURN '{}';

@@ -3,6 +3,7 @@
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => ['supabase_vault'];
+use Wee5Cron::Targets;
 
 use JSON::PP;
 use MIME::Base64 qw(encode_base64);
@@ -59,6 +60,12 @@ query("SELECT wee5_cron.configure_target('keyed', '$url', '$secret{billing}', he
 $node->finished('postgres', $node->call('postgres', 'keyed:/echo?keyed'));
 ($request) = grep { ($_->{headers}{'x-api-key'} // '') ne '' } $billing->requests('/echo');
 is("$request->{bearer} $request->{headers}{'x-api-key'}", "none Key $secret{billing}", 'the secret goes in the header and with the prefix of the target');
+my (undef, undef, $said) = $node->psql('postgres', "SELECT wee5_cron.configure_target('pin', '$url', '$secret{billing}', headers => '{\"X-Pin\": \"47a1\", \"X-Set-Cookie-Too\": \"True\"}')");
+like($said, qr/WARNING:  target "pin" has short values in "X-Pin", and answers show \[secret\] wherever they occur\nHINT:  A header that is no secret belongs in wee5_cron\.endpoint\.headers\./, 'a warning of a header with a short value');
+my $shown = $node->finished('postgres', $node->call('postgres', 'pin:/echo?pin'))->{response_body};
+like($shown, qr/"x-pin":"\[secret\]"/, '... which is struck out of answers all the same');
+like($shown, qr/"x-set-cookie-too":"True"/, '... but not a value that only switches something on');
+query("SELECT wee5_cron.drop_target('pin')");
 is(query("SELECT wee5_cron.drop_target('keyed'), wee5_cron.drop_target('keyed')"), 't|f', 'drop_target() says whether there was one');
 query(<<'SQL');
 DO $$ BEGIN
@@ -74,8 +81,9 @@ query("SELECT wee5_cron.drop_target('broken')");
 my %refused = (
     q{'1st', 'https://x.example.com', 'hush-hush'}                                      => qr/^invalid target name "1st"$/,
     q{'https', 'https://x.example.com', 'hush-hush'}                                    => qr/^invalid target name "https"$/,
-    q{'billing', 'ftp://x.example.com', 'hush-hush'}                                    => qr/api_url/,
-    q{'billing', 'http://x.example.com', 'hush-hush'}                                   => qr/plain|http/,
+    q{'billing', 'ftp://x.example.com', 'hush-hush'}                                    => qr/^target "billing": api_url "ftp:.*" is neither https/,
+    q{'billing', 'http://x.example.com', 'hush-hush'}                                   => qr/^target "billing": api_url "http:.*" would send the bearer secret in clear text/,
+    q{'billing', 'app.example.com', 'hush-hush'}                                        => qr{^target "billing": api_url "app\.example\.com" does not begin with https://$},
     q{'billing', ' ', 'hush-hush'}                                                      => qr/^target "billing": api_url is blank$/,
     q{'billing', 'https://x.example.com', ' '}                                          => qr/^target "billing": the secret is blank$/,
     qq{'billing', 'https://x.example.com', E'hush\\nhush'}                               => qr/^target "billing": the secret holds a character/,
@@ -92,6 +100,7 @@ for my $arguments (sort keys %refused) {
     is($error->{sqlstate}, '22023', "refused: $arguments");
     like($error->{message}, $refused{$arguments}, '... it says why');
     unlike("$error->{message}" . ($error->{detail} // '') . ($error->{hint} // ''), qr/hush/, '... without a value');
+    unlike($error->{hint} // '', qr/app\.settings\.api_url/, '... and its hint does not change the address of the app');
 }
 $node->raises('postgres', "SELECT wee5_cron.configure_target('billing', 'https://x.example.com', NULL)", '22004', 'the secret must not be NULL');
 $node->raises('postgres', "SELECT invoke_cron_endpoint('$_')", '22023', "refused: $_") for 'app:/x', 'billing://evil', 'billing:x', 'billing:/../x', 'https:/x';
@@ -124,6 +133,23 @@ query("SELECT wee5_cron.schedule('bill', '0 0 1 1 *', 'billing:/status/200'); SE
 is(query("SELECT string_agg(endpoint_path, ' ' ORDER BY job_name) FROM wee5_cron.job_status WHERE job_name IN ('bill', 'short')"), 'billing:/status/200 billing:/status/200', 'job_status shows the path of the target');
 fields_are($node->finished('postgres', query("SELECT wee5_cron.run_now('bill')")), { status => 'succeeded', job_name => 'bill', url => "$url/status/200" }, 'a job calls a target');
 
+# A run that was missed, of a job whose tick was before the server started. Its owner's rights count, not those of whoever makes up for it.
+my $tick = q{to_char(now() AT TIME ZONE 'GMT' - interval '10 minutes', 'FMMI FMHH24 * * *')};
+query("SELECT wee5_cron.schedule('missed', $tick, 'billing:/status/200?missed')");
+query("SELECT cron.schedule_in_database('not theirs', $tick, \$\$SELECT invoke_cron_endpoint('billing:/status/201?missed')\$\$, 'postgres', 'caller')");
+my $log_before_catch_up = -s $node->logfile;
+$node->poll_query_until('postgres', "SELECT count(*) = 2 FROM wee5_cron.job_watch WHERE job_name IN ('missed', 'not theirs')") or die "the jobs are not watched\n";
+query("UPDATE wee5_cron.job_watch SET judged_until = now() - interval '30 minutes' WHERE job_name IN ('missed', 'not theirs'); SELECT wee5_cron.watch_jobs()");
+$id = query("SELECT id FROM wee5_cron.invocation WHERE job_name = 'missed'");
+fields_are($node->finished('postgres', $id), { status => 'succeeded', endpoint_path => 'billing:/status/200?missed', url => "$url/status/200?missed" }, 'a missed run of a target is made up for');
+is((grep { $_->{url} eq '/status/200?missed' } $billing->requests('/status/200'))[0]{bearer}, 'match', '... with the secret of the target');
+is(query("SELECT scheduled_at < now() - interval '9 minutes' FROM wee5_cron.invocation WHERE id = $id"), 't', '... for the tick that was missed');
+is(query("SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path LIKE 'billing:/status/201%'"), 0, 'no run is made up for whose user may not call the target');
+like(slurp_file($node->logfile, $log_before_catch_up), qr/cannot catch up on the missed run of job "not theirs": role "caller" may not call 'billing:\/status\/201\?missed'/, '... and the log says why');
+$node->raises('postgres', "SELECT wee5_cron.run_now('not theirs')", '42501', 'run_now() does not lend its right to the user of a job',
+    role => 'operator', message => qr{^job "not theirs" belongs to role "caller", which may not call 'billing:/status/201\?missed'$}, hint => qr{VALUES \('billing:/status/201'\);});
+query("SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname IN ('missed', 'not theirs')");
+
 # A new secret.
 my $previous = $secret{billing};
 query("SELECT wee5_cron.configure_target('billing', '$url', '$secret{new}')");
@@ -132,6 +158,17 @@ ok((grep { /^ok: target "billing" .*; the previous secret is used until / } targ
 is(query("SELECT wee5_cron.redact_for('postgres', '$previous $secret{new} $secret{bypass}')"), '[secret] [secret] [secret]', '... and all are struck out');
 query("SELECT wee5_cron.configure_target('billing', 'http://localhost:@{[ $billing->port ]}', '$previous')");
 ok(!(grep { /the previous secret is used/ } target_lines()), 'another address keeps no previous secret');
+
+# What somebody stored by hand.
+my $stored = query(q{SELECT substr(entry, strpos(entry, '=') + 1) FROM pg_db_role_setting, unnest(setconfig) entry WHERE entry LIKE 'app.settings.cron_targets=%'});
+for my $case (Wee5Cron::Targets->wrong_documents) {
+    my ($document, $says) = @$case;
+    query("ALTER DATABASE postgres SET app.settings.cron_targets = '$document'");
+    my @lines = $node->rows('postgres', q{SELECT * FROM wee5_cron.doctor() WHERE check_name = 'target'});
+    ok((grep { "$_->{status}: $_->{detail}" =~ $says } @lines), "doctor() on $document") or diag(join "\n", map { "$_->{status}: $_->{detail}" } @lines);
+    unlike(join('', map { ($_->{detail}, $_->{hint} // '') } @lines), qr/hush|app\.settings\.api_url/, '... shows no value of it, and its hint is not about the app');
+}
+query("ALTER DATABASE postgres SET app.settings.cron_targets = '$stored'");
 
 # In Vault; what stands in the database counts before it.
 query(q{CREATE EXTENSION supabase_vault VERSION 'wee5fixture'});
@@ -168,7 +205,7 @@ holds_no_secret(query('SELECT wee5_cron.status_page()'), 'the status page');
 holds_no_secret(query('SELECT wee5_cron.describe_targets(session_user)'), 'the description of the targets');
 holds_no_secret(query('SELECT wee5_cron.export_config()'), 'the exported jobs');
 my $log = substr slurp_file($node->logfile), $log_before;
-$log =~ s/^.*ALTER ROLE other SET.*$//mg;  # a statement of the test itself
+$log =~ s/^.*ALTER (?:ROLE other|DATABASE postgres) SET.*$//mg;  # statements of the test itself
 holds_no_secret($log, 'the log');
 
 $node->stop;

@@ -5,6 +5,7 @@ use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => [ 'pg_net', 'supabase_vault' ];
 use Wee5Cron::App;
 use Wee5Cron::Hosted;
+use Wee5Cron::Targets;
 
 my $secret   = 'canary-of-the-portable-secret';
 my $receiver = Wee5Cron::Receiver->start(secret => $secret);
@@ -186,6 +187,25 @@ is($node->as_owner("SELECT wee5_cron.redact_for('postgres', '$secret-of-billing-
 is($node->as_owner("SELECT wee5_cron.drop_target('billing'), wee5_cron.drop_target('billing'), wee5_cron.drop_target('app')"), 't|f|t', 'drop_target() says whether there was one');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM vault.secrets WHERE name = 'cron_targets'}), 0, '... and the last one leaves nothing');
 $billing->stop;
+
+# Targets that ALTER DATABASE stored before.
+for my $case (Wee5Cron::Targets->wrong_documents) {
+    my ($document, $says) = @$case;
+    $node->safe_psql('postgres', "ALTER DATABASE postgres SET app.settings.cron_targets = '$document'");
+    my @lines = $node->rows('postgres', q{SELECT * FROM wee5_cron.doctor() WHERE check_name = 'target'});
+    ok((grep { "$_->{status}: $_->{detail}" =~ $says } @lines), "doctor() on $document") or diag(join "\n", map { "$_->{status}: $_->{detail}" } @lines);
+    unlike(join('', map { ($_->{detail}, $_->{hint} // '') } @lines), qr/hush|app\.settings\.api_url/, '... shows no value of it, and its hint is not about the app');
+}
+$node->raises('postgres', "SELECT invoke_cron_endpoint('billing:/x')", '55000', 'a call of a target that is stored by hand', role => 'operator', message => qr/^target "billing": api_url "ftp:.*" is neither https/, hint => qr/^Set its origin: SELECT wee5_cron\.configure_target\('billing', /)
+  if $node->safe_psql('postgres', q{ALTER DATABASE postgres SET app.settings.cron_targets = '{"billing": {"api_url": "ftp://x", "secret": "hush"}}'}) eq '';
+like(doctor_says('hidden_settings'), qr/^ok /, 'without targets in Vault no stored one is hidden');
+my $readers = $node->one_row('postgres', q{SELECT * FROM wee5_cron.doctor() WHERE check_name = 'cron_secret_readers'});
+fields_are($readers, { status => 'warning', hint => qr/^SELECT wee5_cron\.configure_target\(/ }, '... and doctor() says who can read their secrets, and how to replace them');
+$node->as_owner("SELECT wee5_cron.configure_target('billing', '@{[ $receiver->url ]}', '$secret')");
+like($targets->(), qr/^ok: target "billing" calls .* \(vault\)/m, 'a target in Vault takes precedence over a stored one');
+like(doctor_says('hidden_settings'), qr/^warning ALTER DATABASE once stored app\.settings\.cron_targets\. /, '... and doctor() says so');
+$node->as_owner("SELECT wee5_cron.drop_target('billing')");
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_targets');
 
 my (undef, $error) = $node->run_script("SELECT wee5_cron.configure('not an address', '$secret-2')");
 unlike($error->{message} . $error->{hint}, qr/\Q$secret\E/, 'no error of configure() shows the secret');

@@ -62,6 +62,19 @@ $node->as_owner("SELECT wee5_cron.schedule('missed', '* * * * *', '/status/200?m
 $node->as_owner('SELECT wee5_cron.harvest()');
 is($node->as_owner("SELECT count(*) FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE j.jobname = 'missed'"), 1, 'harvest() watches the jobs');
 
+# A run of a target that was missed before the server started.
+my $billing = Wee5Cron::Receiver->start(secret => 'the secret that billing expects');
+$node->as_owner("SELECT wee5_cron.configure_target('billing', '@{[ $billing->url ]}', 'the secret that billing expects')");
+$node->as_owner(q{SELECT wee5_cron.schedule('billed', to_char(now() AT TIME ZONE 'GMT' - interval '10 minutes', 'FMMI FMHH24 * * *'), 'billing:/status/200')});
+$node->as_owner('SELECT wee5_cron.watch_jobs()');
+$node->as_owner("UPDATE wee5_cron.job_watch SET judged_until = now() - interval '30 minutes' WHERE job_name = 'billed'; SELECT wee5_cron.watch_jobs()");
+$node->deliver_and_harvest;
+fields_are($node->one_row('postgres', q{SELECT status, endpoint_path, http_status, scheduled_at < now() - interval '9 minutes' AS is_of_the_tick FROM wee5_cron.invocation WHERE job_name = 'billed'}),
+    { status => 'succeeded', endpoint_path => 'billing:/status/200', http_status => 200, is_of_the_tick => 1 }, 'a missed run of a target is made up for');
+is(($billing->requests('/status/200'))[0]{bearer}, 'match', '... with the secret of the target');
+$node->as_owner("SELECT wee5_cron.unschedule('billed'); SELECT wee5_cron.drop_target('billing'); DELETE FROM wee5_cron.invocation WHERE job_name = 'billed'");
+$billing->stop;
+
 # harvest() deletes old calls and old runs.
 $node->as_owner("UPDATE wee5_cron.invocation SET finished_at = now() - interval '60 days', requested_at = now() - interval '60 days' WHERE id = $id");
 $node->as_owner("INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, requested_at, finished_at, job_name) SELECT '/old', 'pg_net', 'succeeded', 1, now() - interval '60 days', now() - interval '60 days', 'poll-activities' FROM generate_series(1, 100)");

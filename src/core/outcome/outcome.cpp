@@ -7,6 +7,7 @@
 #include "outcome_parts.hpp"
 #include "wee5_cron/core/request/endpoint_path.hpp"
 #include "wee5_cron/core/request/host_rules.hpp"
+#include "wee5_cron/core/request/targets.hpp"
 #include "wee5_cron/core/text/ascii.hpp"
 #include "wee5_cron/core/text/text.hpp"
 
@@ -40,12 +41,15 @@ std::string in_brackets(std::string_view detail) {
 
 std::string shown_authority(const Observation& observation) {
   const std::string_view authority = authority_of(observation.url);
-  return authority.empty() ? "the app's address" : printable(authority);
+  if (!authority.empty()) return printable(authority);
+  const std::string_view target = split_target(observation.endpoint_path).target;
+  return target.empty() ? "the app's address" : "the address of target \"" + std::string(target) + "\"";
 }
 
 std::string shown_host(const Observation& observation) {
   const std::string_view host = host_of(authority_of(observation.url));
-  return host.empty() ? "of app.settings.api_url" : printable(host);
+  if (!host.empty()) return printable(host);
+  return "of " + hint_for_target(split_target(observation.endpoint_path).target, "app.settings.api_url");
 }
 
 Advice explain_dns(const Observation& observation) {
@@ -193,24 +197,6 @@ std::string explain_success(const Observation& observation) {
   return hint;
 }
 
-void replace_all(std::string& text, std::string_view from, const std::string& to) {
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
-}
-
-// The hints speak of the settings of the app. A target has others.
-std::string hint_for(std::string_view target, std::string hint) {
-  if (target.empty()) return hint;
-  const std::string name = "target \"" + std::string(target) + "\"";
-  replace_all(hint, " (SHOW app.settings.api_url)", "");
-  replace_all(hint, " (ALTER DATABASE ... SET app.settings.cron_secret = '...')", "");
-  replace_all(hint, "app.settings.cron_secret must equal CRON_SECRET in the app",
-              "the secret of " + name + " (SELECT wee5_cron.configure_target()) must be the one that it expects");
-  replace_all(hint, "app.settings.api_url", "the api_url of " + name);
-  replace_all(hint, "app.settings.cron_secret", "its secret");
-  return hint;
-}
-
 // The transport's reason, or the one that the HTTP status stands for.
 Reason reason_of(const Observation& observation) {
   const bool by_status = observation.reason == Reason::kNone || observation.reason == Reason::kHttp ||
@@ -252,7 +238,7 @@ Explanation explain(const Observation& observation) {
     advice = explain_reason(observation);
   }
   const std::string_view target = split_target(observation.endpoint_path).target;
-  return {false, false, reason, std::move(advice.error), hint_for(target, std::move(advice.hint))};
+  return {false, false, reason, std::move(advice.error), hint_for_target(target, std::move(advice.hint))};
 }
 
 }  // namespace wee5::core

@@ -38,7 +38,7 @@ Destination Destinations::app(std::string_view path) const {
   if (api_url_.value.empty()) throw MissingSetting(missing_setting("app.settings.api_url", api_url_));
   if (secret_.value.empty()) throw MissingSetting(missing_setting("app.settings.cron_secret", secret_));
   check_secret(secret_.value);
-  Destination app{api_url_.value, secret_.value, {}, read_previous_secret(previous_), std::string(path)};
+  Destination app{api_url_.value, secret_.value, {}, read_previous_secret(previous_), std::string(path), ""};
   app.headers.further = targets_.headers_of_app();
   return app;
 }
@@ -49,8 +49,8 @@ Destination Destinations::find(std::string_view endpoint_path) const {
   auto found = targets_.find(name);
   if (!found) throw MissingSetting(targets_.missing(name));
   Target& target = found->first;
-  return {std::move(target.api_url), std::move(target.secret), std::move(target.headers), std::move(target.previous),
-          std::string(path)};
+  return {std::move(target.api_url),  std::move(target.secret), std::move(target.headers),
+          std::move(target.previous), std::string(path),        std::string(name)};
 }
 
 std::vector<std::string> Destinations::secrets() const {

@@ -9,6 +9,7 @@
 
 #include "wee5_cron/core/request/endpoint_path.hpp"
 #include "wee5_cron/core/request/host_rules.hpp"
+#include "wee5_cron/core/request/targets.hpp"
 #include "wee5_cron/core/text/ascii.hpp"
 #include "wee5_cron/core/text/error.hpp"
 #include "wee5_cron/core/text/text.hpp"
@@ -203,15 +204,19 @@ std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path) {
   return url;
 }
 
-std::string UrlJoiner::join(std::string_view api_url, std::string_view allow_plain_http,
-                            std::string_view endpoint_path) {
-  if (text_.empty() || text_ != api_url || allow_plain_http_ != allow_plain_http) {
-    text_.clear();
-    api_url_ = parse_api_url(api_url, allow_plain_http);
-    text_ = api_url;
-    allow_plain_http_ = allow_plain_http;
+std::string UrlJoiner::join(std::string_view api_url, std::string_view allow_plain_http, std::string_view endpoint_path,
+                            std::string_view target) {
+  try {
+    if (text_.empty() || text_ != api_url || allow_plain_http_ != allow_plain_http) {
+      text_.clear();
+      api_url_ = parse_api_url(api_url, allow_plain_http);
+      text_ = api_url;
+      allow_plain_http_ = allow_plain_http;
+    }
+    return join_url(api_url_, endpoint_path);
+  } catch (const core::Error& error) {
+    throw core::error_for_target(target, error);
   }
-  return join_url(api_url_, endpoint_path);
 }
 
 namespace {

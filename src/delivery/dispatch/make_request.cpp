@@ -59,7 +59,7 @@ Request Dispatcher::make_request(const DueCall& call, Sending& sending) {
   request.id = call.id;
   request.attempt = call.attempt;
   request.method = core::parse_method(call.method);
-  request.url = urls_.join(to.api_url, settings_.allow_plain_http, to.path);
+  request.url = urls_.join(to.api_url, settings_.allow_plain_http, to.path, to.target);
   request.endpoint_path = call.endpoint_path;
   request.secrets = role->second.secrets;
   request.body = call.body;

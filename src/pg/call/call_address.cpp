@@ -30,7 +30,7 @@ void take_previous(const core::Destination& to, CallAddress* address) {
 void take_destination(const core::Destination& to, CallAddress* address) {
   // For the life of the session; never destroyed: a FATAL would run its destructor at any point.
   static delivery::UrlJoiner* joiner = new delivery::UrlJoiner;
-  address->url = address->texts.put(joiner->join(to.api_url, guc_allow_plain_http, to.path));
+  address->url = address->texts.put(joiner->join(to.api_url, guc_allow_plain_http, to.path, to.target));
   address->secret = address->texts.put(to.secret);
   address->headers = {address->texts.put(to.headers.header), address->texts.put(to.headers.prefix),
                       address->texts.put(core::header_lines(to.headers.further))};

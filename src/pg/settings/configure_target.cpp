@@ -62,7 +62,8 @@ void check(const GivenTarget* given, const core::Target& target) {
     try {
       delivery::parse_api_url(target.api_url, guc_allow_plain_http);
     } catch (const core::Error& error) {
-      throw core::Error(core::ErrorKind::kInvalidValue, error.message(), error.hint());
+      const core::Error of_target = core::error_for_target(given->name, error);
+      throw core::Error(core::ErrorKind::kInvalidValue, of_target.message(), of_target.hint());
     }
     return;
   }
@@ -116,9 +117,19 @@ void keep_previous(const Documents* stored, const char* name, core::Target* targ
   }
 }
 
-void add_target(const GivenTarget* given, const Documents* stored, Documents* changes, TextBuffer* texts) {
+// "\"X-A\", \"X-B\"". Empty: none is short.
+std::string names_of_short_headers(const core::Target& target) {
+  std::string names;
+  for (const std::string& name : core::short_secret_headers(target))
+    names += (names.empty() ? "\"" : ", \"") + name + "\"";
+  return names;
+}
+
+void add_target(const GivenTarget* given, const Documents* stored, Documents* changes, const char** short_headers,
+                TextBuffer* texts) {
   core::Target target = target_of(given);
   check(given, target);
+  *short_headers = texts->put(names_of_short_headers(target));
   keep_previous(stored, given->name, &target);
   const bool in_database = given->store == kStoreDatabase;
   const char* here = in_database ? stored->database : stored->vault;
@@ -251,9 +262,14 @@ void configure_target(const GivenTarget* given) {
   read_documents(&stored, given->store == kStoreVault);
   TextBuffer texts = buffer_for(&stored, size_of_texts(given));
   CppFailure failure;
-  if (!run_cpp(&failure, [&] { add_target(given, &stored, &changes, &texts); })) raise(&failure);
+  const char* short_headers = nullptr;
+  if (!run_cpp(&failure, [&] { add_target(given, &stored, &changes, &short_headers, &texts); })) raise(&failure);
   store_documents("wee5_cron.configure_target(text, text, text, text, text, jsonb, text)", &changes);
   if (given->secret != nullptr && strlen(given->secret) < kShortSecret) warn_of_short_secret();
+  if (short_headers[0] != '\0')
+    ereport(WARNING, (errmsg("target \"%s\" has short values in %s, and answers show [secret] wherever they occur",
+                             given->name, from_utf8(short_headers)),
+                      errhint("A header that is no secret belongs in wee5_cron.endpoint.headers.")));
   warn_of_overrides(given->name, given->store);
 }
 

@@ -128,8 +128,9 @@ std::string target_json(const core::Targets& targets, const std::string& name) {
     if (target.previous) add("previous_until", std::to_string(target.previous->until_us / 1'000'000));
     delivery::parse_api_url(target.api_url, guc_allow_plain_http);
   } catch (const core::Error& error) {
-    add("error", core::json_text(error.message()));
-    add("hint", core::json_text(error.hint()));
+    const core::Error of_target = core::error_for_target(name, error);
+    add("error", core::json_text(of_target.message()));
+    add("hint", core::json_text(of_target.hint()));
   }
   return json + "}";
 }

@@ -27,6 +27,7 @@ struct Destination {
   SecretHeaders headers;
   std::optional<PreviousSecret> previous;  // its time and address are not checked
   std::string path;                        // behind the address
+  std::string target;                      // empty: the app
 };
 
 // A value that a call needs is set nowhere.

@@ -9,6 +9,7 @@
 #include "wee5_cron/core/request/previous_secret.hpp"
 #include "wee5_cron/core/request/request_headers.hpp"
 #include "wee5_cron/core/request/settings.hpp"
+#include "wee5_cron/core/text/error.hpp"
 #include "wee5_cron/core/text/json.hpp"
 
 // Targets: other apps that the database calls, each with an address, a secret and headers of its own. They stand in
@@ -30,11 +31,17 @@ struct Target {
   std::optional<PreviousSecret> previous;
 };
 
+// Errors and hints speak of the settings of the app. These say the same of a target. Empty name: the app.
+std::string hint_for_target(std::string_view name, std::string hint);
+Error error_for_target(std::string_view name, const Error& error);
+
 // Throws Error{kInvalidValue} that names the name and the rule.
 void check_target_name(std::string_view name);
 // Checks all but the address, by the rules of a call. `name` is kAppTarget where there is neither address nor secret.
 // Throws Error{kInvalidValue} that shows no value.
 void check_target(std::string_view name, const Target& target);
+// The names of further headers whose values are so short that answers become hard to read without them.
+std::vector<std::string> short_secret_headers(const Target& target);
 
 // A document with a target in the place of the one of that name, or without it. Throws Error{kNotReady} if `document`
 // is not a JSON object. A result that is empty: no target is left.

@@ -24,10 +24,12 @@ bool same_origin(std::string_view one, std::string_view other);
 // accepted. Throws core::Error{kInvalidValue} if scheme, host or port would no longer be those of api_url.
 std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path);
 
-// Both in one, for many calls: parses api_url again only when it changes.
+// Both in one, for many calls: parses api_url again only when it changes. `target`: whose address it is; empty: the
+// app's.
 class UrlJoiner {
  public:
-  std::string join(std::string_view api_url, std::string_view allow_plain_http, std::string_view endpoint_path);
+  std::string join(std::string_view api_url, std::string_view allow_plain_http, std::string_view endpoint_path,
+                   std::string_view target = {});
 
  private:
   std::string text_;  // what api_url_ was made of; empty: nothing yet

@@ -176,6 +176,20 @@ TEST(Outcome, TheHintOfARefusedLoopbackConnectionMentionsContainers) {
   EXPECT_TRUE(contains(explain(failure(Reason::kConnect, "Connection timed out")).hint, "connect_timeout"));
 }
 
+TEST(Outcome, WithoutAnAddressTheErrorNamesTheOneThatCounts) {
+  Observation of_app = failure(Reason::kDns, "");
+  of_app.url = "";
+  EXPECT_EQ(explain(of_app).error, "The host name of app.settings.api_url could not be resolved.");
+  Observation of_target = of_app;
+  of_target.endpoint_path = "billing:/api/x";
+  EXPECT_EQ(explain(of_target).error, "The host name of the api_url of target \"billing\" could not be resolved.");
+  EXPECT_FALSE(contains(explain(of_target).hint, "app.settings"));
+  of_target.reason = Reason::kConnect;
+  EXPECT_EQ(explain(of_target).error, "No connection to the address of target \"billing\".");
+  of_target.reason = Reason::kTls;
+  EXPECT_EQ(explain(of_target).error, "No trusted TLS connection to the address of target \"billing\".");
+}
+
 TEST(Outcome, TlsFailuresSayWhatIsWrong) {
   const auto hint = [](const char* detail) { return explain(failure(Reason::kTls, detail)).hint; };
   EXPECT_TRUE(contains(hint("SSL: no alternative certificate subject name matches target host name 'x'"), "'www.'"));

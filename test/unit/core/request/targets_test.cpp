@@ -115,6 +115,50 @@ TEST(Targets, AWrongOneShowsNoValue) {
   }
 }
 
+TEST(Targets, TheLastOfTwoMembersOfANameCounts) {
+  const auto found = of_database(R"({"billing": 7, "billing": {"api_url": "https://x", "secret": "a", "secret": "b",)"
+                                 R"( "headers": {"X-A": 1, "X-A": "c"}}})")
+                         .find("billing");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->first.secret, "b");
+  ASSERT_EQ(found->first.headers.further.size(), 1U);
+  EXPECT_EQ(found->first.headers.further[0].value, "c");
+}
+
+TEST(Targets, ANameThatNoPathCanHaveIsWrong) {
+  for (const std::string_view name : {"1st", "https", "a b", ""}) {
+    const std::string document = "{\"" + std::string(name) + R"(": {"api_url": "https://x", "secret": "hush"}})";
+    EXPECT_EQ(message_of([&] { (void)of_database(document).find(name); }),
+              "invalid target name \"" + std::string(name) + "\"");
+  }
+}
+
+TEST(Targets, ErrorsAndHintsSpeakOfTheTarget) {
+  const Error of_app(ErrorKind::kNotReady, "app.settings.api_url \"ftp://x\" is neither https:// nor http://",
+                     "Set the app's origin: ALTER DATABASE ... SET app.settings.api_url = 'https://app.example.com'.");
+  const Error of_target = error_for_target("billing", of_app);
+  EXPECT_EQ(of_target.kind(), ErrorKind::kNotReady);
+  EXPECT_EQ(of_target.message(), "target \"billing\": api_url \"ftp://x\" is neither https:// nor http://");
+  EXPECT_EQ(of_target.hint(),
+            "Set its origin: SELECT wee5_cron.configure_target('billing', 'https://app.example.com', 'the secret that "
+            "this app expects').");
+  EXPECT_EQ(error_for_target("", of_app).message(), of_app.message());
+  EXPECT_EQ(error_for_target("", of_app).hint(), of_app.hint());
+  EXPECT_EQ(hint_for_target("billing", "scheme, host and port come from app.settings.api_url."),
+            "scheme, host and port come from the api_url of target \"billing\".");
+  const std::string unfinished = "ALTER DATABASE ... SET app.settings.api_url = 'https://";
+  EXPECT_NE(hint_for_target("billing", unfinished), unfinished);
+}
+
+TEST(Targets, AShortHeaderIsASecretUnlessItIsASwitch) {
+  const std::string document =
+      R"({"app": {"headers": {"X-Pin": "4711", "X-A": " TRUE ", "X-B": "off", "X-C": "1", "X-D": "2", "X-E": ""}}})";
+  std::vector<std::string> secrets = of_database(document).secrets();
+  std::sort(secrets.begin(), secrets.end());
+  EXPECT_EQ(secrets, (std::vector<std::string>{"2", "4711"}));
+  EXPECT_EQ(short_secret_headers(of_database(document).find("app")->first), (std::vector<std::string>{"X-Pin", "X-D"}));
+}
+
 TEST(Targets, ADocumentKeepsItsOtherTargets) {
   Target target;
   target.api_url = "https://new.example.com";
