@@ -184,15 +184,17 @@ unlike($run{by_hand}{output}, qr/full minute/, '... and does not wait for the ti
 nothing_is_left($run{by_hand}, 'a failed call by hand');
 
 # A demo that runs to its end.
-is(ended($run{once}), 0, 'the demo --once succeeds when both calls succeed');
+is(ended($run{once}), 0, 'the demo --once succeeds when all calls succeed');
 my $output = $run{once}{output};
 like($output, qr{^ +\d+  \(by hand\) +/api/cron/welcome-emails +succeeded +200 }m,               '... and shows the call by hand');
+like($output, qr{^ *call \| demo \| /api/cron/poll-activities \| }m,                                '... and a call for later, while it waits');
+like($output, qr{^ +\d+  \(by hand\) +/api/cron/poll-activities +succeeded +200 }m, '... and when its time has come');
 like($output, qr{^ +\d+  demo-every-minute +/api/analytics/cron\?by=demo +succeeded +200 }m,     "... and pg_cron's call");
 like($output, qr{^ *demo-every-minute \| \* \* \* \* \* +\| succeeded +\| +200 \| +0 \| ok}m,    '... and the row of job_status');
 like($output, qr{GET /api/analytics/cron 200 .* job=demo-every-minute$}m,                        "... and the app's log");
 like($output, qr{ the same as a page, for your browser: file:///tmp/wee5_cron_demo\.\w+/status\.html$}m, '... and the address of the page');
 like($output, qr/ Chromium has looked at it\. It says: \w+ .*\.$/m, '... and a browser has read the page') if -x '/usr/bin/chromium';
-like($output, qr/^\[ *\d+s\] both calls succeeded$/m,                                            '... and says that both calls succeeded');
+like($output, qr/^\[ *\d+s\] all three calls succeeded$/m,                                       '... and says that all calls succeeded');
 like(slurp_file($run{once}{commands}), qr{\Amake -C /tmp/wee5_cron_build\.\w+ .*\nsudo -- make .* install$}m, '... and was built by the user and installed by root');
 unlike($output, qr/[0-9a-f]{64}/, '... and never prints the secret');
 nothing_is_left($run{once}, 'a demo that ran to its end');
