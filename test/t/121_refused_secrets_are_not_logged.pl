@@ -50,6 +50,13 @@ for my $setting (sort keys %bad) {
 stays_secret("SET app.settings.cron_secret = '$canary'", '42501', 'the secret: a SET without the privilege', role => 'plain');
 stays_secret("ALTER DATABASE nowhere SET app.settings.cron_secret = '$canary'", '3D000', 'the secret: ALTER DATABASE of a database that does not exist');
 stays_secret("ALTER DATABASE postgres SET App.Settings.CRON_SECRET = '$canary' oops", '42601', 'the secret: a syntax error');
+my $document = qq({"billing": {"api_url": "https://billing.example.com", "secret": "$canary"}});
+stays_secret("SET app.settings.cron_targets = '$document'", '42501', 'targets: a SET without the privilege', role => 'plain');
+stays_secret("ALTER ROLE plain SET app.settings.cron_targets = '$document'", '42501', 'targets: ALTER ROLE without the privilege', role => 'plain');
+stays_secret("ALTER DATABASE nowhere SET app.settings.cron_targets = '$document'", '3D000', 'targets: ALTER DATABASE of a database that does not exist');
+stays_secret("ALTER DATABASE postgres SET App.Settings.CRON_TARGETS = '$document' oops", '42601', 'targets: a syntax error');
+stays_secret("ALTER SYSTEM SET app.settings.cron_targets = '$document'", '55P02', 'targets: ALTER SYSTEM');
+stays_secret("DO \$\$ BEGIN EXECUTE 'SET app.settings.cron_targets = ''$canary'; END \$\$", '42601', 'targets: a syntax error inside EXECUTE');
 
 # A value that is accepted, and its change by a reload.
 $node->set_server('wee5_cron.alert_url', "https://hooks.example.com/services/$canary");
