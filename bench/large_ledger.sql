@@ -1,5 +1,5 @@
 -- Fills the ledger as :days days of traffic would: :rows finished calls of :jobs jobs that run every few minutes, one call in
--- a hundred failed, each with its run in pg_cron's history. The worker is stopped meanwhile (wee5_cron.enabled = off).
+-- a hundred failed, each with its run in pg_cron's history. A worker is stopped meanwhile (wee5_cron.enabled = off).
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
 SET synchronous_commit = off;
@@ -25,7 +25,7 @@ SELECT format('DROP INDEX %s', name) FROM built_later \gexec
 
 INSERT INTO wee5_cron.invocation (id, job_name, endpoint_path, transport, status, reason, error, http_status, attempts,
     requested_at, scheduled_at, first_sent_at, finished_at, duration, cron_run_id, response_content_type, response_body)
-SELECT n, 'job-' || job, '/api/job/' || job, 'builtin', CASE WHEN failed THEN 'failed' ELSE 'succeeded' END,
+SELECT n, 'job-' || job, '/api/job/' || job, :'transport', CASE WHEN failed THEN 'failed' ELSE 'succeeded' END,
        CASE WHEN failed THEN 'http' END, CASE WHEN failed THEN 'HTTP 500 Internal Server Error' END,
        CASE WHEN failed THEN 500 ELSE 200 END, 1, at, date_trunc('minute', at), at, at + took, took, n,
        'application/json', '{"ok":true}'

@@ -19,6 +19,7 @@ bench_clean_up() {
   if [[ -n $bench_directory ]]; then
     cluster_stop "$bench_directory"
     cluster_stop "$bench_directory/many"
+    cluster_stop "$bench_directory/portable"
     if [[ -n ${BENCH_KEEP:-} ]]; then say "kept: $bench_directory" >&2; else rm -rf "$bench_directory"; fi
   fi
   if [[ -n $bench_build ]]; then rm -rf "$bench_build"; fi

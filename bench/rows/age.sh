@@ -38,10 +38,15 @@ fill_ledger() {
   if ((age_of_ledger == $1)); then return; fi
   start_pg_cron
   switch_worker off
-  say "filling a ledger with $1 calls" >&2
-  cluster_psql "$bench_directory" --quiet --variable="rows=$1" --variable="jobs=$age_jobs" \
-    --variable="days=$(calculate "$(age_minutes "$1") / 1440" %.6f)" --file="$bench_root/bench/large_ledger.sql" >/dev/null
+  fill_ledger_of "$bench_directory" builtin "$1"
   age_of_ledger=$1
+}
+
+# fill_ledger_of <directory of the server> <transport> <rows>
+fill_ledger_of() {
+  say "filling a ledger with $3 calls" >&2
+  cluster_psql "$1" --quiet --variable="transport=$2" --variable="rows=$3" --variable="jobs=$age_jobs" \
+    --variable="days=$(calculate "$(age_minutes "$3") / 1440" %.6f)" --file="$bench_root/bench/large_ledger.sql" >/dev/null
 }
 
 # Fills the ledger once for all rows of this file, and lets the worker go on.

@@ -32,20 +32,29 @@ row_enqueue() {
 
 empty_queue() { sql 'TRUNCATE wee5_cron.invocation; CHECKPOINT' >/dev/null; }
 
-# milliseconds_of <statement>: of the processor, in its transaction from the first to the last word, in a session in which
-# it was run small once before. Time by the clock would be the other processes' of a busy machine, too.
-milliseconds_of() {
-  empty_queue
-  cluster_psql "$bench_directory" --no-align --tuples-only <<SQL
-$(many_calls 5) \g /dev/null
-$(insert_rows 5) \g /dev/null
+# processor_ms <directory> <database> <statement> <statement that goes before>...: milliseconds of the processor, in the
+# transaction of the statement from the first to the last word. Time by the clock would be the other processes' of a busy
+# machine, too.
+processor_ms() {
+  local directory=$1 database=$2 statement=$3
+  shift 3
+  {
+    printf '%s \\g /dev/null\n' "$@"
+    cat <<SQL
 SELECT pg_backend_pid() AS pid \gset
 \setenv BACKEND :pid
 \set before \`cut -d' ' -f1 /proc/\$BACKEND/schedstat\`
-$1 \g /dev/null
+$statement \g /dev/null
 \set after \`cut -d' ' -f1 /proc/\$BACKEND/schedstat\`
 SELECT round((:after - :before) / 1e6, 3);
 SQL
+  } | cluster_psql "$directory" --dbname="$database" --no-align --tuples-only
+}
+
+# milliseconds_of <statement>: in a session in which both were run small once before.
+milliseconds_of() {
+  empty_queue
+  processor_ms "$bench_directory" postgres "$1" "$(many_calls 5)" "$(insert_rows 5)"
 }
 
 # What else the machine does only adds.
