@@ -1,4 +1,5 @@
--- Prints src/catalogue.ts: the rows that src/client.ts returns, as the catalogue of a database with wee5_cron describes them.
+-- Prints src/catalogue.ts: the rows that src/client.ts returns, as the catalogue of a database with wee5_cron describes them, and
+-- the functions that it may call through a Data API.
 --
 --   psql -AtX -f catalogue.sql >src/catalogue.ts
 --
@@ -36,7 +37,12 @@ WITH relation(place, name, interface, introduction) AS (
   FROM field
 )
 SELECT '// Made by catalogue.sql from the catalogue of a database. Do not edit it.
-' || string_agg(E'\n' || text, E'\n' ORDER BY place)
+' || string_agg(E'\n' || text, E'\n' ORDER BY place) || '
+
+// The functions that expose_api() creates.
+export const exposedFunctions = [
+' || (SELECT string_agg('  ''' || name || ''',', E'\n' ORDER BY name COLLATE "C") FROM wee5_cron.api_functions()) || '
+] as const;'
 FROM (
   SELECT r.place, '// ' || r.introduction || '
 export interface ' || r.interface || ' {

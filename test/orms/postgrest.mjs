@@ -41,9 +41,12 @@ async function answer(pool, { schemas, roles }, request, text) {
   }
 }
 
+// `called` has the names of the functions that were called.
 export async function startPostgrest(pool, options) {
+  const called = new Set();
   const server = createServer((request, response) => {
     let text = '';
+    called.add(request.url.split('/').at(-1));
     request.on('data', (chunk) => (text += chunk));
     request.on('end', async () => {
       const { status, body } = await answer(pool, options, request, text);
@@ -51,5 +54,5 @@ export async function startPostgrest(pool, options) {
     });
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { url: `http://127.0.0.1:${server.address().port}`, close: () => new Promise((resolve) => server.close(resolve)) };
+  return { called, url: `http://127.0.0.1:${server.address().port}`, close: () => new Promise((resolve) => server.close(resolve)) };
 }

@@ -45,6 +45,9 @@ it('calls, looks and cancels', async () => {
   assert.ok(call.requested_at instanceof Date);
   assert.equal(await cron.cancel(id), true);
   assert.equal((await cron.invocation(id)).status, 'cancelled');
+  const again = await cron.retry(id);
+  assert.equal((await cron.invocation(again)).idempotency_key, call.idempotency_key);
+  assert.equal(await cron.cancel(again), true);
   assert.equal(await cron.invocation('999999999'), null);
 });
 
@@ -55,6 +58,7 @@ it('pauses and resumes a job', async () => {
   assert.equal(await state(), 'paused');
   await cron.resume('of supabase');
   assert.equal(await state(), 'never_ran');
+  assert.equal((await cron.invocation(await cron.runNow('of supabase'))).job_name, 'of supabase');
   assert.equal(typeof (await cron.health()).ok, 'boolean');
   assert.match(await cron.statusPage('A title'), /^<!doctype html>[^]*A title/);
 });
@@ -78,4 +82,9 @@ it('lets no visitor in', async () => {
   await assert.rejects(new CronClient({ query: fromSupabase(visitor) }).invoke('/api/x'), (error) => error.code === '42501');
   const { error } = await visitor.schema('wee5_cron').rpc('invoke', { endpoint_path: '/api/x' });
   assert.equal(error.code, 'PGRST106');
+});
+
+it('has called each function of expose_api()', async () => {
+  const { rows: [{ names }] } = await pool.query('SELECT array_agg(name ORDER BY name) AS names FROM wee5_cron.api_functions()');
+  assert.deepEqual([...postgrest.called].sort(), names);
 });

@@ -38,7 +38,17 @@ sub lines {
 
 my $package = "$FindBin::RealBin/../../packages/wee5-cron";
 is($node->safe_psql('postgres', slurp_file("$package/catalogue.sql")), slurp_file("$package/src/catalogue.ts") =~ s/\n\z//r,
-    'the types of the npm package are those of the catalogue');
+    'the types of the npm package, and the functions that it calls through a Data API, are those of the catalogue');
+
+# Each list of what expose_api() creates names the same functions.
+my $exposed = lines('SELECT name FROM wee5_cron.api_functions() ORDER BY name COLLATE "C"');
+sub names_in { my ($text) = @_; return [ sort map { s/([A-Z])/_\l$1/gr } $text =~ /\b([a-z]\w*)\b/g ] }
+my ($comment) = $node->safe_psql('postgres', "SELECT obj_description('wee5_cron.expose_api(name,regrole)'::regprocedure)") =~ /supabase-js calls: (.*?)\. The role/s;
+is_deeply(names_in($comment), $exposed, 'the comment of expose_api() names what it creates');
+my ($listed) = slurp_file("$package/README.md") =~ /^With `fromSupabase\(\)`, the client has (.*?)\.$/ms;
+is_deeply([ grep { $_ ne 'and' } @{ names_in($listed) } ], $exposed, '... and so does the README of the npm package');
+my ($section) = $functions =~ /^### expose_api\n(.*?)^### /ms;
+is_deeply([ grep { my $name = $_; $section !~ /`\Q$name\E[`(]/ } @$exposed ], [], '... and so does its reference');
 
 # --- functions ---------------------------------------------------------------------------------------------------
 

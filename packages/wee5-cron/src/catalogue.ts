@@ -213,3 +213,19 @@ export const changeColumns = `
   "job_name"::text AS "job_name",
   "detail"::text AS "detail"`;
 export const changeForms = { } as const;
+
+// The functions that expose_api() creates.
+export const exposedFunctions = [
+  'cancel',
+  'claim',
+  'complete',
+  'health',
+  'invocation',
+  'invoke',
+  'job_status',
+  'pause',
+  'resume',
+  'retry',
+  'run_now',
+  'status_page',
+] as const;

@@ -1,7 +1,7 @@
 import { toJson } from './answer.js';
 import {
-  changeColumns, changeForms, findingColumns, findingForms, invocationColumns, invocationForms, jobStatusColumns, jobStatusForms, upcomingColumns,
-  upcomingForms, type Change, type Finding, type Invocation, type JobStatus, type Upcoming,
+  changeColumns, changeForms, exposedFunctions, findingColumns, findingForms, invocationColumns, invocationForms, jobStatusColumns, jobStatusForms,
+  upcomingColumns, upcomingForms, type Change, type Finding, type Invocation, type JobStatus, type Upcoming,
 } from './catalogue.js';
 import { claim, complete, nameOf, type Claim, type Database, type Row } from './claims.js';
 import type { Method } from './receiver.js';
@@ -69,8 +69,7 @@ function parsed(row: Row, forms: Forms): Row {
   return result;
 }
 
-// The functions that expose_api() creates.
-const exposed = new Set(['invoke', 'cancel', 'retry', 'claim', 'complete', 'run_now', 'pause', 'resume', 'health', 'status_page', 'invocation', 'job_status']);
+const exposed: ReadonlySet<string> = new Set(exposedFunctions);
 
 // An argument of a function, as text that PostgreSQL casts: drivers write values of other types each in their own way.
 type Argument = readonly [name: string, type: string, value: string | null | undefined];
