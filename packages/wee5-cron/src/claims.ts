@@ -20,11 +20,12 @@ export function nameOf(database: Database, name: string): string {
   return `"${schema.replaceAll('"', '""')}".${name}`;
 }
 
+// Parameters are text that PostgreSQL casts: drivers write values of other types each in their own way.
 export async function claim(database: Database, key: string, lease: string): Promise<Claim> {
   const { query } = database;
   const answer = query.rpc
     ? await query.rpc('claim', { idempotency_key: key, lease })
-    : (await query(`SELECT ${nameOf(database, 'claim')}($1::uuid, $2::interval) AS claim`, [key, lease]))[0]?.['claim'];
+    : (await query(`SELECT ${nameOf(database, 'claim')}($1::text::uuid, $2::text::interval) AS claim`, [key, lease]))[0]?.['claim'];
   if (answer === 'new' || answer === 'running' || answer === 'done') return answer;
   throw new Error(`wee5-cron: claim() answered ${JSON.stringify(answer)}`);
 }
@@ -33,6 +34,6 @@ export async function claim(database: Database, key: string, lease: string): Pro
 export async function complete(database: Database, key: string, ok: boolean, note: string | null = null): Promise<boolean> {
   const { query } = database;
   if (query.rpc) return (await query.rpc('complete', { idempotency_key: key, ok, note })) === true;
-  const rows = await query(`SELECT ${nameOf(database, 'complete')}($1::uuid, $2::boolean, $3::text) AS completed`, [key, ok, note]);
+  const rows = await query(`SELECT ${nameOf(database, 'complete')}($1::text::uuid, $2::text::boolean, $3::text) AS completed`, [key, String(ok), note]);
   return rows[0]?.['completed'] === true;
 }

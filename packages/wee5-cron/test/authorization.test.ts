@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { webcrypto } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 
 import { cron, type CronOptions, type Run } from '../src/index.js';
@@ -71,6 +72,28 @@ describe('a call is refused with 401 for', () => {
     const answer = await route()(request({}, {}, `/api/cron/digest?secret=${encodeURIComponent(secret)}`));
     assert.equal(answer.status, 401);
   });
+});
+
+// The time that an answer takes must not depend on the guess. So all guesses are made digests, each digest is compared, and no
+// comparison stops at the first difference.
+describe('every guess costs the same', () => {
+  const { subtle } = webcrypto;
+  const digests: number[] = [];
+  const digest = subtle.digest.bind(subtle);
+  before(() => {
+    subtle.digest = (algorithm: string, data: Uint8Array) => (digests.push(data.length), digest(algorithm, data));
+  });
+  after(() => {
+    Reflect.deleteProperty(subtle, 'digest');
+  });
+  const guesses = { right: secret, previous, 'empty': '', 'of the same length': 'x'.repeat(secret.length), 'almost right': `${secret.slice(0, -1)}x`, 'long': 'x'.repeat(4000) };
+  for (const [name, guess] of Object.entries(guesses)) {
+    it(name, async () => {
+      digests.length = 0;
+      await answerTo({ authorization: `Bearer ${guess}` });
+      assert.deepEqual(digests, [guess.length, secret.length, previous.length]);
+    });
+  }
 });
 
 describe('without a secret', () => {

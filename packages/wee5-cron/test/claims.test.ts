@@ -19,8 +19,8 @@ describe('once', () => {
     const answer = await answerOf(() => ({ run: ++runs }), db);
     assert.deepEqual([answer.status, answer.text, runs], [200, '{"run":1}', 1]);
     assert.deepEqual(db.statements, [
-      { sql: 'SELECT "wee5_cron".claim($1::uuid, $2::interval) AS claim', params: [key, '5 minutes'] },
-      { sql: 'SELECT "wee5_cron".complete($1::uuid, $2::boolean, $3::text) AS completed', params: [key, true, null] },
+      { sql: 'SELECT "wee5_cron".claim($1::text::uuid, $2::text::interval) AS claim', params: [key, '5 minutes'] },
+      { sql: 'SELECT "wee5_cron".complete($1::text::uuid, $2::text::boolean, $3::text) AS completed', params: [key, 'true', null] },
     ]);
   });
   it('a completed call does not run the handler again', async () => {
@@ -41,7 +41,7 @@ describe('once', () => {
     it(`a handler that ${name} releases the key`, async () => {
       const db = database(['new']);
       await answerOf(handler, db);
-      assert.deepEqual(db.statements[1]?.params, [key, false, null]);
+      assert.deepEqual(db.statements[1]?.params, [key, 'false', null]);
     });
   }
   for (const [name, headers] of Object.entries({ vercelCron, handWritten })) {
@@ -64,7 +64,7 @@ describe('once', () => {
   it('the options schema and lease are used', async () => {
     const db = database(['new']);
     await answerOf(() => 1, db, { once: true, schema: 'my "cron"', lease: '1 hour' });
-    assert.deepEqual(db.statements[0], { sql: 'SELECT "my ""cron""".claim($1::uuid, $2::interval) AS claim', params: [key, '1 hour'] });
+    assert.deepEqual(db.statements[0], { sql: 'SELECT "my ""cron""".claim($1::text::uuid, $2::text::interval) AS claim', params: [key, '1 hour'] });
   });
   it('an unknown answer of claim() is answered 503', async () => {
     assert.equal((await answerOf(() => assert.fail(), database(['what']))).status, 503);
@@ -81,20 +81,20 @@ describe('run.later()', () => {
     order.push('answered');
     assert.deepEqual([answer.status, answer.accepted, db.statements.length], [202, 'accepted', 0]);
     finish();
-    assert.deepEqual(await db.completed, [key, true, null]);
+    assert.deepEqual(await db.completed, [key, 'true', null]);
     assert.deepEqual(order, ['answered', 'worked']);
   });
   it('the note about work that fails has only the class of its error', async () => {
     const db = database();
     const errors: unknown[] = [];
     await answerOf((run) => run.later(() => Promise.reject(new TypeError('password=hunter2'))), db, { onError: (error) => errors.push(error) });
-    assert.deepEqual(await db.completed, [key, false, 'The work failed after the answer: TypeError']);
+    assert.deepEqual(await db.completed, [key, 'false', 'The work failed after the answer: TypeError']);
     assert.equal(errors.length, 1);
   });
   it('work that throws before its first await fails the call', async () => {
     const db = database();
     await answerOf((run) => run.later(() => { throw new RangeError('x'); }), db, { onError: () => undefined });
-    assert.deepEqual(await db.completed, [key, false, 'The work failed after the answer: RangeError']);
+    assert.deepEqual(await db.completed, [key, 'false', 'The work failed after the answer: RangeError']);
   });
   it("waitUntil gets the work's promise", async () => {
     const waiting: Array<Promise<unknown>> = [];
@@ -102,7 +102,7 @@ describe('run.later()', () => {
     await answerOf((run) => run.later(async () => undefined), db, { waitUntil: (promise) => waiting.push(promise) });
     assert.equal(waiting.length, 1);
     await waiting[0];
-    assert.deepEqual(db.statements[0]?.params, [key, true, null]);
+    assert.deepEqual(db.statements[0]?.params, [key, 'true', null]);
   });
   it('with once: the key is completed once, after the work', async () => {
     const db = database(['new']);
@@ -115,7 +115,7 @@ describe('run.later()', () => {
     const db = database(['new']);
     const handler: Handler = async (run) => { await run.later(async () => undefined); throw new Error('too late'); };
     assert.equal((await answerOf(handler, db)).status, 500);
-    assert.deepEqual(await db.completed, [key, true, null]);
+    assert.deepEqual(await db.completed, [key, 'true', null]);
     assert.equal(db.statements.filter(({ sql }) => /complete/.test(sql)).length, 1);
   });
   for (const [name, headers] of Object.entries({ vercelCron, handWritten })) {

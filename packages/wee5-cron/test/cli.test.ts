@@ -77,9 +77,37 @@ describe('without a connection', () => {
     const plan = await run(['plan']);
     assert.deepEqual([plan.status, plan.stdout], [3, sql]);
     assert.match(plan.stderr, /"pg" is not installed here.*Nothing was done/);
-    assert.match((await run(['apply', '--prune', '--without-pg-cron', 'notice'])).stdout, /'\), prune => true|prune => true, without_pg_cron => 'notice'\);\n$/);
-    assert.match((await run(['export'])).stdout, /export_config\(\)/);
-    assert.match((await run(['doctor'])).stdout, /doctor\(\)/);
+    const commands: Record<string, RegExp> = {
+      'apply': /^SELECT \* FROM wee5_cron\.apply\('.*'\);\n$/,
+      'apply --prune': /apply\('.*', prune => true\);\n$/,
+      'apply --without-pg-cron notice': /apply\('.*', without_pg_cron => 'notice'\);\n$/,
+      'apply --prune --without-pg-cron notice': /apply\('.*', prune => true, without_pg_cron => 'notice'\);\n$/,
+      'apply --without-pg-cron error': /apply\('.*'\);\n$/,
+      'export': /export_config\(\)/,
+      'doctor': /doctor\(\)/,
+    };
+    for (const [command, printed] of Object.entries(commands)) {
+      const { status, stdout, stderr } = await run(command.split(' '));
+      assert.equal(status, 3, command);
+      assert.match(stdout, printed);
+      assert.match(stderr, /Nothing was done/);
+      const asked = await run([...command.split(' '), '--sql']);
+      assert.deepEqual(asked, { status: 0, stdout, stderr: '' }, command);
+    }
+  });
+  it('refuses a choice that it does not know', async () => {
+    for (const args of [['apply', '--without-pg-cron', 'maybe'], ['apply', '--prune=yes'], ['plan', 'a.json', 'b.json'], ['sql', 'x'], ['export', '--prune'], ['call'], ['import', '--sql']]) {
+      const { status, stdout, stderr } = await run(args);
+      assert.deepEqual([status, stdout], [2, ''], args.join(' '));
+      assert.notEqual(stderr, '');
+    }
+  });
+  it('takes no secret as an argument, and does not repeat one', async () => {
+    for (const args of [['call', '/x', '--secret=hunter2'], ['config', '--secret=hunter2'], ['doctor', '--password=hunter2']]) {
+      const { status, stdout, stderr } = await run(args, { CRON_SECRET: secret, APP_URL: 'https://app.example.com' });
+      assert.deepEqual([status, stdout], [2, ''], args.join(' '));
+      assert.doesNotMatch(stderr, /hunter2/);
+    }
   });
   it('with --sql printing the SQL is a success', async () => {
     write('other.json', jobs);
@@ -126,12 +154,24 @@ describe('with a connection', () => {
     pg(`return { rows: [] };`);
     assert.equal((await run(['plan'])).status, 0);
     rmSync(join(app, '.env.local'));
+    const without = await run(['plan']);
+    assert.equal(without.status, 3);
+    assert.match(without.stderr, /DATABASE_URL is not set/);
+  });
+  it('--sql connects to nothing', async () => {
+    pg(`!throw new Error('connected');`);
+    assert.equal((await run(['plan', '--sql'], env)).status, 0);
   });
   it('doctor exits with 1 if there is an error', async () => {
     pg(`return { rows: [{ check_name: 'secret', status: 'error', detail: 'no secret', hint: 'SELECT 1;\\nSELECT 2;' }, { check_name: 'worker', status: 'ok', detail: 'up', hint: null }] };`);
     const found = await run(['doctor'], env);
     assert.deepEqual([found.status, found.stdout], [1, 'error    secret: no secret\n         SELECT 1;\n         SELECT 2;\n']);
+    assert.match(found.stderr, /^2 checks, 1 of them not ok\.$/m);
     assert.match((await run(['doctor', '--all'], env)).stdout, /^ok       worker: up$/m);
+    pg(`return { rows: [{ check_name: 'worker', status: 'ok', detail: 'up', hint: null }] };`);
+    const well = await run(['doctor'], env);
+    assert.deepEqual([well.status, well.stdout], [0, '']);
+    assert.match(well.stderr, /^All \d+ checks are ok\.$/m);
     pg(`return { rows: [{ check_name: 'x', status: 'warning', detail: 'y', hint: null }] };`);
     assert.equal((await run(['doctor'], env)).status, 0);
   });
@@ -216,6 +256,10 @@ describe('call', () => {
     await run(['call', '/x', '--origin', origin, '--body', '{"a":1}'], { CRON_SECRET: secret });
     assert.deepEqual([requests.at(-1)?.method, requests.at(-1)?.body, requests.at(-1)?.headers['content-type']], ['POST', '{"a":1}', 'application/json']);
   });
+  it('sends another method, and a timeout of its own', async () => {
+    await run(['call', '/x', '--origin', origin, '--method', 'delete', '--timeout', '1.5'], { CRON_SECRET: secret });
+    assert.deepEqual([requests.at(-1)?.method, requests.at(-1)?.headers['x-wee5-cron-timeout-ms'], requests.at(-1)?.headers['x-wee5-cron-job']], ['DELETE', '1500', undefined]);
+  });
   const answers: Record<string, [number, RegExp]> = { '/status/500': [1, /: 500, in/], '/status/202': [0, /202, and the work goes on/], '/status/308': [1, /redirects to \/else/] };
   for (const [path, [expected, words]] of Object.entries(answers)) {
     it(`reports an answer of ${path}`, async () => {
@@ -249,5 +293,25 @@ if (!process.version.startsWith('v18.')) describe('what npm would publish', () =
     assert.deepEqual(other.sort(), ['LICENSE', 'README.md', 'dist/cjs/package.json', 'dist/wee5_cron--portable.sql', 'package.json']);
     const built = readFileSync(main, 'utf8');
     assert.match(built, /^#!\/usr\/bin\/env node\n/);
+  });
+
+  it('works where it is installed', async () => {
+    const place = join(app, 'installed');
+    mkdirSync(place);
+    writeFileSync(join(place, 'package.json'), '{}');
+    const npm = (...args: string[]) => spawnSync('npm', args, { cwd: place, encoding: 'utf8' });
+    const { stdout: packed } = spawnSync('npm', ['pack', '--ignore-scripts', '--pack-destination', place], { cwd: fileURLToPath(new URL('..', import.meta.url)), encoding: 'utf8' });
+    const installed = npm('install', '--offline', '--no-audit', '--no-fund', join(place, packed.trim().split('\n').at(-1) ?? ''));
+    assert.equal(installed.status, 0, installed.stderr);
+    const sql = spawnSync(join(place, 'node_modules/.bin/wee5-cron'), ['sql'], { cwd: place, encoding: 'utf8', maxBuffer: 10_000_000 });
+    assert.deepEqual([sql.status, sql.stderr, sql.stdout.length > 500_000], [0, '', true]);
+    for (const entry of ['wee5-cron', 'wee5-cron/next', 'wee5-cron/hono', 'wee5-cron/express', 'wee5-cron/client']) {
+      for (const load of [`require('${entry}')`, `await import('${entry}')`]) {
+        const script = `const loaded = ${load}; console.log(typeof (loaded.cron ?? loaded.CronClient), typeof loaded.fromPg)`;
+        const args = [...(load.startsWith('await') ? ['--input-type=module'] : []), '--eval', script];
+        const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: place, encoding: 'utf8' });
+        assert.equal(stdout, 'function function\n', `${load}: ${stderr}`);
+      }
+    }
   });
 });

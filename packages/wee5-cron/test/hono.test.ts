@@ -31,6 +31,6 @@ describe('a route of Hono', () => {
     const answer = await app((run) => run.later(async () => undefined), { secret, query: db.query }).request(request(), undefined, {}, execution);
     assert.deepEqual([answer.status, waiting.length], [202, 1]);
     await waiting[0];
-    assert.deepEqual(db.statements[0]?.params, [key, true, null]);
+    assert.deepEqual(db.statements[0]?.params, [key, 'true', null]);
   });
 });
