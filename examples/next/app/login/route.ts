@@ -2,7 +2,7 @@ import { cookieName, isPassword, ticket } from '@/lib/admin';
 
 const form = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Log in</title></head><body>
-<form method="post"><label>Password <input type="password" name="password" autocomplete="current-password" required></label> <button>Log in</button></form>
+<form method="post"><input name="username" value="admin" autocomplete="username" hidden><label>Password <input type="password" name="password" autocomplete="current-password" required></label> <button>Log in</button></form>
 </body></html>`;
 
 const page = (status: number) => new Response(form, { status, headers: { 'Content-Type': 'text/html; charset=utf-8', 'Cache-Control': 'no-store' } });
