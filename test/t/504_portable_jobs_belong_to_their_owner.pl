@@ -137,8 +137,11 @@ WITH made AS (
 INSERT INTO net._http_response (id, status_code, content_type, content, timed_out) SELECT 1000000 + id, 200, 'text/plain', 'ok', false FROM made;
 SQL
 # On a busy machine, 5,000 answers take longer than the host's statement_timeout. The number is what counts here.
-is(join(' ', map { $node->as_owner('SET statement_timeout = 0; SELECT wee5_cron.harvest()') } 1, 2),
-    '5000 10', 'harvest() records 5,000 answers at most; the next one records the rest');
+my ($most, $rest) = map { $node->as_owner('SET statement_timeout = 0; SELECT wee5_cron.harvest()') } 1, 2;
+is($most, 5000, 'harvest() records 5,000 answers at most');
+# The real pg_net may have answered other calls meanwhile.
+cmp_ok($rest, '>=', 10, '... and the next one records the rest');
+is($node->as_owner("SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/backlog' AND status <> 'succeeded'"), 0, '... so that no answer is left');
 
 # What harvest() costs with nothing to do.
 $node->as_owner("SELECT wee5_cron.harvest()");
