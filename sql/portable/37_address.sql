@@ -272,11 +272,16 @@ BEGIN
   ELSE
     EXECUTE 'SELECT vault.update_secret($1, $2)' USING secret_id, value;
   END IF;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION
+WHEN read_only_sql_transaction THEN
+  RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = SQLERRM, HINT = 'Nothing is wrong with Vault: call this in a transaction that may write.';
+WHEN OTHERS THEN
   -- Detail and context may show the row, with the secret in it.
   message := CASE WHEN strpos(SQLERRM, value) > 0 THEN 'Vault refused the secret' ELSE SQLERRM END;
   RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = message,
-    HINT = format('DELETE FROM vault.secrets WHERE name = %L; then call wee5_cron.configure() again.', secret_name);
+    HINT = format('DELETE FROM vault.secrets WHERE name = %L; then %s.', secret_name,
+                  CASE secret_name WHEN 'cron_targets' THEN 'call wee5_cron.configure_target() again for each target'
+                                   ELSE 'call wee5_cron.configure() again' END);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.store_in_vault(text, text, text) IS 'Internal, for configure(): creates or updates one secret';

@@ -203,6 +203,9 @@ my $readers = $node->one_row('postgres', q{SELECT * FROM wee5_cron.doctor() WHER
 fields_are($readers, { status => 'warning', hint => qr/^SELECT wee5_cron\.configure_target\(/ }, '... and doctor() says who can read their secrets, and how to replace them');
 $node->as_owner("SELECT wee5_cron.configure_target('billing', '@{[ $receiver->url ]}', '$secret')");
 like($targets->(), qr/^ok: target "billing" calls .* \(vault\)/m, 'a target in Vault takes precedence over a stored one');
+for my $call ("wee5_cron.configure_target('other', '@{[ $receiver->url ]}', '$secret')", "wee5_cron.configure('@{[ $receiver->url ]}', '$secret-2')") {
+    $node->raises('postgres', "BEGIN READ ONLY; SELECT $call", '25006', 'nothing is stored in a read-only transaction', role => 'operator', hint => qr/^Nothing is wrong with Vault/);
+}
 like(doctor_says('hidden_settings'), qr/^warning ALTER DATABASE once stored app\.settings\.cron_targets\. /, '... and doctor() says so');
 $node->as_owner("SELECT wee5_cron.drop_target('billing')");
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET app.settings.cron_targets');
