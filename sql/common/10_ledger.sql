@@ -64,8 +64,8 @@ CREATE INDEX invocation_job ON wee5_cron.invocation (job_name, id) WHERE job_nam
 CREATE INDEX invocation_job_success ON wee5_cron.invocation (job_name, id)
   WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NULL;
 
--- complete(): calls that an app works on, and those that were given up because it did not complete them. Bookings alone
--- write http_status.
+-- complete(): calls that an app works on, and those that were given up because it did not complete them. Only what
+-- records an answer writes http_status.
 CREATE INDEX invocation_accepted ON wee5_cron.invocation (id) WHERE http_status = 202 AND (finished_at IS NULL OR reason = 'incomplete');
 
 COMMENT ON TABLE wee5_cron.invocation IS

@@ -45,11 +45,11 @@ CREATE FUNCTION wee5_cron.record_answers(query text, oldest timestamptz, only_id
   AS $$
 DECLARE
   is_portable constant boolean := wee5_cron.edition() = 'portable';
-  booked record;
+  recorded record;
 BEGIN
   EXECUTE format($query$
     WITH found AS MATERIALIZED (%s), answer AS MATERIALIZED (
-      -- Since the query began, another session may have booked the answer and handed the call over again. Any role may write
+      -- Since the query began, another session may have recorded the answer and handed the call over again. Any role may write
       -- to pg_net's tables, so two answers may claim one request.
       -- A crash empties pg_net's tables and pg_net_request alike. Where the request is remembered and pg_net has neither it nor
       -- its answer, somebody deleted one of them: the app may have done its work.
@@ -73,7 +73,7 @@ BEGIN
         a.timed_out,
         CASE WHEN a.deleted THEN 'pg_net has neither the request nor an answer: one of them was deleted' ELSE a.error_msg END,
         a.headers, $3 AND NOT a.deleted, random()%s) d
-    ), booked AS (
+    ), recorded AS (
       UPDATE wee5_cron.invocation i
       SET status = d.status, reason = d.reason, error = d.error, hint = nullif(concat_ws(' ', d.previous_hint, wee5_cron.hint_here(d.hint)), ''),
           http_status = d.status_code,
@@ -100,32 +100,33 @@ BEGIN
   CASE WHEN is_portable THEN ', wee5_cron.answer_settings(r.requested_by) AS settings' END,
   CASE WHEN is_portable THEN 'decide_answer' ELSE 'decide_pg_net_answer' END,
   CASE WHEN is_portable THEN ', (k.settings).secrets, (k.settings).timeout_ms, (k.settings).max_response_bytes' END)
-  INTO booked USING oldest, only_id, may_retry;
-  IF booked.ids IS NOT NULL THEN
-    -- wait_for() books in a transaction of the user, which may stay open for long.
-    PERFORM wee5_cron.count_later(booked.ids);
+  INTO recorded USING oldest, only_id, may_retry;
+  IF recorded.ids IS NOT NULL THEN
+    -- wait_for() records it in a transaction of the user, which may stay open for long.
+    PERFORM wee5_cron.count_later(recorded.ids);
   END IF;
-  IF booked.succeeded IS NOT NULL THEN
-    PERFORM wee5_cron.note_html_pages(booked.succeeded);
+  IF recorded.succeeded IS NOT NULL THEN
+    PERFORM wee5_cron.note_html_pages(recorded.succeeded);
   END IF;
-  IF booked.accepted IS NOT NULL THEN
+  IF recorded.accepted IS NOT NULL THEN
     -- The app may have completed a call before it answered 202.
-    booked.ended := booked.ended + coalesce(cardinality((wee5_cron.settle_accepted(booked.accepted)).ended), 0);
+    recorded.ended := recorded.ended + coalesce(cardinality((wee5_cron.settle_accepted(recorded.accepted)).ended), 0);
   END IF;
-  RETURN booked.ended;
+  RETURN recorded.ended;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.record_answers(text, timestamptz, bigint, boolean) IS
   'Internal, for harvest(): writes the answers that a query finds into the ledger, and returns how many calls have ended';
 
--- Without the library, booking an answer takes milliseconds, and a host cancels a statement that runs for minutes.
+-- Without the library, recording an answer takes milliseconds, and a host cancels a statement that runs for minutes.
 CREATE FUNCTION wee5_cron.most_in_one_harvest() RETURNS int
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT CASE wee5_cron.edition() WHEN 'portable' THEN 5000 END $$;
 COMMENT ON FUNCTION wee5_cron.most_in_one_harvest() IS
-  'Internal, for harvest(): how many answers it books, and how many calls it hands over, at most; the next harvest() goes on. NULL: all';
+  'Internal, for harvest(): how many answers it records, and how many calls it hands over, at most; the next harvest() goes on. NULL: all';
 
--- only_id: that call alone, for wait_for() where no worker harvests; NULL: all calls.
+-- only_id: that call alone, for wait_for() where no worker harvests; NULL: all calls. Returns how many calls have ended. The
+-- library calls this function under its name also in databases with the SQL of 0.1.0.
 CREATE FUNCTION wee5_cron.book_pg_net_answers(only_id bigint DEFAULT NULL) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -137,7 +138,7 @@ DECLARE
   most constant int := wee5_cron.most_in_one_harvest();
   oldest timestamptz;
   unanswered boolean;
-  booked bigint;
+  ended bigint;
 BEGIN
   -- pg_net has no answers here to calls that were restored or replicated: all of them would count as lost.
   IF NOT wee5_cron.answers_are_ours() THEN
@@ -163,7 +164,7 @@ BEGIN
 
   -- net._http_response has an index on `created` alone. pg_net fills it with the start of its transaction, which can be before
   -- the request was made. The query further down finds an answer that seems to be more than a minute older.
-  booked := wee5_cron.record_answers(format($query$
+  ended := wee5_cron.record_answers(format($query$
     SELECT i AS call, b.request_id, b.previous_until, b.handed_over_at, false AS lost, %s
     FROM wee5_cron.invocation i JOIN %s JOIN net._http_response r ON r.id = b.request_id
     WHERE %s AND r.created >= $1 - interval '1 minute'
@@ -177,28 +178,28 @@ BEGIN
       SELECT $1 FROM wee5_cron.invocation i LEFT JOIN %s
       WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id))
   $query$, binding, outstanding) INTO unanswered USING oldest, only_id;
-  IF unanswered AND booked < coalesce(most, booked + 1) THEN
-    booked := booked + wee5_cron.record_answers(format($query$
+  IF unanswered AND ended < coalesce(most, ended + 1) THEN
+    ended := ended + wee5_cron.record_answers(format($query$
       SELECT i AS call, b.request_id, b.previous_until, b.handed_over_at, r.id IS NULL AS lost, %s
       FROM wee5_cron.invocation i LEFT JOIN %s LEFT JOIN net._http_response r ON r.id = b.request_id
       WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id)
       LIMIT %s FOR UPDATE OF i SKIP LOCKED
-    $query$, answer, binding, outstanding, coalesce((most - booked)::text, 'ALL')), oldest, only_id, true);
+    $query$, answer, binding, outstanding, coalesce((most - ended)::text, 'ALL')), oldest, only_id, true);
   END IF;
-  RETURN booked;
+  RETURN ended;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.book_pg_net_answers(bigint) IS
-  'Internal, for harvest() and wait_for(): books the answers to all outstanding calls, or to one call';
+  'Internal, for harvest() and wait_for(): records the answers to all outstanding calls, or to one call';
 
 -- Runs after an error in recording all answers at once: a trigger or constraint that a user added to the ledger may refuse one of
 -- the rows. Each run takes a part of the calls, since one that cannot be recorded is tried again each time.
-CREATE FUNCTION wee5_cron.book_pg_net_answers_one_by_one() RETURNS bigint
+CREATE FUNCTION wee5_cron.record_answers_one_by_one() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   call_id bigint;
-  booked bigint := 0;
+  ended bigint := 0;
 BEGIN
   FOR call_id IN
     SELECT i.id FROM wee5_cron.invocation i
@@ -206,7 +207,7 @@ BEGIN
     ORDER BY random() LIMIT 100
   LOOP
     BEGIN
-      booked := booked + wee5_cron.book_pg_net_answers(call_id);
+      ended := ended + wee5_cron.book_pg_net_answers(call_id);
     EXCEPTION
     WHEN serialization_failure THEN
       -- The snapshot of this transaction is too old: a new transaction may record the answer.
@@ -216,11 +217,11 @@ BEGIN
         USING HINT = 'Look at the triggers and constraints of the table: \d wee5_cron.invocation';
     END;
   END LOOP;
-  RETURN booked;
+  RETURN ended;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.book_pg_net_answers_one_by_one() IS
-  'Internal, for harvest(): books answers so that one that cannot be recorded does not stop the others';
+COMMENT ON FUNCTION wee5_cron.record_answers_one_by_one() IS
+  'Internal, for harvest(): records the answers call by call, so that one that cannot be recorded does not stop the others';
 
 -- A call waits to be judged if another transaction, still open, was calling the path as well. That call may have ended by
 -- now, but it was there first. Its id was drawn at about the same time, and there is no index of calls that have ended. This
@@ -458,31 +459,31 @@ CREATE FUNCTION wee5_cron.harvest() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
   AS $$
 DECLARE
-  booked bigint;
+  ended bigint;
 BEGIN
-  -- The publisher books its calls, and this database receives the rows.
+  -- The publisher records the results of its calls, and this database receives the rows.
   IF EXISTS (SELECT FROM wee5_cron.ledger_subscriptions()) THEN
     PERFORM wee5_cron.disarm_subscriber();
     RETURN 0;
   END IF;
   BEGIN
-    booked := wee5_cron.book_pg_net_answers();
+    ended := wee5_cron.book_pg_net_answers();
   EXCEPTION
     WHEN lock_not_available THEN
       RAISE;
     WHEN OTHERS THEN
-      booked := wee5_cron.book_pg_net_answers_one_by_one();
+      ended := wee5_cron.record_answers_one_by_one();
   END;
   IF wee5_cron.may_call() THEN
-    booked := booked + coalesce(cardinality((wee5_cron.settle_accepted()).ended), 0);
+    ended := ended + coalesce(cardinality((wee5_cron.settle_accepted()).ended), 0);
     PERFORM wee5_cron.send_waiting_calls();
   END IF;
   PERFORM wee5_cron.send_due_by_pg_net();
   PERFORM wee5_cron.note_pending_outcomes();
   PERFORM wee5_cron.bind_cron_runs();
   PERFORM wee5_cron.run_background_tasks();
-  RETURN booked;
+  RETURN ended;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.harvest() IS
-  'Books the answers that pg_net got, and returns how many calls have ended. Hands retries that are due to pg_net';
+  'Records the answers that pg_net got, and returns how many calls have ended. Hands retries that are due to pg_net';

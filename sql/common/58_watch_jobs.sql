@@ -9,7 +9,7 @@ CREATE FUNCTION wee5_cron.note_failed_runs(watched wee5_cron.job_watch, label te
   AS $$
 DECLARE
   path constant text := wee5_cron.path_of_command(command);
-  unbooked record;
+  uncounted record;
 BEGIN
   IF path IS NULL AND succeeded IS NOT NULL THEN
     PERFORM wee5_cron.note_recovery(label);
@@ -17,7 +17,7 @@ BEGIN
   IF failed IS NULL THEN
     RETURN true;
   END IF;
-  WITH booked AS MATERIALIZED (
+  WITH counted AS MATERIALIZED (
     SELECT c.cron_run_id
     FROM (SELECT i.cron_run_id, i.status FROM wee5_cron.invocation i
           WHERE i.job_name >= watched.job_name AND i.job_name <= watched.job_name
@@ -33,12 +33,12 @@ BEGIN
   SELECT (array_agg(f.message ORDER BY f.runid DESC))[1] AS message,
          -- If the path is not known, a run that succeeded ends the trouble. Otherwise the next call does.
          count(*) FILTER (WHERE path IS NOT NULL OR f.runid > coalesce(succeeded, 0)) AS failures
-  INTO unbooked
+  INTO uncounted
   FROM unnest(failed, messages) AS f (runid, message)
-  WHERE NOT EXISTS (SELECT FROM booked b WHERE b.cron_run_id = f.runid);
-  IF unbooked.failures > 0 THEN
-    PERFORM wee5_cron.note_failures(label, path, unbooked.failures::int,
-                                    wee5_cron.redact_for(watched.username::name, unbooked.message));
+  WHERE NOT EXISTS (SELECT FROM counted c WHERE c.cron_run_id = f.runid);
+  IF uncounted.failures > 0 THEN
+    PERFORM wee5_cron.note_failures(label, path, uncounted.failures::int,
+                                    wee5_cron.redact_for(watched.username::name, uncounted.message));
   END IF;
   RETURN true;
 EXCEPTION WHEN lock_not_available THEN

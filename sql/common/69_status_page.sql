@@ -62,7 +62,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.status_sentence(wee5_cron.job_status[], bigint) IS
-  'Internal, for status_page(): whether anything needs somebody. errors: how many doctor() finds beside the jobs';
+  'Internal, for status_page(): whether anything needs somebody. errors: how many doctor() finds that do not concern a job';
 
 CREATE FUNCTION wee5_cron.status_page(title text DEFAULT NULL) RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

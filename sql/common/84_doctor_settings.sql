@@ -324,13 +324,13 @@ BEGIN
                           coalesce(target.source, target.roles), replace(target.error, format('target "%s": ', target.name), '')),
                    wee5_cron.doctor_comment(coalesce(target.hint, 'Remove it there, and configure each target again.')))::wee5_cron.finding;
     ELSIF target.name = 'app' THEN
-      RETURN NEXT ('target', 'ok', format('calls of the app carry %s further secret headers (%s)', target.further, target.source),
+      RETURN NEXT ('target', 'ok', format('calls of the app carry further secret headers: %s (%s)', target.further, target.source),
                    NULL)::wee5_cron.finding;
     ELSE
       RETURN NEXT ('target', CASE WHEN target.bytes < 16 THEN 'warning' ELSE 'ok' END,
                    format('target "%s" calls %s with a secret of %s characters in the header %s (%s)%s%s', target.name,
                           target.api_url, target.bytes, target.header, target.source,
-                          CASE WHEN target.further > 0 THEN format(', and %s further secret headers', target.further) ELSE '' END,
+                          CASE WHEN target.further > 0 THEN format(', further secret headers: %s', target.further) ELSE '' END,
                           CASE WHEN target.previous_until > extract(epoch FROM clock_timestamp())
                                THEN format('; the previous secret is used until %s UTC',
                                            to_char(to_timestamp(target.previous_until) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))

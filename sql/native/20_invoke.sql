@@ -1,4 +1,4 @@
--- Making a call, and waiting for it. SECURITY DEFINER: EXECUTE on the function is the only privilege that a caller
+-- Making a call. SECURITY DEFINER: EXECUTE on the function is the only privilege that a caller
 -- needs. The defaults are NULL, so that the function can tell what the caller left open for wee5_cron.endpoint. Not
 -- STRICT: a NULL path must raise an error. A STRICT function would silently make no call.
 
@@ -23,9 +23,3 @@ CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role
   AS 'MODULE_PATHNAME', 'wee5_cron_invoke_for_job';
 COMMENT ON FUNCTION wee5_cron.invoke_for_job(text, text, name, text, timestamptz) IS
   'Internal: makes a call in the name of a job, with its schedule and a tick. Without a role, it is a call by hand of session_user; with a role, the call that the job of that role would have made for this tick';
-
-CREATE FUNCTION wee5_cron.wait_for(id bigint, timeout interval DEFAULT '1 minute') RETURNS wee5_cron.invocation
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  AS 'MODULE_PATHNAME', 'wee5_cron_wait_for';
-COMMENT ON FUNCTION wee5_cron.wait_for(bigint, interval) IS
-  'Waits until the call has ended and returns its row; at the timeout, returns the row as it is. Raises 55000 for a call of the current transaction, which is not sent before that commits, and 02000 for an unknown id. For a call of another login role, headers, body, response_body, idempotency_key and key are NULL unless you may read the ledger';

@@ -56,6 +56,28 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_transport() IS 'Internal, for doctor(): which transport calls use, and why';
 
+CREATE FUNCTION wee5_cron.doctor_stopped_worker(state text, last_error text, pid int, database oid) RETURNS text
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT CASE WHEN $1 = 'incompatible' THEN wee5_cron.doctor_comment('See the line library_version.')
+                -- The server's messages may be in any language: so see also whether anybody holds a lock.
+                WHEN $2 !~ '\mlock'
+                     AND NOT EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+                                     WHERE c.relnamespace = 'wee5_cron'::regnamespace AND l.granted AND l.pid <> $3
+                                       AND l.mode NOT IN ('AccessShareLock', 'RowExclusiveLock', 'RowShareLock')
+                                       AND l.database = $4) THEN
+                  wee5_cron.doctor_comment('Nothing is lost: the worker keeps its answers, sends nothing new, and '
+                                           'continues on its own once this is fixed. If the disk is full, free space.')
+                ELSE 'SELECT pid, usename, state, query FROM pg_stat_activity WHERE pid IN (SELECT l.pid FROM '
+                     'pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relnamespace = '
+                     '''wee5_cron''::regnamespace AND l.granted AND l.mode NOT IN (''AccessShareLock'', '
+                     '''RowExclusiveLock'') AND l.database = (SELECT d.oid FROM pg_database d '
+                     'WHERE d.datname = current_database()));'
+           END
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_stopped_worker(text, text, int, oid) IS
+  'Internal, for doctor(): what to do about a worker that cannot use the ledger';
+
 CREATE FUNCTION wee5_cron.doctor_worker() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -86,21 +108,7 @@ BEGIN
     RETURN NEXT ('worker', 'error',
                  format('the worker (pid %s) is %s', worker.pid, worker.state)
                  || coalesce(': ' || wee5_cron.doctor_redact(worker.last_error), ''),
-                 CASE WHEN worker.state = 'incompatible' THEN wee5_cron.doctor_comment('See the line library_version.')
-                      -- The server's messages may be in any language: so see also whether anybody holds a lock.
-                      WHEN worker.last_error !~ '\mlock'
-                           AND NOT EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-                                           WHERE c.relnamespace = 'wee5_cron'::regnamespace AND l.granted AND l.pid <> worker.pid
-                                             AND l.mode NOT IN ('AccessShareLock', 'RowExclusiveLock', 'RowShareLock')
-                                             AND l.database = worker.datid) THEN
-                        wee5_cron.doctor_comment('Nothing is lost: the worker keeps its answers, sends nothing new, and '
-                                                 'continues on its own once this is fixed. If the disk is full, free space.')
-                      ELSE 'SELECT pid, usename, state, query FROM pg_stat_activity WHERE pid IN (SELECT l.pid FROM '
-                           'pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relnamespace = '
-                           '''wee5_cron''::regnamespace AND l.granted AND l.mode NOT IN (''AccessShareLock'', '
-                           '''RowExclusiveLock'') AND l.database = (SELECT d.oid FROM pg_database d '
-                           'WHERE d.datname = current_database()));'
-                 END)::wee5_cron.finding;
+                 wee5_cron.doctor_stopped_worker(worker.state, worker.last_error, worker.pid, worker.datid))::wee5_cron.finding;
   ELSIF worker.last_error LIKE '%open files%' THEN
     RETURN NEXT ('worker', 'warning', format('the worker (pid %s) is %s: %s', worker.pid, worker.state, worker.last_error),
                  wee5_cron.doctor_comment('Raise the server''s limit of open files (LimitNOFILE= in its systemd unit, or '

@@ -1,4 +1,4 @@
--- Making a call, and waiting for it. These functions check all that they can before they write the row.
+-- Making a call. These functions check all that they can before they write the row.
 
 CREATE FUNCTION wee5_cron.merged_headers(policy jsonb, own jsonb) RETURNS jsonb
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -127,7 +127,7 @@ CREATE FUNCTION wee5_cron.exclusive_of(policy wee5_cron.endpoint, by_job boolean
   $$;
 COMMENT ON FUNCTION wee5_cron.exclusive_of(wee5_cron.endpoint, boolean) IS 'Internal: which unfinished calls a call gives way to';
 
--- Before it gives way to a call, this books the call's answer if there is one: then the call is no longer in the way.
+-- Before it gives way to a call, this records the call's answer if there is one: then the call is no longer in the way.
 CREATE FUNCTION wee5_cron.find_call_in_the_way(endpoint_path text, exclusive text, key text) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -143,6 +143,23 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.find_call_in_the_way(text, text, text) IS 'Internal: an unfinished call that a new one gives way to; NULL: none';
+
+-- What the call leaves open, the policy of its path says. The policy's body goes with the policy's method.
+CREATE FUNCTION wee5_cron.apply_policy(policy wee5_cron.endpoint, INOUT method text, INOUT body jsonb, INOUT headers jsonb,
+                                       INOUT timeout interval)
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF body IS NULL AND (method IS NULL OR upper(method) = coalesce(policy.method, 'GET')) THEN
+    body := policy.body;
+  END IF;
+  method := coalesce(method, policy.method, 'GET');
+  headers := wee5_cron.merged_headers(policy.headers::jsonb, headers);
+  timeout := coalesce(timeout, policy.timeout);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.apply_policy(wee5_cron.endpoint, text, jsonb, jsonb, interval) IS
+  'Internal: what a call asks for, with what the policy of its path adds';
 
 -- as_it_was: retry() makes the call again, unchanged. role: the job's owner, if harvest() makes up for a missed run. job_name
 -- without a role: run_now() makes the call.
@@ -160,8 +177,6 @@ DECLARE
   asked record;
   policy wee5_cron.endpoint;
   call wee5_cron.invocation;
-  undecided boolean := false;
-  waits bigint;
 BEGIN
   PERFORM wee5_cron.require_armed();
   IF $1 IS NULL THEN
@@ -171,12 +186,7 @@ BEGIN
   END IF;
   policy := wee5_cron.policy_of($1);
   IF NOT again THEN
-    IF $3 IS NULL AND ($2 IS NULL OR upper($2) = coalesce(policy.method, 'GET')) THEN
-      $3 := policy.body;
-    END IF;
-    $2 := coalesce($2, policy.method, 'GET');
-    $4 := wee5_cron.merged_headers(policy.headers::jsonb, $4);
-    $5 := coalesce($5, policy.timeout);
+    SELECT p.* INTO $2, $3, $4, $5 FROM wee5_cron.apply_policy(policy, $2, $3, $4, $5) p;
   END IF;
   asked := wee5_cron.check_call($1, $2, $3, $4, $5, NOT again);
   -- A target's secret goes only where the operator said so: to a path that has a policy, unless the operator calls.
@@ -191,6 +201,7 @@ BEGIN
     caller.scheduled_at := $9;
   END IF;
 
+  call.status := 'queued';
   call.job_name := coalesce($6, caller.job_name);
   call.endpoint_path := $1;
   call.method := asked.method;
@@ -201,58 +212,18 @@ BEGIN
   END IF;
   call.timeout := $5;
   call.scheduled_at := CASE WHEN again THEN $9 ELSE caller.scheduled_at END;
+  call.due_at := $11;
+  call.key := $12;
   call.idempotency_key := ($10).idempotency_key;
   IF NOT again AND caller.by_job AND ($6 IS NULL OR $7 IS NOT NULL) THEN
     call.idempotency_key := wee5_cron.key_of_tick(coalesce($7, session_user), call.job_name, caller.schedule, call.scheduled_at,
                                                   call.method, $1, call.body);
   END IF;
   call.idempotency_key := coalesce(call.idempotency_key, gen_random_uuid());
-  call.status := 'queued';
-  call.due_at := $11;
-  call.key := $12;
-
   IF address.missing IS NOT NULL THEN
-    IF wee5_cron.setting('missing_config') <> 'skip' THEN
-      RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = address.missing, HINT = address.hint;
-    END IF;
-    call.status := 'skipped';
-    call.reason := 'config';
-    call.error := address.missing;
-    call.hint := address.hint;
-    RETURN wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
+    RETURN wee5_cron.skip_without_settings(call, address.missing, address.hint, caller.by_job AND $7 IS NULL);
   END IF;
-
-  call.exclusive := wee5_cron.exclusive_of(policy, caller.by_job);
-  IF call.due_at > clock_timestamp() THEN
-    -- Until it is due, no other call gives way to this one. Whether this one gives way is decided when it is due.
-    call.next_attempt_at := call.due_at;
-    RETURN wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
-  END IF;
-  IF call.exclusive IS NOT NULL THEN
-    -- With the lock, this sees every call that was queued under it. If another transaction holds the lock, its call may
-    -- still roll back. Then harvest() decides.
-    undecided := NOT wee5_cron.lock_path($1);
-    call.id := wee5_cron.find_call_in_the_way($1, call.exclusive, call.key);
-    IF call.id IS NOT NULL AND policy.overlap = 'queue' THEN
-      waits := wee5_cron.unfinished_beside($1, call.exclusive, 0, NULL, NULL, call.key, call.id);
-      IF waits IS NULL THEN
-        call.next_attempt_at := 'infinity';
-        RETURN wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
-      END IF;
-      call.id := waits;
-    END IF;
-    IF call.id IS NOT NULL THEN
-      RETURN wee5_cron.skip_for_overlap(call, caller.by_job, caller.by_job AND $7 IS NULL);
-    END IF;
-  END IF;
-  IF undecided OR policy.max_in_flight >= 1 AND NOT wee5_cron.may_hand_over($1, policy) THEN
-    call.next_attempt_at := clock_timestamp();
-    RETURN wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
-  END IF;
-  call.url := address.url;
-  call.id := wee5_cron.insert_call(call, caller.by_job AND $7 IS NULL);
-  PERFORM wee5_cron.hand_to_pg_net(call, 1, address.url, address.secret, address.secret_headers);
-  RETURN call.id;
+  RETURN wee5_cron.queue_call(call, policy, address, caller.by_job, caller.by_job AND $7 IS NULL);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.make_call(text, text, jsonb, jsonb, interval, text, name, text, timestamptz, wee5_cron.invocation, timestamptz, text) IS
@@ -300,6 +271,71 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.skip_for_overlap(wee5_cron.invocation, boolean, boolean) IS 'Internal: writes the row of a call that gives way';
+
+-- missing_config = skip: a row says that nobody was called, and why.
+CREATE FUNCTION wee5_cron.skip_without_settings(call wee5_cron.invocation, error text, hint text, by_pg_cron boolean) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF wee5_cron.setting('missing_config') <> 'skip' THEN
+    RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = error, HINT = hint;
+  END IF;
+  call.status := 'skipped';
+  call.reason := 'config';
+  call.error := error;
+  call.hint := hint;
+  RETURN wee5_cron.insert_call(call, by_pg_cron);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.skip_without_settings(wee5_cron.invocation, text, text, boolean) IS
+  'Internal: writes the row of a call without address or secret, or raises its error';
+
+-- Decides whether the call waits for its time or for the end of another one, is skipped, handed to pg_net or left to harvest(), and
+-- writes its row.
+CREATE FUNCTION wee5_cron.queue_call(call wee5_cron.invocation, policy wee5_cron.endpoint, address record, by_job boolean,
+                                     by_pg_cron boolean) RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  path constant text := call.endpoint_path;
+  undecided boolean := false;
+  waits bigint;
+BEGIN
+  call.exclusive := wee5_cron.exclusive_of(policy, by_job);
+  IF call.due_at > clock_timestamp() THEN
+    -- Until it is due, no other call gives way to this one. Whether this one gives way is decided when it is due.
+    call.next_attempt_at := call.due_at;
+    RETURN wee5_cron.insert_call(call, by_pg_cron);
+  END IF;
+  IF call.exclusive IS NOT NULL THEN
+    -- With the lock, this sees every call that was queued under it. If another transaction holds the lock, its call may
+    -- still roll back. Then harvest() decides.
+    undecided := NOT wee5_cron.lock_path(path);
+    call.id := wee5_cron.find_call_in_the_way(path, call.exclusive, call.key);
+    IF call.id IS NOT NULL AND policy.overlap = 'queue' THEN
+      waits := wee5_cron.unfinished_beside(path, call.exclusive, 0, NULL, NULL, call.key, call.id);
+      IF waits IS NULL THEN
+        call.next_attempt_at := 'infinity';
+        RETURN wee5_cron.insert_call(call, by_pg_cron);
+      END IF;
+      call.id := waits;
+    END IF;
+    IF call.id IS NOT NULL THEN
+      RETURN wee5_cron.skip_for_overlap(call, by_job, by_pg_cron);
+    END IF;
+  END IF;
+  IF undecided OR policy.max_in_flight >= 1 AND NOT wee5_cron.may_hand_over(path, policy) THEN
+    call.next_attempt_at := clock_timestamp();
+    RETURN wee5_cron.insert_call(call, by_pg_cron);
+  END IF;
+  call.url := address.url;
+  call.id := wee5_cron.insert_call(call, by_pg_cron);
+  PERFORM wee5_cron.hand_to_pg_net(call, 1, address.url, address.secret, address.secret_headers);
+  RETURN call.id;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.queue_call(wee5_cron.invocation, wee5_cron.endpoint, record, boolean, boolean) IS
+  'Internal: writes the row of a complete call, and hands the call to pg_net, leaves it to its time, or skips it';
 
 CREATE FUNCTION public.invoke_cron_endpoint(endpoint_path text) RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -354,122 +390,3 @@ CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role
   AS $$ SELECT wee5_cron.make_call($2, NULL, NULL, NULL, NULL, $1, $3, $4, $5) $$;
 COMMENT ON FUNCTION wee5_cron.invoke_for_job(text, text, name, text, timestamptz) IS
   'Internal: makes a call in the name of a job, with its schedule and a tick. Without a role, it is a call by hand of session_user; with a role, the call that the job of that role would have made for this tick';
-
--- Whether a row that this transaction sees was written by it. Subtransactions count.
-CREATE FUNCTION wee5_cron.is_own_row(row_xmin xid) RETURNS boolean
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-DECLARE
-  own constant numeric := pg_current_xact_id_if_assigned()::text::numeric;
-  newest constant numeric := pg_snapshot_xmax(pg_current_snapshot())::text::numeric;
-  full_id numeric := newest - newest % 4294967296 + row_xmin::text::numeric;
-BEGIN
-  IF own IS NULL THEN
-    RETURN false;
-  END IF;
-  -- A subtransaction of ours may have a higher id than the snapshot knows. Otherwise a higher one is of the epoch before.
-  IF full_id - newest > 2147483648 THEN
-    full_id := full_id - 4294967296;
-  ELSIF newest - full_id > 2147483648 THEN
-    full_id := full_id + 4294967296;
-  END IF;
-  RETURN full_id >= own AND pg_xact_status(full_id::text::xid8) = 'in progress';
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.is_own_row(xid) IS 'Internal, for wait_for(): whether the current transaction wrote a row';
-
--- Headers and bodies are shown only to the role that made the call, and to roles that may read the ledger.
-CREATE FUNCTION wee5_cron.shown_call(call wee5_cron.invocation) RETURNS wee5_cron.invocation
-  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-DECLARE
-  set_role constant text := current_setting('role');
-BEGIN
-  IF call.requested_by = session_user OR has_table_privilege(session_user, 'wee5_cron.invocation', 'SELECT')
-     OR set_role <> 'none' AND has_table_privilege(set_role, 'wee5_cron.invocation', 'SELECT') THEN
-    RETURN call;
-  END IF;
-  call.headers := NULL;
-  call.body := NULL;
-  call.response_body := NULL;
-  -- A role that knows the keys can replace the call, or complete it.
-  call.idempotency_key := NULL;
-  call.key := NULL;
-  RETURN call;
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.shown_call(wee5_cron.invocation) IS 'Internal, for wait_for(): the row of a call as its caller may see it';
-
--- pg_net sends a request only after the transaction that handed it over has committed. So this must not hand over a retry and
--- then wait for it: harvest() books an answer that leads to a retry.
-CREATE FUNCTION wee5_cron.book_end_of_call(call_id bigint) RETURNS boolean
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-DECLARE
-  handed_over bigint;
-BEGIN
-  handed_over := wee5_cron.pg_net_request_of(call_id);
-  PERFORM wee5_cron.book_pg_net_answers(call_id);
-  IF EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL AND i.status <> 'accepted'
-               AND (i.next_attempt_at IS NOT NULL OR wee5_cron.pg_net_request_of(i.id) IS DISTINCT FROM handed_over)) THEN
-    RAISE SQLSTATE 'W5RTR';
-  END IF;
-  RETURN true;
-EXCEPTION WHEN SQLSTATE 'W5RTR' THEN
-  RETURN false;
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.book_end_of_call(bigint) IS
-  'Internal, for wait_for(): books the answer to a call, unless the call is to be retried. False: it is to be retried';
-
-CREATE FUNCTION wee5_cron.wait_for(id bigint, timeout interval DEFAULT '1 minute') RETURNS wee5_cron.invocation
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  AS $$
-#variable_conflict use_column
-DECLARE
-  begun constant timestamptz := clock_timestamp();
-  call wee5_cron.invocation;
-  row_xmin xid;
-  is_new boolean := true;
-  retried int := -1;  -- the call's attempts when its answer led to a retry
-BEGIN
-  IF $1 IS NULL OR $2 IS NULL THEN
-    RAISE EXCEPTION '% must not be NULL', CASE WHEN $1 IS NULL THEN 'id' ELSE 'timeout' END
-      USING ERRCODE = 'null_value_not_allowed',
-            HINT = CASE WHEN $1 IS NULL THEN 'Give the id that invoke_cron_endpoint() returned.' ELSE 'Leave it out to wait for one minute.' END;
-  END IF;
-  IF current_setting('transaction_isolation') <> 'read committed' THEN
-    RAISE EXCEPTION 'wait_for() cannot see how a call ends in a % transaction', upper(current_setting('transaction_isolation'))
-      USING ERRCODE = 'feature_not_supported', HINT = 'Wait in a READ COMMITTED transaction, which is the default.';
-  END IF;
-  LOOP
-    SELECT i.xmin INTO row_xmin FROM wee5_cron.invocation i WHERE i.id = $1;
-    IF NOT FOUND THEN
-      RAISE EXCEPTION 'there is no call % in wee5_cron.invocation', $1
-        USING ERRCODE = '02000',
-              HINT = 'Give the id that invoke_cron_endpoint() returned. Other sessions see the call when its transaction has '
-                     'committed. Finished calls are deleted after a while.';
-    END IF;
-    SELECT i.* INTO call FROM wee5_cron.invocation i WHERE i.id = $1;
-    IF call.finished_at IS NULL AND is_new AND wee5_cron.is_own_row(row_xmin) THEN
-      RAISE EXCEPTION 'call % was made by the current transaction and is not sent before that commits', $1
-        USING ERRCODE = 'object_not_in_prerequisite_state',
-              HINT = format('Commit first, then wait: SELECT wee5_cron.wait_for(%s);', $1);
-    END IF;
-    is_new := false;
-    -- begun + $2 could lie beyond the calendar.
-    EXIT WHEN call.finished_at IS NOT NULL OR clock_timestamp() - begun >= $2;
-    IF call.next_attempt_at IS NOT NULL AND call.status <> 'accepted' THEN
-      PERFORM wee5_cron.require_armed();
-    END IF;
-    IF current_setting('transaction_read_only') = 'off' AND call.next_attempt_at IS NULL AND call.attempts > retried
-       AND NOT wee5_cron.book_end_of_call($1) THEN
-      retried := call.attempts;
-    END IF;
-    PERFORM pg_sleep(least(0.1, greatest(0, extract(epoch FROM $2 - (clock_timestamp() - begun)))));
-  END LOOP;
-  RETURN wee5_cron.shown_call(call);
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.wait_for(bigint, interval) IS
-  'Waits until the call has ended and returns its row; at the timeout, returns the row as it is. Raises 55000 for a call of the current transaction, which is not sent before that commits, and 02000 for an unknown id. For a call of another login role, headers, body, response_body, idempotency_key and key are NULL unless you may read the ledger';

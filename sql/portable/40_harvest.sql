@@ -370,7 +370,7 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.watch_identity() IS 'Internal, for harvest(): disarms a physical copy, and follows pg_upgrade';
 
--- An error in one task neither stops the others nor undoes a booking.
+-- An error in one task neither stops the others nor undoes what was recorded.
 CREATE FUNCTION wee5_cron.run_background_task(task text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

@@ -1,5 +1,5 @@
-# Targets: other apps, each with an address, a secret and headers of its own. The app's secret goes to none of them, theirs
-# to nobody else, and nothing shows one.
+# Targets: other apps, each with an address, a secret and headers of its own. No target gets the app's secret, no other app
+# gets a target's secret, and nothing shows either.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test fixtures => ['supabase_vault'];
@@ -31,11 +31,11 @@ query("SELECT wee5_cron.configure_target('billing', '$url/', '$secret{billing}',
 query("SELECT wee5_cron.configure_target('app', NULL, NULL, headers => '{\"X-App-Bypass\": \"$secret{bypass}\"}')");
 my $id = $node->call('postgres', 'billing:/echo?x=1');
 fields_are($node->finished('postgres', $id), { status => 'succeeded', endpoint_path => 'billing:/echo?x=1', url => "$url/echo?x=1", response_body => qr/"x-bypass":"\[secret\]"/ },
-    'a call goes to the target, and its answer shows no secret header');
+    'a call goes to the target, and its row shows no secret header that the answer repeats');
 my ($request) = $billing->requests('/echo');
 is($request->{bearer}, 'match', '... with the secret of the target');
 is($request->{headers}{'x-bypass'}, $secret{bypass}, '... and its further header');
-is($request->{headers}{'x-app-bypass'}, undef, '... but none of the app\'s');
+is($request->{headers}{'x-app-bypass'}, undef, '... but no header of the app');
 $id = $node->call('postgres', '/leak', "target => 'billing', headers => '{\"X-Bypass\": \"forged\"}'");
 fields_are($node->finished('postgres', $id), { status => 'succeeded', endpoint_path => 'billing:/leak', response_body => qr/\[secret\]/ },
     "invoke('/path', target => 'name') is short for name:/path");
@@ -43,12 +43,12 @@ is(($billing->requests('/leak'))[0]{headers}{'x-bypass'}, $secret{bypass}, '... 
 fields_are($node->finished('postgres', $node->call('postgres', '/echo')), { status => 'succeeded', url => $app->url . '/echo' }, 'the app is called as before');
 ($request) = $app->requests('/echo');
 is("$request->{bearer} $request->{headers}{'x-app-bypass'}", "match $secret{bypass}", '... with its own secret and further header');
-is($request->{headers}{'x-bypass'}, undef, '... and none of the target\'s');
+is($request->{headers}{'x-bypass'}, undef, '... and no header of the target');
 fields_are($node->finished('postgres', $node->call('postgres', 'billing:/status/401')), { status => 'failed', hint => qr/the secret of target "billing" \(SELECT wee5_cron\.configure_target\(\)\)/ },
-    'a hint speaks of the target');
-fields_are($node->finished('postgres', $node->call('postgres', 'billing:/status/404')), { status => 'failed', hint => qr{the api_url of target "billing".*the file app/status/404/route\.ts} }, '... and of its route');
-my @ok = (qr/^ok: calls of the app carry 1 further secret headers \(database\)$/,
-    qr/^ok: target "billing" calls \Q$url\E\/? with a secret of 25 characters in the header Authorization \(database\), and 1 further secret headers$/);
+    'a hint names the target');
+fields_are($node->finished('postgres', $node->call('postgres', 'billing:/status/404')), { status => 'failed', hint => qr{the api_url of target "billing".*the file app/status/404/route\.ts} }, '... and its route');
+my @ok = (qr/^ok: calls of the app carry further secret headers: 1 \(database\)$/,
+    qr/^ok: target "billing" calls \Q$url\E\/? with a secret of 25 characters in the header Authorization \(database\), further secret headers: 1$/);
 my @lines = target_lines();
 is(scalar @lines, 2, 'doctor() has a line for each target');
 like($lines[$_], $ok[$_], "... $_") for 0, 1;
@@ -98,14 +98,14 @@ my %refused = (
 for my $arguments (sort keys %refused) {
     my $error = $node->error_of('postgres', "SELECT wee5_cron.configure_target($arguments)");
     is($error->{sqlstate}, '22023', "refused: $arguments");
-    like($error->{message}, $refused{$arguments}, '... it says why');
-    unlike("$error->{message}" . ($error->{detail} // '') . ($error->{hint} // ''), qr/hush/, '... without a value');
+    like($error->{message}, $refused{$arguments}, '... and the error says why');
+    unlike("$error->{message}" . ($error->{detail} // '') . ($error->{hint} // ''), qr/hush/, '... and quotes no value');
     unlike($error->{hint} // '', qr/app\.settings\.api_url/, '... and its hint does not change the address of the app');
 }
-$node->raises('postgres', "SELECT wee5_cron.configure_target('billing', 'https://x.example.com', NULL)", '22004', 'the secret must not be NULL');
+$node->raises('postgres', "SELECT wee5_cron.configure_target('billing', 'https://x.example.com', NULL)", '22004', 'a secret of NULL is refused');
 $node->raises('postgres', "SELECT invoke_cron_endpoint('$_')", '22023', "refused: $_") for 'app:/x', 'billing://evil', 'billing:x', 'billing:/../x', 'https:/x';
-$node->raises('postgres', "SELECT wee5_cron.invoke('x', target => 'billing')", '22023', 'a path with a target begins with a slash');
-$node->raises('postgres', "SELECT wee5_cron.invoke('/x', target => '\@evil')", '22023', 'the name of a target cannot be anything');
+$node->raises('postgres', "SELECT wee5_cron.invoke('x', target => 'billing')", '22023', 'a path without a slash is refused, with a target, too');
+$node->raises('postgres', "SELECT wee5_cron.invoke('/x', target => '\@evil')", '22023', 'an invalid name of a target is refused');
 
 # Who may call which target.
 query('CREATE ROLE caller LOGIN; CREATE ROLE operator LOGIN');
@@ -114,19 +114,19 @@ $node->raises('postgres', "SELECT invoke_cron_endpoint('billing:/status/200?a')"
     role => 'caller', message => qr{^role "caller" may not call 'billing:/status/200\?a'$}, hint => qr{INSERT INTO wee5_cron\.endpoint \(endpoint_path\) VALUES \('billing:/status/200'\);});
 $node->raises('postgres', "SELECT wee5_cron.configure_target('billing', '$url', 'x')", '42501', '... nor configure one', role => 'caller');
 $node->raises('postgres', 'SELECT * FROM wee5_cron.describe_targets(session_user)', '42501', '... nor see any', role => 'caller');
-is($node->error_of('postgres', "SELECT invoke_cron_endpoint('billing:/status/200?b')", role => 'operator'), undef, 'who may configure targets may call them');
+is($node->error_of('postgres', "SELECT invoke_cron_endpoint('billing:/status/200?b')", role => 'operator'), undef, 'a role that may configure targets may call them');
 query("INSERT INTO wee5_cron.endpoint (endpoint_path, timeout) VALUES ('billing:/status/200', '7s'), ('unknown:/x', NULL)");
-is($node->error_of('postgres', "SELECT invoke_cron_endpoint('billing:/status/200?c')", role => 'caller'), undef, 'a path that a policy names may be called by everybody');
+is($node->error_of('postgres', "SELECT invoke_cron_endpoint('billing:/status/200?c')", role => 'caller'), undef, 'a caller may call a path of a target that a policy names');
 $node->raises('postgres', "SELECT invoke_cron_endpoint('billing:/status/201')", '42501', '... and no other path', role => 'caller');
 $node->wait_until_all_finished('postgres');
-is(($billing->requests('/status/200'))[-1]{headers}{'x-wee5-cron-timeout-ms'}, 7000, 'a policy is for the target\'s path');
-ok((grep { $_ eq 'warning: target "unknown" is not configured, and a row of wee5_cron.endpoint names it: unknown:/x' } target_lines()), 'doctor() tells of a path whose target nobody configured');
+is(($billing->requests('/status/200'))[-1]{headers}{'x-wee5-cron-timeout-ms'}, 7000, 'a policy applies to the path of the target');
+ok((grep { $_ eq 'warning: target "unknown" is not configured, and a row of wee5_cron.endpoint names it: unknown:/x' } target_lines()), 'doctor() warns of a path whose target nobody configured');
 
-$node->raises('postgres', "SELECT wee5_cron.configure('$url', 'hush-hush')", '42501', "the app's further headers do not go to an address of an operator's choice",
+$node->raises('postgres', "SELECT wee5_cron.configure('$url', 'hush-hush')", '42501', "an operator cannot send the app's further headers to another address",
     role => 'operator', message => qr/^calls would send the secret headers of the app to the new address$/, hint => qr/SELECT wee5_cron\.drop_target\('app'\);/);
-is($node->error_of('postgres', "SELECT wee5_cron.configure('@{[ $app->url ]}/', '$secret{app}')", role => 'operator'), undef, '... and the present address stays allowed');
+is($node->error_of('postgres', "SELECT wee5_cron.configure('@{[ $app->url ]}/', '$secret{app}')", role => 'operator'), undef, '... but may store the present address again');
 my (undef, undef, $warned) = $node->psql('postgres', "BEGIN; ALTER ROLE caller SET app.settings.cron_targets = '{\"billing\": {}}'; SELECT wee5_cron.drop_target('billing'); ROLLBACK");
-like($warned, qr/WARNING:  target "billing" is stored elsewhere, too: ALTER ROLE caller\n/, 'drop_target() tells of what it cannot remove');
+like($warned, qr/WARNING:  target "billing" is stored elsewhere, too: ALTER ROLE caller\n/, 'drop_target() warns of what it cannot remove');
 
 # A job.
 query("SELECT wee5_cron.schedule('bill', '0 0 1 1 *', 'billing:/status/200'); SELECT cron.schedule('short', '0 0 1 1 *', \$\$SELECT wee5_cron.invoke('/status/200', target => 'billing')\$\$)");
@@ -154,10 +154,10 @@ query("SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname IN ('missed', '
 my $previous = $secret{billing};
 query("SELECT wee5_cron.configure_target('billing', '$url', '$secret{new}')");
 fields_are($node->finished('postgres', $node->call('postgres', 'billing:/status/200')), { status => 'succeeded' }, 'after a new secret calls succeed');
-ok((grep { /^ok: target "billing" .*; the previous secret is used until / } target_lines()), '... doctor() tells of the previous one');
-is(query("SELECT wee5_cron.redact_for('postgres', '$previous $secret{new} $secret{bypass}')"), '[secret] [secret] [secret]', '... and all are struck out');
+ok((grep { /^ok: target "billing" .*; the previous secret is used until / } target_lines()), '... and doctor() reports the previous one');
+is(query("SELECT wee5_cron.redact_for('postgres', '$previous $secret{new} $secret{bypass}')"), '[secret] [secret] [secret]', '... and all of them are redacted');
 query("SELECT wee5_cron.configure_target('billing', 'http://localhost:@{[ $billing->port ]}', '$previous')");
-ok(!(grep { /the previous secret is used/ } target_lines()), 'another address keeps no previous secret');
+ok(!(grep { /the previous secret is used/ } target_lines()), 'with another address no previous secret is kept');
 
 # What somebody stored by hand.
 my $stored = query(q{SELECT substr(entry, strpos(entry, '=') + 1) FROM pg_db_role_setting, unnest(setconfig) entry WHERE entry LIKE 'app.settings.cron_targets=%'});
@@ -170,21 +170,21 @@ for my $case (Wee5Cron::Targets->wrong_documents) {
 }
 query("ALTER DATABASE postgres SET app.settings.cron_targets = '$stored'");
 
-# In Vault; what stands in the database counts before it.
+# In Vault. A value that is stored for the database takes precedence over it.
 query(q{CREATE EXTENSION supabase_vault VERSION 'wee5fixture'});
 query("SELECT wee5_cron.configure_target('billing', '$url', '$previous', store => 'vault')");
-ok((grep { /^ok: target "billing" calls \Q$url\E with .* \(vault\)/ } target_lines()), 'Vault holds a target, and the database no more');
+ok((grep { /^ok: target "billing" calls \Q$url\E with .* \(vault\)/ } target_lines()), 'configure_target() stores a target in Vault');
 fields_are($node->finished('postgres', $node->call('postgres', 'billing:/echo?vault')), { status => 'succeeded' }, '... which is called');
-is(query(q{SELECT count(*) FROM pg_db_role_setting, unnest(setconfig) c WHERE c LIKE 'app.settings.cron_targets=%billing%'}), 0, '... its secret is nowhere else');
+is(query(q{SELECT count(*) FROM pg_db_role_setting, unnest(setconfig) c WHERE c LIKE 'app.settings.cron_targets=%billing%'}), 0, '... and no longer for the database');
 query("SELECT wee5_cron.configure_target('billing', '$url', '$previous')");
-is(query(q{SELECT count(*) FROM vault.secrets WHERE name = 'cron_targets'}), 0, 'the other way round, Vault holds none');
+is(query(q{SELECT count(*) FROM vault.secrets WHERE name = 'cron_targets'}), 0, 'a target that is stored for the database again is no longer in Vault');
 
 # A role's own document decides all of the targets that it names.
 query('CREATE ROLE other LOGIN');
 query("SELECT wee5_cron.grant_to('other', 'operate')");
 query("ALTER ROLE other SET app.settings.cron_targets = '{\"billing\": {\"api_url\": \"$url/base\", \"secret\": \"$previous\"}}'");
 $id = (split /\n/, $node->psql_as('other', 'postgres', "SELECT invoke_cron_endpoint('billing:/status/200')"))[-1];
-is($node->finished('postgres', $id)->{url}, "$url/base/status/200", 'the document of a role counts for its calls');
+is($node->finished('postgres', $id)->{url}, "$url/base/status/200", 'a document that is stored for a role applies to its calls');
 $node->raises('postgres', 'SHOW app.settings.cron_targets', '42501', 'nobody else sees the document', role => 'other');
 $node->raises('postgres', "SET app.settings.cron_targets = '{}'", '42501', '... or sets it', role => 'other');
 

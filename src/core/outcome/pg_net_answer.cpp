@@ -33,7 +33,7 @@ void keep_body(const PgNetAnswer& answer, const PgNetCall& call, PgNetOutcome& o
   }
   const std::size_t most = call.max_response_bytes;
   outcome.truncated = answer.content_bytes > most;
-  // Cut after the secret was struck out, not before: half of it would not be found.
+  // Cut after the secret was redacted, not before: half of it would not be found.
   std::string body = redact_all(answer.content, call.secrets);
   if (answer.content_bytes > most + kSecretMargin) drop_margin(body, longest_spelling(call.secrets));
   if (outcome.truncated && body.size() > most) body.resize(most);

@@ -89,7 +89,7 @@ class Transfer {
   std::size_t body_bytes = 0;
   std::string body;  // the first max_response_bytes of it, and twice secret_margin() more
   // The secret must be found even if it lies across the cut. Twice, because the last part is dropped (drop_margin()),
-  // and each secret that is struck out makes the rest shorter.
+  // and each secret that is redacted makes the rest shorter.
   std::size_t secret_margin() const noexcept { return core::longest_spelling(request.secrets); }
   std::array<char, CURL_ERROR_SIZE> error_text;
 

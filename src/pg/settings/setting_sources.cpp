@@ -158,7 +158,7 @@ WEE5_SQL_FUNCTION(wee5_cron_describe_targets) {
   sources.command_line = command_line_settings();
   read_stored_settings(role, &sources.stored);
   complete_from_vault(role, &sources.session, true, &sources.stored, &sources.vault);
-  // A name costs less than this beside its error.
+  // No name needs more than this, with the error that may go with it.
   TextBuffer texts = make_text_buffer(600 * (bytes_of(&sources) + 16));
   const char* json = nullptr;
   CppFailure failure;

@@ -30,7 +30,7 @@ struct Request {
   std::size_t max_response_bytes = 8'192;   // of the body that are kept
   std::string ca_file;                      // PEM; empty: the system's roots
   Proxy proxy;                              // the connection goes through it, if it is set
-  std::vector<std::string> secrets;         // are struck out of the answer
+  std::vector<std::string> secrets;         // are redacted in the answer
 };
 
 // Phase lengths in milliseconds. Negative: the attempt did not reach the phase or did not need it (a reused connection
