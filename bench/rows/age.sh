@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A ledger that has grown old: a month of 200 jobs, with pg_cron beside it, whose jobs tick meanwhile. These rows come last:
-# the jobs stay.
+# A ledger that has grown old: the calls of 200 jobs in a month, while pg_cron runs jobs in the same database. These rows come
+# last, because the jobs stay.
 
 age_jobs=200
 age_of_ledger=0

@@ -104,7 +104,7 @@ row_databases_busy() {
   row 'a call in a 17th database while 16 are busy' "$took s" - '<= 10 s' "$took <= 10"
 }
 
-# Databases that have no extension are looked at once.
+# The launcher looks once at each database without the extension.
 row_databases_without() {
   local launcher before after seconds=60 more=1000 n
   if ((calls < 100000)); then seconds=10 more=100; fi
@@ -114,7 +114,7 @@ row_databases_without() {
   as_owner "$cluster_bin/pg_ctl" --pgdata="$many_directory/data" --mode=fast --silent restart \
     --options="-p $cluster_port" >/dev/null
   launcher=$(in_postgres "SELECT pid FROM pg_stat_activity WHERE backend_type = 'wee5_cron launcher'")
-  # The first look has ended when nobody has started for a while.
+  # The first look is over when no worker has started for a while.
   until before=$(switches_of "$launcher") && sleep 5 && [[ $(switches_of "$launcher") == "$before" ]]; do :; done
   sleep "$seconds"
   after=$(switches_of "$launcher")

@@ -87,7 +87,7 @@ row_slow_path() {
   forget_queue
 }
 
-# What still waits is taken back; what is on the wire ends by itself with the worker.
+# Removes the calls that still wait. Those on the wire end with the worker.
 forget_queue() {
   sql 'TRUNCATE wee5_cron.invocation, wee5_cron.attempt' >/dev/null
   sql "SELECT pg_terminate_backend($(worker_pid))" >/dev/null

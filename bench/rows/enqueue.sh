@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What a call costs its caller, each figure beside a plain INSERT into the ledger. Times are of the processor, rates by the
-# clock. The worker stands still meanwhile, and so does autovacuum, which would clean up after one of two measurements and
-# not after the other.
+# What a call costs its caller, compared with a plain INSERT into the ledger. Times are processor time, rates are by the clock.
+# The worker and autovacuum are off meanwhile: autovacuum would clean up after one of two measurements and not after the
+# other.
 
 enqueue_rounds=11
 pgbench_rounds=10
@@ -57,13 +57,13 @@ milliseconds_of() {
   processor_ms "$bench_directory" postgres "$1" "$(many_calls 5)" "$(insert_rows 5)"
 }
 
-# What else the machine does only adds.
+# Whatever else the machine does only adds time, so the least time is the best estimate.
 least() { sort -n "$1" | head -n 1; }
 mean() { awk '{ sum += $1 } END { print sum / NR }' "$1"; }
 
-# measure_beside <calls> <rounds>: sets ours and theirs to the milliseconds of that many calls and rows. In turn and in
-# many short rounds, so that what else the machine does meets both.
-measure_beside() {
+# measure_both <calls> <rounds>: sets ours and theirs to the milliseconds of that many calls and rows. It takes turns in many
+# short rounds, so that whatever else the machine does affects both.
+measure_both() {
   local round our_times=$bench_directory/calls their_times=$bench_directory/rows
   rm -f "$our_times" "$their_times"
   for ((round = 0; round < $2; ++round)); do
@@ -75,7 +75,7 @@ measure_beside() {
 
 in_one_transaction() {
   local ours theirs ratio
-  measure_beside 20000 "$enqueue_rounds"
+  measure_both 20000 "$enqueue_rounds"
   ratio=$(calculate "$ours / $theirs")
   row "enqueue, 20000 at once, INSERT $(calculate "$theirs / 20" %.1f) us" "$(calculate "$ours / 20" %.1f) us" "$ratio" \
     '<= 2.00' "$ratio <= 2"
@@ -103,11 +103,11 @@ one_a_transaction() {
     '>= 0.85' "$ratio >= 0.85"
 }
 
-# Each beside as many rows: whatever grows for both (the indexes, the log) is not the call's.
+# Each is compared with as many rows: what grows for both, such as the indexes, is not the cost of a call.
 nothing_grows() {
   local count ours theirs ratio first=''
   for count in 1000 20000 "$most_calls"; do
-    measure_beside "$count" "$growth_rounds"
+    measure_both "$count" "$growth_rounds"
     ratio=$(calculate "$ours / $theirs")
     first=${first:-$ratio}
     row "  $count at once, INSERT $(calculate "1000 * $theirs / $count" %.1f) us" "$(calculate "1000 * $ours / $count" %.1f) us" \

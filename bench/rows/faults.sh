@@ -20,9 +20,9 @@ row_lost() {
   wait "$pid" 2>/dev/null || true
   set_api_url "http://127.0.0.1:$nginx_port"
   cut -d' ' -f1 "$arrivals" | sort -u >"$arrivals.ids"
-  sql "SELECT id FROM wee5_cron.invocation WHERE status = 'succeeded'" | sort >"$arrivals.booked"
-  # Delivered and booked, both.
-  lost=$((total - $(comm -12 "$arrivals.ids" "$arrivals.booked" | wc -l)))
+  sql "SELECT id FROM wee5_cron.invocation WHERE status = 'succeeded'" | sort >"$arrivals.recorded"
+  # Delivered as well as recorded.
+  lost=$((total - $(comm -12 "$arrivals.ids" "$arrivals.recorded" | wc -l)))
   row "lost after the death of ${victims[*]}" "$lost of $total" - 0 "$lost == 0"
 }
 
@@ -30,7 +30,7 @@ kill_process() { as_owner kill -KILL "$1"; }
 kill_worker() { kill_process "$(worker_pid)"; }
 kill_launcher() { kill_process "$(launcher_pid)"; }
 kill_checkpointer() { kill_process "$(sql "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")"; }
-# Whoever enqueues: its own transaction is gone with it, those of others are not.
+# A caller: its own transaction is rolled back, those of others are not.
 kill_caller() {
   sql "BEGIN; $(many_calls 1000); SELECT pg_sleep(600)" >/dev/null 2>&1 &
   local caller=''

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# From the moment at which the commit came back to the caller until the request's first byte is at the server.
+# From the return of the commit to the caller until the first byte of the request reaches the server.
 
 # latency_at <rate> <seconds> <connections> <name>: prints p50 and p99 in ms; all of them, sorted, go into a file of that
 # name for the plot.

@@ -24,10 +24,10 @@ row_pg_net() {
 # Not the tests' stand-in, which has no library.
 pg_net_there() { [[ -e $("$pg_config" --pkglibdir)/pg_net.so ]]; }
 
-# Beside the builtin engine, where that was measured in this run.
+# Compared with the builtin engine, if that was measured in this run.
 pg_net_ratio() { if [[ -n $base_rate ]]; then calculate "$1 / $base_rate" %.4f; else echo -; fi; }
 
-# Its answers are booked within a second of their arrival.
+# Its answers are recorded within a second of their arrival.
 pg_net_rate() {
   local began=$EPOCHREALTIME
   sql "$(many_calls "$1")" >/dev/null

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the worker takes when it has nothing to do, and how much memory when it has much.
+# What the worker costs when it has nothing to do, and how much memory it needs when it has much to do.
 
 switches_of() { awk '/^voluntary_ctxt_switches/ { print $2 }' "/proc/$1/status"; }
 

@@ -130,7 +130,7 @@ SELECT refused('{"jobs": {"b": {"schedule": "1 1 * * *", "path": "/x?y=1", "body
 SELECT action, job_name FROM wee5_cron.plan('{"jobs": {
   "b": {"schedule": "1 1 * * *", "path": "/x", "timeout": "60 s", "catch_up": "none"},
   "a": {"schedule": "2 2 * * *", "path": "/x", "timeout": "1 min"}}}') WHERE action = 'create';
--- A path with a query and without keys has the defaults, even beside a policy of its route.
+-- A path with a query and without keys has the defaults, even if its route has a policy.
 \set queries '{"jobs": {"a": {"schedule": "1 1 1 1 *", "path": "/q?job=1"}, "b": {"schedule": "1 1 1 1 *", "path": "/q", "max_attempts": 1}, "c": {"schedule": "1 1 1 1 *", "path": "/q?job=3", "max_attempts": 1}}}'
 SELECT action, job_name, detail FROM wee5_cron.apply(:'queries') WHERE action <> 'keep';
 SELECT endpoint_path, max_attempts FROM wee5_cron.endpoint WHERE endpoint_path LIKE '/q%' ORDER BY 1;

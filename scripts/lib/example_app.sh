@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Running examples/app beside a cluster.
+# Runs examples/app for a cluster.
 
 # example_app_start <directory> <secret>: starts the app on a free port, with its log in <directory>/app.log; sets app_pid
 # and app_url.

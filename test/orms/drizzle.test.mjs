@@ -1,4 +1,4 @@
-// Drizzle beside wee5_cron: what drizzle-kit pushes and pulls leaves the schemas of wee5_cron and pg_cron as they are, and its
+// Drizzle in a database with wee5_cron: drizzle-kit's push and pull leave the schemas of wee5_cron and pg_cron unchanged, and its
 // connections call all functions.
 //
 //   DATABASE_URL=postgres://... node --test drizzle.test.mjs

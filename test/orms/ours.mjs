@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 
-// All that a tool could take away: tables, views and their columns, functions, constraints, indexes, rights, jobs, policies.
+// All that a tool could remove: tables, views and their columns, functions, constraints, indexes, rights, jobs, policies.
 export async function ours(client) {
   const { rows } = await client.query(`
     SELECT 'relation' AS kind, c.oid::regclass::text AS name, c.relkind::text || coalesce(c.relacl::text, '') || coalesce(pg_get_viewdef(CASE relkind WHEN 'v' THEN c.oid END), '') AS what

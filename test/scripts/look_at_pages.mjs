@@ -1,5 +1,5 @@
-// Opens pages in a real browser, as on a desktop in light and as on a phone in dark, and prints a line of JSON for each: what
-// is wrong with it, and what stands in it. Each picture lies beside its page.
+// Opens pages in a real browser, as on a desktop in light mode and as on a phone in dark mode, and prints a line of JSON for
+// each: what is wrong with the page, and what it shows. Each picture goes into the directory of its page.
 //
 //   node look_at_pages.mjs <path of Chromium> <page.html>...
 
@@ -26,7 +26,7 @@ try {
   await browser.close()
 }
 
-// The page without its refresh, which would take it away from under a slow machine's tools.
+// The page without its refresh, which would reload it while the tools of a slow machine still look at it.
 function still(file) {
   const copy = file.replace(/\.html$/, '.still.html')
   writeFileSync(copy, readFileSync(file, 'utf8').replace(/<meta http-equiv="refresh"[^>]*>\n/, ''))
@@ -48,7 +48,7 @@ async function look(file, scheme, device, width) {
   await page.setViewport({ width, height: 900 })
   await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }])
   await page.goto(pathToFileURL(still(file)).href)
-  // Of a page that is longer, the beginning: to paint all of it may take a minute.
+  // Only the beginning of a long page: painting all of it may take a minute.
   const height = Math.min(await page.evaluate(() => document.documentElement.scrollHeight), 4000)
   await page.screenshot({ path: file.replace(/\.html$/, `-${scheme}-${device}.png`), clip: { x: 0, y: 0, width, height } })
   const seen = await page.evaluate(() => ({
@@ -61,7 +61,7 @@ async function look(file, scheme, device, width) {
     scripts: document.querySelectorAll('script, iframe, object, embed, img, link, form, a, base').length,
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
   }))
-  // The page's policy keeps this tool out, too.
+  // The page's policy would block this tool, too.
   await page.setBypassCSP(true)
   await page.reload()
   await page.evaluate(axe)

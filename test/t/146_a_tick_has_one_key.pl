@@ -74,7 +74,7 @@ schedule('savepoints', $savepoints);
 $all_new->('three calls around a savepoint', 3, run_of($savepoints));
 my $caught = q{DO $do$ BEGIN FOR i IN 1 .. 3 LOOP BEGIN PERFORM invoke_cron_endpoint('/y'); IF i = 2 THEN RAISE 'no'; END IF; EXCEPTION WHEN raise_exception THEN NULL; END; END LOOP; END $do$};
 schedule('caught', $caught);
-$all_new->('two calls around one that was taken back', 2, run_of($caught, whole => 1));
+$all_new->('two calls around one that was rolled back', 2, run_of($caught, whole => 1));
 my $commits = q{DO $do$ BEGIN FOR i IN 1 .. 3 LOOP PERFORM invoke_cron_endpoint('/y'); COMMIT; END LOOP; END $do$};
 schedule('commits', $commits);
 $all_new->('three calls with a commit behind each', 3, run_of($commits, whole => 1));

@@ -154,7 +154,7 @@ fields_are(answered('/leak', 'status_code, content', qq{500, 'you sent $secret'}
 
 # An attempt that the ledger already has, as after a restore of one table alone.
 {
-    my @ids = map { $node->call('postgres', "/booked-before?n=$_") } 1, 2;
+    my @ids = map { $node->call('postgres', "/recorded-before?n=$_") } 1, 2;
     $node->safe_psql('postgres', <<SQL);
 INSERT INTO wee5_cron.attempt (invocation_id, attempt, started_at, http_status) VALUES ($ids[0], 1, '2020-01-01', 500);
 BEGIN;

@@ -1,5 +1,5 @@
-# The function and the jobs of an app were written by hand, and migrates as docs/migration.md says. Three servers wait for the
-# same tick of pg_cron: one has migrated, one has the extension in another schema, one has gone back again.
+# An app whose function and jobs were written by hand migrates as docs/migration.md says. Three servers wait for the same tick
+# of pg_cron: one has migrated, one has the extension in another schema, one has gone back again.
 use strict;
 use warnings;
 
@@ -66,7 +66,7 @@ my %receiver = map { $_ => Wee5Cron::Receiver->start(secret => $secret) } qw(ove
 my $over   = handwritten_server('over', $receiver{over});
 my $before = $over->safe_psql('postgres', $jobs);
 is(scalar(() = $before =~ /app_owner select invoke_cron_endpoint/g), 3, 'the app has three jobs');
-$over->raises('postgres', q{select invoke_cron_endpoint('/x')}, '42501', 'preloaded, we protect the secret from a function of no superuser',
+$over->raises('postgres', q{select invoke_cron_endpoint('/x')}, '42501', 'with the library preloaded, a function whose owner is not a superuser cannot read the secret',
     message => qr/app\.settings\.cron_secret/, role => 'app_owner');
 $over->set_server('wee5_cron.default_jobs', 'on');
 

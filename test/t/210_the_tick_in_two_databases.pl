@@ -1,5 +1,5 @@
-# On pg_cron's own tick, awaited once: the runs of jobs that wait for a failed call are failed in pg_cron's history, too, and
-# jobs in a database without pg_cron reach that database's app. On two servers at the same time: pg_cron runs jobs in
+# On pg_cron's own tick, awaited once: if a job waits for its call and the call fails, pg_cron's history shows a failed run,
+# too. Jobs for a database without pg_cron reach that database's app. On two servers at the same time: pg_cron runs jobs in
 # background workers on one, and connects as a client on the other.
 use strict;
 use warnings;

@@ -28,7 +28,7 @@ $doctor->green('worker', 'the library that is not preloaded', qr/^does not apply
 # Each hint in turn keeps what is already preloaded.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'auto_explain'");
 $node->restart;
-is($doctor->red('library_preloaded', 'error', qr/./, 'the library is not preloaded beside another'),
+is($doctor->red('library_preloaded', 'error', qr/./, 'the library is not preloaded, but another one is'),
     "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'pg_cron', 'wee5_cron';\n-- then restart the server", '... and the hint keeps auto_explain and adds pg_cron');
 $doctor->red_then_green('library_preloaded', 'error', qr/no builtin transport/, 'the library is not preloaded', restart => 1);
 $doctor->green($_, "after the hint for library_preloaded") for qw(transport protect_secret worker pg_cron_loaded);

@@ -25,7 +25,7 @@ sub standby_is_synchronous {
     return;
 }
 
-sub booked {
+sub recorded {
     my ($path) = @_;
     return $primary->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path LIKE '$path' AND finished_at IS NOT NULL");
 }
@@ -79,7 +79,7 @@ fields_are($primary->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE d
 $primary->set_server('wee5_cron.max_in_flight', 200);
 $receiver->release_for_good;
 calls_until_blocked();
-cmp_ok(booked('/hang?%'), '<', 1_000, '... and answers are not recorded, since the first ones are not on the standby yet');
+cmp_ok(recorded('/hang?%'), '<', 1_000, '... and answers are not recorded, since the first ones are not on the standby yet');
 nothing_is_sent('when the standby has been silent for a while');
 
 # The standby receives again.
@@ -119,8 +119,8 @@ standby_is_synchronous();
 my $audit = Wee5Cron::Audit->new($primary, 'postgres', $receiver);
 $audit->commit_calls(500, 'early');
 $primary->wait_until_all_finished('postgres');
-my $booked_on = $primary->safe_psql('postgres', 'SELECT pg_current_wal_flush_lsn()');
-$primary->poll_query_until('postgres', "SELECT flush_lsn >= '$booked_on' FROM pg_stat_replication") or die "the standby does not follow\n";
+my $recorded_up_to = $primary->safe_psql('postgres', 'SELECT pg_current_wal_flush_lsn()');
+$primary->poll_query_until('postgres', "SELECT flush_lsn >= '$recorded_up_to' FROM pg_stat_replication") or die "the standby does not follow\n";
 $receiver->hold;
 my $early = $audit->deliveries;
 $audit->roll_back_calls(100);

@@ -57,7 +57,7 @@ my $waiting = $node->call('b', '/waiting');
 ok(state_is('b', "pid IS NULL AND last_error LIKE '%max_worker_processes%'"), 'a database that waits for a worker says why');
 $doctor = Wee5Cron::Doctor->new($node, 'b');
 like($doctor->red('worker', 'warning', qr/waits for its turn/, 'a database that waits for a worker'), qr/worker_slots/, '... and it names the setting');
-fields_are($node->finished('b', $waiting), { status => 'succeeded', attempts => 1 }, 'a database that waits beside a busy one gets a worker');
+fields_are($node->finished('b', $waiting), { status => 'succeeded', attempts => 1 }, 'a database that waits for a busy one gets a worker');
 my $took = time - $from;
 note(sprintf 'it waited for %.1f s', $took);
 cmp_ok($node->safe_psql('a', "SELECT count(*) FROM wee5_cron.invocation WHERE finished_at IS NULL"), '>', 0, '... while the busy database still has calls to send');

@@ -48,7 +48,7 @@ sub all_are_heard {
     my ($server, $round, $name, $from, $committed, @where) = @_;
     my $heard = 0;
     while (($heard = heard(qr{^/$round\?})) < @where && time < $committed + 150) { select undef, undef, undef, 0.1 }
-    note(sprintf '%s: all committed after %.1f s, all heard %.1f s later', $name, $committed - $from, time - $committed);
+    note(sprintf '%s: all committed after %.1f s, all delivered %.1f s later', $name, $committed - $from, time - $committed);
     my $good = is($heard, scalar @where, "$name: a call in each of " . @where . ' databases is on the wire');
     diag(join "\n", in_each($server, "SELECT to_json(w) FROM wee5_cron.worker w WHERE pid IS NOT NULL OR state <> 'asleep'", $where[0])) unless $good;
     return $good;
@@ -130,7 +130,7 @@ $standby->promote;
 {
     my $heard = 0;
     while (($heard = heard(qr{^/hang\?promoted})) < @some && time < $started + 150) { select undef, undef, undef, 0.1 }
-    note(sprintf 'after the promotion: all heard after %.1f s', time - $started);
+    note(sprintf 'after the promotion: all delivered after %.1f s', time - $started);
     is($heard, scalar @some, 'after a promotion the queued calls of each database are sent');
 }
 all_are_served($standby, 'standby', '... and a call in each', @names);

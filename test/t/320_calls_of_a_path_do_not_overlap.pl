@@ -110,7 +110,7 @@ $node->policy('postgres', '/race/undone', overlap => 'skip');
 $sessions[0]->query_safe("ROLLBACK; BEGIN; SELECT invoke_cron_endpoint('/race/undone')");
 my $second = $node->call('postgres', '/race/undone');
 $sessions[0]->query_safe('ROLLBACK');
-is($node->finished('postgres', $second)->{status}, 'succeeded', 'a call beside one that is rolled back is made');
+is($node->finished('postgres', $second)->{status}, 'succeeded', 'a call is made if the other one is rolled back');
 
 # Two sessions call two paths in opposite order: neither waits.
 $node->policy('postgres', "/cross/$_", overlap => 'skip') for qw(a b);
@@ -133,9 +133,9 @@ my $third = $node->call('postgres', '/turn/hang');
 fields_are($node->invocation('postgres', $third), { status => 'skipped', reason => 'overlap', error => qr/\b$turn[0]\b/ }, '... and a further one is skipped');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.upcoming'), 0, '... and it is not taken for a call that is due');
 $receiver->release;
-fields_are($node->finished('postgres', $turn[0]), { status => 'succeeded' }, '... until that one has ended');
+fields_are($node->finished('postgres', $turn[0]), { status => 'succeeded' }, '... and the one before succeeds');
 $receiver->wait_for_requests('/turn/hang', 2);
-is(wait_of($third), 'skipped overlap', '... then it is sent');
+is(wait_of($third), 'skipped overlap', '... and then the call that waits is sent, and not the one that was skipped');
 push @turn, $node->call('postgres', '/turn/hang');
 is(wait_of($turn[2]), 'queued infinity', '... and the next one waits for it');
 ok($node->safe_psql('postgres', "SELECT wee5_cron.cancel($turn[2])") eq 't' && $node->finished('postgres', $turn[2])->{status} eq 'cancelled', 'a call that waits can be cancelled');

@@ -289,12 +289,12 @@ my $second_session = $node->background_psql('postgres');
 $second_session->query_safe("BEGIN; SELECT invoke_cron_endpoint('/twice/few')");
 $node->policy('postgres', '/twice/few', max_in_flight => 1);
 $second_session->query_safe("SELECT invoke_cron_endpoint('/twice/few')");
-is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.pg_net_request WHERE invocation_id = @{[ $node->call('postgres', '/twice/few') ]}"), 0, 'a call beside an open transaction of its path waits');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.pg_net_request WHERE invocation_id = @{[ $node->call('postgres', '/twice/few') ]}"), 0, 'while another transaction may hand over calls of the path, a call waits');
 $second_session->query_safe('COMMIT');
 $second_session->quit;
 answer($_, @good) for @few[ 1 .. 4 ];
 $node->finished('postgres', $_) for @few;
-pass('all are made in the end');
+pass('all of them are made in the end');
 
 $node->log_is_sane;
 done_testing();

@@ -56,40 +56,40 @@ CREATE TRIGGER refuse BEFORE UPDATE ON wee5_cron.invocation FOR EACH ROW
   WHEN (NEW.endpoint_path = '/unwritable' AND NEW.next_attempt_at IS NULL) EXECUTE FUNCTION refuse();
 SQL
 make_due(%call);
-is_handed_over($call{$_}, "beside a row that cannot be written, $_ is handed over") for '/first', '/last';
+is_handed_over($call{$_}, "while another row cannot be written, $_ is handed over") for '/first', '/last';
 fields_are($node->invocation('postgres', $call{'/unwritable'}), { status => 'retrying', attempts => 1 }, '... and that row is unchanged');
 $node->safe_psql('postgres', 'DROP TRIGGER refuse ON wee5_cron.invocation; SELECT wee5_cron.harvest()');
 is_handed_over($call{'/unwritable'}, '... and its call is handed over once it can be written');
 
 # An answer that cannot be recorded does not stop other answers.
-$node->policy('postgres', $_, max_attempts => 1) for '/answered', '/unbookable', '/also-answered';
-%call = map { $_ => $node->call('postgres', $_) } '/answered', '/unbookable', '/also-answered';
+$node->policy('postgres', $_, max_attempts => 1) for '/answered', '/unrecordable', '/also-answered';
+%call = map { $_ => $node->call('postgres', $_) } '/answered', '/unrecordable', '/also-answered';
 $node->safe_psql('postgres', <<'SQL');
 CREATE TRIGGER refuse BEFORE UPDATE ON wee5_cron.invocation FOR EACH ROW
-  WHEN (NEW.endpoint_path = '/unbookable') EXECUTE FUNCTION refuse();
+  WHEN (NEW.endpoint_path = '/unrecordable') EXECUTE FUNCTION refuse();
 BEGIN;
 INSERT INTO net._http_response (id, status_code)
 SELECT b.request_id, 200 FROM wee5_cron.pg_net_request b JOIN wee5_cron.invocation i ON i.id = b.invocation_id
-WHERE i.endpoint_path IN ('/answered', '/unbookable', '/also-answered');
+WHERE i.endpoint_path IN ('/answered', '/unrecordable', '/also-answered');
 DELETE FROM net.http_request_queue q USING net._http_response r WHERE r.id = q.id;
 COMMIT;
 SQL
-is($node->finished('postgres', $call{$_})->{status}, 'succeeded', "beside a row that cannot be written, the answer to $_ is recorded") for '/answered', '/also-answered';
-is($node->invocation('postgres', $call{'/unbookable'})->{status}, 'queued', '... and that row is unchanged');
+is($node->finished('postgres', $call{$_})->{status}, 'succeeded', "while another row cannot be written, the answer to $_ is recorded") for '/answered', '/also-answered';
+is($node->invocation('postgres', $call{'/unrecordable'})->{status}, 'queued', '... and that row is unchanged');
 $node->safe_psql('postgres', 'DROP TRIGGER refuse ON wee5_cron.invocation');
-is($node->finished('postgres', $call{'/unbookable'})->{status}, 'succeeded', '... and its answer is recorded once it can be written');
+is($node->finished('postgres', $call{'/unrecordable'})->{status}, 'succeeded', '... and its answer is recorded once it can be written');
 
 # An attempt that already exists, whatever its origin.
-%call = map { $_ => $node->call('postgres', $_) } '/attempted', '/beside-it';
+%call = map { $_ => $node->call('postgres', $_) } '/attempted', '/next-to-it';
 $node->safe_psql('postgres', <<SQL);
 BEGIN;
 INSERT INTO wee5_cron.attempt (invocation_id, attempt, reason) VALUES ($call{'/attempted'}, 1, 'lost');
 INSERT INTO net._http_response (id, status_code)
-SELECT b.request_id, 200 FROM wee5_cron.pg_net_request b WHERE b.invocation_id IN ($call{'/attempted'}, $call{'/beside-it'});
+SELECT b.request_id, 200 FROM wee5_cron.pg_net_request b WHERE b.invocation_id IN ($call{'/attempted'}, $call{'/next-to-it'});
 DELETE FROM net.http_request_queue q USING net._http_response r WHERE r.id = q.id;
 COMMIT;
 SQL
-is($node->finished('postgres', $call{$_})->{status}, 'succeeded', "with an attempt that already exists, the answer to $_ is recorded") for '/attempted', '/beside-it';
+is($node->finished('postgres', $call{$_})->{status}, 'succeeded', "with an attempt that already exists, the answer to $_ is recorded") for '/attempted', '/next-to-it';
 
 # A lock is not a failure of the call.
 %call = retrying('/locked');

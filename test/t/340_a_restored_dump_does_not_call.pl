@@ -45,7 +45,7 @@ sub disarmed_ok {
 # worker_slots() is asked in the database postgres.
 $node->safe_psql('postgres', 'CREATE EXTENSION wee5_cron');
 
-# Restored beside the original, whose queue is sent meanwhile.
+# Restored on the server of the original, whose queue is sent meanwhile.
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->configure('restored', api_url => $receiver->url . '/restored', secret => 'the secret');
 command_ok([ qw(pg_dump -Fc -f), "$tmp/dump", $node->connstr('app') ], 'pg_dump succeeds');

@@ -35,7 +35,7 @@ sub disarmed_ok {
 armed_is($node, 'postgres', 't', 'a database is armed after CREATE EXTENSION');
 is($node->safe_psql('postgres', q{SELECT bool_and(abs(a.xid::text::bigint - b.xid::text::bigint) > 1) FROM wee5_cron.armed a, wee5_cron.armed b WHERE a.xid <> b.xid}),
     't', "the transaction ids of the mark's two rows are not neighbours");
-is($node->safe_psql('postgres', 'SELECT count(*), min(length(id)) FROM wee5_cron.arming'), '1|16', '... and 16 random bytes are stored beside them');
+is($node->safe_psql('postgres', 'SELECT count(*), min(length(id)) FROM wee5_cron.arming'), '1|16', '... and 16 random bytes are stored with them');
 is($node->safe_psql('postgres', q{SELECT relreplident, am.amname FROM pg_class c JOIN pg_am am ON am.oid = relam WHERE c.oid = 'wee5_cron.armed'::regclass}), 'f|heap',
     'wee5_cron.armed allows DELETE in a publication, and names its access method');
 

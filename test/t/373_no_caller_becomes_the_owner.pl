@@ -269,7 +269,7 @@ trapped_statement('planted', undef, 'SET wee5_cron.default_jobs = on; CREATE EXT
 $node->error_of('planted', $_) for "SELECT invoke_cron_endpoint('/x')", 'SELECT wee5_cron.register_jobs()', 'SELECT wee5_cron.unregister_jobs()', "SELECT wee5_cron.schedule('x', '* * * * *', '/x')",
   "SELECT wee5_cron.run_now('poll-activities')", 'SELECT wee5_cron.harvest()', 'SELECT * FROM wee5_cron.setting_sources()';
 $node->configure('planted', api_url => $receiver->url, secret => $secret);
-fields_are($node->finished('planted', $node->call('planted', '/planted')), { status => 'succeeded', transport => 'builtin' }, "beside a stranger's schemas cron, net and vault a call succeeds");
+fields_are($node->finished('planted', $node->call('planted', '/planted')), { status => 'succeeded', transport => 'builtin' }, "with a stranger's schemas cron, net and vault a call succeeds");
 trapped_statement('planted', undef, $_) for @reads;
 nobody_was_trapped('... and no function in them is run');
 is(scalar(grep { $_->{bearer} ne 'match' } $receiver->requests), 0, 'the app got the secret in every request');

@@ -45,7 +45,7 @@ my $id     = hanging_call('/hang?locked');
 $holder->query_safe("BEGIN; SELECT id FROM wee5_cron.invocation WHERE id = $id FOR UPDATE");
 $receiver->release;
 $node->safe_psql('postgres', sprintf($calls, "'/beside'", 200));
-all_succeeded(200, "endpoint_path = '/beside'", 'calls beside a locked row');
+all_succeeded(200, "endpoint_path = '/beside'", 'calls while a row is locked');
 is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE id = $id AND finished_at IS NULL"),
     'queued', 'the result of the call whose row is locked waits');
 ok($node->poll_query_until('postgres', "SELECT state = 'idle' FROM wee5_cron.worker WHERE datname = 'postgres'"),
@@ -66,7 +66,7 @@ $node->safe_psql('postgres', 'DROP TABLE refers');
 # An old snapshot: no entry of an ended call can be removed from the index. Then ids that commit out of order.
 $holder->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 $node->safe_psql('postgres', sprintf($calls, "'/old'", 2000));
-all_succeeded(2000, "endpoint_path = '/old'", 'calls beside an old snapshot');
+all_succeeded(2000, "endpoint_path = '/old'", 'calls while a session holds an old snapshot');
 my $early = $node->background_psql('postgres');
 $early->query_safe("BEGIN; SELECT public.invoke_cron_endpoint('/old?early')");
 $node->safe_psql('postgres', sprintf($calls, "'/old?late'", 500));
@@ -76,7 +76,7 @@ all_succeeded(1, "endpoint_path = '/old?early'", 'a call with a lower id that co
 $node->safe_psql('postgres', sprintf($calls, "'/path/' || i", 3000));
 all_succeeded(3000, "endpoint_path LIKE '/path/%'", 'calls of three thousand paths');
 $holder->query_safe('COMMIT');
-sent_once('/old', 2501, 'all calls beside the old snapshot');
+sent_once('/old', 2501, 'all calls made during the old snapshot');
 
 # A user's trigger fires for each row, although the worker writes without statements when there is no trigger.
 $node->safe_psql('postgres', <<'SQL');

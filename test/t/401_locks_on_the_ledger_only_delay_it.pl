@@ -29,7 +29,7 @@ sub beside_goes_on {
         '... and a call in another database succeeds');
 }
 
-# The worker has received the answers: nothing is on the wire any more. Asked in the database beside it: a session that starts
+# The worker has received the answers: nothing is on the wire any more. Asked in the other database: a session that starts
 # while pg_extension is locked may have to wait for the lock, to rebuild its database's pg_internal.init.
 sub wait_for_answers {
     $node->poll_query_until('beside', "SELECT in_flight = 0 FROM wee5_cron.worker WHERE datname = 'postgres'")

@@ -179,7 +179,7 @@ sql(q{ALTER TABLE wee5_cron.invocation ALTER requested_by DROP NOT NULL, ALTER i
 for my $column (qw(requested_by idempotency_key status method attempts)) {
     my $bad = sql("BEGIN; SELECT invoke_cron_endpoint('/status/200?bad=$column') AS id \\gset\nUPDATE wee5_cron.invocation SET $column = NULL WHERE id = :id; COMMIT; SELECT :id");
     my $id  = call();
-    goes_on($id, "a call beside a row without $column succeeds");
+    goes_on($id, "a call succeeds while another row has no $column");
     fields_are($node->finished('postgres', $bad), { status => 'failed', reason => 'config', error => qr/cannot be read.*"$column"/ }, "... and that row's call fails with reason config");
 }
 is(sql(q{SELECT count(*) FROM wee5_cron.attempt a WHERE a.attempt > 2}), 0, 'no call was sent more than twice');
@@ -200,7 +200,7 @@ SELECT :id, pg_relation_filepath(reltoastrelid) FROM pg_class WHERE oid = 'wee5_
     $node->start;
     sql('SELECT wee5_cron.arm()');
     my $id = call();
-    goes_on($id, 'a call beside a row with a damaged body succeeds');
+    goes_on($id, 'a call succeeds while another row has a damaged body');
     $node->poll_query_until('postgres', "SELECT finished_at IS NOT NULL FROM wee5_cron.invocation WHERE id = $bad") or die;
     fields_are($node->one_row('postgres', "SELECT status, reason, error FROM wee5_cron.invocation WHERE id = $bad"),
         { status => 'failed', reason => 'config', error => qr/cannot be read.*missing chunk/ },

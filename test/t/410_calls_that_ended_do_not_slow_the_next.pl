@@ -43,7 +43,7 @@ my $late_id = $late->query_safe("BEGIN; SELECT invoke_cron_endpoint('/late')");
 $late->query_safe("UPDATE wee5_cron.invocation SET status = 'retrying', attempts = 1, reason = 'connect', next_attempt_at = now() + interval '1 year' WHERE id = $late_id");
 for (1 .. 4) {
     my $id = $session->query_safe("SELECT invoke_cron_endpoint('/late')");
-    is($node->finished('postgres', $id)->{status}, 'succeeded', "a call beside one that is not committed is made ($_)");
+    is($node->finished('postgres', $id)->{status}, 'succeeded', "a call is made while another one is not committed ($_)");
 }
 $late->query_safe('COMMIT');
 $session->query_safe('SET client_min_messages = error');

@@ -197,7 +197,7 @@ END $$;
 CREATE EVENT TRIGGER ensure_rls ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION public.rls_auto_enable();
 SQL
 $node->as_owner('SELECT wee5_cron.uninstall()');
-is(($node->run_script($text))[1], undef, 'the file runs beside such a trigger');
+is(($node->run_script($text))[1], undef, 'the file runs in spite of such a trigger');
 is($node->safe_psql('postgres', "SELECT bool_and(c.relrowsecurity) FROM pg_class c WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'r'"), 't', '... which acts on each table');
 $node->as_owner("SELECT wee5_cron.set('default_jobs', 'off'); SELECT wee5_cron.configure('https://app.example.com', 'a secret of thirty-two characters'); SELECT wee5_cron.invoke('/x')");
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
@@ -214,7 +214,7 @@ $node->safe_psql('postgres', 'DROP EVENT TRIGGER ensure_rls; DROP FUNCTION publi
 $node->as_owner('SELECT wee5_cron.uninstall()');
 is(($node->run_script($text))[1], undef, 'without the trigger the file runs again');
 
-# What users build on the functions of expose_api(), and put beside them.
+# What users build on the functions of expose_api(), and put into their schema.
 my $expose = q{SELECT split_part(wee5_cron.expose_api(role => 'other'), ' ', 1)};
 my $functions = $node->as_owner($expose);
 $node->as_owner('CREATE VIEW public.states AS SELECT j.job_name, j.state FROM wee5_cron_public.job_status() j');
@@ -245,7 +245,7 @@ $node->as_owner('DROP FUNCTION public.invoke_cron_endpoint(text)');
 SKIP: {
     skip 'the extension wee5_cron is not installed on this server', 1 unless $node->safe_psql('postgres', "SELECT count(*) FROM pg_available_extensions WHERE name = 'wee5_cron'");
     $node->safe_psql('postgres', 'CREATE EXTENSION wee5_cron');
-    refused('beside the extension', '55000', qr/the extension wee5_cron is installed/, qr/ALTER EXTENSION wee5_cron UPDATE/);
+    refused('where the extension is installed', '55000', qr/the extension wee5_cron is installed/, qr/ALTER EXTENSION wee5_cron UPDATE/);
 }
 $node->log_is_sane;
 done_testing();

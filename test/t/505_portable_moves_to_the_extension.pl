@@ -40,7 +40,7 @@ sub move { return ($node->run_script($steps->{move}, role => 'supabase_admin', s
 my $libraries = $node->safe_psql('postgres', 'SHOW shared_preload_libraries');
 $node->append_conf('postgresql.conf', "shared_preload_libraries = '$libraries,wee5_cron'");
 $node->restart;
-is($node->as_owner("SELECT status FROM wee5_cron.invocation WHERE id = $done"), 'succeeded', 'the portable edition works beside the library');
+is($node->as_owner("SELECT status FROM wee5_cron.invocation WHERE id = $done"), 'succeeded', 'the portable edition works while the library is preloaded');
 
 is(move(), undef, 'the statements of the page move the database') or BAIL_OUT('it did not move');
 is($node->safe_psql('postgres', "SELECT extversion IS NOT NULL FROM pg_extension WHERE extname = 'wee5_cron'"), 't', 'the extension is installed');

@@ -109,7 +109,7 @@ async function workOnce(
     return json(503, { error: 'The database did not answer, so nothing was done.' });
   }
   if (state === 'done') return json(200, { duplicate: true });
-  // Not 200: that would book a success while the first call is still at work.
+  // Not 200: that would be recorded as a success while the first call is still at work.
   if (state === 'running') return json(202, { duplicate: true }, acceptedHeader);
   let response: Response | undefined;
   try {

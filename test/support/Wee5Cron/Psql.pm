@@ -28,7 +28,7 @@ sub link {
     my ($class, $program) = @_;
     local $ENV{LD_PRELOAD} = _library();
     my $psql = start_with_pipes(['psql'], program => $program);
-    # For this process only: others may run beside it.
+    # For this process only: others may run at the same time.
     my $files = "$PostgreSQL::Test::Utils::tmp_check/" . basename($0, '.pl') . ".psql.$$";
     return bless { %$psql, owner => $$, program => $program, files => $files }, $class;
 }

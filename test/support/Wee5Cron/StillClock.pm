@@ -16,7 +16,7 @@ my $source = abs_path(dirname(__FILE__) . '/../still_clock.c');
 # Wee5Cron::StillClock->new('2026-06-01 10:05:00'), in UTC.
 sub new {
     my ($class, $time) = @_;
-    # For this test only: others may run beside it.
+    # For this test only: others may run at the same time.
     my $base = "$PostgreSQL::Test::Utils::tmp_check/still_clock_" . basename($0, '.pl');
     PostgreSQL::Test::Utils::system_or_bail('cc', '-shared', '-fPIC', '-O1', '-o', "$base.so", $source);
     open my $file, '+>', $base or die "$base: $!";

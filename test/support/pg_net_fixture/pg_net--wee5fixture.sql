@@ -1,4 +1,4 @@
--- This is not pg_net. It stands in for it in the tests of wee5_cron, as a version of its own beside a real pg_net that
+-- This is not pg_net. It stands in for it in the tests of wee5_cron, as a version of its own next to a real pg_net that
 -- may be installed: the public functions with their signatures, the two tables with their columns and grants, and
 -- nobody who sends anything. The tests put answers into net._http_response themselves.
 \echo Use "CREATE EXTENSION pg_net VERSION 'wee5fixture'" to load this file. \quit

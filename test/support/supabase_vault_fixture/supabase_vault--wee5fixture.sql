@@ -1,4 +1,4 @@
--- This is not Supabase Vault. It stands in for it in the tests of wee5_cron, as a version of its own beside a real
+-- This is not Supabase Vault. It stands in for it in the tests of wee5_cron, as a version of its own next to a real
 -- supabase_vault that may be installed: the table, the view and the functions of version 0.3 with their columns and
 -- arguments. What it calls encryption only turns the text around.
 \echo Use "CREATE EXTENSION supabase_vault VERSION 'wee5fixture'" to load this file. \quit

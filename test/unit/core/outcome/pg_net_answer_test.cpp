@@ -94,7 +94,7 @@ TEST(PgNetAnswer, FailureWithoutAnswerIsRetriedByThePolicy) {
   EXPECT_EQ(outcome.decision.finished_us, 0);
 }
 
-TEST(PgNetAnswer, AnErrorBesideAStatusDecides) {
+TEST(PgNetAnswer, AnErrorDecidesEvenIfThereIsAStatus) {
   PgNetAnswer got = answer(200, "part");
   got.failed = true;
   got.error_msg = "Transferred a partial file";
@@ -133,7 +133,7 @@ TEST(PgNetAnswer, BodyIsCutAfterTheSecretIsRedacted) {
   EXPECT_EQ(outcome.body, "0123456789[secret] a");
 }
 
-// Each secret that is struck out makes the text shorter, so that bytes beyond the cut come into what is kept.
+// Each secret that is redacted makes the text shorter, so that bytes beyond the cut come into what is kept.
 TEST(PgNetAnswer, ManyEchoesLeaveNoPartOfTheSecret) {
   PgNetCall made = call();
   made.secrets = {std::string(64, 'k')};

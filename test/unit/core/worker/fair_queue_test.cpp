@@ -164,7 +164,7 @@ TEST(FairQueue, ItemsMayBeMoveOnly) {
   EXPECT_EQ(**queue.take(), 5);
 }
 
-// A queue beside the rules themselves, which it is held against.
+// A queue, and the plain rules with which the test compares it.
 class Model {
  public:
   explicit Model(std::size_t slots) : slots_(slots), queue_(slots) {}

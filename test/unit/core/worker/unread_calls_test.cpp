@@ -43,7 +43,7 @@ class Ledger {
     unread_.read(range.from, ended ? kEnd : *call, range.end);
   }
 
-  // All calls from `from` on, as one who looks at all routes reads them.
+  // All calls from `from` on, as a reader that looks at all routes does.
   void look(std::int64_t from, std::size_t room) {
     const auto call = take(from, kEnd, room);
     unread_.read(from, call == due_.end() ? kEnd : *call);

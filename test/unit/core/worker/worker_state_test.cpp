@@ -30,7 +30,7 @@ constexpr std::array<E, kWorkerEvents> kEvents = {E::kWanted,
                                                   E::kDied,
                                                   E::kDatabaseGone};
 
-// A row a state, a column an event in the order of kEvents.
+// One row per state, one column per event, in the order of kEvents.
 struct Row {
   S state;
   std::array<S, kWorkerEvents> next;
@@ -74,13 +74,13 @@ TEST(WorkerState, TheTableHasEachStateAndEachEventOnce) {
   EXPECT_EQ(std::set<E>(kEvents.begin(), kEvents.end()).size(), static_cast<std::size_t>(kWorkerEvents));
 }
 
-// Whatever happened before: a wish leads to a process, or something is there that will see it.
+// Whatever happened before: a request leads to a process, or something is left that will see it.
 TEST(WorkerState, NoRequestForAWorkerIsLost) {
   for (const Row& row : kTable) {
     const S wanted = next_state(row.state, E::kWanted);
     const bool seen = wanted == W || has_process(wanted) || is_launched(wanted) || is_held(wanted);
     EXPECT_TRUE(seen) << static_cast<int>(row.state);
-    // A statement that is over lets it be seen.
+    // It is seen when the statement is over.
     if (is_held(wanted)) {
       const S released = next_state(wanted, E::kReleased);
       EXPECT_TRUE(released == W || has_process(released) || is_launched(released)) << static_cast<int>(row.state);

@@ -265,7 +265,7 @@ TEST(Webhook, KeepsTheWholeAddressAndShowsOnlyTheOrigin) {
   EXPECT_EQ(slack.origin, "https://hooks.slack.com");
   EXPECT_EQ(slack.secret, "services/T0/B0/x-y_z?wait=1&a=%20");
   EXPECT_EQ(parse_webhook("http://127.0.0.1:8080", "off").url, "http://127.0.0.1:8080/");
-  // Too little to be a secret: striking it out would mangle what is said.
+  // Too short to be a secret: replacing it everywhere would garble other texts.
   EXPECT_EQ(parse_webhook("https://alerts.example.com/x", "off").secret, "");
 }
 

@@ -1,4 +1,4 @@
-// Deadlines, an owner who comes late, a resolver that hangs, giving up and going away.
+// Deadlines, an owner who comes late, a resolver that hangs, cancellation and destruction.
 
 #include <gtest/gtest.h>
 
@@ -30,7 +30,7 @@ LoopbackServer::Script silent() {
   return [](Connection& connection) { connection.wait_until_client_closes(); };
 }
 
-// Not for luck: nothing else happens meanwhile, the clock has to move.
+// There is no state to wait for: the clock itself has to move on.
 void let_pass(milliseconds time) { std::this_thread::sleep_for(time); }
 
 TEST(EngineDeadlines, AnAppThatDoesNotAnswerIsATimeout) {

@@ -1,4 +1,4 @@
-// Calls that come to nothing: each yields one Result, and none is sent twice.
+// Calls that fail: each yields one Result, and none is sent twice.
 
 #include <gtest/gtest.h>
 
@@ -131,7 +131,7 @@ TEST(EngineFailures, ARequestIsNotSentAgainWhenTheServerIsGone) {
     EXPECT_TRUE(serve_until(engine, request_read));
   }
   const Result result = run(engine).front();
-  // "Connection refused" on the second connection is not the first one's truth.
+  // "Connection refused" on a second connection would not be what happened to the request.
   EXPECT_EQ(result.outcome.reason, Reason::kResponse) << result.outcome.error;
   EXPECT_EQ(seen, 1);
 }

@@ -174,7 +174,7 @@ TEST_F(EngineHttp2, AConnectionClosedWhileItWasIdleCostsNoCall) {
   EXPECT_EQ(server.connections(), 2);
 }
 
-// Else one connection's end would take all calls with it that travel on it.
+// Otherwise the end of one connection would fail all calls on it.
 TEST_F(EngineHttp2, ConcurrentRequestsHaveTheirOwnConnections) {
   Event all_arrived;
   LoopbackServer server(

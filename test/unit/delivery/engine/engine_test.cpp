@@ -409,7 +409,7 @@ TEST(Engine, RedactsASecretAcrossTheCut) {
   }
 }
 
-// Each secret that is struck out makes the text shorter, so that bytes beyond the cut come into what is kept.
+// Each secret that is redacted makes the text shorter, so that bytes beyond the cut come into what is kept.
 TEST(Engine, RedactsASecretInManyEchoes) {
   const std::string secret(64, 'k');
   std::string spelled;

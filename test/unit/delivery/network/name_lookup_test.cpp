@@ -1,4 +1,4 @@
-// What a host name leads to, a resolver that hangs, and going away in the middle.
+// What a host name leads to, and a resolver that hangs.
 
 #include "wee5_cron/delivery/network/name_lookup.hpp"
 
