@@ -348,3 +348,22 @@ describe('an app without its secret', () => {
     }
   });
 });
+
+describe('an app that is told to stop', () => {
+  it('ends the work that goes on after an answer', async () => {
+    const holder = await edition.admin.connect();
+    await holder.query('BEGIN; LOCK TABLE daily_numbers');
+    const id = await cron.runNow('daily-analytics');
+    await until(async () => (await cron.invocation(id)).status === 'accepted');
+    const [server] = servers;
+    const exited = new Promise((resolve) => server.on('exit', resolve));
+    server.kill('SIGTERM');
+    // It takes no more requests.
+    await until(() => fetch(`${url}/login`).then(() => false, () => true));
+    assert.equal(server.exitCode, null);
+    await holder.query('COMMIT');
+    holder.release();
+    assert.equal((await ended(id)).status, 'succeeded');
+    await exited;
+  });
+});
