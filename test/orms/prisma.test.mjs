@@ -171,8 +171,9 @@ describe('Prisma', { skip: missing.length > 0 && `${missing.join(', ')} could no
     try {
       const cron = new CronClient({ query: fromPrisma(made) });
       await useAll(cron, '/client?driver=prisma', ({ message }) => /Code: `(\w{5})`/.exec(message)?.[1]);
-      const count = async () => (await rows("SELECT count(*)::int FROM wee5_cron.invocation WHERE endpoint_path = '/in-a-transaction'"))[0].count;
-      const call = (tx) => new CronClient({ query: fromPrisma(tx) }).invoke('/in-a-transaction');
+      const path = `/in-a-transaction?run=${Date.now()}`;
+      const count = async () => (await rows(`SELECT count(*)::int FROM wee5_cron.invocation WHERE endpoint_path = '${path}'`))[0].count;
+      const call = (tx) => new CronClient({ query: fromPrisma(tx) }).invoke(path);
       await assert.rejects(made.$transaction(async (tx) => { await call(tx); throw new Error('roll back'); }), /roll back/);
       assert.equal(await count(), 0);
       const id = await made.$transaction(call);
