@@ -42,11 +42,20 @@ fill_ledger() {
   age_of_ledger=$1
 }
 
-# fill_ledger_of <directory of the server> <transport> <rows>
+# ledger_script <directory of the server> <name> [psql option...]: runs a script of bench/large_ledger.
+ledger_script() { cluster_psql "$1" --quiet "${@:3}" --file="$bench_root/bench/large_ledger/$2.sql" >/dev/null; }
+
+# fill_ledger_of <directory of the server> <transport> <rows>: the attempts and the runs of pg_cron together take as long as the
+# calls.
 fill_ledger_of() {
+  local rest
   say "filling a ledger with $3 calls" >&2
-  cluster_psql "$1" --quiet --variable="transport=$2" --variable="rows=$3" --variable="jobs=$age_jobs" \
-    --variable="days=$(calculate "$(age_minutes "$3") / 1440" %.6f)" --file="$bench_root/bench/large_ledger.sql" >/dev/null
+  ledger_script "$1" begin --variable="rows=$3" --variable="jobs=$age_jobs" --variable="days=$(calculate "$(age_minutes "$3") / 1440" %.6f)"
+  { ledger_script "$1" attempts && ledger_script "$1" runs; } &
+  rest=$!
+  ledger_script "$1" calls --variable="transport=$2"
+  wait "$rest"
+  ledger_script "$1" end
 }
 
 # Fills the ledger once for all rows of this file, and lets the worker go on.
@@ -172,6 +181,8 @@ row_chores() {
   make_ledger_old
   sql "ALTER SYSTEM SET wee5_cron.keep_succeeded = '$(($(age_minutes "$(age_rows)") * 29 / 30))min'" >/dev/null
   sql 'SELECT pg_reload_conf()' >/dev/null
+  # Between two ticks: for some seconds, pg_cron starts a process for each of its jobs.
+  until [[ $(sql "SELECT extract(second FROM now())::int BETWEEN 20 AND 40") == t ]]; do sleep 1; done
   read -r p50 p99 < <(latency_at 20 $((calls / 5000 + 40)) 1 chores)
   sql 'ALTER SYSTEM SET wee5_cron.keep_succeeded = -1' >/dev/null
   sql 'SELECT pg_reload_conf()' >/dev/null
