@@ -5,6 +5,7 @@
 
 #include "wee5_cron/pg/worker/history.h"
 
+#include "wee5_cron/core/worker/page_size.hpp"
 #include "wee5_cron/pg/call/endpoint_policy.h"
 #include "wee5_cron/pg/ledger/sql_version.h"
 
@@ -12,7 +13,6 @@ namespace wee5::pg {
 
 namespace {
 
-constexpr int kPageSize = 250;  // takes some milliseconds, in which the worker does not serve the network
 constexpr int64 kLeastPageGapUs = 5'000;
 // Between two walks: this share of the shorter retention, within these bounds.
 constexpr int64 kShareOfRetention = 24;
@@ -38,7 +38,7 @@ bool nobody_else_prunes() {
 // Notes a page of the newest calls, which stay whatever their age.
 void note_newest_calls(HistoryWalk* walk) {
   Oid types[2] = {INT4OID, INT8OID};
-  Datum values[2] = {Int32GetDatum(kPageSize), Int64GetDatum(walk->looked_to)};
+  Datum values[2] = {Int32GetDatum(walk->page_size), Int64GetDatum(walk->looked_to)};
   const char nulls[3] = {' ', walk->looked_to_known ? ' ' : 'n', '\0'};
   select_row(
       kept_plan(&note_newest_plan, "SELECT looked_to, left_over FROM wee5_cron.note_newest_calls($1, $2)", 2, types),
@@ -78,7 +78,7 @@ bool policies_are_brief(const HistoryWalk* walk, const WorkerSettings* settings)
 void prune_page(HistoryWalk* walk, const WorkerSettings* settings) {
   Oid types[5] = {INT4OID, INT4OID, INT4OID, INT8OID, INT8OID};
   int64 shortest = walk->brief ? walk->brief_keep_us : shortest_retention_us(settings);
-  Datum values[5] = {Int32GetDatum(kPageSize), Int32GetDatum(walk->keep_succeeded_min),
+  Datum values[5] = {Int32GetDatum(walk->page_size), Int32GetDatum(walk->keep_succeeded_min),
                      Int32GetDatum(walk->keep_failed_min), Int64GetDatum(shortest / USECS_PER_SEC),
                      Int64GetDatum(walk->walked_to)};
   const char nulls[6] = {' ', walk->keep_succeeded_min < 0 ? 'n' : ' ', walk->keep_failed_min < 0 ? 'n' : ' ', ' ', ' ',
@@ -153,11 +153,13 @@ int64 prune_some_history(const WorkerSettings* process_settings, HistoryWalk* wa
     return walk->due_us;
   }
   if (!nobody_else_prunes()) return GetCurrentTimestamp() + kLeastPauseUs;
+  if (walk->page_size == 0) walk->page_size = core::kFirstPageSize;
   if (!walk->learnt)
     note_newest_calls(walk);
   else
     prune_page(walk, &settings);
   int64 now = GetCurrentTimestamp();
+  walk->page_size = core::next_page_size(walk->page_size, now - began_us);
   // Half of the time is for the network, however slow the disk is.
   if (walk->under_way) return now + Max(kLeastPageGapUs, now - began_us);
   end_walk(walk, &settings);

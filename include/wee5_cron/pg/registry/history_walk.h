@@ -10,6 +10,7 @@ struct HistoryWalk {
   bool begun;  // ever: the first walk is due at once
   bool under_way;
   bool learnt;  // the newest calls are noted, which stay
+  int page_size;
   int64 looked_to;
   bool looked_to_known;
   int64 walked_to;
