@@ -73,11 +73,9 @@ CREATE FUNCTION wee5_cron.jobs_of_ledger(OUT job_name text, OUT endpoint_path te
   $$;
 COMMENT ON FUNCTION wee5_cron.jobs_of_ledger() IS 'Internal, for known_jobs(): the jobs that have called, or stand in wee5_cron.job';
 
--- The jobs, each with the runs that pg_cron logged as failed, newest first. filter: a condition on invocation i and such a
--- job j that finds the calls of the job.
+-- filter: a condition on invocation i and such a job j that finds the calls of the job.
 CREATE FUNCTION wee5_cron.known_jobs(OUT job_name text, OUT jobid bigint, OUT schedule text, OUT active boolean,
-                                     OUT endpoint_path text, OUT username text, OUT filter text, OUT last_start timestamptz,
-                                     OUT failed_runs bigint[], OUT failed_at timestamptz[], OUT failed_with text[])
+                                     OUT endpoint_path text, OUT username text, OUT filter text)
   RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -85,19 +83,12 @@ CREATE FUNCTION wee5_cron.known_jobs(OUT job_name text, OUT jobid bigint, OUT sc
 BEGIN
   IF NOT wee5_cron.pg_cron_installed() THEN
     RETURN QUERY
-      SELECT l.job_name, NULL::bigint, NULL::text, NULL::boolean, l.endpoint_path, NULL::text, 'i.job_name = j.job_name',
-             NULL::timestamptz, NULL::bigint[], NULL::timestamptz[], NULL::text[]
+      SELECT l.job_name, NULL::bigint, NULL::text, NULL::boolean, l.endpoint_path, NULL::text, 'i.job_name = j.job_name'
       FROM wee5_cron.jobs_of_ledger() l;
     RETURN;
   END IF;
   RETURN QUERY
-    WITH history AS MATERIALIZED (
-      SELECT r.jobid, max(r.start_time) AS last_start,
-             array_agg(r.runid ORDER BY r.runid DESC) FILTER (WHERE r.status = 'failed') AS runs,
-             array_agg(r.at ORDER BY r.runid DESC) FILTER (WHERE r.status = 'failed') AS times,
-             array_agg(r.message ORDER BY r.runid DESC) FILTER (WHERE r.status = 'failed') AS messages
-      FROM wee5_cron.newest_cron_runs() r GROUP BY r.jobid
-    ), unnamed AS MATERIALIZED (
+    WITH unnamed AS MATERIALIZED (
       SELECT r.endpoint_path, max(r.id) AS id
       FROM (SELECT i.id, i.endpoint_path, i.job_name FROM wee5_cron.invocation i ORDER BY i.id DESC LIMIT 500) r
       WHERE r.job_name IS NULL GROUP BY r.endpoint_path
@@ -112,13 +103,32 @@ BEGIN
                                                         ORDER BY i.job_name DESC, i.id DESC LIMIT 1), 0)) THEN
              wee5_cron.filter_without_name(j.command_shared)
            WHEN j.name_shared THEN 'i.job_name = j.job_name AND i.requested_by = j.username'
-           ELSE 'i.job_name = j.job_name' END,
-           h.last_start, h.runs, h.times, h.messages
-    FROM wee5_cron.calling_jobs() j LEFT JOIN history h ON h.jobid = j.jobid;
+           ELSE 'i.job_name = j.job_name' END
+    FROM wee5_cron.calling_jobs() j;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.known_jobs() IS
-  'Internal: the jobs of this database that call, with the runs that pg_cron logged as failed; without pg_cron here, those that the ledger knows';
+  'Internal: the jobs of this database that call; without pg_cron here, those that the ledger knows';
+
+-- Of the newest runs only: see newest_cron_runs(). The failed ones come newest first.
+CREATE FUNCTION wee5_cron.runs_of_jobs(OUT jobid bigint, OUT last_start timestamptz, OUT failed_runs bigint[],
+                                       OUT failed_at timestamptz[], OUT failed_with text[])
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+#variable_conflict use_column
+BEGIN
+  IF wee5_cron.pg_cron_installed() THEN
+    RETURN QUERY
+      SELECT r.jobid, max(r.start_time), array_agg(r.runid ORDER BY r.runid DESC) FILTER (WHERE r.status = 'failed'),
+             array_agg(r.at ORDER BY r.runid DESC) FILTER (WHERE r.status = 'failed'),
+             array_agg(r.message ORDER BY r.runid DESC) FILTER (WHERE r.status = 'failed')
+      FROM wee5_cron.newest_cron_runs() r GROUP BY r.jobid;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.runs_of_jobs() IS
+  'Internal: when each job of pg_cron last began, and which of its runs pg_cron logged as failed; nothing without pg_cron here';
 
 -- If pg_cron is in another database, a job's schedule is not known here. But a job that called repeatedly and then
 -- stopped is noticed: the database may have been renamed, or the job removed. A call by run_now() does not count.
@@ -161,19 +171,18 @@ $$;
 COMMENT ON FUNCTION wee5_cron.ended_before(timestamptz) IS
   'Internal, for the view job_status: calls that were made since then have higher ids than this';
 
--- The outcomes of the calls and runs of all jobs that have the same filter. The calls of the last day, and the failures of
--- the last two, are read once for all jobs, in the order in which they lie in the table. Of the failures before that, since
--- the newest success, it takes the number only. job_name is compared by >= and <= where the index of a job's calls must be
--- read backwards: for = the planner may read the calls of all jobs until one of this job shows up.
-CREATE FUNCTION wee5_cron.job_outcomes(filter text, jobs jsonb, OUT n int, OUT id bigint, OUT status text,
-                                       OUT http_status int, OUT requested_at timestamptz, OUT waiting boolean,
-                                       OUT finished_at timestamptz, OUT success_at timestamptz, OUT failures int,
-                                       OUT success_rate numeric, OUT p50 interval, OUT p95 interval, OUT error text)
+-- The outcomes of the calls and runs of all jobs that have the same filter. The successes of the last day are read once for
+-- all jobs, in the order in which they lie in the table. The failures of the last two days have an index of their own. Of the
+-- failures before that, since the newest success, it takes the number only. job_name is compared by >= and <= where the index of a job's calls must be
+-- read backwards: for = the planner may read the calls of all jobs until one of this job shows up. The durations of a day of 200 busy jobs fit into
+-- work_mem, so that temp_file_limit does not matter.
+CREATE FUNCTION wee5_cron.job_outcomes(
+    filter text, jobs jsonb, OUT n int, OUT id bigint, OUT status text, OUT http_status int, OUT requested_at timestamptz,
+    OUT waiting boolean, OUT finished_at timestamptz, OUT success_at timestamptz, OUT failures int, OUT success_rate numeric,
+    OUT p50 interval, OUT p95 interval, OUT error text)
   RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  SET enable_hashjoin = on SET enable_hashagg = on
-  -- The durations of a day of 200 busy jobs fit, so that temp_file_limit does not matter.
-  SET work_mem = '64MB'
+  SET enable_hashjoin = on SET enable_hashagg = on SET work_mem = '64MB'
   AS $$
 BEGIN
   RETURN QUERY EXECUTE format($query$
@@ -181,23 +190,19 @@ BEGIN
       SELECT * FROM jsonb_to_recordset($1) AS j (n int, job_name text, jobid bigint, username text, endpoint_path text,
                                                  failed_runs bigint[], failed_at timestamptz[], failed_with text[])
     ), recent AS MATERIALIZED (
-      SELECT j.n, max(i.finished_at) AS finished_at, max(i.finished_at) FILTER (WHERE i.status = 'succeeded') AS success_at,
-             count(*) FILTER (WHERE i.status = 'succeeded' AND i.requested_at >= now() - interval '24 hours') AS successes,
-             array_agg(i.duration)
-               FILTER (WHERE i.status = 'succeeded' AND i.requested_at >= now() - interval '24 hours') AS durations,
-             array_agg(i.id) FILTER (WHERE i.status = 'failed') AS failed,
-             array_agg(i.finished_at) FILTER (WHERE i.status = 'failed') AS failed_at,
-             array_agg(i.requested_at) FILTER (WHERE i.status = 'failed') AS failed_begun,
-             array_agg(i.cron_run_id) FILTER (WHERE i.status = 'failed' AND i.cron_run_id IS NOT NULL) AS failed_runs
+      SELECT j.n, i.status = 'succeeded' AS succeeded, max(i.finished_at) AS ended_at,
+             count(*) FILTER (WHERE i.requested_at >= now() - interval '24 hours') AS calls,
+             array_agg(date_part('epoch', i.duration)) FILTER (WHERE i.requested_at >= now() - interval '24 hours') AS seconds
       FROM job j JOIN wee5_cron.invocation i ON %1$s
-      WHERE i.id > $3 AND (i.id > $2 OR i.status = 'failed') AND i.finished_at IS NOT NULL
-      GROUP BY j.n
+      WHERE i.id > $2 AND i.finished_at IS NOT NULL AND i.reason IS NULL
+      GROUP BY j.n, i.status = 'succeeded'
     )
     SELECT j.n, newest.id, newest.status, newest.http_status, newest.requested_at,
            EXISTS (SELECT FROM wee5_cron.waiting_call(newest.endpoint_path, newest.gave_way, newest.id) w
                    WHERE newest.gave_way IS NOT NULL AND w.id IS NOT NULL),
-           greatest(ended.finished_at, r.finished_at), success.at, (failed.since_success + before.failures)::int,
-           round(r.successes::numeric / nullif(r.successes + failed.begun, 0), 4), p.percentiles[1], p.percentiles[2],
+           greatest(ended.finished_at, q.ended_at, u.finished_at), success.at, (failed.since_success + before.failures)::int,
+           round(coalesce(q.calls, 0)::numeric / nullif(coalesce(q.calls, 0) + failed.begun, 0), 4),
+           success.seconds[1] * interval '1 s', success.seconds[2] * interval '1 s',
            coalesce(failed.message, (SELECT i.error FROM wee5_cron.invocation i WHERE i.id = coalesce(failed.newest, before.newest)))
     FROM job j
     LEFT JOIN LATERAL (
@@ -211,35 +216,43 @@ BEGIN
       SELECT i.id, i.finished_at FROM wee5_cron.invocation i
       WHERE %2$s AND i.status = 'succeeded' AND i.finished_at IS NOT NULL AND i.reason IS NULL
       ORDER BY i.job_name DESC, i.id DESC LIMIT 1) last_success ON true
-    LEFT JOIN recent q ON q.n = j.n
-    CROSS JOIN LATERAL (SELECT q.finished_at, coalesce(q.successes, 0) AS successes) r
-    CROSS JOIN LATERAL (SELECT greatest(last_success.finished_at, q.success_at) AS at) success
+    LEFT JOIN recent q ON q.n = j.n AND q.succeeded
+    CROSS JOIN LATERAL (SELECT greatest(last_success.finished_at, q.ended_at) AS at,
+                               wee5_cron.percentiles(q.seconds, '{0.5,0.95}') AS seconds) success
     CROSS JOIN LATERAL (
-      SELECT percentile_cont(array[0.5, 0.95]) WITHIN GROUP (ORDER BY d) AS percentiles FROM unnest(q.durations) d) p
+      SELECT max(i.finished_at) AS finished_at, array_agg(i.id) FILTER (WHERE i.status = 'failed') AS failed,
+             array_agg(i.finished_at) FILTER (WHERE i.status = 'failed') AS at,
+             array_agg(i.requested_at) FILTER (WHERE i.status = 'failed') AS begun,
+             array_agg(i.cron_run_id) FILTER (WHERE i.status = 'failed' AND i.cron_run_id IS NOT NULL) AS failed_runs
+      FROM (SELECT i.* FROM wee5_cron.invocation i WHERE %2$s AND i.id > $3 AND i.finished_at IS NOT NULL AND i.reason IS NOT NULL
+            UNION ALL
+            -- Rows of somebody else's that have no reason. The calls of the last day tell whether there are any.
+            SELECT i.* FROM wee5_cron.invocation i
+            WHERE EXISTS (SELECT FROM recent o WHERE o.n = j.n AND NOT o.succeeded)
+              AND %2$s AND i.id > $2 AND i.finished_at IS NOT NULL AND i.reason IS NULL AND i.status <> 'succeeded') i) u
     CROSS JOIN LATERAL (
-      SELECT count(*) AS failures,
-             max(b.id) AS newest, array_agg(b.cron_run_id) FILTER (WHERE b.cron_run_id IS NOT NULL) AS failed_runs
-      FROM (SELECT i.id, i.cron_run_id FROM wee5_cron.invocation i
-            WHERE %1$s AND i.id > coalesce(last_success.id, 0) AND i.id <= $3 AND i.status = 'failed'
-              AND i.finished_at > coalesce(success.at, '-infinity')) b) before
+      SELECT count(*) AS failures, max(i.id) AS newest,
+             array_agg(i.cron_run_id) FILTER (WHERE i.cron_run_id IS NOT NULL) AS failed_runs
+      FROM wee5_cron.invocation i
+      WHERE %1$s AND i.id > coalesce(last_success.id, 0) AND (i.id <= $3 OR i.id <= $2 AND i.reason IS NULL)
+        AND i.status = 'failed' AND i.finished_at > coalesce(success.at, '-infinity')) before
     CROSS JOIN LATERAL (
       SELECT count(*) FILTER (WHERE f.at > coalesce(success.at, '-infinity')) AS since_success,
              count(*) FILTER (WHERE f.begun >= now() - interval '24 hours') AS begun,
              (array_agg(f.id ORDER BY f.at DESC) FILTER (WHERE tell.it))[1] AS newest,
              (array_agg(f.message ORDER BY f.at DESC) FILTER (WHERE tell.it))[1] AS message
-      FROM (SELECT c.id, c.at, c.begun, NULL AS message
-            FROM unnest(q.failed, q.failed_at, q.failed_begun) AS c (id, at, begun)
+      FROM (SELECT c.id, c.at, c.begun, NULL AS message FROM unnest(u.failed, u.at, u.begun) AS c (id, at, begun)
             UNION ALL
             -- A call that failed may have made its run fail as well: it counts once.
             SELECT NULL, c.at, c.at, c.message FROM unnest(j.failed_runs, j.failed_at, j.failed_with) AS c (runid, at, message)
-            WHERE c.runid <> ALL (coalesce(q.failed_runs || before.failed_runs, '{}'))) f
+            WHERE c.runid <> ALL (coalesce(u.failed_runs || before.failed_runs, '{}'))) f
       CROSS JOIN LATERAL (SELECT coalesce(f.at > success.at, true) OR f.at >= now() - interval '48 hours' AS it) tell) failed
   $query$, filter, replace(filter, 'i.job_name = j.job_name', 'i.job_name >= j.job_name AND i.job_name <= j.job_name'))
   USING jobs, wee5_cron.ended_before(now() - interval '24 hours'), wee5_cron.ended_before(now() - interval '48 hours');
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.job_outcomes(text, jsonb) IS
-  'Internal, for the view job_status: the outcomes of the calls and failed runs of jobs, which are rows of known_jobs() with a number n';
+  'Internal, for the view job_status: the outcomes of the calls and failed runs of jobs, which are rows of known_jobs() and runs_of_jobs() with a number n';
 
 CREATE FUNCTION wee5_cron.job_status_rows(
     OUT job_name text, OUT jobid bigint, OUT schedule text, OUT active boolean, OUT endpoint_path text,
@@ -258,7 +271,8 @@ CREATE FUNCTION wee5_cron.job_status_rows(
 BEGIN
   RETURN QUERY
     WITH job AS MATERIALIZED (
-      SELECT row_number() OVER () AS n, k.* FROM wee5_cron.known_jobs() k
+      SELECT row_number() OVER () AS n, k.*, r.last_start, r.failed_runs, r.failed_at, r.failed_with
+      FROM wee5_cron.known_jobs() k LEFT JOIN wee5_cron.runs_of_jobs() r ON r.jobid = k.jobid
     ), outcome AS MATERIALIZED (
       SELECT o.*
       FROM (SELECT f.filter, jsonb_agg(to_jsonb(f)) AS jobs FROM job f GROUP BY f.filter) alike

@@ -7,8 +7,8 @@ CREATE FUNCTION wee5_cron.upcoming_rows(OUT due_at timestamptz, OUT kind text, O
   AS $$
     -- At most one run each minute.
     SELECT t.at, 'job', j.job_name, j.jobid, j.endpoint_path, NULL::bigint, NULL::text
-    FROM wee5_cron.known_jobs() j
-    CROSS JOIN LATERAL unnest(wee5_cron.ticks(j.schedule, now(), 1440, j.last_start, now() + interval '24 hours')) AS t (at)
+    FROM wee5_cron.known_jobs() j LEFT JOIN wee5_cron.runs_of_jobs() r ON r.jobid = j.jobid
+    CROSS JOIN LATERAL unnest(wee5_cron.ticks(j.schedule, now(), 1440, r.last_start, now() + interval '24 hours')) AS t (at)
     WHERE j.active AND t.at < now() + interval '24 hours'
     UNION ALL
     SELECT i.next_attempt_at, CASE i.attempts WHEN 0 THEN 'call' ELSE 'retry' END, i.job_name, NULL, i.endpoint_path, i.id, i.key

@@ -1,32 +1,28 @@
 -- The jobs on the status page.
 
--- The newest calls of a job, oldest first, as bars whose height and colour show the outcome. The parameters are columns
--- of known_jobs(). In job_name's order, so that its index is read and not that of the ids. Only bars of failures say
--- more, so that the page stays small.
-CREATE FUNCTION wee5_cron.page_strip(filter text, job_name text, username text, jobid bigint, endpoint_path text) RETURNS text
+-- The newest calls of each job, oldest first, as bars whose height and colour show the outcome. Only bars of failures say
+-- more, so that the page stays small. Jobs with the same filter of known_jobs() share a query. In job_name's order, so that
+-- its index is read and not that of the ids.
+CREATE FUNCTION wee5_cron.page_strips(filter text, jobs jsonb, OUT n int, OUT html text) RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
-DECLARE
-  strip text;
 BEGIN
-  EXECUTE format($query$
-    SELECT format('<span class="strip" role="img" aria-label="%%s of the last %%s calls succeeded">%%s</span>',
-                  count(*) FILTER (WHERE c.status = 'succeeded'), count(*), string_agg(
+  RETURN QUERY EXECUTE format($query$
+    SELECT j.n, format('<span class="strip" role="img" aria-label="%%s of the last %%s calls succeeded">%%s</span>',
+                       count(*) FILTER (WHERE c.status = 'succeeded'), count(*), string_agg(
              CASE c.status WHEN 'succeeded' THEN '<i></i>' ELSE
                format('<i class="%%s" title="%%s UTC: %%s"></i>', CASE WHEN c.finished_at IS NULL THEN 'open' ELSE c.status END,
                       to_char(c.requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
                       concat_ws(', ', c.status, c.http_status, wee5_cron.span_in_words(c.duration))) END, '' ORDER BY c.id))
-    FROM (VALUES ($1, $2, $3, $4)) AS j (job_name, username, jobid, endpoint_path)
+    FROM jsonb_to_recordset($1) AS j (n int, job_name text, username text, jobid bigint, endpoint_path text)
     CROSS JOIN LATERAL (SELECT i.id, i.status, i.http_status, i.requested_at, i.finished_at, i.duration
                         FROM wee5_cron.invocation i WHERE %s ORDER BY i.job_name DESC, i.id DESC LIMIT 20) c
-    HAVING count(*) > 0
-  $query$, replace(filter, 'i.job_name = j.job_name', 'i.job_name >= j.job_name AND i.job_name <= j.job_name'))
-  INTO strip USING job_name, username, jobid, endpoint_path;
-  RETURN coalesce(strip, '<span class="quiet">no calls yet</span>');
+    GROUP BY j.n
+  $query$, replace(filter, 'i.job_name = j.job_name', 'i.job_name >= j.job_name AND i.job_name <= j.job_name')) USING jobs;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.page_strip(text, text, text, bigint, text) IS
-  'Internal, for status_page(): the newest calls of a job as bars';
+COMMENT ON FUNCTION wee5_cron.page_strips(text, jsonb) IS
+  'Internal, for status_page(): the newest calls of jobs as bars. jobs: rows of known_jobs() with a number n';
 
 -- Worst first: you should not have to look for what needs you.
 CREATE FUNCTION wee5_cron.state_rank(state text) RETURNS int
@@ -51,7 +47,14 @@ CREATE FUNCTION wee5_cron.page_jobs(jobs wee5_cron.job_status[]) RETURNS text
   AS $$
 BEGIN
   RETURN (
-    WITH job_row AS (
+    WITH known AS MATERIALIZED (
+      SELECT row_number() OVER () AS n, k.* FROM wee5_cron.known_jobs() k
+    ), strip AS MATERIALIZED (
+      SELECT p.* FROM (SELECT k.filter, jsonb_agg(to_jsonb(k)) AS jobs FROM known k GROUP BY k.filter) alike
+      CROSS JOIN LATERAL wee5_cron.page_strips(alike.filter, alike.jobs) p
+    ), words AS MATERIALIZED (
+      SELECT d.schedule, wee5_cron.html_schedule(d.schedule) AS html FROM (SELECT DISTINCT s.schedule FROM unnest(jobs) s) d
+    ), job_row AS (
       SELECT s.state, s.job_name, format(
         '<tr><th scope="row">%s<small>%s</small>%s</th><td>%s</td><td>%s</td><td>%s<small>%s</small></td><td>%s</td>'
         '<td class="words">%s</td>'
@@ -60,14 +63,16 @@ BEGIN
         CASE WHEN s.state = 'paused' AND own.pause_note <> '' THEN
           '<small>paused: ' || wee5_cron.html_name(own.pause_note) || '</small>' END,
         wee5_cron.html_state(s.state),
-        wee5_cron.page_strip(k.filter, s.job_name, k.username, s.jobid, s.endpoint_path),
+        coalesce(strip.html, '<span class="quiet">no calls yet</span>'),
         wee5_cron.html(concat_ws(' ', s.last_status, s.last_http_status)), wee5_cron.html_time(s.last_finished_at),
         CASE WHEN s.next_run IS NULL THEN '<span class="quiet">none</span>' ELSE wee5_cron.html_time(s.next_run) END,
-        coalesce(wee5_cron.html_schedule(s.schedule), '<span class="quiet">in another database</span>'),
+        coalesce(words.html, '<span class="quiet">in another database</span>'),
         s.consecutive_failures, coalesce(round(100 * s.success_rate_24h) || ' %', '-'),
         coalesce(wee5_cron.span_in_words(s.p95_24h), '-'), coalesce(s.missed_runs::text, '-')) AS html
       FROM unnest(jobs) s
-      JOIN wee5_cron.known_jobs() k ON k.jobid IS NOT DISTINCT FROM s.jobid AND k.job_name IS NOT DISTINCT FROM s.job_name
+      JOIN known k ON k.jobid IS NOT DISTINCT FROM s.jobid AND k.job_name IS NOT DISTINCT FROM s.job_name
+      LEFT JOIN strip ON strip.n = k.n
+      LEFT JOIN words ON words.schedule = s.schedule
       LEFT JOIN wee5_cron.job own ON own.job_name = s.job_name
     )
     SELECT wee5_cron.html_table(

@@ -68,25 +68,32 @@ CREATE FUNCTION wee5_cron.page_doctor(findings jsonb, urgent boolean DEFAULT fal
 COMMENT ON FUNCTION wee5_cron.page_doctor(jsonb, boolean) IS 'Internal, for status_page(): findings of doctor() as cards';
 
 -- How many calls start in each of the next 24 hours. Each job counts 1,440 ticks at most: one each minute.
-CREATE FUNCTION wee5_cron.page_next_day() RETURNS text
+-- Jobs that start at the same times are counted together: with many jobs that is most of the work.
+CREATE FUNCTION wee5_cron.page_next_day(jobs wee5_cron.job_status[]) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   RETURN (
-    WITH tick AS (
-      SELECT date_trunc('hour', t.at) AS hour
-      FROM wee5_cron.known_jobs() j
-      CROSS JOIN LATERAL unnest(wee5_cron.ticks(j.schedule, now(), 1440, j.last_start, now() + interval '24 hours')) AS t (at)
-      WHERE j.active AND t.at < date_trunc('hour', now()) + interval '24 hours'
+    WITH alike AS (
+      SELECT s.schedule, s.next_run, count(*) AS jobs
+      FROM unnest(jobs) s WHERE s.next_run IS NOT NULL GROUP BY s.schedule, s.next_run
+    ), tick AS (
+      SELECT date_trunc('hour', t.at) AS hour, a.jobs
+      FROM alike a
+      -- The first one is next_run itself.
+      CROSS JOIN LATERAL unnest(a.next_run || wee5_cron.ticks(a.schedule, a.next_run, 1440, a.next_run,
+                                                              now() + interval '24 hours')) AS t (at)
       UNION ALL
-      SELECT date_trunc('hour', i.due_at) FROM wee5_cron.invocation i
+      SELECT date_trunc('hour', i.due_at), 1 FROM wee5_cron.invocation i
       WHERE i.finished_at IS NULL AND i.next_attempt_at IS NOT NULL AND i.next_attempt_at = i.due_at
         AND i.next_attempt_at > now() AND i.next_attempt_at < date_trunc('hour', now()) + interval '24 hours'
+    ), busy AS (
+      SELECT t.hour, sum(t.jobs) AS starts FROM tick t GROUP BY t.hour
     ), counted AS (
-      SELECT h.hour, count(t.hour) AS starts, max(count(t.hour)) OVER () AS most
+      SELECT h.hour, coalesce(b.starts, 0) AS starts, max(b.starts) OVER () AS most
       FROM generate_series(date_trunc('hour', now()), date_trunc('hour', now()) + interval '23 hours',
                            interval '1 hour') AS h (hour)
-      LEFT JOIN tick t ON t.hour = h.hour GROUP BY h.hour
+      LEFT JOIN busy b ON b.hour = h.hour
     )
     SELECT '<ol class="hours">' || string_agg(format(
       '<li><span class="unseen">%1$s:00 UTC, %2$s runs</span><i style="height:%3$s%%" title="%1$s:00 UTC: %2$s runs"></i>'
@@ -96,4 +103,4 @@ BEGIN
     FROM counted c HAVING max(c.most) > 0);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.page_next_day() IS 'Internal, for status_page(): the runs of the next 24 hours';
+COMMENT ON FUNCTION wee5_cron.page_next_day(wee5_cron.job_status[]) IS 'Internal, for status_page(): the runs of the next 24 hours';

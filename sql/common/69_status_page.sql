@@ -88,7 +88,7 @@ BEGIN
       wee5_cron.page_part('calls', 'Newest calls', 'SELECT wee5_cron.page_newest_calls()', jobs, findings),
       wee5_cron.page_part('queue', 'Queue and worker', 'SELECT wee5_cron.page_queue()', jobs, findings),
       wee5_cron.page_part('findings', 'What doctor() finds', 'SELECT wee5_cron.page_doctor($2)', jobs, findings),
-      wee5_cron.page_part('day', 'The next 24 hours', 'SELECT wee5_cron.page_next_day()', jobs, findings),
+      wee5_cron.page_part('day', 'The next 24 hours', 'SELECT wee5_cron.page_next_day($1)', jobs, findings),
       E'</main>\n<footer><p>One call with its attempts and its answer: <code>SELECT wee5_cron.call_page(id)</code>.</p>',
       E'</footer>\n'));
 END

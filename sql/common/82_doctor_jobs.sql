@@ -193,11 +193,21 @@ DECLARE
   job record;
 BEGIN
   FOR job IN
-    SELECT j.*, wee5_cron.doctor_job_name(j.job_name, j.jobid) AS name,
-           wee5_cron.may_run(j.username::name, j.command) AS may_run, wee5_cron.never_fires(j.schedule, now()) AS never_fires,
+    -- What many jobs have in common is asked once.
+    WITH job AS MATERIALIZED (
+      SELECT c.*, wee5_cron.functions_of_command(c.command) AS called FROM wee5_cron.calling_jobs() c
+    ), allowed AS MATERIALIZED (
+      SELECT a.username, a.called, wee5_cron.may_run(a.username::name, a.command) AS may_run
+      FROM (SELECT b.username, b.called, min(b.command) AS command FROM job b GROUP BY b.username, b.called) a
+    ), planned AS MATERIALIZED (
+      SELECT s.schedule, wee5_cron.never_fires(s.schedule, now()) AS never_fires FROM (SELECT DISTINCT b.schedule FROM job b) s
+    )
+    SELECT j.*, wee5_cron.doctor_job_name(j.job_name, j.jobid) AS name, a.may_run, p.never_fires,
            first_value(j.jobid) OVER same AS twin_of,
            string_agg(coalesce('"' || j.job_name || '"', 'jobid ' || j.jobid), ', ') OVER same AS twins
-    FROM wee5_cron.calling_jobs() j
+    FROM job j
+    JOIN allowed a ON a.username = j.username AND a.called = j.called
+    JOIN planned p ON p.schedule = j.schedule
     WINDOW same AS (PARTITION BY j.command, j.username ORDER BY j.jobid ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
     ORDER BY j.job_name, j.jobid
   LOOP
@@ -354,10 +364,15 @@ DECLARE
   lines bigint := 0;
 BEGIN
   FOR job IN
-    SELECT j.jobid, j.job_name, j.username, j.command, j.endpoint_path, l.status, coalesce(l.start_time, l.end_time) AS at, l.message
+    WITH ended AS MATERIALIZED (
+      SELECT r.runid, r.jobid, r.status, coalesce(r.start_time, r.end_time) AS at, r.message
+      FROM wee5_cron.newest_cron_runs() r WHERE r.status IN ('succeeded', 'failed')
+    ), newest AS MATERIALIZED (
+      SELECT max(e.runid) AS runid FROM ended e GROUP BY e.jobid
+    )
+    SELECT j.jobid, j.job_name, j.username, j.command, j.endpoint_path, l.status, l.at, l.message
     FROM wee5_cron.calling_jobs() j
-    LEFT JOIN (SELECT DISTINCT ON (r.jobid) r.* FROM wee5_cron.newest_cron_runs() r
-               WHERE r.status IN ('succeeded', 'failed') ORDER BY r.jobid, r.runid DESC) l ON l.jobid = j.jobid
+    LEFT JOIN (ended l JOIN newest n ON n.runid = l.runid) ON l.jobid = j.jobid
     ORDER BY j.job_name, j.jobid
   LOOP
     IF job.status IS NULL THEN

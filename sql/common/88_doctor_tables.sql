@@ -149,7 +149,8 @@ CREATE FUNCTION wee5_cron.added_objects(OUT severity text, OUT what text, OUT hi
     JOIN pg_index i ON i.indrelid = p.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
     JOIN pg_class c ON c.oid = i.indexrelid
     WHERE c.relname NOT IN ('invocation_open', 'invocation_retry', 'invocation_unfinished', 'invocation_unfinished_later',
-                            'invocation_keyed', 'invocation_accepted', 'invocation_job', 'invocation_job_success', 'claim_expiry')
+                            'invocation_keyed', 'invocation_accepted', 'invocation_job', 'invocation_job_success', 'invocation_job_failure',
+                            'claim_expiry')
     UNION ALL
     SELECT 'ok', format('wee5_cron.%I is a partition of %s', p.table_name, h.inhparent::regclass), NULL
     FROM own p JOIN pg_inherits h ON h.inhrelid = p.oid WHERE p.relispartition
@@ -211,7 +212,8 @@ CREATE FUNCTION wee5_cron.broken_indexes(OUT severity text, OUT what text, OUT h
       ('invocation_keyed', false, '(requested_by, key, id) WHERE finished_at IS NULL AND key IS NOT NULL'),
       ('invocation_accepted', false, '(id) WHERE http_status = 202 AND (finished_at IS NULL OR reason = ''incomplete'')'),
       ('invocation_job', false, '(job_name, id) WHERE job_name IS NOT NULL'),
-      ('invocation_job_success', false, '(job_name, id) WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NULL')
+      ('invocation_job_success', false, '(job_name, id) WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NULL'),
+      ('invocation_job_failure', false, '(job_name, id) WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NOT NULL')
     ) AS k (name, needed, definition)
     LEFT JOIN (pg_index i JOIN pg_class c ON c.oid = i.indexrelid) ON i.indrelid = p.oid AND c.relname = k.name
     WHERE p.table_name = 'invocation' AND p.relkind = 'r' AND (i.indexrelid IS NULL OR NOT i.indisvalid)

@@ -47,6 +47,9 @@ CREATE INDEX invocation_unfinished_later ON wee5_cron.invocation (endpoint_path 
 CREATE INDEX invocation_keyed ON wee5_cron.invocation (requested_by, key, id) WHERE finished_at IS NULL AND key IS NOT NULL;
 CREATE INDEX invocation_accepted ON wee5_cron.invocation (id) WHERE http_status = 202 AND (finished_at IS NULL OR reason = 'incomplete');
 
+CREATE INDEX invocation_job_failure ON wee5_cron.invocation (job_name, id)
+  WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NOT NULL;
+
 CREATE TABLE wee5_cron.claim (
   idempotency_key uuid PRIMARY KEY,
   claimed_by name NOT NULL DEFAULT SESSION_USER,

@@ -41,7 +41,7 @@ SQL
 my ($version) = slurp_file("$root/wee5_cron.control") =~ /^default_version = '(.*)'/m;
 my ($endpoint) = slurp_file("$root/sql/common/15_endpoint.sql") =~ /^(CREATE TABLE wee5_cron\.endpoint \(.*?^\);)/ms;
 my @rules = qw(05_texts 06_hosts 06_paths 06_urls 07_requests 38_outcomes 38_retries 39_answers 39_previous_secret 39_targets 44_cron_schedules 45_ticks
-  49_sql_tokens 50_job_commands 54_schedule_and_pause 15_endpoint 84_doctor_settings 89_doctor_policies);
+  49_sql_tokens 50_job_commands 54_schedule_and_pause 60_percentiles 15_endpoint 84_doctor_settings 89_doctor_policies);
 my ($trimmed) = slurp_file("$root/sql/portable/37_address.sql") =~ /^(CREATE FUNCTION wee5_cron\.trimmed\(.*?^  AS \$\$.*?\$\$;)/ms;
 $node->safe_psql('twins', join "\n", 'SET client_min_messages = warning;', sprintf($surroundings, $version), $trimmed, $endpoint,
     'CREATE FUNCTION wee5_cron.policy_of(endpoint_path text) RETURNS wee5_cron.endpoint LANGUAGE sql AS $$ SELECT NULL::wee5_cron.endpoint $$;',
@@ -300,6 +300,11 @@ editions_alike('schedules', map {
     ("wee5_cron.ticks($schedule, $at, 3)", "wee5_cron.newest_tick($schedule, $at)", "wee5_cron.never_fires($schedule, $at)",
         "wee5_cron.ticks($schedule, $at, 40, $at - interval '7 seconds', $at + interval '2 minutes')")
 } schedules());
+
+editions_alike('percentiles', map {
+    my @numbers = map { pick('NULL', "'infinity'", "'NaN'", 0, -1, (int rand 20) x 9, (rand 1000) x 9) } 1 .. int rand 30;
+    "wee5_cron.percentiles(array[" . join(', ', @numbers) . "]::float8[], '{0,0.5,0.95,1}')::text"
+} 1 .. $rounds);
 
 my @commands = map { $_->[0] } vectors('job_command'), @{ $corpora{job_command} };
 editions_alike('job commands', map {
