@@ -56,7 +56,7 @@ packages_for() {
           printf '%s\n' autopkgtest build-essential debhelper lintian postgresql-server-dev-all python3
         fi
         if [[ $part == tap || $part == patroni ]]; then printf '%s\n' libipc-run-perl openssl; fi
-        if [[ $part == patroni ]]; then printf '%s\n' patroni etcd-server; fi
+        if [[ $part == patroni ]]; then printf '%s\n' patroni etcd-server iproute2; fi
         ;;
     esac
   done | sort -u

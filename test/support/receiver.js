@@ -1,9 +1,9 @@
 // A scriptable HTTP(S) receiver for the TAP tests. It records requests, and answers as their path says.
 //
-//   RECEIVER_SECRET=... node receiver.js --records FILE [--cert FILE --key FILE]
+//   RECEIVER_SECRET=... node receiver.js --records FILE [--cert FILE --key FILE] [--address ADDRESS]
 //
-// Prints "control PORT" and then "listening PORT". Lives until its standard input ends, so that it never outlives the
-// test that started it.
+// Listens on 127.0.0.1, or on ADDRESS. Prints "control PORT" and then "listening PORT". Lives until its standard input ends,
+// so that it never outlives the test that started it.
 //
 // What it answers, by path (a prefix before it is ignored):
 //   /status/N        status N, a small JSON body; ?retry_after=S adds that header
@@ -46,7 +46,9 @@ const https = require('node:https')
 const { parseArgs } = require('node:util')
 
 const { values: options } = parseArgs({
-  options: { records: { type: 'string' }, cert: { type: 'string' }, key: { type: 'string' } },
+  options: {
+    records: { type: 'string' }, cert: { type: 'string' }, key: { type: 'string' }, address: { type: 'string', default: '127.0.0.1' },
+  },
 })
 const secret = process.env.RECEIVER_SECRET ?? ''
 
@@ -195,7 +197,7 @@ function serve(request, response) {
     const [path] = request.url.split('?', 1)
     const query = new URLSearchParams(request.url.slice(path.length + 1))
     record({
-      event: 'request', number, connection: request.socket.number, method: request.method, url: request.url, path,
+      event: 'request', number, connection: request.socket.number, from: request.socket.remoteAddress, method: request.method, url: request.url, path,
       headers: withoutBearer(request.headers), body, bearer: bearer(request), at_once: countUnanswered(path, response),
     })
     response.on('close', () => {
@@ -250,7 +252,7 @@ const commands = {
     server.close(done)
     server.closeAllConnections()
   }),
-  '/open': () => new Promise((done) => server.listen(port, '127.0.0.1', 1024, done)),
+  '/open': () => new Promise((done) => server.listen(port, options.address, 1024, done)),
 }
 
 const control = http.createServer(async (request, response) => {
@@ -275,7 +277,7 @@ function listenBelow(limit) {
     if (error.code !== 'EADDRINUSE') throw error
     listenBelow(limit)
   })
-  server.listen(port, '127.0.0.1', 1024, () => {
+  server.listen(port, options.address, 1024, () => {
     server.removeAllListeners('error')
     listening('listening', { port })
   })

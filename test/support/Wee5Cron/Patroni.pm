@@ -1,25 +1,32 @@
-# A cluster of servers that Patroni starts, watches and promotes, with an etcd of its own. For Patroni 3 and 4.
+# A cluster that Patroni manages: machines in a network of their own, each with a server, a Patroni and a member of an etcd.
+# For Patroni 3 and 4.
 #
-#   my $cluster = Wee5Cron::Patroni->start(qw(a b));     # the first one leads, the second one is its synchronous standby
-#   my $leader = $cluster->node('a');                    # a Wee5Cron::Node
+#   use Wee5Cron::Network;                           # first
+#   my $cluster = Wee5Cron::Patroni->start(members => [qw(a b c)], synchronous => 1);    # the first one leads
+#   my $leader = $cluster->node('a');                # a Wee5Cron::Node
+#   my $next = $cluster->wait_for_synchronous;       # the standby that each commit waits for
 #   $cluster->kill9('a');
-#   $cluster->wait_until_leads('b');
+#   $cluster->wait_until_leads($next);
 package Wee5Cron::Patroni;
 
 use strict;
 use warnings;
 
+use HTTP::Tiny;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(usleep);
+use Wee5Cron::Network;
 use Wee5Cron::Node;
 use Wee5Cron::Process;
 
-# A Debian package puts it here, outside the PATH of the tests.
-my %program = map { my $name = $_; $name => (grep { -x } map { "$_/$name" } qw(/usr/bin /usr/local/bin))[0] } qw(patroni patronictl etcd);
+# A Debian package puts them there. The PATH of the tests may lack it.
+my %program = map { my $name = $_; $name => (grep { -x } map { "$_/$name" } qw(/usr/bin /usr/local/bin))[0] } qw(patroni etcd);
 
-my @clusters;
+# Of its processes, by their command lines.
+my $is_server  = qr{^(?:\S*/)?postgres\b};
+my $is_patroni = qr{^\S*python3\S* \S*/patroni };
 
 # The programs that are not installed.
 sub missing_programs {
@@ -27,35 +34,50 @@ sub missing_programs {
 }
 
 sub start {
-    my ($class, @names) = @_;
-    my $self = bless { members => {}, directory => PostgreSQL::Test::Utils::tempdir('patroni') }, $class;
-    push @clusters, $self;
-    $self->_start_etcd;
+    my ($class, %params) = @_;
+    my @names = @{ $params{members} };
+    my $network = Wee5Cron::Network->new;
+    my $self = bless {
+        members     => {},
+        network     => $network,
+        directory   => PostgreSQL::Test::Utils::tempdir('cluster'),
+        synchronous => $params{synchronous},
+        unasked     => {},    # members that cannot know what the others do
+    }, $class;
+    $self->{members}{$_} = { node => Wee5Cron::Node->new($_), machine => $network->machine($_) } for @names;
+    $self->_start_etcd($_) for @names;
     for my $name (@names) {
-        my $node = Wee5Cron::Node->new($name);
-        $self->{members}{$name} = { node => $node, api => PostgreSQL::Test::Cluster::get_free_port(), file => "$self->{directory}/$name.yml" };
-        append_to_file($self->{members}{$name}{file}, $self->_configuration($name));
+        append_to_file("$self->{directory}/$name.yml", $self->_configuration($name));
         $self->_start_patroni($name);
-        $name eq $names[0] ? $self->wait_until_leads($name) : $self->wait_until_synchronous($name);
+        $name eq $names[0] ? $self->wait_until_leads($name) : $self->wait_until_follows($name);
     }
+    $self->wait_for_synchronous if $self->{synchronous};
     return $self;
 }
 
-sub node {
-    my ($self, $name) = @_;
-    return $self->{members}{$name}{node};
+sub node    { my ($self, $name) = @_; return $self->{members}{$name}{node} }
+sub machine { my ($self, $name) = @_; return $self->{members}{$name}{machine} }
+
+# All servers.
+sub nodes {
+    my ($self) = @_;
+    return map { $self->node($_) } sort keys %{ $self->{members} };
 }
 
+# Where apps listen, for the calls of this cluster.
+sub app_address { my ($self) = @_; return $self->{network}->app_address }
+
 sub _start_etcd {
-    my ($self) = @_;
-    my ($client, $peer) = map { 'http://127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
-    ($self->{etcd}) = $client =~ m{([^/]+)\z};
-    $self->{etcd_process} = Wee5Cron::Process->start(
-        command => [
-            $program{etcd},
-            '--data-dir', "$self->{directory}/etcd", '--listen-client-urls', $client, '--advertise-client-urls', $client,
-            '--listen-peer-urls', $peer, '--initial-advertise-peer-urls', $peer, '--initial-cluster', "default=$peer" ],
-        log   => "$PostgreSQL::Test::Utils::log_path/etcd.log",
+    my ($self, $name) = @_;
+    my $machine = $self->machine($name);
+    my %peers = map { $_ => 'http://' . $self->machine($_)->address . ':2380' } keys %{ $self->{members} };
+    $self->{members}{$name}{etcd} = Wee5Cron::Process->start(
+        command => $machine->command(
+            $program{etcd}, '--name', $name, '--data-dir', "$self->{directory}/$name.etcd",
+            '--listen-client-urls', 'http://0.0.0.0:2379', '--advertise-client-urls', 'http://' . $machine->address . ':2379',
+            '--listen-peer-urls', $peers{$name}, '--initial-advertise-peer-urls', $peers{$name},
+            '--initial-cluster', join(',', map { "$_=$peers{$_}" } sort keys %peers)),
+        log   => "$PostgreSQL::Test::Utils::log_path/etcd_$name.log",
         until => qr/\A/);
     return;
 }
@@ -64,31 +86,35 @@ sub _start_patroni {
     my ($self, $name) = @_;
     my $member = $self->{members}{$name};
     $member->{patroni} = Wee5Cron::Process->start(
-        command => [ $program{patroni}, $member->{file} ],
+        command => $member->{machine}->command($program{patroni}, "$self->{directory}/$name.yml"),
         log     => $member->{node}->logfile,
         until   => qr/\A/);
     return;
 }
 
-# A leader that dies is replaced at once. One whose Patroni dies, too, is replaced when its 20 seconds are over.
+# A leader that dies is replaced at once. One whose Patroni dies or is cut off is replaced when its 20 seconds are over, the
+# least that Patroni accepts.
 sub _configuration {
     my ($self, $name) = @_;
-    my ($node, $api) = @{ $self->{members}{$name} }{qw(node api)};
-    my ($bin) = map { my $dir = `pg_config --bindir`; chomp $dir; $dir } 1;
+    my ($node, $machine) = @{ $self->{members}{$name} }{qw(node machine)};
+    my $bin = `pg_config --bindir`;
+    chomp $bin;
     my $user = getpwuid $>;
-    my ($port, $socket, $data) = ($node->port, $node->host, $node->data_dir);
+    my ($port, $socket, $data, $address) = ($node->port, $node->host, $node->data_dir, $machine->address);
+    my $etcd = join ', ', map { '"' . $_->{machine}->address . ':2379"' } values %{ $self->{members} };
+    my $synchronous = $self->{synchronous} ? 'true' : 'false';
     return <<"YAML";
 scope: wee5
 name: $name
-restapi: {listen: "127.0.0.1:$api", connect_address: "127.0.0.1:$api"}
-etcd3: {host: "$self->{etcd}"}
+restapi: {listen: "0.0.0.0:8008", connect_address: "$address:8008"}
+etcd3: {hosts: [$etcd]}
 bootstrap:
   dcs:
     ttl: 20
     loop_wait: 1
-    retry_timeout: 5
+    retry_timeout: 3
     primary_start_timeout: 0
-    synchronous_mode: true
+    synchronous_mode: $synchronous
     postgresql:
       use_pg_rewind: true
       parameters:
@@ -97,8 +123,8 @@ bootstrap:
         wal_log_hints: "on"
   initdb: [{encoding: UTF8}, {locale: C}, {auth: trust}, no-sync]
 postgresql:
-  listen: "127.0.0.1:$port"
-  connect_address: "127.0.0.1:$port"
+  listen: "$address,127.0.0.1:$port"
+  connect_address: "$address:$port"
   use_unix_socket: true
   data_dir: "$data"
   bin_dir: "$bin"
@@ -106,10 +132,11 @@ postgresql:
   authentication:
     superuser: {username: "$user"}
     replication: {username: replicator}
+    rewind: {username: "$user"}
   pg_hba:
     - local all all trust
-    - host all all 127.0.0.1/32 trust
-    - host replication replicator 127.0.0.1/32 trust
+    - host all all samenet trust
+    - host replication replicator samenet trust
   parameters:
     unix_socket_directories: "$socket"
     fsync: "off"
@@ -121,24 +148,41 @@ postgresql:
 YAML
 }
 
-# The names of the member's server in Patroni's words: { a => 'leader', b => 'sync_standby' }.
+# Asks the Patroni of a member: undef if it does not answer.
+sub _ask {
+    my ($self, $name, $method, $path, $question) = @_;
+    my $answer = HTTP::Tiny->new(timeout => $method eq 'GET' ? 3 : 60)->request(
+        $method, 'http://' . $self->machine($name)->app_address . ":8008$path",
+        { $question ? (content => JSON::PP->new->encode($question)) : () });
+    return $answer->{success} ? $answer->{content} : undef;
+}
+
+# What each server is, in Patroni's words: { a => 'leader', b => 'sync_standby', c => 'replica' }.
 sub roles {
     my ($self) = @_;
-    my $file = (sort map { $_->{file} } values %{ $self->{members} })[0];
-    my $list = `$program{patronictl} -c $file list --format json 2>/dev/null`;
-    return {} if $?;
-    return { map { $_->{Member} => lc($_->{Role} =~ s/ /_/gr) . ($_->{State} =~ /^(?:running|streaming)$/ ? '' : " $_->{State}") }
-          @{ JSON::PP->new->decode($list) } };
+    for my $name (sort grep { !$self->{unasked}{$_} } keys %{ $self->{members} }) {
+        my $answer = $self->_ask($name, GET => '/cluster') // next;
+        return { map { $_->{name} => $_->{role} . ($_->{state} =~ /^(?:running|streaming)$/ ? '' : " $_->{state}") }
+              @{ JSON::PP->new->decode($answer)->{members} } };
+    }
+    return {};
+}
+
+sub _named {
+    my ($self, $role) = @_;
+    my $roles = $self->roles;
+    return (grep { $roles->{$_} eq $role } sort keys %$roles)[0];
 }
 
 sub _wait_until {
     my ($self, $what, $reached) = @_;
     my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-    until ($reached->()) {
-        die "$what did not come: " . JSON::PP->new->encode($self->roles) . "\n" if time > $until;
+    my $result;
+    until ($result = $reached->()) {
+        die "$what did not come: " . JSON::PP->new->canonical->encode($self->roles) . "\n" if time > $until;
         usleep(200_000);
     }
-    return;
+    return $result;
 }
 
 sub _answers {
@@ -151,20 +195,28 @@ sub _answers {
 sub wait_until_leads {
     my ($self, $name) = @_;
     $self->_wait_until("$name as the leader",
-        sub { $self->_answers($name, 'SELECT NOT pg_is_in_recovery()') eq 't' && ($self->roles->{$name} // '') eq 'leader' });
+        sub { ($self->_named('leader') // '') eq $name && $self->_answers($name, 'SELECT NOT pg_is_in_recovery()') eq 't' });
     return;
 }
 
-# Each commit of the leader waits for this member.
-sub wait_until_synchronous {
+# It is a standby, and receives what the leader writes.
+sub wait_until_follows {
     my ($self, $name) = @_;
-    $self->_wait_until("$name as the synchronous standby", sub {
-        my $roles = $self->roles;
-        my ($leader) = grep { $roles->{$_} eq 'leader' } keys %$roles;
-        return defined $leader && ($roles->{$name} // '') eq 'sync_standby'
-          && $self->_answers($leader, "SELECT sync_state FROM pg_stat_replication WHERE application_name = '$name'") eq 'sync';
+    $self->_wait_until("$name as a standby", sub {
+        my $leader = $self->_named('leader') // return 0;
+        return $leader ne $name && $self->_answers($leader, "SELECT count(*) FROM pg_stat_replication WHERE application_name = '$name' AND state = 'streaming'") eq '1';
     });
     return;
+}
+
+# Waits until each commit of the leader waits for a standby, and returns the name of that standby.
+sub wait_for_synchronous {
+    my ($self) = @_;
+    return $self->_wait_until('a synchronous standby', sub {
+        my $leader = $self->_named('leader') // return 0;
+        my $name = $self->_named('sync_standby') // return 0;
+        return $self->_answers($leader, "SELECT sync_state FROM pg_stat_replication WHERE application_name = '$name'") eq 'sync' && $name;
+    });
 }
 
 sub kill9 {
@@ -174,36 +226,86 @@ sub kill9 {
     return;
 }
 
-# The process that watches the server, and the server: as if the machine were gone.
+sub kill9_patroni {
+    my ($self, $name) = @_;
+    $self->{unasked}{$name} = 1;
+    $self->{members}{$name}{patroni}->stop;
+    return;
+}
+
+sub start_patroni_again {
+    my ($self, $name) = @_;
+    $self->_start_patroni($name);
+    delete $self->{unasked}{$name};
+    return;
+}
+
+# The whole machine, as if its host had paused it. The other members do not hear of it.
+sub freeze {
+    my ($self, $name) = @_;
+    $self->{unasked}{$name} = 1;
+    $self->machine($name)->signal('STOP');
+    return;
+}
+
+sub thaw {
+    my ($self, $name) = @_;
+    $self->machine($name)->signal('CONT');
+    delete $self->{unasked}{$name};
+    return;
+}
+
+# Only its Patroni: nobody tells the server that it leads no longer.
+sub freeze_patroni {
+    my ($self, $name) = @_;
+    $self->{unasked}{$name} = 1;
+    $self->machine($name)->signal('STOP', $is_patroni);
+    return;
+}
+
+# The other machines are out of its reach. The app is not.
+sub isolate {
+    my ($self, $name) = @_;
+    $self->{unasked}{$name} = 1;
+    return $self->machine($name)->cut_off;
+}
+
+sub join_again {
+    my ($self, $name) = @_;
+    $self->machine($name)->connect_again;
+    delete $self->{unasked}{$name};
+    return;
+}
+
 sub power_off {
     my ($self, $name) = @_;
-    $self->{members}{$name}{patroni}->stop;
-    return $self->kill9($name);
+    $self->{unasked}{$name} = 1;
+    return $self->machine($name)->power_off;
 }
 
 sub power_on {
     my ($self, $name) = @_;
-    return $self->_start_patroni($name);
+    $self->_start_etcd($name);
+    $self->_start_patroni($name);
+    delete $self->{unasked}{$name};
+    return;
 }
 
 sub switch_over {
     my ($self, $from, $to) = @_;
-    my $file = $self->{members}{$from}{file};
-    my $output = `$program{patronictl} -c $file switchover wee5 --candidate $to --force 2>&1`;
-    die "no switchover: $output\n" if $?;
+    $self->_ask($from, POST => '/switchover', { leader => $from, candidate => $to }) // die "no switchover from $from to $to\n";
     return;
 }
 
-END {
-    local $?;
-    for my $member (map { values %{ $_->{members} } } @clusters) {
-        # First the process that would start the server again.
-        $member->{patroni}->stop if $member->{patroni};
-        my $file = $member->{node}->data_dir . '/postmaster.pid';
-        next unless -e $file;
-        my ($pid) = slurp_file($file) =~ /\A(\d+)/;
-        kill 'QUIT', $pid if $pid;
-    }
+# Makes a call as an app does that knows all servers and writes to the one that leads. Returns its id, or undef if none was
+# committed, as far as the app knows.
+sub call_of_an_app {
+    my ($self, $path) = @_;
+    my @nodes = $self->nodes;
+    my $servers = sprintf 'host=%s port=%s dbname=postgres target_session_attrs=read-write connect_timeout=2',
+      join(',', map { $_->host } @nodes), join(',', map { $_->port } @nodes);
+    my $id = `timeout 10 psql -XAtq -d '$servers' -c "SELECT invoke_cron_endpoint('$path')" 2>/dev/null`;
+    return $? == 0 && $id =~ /^(\d+)$/m ? $1 : undef;
 }
 
 1;

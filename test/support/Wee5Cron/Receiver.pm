@@ -16,7 +16,7 @@ use Wee5Cron::Process;
 my $script = abs_path(dirname(__FILE__) . '/../receiver.js');
 my $count  = 0;
 
-# Wee5Cron::Receiver->start(secret => '...', tls => { cert => FILE, key => FILE })
+# Wee5Cron::Receiver->start(secret => '...', tls => { cert => FILE, key => FILE }, address => '127.0.0.1')
 sub start {
     my ($class, %params) = @_;
     $count++;
@@ -24,9 +24,10 @@ sub start {
     unlink "$base.jsonl";
     PostgreSQL::Test::Utils::append_to_file("$base.jsonl", '');
 
+    my $address = $params{address} // '127.0.0.1';
     my @tls = $params{tls} ? ('--cert', $params{tls}{cert}, '--key', $params{tls}{key}) : ();
     my $process = Wee5Cron::Process->start(
-        command => [ 'node', $script, '--records', "$base.jsonl", @tls ],
+        command => [ 'node', $script, '--records', "$base.jsonl", '--address', $address, @tls ],
         env     => { RECEIVER_SECRET => $params{secret} },
         log     => "$base.log",
         until   => qr/^listening \d+$/m,
@@ -36,6 +37,7 @@ sub start {
     return bless {
         process => $process,
         control => $control,
+        address => $address,
         port    => $port,
         scheme  => $params{tls} ? 'https' : 'http',
         records => "$base.jsonl",
@@ -49,7 +51,7 @@ sub port {
 
 sub url {
     my ($self) = @_;
-    return "$self->{scheme}://127.0.0.1:$self->{port}";
+    return "$self->{scheme}://$self->{address}:$self->{port}";
 }
 
 sub stop {
@@ -128,8 +130,8 @@ sub requests {
     return grep { ref $path ? $_->{path} =~ $path : $_->{path} eq $path } @requests;
 }
 
-# Every request so far, in short: url, key (its Idempotency-Key), id (of the invocation), time (in ms). Reads only what
-# is new, since it is made for thousands of them.
+# Every request so far, in short: url, key (its Idempotency-Key), id (of the invocation), from (which address), time (in
+# ms). Reads only what is new, since it is made for thousands of them.
 sub deliveries {
     my ($self) = @_;
     open my $file, '<', $self->{records} or die "$self->{records}: $!";
@@ -142,7 +144,8 @@ sub deliveries {
         my ($key) = $line =~ /"idempotency-key":"([^"]*)"/;
         my ($id)  = $line =~ /"x-wee5-cron-invocation":"(\d+)"/;
         my ($time) = $line =~ /"time":(\d+)\}/;
-        push @{ $self->{deliveries} }, { url => $url, key => $key, id => $id, time => $time };
+        my ($from) = $line =~ /"from":"([^"]*)"/;
+        push @{ $self->{deliveries} }, { url => $url, key => $key, id => $id, from => $from, time => $time };
     }
     close $file;
     return $self->{deliveries} //= [];
