@@ -12,6 +12,28 @@ namespace {
 
 constexpr int kDeepest = 8;
 
+// jsonb keeps a number as a numeric, and refuses it beyond these bounds.
+constexpr std::int64_t kHighestDigit = 131'071;  // its power of ten
+constexpr std::int64_t kMostDigitsAfterPoint = 16'383;
+constexpr std::int64_t kHighestExponent = 1'073'741'822;
+
+// Beyond kHighestExponent, any number will do.
+std::int64_t capped_number(std::string_view digits) noexcept {
+  std::int64_t number = 0;
+  for (const char digit : digits) number = std::min<std::int64_t>(number * 10 + (digit - '0'), kHighestExponent + 1);
+  return number;
+}
+
+bool fits_numeric(std::string_view whole, std::string_view fraction, std::int64_t exponent) noexcept {
+  if (exponent > kHighestExponent || -exponent > kHighestExponent) return false;
+  if (static_cast<std::int64_t>(fraction.size()) - exponent > kMostDigitsAfterPoint) return false;
+  // 0 has no highest digit.
+  if (const std::size_t first = whole.find_first_not_of('0'); first != std::string_view::npos)
+    return static_cast<std::int64_t>(whole.size() - 1 - first) + exponent <= kHighestDigit;
+  const std::size_t first = fraction.find_first_not_of('0');
+  return first == std::string_view::npos || exponent - 1 - static_cast<std::int64_t>(first) <= kHighestDigit;
+}
+
 // Each function reads one thing from the front of the text, and returns false if it is not there.
 class Reader {
  public:
@@ -80,19 +102,30 @@ class Reader {
     return take("]");
   }
 
-  bool digits() {
-    const std::size_t count = std::min(text_.size(), text_.find_first_not_of("0123456789"));
-    text_.remove_prefix(count);
-    return count > 0;
+  std::string_view digits() {
+    const std::string_view found = text_.substr(0, text_.find_first_not_of("0123456789"));
+    text_.remove_prefix(found.size());
+    return found;
   }
 
   bool number() {
     take("-");
-    if (!take("0") && !digits()) return false;
-    if (take(".") && !digits()) return false;
-    if (!take("e") && !take("E")) return true;
-    if (!take("+")) take("-");
-    return digits();
+    const std::string_view whole = take("0") ? std::string_view("0") : digits();
+    if (whole.empty()) return false;
+    std::string_view fraction;
+    if (take(".")) {
+      fraction = digits();
+      if (fraction.empty()) return false;
+    }
+    std::int64_t exponent = 0;
+    if (take("e") || take("E")) {
+      const bool negative = !take("+") && take("-");
+      const std::string_view power = digits();
+      if (power.empty()) return false;
+      exponent = capped_number(power);
+      if (negative) exponent = -exponent;
+    }
+    return fits_numeric(whole, fraction, exponent);
   }
 
   bool quoted(std::string& out) {

@@ -56,6 +56,16 @@ TEST(Json, RefusesInvalidJson) {
     EXPECT_FALSE(parse_json(text)) << text;
 }
 
+TEST(Json, RefusesNumbersThatJsonbRefuses) {
+  for (const char* number : {"1e131071", "9.9e131071", "0.001e131074", "10e131070", "1e-16383", "1.5e-16382",
+                             "0e131072", "-0e1073741822", "0.0e1073741822"})
+    EXPECT_TRUE(parse_json(number)) << number;
+  for (const char* number :
+       {"1e131072", "10e131071", "0.001e131075", "1795E953600", "1e-16384", "1.5e-16383", "0e-16384", "0e1073741823",
+        "0e-1073741823", "1e99999999999999999999", "1e-99999999999999999999"})
+    EXPECT_FALSE(parse_json(number)) << number;
+}
+
 TEST(Json, WritesWhatItReads) {
   const std::string text = "it's \"a\" \\ \x01\n\x7F \xC3\xA9";
   const auto value = parse_json(json_text(text));
