@@ -362,11 +362,16 @@ DECLARE
   succeeded bigint := 0;
   never text;
   lines bigint := 0;
+  -- All of the newest runs only if a job has not run lately.
+  looked_at constant int := CASE WHEN EXISTS (
+    SELECT FROM wee5_cron.calling_jobs() j
+    WHERE j.jobid NOT IN (SELECT r.jobid FROM wee5_cron.newest_cron_runs(0, 2000) r WHERE r.status IN ('succeeded', 'failed'))
+  ) THEN 20000 ELSE 2000 END;
 BEGIN
   FOR job IN
     WITH ended AS MATERIALIZED (
       SELECT r.runid, r.jobid, r.status, coalesce(r.start_time, r.end_time) AS at, r.message
-      FROM wee5_cron.newest_cron_runs() r WHERE r.status IN ('succeeded', 'failed')
+      FROM wee5_cron.newest_cron_runs(0, looked_at) r WHERE r.status IN ('succeeded', 'failed')
     ), newest AS MATERIALIZED (
       SELECT max(e.runid) AS runid FROM ended e GROUP BY e.jobid
     )
