@@ -63,7 +63,7 @@ CREATE INDEX invocation_job ON wee5_cron.invocation (job_name, id) WHERE job_nam
 -- Calls that succeeded have no reason. The last success of a failing job may be long ago. Again without status.
 CREATE INDEX invocation_job_success ON wee5_cron.invocation (job_name, id)
   WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NULL;
--- The others that ended: failed, skipped, cancelled. They are few, unless nobody looks.
+-- Calls of a job that ended otherwise: failed, skipped, cancelled.
 CREATE INDEX invocation_job_failure ON wee5_cron.invocation (job_name, id)
   WHERE job_name IS NOT NULL AND finished_at IS NOT NULL AND reason IS NOT NULL;
 

@@ -1,6 +1,6 @@
 -- Running a job by hand.
 
--- The rule of a call, for a role that does not make it itself.
+-- A target's secret goes only where the operator said so: to a path that has a policy, unless the operator calls.
 CREATE FUNCTION wee5_cron.may_call_target(role name, endpoint_path text) RETURNS boolean
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

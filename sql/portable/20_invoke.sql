@@ -189,10 +189,7 @@ BEGIN
     SELECT p.* INTO $2, $3, $4, $5 FROM wee5_cron.apply_policy(policy, $2, $3, $4, $5) p;
   END IF;
   asked := wee5_cron.check_call($1, $2, $3, $4, $5, NOT again);
-  -- A target's secret goes only where the operator said so: to a path that has a policy, unless the operator calls.
-  IF wee5_cron.target_of($1) IS NOT NULL AND policy.endpoint_path IS NULL THEN
-    PERFORM wee5_cron.require_right_to_target(coalesce($7, session_user), $1);
-  END IF;
+  PERFORM wee5_cron.require_right_to_target(coalesce($7, session_user), $1);
   address := wee5_cron.find_address($1);
   caller := wee5_cron.identify_caller();
   IF $6 IS NOT NULL AND NOT again THEN

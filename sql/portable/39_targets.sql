@@ -174,7 +174,7 @@ CREATE FUNCTION wee5_cron.require_right_to_target(role name, endpoint_path text)
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  IF NOT has_function_privilege(role, 'wee5_cron.configure_target(text, text, text, text, text, jsonb, text)', 'EXECUTE') THEN
+  IF NOT wee5_cron.may_call_target(role, endpoint_path) THEN
     RAISE EXCEPTION 'role "%" may not call %', role, quote_literal(endpoint_path)
       USING ERRCODE = 'insufficient_privilege',
             HINT = format('Whoever may run wee5_cron.configure_target() can allow this path to all callers: INSERT INTO '

@@ -17,6 +17,7 @@
 #include "wee5_cron/pg/ledger/armed.h"
 #include "wee5_cron/pg/ledger/insert_call.h"
 #include "wee5_cron/pg/ledger/overlap.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/registry/wake.h"
 #include "wee5_cron/pg/settings/guc.h"
 #include "wee5_cron/pg/settings/transport.h"
@@ -89,16 +90,15 @@ void check_request(CallRequest* request, HeaderList* headers) {
 
 SPIPlanPtr right_plan = nullptr;
 
-// configure_target() is missing where the SQL is of an earlier version.
-bool may_configure_targets(Oid role) {
-  constexpr const char* kQuery =
-      "SELECT coalesce(has_function_privilege($1, to_regprocedure("
-      "'wee5_cron.configure_target(text, text, text, text, text, jsonb, text)'), 'EXECUTE'), false)";
-  Oid types[1] = {OIDOID};
-  Datum values[1] = {ObjectIdGetDatum(role)};
+// An earlier version's SQL has no targets. `path`: in the server's encoding.
+bool may_call_target(Oid role, const char* path) {
+  if (sql_is_earlier()) return false;
+  constexpr const char* kQuery = "SELECT wee5_cron.may_call_target(pg_catalog.pg_get_userbyid($1), $2)";
+  Oid types[2] = {OIDOID, TEXTOID};
+  Datum values[2] = {ObjectIdGetDatum(role), CStringGetTextDatum(path)};
   bool is_null = true;
   SPI_connect();
-  if (SPI_execute_plan(kept_plan(&right_plan, kQuery, 1, types), values, nullptr, false, 1) != SPI_OK_SELECT ||
+  if (SPI_execute_plan(kept_plan(&right_plan, kQuery, 2, types), values, nullptr, false, 1) != SPI_OK_SELECT ||
       SPI_processed != 1)
     elog(ERROR, "unexpected result of a query about a privilege");
   bool may = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
@@ -106,13 +106,14 @@ bool may_configure_targets(Oid role) {
   return may && !is_null;
 }
 
-// A target's secret goes only where the operator said so: to a path that has a policy, unless the operator calls.
+// The rule is in wee5_cron.may_call_target(). A path that has a policy need not be asked about.
 void check_right_to_target(const CallRequest* request, Oid role) {
   bool is_target = false;
   CppFailure failure;
   if (!run_cpp(&failure, [&] { is_target = !core::split_target(request->path).target.empty(); })) raise(&failure);
-  if (!is_target || request->policy.endpoint_path != nullptr || may_configure_targets(role)) return;
+  if (!is_target || request->policy.endpoint_path != nullptr) return;
   const char* path = from_utf8(request->path);
+  if (may_call_target(role, path)) return;
   const char* route = pnstrdup(path, strcspn(path, "?"));
   ereport(ERROR,
           (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

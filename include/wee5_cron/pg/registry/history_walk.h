@@ -9,8 +9,8 @@ namespace wee5::pg {
 struct HistoryWalk {
   bool begun;  // ever: the first walk is due at once
   bool under_way;
-  bool learnt;  // the newest calls are noted, which stay
-  int page_size;
+  bool learnt;    // the newest calls are noted, which stay
+  int page_size;  // of the next step; 0: the first one
   int64 looked_to;
   bool looked_to_known;
   int64 walked_to;
