@@ -27,11 +27,6 @@ List* other_databases = NIL;  // in TopTransactionContext
 bool wrote_something = false;
 bool heard_last_changes = false;
 
-void wake_other_databases() {
-  ListCell* cell;
-  foreach (cell, other_databases) registry_request_worker(lfirst_oid(cell));
-}
-
 // pg_cron tells its launcher about a changed job by invalidating its table. The changing session sees this message,
 // too, and passes it on at commit to the worker, which would not look before the next run is due. Most sessions that
 // read the message have written nothing. Whether the worker watches the table is known only at commit: a worker that
@@ -71,6 +66,9 @@ void hear_last_changes() {
 
 // At COMMIT the rows are visible already, and it is too late for an error: nothing here can raise. A PREPARE drops the
 // request to wake; COMMIT PREPARED, perhaps in another session, wakes through the utility hook.
+//
+// A new call or job is a row, which the worker sees from here on. What it remembers until a message tells it otherwise,
+// such as a policy or a right, is for wake_after_messages(): the messages have not been sent here.
 void at_transaction_end(XactEvent event, void* arg) {
   (void)arg;
   switch (event) {
@@ -78,15 +76,13 @@ void at_transaction_end(XactEvent event, void* arg) {
       hear_last_changes();
       return;
     case XACT_EVENT_COMMIT:
-      if (wake_wanted)
-        registry_wake(MyDatabaseId);
-      else if (calls_made.first > 0)
-        registry_announce(MyDatabaseId, calls_made.first, calls_made.last);
+      if (calls_made.first > 0) registry_announce(MyDatabaseId, calls_made.first, calls_made.last);
       if (jobs_may_have_changed() || missed_last_changes()) registry_note_jobs_changed();
-      wake_other_databases();
       break;
     case XACT_EVENT_ABORT:
     case XACT_EVENT_PREPARE:
+      wake_wanted = false;
+      other_databases = NIL;
       break;
     default:
       return;
@@ -94,17 +90,31 @@ void at_transaction_end(XactEvent event, void* arg) {
   release_held_databases();
   wrote_something = false;
   heard_last_changes = false;
-  wake_wanted = false;
   calls_made = {0, 0};
   jobs_changed = false;
   changed_table_count = 0;
+}
+
+// A commit invalidates what other processes remember after its callbacks, and before it releases its locks. A worker that
+// is woken earlier may look, find its memory valid, and go back to sleep for good. Nothing here can raise, either.
+void wake_after_messages(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void* arg) {
+  (void)arg;
+  if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_commit || !is_top_level) return;
+  // Once: the resources of the transaction have several owners.
+  bool wake = wake_wanted;
+  List* databases = other_databases;
+  wake_wanted = false;
   other_databases = NIL;
+  if (wake) registry_wake(MyDatabaseId);
+  ListCell* cell;
+  foreach (cell, databases) registry_request_worker(lfirst_oid(cell));
 }
 
 }  // namespace
 
 void install_wake() {
   RegisterXactCallback(at_transaction_end, nullptr);
+  RegisterResourceReleaseCallback(wake_after_messages, nullptr);
   CacheRegisterRelcacheCallback(note_changed_table, 0);
 }
 void wake_worker_at_commit() { wake_wanted = true; }
