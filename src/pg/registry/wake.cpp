@@ -95,8 +95,8 @@ void at_transaction_end(XactEvent event, void* arg) {
   changed_table_count = 0;
 }
 
-// A commit invalidates what other processes remember after its callbacks, and before it releases its locks. A worker that
-// is woken earlier may look, find its memory valid, and go back to sleep for good. Nothing here can raise, either.
+// A commit invalidates what other processes remember after its callbacks, and before it releases its locks. A worker
+// that is woken earlier may look, find its memory valid, and go back to sleep for good. Nothing here can raise, either.
 void wake_after_messages(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void* arg) {
   (void)arg;
   if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_commit || !is_top_level) return;
