@@ -12,7 +12,13 @@ app_start() {
   mkdir "$app_directory/api"
   echo '{}' >"$app_directory/api/health"
   chmod -R a+rX "$app_directory"
-  (cd "$app_directory" && exec python3 -u -m http.server --bind 127.0.0.1 0) >"$app_directory.log" 2>&1 &
+  # Many calls come at once. Python's server has room for five connections that it has not accepted yet: the kernel drops what
+  # comes beyond, and a request can wait until its call has timed out.
+  (cd "$app_directory" && exec python3 -u -c '
+import http.server
+http.server.ThreadingHTTPServer.request_queue_size = 1024
+http.server.test(http.server.SimpleHTTPRequestHandler, http.server.ThreadingHTTPServer, port=0, bind="127.0.0.1")
+') >"$app_directory.log" 2>&1 &
   app=$!
   until port=$(sed -nE 's/.* port ([0-9]+) .*/\1/p' "$app_directory.log") && [[ -n $port ]]; do
     kill -0 "$app"
