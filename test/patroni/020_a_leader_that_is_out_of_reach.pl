@@ -97,10 +97,10 @@ is(scalar(grep { $_->{url} =~ /isolated/ } $receiver->requests), 0, '... and no 
 is(scalar(grep { $_->{url} =~ /local/ } $receiver->requests), $local, '... even if its session did not wait for the standby');
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '%isolated%'"), 1, '... because its commit does not return');
 nothing_is_lost($audit, $next, 'the leader is cut off, without its Patroni');
-eval { $new_call->quit };
 # Where the server still runs as a primary, a new Patroni clears synchronous_standby_names before it stops it. So an
 # administrator stops it first.
 $cluster->kill9($leader);
+eval { $new_call->quit };
 $cluster->join_again($leader);
 $cluster->start_patroni_again($leader);
 $cluster->wait_until_follows($leader);

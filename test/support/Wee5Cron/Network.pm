@@ -125,15 +125,34 @@ sub signal {
     return;
 }
 
+# Stops all processes, those included that begin meanwhile.
+sub freeze {
+    my ($self) = @_;
+    $self->_until_none_is('running', sub { $self->signal('STOP'); grep { _state($_) !~ /[TZX]/ } $self->processes });
+    return;
+}
+
+# R, S, D, T (stopped), Z or X, as in ps.
+sub _state {
+    my ($pid) = @_;
+    open my $file, '<', "/proc/$pid/stat" or return 'X';
+    return (do { local $/; <$file> } // '') =~ /.*\) (\w)/s ? $1 : 'X';
+}
+
+sub _until_none_is {
+    my ($self, $what, $processes) = @_;
+    my $until = time + $PostgreSQL::Test::Utils::timeout_default;
+    while (my @left = $processes->()) {
+        die "of the machine $self->{name}, processes are still $what: @left\n" if time > $until;
+        Time::HiRes::usleep(50_000);
+    }
+    return;
+}
+
 # As if somebody pulled the plug.
 sub power_off {
     my ($self) = @_;
-    my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-    while ($self->processes) {
-        die "the machine $self->{name} does not stop\n" if time > $until;
-        $self->signal('KILL');
-        Time::HiRes::usleep(50_000);
-    }
+    $self->_until_none_is('there', sub { $self->signal('KILL'); $self->processes });
     return;
 }
 

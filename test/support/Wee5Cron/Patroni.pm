@@ -1,5 +1,5 @@
-# A cluster that Patroni manages: machines in a network of their own, each with a server, a Patroni and a member of an etcd.
-# For Patroni 3 and 4.
+# A cluster that Patroni manages: machines in a network of their own, each with a server and a Patroni, and three more with a
+# member of an etcd each. For Patroni 3 and 4.
 #
 #   use Wee5Cron::Network;                           # first
 #   my $cluster = Wee5Cron::Patroni->start(members => [qw(a b c)], synchronous => 1);    # the first one leads
@@ -39,13 +39,14 @@ sub start {
     my $network = Wee5Cron::Network->new;
     my $self = bless {
         members     => {},
+        etcd        => {},    # its members
         network     => $network,
         directory   => PostgreSQL::Test::Utils::tempdir('cluster'),
         synchronous => $params{synchronous},
         unasked     => {},    # members that cannot know what the others do
     }, $class;
     $self->{members}{$_} = { node => Wee5Cron::Node->new($_), machine => $network->machine($_) } for @names;
-    $self->_start_etcd($_) for @names;
+    $self->_start_etcd(map { $network->machine("etcd$_") } 1 .. 3);
     for my $name (@names) {
         append_to_file("$self->{directory}/$name.yml", $self->_configuration($name));
         $self->_start_patroni($name);
@@ -67,18 +68,24 @@ sub nodes {
 # Where apps listen, for the calls of this cluster.
 sub app_address { my ($self) = @_; return $self->{network}->app_address }
 
+# On machines that are never cut off. A member that is cut off with a Patroni still answers it with what was true before.
+# Patroni 3.0 believes that, and takes the lead from another server when it is back.
 sub _start_etcd {
-    my ($self, $name) = @_;
-    my $machine = $self->machine($name);
-    my %peers = map { $_ => 'http://' . $self->machine($_)->address . ':2380' } keys %{ $self->{members} };
-    $self->{members}{$name}{etcd} = Wee5Cron::Process->start(
-        command => $machine->command(
-            $program{etcd}, '--name', $name, '--data-dir', "$self->{directory}/$name.etcd",
-            '--listen-client-urls', 'http://0.0.0.0:2379', '--advertise-client-urls', 'http://' . $machine->address . ':2379',
-            '--listen-peer-urls', $peers{$name}, '--initial-advertise-peer-urls', $peers{$name},
-            '--initial-cluster', join(',', map { "$_=$peers{$_}" } sort keys %peers)),
-        log   => "$PostgreSQL::Test::Utils::log_path/etcd_$name.log",
-        until => qr/\A/);
+    my ($self, @machines) = @_;
+    my %peers = map { $_->{name} => 'http://' . $_->address . ':2380' } @machines;
+    for my $machine (@machines) {
+        my ($name, $clients) = ($machine->{name}, 'http://' . $machine->address . ':2379');
+        $self->{etcd}{$name} = { address => $machine->address . ':2379', process => Wee5Cron::Process->start(
+            command => $machine->command(
+                $program{etcd}, '--name', $name, '--data-dir', "$self->{directory}/$name",
+                '--listen-client-urls', $clients, '--advertise-client-urls', $clients,
+                '--listen-peer-urls', $peers{$name}, '--initial-advertise-peer-urls', $peers{$name},
+                '--initial-cluster', join(',', map { "$_=$peers{$_}" } sort keys %peers),
+                # A busy machine is no reason for an election.
+                qw(--heartbeat-interval 300 --election-timeout 3000)),
+            log   => "$PostgreSQL::Test::Utils::log_path/$name.log",
+            until => qr/\A/) };
+    }
     return;
 }
 
@@ -101,7 +108,7 @@ sub _configuration {
     chomp $bin;
     my $user = getpwuid $>;
     my ($port, $socket, $data, $address) = ($node->port, $node->host, $node->data_dir, $machine->address);
-    my $etcd = join ', ', map { '"' . $_->{machine}->address . ':2379"' } values %{ $self->{members} };
+    my $etcd = join ', ', map { qq("$_->{address}") } values %{ $self->{etcd} };
     my $synchronous = $self->{synchronous} ? 'true' : 'false';
     return <<"YAML";
 scope: wee5
@@ -112,8 +119,9 @@ bootstrap:
   dcs:
     ttl: 20
     loop_wait: 1
-    retry_timeout: 3
+    retry_timeout: 6
     primary_start_timeout: 0
+    primary_stop_timeout: 5
     synchronous_mode: $synchronous
     postgresql:
       use_pg_rewind: true
@@ -244,7 +252,7 @@ sub start_patroni_again {
 sub freeze {
     my ($self, $name) = @_;
     $self->{unasked}{$name} = 1;
-    $self->machine($name)->signal('STOP');
+    $self->machine($name)->freeze;
     return;
 }
 
@@ -285,10 +293,7 @@ sub power_off {
 
 sub power_on {
     my ($self, $name) = @_;
-    $self->_start_etcd($name);
-    $self->_start_patroni($name);
-    delete $self->{unasked}{$name};
-    return;
+    return $self->start_patroni_again($name);
 }
 
 sub switch_over {
