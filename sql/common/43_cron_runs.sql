@@ -1,9 +1,8 @@
 -- Which run of pg_cron made which call.
 
 -- pg_cron may commit the row of a run after the call that the run made. So this looks for the run when the call ends or the
--- app accepts it, and again until the run shows up. cron.job_run_details has one index, on runid, so this reads only the newest
--- runs. The operating system reuses pids, so the time of the run has to match, too. start_time comes from pg_cron's clock,
--- which pg_cron may read a moment after the job's transaction began.
+-- app accepts it, and again until the run shows up. The operating system reuses pids, so the time of the run has to match, too.
+-- start_time comes from pg_cron's clock, which pg_cron may read a moment after the job's transaction began.
 CREATE FUNCTION wee5_cron.bind_cron_runs() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
@@ -14,12 +13,10 @@ BEGIN
     RETURN 0;
   END IF;
   IF wee5_cron.pg_cron_installed() THEN
+    -- Dynamic SQL: the plan must not outlive the statistics in the session of the worker.
     EXECUTE $query$
       WITH run AS MATERIALIZED (
-        SELECT runid, job_pid, username, start_time, end_time
-        FROM cron.job_run_details
-        ORDER BY runid DESC
-        LIMIT 1000
+        SELECT r.* FROM wee5_cron.cron_runs_by_pid(ARRAY(SELECT c.pid FROM wee5_cron.cron_caller c)) r
       ), hit AS MATERIALIZED (
         SELECT c.invocation_id, max(run.runid) AS runid
         FROM wee5_cron.cron_caller c

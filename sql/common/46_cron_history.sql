@@ -1,4 +1,6 @@
--- pg_cron's own history, cron.job_run_details. Its only index is on runid, so only its newest part is read.
+-- pg_cron's own history, cron.job_run_details. No other file reads it. Its only index is on runid, so all but
+-- prune_cron_history() read its newest part alone, or rows by their runid. All of it is dynamic SQL: pg_cron may be created
+-- after the extension and dropped before it.
 
 -- Without cron.log_run pg_cron keeps no history. Then a run is known only by its call.
 CREATE FUNCTION wee5_cron.pg_cron_logs_runs() RETURNS boolean
@@ -7,8 +9,7 @@ CREATE FUNCTION wee5_cron.pg_cron_logs_runs() RETURNS boolean
 COMMENT ON FUNCTION wee5_cron.pg_cron_logs_runs() IS 'Internal: whether pg_cron writes its runs into cron.job_run_details';
 
 -- The newest runs, at most that many. pg_cron gives a run no time if its connection failed: `at` is then the time of the
--- next run that has one, or this moment. `message` is set for failed runs only. Dynamic SQL: pg_cron may be created
--- after the extension and dropped before it.
+-- next run that has one, or this moment. `message` is set for failed runs only.
 CREATE FUNCTION wee5_cron.newest_cron_runs(after_run bigint DEFAULT 0, most int DEFAULT 20000, OUT runid bigint,
                                            OUT jobid bigint, OUT status text, OUT message text, OUT start_time timestamptz,
                                            OUT end_time timestamptz, OUT at timestamptz)
@@ -27,6 +28,62 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.newest_cron_runs(bigint, int) IS
   'Internal: the newest runs in cron.job_run_details that have a higher runid';
+
+-- Runs that somebody has noted. message: as in newest_cron_runs().
+CREATE FUNCTION wee5_cron.cron_runs_by_id(runids bigint[], OUT runid bigint, OUT jobid bigint, OUT status text, OUT message text)
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF runids <> '{}' THEN
+    RETURN QUERY EXECUTE $query$
+      SELECT d.runid, d.jobid, d.status, CASE d.status WHEN 'failed' THEN btrim(d.return_message, E' \r\n') END
+      FROM cron.job_run_details d WHERE d.runid = ANY ($1)
+    $query$ USING runids;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.cron_runs_by_id(bigint[]) IS 'Internal: these runs in cron.job_run_details';
+
+-- Among the newest thousand, in which the runs of calls that ended lately are. Passing all of these on would take as long as
+-- reading them.
+CREATE FUNCTION wee5_cron.cron_runs_by_pid(pids int[], OUT runid bigint, OUT job_pid int, OUT username text,
+                                           OUT start_time timestamptz, OUT end_time timestamptz)
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN QUERY EXECUTE $query$
+    SELECT d.runid, d.job_pid, d.username, d.start_time, d.end_time
+    FROM (SELECT * FROM cron.job_run_details r ORDER BY r.runid DESC LIMIT 1000) d WHERE d.job_pid = ANY ($1)
+  $query$ USING pids;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.cron_runs_by_pid(int[]) IS
+  'Internal, for bind_cron_runs(): the newest runs in cron.job_run_details of these processes';
+
+-- When each job last began, among the newest runs. This takes half as long as to read them by newest_cron_runs(): health()
+-- may ask for it every minute.
+CREATE FUNCTION wee5_cron.last_cron_starts(most int DEFAULT 20000, OUT jobid bigint, OUT at timestamptz)
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 100 SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN QUERY EXECUTE $query$
+    SELECT d.jobid, max(d.start_time)
+    FROM (SELECT r.jobid, r.start_time FROM cron.job_run_details r ORDER BY r.runid DESC LIMIT $1) d GROUP BY d.jobid
+  $query$ USING most;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.last_cron_starts(int) IS
+  'Internal: when each job last began, among that many of the newest runs in cron.job_run_details';
+
+-- A text for a query over many calls: a function would be called for each of them.
+CREATE FUNCTION wee5_cron.made_by_run_of_job() RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT 'EXISTS (SELECT FROM cron.job_run_details d WHERE d.runid = i.cron_run_id AND d.jobid = j.jobid)' $$;
+COMMENT ON FUNCTION wee5_cron.made_by_run_of_job() IS
+  'Internal: a condition on invocation i and a job j, whether a run of the job in cron.job_run_details made the call';
 
 CREATE FUNCTION wee5_cron.newest_run() RETURNS bigint
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -69,6 +126,26 @@ CREATE FUNCTION wee5_cron.pg_cron_began_at() RETURNS timestamptz
     FROM pg_stat_activity a WHERE a.backend_type IN ('pg_cron launcher', 'checkpointer')
   $$;
 COMMENT ON FUNCTION wee5_cron.pg_cron_began_at() IS 'Internal: since when pg_cron keeps the time without a gap';
+
+-- The newest run of a job stays, however old: it does not count as the oldest. Of a long history, this reads both ends.
+CREATE FUNCTION wee5_cron.cron_history_extent(OUT bytes bigint, OUT oldest timestamptz)
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  bytes := pg_total_relation_size('cron.job_run_details');
+  EXECUTE $query$
+    WITH newest AS MATERIALIZED (
+      SELECT r.jobid, max(r.runid) AS runid FROM wee5_cron.newest_cron_runs() r GROUP BY r.jobid
+    )
+    SELECT coalesce(d.start_time, d.end_time)
+    FROM (SELECT * FROM cron.job_run_details o ORDER BY o.runid LIMIT 1000) d
+    JOIN newest n ON n.jobid = d.jobid AND n.runid > d.runid
+    ORDER BY d.runid LIMIT 1
+  $query$ INTO oldest;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.cron_history_extent() IS
+  'Internal, for doctor(): the size of cron.job_run_details, and when its oldest run began that prune_cron_history() would delete';
 
 -- A run whose connection failed has no time: it is as old as the next run that has one.
 CREATE FUNCTION wee5_cron.prune_cron_history(older_than interval) RETURNS bigint

@@ -171,7 +171,7 @@ BEGIN
     RAISE NOTICE 'job "%" is paused', $1 USING HINT = format('SELECT wee5_cron.resume(%L);', $1);
     RETURN;
   END IF;
-  SELECT max(r.start_time) INTO last_start FROM wee5_cron.newest_cron_runs() r WHERE r.jobid = job.jobid;
+  SELECT r.at INTO last_start FROM wee5_cron.last_cron_starts() r WHERE r.jobid = job.jobid;
   RETURN QUERY SELECT unnest(wee5_cron.ticks(job.schedule, now(), n, last_start));
 END
 $$;

@@ -68,9 +68,8 @@ BEGIN
       SELECT n.jobid, n.runid, n.status, n.message, n.at
       FROM newest n JOIN wee5_cron.job_watch w ON w.jobid = n.jobid AND n.runid > w.seen_run WHERE w.active
       UNION ALL
-      SELECT d.jobid, d.runid, d.status, btrim(d.return_message, E' \r\n'), NULL
-      FROM wee5_cron.job_watch w CROSS JOIN LATERAL unnest(w.unended_runs) u (runid)
-      JOIN cron.job_run_details d ON d.runid = u.runid WHERE w.active
+      SELECT u.jobid, u.runid, u.status, u.message, NULL
+      FROM wee5_cron.cron_runs_by_id(ARRAY(SELECT unnest(w.unended_runs) FROM wee5_cron.job_watch w WHERE w.active)) u
     ), judged AS MATERIALIZED (
       -- Runs count in their order: those after one that has not ended wait for it.
       SELECT r.*, r.runid < coalesce(min(r.runid) FILTER (WHERE r.status NOT IN ('succeeded', 'failed'))

@@ -10,7 +10,7 @@ CREATE FUNCTION wee5_cron.filter_without_name(command_shared boolean) RETURNS te
     SELECT 'i.id > (SELECT coalesce(max(id), 0) - 20000 FROM wee5_cron.invocation) AND i.job_name IS NULL AND '
            || CASE WHEN wee5_cron.pg_cron_logs_runs() THEN
                 -- One lookup by runid per call: the history has no index of jobs, and nobody prunes it.
-                'EXISTS (SELECT FROM cron.job_run_details d WHERE d.runid = i.cron_run_id AND d.jobid = j.jobid)'
+                wee5_cron.made_by_run_of_job()
               ELSE
                 'i.endpoint_path = j.endpoint_path AND i.requested_by = j.username'
                 || CASE WHEN command_shared THEN '' ELSE ' AND i.scheduled_at IS NOT NULL' END END

@@ -97,16 +97,13 @@ BEGIN
   IF suspects = '{}' THEN
     RETURN;
   END IF;
-  RETURN QUERY EXECUTE $query$
+  RETURN QUERY
     SELECT j.jobid, j.label
     FROM wee5_cron.active_jobs() j JOIN wee5_cron.job_watch w ON w.jobid = j.jobid
-    LEFT JOIN (SELECT d.jobid, max(d.start_time) AS at
-               FROM (SELECT r.jobid, r.start_time FROM cron.job_run_details r ORDER BY r.runid DESC LIMIT 20000) d
-               GROUP BY d.jobid) ran ON ran.jobid = j.jobid
-    WHERE j.jobid = ANY ($1) AND w.last_missed > coalesce(ran.at, '-infinity')
+    LEFT JOIN wee5_cron.last_cron_starts() ran ON ran.jobid = j.jobid
+    WHERE j.jobid = ANY (suspects) AND w.last_missed > coalesce(ran.at, '-infinity')
       -- The calls of such a job may not name it.
-      AND (j.job_name IS NOT NULL OR EXISTS (SELECT FROM wee5_cron.trouble t WHERE t.kind = 'late' AND t.name = j.label))
-  $query$ USING suspects;
+      AND (j.job_name IS NOT NULL OR EXISTS (SELECT FROM wee5_cron.trouble t WHERE t.kind = 'late' AND t.name = j.label));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.late_jobs() IS
@@ -203,8 +200,8 @@ BEGIN
     )
     SELECT EXISTS (SELECT FROM harvest)
        AND (NOT wee5_cron.pg_cron_logs_runs()
-            OR EXISTS (SELECT FROM (SELECT d.jobid, d.start_time FROM cron.job_run_details d ORDER BY d.runid DESC LIMIT 1000) r
-                       WHERE r.jobid IN (SELECT h.jobid FROM harvest h) AND r.start_time > clock_timestamp() - interval '5 minutes'))
+            OR EXISTS (SELECT FROM wee5_cron.last_cron_starts(1000) r
+                       WHERE r.jobid IN (SELECT h.jobid FROM harvest h) AND r.at > clock_timestamp() - interval '5 minutes'))
   $query$ INTO runs;
   RETURN runs;
 END

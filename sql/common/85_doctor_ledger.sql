@@ -200,23 +200,11 @@ CREATE FUNCTION wee5_cron.doctor_pg_cron_history(max_bytes bigint DEFAULT 107374
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  bytes constant bigint := pg_total_relation_size('cron.job_run_details');
-  oldest timestamptz;
-  summary text;
+  history constant record := wee5_cron.cron_history_extent();
+  summary constant text := format('pg_cron''s history takes %s%s', pg_size_pretty(history.bytes),
+                                  to_char(history.oldest, '", its oldest run is from "YYYY-MM-DD'));
 BEGIN
-  -- The newest run of a job stays, however old. Of a long history, this reads both ends.
-  EXECUTE $query$
-    WITH newest AS MATERIALIZED (
-      SELECT r.jobid, max(r.runid) AS runid FROM wee5_cron.newest_cron_runs() r GROUP BY r.jobid
-    )
-    SELECT coalesce(d.start_time, d.end_time)
-    FROM (SELECT * FROM cron.job_run_details o ORDER BY o.runid LIMIT 1000) d
-    JOIN newest n ON n.jobid = d.jobid AND n.runid > d.runid
-    ORDER BY d.runid LIMIT 1
-  $query$ INTO oldest;
-  summary := format('pg_cron''s history takes %s%s', pg_size_pretty(bytes),
-                    to_char(oldest, '", its oldest run is from "YYYY-MM-DD'));
-  IF bytes <= max_bytes AND (oldest IS NULL OR oldest >= now() - max_age) THEN
+  IF history.bytes <= max_bytes AND (history.oldest IS NULL OR history.oldest >= now() - max_age) THEN
     RETURN NEXT ('pg_cron_history', 'ok', summary, NULL)::wee5_cron.finding;
   ELSE
     RETURN NEXT ('pg_cron_history', 'warning', summary,

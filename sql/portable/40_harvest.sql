@@ -201,11 +201,10 @@ BEGIN
     RETURN;
   END IF;
   EXECUTE $query$
-    SELECT md5(string_agg(concat_ws(E'\x01', j.jobid, j.jobname, j.schedule, j.command, j.active, j.username), E'\x02' ORDER BY j.jobid)),
-           (SELECT max(r.runid) FROM (SELECT d.runid, d.jobid FROM cron.job_run_details d ORDER BY d.runid DESC LIMIT 200) r
-            WHERE r.jobid IS DISTINCT FROM $1)
+    SELECT md5(string_agg(concat_ws(E'\x01', j.jobid, j.jobname, j.schedule, j.command, j.active, j.username), E'\x02' ORDER BY j.jobid))
     FROM cron.job j WHERE j.database = current_database()
-  $query$ INTO now_seen, newest_run USING own_job;
+  $query$ INTO now_seen;
+  newest_run := (SELECT max(r.runid) FROM wee5_cron.newest_cron_runs(0, 200) r WHERE r.jobid IS DISTINCT FROM own_job);
   SELECT * INTO task FROM wee5_cron.background_task c WHERE c.name = 'watch';
   IF (task.seen, task.place) IS NOT DISTINCT FROM (now_seen, newest_run) AND task.due_at > clock_timestamp()
      -- A run that is still going on may fail.
@@ -320,27 +319,6 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune_brief_calls() IS
   'Internal, for harvest(): deletes expired calls whose policy keeps them for a shorter time than the settings';
-
--- pg_cron keeps a row for each of the 1,440 runs of harvest() a day. This deletes those that succeeded.
-CREATE FUNCTION wee5_cron.prune_own_runs() RETURNS void
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-BEGIN
-  IF NOT wee5_cron.pg_cron_installed() THEN
-    RETURN;
-  END IF;
-  EXECUTE $query$
-    DELETE FROM cron.job_run_details d
-    WHERE d.runid = ANY (ARRAY(
-      SELECT r.runid FROM (SELECT * FROM cron.job_run_details n ORDER BY n.runid DESC LIMIT 500) r
-      WHERE r.status = 'succeeded' AND r.end_time < now() - interval '10 minutes'
-        AND r.jobid = (SELECT j.jobid FROM wee5_cron.job j WHERE j.job_name = 'wee5-cron-harvest')))
-  $query$;
-EXCEPTION WHEN insufficient_privilege THEN
-  NULL;  -- the history grows, and doctor() says how large it is
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.prune_own_runs() IS 'Internal, for harvest(): deletes its own runs from pg_cron''s history';
 
 -- A copy of the files or a failover begins a new timeline. pg_upgrade makes a new system identifier. disarm() writes
 -- xid 0, so a copy stays disarmed even if a later pg_upgrade gives it a new identifier.
