@@ -60,6 +60,20 @@ ROLLBACK;
 SQL
 is($rows, '2|1|2|1|t', 'a row is the same by statement and without: only id and key differ');
 
+# More calls than keys are drawn at once, in two sessions.
+my $keys = q{SELECT count(invoke_cron_endpoint('/keys')) FROM generate_series(1, 150)};
+in_session($keys);
+other_session($keys);
+is(other_session(q{SELECT count(DISTINCT idempotency_key), bool_and(idempotency_key::text ~ '^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab]')
+    FROM wee5_cron.invocation WHERE endpoint_path = '/keys'}), '300|t', 'each call has a random key of its own, as gen_random_uuid() makes them');
+is(in_session(<<'SQL'), '1', '... or by another default, if somebody sets one');
+BEGIN;
+ALTER TABLE wee5_cron.invocation ALTER idempotency_key SET DEFAULT md5(nextval('wee5_cron.invocation_id_seq')::text)::uuid;
+SELECT invoke_cron_endpoint('/keys') \g /dev/null
+SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/keys' AND idempotency_key = md5((id - 1)::text)::uuid OR idempotency_key = md5((id + 1)::text)::uuid;
+ROLLBACK;
+SQL
+
 is(in_session(<<'SQL'), "t\nt", 'the row is visible to the next statement of its transaction, and counted for autovacuum');
 BEGIN;
 SELECT invoke_cron_endpoint('/counted') AS id \gset
