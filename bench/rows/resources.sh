@@ -68,3 +68,36 @@ row_memory() {
     'as large' "$large <= $small * 1.1 + 1 && $large < 48"
 }
 
+
+# Without full-page images: how many there are depends on the checkpoints, not on the calls.
+row_wal() {
+  local before bytes each
+  sql 'ALTER SYSTEM SET full_page_writes = off' >/dev/null
+  sql 'SELECT pg_reload_conf()' >/dev/null
+  empty_ledger
+  before=$(sql 'SELECT pg_current_wal_insert_lsn()')
+  rate_of "$calls" >/dev/null
+  bytes=$(sql "SELECT pg_current_wal_insert_lsn() - '$before'::pg_lsn")
+  sql 'ALTER SYSTEM RESET full_page_writes' >/dev/null
+  sql 'SELECT pg_reload_conf()' >/dev/null
+  each=$(calculate "$bytes / $calls / 1000")
+  row 'WAL a delivered call, without full-page images' "$each kB" - '<= 0.9 kB' "$each <= 0.9"
+}
+
+# A session that waits for a call with a long body while others are recorded.
+row_wait_for() {
+  local id waiter before after others=10000
+  empty_ledger
+  id=$(sql "SELECT wee5_cron.invoke('/slow', 'POST', jsonb_build_object('text', repeat('x', 1000000)))")
+  sql "SET application_name = bench_waits; SELECT 1 FROM wee5_cron.wait_for($id, '1 min')" >/dev/null &
+  until waiter=$(sql "SELECT pid FROM pg_stat_activity WHERE application_name = 'bench_waits' AND wait_event_type = 'Extension'") &&
+    [[ -n $waiter ]]; do
+    sleep 0.05
+  done
+  before=$(private_mb "$waiter")
+  rate_of "$others" >/dev/null
+  after=$(private_mb "$waiter")
+  [[ $(sql "SELECT status FROM wee5_cron.invocation WHERE id = $id") == sending ]] || give_up 'the call ended too early'
+  row "memory of a wait_for(), before and after $others calls" "$before / $after MB" - '< 5 MB more' "$after - $before < 5"
+  wait $!
+}
