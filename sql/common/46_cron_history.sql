@@ -127,7 +127,8 @@ CREATE FUNCTION wee5_cron.pg_cron_began_at() RETURNS timestamptz
   $$;
 COMMENT ON FUNCTION wee5_cron.pg_cron_began_at() IS 'Internal: since when pg_cron keeps the time without a gap';
 
--- The newest run of a job stays, however old: it does not count as the oldest. Of a long history, this reads both ends.
+-- The newest run of a job stays, however old: it does not count as the oldest. Of a long history, this reads the old end, and
+-- the new one only if it has to: where the oldest run of all is the only one of its job there.
 CREATE FUNCTION wee5_cron.cron_history_extent(OUT bytes bigint, OUT oldest timestamptz)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -138,9 +139,11 @@ BEGIN
       SELECT r.jobid, max(r.runid) AS runid FROM wee5_cron.newest_cron_runs() r GROUP BY r.jobid
     )
     SELECT coalesce(d.start_time, d.end_time)
-    FROM (SELECT * FROM cron.job_run_details o ORDER BY o.runid LIMIT 1000) d
-    JOIN newest n ON n.jobid = d.jobid AND n.runid > d.runid
-    ORDER BY d.runid LIMIT 1
+    FROM (SELECT o.*, lead(o.runid) OVER (PARTITION BY o.jobid ORDER BY o.runid) IS NOT NULL AS followed
+          FROM (SELECT * FROM cron.job_run_details r ORDER BY r.runid LIMIT 1000) o
+          ORDER BY o.runid OFFSET 0) d
+    WHERE d.followed OR EXISTS (SELECT FROM newest n WHERE n.jobid = d.jobid AND n.runid > d.runid)
+    LIMIT 1
   $query$ INTO oldest;
 END
 $$;

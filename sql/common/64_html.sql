@@ -1,24 +1,35 @@
 -- What the pages are built from. Everything that comes from outside (paths, answers, notes, names) passes html() on its way
 -- into a page: no text becomes markup, and none leaves the attribute that it stands in.
+--
+-- A page calls some of these functions a thousand times. They are PL/pgSQL: an SQL function with a search_path of its own
+-- costs several times as much.
 
 -- Characters that HTML forbids become a question mark.
 CREATE FUNCTION wee5_cron.html(value text) RETURNS text
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT replace(replace(replace(replace(replace(
-             regexp_replace(coalesce(value, ''), format('[\x01-\x08\x0b\x0c\x0e-\x1f\x7f%s]', CASE getdatabaseencoding()
-                              WHEN 'UTF8' THEN '\x80-\x9f\ufdd0-\ufdef\ufffe\uffff' END), '?', 'g'),
-             '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;')
-  $$;
+BEGIN
+  -- Most texts are plain ones.
+  IF value !~ '[^ !#-%(-;=?-~]' THEN
+    RETURN value;
+  END IF;
+  RETURN replace(replace(replace(replace(replace(
+           regexp_replace(coalesce(value, ''), format('[\x01-\x08\x0b\x0c\x0e-\x1f\x7f%s]', CASE getdatabaseencoding()
+                            WHEN 'UTF8' THEN '\x80-\x9f\ufdd0-\ufdef\ufffe\uffff' END), '?', 'g'),
+           '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;');
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.html(text) IS
   'Internal, for pages: a text as it may stand in HTML, between tags and in quoted attributes';
 
 -- A name or path from others: its writing direction ends with it.
 CREATE FUNCTION wee5_cron.html_name(value text) RETURNS text
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT '<bdi>' || wee5_cron.html(left(value, 300)) || CASE WHEN length(value) > 300 THEN '&hellip;' ELSE '' END || '</bdi>'
-  $$;
+BEGIN
+  RETURN '<bdi>' || wee5_cron.html(left(value, 300)) || CASE WHEN length(value) > 300 THEN '&hellip;' ELSE '' END || '</bdi>';
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.html_name(text) IS 'Internal, for pages: a name or a path';
 
 -- The query of a path may contain private data, wherever the path is shown.
@@ -29,41 +40,52 @@ CREATE FUNCTION wee5_cron.without_queries(value text) RETURNS text
 COMMENT ON FUNCTION wee5_cron.without_queries(text) IS 'Internal, for pages: a text whose paths and addresses have lost their queries';
 
 CREATE FUNCTION wee5_cron.html_path(endpoint_path text) RETURNS text
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT wee5_cron.html_name(split_part(endpoint_path, '?', 1))
-           || CASE WHEN endpoint_path LIKE '%?%' THEN '<span class="quiet">?&hellip;</span>' ELSE '' END
-  $$;
+BEGIN
+  RETURN wee5_cron.html_name(split_part(endpoint_path, '?', 1))
+         || CASE WHEN endpoint_path LIKE '%?%' THEN '<span class="quiet">?&hellip;</span>' ELSE '' END;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.html_path(text) IS 'Internal, for pages: a path without its query';
 
 -- '45 s', '3 min', '2 h', '5 d': enough for the eye.
 CREATE FUNCTION wee5_cron.span_in_words(span interval) RETURNS text
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE WHEN s < 0.001 THEN '0 ms' WHEN s < 1 THEN round(s * 1000) || ' ms' WHEN s < 10 THEN round(s, 1) || ' s'
-                WHEN s < 90 THEN round(s) || ' s' WHEN s < 5400 THEN round(s / 60) || ' min'
-                WHEN s < 172800 THEN round(s / 3600) || ' h' ELSE round(s / 86400) || ' d' END
-    FROM (SELECT extract(epoch FROM greatest(span, -span))) AS e (s)
-  $$;
+DECLARE
+  s constant numeric := extract(epoch FROM greatest(span, -span));
+BEGIN
+  RETURN CASE WHEN s < 0.001 THEN '0 ms' WHEN s < 1 THEN round(s * 1000) || ' ms' WHEN s < 10 THEN round(s, 1) || ' s'
+              WHEN s < 90 THEN round(s) || ' s' WHEN s < 5400 THEN round(s / 60) || ' min'
+              WHEN s < 172800 THEN round(s / 3600) || ' h' ELSE round(s / 86400) || ' d' END;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.span_in_words(interval) IS 'Internal, for pages: a length of time, rounded';
 
 -- now() is the time of the whole page. No <time>: it would say the same twice, and there are hundreds on a page.
 CREATE FUNCTION wee5_cron.html_time(at timestamptz) RETURNS text
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE
-      WHEN at IS NULL THEN '<span class="quiet">never</span>'
-      WHEN NOT isfinite(at) THEN wee5_cron.html(at::text)
-      ELSE format('<span title="%s UTC">%s</span>', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
-                  CASE WHEN at > now() THEN 'in ' || wee5_cron.span_in_words(at - now())
-                       ELSE wee5_cron.span_in_words(now() - at) || ' ago' END) END
-  $$;
+BEGIN
+  RETURN CASE
+    WHEN at IS NULL THEN '<span class="quiet">never</span>'
+    WHEN NOT isfinite(at) THEN wee5_cron.html(at::text)
+    ELSE format('<span title="%s UTC">%s</span>', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
+                CASE WHEN at > now() THEN 'in ' || wee5_cron.span_in_words(at - now())
+                     ELSE wee5_cron.span_in_words(now() - at) || ' ago' END) END;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.html_time(timestamptz) IS 'Internal, for pages: a time, seen from now';
 
 -- state: a state of job_status, a status of the ledger or of doctor(), which is also the name of its style.
 CREATE FUNCTION wee5_cron.html_state(state text) RETURNS text
-  LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT format('<span class="state %s">%s</span>', wee5_cron.html(state), wee5_cron.html(replace(state, '_', ' '))) $$;
+  LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN format('<span class="state %s">%s</span>', wee5_cron.html(state), wee5_cron.html(replace(state, '_', ' ')));
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.html_state(text) IS 'Internal, for pages: a state, in its colour';
 
 -- An explanation and what to do about it. Both may have several lines. endpoint_path: the path that they are about. Its

@@ -263,12 +263,17 @@ CREATE FUNCTION wee5_cron.doctor_tables() RETURNS SETOF wee5_cron.finding
 DECLARE
   change record;
   obeyed text;
+  reported boolean := false;
 BEGIN
-  FOR change IN SELECT * FROM wee5_cron.table_changes() c WHERE c.severity <> 'ok' LOOP
-    RETURN NEXT ('ledger_tables', change.severity, change.what, change.hint)::wee5_cron.finding;
+  FOR change IN SELECT * FROM wee5_cron.table_changes() LOOP
+    IF change.severity = 'ok' THEN
+      obeyed := concat_ws('; ', obeyed, change.what);
+    ELSE
+      RETURN NEXT ('ledger_tables', change.severity, change.what, change.hint)::wee5_cron.finding;
+      reported := true;
+    END IF;
   END LOOP;
-  IF NOT FOUND THEN
-    obeyed := (SELECT string_agg(c.what, '; ') FROM wee5_cron.table_changes() c);
+  IF NOT reported THEN
     RETURN NEXT ('ledger_tables', 'ok',
                  CASE WHEN obeyed IS NULL THEN 'the tables are as the extension made them'
                       ELSE 'the worker can work with your changes: ' || obeyed END, NULL)::wee5_cron.finding;
