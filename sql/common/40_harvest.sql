@@ -44,7 +44,6 @@ CREATE FUNCTION wee5_cron.record_answers(query text, oldest timestamptz, only_id
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  is_portable constant boolean := wee5_cron.edition() = 'portable';
   recorded record;
 BEGIN
   EXECUTE format($query$
@@ -60,19 +59,22 @@ BEGIN
       WHERE CASE WHEN a.status_code = 401 AND a.error_msg IS NULL AND a.previous_until IS NULL AND $3
                  THEN wee5_cron.try_previous_secret(a.call) END
     ), known AS MATERIALIZED (
-      SELECT r.requested_by%s FROM (SELECT DISTINCT (o.call).requested_by FROM answer o) r
+      -- Once for each role: without the library, reading secrets and settings takes longer than to decide an answer.
+      SELECT r.requested_by, wee5_cron.answer_settings(r.requested_by) AS settings
+      FROM (SELECT DISTINCT (o.call).requested_by FROM answer o) r
     ), decided AS MATERIALIZED (
       SELECT (a.call).id, (a.call).attempts + 1 AS attempt,
              coalesce((a.call).due_at, (a.call).requested_at) AS requested_at, a.handed_over_at, a.status_code, d.*,
              CASE WHEN d.status IN ('succeeded', 'accepted') THEN wee5_cron.previous_secret_hint(a.previous_until) END AS previous_hint
       FROM (SELECT * FROM answer o WHERE (o.call).id NOT IN (SELECT t.id FROM tried_again t) OFFSET 0) a
       JOIN known k ON k.requested_by IS NOT DISTINCT FROM (a.call).requested_by
-      CROSS JOIN LATERAL wee5_cron.%s(
+      CROSS JOIN LATERAL wee5_cron.decide_pg_net_answer(
         (a.call).endpoint_path, (a.call).method, (a.call).url, (a.call).timeout, (a.call).requested_by,
         coalesce((a.call).due_at, (a.call).requested_at), (a.call).attempts, a.lost, a.status_code, a.content_type, a.content,
         a.timed_out,
         CASE WHEN a.deleted THEN 'pg_net has neither the request nor an answer: one of them was deleted' ELSE a.error_msg END,
-        a.headers, $3 AND NOT a.deleted, random()%s) d
+        a.headers, $3 AND NOT a.deleted, random(), (k.settings).secrets, (k.settings).timeout_ms,
+        (k.settings).max_response_bytes) d
     ), recorded AS (
       UPDATE wee5_cron.invocation i
       SET status = d.status, reason = d.reason, error = d.error, hint = nullif(concat_ws(' ', d.previous_hint, wee5_cron.hint_here(d.hint)), ''),
@@ -95,12 +97,7 @@ BEGIN
            array_agg(d.id) FILTER (WHERE d.status = 'accepted') AS accepted,
            count(*) FILTER (WHERE d.finished_at IS NOT NULL) AS ended
     FROM decided d
-  $query$, query,
-  -- Without the library, it takes longer to read secrets and settings than to decide an answer: once for each role.
-  CASE WHEN is_portable THEN ', wee5_cron.answer_settings(r.requested_by) AS settings' END,
-  CASE WHEN is_portable THEN 'decide_answer' ELSE 'decide_pg_net_answer' END,
-  CASE WHEN is_portable THEN ', (k.settings).secrets, (k.settings).timeout_ms, (k.settings).max_response_bytes' END)
-  INTO recorded USING oldest, only_id, may_retry;
+  $query$, query) INTO recorded USING oldest, only_id, may_retry;
   IF recorded.ids IS NOT NULL THEN
     -- wait_for() records it in a transaction of the user, which may stay open for long.
     PERFORM wee5_cron.count_later(recorded.ids);
@@ -117,13 +114,6 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.record_answers(text, timestamptz, bigint, boolean) IS
   'Internal, for harvest(): writes the answers that a query finds into the ledger, and returns how many calls have ended';
-
--- Without the library, recording an answer takes milliseconds, and a host cancels a statement that runs for minutes.
-CREATE FUNCTION wee5_cron.most_in_one_harvest() RETURNS int
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT CASE wee5_cron.edition() WHEN 'portable' THEN 5000 END $$;
-COMMENT ON FUNCTION wee5_cron.most_in_one_harvest() IS
-  'Internal, for harvest(): how many answers it records, and how many calls it hands over, at most; the next harvest() goes on. NULL: all';
 
 -- only_id: that call alone, for wait_for() where no worker harvests; NULL: all calls. Returns how many calls have ended. The
 -- library calls this function under its name also in databases with the SQL of 0.1.0.

@@ -168,13 +168,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.answer_settings(name) IS
-  'Internal, for harvest(): secrets and settings for decide_answer()';
+  'Internal, for harvest(): secrets and settings for decide_pg_net_answer()';
 
-CREATE FUNCTION wee5_cron.decide_answer(
+CREATE FUNCTION wee5_cron.decide_pg_net_answer(
     endpoint_path text, method text, url text, timeout interval, requested_by name, requested_at timestamptz, attempts int,
     lost boolean, status_code int, content_type text, content text, timed_out boolean, error_msg text, answer_headers jsonb,
-    may_retry boolean, random float8,
-    secrets text[], timeout_ms bigint, most_bytes int,
+    may_retry boolean, random float8, secrets text[], timeout_ms bigint, max_response_bytes int,
     OUT status text, OUT reason text, OUT error text, OUT hint text, OUT next_attempt_at timestamptz, OUT ended_at timestamptz,
     OUT finished_at timestamptz, OUT response_content_type text, OUT response_body text, OUT response_truncated boolean)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -193,7 +192,7 @@ BEGIN
     endpoint_path, url, method, CASE WHEN ms > 0 THEN least(ms, 2147483647) ELSE timeout_ms END,
     attempts + 1, wee5_cron.unix_us(requested_at), coalesce(may_retry, false), secrets,
     CASE WHEN policy.max_response_bytes BETWEEN 0 AND 1048576 THEN policy.max_response_bytes
-         ELSE most_bytes END,
+         ELSE decide_pg_net_answer.max_response_bytes END,
     policy, wee5_cron.unix_us(ended_at), coalesce(random, 0.5));
   status := outcome.status;
   reason := outcome.reason;
@@ -206,27 +205,7 @@ BEGIN
   response_truncated := outcome.response_truncated;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.decide_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8, text[], bigint, int) IS
-  'Internal, for harvest(): decide_pg_net_answer() with what answer_settings() read';
-
-CREATE FUNCTION wee5_cron.decide_pg_net_answer(
-    endpoint_path text, method text, url text, timeout interval, requested_by name, requested_at timestamptz, attempts int,
-    lost boolean, status_code int, content_type text, content text, timed_out boolean, error_msg text, answer_headers jsonb,
-    may_retry boolean, random float8,
-    OUT status text, OUT reason text, OUT error text, OUT hint text, OUT next_attempt_at timestamptz, OUT ended_at timestamptz,
-    OUT finished_at timestamptz, OUT response_content_type text, OUT response_body text, OUT response_truncated boolean)
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-DECLARE
-  known constant record := wee5_cron.answer_settings(requested_by);
-BEGIN
-  SELECT d.* INTO status, reason, error, hint, next_attempt_at, ended_at, finished_at, response_content_type, response_body, response_truncated
-  FROM wee5_cron.decide_answer(endpoint_path, method, url, timeout, requested_by, requested_at, attempts, lost, status_code, content_type,
-                               content, timed_out, error_msg, answer_headers, may_retry, random, known.secrets, known.timeout_ms,
-                               known.max_response_bytes) d;
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8) IS
+COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8, text[], bigint, int) IS
   'Internal, for harvest(): what an answer of pg_net means for the row of its call; random from 0 to 1 spreads the delay of a retry';
 
 -- The row of an accepted call that the app did not complete in time.

@@ -1,5 +1,12 @@
 -- What harvest() needs in this edition: it hands calls to pg_net, and does the background tasks that the extension leaves to its worker.
 
+-- Without the library, recording an answer takes milliseconds, and a host cancels a statement that runs for minutes.
+CREATE FUNCTION wee5_cron.most_in_one_harvest() RETURNS int
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT 5000 $$;
+COMMENT ON FUNCTION wee5_cron.most_in_one_harvest() IS
+  'Internal, for harvest(): how many answers it records, and how many calls it hands over, at most; the next harvest() goes on. NULL: all';
+
 -- call_id 0: a new call. It gives way to every unfinished call, except to those with its key, which it replaces. Any other call
 -- gives way to those that were queued earlier, and to those that were sent or handed over. A call with a due time counts as
 -- queued at that time.
