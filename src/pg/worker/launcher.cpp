@@ -1,6 +1,6 @@
 // The launcher: one process for the server, connected to no database. It starts a worker in each database that may have
 // the extension; a worker that does not find the extension says so and ends. If there are more databases than
-// processes, the launcher has them take turns (core/worker_scheduling.hpp). It sleeps until something changes.
+// processes, the launcher has them take turns (core/worker/worker_scheduling.hpp). It sleeps until something changes.
 //
 // It also flushes the log for the workers, so that none of them waits for the disk. Its other work delays their next
 // batches: a look at all slots takes some microseconds, and a scan of pg_database as long as that table is.
