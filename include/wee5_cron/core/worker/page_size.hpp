@@ -10,8 +10,8 @@ namespace wee5::core {
 inline constexpr int kFirstPageSize = 250;
 inline constexpr int kLeastPageSize = 16;
 inline constexpr int kMostPageSize = 1000;
-inline constexpr std::int64_t kShortStepUs = 2'500;
-inline constexpr std::int64_t kLongStepUs = 10'000;
+inline constexpr std::int64_t kShortStepUs = 1'000;
+inline constexpr std::int64_t kLongStepUs = 4'000;
 
 // The size of the next step, after one of this size took so long.
 constexpr int next_page_size(int page_size, std::int64_t took_us) noexcept {
