@@ -78,7 +78,7 @@ in_one_transaction() {
   measure_both 20000 "$enqueue_rounds"
   ratio=$(calculate "$ours / $theirs")
   row "enqueue, 20000 at once, INSERT $(calculate "$theirs / 20" %.1f) us" "$(calculate "$ours / 20" %.1f) us" "$ratio" \
-    '<= 2.00' "$ratio <= 2"
+    '<= 1.40' "$ratio <= 1.4"
 }
 
 # per_second <script>: transactions a second of eight clients.
