@@ -28,9 +28,11 @@ my %program = map { my $name = $_; $name => (grep { -x } map { "$_/$name" } qw(/
 my $is_server  = qr{^(?:\S*/)?postgres\b};
 my $is_patroni = qr{^\S*python3\S* \S*/patroni };
 
-# The programs that are not installed.
+# What is not installed.
 sub missing_programs {
-    return grep { !defined $program{$_} } sort keys %program;
+    my @missing = grep { !defined $program{$_} } sort keys %program;
+    return @missing if @missing;
+    return _interface() eq 'etcd' && system("/usr/bin/python3 -c 'import etcd' 2>/dev/null") != 0 ? 'python3-etcd' : ();
 }
 
 sub start {
@@ -68,8 +70,14 @@ sub nodes {
 # Where apps listen, for the calls of this cluster.
 sub app_address { my ($self) = @_; return $self->{network}->app_address }
 
-# On machines that are never cut off. A member that is cut off with a Patroni still answers it with what was true before.
-# Patroni 3.0 believes that, and takes the lead from another server when it is back.
+# Which interface of etcd Patroni uses. By version 3, a Patroni before 3.0.3 whose lock has expired, such as one that was
+# frozen, overwrites the lock of the server that leads meanwhile.
+sub _interface {
+    my ($major, $minor, $patch) = `$program{patroni} --version` =~ /(\d+)\.(\d+)\.(\d+)/ or die "patroni has no version\n";
+    return $major * 10_000 + $minor * 100 + $patch < 3_00_03 ? 'etcd' : 'etcd3';
+}
+
+# On machines that are never cut off: a member that is cut off with a Patroni still answers it with what was true before.
 sub _start_etcd {
     my ($self, @machines) = @_;
     my %peers = map { $_->{name} => 'http://' . $_->address . ':2380' } @machines;
@@ -82,7 +90,7 @@ sub _start_etcd {
                 '--listen-peer-urls', $peers{$name}, '--initial-advertise-peer-urls', $peers{$name},
                 '--initial-cluster', join(',', map { "$_=$peers{$_}" } sort keys %peers),
                 # A busy machine is no reason for an election.
-                qw(--heartbeat-interval 300 --election-timeout 3000)),
+                qw(--enable-v2 --heartbeat-interval 300 --election-timeout 3000)),
             log   => "$PostgreSQL::Test::Utils::log_path/$name.log",
             until => qr/\A/) };
     }
@@ -109,12 +117,13 @@ sub _configuration {
     my $user = getpwuid $>;
     my ($port, $socket, $data, $address) = ($node->port, $node->host, $node->data_dir, $machine->address);
     my $etcd = join ', ', map { qq("$_->{address}") } values %{ $self->{etcd} };
+    my $interface = _interface();
     my $synchronous = $self->{synchronous} ? 'true' : 'false';
     return <<"YAML";
 scope: wee5
 name: $name
 restapi: {listen: "0.0.0.0:8008", connect_address: "$address:8008"}
-etcd3: {hosts: [$etcd]}
+$interface: {hosts: [$etcd]}
 bootstrap:
   dcs:
     ttl: 20
