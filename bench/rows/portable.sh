@@ -55,24 +55,41 @@ CONF
   } | in_server postgres --output=/dev/null
 }
 
-# processor_ms_of <database>: of a transaction that makes the calls.
-processor_ms_of() {
-  in_server "$1" --command='TRUNCATE wee5_cron.invocation, wee5_cron.attempt, wee5_cron.pg_net_request, net.http_request_queue, net._http_response' </dev/null
-  processor_ms "$portable_directory" "$1" "$(many_calls "$portable_calls")" "$(many_calls 5)"
+# single_calls <count>: each in a transaction of its own.
+single_calls() {
+  local call
+  call=$(many_calls 1)
+  for _ in $(seq 2 "$1"); do printf '%s \\g /dev/null\n' "$call"; done
+  printf '%s' "$call"
 }
 
-# In turn and in many short rounds, so that what else the machine does meets both.
-row_portable_enqueue() {
-  local round ours theirs ratio
-  start_portable portable_enqueue || return 0
+# processor_ms_of <database> <statements>: the statements make portable_calls calls.
+processor_ms_of() {
+  in_server "$1" --command='TRUNCATE wee5_cron.invocation, wee5_cron.attempt, wee5_cron.pg_net_request, net.http_request_queue, net._http_response' </dev/null
+  processor_ms "$portable_directory" "$1" "$2" "$(many_calls 5)"
+}
+
+# enqueue_row <what> <statements> <target>. In turn and in many short rounds, so that what else the machine does meets both.
+enqueue_row() {
+  local round ours theirs ratio kept=$portable_directory/enqueue
+  rm -f "$kept".*
   for ((round = 0; round < 9; ++round)); do
-    processor_ms_of postgres >>"$portable_directory/ours"
-    processor_ms_of native >>"$portable_directory/theirs"
+    processor_ms_of postgres "$2" >>"$kept.ours"
+    processor_ms_of native "$2" >>"$kept.theirs"
   done
-  ours=$(least "$portable_directory/ours") theirs=$(least "$portable_directory/theirs")
+  ours=$(least "$kept.ours") theirs=$(least "$kept.theirs")
   ratio=$(calculate "$ours / $theirs")
-  row "portable edition: $portable_calls calls at once, the extension $(calculate "1000 * $theirs / $portable_calls" %.0f) us" \
-    "$(calculate "1000 * $ours / $portable_calls" %.0f) us" "$ratio" '<= 3.00' "$ratio <= 3"
+  row "portable edition: $portable_calls calls $1, the extension $(calculate "1000 * $theirs / $portable_calls" %.0f) us" \
+    "$(calculate "1000 * $ours / $portable_calls" %.0f) us" "$ratio" "<= $3" "$ratio <= $3"
+}
+
+# The address of an app: https and a name. Nobody listens there, so pg_net is done with a call at once.
+row_portable_enqueue() {
+  start_portable portable_enqueue || return 0
+  portable_sql "ALTER ROLE ALL SET app.settings.api_url = 'https://localhost:1'"
+  enqueue_row 'at once' "$(many_calls "$portable_calls")" 3.00
+  enqueue_row 'one by one' "$(single_calls "$portable_calls")" 3.00
+  portable_sql "ALTER ROLE ALL SET app.settings.api_url = 'http://127.0.0.1:$nginx_port'"
 }
 
 # harvest_ms <count>: the milliseconds of so many harvests, one after the other in a new session. pg_cron opens one for each run.

@@ -3,12 +3,14 @@
 
 -- Removes the final dot of a host, or the brackets of an IPv6 address.
 CREATE FUNCTION wee5_cron.bare_host(host text) RETURNS text
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE WHEN host ~ '^\[.*\]$' THEN substr(host, 2, length(host) - 2)
-                WHEN right(host, 1) = '.' THEN left(host, -1)
-                ELSE host END
-  $$;
+BEGIN
+  RETURN CASE WHEN length(host) > 1 AND left(host, 1) = '[' AND right(host, 1) = ']' THEN substr(host, 2, length(host) - 2)
+              WHEN right(host, 1) = '.' THEN left(host, -1)
+              ELSE host END;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.bare_host(text) IS 'Internal: a host without its brackets, or without a dot at the end';
 
 -- One part of an IPv4 address, read as inet_aton() does: decimal, 0x hexadecimal or 0 octal.
@@ -19,7 +21,9 @@ DECLARE
   digits text;
   value bigint := 0;
 BEGIN
-  IF part ~ '^0[xX][0-9A-Fa-f]+$' THEN
+  IF part ~ '^[1-9][0-9]{0,2}$' OR part = '0' THEN
+    RETURN part::bigint;
+  ELSIF part ~ '^0[xX][0-9A-Fa-f]+$' THEN
     digits := ltrim(substr(part, 3), '0');
     RETURN CASE WHEN length(digits) <= 8 THEN ('x' || lpad(digits, 16, '0'))::bit(64)::bigint END;
   END IF;
@@ -83,7 +87,7 @@ DECLARE
   halves text[];
   groups text[];
 BEGIN
-  IF octet_length(address) >= 46 OR address !~ '^[0-9A-Fa-f:.]+$' THEN
+  IF strpos(address, ':') = 0 OR octet_length(address) >= 46 OR address !~ '^[0-9A-Fa-f:.]+$' THEN
     RETURN NULL;
   END IF;
   IF strpos(address, '.') > 0 THEN

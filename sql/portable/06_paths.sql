@@ -11,16 +11,25 @@ CREATE FUNCTION wee5_cron.is_target_name(name text) RETURNS boolean
 COMMENT ON FUNCTION wee5_cron.is_target_name(text) IS 'Internal: whether a target may have this name';
 
 CREATE FUNCTION wee5_cron.target_of(endpoint_path text) RETURNS text
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE WHEN wee5_cron.is_target_name(split_part(endpoint_path, ':', 1)) AND endpoint_path ~ '^[^:]*:/(?!/)'
-                THEN split_part(endpoint_path, ':', 1) END
-  $$;
+BEGIN
+  IF starts_with(endpoint_path, '/') THEN
+    RETURN NULL;
+  END IF;
+  RETURN CASE WHEN wee5_cron.is_target_name(split_part(endpoint_path, ':', 1)) AND endpoint_path ~ '^[^:]*:/(?!/)'
+              THEN split_part(endpoint_path, ':', 1) END;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.target_of(text) IS 'Internal: the name of the target that a path begins with; NULL: the app';
 
 CREATE FUNCTION wee5_cron.path_behind_target(endpoint_path text) RETURNS text
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT coalesce(substr(endpoint_path, length(wee5_cron.target_of(endpoint_path)) + 2), endpoint_path) $$;
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN coalesce(substr(endpoint_path, length(wee5_cron.target_of(endpoint_path)) + 2), endpoint_path);
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.path_behind_target(text) IS 'Internal: a path without the name of its target';
 
 CREATE FUNCTION wee5_cron.fault_of_beginning(endpoint_path text, OUT rule text, OUT hint text)
@@ -54,8 +63,12 @@ CREATE FUNCTION wee5_cron.fault_of_path(endpoint_path text, OUT rule text, OUT h
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  route constant text := wee5_cron.route_of(endpoint_path);
+  route constant text := split_part(endpoint_path, '?', 1);
 BEGIN
+  -- Most paths. No rule speaks of their characters.
+  IF octet_length(endpoint_path) <= 2048 AND endpoint_path ~ '^(?:/[0-9A-Za-z_-]+)+/?(?:[?][0-9A-Za-z_=&-]*)?$' THEN
+    RETURN;
+  END IF;
   SELECT f.rule, f.hint INTO rule, hint FROM wee5_cron.fault_of_beginning(endpoint_path) f;
   IF rule IS NOT NULL THEN
     RETURN;
@@ -85,13 +98,17 @@ COMMENT ON FUNCTION wee5_cron.fault_of_path(text) IS 'Internal: the rule that a 
 
 -- Percent-encodes bytes that a URL cannot contain, and keeps escapes (RFC 3986, section 2).
 CREATE FUNCTION wee5_cron.encode_endpoint_path(endpoint_path text) RETURNS text
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE WHEN endpoint_path ~ '[^A-Za-z0-9._~!$&''()*+,;=:@/?%-]' THEN (
-      SELECT string_agg(CASE WHEN c.value ~ '[A-Za-z0-9._~!$&''()*+,;=:@/?%-]' THEN c.value
-                             ELSE regexp_replace(upper(encode(convert_to(c.value, 'UTF8'), 'hex')), '(..)', '%\1', 'g') END,
-                        '' ORDER BY c.place)
-      FROM regexp_split_to_table(endpoint_path, '') WITH ORDINALITY AS c(value, place))
-    ELSE endpoint_path END
-  $$;
+BEGIN
+  IF endpoint_path !~ '[^A-Za-z0-9._~!$&''()*+,;=:@/?%-]' THEN
+    RETURN endpoint_path;
+  END IF;
+  RETURN (
+    SELECT string_agg(CASE WHEN c.value ~ '[A-Za-z0-9._~!$&''()*+,;=:@/?%-]' THEN c.value
+                           ELSE regexp_replace(upper(encode(convert_to(c.value, 'UTF8'), 'hex')), '(..)', '%\1', 'g') END,
+                      '' ORDER BY c.place)
+    FROM regexp_split_to_table(endpoint_path, '') WITH ORDINALITY AS c(value, place));
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.encode_endpoint_path(text) IS 'Internal: a checked path as it stands in a URL';

@@ -106,14 +106,16 @@ COMMENT ON FUNCTION wee5_cron.read_authority(text) IS
   'Internal: host and port of a URL, as libcurl reads them, or why it refuses them';
 
 CREATE FUNCTION wee5_cron.fault_of_url_text(api_url text) RETURNS text
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE WHEN api_url = '' THEN 'is empty'
-                WHEN api_url ~ '[\u0001-\u0020\u007F]' THEN 'holds a blank or a control character'
-                WHEN strpos(api_url, '\') > 0 THEN 'holds a backslash'
-                WHEN strpos(api_url, '?') > 0 THEN 'holds a query, from ''?'' on'
-                WHEN strpos(api_url, '#') > 0 THEN 'holds a fragment, from ''#'' on' END
-  $$;
+BEGIN
+  RETURN CASE WHEN api_url = '' THEN 'is empty'
+              WHEN api_url ~ '[\u0001-\u0020\u007F]' THEN 'holds a blank or a control character'
+              WHEN strpos(api_url, '\') > 0 THEN 'holds a backslash'
+              WHEN strpos(api_url, '?') > 0 THEN 'holds a query, from ''?'' on'
+              WHEN strpos(api_url, '#') > 0 THEN 'holds a fragment, from ''#'' on' END;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.fault_of_url_text(text) IS
   'Internal: the rule that the characters of an api_url break; NULL: none';
 
@@ -166,22 +168,32 @@ DECLARE
   cut record;
   fault record;
   read record;
+  usual constant text[] := regexp_match(api_url, '^https://((?:[0-9a-z-]+[.])*[a-z][0-9a-z-]*)(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?$');
 BEGIN
-  SELECT * INTO cut FROM wee5_cron.cut_api_url(api_url);
+  IF usual IS NOT NULL THEN
+    -- Most addresses: https, and a name whose last label cannot be a number. All rules hold for them.
+    scheme := 'https';
+    host := usual[1];
+    port := coalesce(usual[2], '443');
+    prefix := '';
+    url := api_url;
+    RETURN;
+  END IF;
+  cut := wee5_cron.cut_api_url(api_url);
   rule := cut.rule;
   hint := cut.hint;
   IF rule IS NOT NULL THEN
     RETURN;
   END IF;
   IF cut.path <> '' THEN
-    SELECT * INTO fault FROM wee5_cron.fault_of_path(cut.path);
+    fault := wee5_cron.fault_of_path(cut.path);
     IF fault.rule IS NOT NULL THEN
       rule := 'holds a path that cannot be a prefix: ' || fault.rule;
       hint := fault.hint;
       RETURN;
     END IF;
   END IF;
-  SELECT * INTO read FROM wee5_cron.read_authority(cut.authority);
+  read := wee5_cron.read_authority(cut.authority);
   IF read.fault IS NOT NULL THEN
     rule := format('is no URL that libcurl accepts (%s)', read.fault);
   ELSIF read.port = '0' THEN
@@ -210,7 +222,7 @@ CREATE FUNCTION wee5_cron.parse_api_url(api_url text, allow_plain_http text, OUT
 DECLARE
   read record;
 BEGIN
-  SELECT * INTO read FROM wee5_cron.read_api_url(api_url, allow_plain_http);
+  read := wee5_cron.read_api_url(api_url, allow_plain_http);
   IF read.rule IS NOT NULL THEN
     RAISE EXCEPTION 'app.settings.api_url "%" %', wee5_cron.shown_api_url(api_url), read.rule
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = read.hint;
@@ -233,8 +245,10 @@ DECLARE
   parsed record;
   encoded constant text := wee5_cron.encode_endpoint_path(endpoint_path);
 BEGIN
-  SELECT * INTO parsed FROM wee5_cron.parse_api_url(api_url, allow_plain_http);
-  IF parsed.prefix = '' AND encoded !~ '^(?:$|[/?])' THEN
+  parsed := wee5_cron.read_api_url(api_url, allow_plain_http);
+  IF parsed.rule IS NOT NULL THEN
+    PERFORM wee5_cron.parse_api_url(api_url, allow_plain_http);  -- raises the error
+  ELSIF parsed.prefix = '' AND encoded !~ '^(?:$|[/?])' THEN
     RAISE EXCEPTION 'invalid endpoint path "%": it would change where the call goes', wee5_cron.printable(endpoint_path)
       USING ERRCODE = 'invalid_parameter_value',
             HINT = 'Start it with one slash, such as ''/api/cron/poll-activities''; scheme, host and port come from '
@@ -264,7 +278,7 @@ DECLARE
                     WHEN behind LIKE '?%' THEN 'has no path before its query' END;
 BEGIN
   IF rule IS NULL THEN
-    SELECT * INTO read FROM wee5_cron.read_api_url(left(address, length_of_origin), allow_plain_http);
+    read := wee5_cron.read_api_url(left(address, length_of_origin), allow_plain_http);
     rule := read.rule;
   END IF;
   IF rule IS NOT NULL THEN

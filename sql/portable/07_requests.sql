@@ -17,13 +17,13 @@ $$;
 COMMENT ON FUNCTION wee5_cron.parse_method(text) IS 'Internal: a method in upper case; an error if there is no such method';
 
 CREATE FUNCTION wee5_cron.takes_body(method text) RETURNS boolean
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT method NOT IN ('GET', 'HEAD') $$;
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ BEGIN RETURN method NOT IN ('GET', 'HEAD'); END $$;
 COMMENT ON FUNCTION wee5_cron.takes_body(text) IS 'Internal: whether a request of this method may have a body';
 
 CREATE FUNCTION wee5_cron.needs_body(method text) RETURNS boolean
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT method NOT IN ('GET', 'HEAD', 'DELETE') $$;
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ BEGIN RETURN method NOT IN ('GET', 'HEAD', 'DELETE'); END $$;
 COMMENT ON FUNCTION wee5_cron.needs_body(text) IS 'Internal: whether a request of this method sends {} if the caller gave no body';
 
 CREATE FUNCTION wee5_cron.check_body_bytes(body jsonb, most int) RETURNS void
@@ -125,86 +125,111 @@ COMMENT ON FUNCTION wee5_cron.headers_of(jsonb) IS
 -- Encodes a text so that decodeURIComponent() restores it. Printable ASCII stays, except '%' and except blanks at the ends,
 -- which receivers remove.
 CREATE FUNCTION wee5_cron.header_text(value text) RETURNS text
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT coalesce(string_agg(
-      CASE WHEN c.value ~ '[^\u0020-\u007E]|%' OR c.value = ' ' AND c.place IN (1, length(header_text.value))
+BEGIN
+  IF value !~ '[^\u0020-\u007E]|%|^ | $' THEN
+    RETURN value;
+  END IF;
+  RETURN (
+    SELECT string_agg(
+      CASE WHEN c.value ~ '[^\u0020-\u007E]|%' OR c.value = ' ' AND c.place IN (1, length($1))
            THEN regexp_replace(upper(encode(convert_to(c.value, 'UTF8'), 'hex')), '(..)', '%\1', 'g')
-           ELSE c.value END, '' ORDER BY c.place), '')
-    FROM regexp_split_to_table(value, '') WITH ORDINALITY AS c(value, place)
-  $$;
+           ELSE c.value END, '' ORDER BY c.place)
+    FROM regexp_split_to_table($1, '') WITH ORDINALITY AS c(value, place));
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.header_text(text) IS 'Internal: any text as a header can carry it';
 
 -- `key`: as the Idempotency-Key header has it. The trace id goes to systems that must not learn the key.
 CREATE FUNCTION wee5_cron.trace_id(idempotency_key text) RETURNS text
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT left(encode(sha256(convert_to('trace' || idempotency_key, 'UTF8')), 'hex'), 32) $$;
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN left(encode(sha256(convert_to('trace' || idempotency_key, 'UTF8')), 'hex'), 32);
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.trace_id(text) IS 'Internal: the trace id of a call (W3C Trace Context), the same on every attempt';
 
 -- All zeros as the parent's id would make the header invalid.
 CREATE FUNCTION wee5_cron.traceparent(idempotency_key text, invocation_id bigint, attempt int, sampled boolean) RETURNS text
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT format('00-%s-%s-%s', wee5_cron.trace_id(idempotency_key),
-      lpad(to_hex(coalesce(nullif(invocation_id << 16 | (attempt & 65535)::bigint, 0), 1)), 16, '0'),
-      CASE WHEN sampled THEN '01' ELSE '00' END)
-  $$;
+BEGIN
+  RETURN format('00-%s-%s-%s', wee5_cron.trace_id(idempotency_key),
+    lpad(to_hex(coalesce(nullif(invocation_id << 16 | (attempt & 65535)::bigint, 0), 1)), 16, '0'),
+    CASE WHEN sampled THEN '01' ELSE '00' END);
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.traceparent(text, bigint, int, boolean) IS 'Internal: the header traceparent of an attempt';
 
 CREATE FUNCTION wee5_cron.has_header(headers jsonb, name text) RETURNS boolean
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT EXISTS (SELECT FROM jsonb_object_keys(coalesce(headers, '{}')) AS key
-                   WHERE lower(key COLLATE "C") = lower(name COLLATE "C"))
-  $$;
+BEGIN
+  IF headers IS NULL OR headers = '{}' THEN
+    RETURN false;
+  END IF;
+  RETURN EXISTS (SELECT FROM jsonb_object_keys(headers) AS key WHERE lower(key COLLATE "C") = lower(name COLLATE "C"));
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.has_header(jsonb, text) IS 'Internal: whether a header is among these, in any case';
 
 -- `trace`: on, unsampled or off. Of the caller's headers, a User-Agent or traceparent replaces wee5_cron's own.
 CREATE FUNCTION wee5_cron.own_headers(secret text, invocation_id bigint, attempt int, idempotency_key text, job_name text,
                                       scheduled_at timestamptz, has_body boolean, timeout_ms int, trace text, custom jsonb)
   RETURNS jsonb
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT jsonb_strip_nulls(jsonb_build_object(
-      'Authorization', 'Bearer ' || secret,
-      'Content-Type', CASE WHEN has_body THEN 'application/json' END,
-      'User-Agent', CASE WHEN NOT wee5_cron.has_header(custom, 'User-Agent') THEN 'wee5_cron/' || wee5_cron.library_version() END,
-      'Cache-Control', 'no-cache',
-      'Idempotency-Key', nullif(idempotency_key, ''),
-      'X-Wee5-Cron-Invocation', invocation_id::text,
-      'X-Wee5-Cron-Attempt', attempt::text,
-      'X-Wee5-Cron-Timeout-Ms', CASE WHEN timeout_ms > 0 THEN timeout_ms::text END,
-      'X-Wee5-Cron-Job', wee5_cron.header_text(nullif(job_name, '')),
-      'X-Wee5-Cron-Scheduled-At', to_char(scheduled_at AT TIME ZONE 'UTC', 'FMYYYY-MM-DD"T"HH24:MI:SS"Z"'),
-      'traceparent', CASE WHEN trace <> 'off' AND idempotency_key <> '' AND NOT wee5_cron.has_header(custom, 'traceparent')
-                          THEN wee5_cron.traceparent(idempotency_key, invocation_id, attempt, trace = 'on') END))
-  $$;
+BEGIN
+  RETURN jsonb_strip_nulls(jsonb_build_object(
+    'Authorization', 'Bearer ' || secret,
+    'Content-Type', CASE WHEN has_body THEN 'application/json' END,
+    'User-Agent', CASE WHEN NOT wee5_cron.has_header(custom, 'User-Agent') THEN 'wee5_cron/' || wee5_cron.library_version() END,
+    'Cache-Control', 'no-cache',
+    'Idempotency-Key', nullif(idempotency_key, ''),
+    'X-Wee5-Cron-Invocation', invocation_id::text,
+    'X-Wee5-Cron-Attempt', attempt::text,
+    'X-Wee5-Cron-Timeout-Ms', CASE WHEN timeout_ms > 0 THEN timeout_ms::text END,
+    'X-Wee5-Cron-Job', wee5_cron.header_text(nullif(job_name, '')),
+    'X-Wee5-Cron-Scheduled-At', to_char(scheduled_at AT TIME ZONE 'UTC', 'FMYYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'traceparent', CASE WHEN trace <> 'off' AND idempotency_key <> '' AND NOT wee5_cron.has_header(custom, 'traceparent')
+                        THEN wee5_cron.traceparent(idempotency_key, invocation_id, attempt, trace = 'on') END));
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.own_headers(text, bigint, int, text, text, timestamptz, boolean, int, text, jsonb) IS
   'Internal: the headers that wee5_cron itself sends with an attempt';
 
 -- secret_headers: the header and the prefix that carry the secret, and further secret headers, which replace all others.
 CREATE FUNCTION wee5_cron.with_secret_headers(headers jsonb, secret text, secret_headers jsonb) RETURNS jsonb
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT coalesce((SELECT jsonb_object_agg(h.key, h.value) FROM jsonb_each(headers - 'Authorization') h
-                     WHERE NOT wee5_cron.has_header(s.of_secret, h.key)), '{}') || s.of_secret
-    FROM (SELECT jsonb_build_object(secret_headers ->> 'header', (secret_headers ->> 'prefix') || secret)
-                 || (secret_headers -> 'headers') AS of_secret) s
-  $$;
+DECLARE
+  of_secret constant jsonb := jsonb_build_object(secret_headers ->> 'header', (secret_headers ->> 'prefix') || secret)
+                              || (secret_headers -> 'headers');
+BEGIN
+  IF secret_headers ->> 'header' = 'Authorization' AND secret_headers -> 'headers' = '{}'
+     AND strpos(lower((headers - 'Authorization')::text COLLATE "C"), 'authorization') = 0 THEN
+    RETURN headers || of_secret;
+  END IF;
+  RETURN coalesce((SELECT jsonb_object_agg(h.key, h.value) FROM jsonb_each(headers - 'Authorization') h
+                   WHERE NOT wee5_cron.has_header(of_secret, h.key)), '{}') || of_secret;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.with_secret_headers(jsonb, text, jsonb) IS 'Internal: headers with those of a target in the place of Authorization';
 
 CREATE FUNCTION wee5_cron.request_headers(secret text, secret_headers jsonb, invocation_id bigint, attempt int, idempotency_key uuid,
-                                          job_name text, scheduled_at timestamptz, has_body boolean, timeout_ms int, custom jsonb)
-  RETURNS jsonb
+                                          job_name text, scheduled_at timestamptz, has_body boolean, timeout_ms int, trace text,
+                                          custom jsonb) RETURNS jsonb
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   RETURN wee5_cron.with_secret_headers(
     wee5_cron.own_headers(secret, invocation_id, attempt, idempotency_key::text, job_name, scheduled_at, has_body,
-                          timeout_ms, wee5_cron.setting('trace'), custom) || coalesce(custom, '{}'), secret, secret_headers);
+                          timeout_ms, trace, custom) || coalesce(custom, '{}'), secret, secret_headers);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.request_headers(text, jsonb, bigint, int, uuid, text, timestamptz, boolean, int, jsonb) IS
+COMMENT ON FUNCTION wee5_cron.request_headers(text, jsonb, bigint, int, uuid, text, timestamptz, boolean, int, text, jsonb) IS
   'Internal: all headers of an attempt: wee5_cron''s own, those that the call or its endpoint adds, and the secret ones';
 
 -- Two servers that run the same job for the same tick make the same key: a UUID of version 8 (RFC 9562) from the SHA-256 of

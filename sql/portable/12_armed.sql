@@ -1,14 +1,28 @@
 -- Whether this database makes calls. See sql/common/12_armed.sql for the mark. A host restores a project as a physical
 -- copy, which keeps the mark. So the identity of the server counts as well: a copy begins a new timeline.
 
-CREATE FUNCTION wee5_cron.has_mark() RETURNS boolean
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+-- receives_rows: this database has a subscription, perhaps to the ledger of another one.
+CREATE FUNCTION wee5_cron.read_mark(OUT is_valid boolean, OUT timeline int, OUT receives_rows boolean)
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT count(*) = 2 AND bool_and(a.xmin = a.xid AND a.xid::text::bigint >= 3)
-       AND abs(max(a.xid::text::bigint) - min(a.xid::text::bigint)) NOT IN (0, 1, 4294967292)
-    FROM wee5_cron.armed a
-    WHERE a.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-  $$;
+BEGIN
+  SELECT count(*) = 2 AND bool_and(a.xmin = a.xid AND a.xid::text::bigint >= 3)
+         AND abs(max(a.xid::text::bigint) - min(a.xid::text::bigint)) NOT IN (0, 1, 4294967292),
+         max(a.timeline), EXISTS (SELECT FROM pg_subscription_rel)
+  INTO is_valid, timeline, receives_rows
+  FROM wee5_cron.armed a
+  WHERE a.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.read_mark() IS 'Internal: the mark of this database: whether it is valid, and the timeline on which it was written';
+
+CREATE FUNCTION wee5_cron.has_mark() RETURNS boolean
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN (wee5_cron.read_mark()).is_valid;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.has_mark() IS 'Internal: whether this database has a valid mark';
 
 -- same: the server on which the database was armed. copied: the same system identifier on another timeline, so a copy or a
@@ -27,23 +41,42 @@ CREATE FUNCTION wee5_cron.identity_since_armed() RETURNS text
 COMMENT ON FUNCTION wee5_cron.identity_since_armed() IS
   'Internal: whether the server is the one on which this database was armed: same, copied, moved or unknown';
 
-CREATE FUNCTION wee5_cron.call_permit() RETURNS text
+CREATE FUNCTION wee5_cron.server_timeline() RETURNS int
   LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  IF wee5_cron.setting('enabled') = 'off' THEN
+  RETURN CASE WHEN NOT pg_is_in_recovery() THEN ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int END;
+EXCEPTION WHEN insufficient_privilege THEN
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.server_timeline() IS 'Internal: the timeline in server_identity(), alone';
+
+-- Each call asks this. To read the system identifier, Postgres reads a file and computes its checksum, so the timeline comes
+-- first: on the timeline on which the database was armed, the server is no copy.
+CREATE FUNCTION wee5_cron.call_permit(settings jsonb DEFAULT NULL) RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  in_force constant jsonb := coalesce(settings, wee5_cron.settings_in_force());
+  mark record;
+BEGIN
+  IF in_force ->> 'enabled' = 'off' THEN
     RETURN 'disabled';
-  ELSIF EXISTS (SELECT FROM wee5_cron.ledger_subscriptions()) THEN
+  END IF;
+  mark := wee5_cron.read_mark();
+  IF mark.receives_rows AND EXISTS (SELECT FROM wee5_cron.ledger_subscriptions()) THEN
     RETURN 'subscriber';
-  ELSIF NOT wee5_cron.has_mark() THEN
+  ELSIF NOT mark.is_valid THEN
     RETURN 'disarmed';
-  ELSIF wee5_cron.identity_since_armed() = 'copied' AND wee5_cron.setting('on_physical_copy') <> 'continue' THEN
+  ELSIF mark.timeline IS DISTINCT FROM wee5_cron.server_timeline() AND wee5_cron.identity_since_armed() = 'copied'
+        AND in_force ->> 'on_physical_copy' <> 'continue' THEN
     RETURN 'copied';
   END IF;
   RETURN 'granted';
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.call_permit() IS 'Internal: whether this database makes calls now: granted, or why not';
+COMMENT ON FUNCTION wee5_cron.call_permit(jsonb) IS 'Internal: whether this database makes calls now: granted, or why not';
 
 CREATE FUNCTION wee5_cron.is_armed() RETURNS boolean
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -55,11 +88,11 @@ CREATE FUNCTION wee5_cron.may_call() RETURNS boolean
   AS $$ SELECT wee5_cron.call_permit() = 'granted' $$;
 COMMENT ON FUNCTION wee5_cron.may_call() IS 'Internal: whether this database makes calls now: it is armed, and wee5_cron.enabled is on';
 
-CREATE FUNCTION wee5_cron.require_armed() RETURNS void
+CREATE FUNCTION wee5_cron.require_armed(settings jsonb DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  permit constant text := wee5_cron.call_permit();
+  permit constant text := wee5_cron.call_permit(settings);
 BEGIN
   IF permit = 'granted' THEN
     RETURN;
@@ -89,7 +122,7 @@ BEGIN
           HINT = 'If this database should make calls instead of the original: SELECT wee5_cron.arm();';
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.require_armed() IS 'Internal: raises an error unless this database makes calls';
+COMMENT ON FUNCTION wee5_cron.require_armed(jsonb) IS 'Internal: raises an error unless this database makes calls';
 
 CREATE FUNCTION wee5_cron.wake_worker() RETURNS void
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

@@ -10,12 +10,15 @@ CREATE FUNCTION wee5_cron.merged_headers(policy jsonb, own jsonb) RETURNS jsonb
 COMMENT ON FUNCTION wee5_cron.merged_headers(jsonb, jsonb) IS 'Internal: the headers of a policy, with those of a call, which override them';
 
 CREATE FUNCTION wee5_cron.is_pg_cron_session() RETURNS boolean
-  LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS $$
+BEGIN
+  RETURN (
     SELECT CASE a.backend_type WHEN 'client backend' THEN current_setting('application_name') = 'pg_cron'
                                ELSE a.backend_type = 'pg_cron' END
-    FROM pg_stat_get_activity(pg_backend_pid()) a
-  $$;
+    FROM pg_stat_get_activity(pg_backend_pid()) a);
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.is_pg_cron_session() IS 'Internal: whether pg_cron runs this session. It decides labels and overlap, never rights';
 
 -- The job that makes the call: the only job of this database and session_user whose command is the running statement.
@@ -86,10 +89,12 @@ CREATE FUNCTION wee5_cron.check_call(endpoint_path text, INOUT method text, INOU
 DECLARE
   header record;
 BEGIN
-  PERFORM count(*) FROM wee5_cron.headers_of(headers);
+  IF headers IS NOT NULL THEN
+    headers := (SELECT coalesce(jsonb_object_agg(h.name, h.value), '{}') FROM wee5_cron.headers_of(headers) h);
+  END IF;
   method := wee5_cron.parse_method(method);
   PERFORM wee5_cron.check_endpoint_path(endpoint_path);
-  IF check_headers THEN
+  IF check_headers AND headers <> '{}' THEN
     FOR header IN SELECT * FROM wee5_cron.headers_of(headers) LOOP
       PERFORM wee5_cron.check_header(header.name, header.value);
     END LOOP;
@@ -98,7 +103,9 @@ BEGIN
     RAISE EXCEPTION '% requests cannot have a body', method
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave the body out, or call with method => ''POST''.';
   END IF;
-  body := coalesce(body, CASE WHEN wee5_cron.needs_body(method) THEN '{}'::jsonb END);
+  IF body IS NULL AND wee5_cron.needs_body(method) THEN
+    body := '{}';
+  END IF;
   IF body IS NOT NULL THEN
     PERFORM wee5_cron.check_body_bytes(body, wee5_cron.setting_bytes('max_request_bytes'));
   END IF;
@@ -107,7 +114,7 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value',
             HINT = 'Give an interval from 1 millisecond to 24 days, or leave it out to use wee5_cron.request_timeout.';
   END IF;
-  headers := coalesce((SELECT jsonb_object_agg(h.name, h.value) FROM wee5_cron.headers_of(headers) h), '{}');
+  headers := coalesce(headers, '{}');
   IF method IN ('PUT', 'PATCH', 'HEAD') THEN
     RAISE EXCEPTION 'pg_net cannot send %', method
       USING ERRCODE = 'feature_not_supported', HINT = 'Use GET, POST or DELETE. The extension wee5_cron can send the others.';
@@ -118,13 +125,15 @@ COMMENT ON FUNCTION wee5_cron.check_call(text, text, jsonb, jsonb, interval, boo
 
 -- exclusive: path or route, as in the ledger; NULL: the call may overlap.
 CREATE FUNCTION wee5_cron.exclusive_of(policy wee5_cron.endpoint, by_job boolean) RETURNS text
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE WHEN policy.overlap = 'allow' THEN NULL
-                WHEN policy.overlap IN ('skip', 'queue') THEN
-                  CASE WHEN strpos(policy.endpoint_path, '?') = 0 THEN 'route' ELSE 'path' END
-                WHEN by_job THEN 'path' END
-  $$;
+BEGIN
+  RETURN CASE WHEN policy.overlap = 'allow' THEN NULL
+              WHEN policy.overlap IN ('skip', 'queue') THEN
+                CASE WHEN strpos(policy.endpoint_path, '?') = 0 THEN 'route' ELSE 'path' END
+              WHEN by_job THEN 'path' END;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.exclusive_of(wee5_cron.endpoint, boolean) IS 'Internal: which unfinished calls a call gives way to';
 
 -- Before it gives way to a call, this records the call's answer if there is one: then the call is no longer in the way.
@@ -154,7 +163,9 @@ BEGIN
     body := policy.body;
   END IF;
   method := coalesce(method, policy.method, 'GET');
-  headers := wee5_cron.merged_headers(policy.headers::jsonb, headers);
+  IF policy.headers IS NOT NULL THEN
+    headers := wee5_cron.merged_headers(policy.headers, headers);
+  END IF;
   timeout := coalesce(timeout, policy.timeout);
 END
 $$;
@@ -172,13 +183,14 @@ CREATE FUNCTION wee5_cron.make_call(endpoint_path text, method text, body jsonb,
 #variable_conflict use_column
 DECLARE
   again constant boolean := ($10).id IS NOT NULL;
+  settings constant jsonb := wee5_cron.settings_in_force();
   caller record;
   address record;
   asked record;
   policy wee5_cron.endpoint;
   call wee5_cron.invocation;
 BEGIN
-  PERFORM wee5_cron.require_armed();
+  PERFORM wee5_cron.require_armed(settings);
   IF $1 IS NULL THEN
     RAISE EXCEPTION 'endpoint_path must not be NULL'
       USING ERRCODE = 'null_value_not_allowed',
@@ -186,11 +198,17 @@ BEGIN
   END IF;
   policy := wee5_cron.policy_of($1);
   IF NOT again THEN
-    SELECT p.* INTO $2, $3, $4, $5 FROM wee5_cron.apply_policy(policy, $2, $3, $4, $5) p;
+    asked := wee5_cron.apply_policy(policy, $2, $3, $4, $5);
+    $2 := asked.method;
+    $3 := asked.body;
+    $4 := asked.headers;
+    $5 := asked.timeout;
   END IF;
   asked := wee5_cron.check_call($1, $2, $3, $4, $5, NOT again);
-  PERFORM wee5_cron.require_right_to_target(coalesce($7, session_user), $1);
-  address := wee5_cron.find_address($1);
+  IF wee5_cron.target_of($1) IS NOT NULL THEN
+    PERFORM wee5_cron.require_right_to_target(coalesce($7, session_user), $1);
+  END IF;
+  address := wee5_cron.find_address($1, settings);
   caller := wee5_cron.identify_caller();
   IF $6 IS NOT NULL AND NOT again THEN
     caller.by_job := caller.by_job OR $7 IS NOT NULL;
@@ -220,7 +238,7 @@ BEGIN
   IF address.missing IS NOT NULL THEN
     RETURN wee5_cron.skip_without_settings(call, address.missing, address.hint, caller.by_job AND $7 IS NULL);
   END IF;
-  RETURN wee5_cron.queue_call(call, policy, address, caller.by_job, caller.by_job AND $7 IS NULL);
+  RETURN wee5_cron.queue_call(call, policy, address, settings, caller.by_job, caller.by_job AND $7 IS NULL);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.make_call(text, text, jsonb, jsonb, interval, text, name, text, timestamptz, wee5_cron.invocation, timestamptz, text) IS
@@ -289,8 +307,8 @@ COMMENT ON FUNCTION wee5_cron.skip_without_settings(wee5_cron.invocation, text, 
 
 -- Decides whether the call waits for its time or for the end of another one, is skipped, handed to pg_net or left to harvest(), and
 -- writes its row.
-CREATE FUNCTION wee5_cron.queue_call(call wee5_cron.invocation, policy wee5_cron.endpoint, address record, by_job boolean,
-                                     by_pg_cron boolean) RETURNS bigint
+CREATE FUNCTION wee5_cron.queue_call(call wee5_cron.invocation, policy wee5_cron.endpoint, address record, settings jsonb,
+                                     by_job boolean, by_pg_cron boolean) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
@@ -321,22 +339,22 @@ BEGIN
       RETURN wee5_cron.skip_for_overlap(call, by_job, by_pg_cron);
     END IF;
   END IF;
-  IF undecided OR policy.max_in_flight >= 1 AND NOT wee5_cron.may_hand_over(path, policy) THEN
+  IF undecided OR coalesce(policy.max_in_flight, 0) >= 1 AND NOT wee5_cron.may_hand_over(path, policy) THEN
     call.next_attempt_at := clock_timestamp();
     RETURN wee5_cron.insert_call(call, by_pg_cron);
   END IF;
   call.url := address.url;
   call.id := wee5_cron.insert_call(call, by_pg_cron);
-  PERFORM wee5_cron.hand_to_pg_net(call, 1, address.url, address.secret, address.secret_headers);
+  PERFORM wee5_cron.hand_to_pg_net(call, 1, address.url, address.secret, address.secret_headers, settings);
   RETURN call.id;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.queue_call(wee5_cron.invocation, wee5_cron.endpoint, record, boolean, boolean) IS
+COMMENT ON FUNCTION wee5_cron.queue_call(wee5_cron.invocation, wee5_cron.endpoint, record, jsonb, boolean, boolean) IS
   'Internal: writes the row of a complete call, and hands the call to pg_net, leaves it to its time, or skips it';
 
 CREATE FUNCTION public.invoke_cron_endpoint(endpoint_path text) RETURNS bigint
-  LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT wee5_cron.make_call($1, NULL, NULL, NULL, NULL) $$;
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$ BEGIN RETURN wee5_cron.make_call($1, NULL, NULL, NULL, NULL); END $$;
 COMMENT ON FUNCTION public.invoke_cron_endpoint(text) IS
   'Queues GET <api_url><endpoint_path> with the bearer secret, and returns the id of its row in wee5_cron.invocation. The call is sent when the transaction commits, and discarded when it rolls back';
 

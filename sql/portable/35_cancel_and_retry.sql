@@ -4,22 +4,33 @@ CREATE FUNCTION wee5_cron.refuse_tampered_queue() RETURNS void
   AS $$
 DECLARE
   queue oid := to_regclass('net.http_request_queue');
+  is_its_own boolean;
+  has record;
   added text;
 BEGIN
-  IF wee5_cron.belongs_to_extension('pg_class', queue, 'pg_net') THEN
+  is_its_own := wee5_cron.belongs_to_extension('pg_class', queue, 'pg_net');
+  IF is_its_own THEN
     LOCK TABLE net.http_request_queue IN ROW EXCLUSIVE MODE;
   END IF;
   -- Another session may have replaced the table before this one got the lock.
-  queue := to_regclass('net.http_request_queue');
-  IF NOT wee5_cron.belongs_to_extension('pg_class', queue, 'pg_net') THEN
+  IF queue IS DISTINCT FROM to_regclass('net.http_request_queue')::oid THEN
+    queue := to_regclass('net.http_request_queue');
+    is_its_own := wee5_cron.belongs_to_extension('pg_class', queue, 'pg_net');
+  END IF;
+  IF NOT is_its_own THEN
     RAISE EXCEPTION 'the table net.http_request_queue does not belong to the extension pg_net'
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Reinstall pg_net.';
   END IF;
-  added := CASE
-    WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = queue AND NOT t.tgisinternal) THEN 'trigger'
-    WHEN EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = queue) THEN 'rule'
-    WHEN EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = queue)
-      OR EXISTS (SELECT FROM pg_class c WHERE c.oid = queue AND c.relrowsecurity) THEN 'policy' END;
+  SELECT c.relhastriggers AS triggers, c.relhasrules AS rules,
+         c.relrowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid) AS policies
+  INTO has FROM pg_class c WHERE c.oid = queue;
+  -- Postgres leaves the first two marks set when the last trigger or rule is dropped.
+  IF has.triggers OR has.rules OR has.policies THEN
+    added := CASE
+      WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = queue AND NOT t.tgisinternal) THEN 'trigger'
+      WHEN EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = queue) THEN 'rule'
+      WHEN has.policies THEN 'policy' END;
+  END IF;
   IF added IS NOT NULL THEN
     RAISE EXCEPTION 'net.http_request_queue has a %', added
       USING ERRCODE = 'object_not_in_prerequisite_state',

@@ -13,6 +13,18 @@ COMMENT ON COLUMN wee5_cron.setting.value IS 'Its value, as wee5_cron.setting() 
 COMMENT ON COLUMN wee5_cron.setting.set_at IS 'When it was set';
 COMMENT ON COLUMN wee5_cron.setting.set_by IS 'session_user who set it';
 
+CREATE FUNCTION wee5_cron.setting_presets() RETURNS jsonb
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN jsonb '{"enabled": "on", "transport": "pg_net", "request_timeout": "30s", "max_response_bytes": "8kB",
+                 "max_request_bytes": "1MB", "missing_config": "error", "keep_succeeded": "7d", "keep_failed": "30d",
+                 "allow_plain_http": "off", "trace": "on", "alert_url": "", "alert_repeat": "0", "vault_api_url": "api_url",
+                 "vault_cron_secret": "cron_secret", "default_jobs": "on", "on_physical_copy": "stop"}';
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.setting_presets() IS 'Internal: the defaults of the settings, by name';
+
 -- kind: bool, enum (one of words), ms or minutes (a time), bytes, rule (for plain http), url, text. lowest and highest are in
 -- the unit of the kind.
 CREATE FUNCTION wee5_cron.known_settings(OUT name text, OUT kind text, OUT preset text, OUT lowest bigint, OUT highest bigint,
@@ -20,23 +32,25 @@ CREATE FUNCTION wee5_cron.known_settings(OUT name text, OUT kind text, OUT prese
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  RETURN QUERY VALUES
-    ('enabled', 'bool', 'on', NULL::bigint, NULL::bigint, NULL::text[]),
-    ('transport', 'enum', 'pg_net', NULL, NULL, '{pg_net}'),
-    ('request_timeout', 'ms', '30s', 1, 2147483647, NULL),
-    ('max_response_bytes', 'bytes', '8kB', 0, 1048576, NULL),
-    ('max_request_bytes', 'bytes', '1MB', 2, 268435456, NULL),
-    ('missing_config', 'enum', 'error', NULL, NULL, '{error,skip}'),
-    ('keep_succeeded', 'minutes', '7d', -1, 2147483647, NULL),
-    ('keep_failed', 'minutes', '30d', -1, 2147483647, NULL),
-    ('allow_plain_http', 'rule', 'off', NULL, NULL, NULL),
-    ('trace', 'enum', 'on', NULL, NULL, '{on,unsampled,off}'),
-    ('alert_url', 'url', '', NULL, NULL, NULL),
-    ('alert_repeat', 'ms', '0', 0, 2147483647, NULL),
-    ('vault_api_url', 'text', 'api_url', NULL, NULL, NULL),
-    ('vault_cron_secret', 'text', 'cron_secret', NULL, NULL, NULL),
-    ('default_jobs', 'bool', 'on', NULL, NULL, NULL),
-    ('on_physical_copy', 'enum', 'stop', NULL, NULL, '{stop,continue}'::text[]);
+  RETURN QUERY
+    SELECT v.name, v.kind, wee5_cron.setting_presets() ->> v.name, v.lowest, v.highest, v.words
+    FROM (VALUES
+      ('enabled', 'bool', NULL::bigint, NULL::bigint, NULL::text[]),
+      ('transport', 'enum', NULL, NULL, '{pg_net}'),
+      ('request_timeout', 'ms', 1, 2147483647, NULL),
+      ('max_response_bytes', 'bytes', 0, 1048576, NULL),
+      ('max_request_bytes', 'bytes', 2, 268435456, NULL),
+      ('missing_config', 'enum', NULL, NULL, '{error,skip}'),
+      ('keep_succeeded', 'minutes', -1, 2147483647, NULL),
+      ('keep_failed', 'minutes', -1, 2147483647, NULL),
+      ('allow_plain_http', 'rule', NULL, NULL, NULL),
+      ('trace', 'enum', NULL, NULL, '{on,unsampled,off}'),
+      ('alert_url', 'url', NULL, NULL, NULL),
+      ('alert_repeat', 'ms', 0, 2147483647, NULL),
+      ('vault_api_url', 'text', NULL, NULL, NULL),
+      ('vault_cron_secret', 'text', NULL, NULL, NULL),
+      ('default_jobs', 'bool', NULL, NULL, NULL),
+      ('on_physical_copy', 'enum', NULL, NULL, '{stop,continue}')) AS v (name, kind, lowest, highest, words);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.known_settings() IS 'Internal: the settings of this edition, with their defaults';
@@ -48,27 +62,44 @@ CREATE FUNCTION wee5_cron.setting(name text) RETURNS text
 DECLARE
   wanted constant text := replace($1, 'wee5_cron.', '');
 BEGIN
-  RETURN coalesce((SELECT s.value FROM wee5_cron.setting s WHERE s.name = wanted),
-                  (SELECT k.preset FROM wee5_cron.known_settings() k WHERE k.name = wanted));
+  RETURN coalesce((SELECT s.value FROM wee5_cron.setting s WHERE s.name = wanted), wee5_cron.setting_presets() ->> wanted);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.setting(text) IS
   'The value of a setting, with or without wee5_cron. before its name: what wee5_cron.set() stored, else the default. NULL: there is no such setting';
 
+-- One query for whoever needs several settings.
+CREATE FUNCTION wee5_cron.settings_in_force() RETURNS jsonb
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN wee5_cron.setting_presets() || (SELECT coalesce(jsonb_object_agg(s.name, s.value), '{}') FROM wee5_cron.setting s);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.settings_in_force() IS 'Internal: all settings, by name, as wee5_cron.setting() returns them';
+
+CREATE FUNCTION wee5_cron.unit_factor(unit text) RETURNS numeric
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN CASE unit WHEN 'ms' THEN 1 WHEN 's' THEN 1000 WHEN 'min' THEN 60000 WHEN 'h' THEN 3600000 WHEN 'd' THEN 86400000
+                   WHEN 'us' THEN 0.001 WHEN 'B' THEN 1 WHEN 'kB' THEN 1024 WHEN 'MB' THEN 1048576 WHEN 'GB' THEN 1073741824 END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.unit_factor(text) IS 'Internal: a unit of time in milliseconds, or of size in bytes; NULL: there is none such';
+
 -- `unit`: the unit of a number without one. NULL: the text is not a quantity.
 CREATE FUNCTION wee5_cron.quantity(value text, unit text) RETURNS numeric
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    WITH scale (name, factor) AS (
-      VALUES ('us', 0.001), ('ms', 1), ('s', 1000), ('min', 60000), ('h', 3600000), ('d', 86400000),
-             ('B', 1), ('kB', 1024), ('MB', 1048576), ('GB', 1073741824)
-    )
-    SELECT round(m[1]::numeric * given.factor / own.factor)
-    FROM regexp_match(value, '^\s*(-?[0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*$') AS m
-    JOIN scale own ON own.name = unit
-    JOIN scale given ON given.name = coalesce(nullif(m[2], ''), unit)
-    WHERE (unit = 'B') = (given.name ~ 'B$')
-  $$;
+DECLARE
+  parts constant text[] := regexp_match(value, '^\s*(-?[0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*$');
+  given constant text := coalesce(nullif(parts[2], ''), unit);
+BEGIN
+  RETURN CASE WHEN (unit = 'B') = (right(given, 1) = 'B')
+              THEN round(parts[1]::numeric * wee5_cron.unit_factor(given) / wee5_cron.unit_factor(unit)) END;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.quantity(text, text) IS 'Internal: a time or a size in this unit';
 
 CREATE FUNCTION wee5_cron.shown_quantity(amount numeric, unit text) RETURNS text
@@ -83,12 +114,22 @@ CREATE FUNCTION wee5_cron.shown_quantity(amount numeric, unit text) RETURNS text
   $$;
 COMMENT ON FUNCTION wee5_cron.shown_quantity(numeric, text) IS 'Internal: a time or a size as SHOW displays it';
 
-CREATE FUNCTION wee5_cron.setting_ms(name text) RETURNS bigint
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION wee5_cron.duration_ms(value text) RETURNS bigint
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE s.value WHEN '-1' THEN -1 ELSE wee5_cron.quantity(s.value, 'ms')::bigint END
-    FROM (SELECT wee5_cron.setting($1) AS value) s
-  $$;
+BEGIN
+  RETURN CASE value WHEN '-1' THEN -1 ELSE wee5_cron.quantity(value, 'ms')::bigint END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.duration_ms(text) IS 'Internal: the value of a setting in milliseconds; -1: for ever';
+
+CREATE FUNCTION wee5_cron.setting_ms(name text) RETURNS bigint
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN wee5_cron.duration_ms(wee5_cron.setting($1));
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.setting_ms(text) IS 'Internal: a setting in milliseconds; -1: for ever';
 
 CREATE FUNCTION wee5_cron.setting_bytes(name text) RETURNS int
@@ -175,3 +216,45 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.set(text, text) IS
   'Sets a setting of this database, for everybody, and returns its value; NULL puts the default back. Only the owner may';
+
+-- The values that ALTER DATABASE stored for this database (source: database) and ALTER ROLE ALL for all databases (all). Of two
+-- with the same name, the later one replaces the other. A loop, because each call asks: a query that takes the arrays apart
+-- takes twice as long to start.
+CREATE FUNCTION wee5_cron.stored_settings() RETURNS jsonb
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  held jsonb := '{}';
+  stored record;
+  entry text;
+  value text;
+BEGIN
+  FOR stored IN
+    SELECT s.setconfig AS entries, CASE s.setdatabase WHEN 0 THEN 'all' ELSE 'database' END AS source
+    FROM pg_db_role_setting s
+    WHERE s.setrole = 0 AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+    ORDER BY s.setdatabase
+  LOOP
+    FOREACH entry IN ARRAY stored.entries LOOP
+      value := wee5_cron.trimmed(substr(entry, strpos(entry, '=') + 1));
+      IF value IS NOT NULL THEN
+        held := held || jsonb_build_object(lower(split_part(entry, '=', 1)), jsonb_build_array(value, stored.source));
+      END IF;
+    END LOOP;
+  END LOOP;
+  RETURN held;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.stored_settings() IS 'Internal: settings that ALTER DATABASE or ALTER ROLE ALL stored: for each name, value and source';
+
+CREATE FUNCTION wee5_cron.stored_setting(name text, OUT value text, OUT source text)
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  held constant jsonb := wee5_cron.stored_settings() -> $1;
+BEGIN
+  value := held ->> 0;
+  source := held ->> 1;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.stored_setting(text) IS 'Internal: a setting that ALTER DATABASE or ALTER ROLE ALL stored';

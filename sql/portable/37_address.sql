@@ -11,25 +11,28 @@ $$;
 COMMENT ON FUNCTION wee5_cron.trimmed(text) IS 'Internal: a text without white space around it; NULL: blank';
 
 -- trouble and hint: why Vault cannot be read.
-CREATE FUNCTION wee5_cron.read_vault(OUT api_url text, OUT cron_secret text, OUT previous_secret text, OUT targets text,
-                                     OUT trouble text, OUT hint text)
+CREATE FUNCTION wee5_cron.read_vault(settings jsonb, OUT api_url text, OUT cron_secret text, OUT previous_secret text,
+                                     OUT targets text, OUT trouble text, OUT hint text)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   SET debug_print_plan = off SET debug_print_rewritten = off SET debug_print_parse = off
   AS $$
 DECLARE
-  url_name constant text := wee5_cron.setting('vault_api_url');
-  secret_name constant text := wee5_cron.setting('vault_cron_secret');
+  url_name constant text := settings ->> 'vault_api_url';
+  secret_name constant text := settings ->> 'vault_cron_secret';
+  secrets constant oid := to_regclass('vault.decrypted_secrets');
   held record;
 BEGIN
-  IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'supabase_vault') THEN
-    RETURN;
-  ELSIF NOT wee5_cron.belongs_to_extension('pg_class', to_regclass('vault.decrypted_secrets'), 'supabase_vault') THEN
-    trouble := 'vault.decrypted_secrets does not belong to the extension supabase_vault';
-    hint := 'Install Vault anew: DROP EXTENSION supabase_vault; CREATE EXTENSION supabase_vault;';
+  IF secrets IS NULL OR NOT wee5_cron.belongs_to_extension('pg_class', secrets, 'supabase_vault') THEN
+    IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'supabase_vault') THEN
+      trouble := 'vault.decrypted_secrets does not belong to the extension supabase_vault';
+      hint := 'Install Vault anew: DROP EXTENSION supabase_vault; CREATE EXTENSION supabase_vault;';
+    END IF;
     RETURN;
   END IF;
-  FOR held IN EXECUTE 'SELECT d.name, d.decrypted_secret AS value FROM vault.decrypted_secrets d WHERE d.name IN ($1, $2, $3, ''cron_targets'')'
-              USING url_name, secret_name, secret_name || '_previous' LOOP
+  FOR held IN
+    SELECT d.name, d.decrypted_secret AS value FROM vault.decrypted_secrets d
+    WHERE d.name IN (url_name, secret_name, secret_name || '_previous', 'cron_targets')
+  LOOP
     IF held.name = url_name THEN api_url := held.value; END IF;
     IF held.name = secret_name THEN cron_secret := held.value; END IF;
     IF held.name = secret_name || '_previous' THEN previous_secret := held.value; END IF;
@@ -52,33 +55,26 @@ EXCEPTION
                    '''the secret that the app expects'');', url_name, secret_name);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.read_vault() IS 'Internal: the address, the secret, the previous one and the targets that Vault holds';
-
--- The values that ALTER DATABASE stored for this database (source: database) and ALTER ROLE ALL for all databases (all).
-CREATE FUNCTION wee5_cron.stored_setting(name text, OUT value text, OUT source text)
-  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-BEGIN
-  SELECT v.value, CASE s.setdatabase WHEN 0 THEN 'all' ELSE 'database' END INTO value, source
-  FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
-  CROSS JOIN LATERAL (SELECT wee5_cron.trimmed(substr(entry, strpos(entry, '=') + 1))) AS v (value)
-  WHERE s.setrole = 0 AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
-    AND lower(split_part(entry, '=', 1)) = $1 AND v.value IS NOT NULL
-  ORDER BY s.setdatabase DESC LIMIT 1;
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.stored_setting(text) IS 'Internal: a setting that ALTER DATABASE or ALTER ROLE ALL stored';
+COMMENT ON FUNCTION wee5_cron.read_vault(jsonb) IS
+  'Internal: the address, the secret, the previous one and the targets that Vault holds; settings: see settings_in_force()';
 
 -- previous_secret: the document about it, from the same place as the secret.
-CREATE FUNCTION wee5_cron.find_settings(OUT api_url text, OUT api_url_source text, OUT cron_secret text,
-                                        OUT cron_secret_source text, OUT previous_secret text, OUT vault_targets text,
-                                        OUT vault_trouble text, OUT vault_hint text)
+CREATE FUNCTION wee5_cron.find_settings(settings jsonb DEFAULT NULL, OUT api_url text, OUT api_url_source text,
+                                        OUT cron_secret text, OUT cron_secret_source text, OUT previous_secret text, OUT vault_targets text,
+                                        OUT vault_trouble text, OUT vault_hint text, OUT has_targets boolean)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
+DECLARE
+  vault constant record := wee5_cron.read_vault(coalesce(settings, wee5_cron.settings_in_force()));
+  stored constant jsonb := wee5_cron.stored_settings();
 BEGIN
-  SELECT wee5_cron.trimmed(v.api_url), wee5_cron.trimmed(v.cron_secret), wee5_cron.trimmed(v.previous_secret), v.targets,
-         v.trouble, v.hint
-  INTO api_url, cron_secret, previous_secret, vault_targets, vault_trouble, vault_hint FROM wee5_cron.read_vault() v;
+  api_url := wee5_cron.trimmed(vault.api_url);
+  cron_secret := wee5_cron.trimmed(vault.cron_secret);
+  previous_secret := wee5_cron.trimmed(vault.previous_secret);
+  vault_targets := vault.targets;
+  vault_trouble := vault.trouble;
+  vault_hint := vault.hint;
+  has_targets := vault_targets IS NOT NULL OR stored ? 'app.settings.cron_targets';
   IF vault_trouble IS NOT NULL THEN
     api_url_source := 'none';
     cron_secret_source := 'none';
@@ -87,37 +83,40 @@ BEGIN
   api_url_source := 'vault';
   cron_secret_source := 'vault';
   IF api_url IS NULL THEN
-    SELECT s.value, coalesce(s.source, 'none') INTO api_url, api_url_source FROM wee5_cron.stored_setting('app.settings.api_url') s;
+    api_url := stored -> 'app.settings.api_url' ->> 0;
+    api_url_source := coalesce(stored -> 'app.settings.api_url' ->> 1, 'none');
   END IF;
   IF cron_secret IS NULL THEN
-    SELECT s.value, coalesce(s.source, 'none') INTO cron_secret, cron_secret_source
-    FROM wee5_cron.stored_setting('app.settings.cron_secret') s;
-    SELECT s.value INTO previous_secret FROM wee5_cron.stored_setting('app.settings.cron_secret_previous') s
-    WHERE s.source = cron_secret_source;
+    cron_secret := stored -> 'app.settings.cron_secret' ->> 0;
+    cron_secret_source := coalesce(stored -> 'app.settings.cron_secret' ->> 1, 'none');
+    previous_secret := CASE WHEN stored -> 'app.settings.cron_secret_previous' ->> 1 = cron_secret_source
+                            THEN stored -> 'app.settings.cron_secret_previous' ->> 0 END;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.find_settings() IS
+COMMENT ON FUNCTION wee5_cron.find_settings(jsonb) IS
   'Internal: the address and the secret that count, and where they come from: vault, database, all, none';
 
--- missing: the error of a call that has no address or no secret.
+-- missing: the error of a call that has no address or no secret. secret_headers: see with_secret_headers().
 -- previous_secret: the secret that the app expected before, if calls may still use it.
-CREATE FUNCTION wee5_cron.find_address(endpoint_path text, OUT url text, OUT secret text, OUT missing text, OUT hint text,
-                                       OUT previous_secret text, OUT previous_until timestamptz, OUT secret_headers jsonb)
+CREATE FUNCTION wee5_cron.find_address(endpoint_path text, settings jsonb, OUT url text, OUT secret text,
+                                       OUT missing text, OUT hint text, OUT previous_secret text, OUT previous_until timestamptz,
+                                       OUT secret_headers jsonb)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  found record := wee5_cron.find_settings();
+  found record := wee5_cron.find_settings(settings);
   name constant text := wee5_cron.target_of(endpoint_path);
   target record;
+  previous record;
   message text;
   advice text;
 BEGIN
   IF name IS NULL THEN
     secret_headers := jsonb_build_object('header', 'Authorization', 'prefix', 'Bearer ', 'headers',
-                                         wee5_cron.headers_of_app(found.vault_targets));
+                                         CASE WHEN found.has_targets THEN wee5_cron.headers_of_app(found.vault_targets) ELSE '{}' END);
   ELSE
-    SELECT * INTO target FROM wee5_cron.find_target(name, found.vault_targets);
+    target := wee5_cron.find_target(name, found.vault_targets);
     IF target.source IS NULL OR found.vault_trouble IS NOT NULL THEN
       missing := format('target "%s" is not configured', name)
                  || coalesce(', and Vault cannot be read: ' || found.vault_trouble, '');
@@ -137,18 +136,24 @@ BEGIN
     RETURN;
   END IF;
   PERFORM wee5_cron.check_secret(found.cron_secret);
-  url := wee5_cron.join_url(found.api_url, wee5_cron.setting('allow_plain_http'), wee5_cron.path_behind_target(endpoint_path));
+  url := wee5_cron.join_url(found.api_url, settings ->> 'allow_plain_http',
+                            CASE WHEN name IS NULL THEN endpoint_path ELSE wee5_cron.path_behind_target(endpoint_path) END);
   secret := found.cron_secret;
-  SELECT p.secret, wee5_cron.time_of_unix_us(p.until_us) INTO previous_secret, previous_until
-  FROM wee5_cron.read_previous_secret(found.previous_secret) p
-  WHERE wee5_cron.time_of_unix_us(p.until_us) > clock_timestamp() AND wee5_cron.same_origin(p.api_url, found.api_url);
+  IF found.previous_secret IS NOT NULL THEN
+    previous := wee5_cron.read_previous_secret(found.previous_secret);
+    IF wee5_cron.time_of_unix_us(previous.until_us) > clock_timestamp() AND wee5_cron.same_origin(previous.api_url, found.api_url) THEN
+      previous_secret := previous.secret;
+      previous_until := wee5_cron.time_of_unix_us(previous.until_us);
+    END IF;
+  END IF;
 EXCEPTION WHEN object_not_in_prerequisite_state THEN
   GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
   RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = wee5_cron.error_for_target(name, message),
     HINT = wee5_cron.hint_here(wee5_cron.hint_for_target(name, advice));
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.find_address(text) IS 'Internal: the URL of a call and the secret that it carries, or what is missing';
+COMMENT ON FUNCTION wee5_cron.find_address(text, jsonb) IS
+  'Internal: the URL of a call and the secret that it carries, or what is missing; settings: see settings_in_force()';
 
 -- The part of alert_url after the origin is a secret by itself: the receiver may echo it without the rest.
 CREATE FUNCTION wee5_cron.alert_secret() RETURNS text
@@ -446,8 +451,8 @@ COMMENT ON FUNCTION wee5_cron.library_preloaded() IS
   'Internal: whether wee5_cron is in shared_preload_libraries. After this call the session can read the settings wee5_cron.*';
 
 CREATE FUNCTION wee5_cron.library_version() RETURNS text
-  LANGUAGE sql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT '@version@' $$;
+  LANGUAGE plpgsql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ BEGIN RETURN '@version@'; END $$;
 COMMENT ON FUNCTION wee5_cron.library_version() IS 'Internal, for doctor(): the version of the library that is loaded';
 
 CREATE FUNCTION wee5_cron.server_setting(name text) RETURNS text

@@ -62,8 +62,11 @@ COMMENT ON FUNCTION wee5_cron.check_target(text, text, text, text, text, jsonb) 
 
 -- targets: NULL if the document is not a JSON object. Strongest first.
 CREATE FUNCTION wee5_cron.target_documents(vault_targets text, OUT place int, OUT source text, OUT targets jsonb) RETURNS SETOF record
-  LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 4 SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE ROWS 4 SET search_path = pg_catalog, pg_temp
   AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
     SELECT d.place, d.source, CASE jsonb_typeof(wee5_cron.jsonb_or_null(d.document)) WHEN 'object' THEN wee5_cron.jsonb_or_null(d.document) END
     FROM (
       SELECT 1 AS place, 'vault' AS source, wee5_cron.trimmed(vault_targets) AS document
@@ -74,8 +77,9 @@ CREATE FUNCTION wee5_cron.target_documents(vault_targets text, OUT place int, OU
       WHERE s.setrole = 0 AND s.setdatabase IN (0, (SELECT b.oid FROM pg_database b WHERE b.datname = current_database()))
         AND lower(split_part(entry, '=', 1)) = 'app.settings.cron_targets'
     ) d
-    WHERE d.document IS NOT NULL ORDER BY d.place
-  $$;
+    WHERE d.document IS NOT NULL ORDER BY d.place;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.target_documents(text) IS 'Internal: the documents that hold targets, those that count first at the beginning';
 
 -- What nobody but a person who stored the document by hand can get wrong. NULL: nothing.
@@ -266,7 +270,7 @@ DECLARE
 BEGIN
   LOCK TABLE wee5_cron.setting IN SHARE ROW EXCLUSIVE MODE;
   PERFORM wee5_cron.refuse_tampered_vault();
-  SELECT * INTO held FROM wee5_cron.read_vault();
+  SELECT * INTO held FROM wee5_cron.read_vault(wee5_cron.settings_in_force());
   IF held.trouble IS NOT NULL THEN
     RAISE EXCEPTION 'Vault cannot be read: %', held.trouble
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = held.hint;
@@ -384,7 +388,7 @@ CREATE FUNCTION wee5_cron.describe_targets(role name) RETURNS jsonb
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  held constant record := wee5_cron.read_vault();
+  held constant record := wee5_cron.read_vault(wee5_cron.settings_in_force());
 BEGIN
   RETURN (
     SELECT coalesce(jsonb_agg(t.described ORDER BY t.described ->> 'name'), '[]')

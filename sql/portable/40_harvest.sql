@@ -93,9 +93,14 @@ DECLARE
   request_id bigint;
 BEGIN
   PERFORM wee5_cron.refuse_tampered_queue();
-  EXECUTE format('SELECT net.%I(url := $1, headers := $2, timeout_milliseconds := $3%s)',
-                 wee5_cron.pg_net_function(method, body IS NOT NULL), CASE WHEN body IS NOT NULL THEN ', body := $4' ELSE '' END)
-    INTO request_id USING url, headers, timeout_ms, body;
+  IF wee5_cron.pg_net_function(method, body IS NOT NULL) = 'http_get' THEN
+    -- Most calls. Postgres keeps the plan of a statement that is no text.
+    request_id := net.http_get(url := url, headers := headers, timeout_milliseconds := timeout_ms);
+  ELSE
+    EXECUTE format('SELECT net.%I(url := $1, headers := $2, timeout_milliseconds := $3%s)',
+                   wee5_cron.pg_net_function(method, body IS NOT NULL), CASE WHEN body IS NOT NULL THEN ', body := $4' ELSE '' END)
+      INTO request_id USING url, headers, timeout_ms, body;
+  END IF;
   IF request_id IS NULL THEN
     RAISE EXCEPTION 'net.http_%() returned no request id', lower(method) USING ERRCODE = 'external_routine_exception';
   END IF;
@@ -104,36 +109,42 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.enqueue(text, text, jsonb, jsonb, int) IS 'Internal: hands one request to pg_net';
 
-CREATE FUNCTION wee5_cron.timeout_of(call wee5_cron.invocation) RETURNS int
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION wee5_cron.timeout_of(call wee5_cron.invocation, request_timeout text) RETURNS int
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE WHEN wee5_cron.interval_milliseconds(call.timeout) > 0
-                THEN least(wee5_cron.interval_milliseconds(call.timeout), 2147483647)::int
-                ELSE wee5_cron.setting_ms('request_timeout')::int END
-  $$;
-COMMENT ON FUNCTION wee5_cron.timeout_of(wee5_cron.invocation) IS 'Internal: the timeout of an attempt in milliseconds';
+DECLARE
+  own constant bigint := wee5_cron.interval_milliseconds(call.timeout);
+BEGIN
+  RETURN CASE WHEN own > 0 THEN least(own, 2147483647) ELSE wee5_cron.duration_ms(request_timeout) END;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.timeout_of(wee5_cron.invocation, text) IS
+  'Internal: the timeout of an attempt in milliseconds; request_timeout: the value of that setting';
 
 -- previous_until: set if the request has the previous secret, which calls use until then.
 CREATE FUNCTION wee5_cron.hand_to_pg_net(call wee5_cron.invocation, attempt int, url text, secret text, secret_headers jsonb,
-                                         previous_until timestamptz DEFAULT NULL) RETURNS void
+                                         settings jsonb, previous_until timestamptz DEFAULT NULL) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  timeout_ms constant int := wee5_cron.timeout_of(call);
+  timeout_ms constant int := wee5_cron.timeout_of(call, settings ->> 'request_timeout');
 BEGIN
   INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id, previous_until)
   VALUES (call.id, wee5_cron.enqueue(call.method, url,
     wee5_cron.request_headers(secret, secret_headers, call.id, attempt, call.idempotency_key, call.job_name, call.scheduled_at,
-                              call.body IS NOT NULL, timeout_ms, call.headers), call.body, timeout_ms), previous_until);
+                              call.body IS NOT NULL, timeout_ms, settings ->> 'trace', call.headers), call.body, timeout_ms),
+    previous_until);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.hand_to_pg_net(wee5_cron.invocation, int, text, text, jsonb, timestamptz) IS 'Internal: hands an attempt to pg_net, and remembers which request carries it';
+COMMENT ON FUNCTION wee5_cron.hand_to_pg_net(wee5_cron.invocation, int, text, text, jsonb, jsonb, timestamptz) IS
+  'Internal: hands an attempt to pg_net, and remembers which request carries it; settings: see settings_in_force()';
 
 CREATE FUNCTION wee5_cron.send_by_pg_net(call_id bigint) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   call wee5_cron.invocation;
+  settings constant jsonb := wee5_cron.settings_in_force();
   address record;
 BEGIN
   SELECT i.* INTO call FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL AND i.transport = 'pg_net';
@@ -143,11 +154,11 @@ BEGIN
     PERFORM wee5_cron.send_alert(call);
     RETURN true;
   END IF;
-  address := wee5_cron.find_address(call.endpoint_path);
+  address := wee5_cron.find_address(call.endpoint_path, settings);
   IF address.missing IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = address.missing, HINT = address.hint;
   END IF;
-  PERFORM wee5_cron.hand_to_pg_net(call, call.attempts + 1, address.url, address.secret, address.secret_headers);
+  PERFORM wee5_cron.hand_to_pg_net(call, call.attempts + 1, address.url, address.secret, address.secret_headers, settings);
   UPDATE wee5_cron.invocation i SET next_attempt_at = NULL, url = address.url WHERE i.id = call_id;
   RETURN true;
 END
@@ -161,17 +172,18 @@ CREATE FUNCTION wee5_cron.send_with_previous_secret(call_id bigint) RETURNS bool
 DECLARE
   call wee5_cron.invocation;
   address record;
+  settings constant jsonb := wee5_cron.settings_in_force();
 BEGIN
   SELECT i.* INTO call FROM wee5_cron.invocation i WHERE i.id = call_id AND i.finished_at IS NULL AND i.transport = 'pg_net';
   IF NOT FOUND THEN
     RETURN false;
   END IF;
-  address := wee5_cron.find_address(call.endpoint_path);
+  address := wee5_cron.find_address(call.endpoint_path, settings);
   IF address.previous_secret IS NULL THEN
     RETURN false;
   END IF;
   PERFORM wee5_cron.hand_to_pg_net(call, call.attempts + 1, address.url, address.previous_secret, address.secret_headers,
-                                   address.previous_until);
+                                   settings, address.previous_until);
   RETURN true;
 END
 $$;

@@ -34,7 +34,7 @@ is($warned, '', 'with standard_conforming_strings = off no function prints a war
 # Which role may do what.
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '42501', 'a role without a grant may not make calls', role => 'nobody');
 $node->raises('postgres', $_, '42501', "a caller may not: $_", role => 'caller')
-  for "SELECT wee5_cron.set('enabled', 'off')", "SELECT * FROM wee5_cron.setting", 'SELECT * FROM wee5_cron.find_settings()', "SELECT wee5_cron.hand_to_pg_net(NULL, 1, 'x', 'x', '{}')", 'SELECT wee5_cron.uninstall()', 'SELECT * FROM wee5_cron.invocation';
+  for "SELECT wee5_cron.set('enabled', 'off')", "SELECT * FROM wee5_cron.setting", 'SELECT * FROM wee5_cron.find_settings()', "SELECT wee5_cron.hand_to_pg_net(NULL, 1, 'x', 'x', '{}', '{}')", 'SELECT wee5_cron.uninstall()', 'SELECT * FROM wee5_cron.invocation';
 $node->raises('postgres', "SELECT wee5_cron.set('alert_url', '$url')", '42501', 'an operator may not use set()', role => 'operator');
 $node->raises('postgres', "SELECT wee5_cron.configure('$url')", '42501', 'an operator may not change only the address, to which the stored secret would be sent', role => 'operator', hint => qr/Give the secret as well/);
 is($node->error_of('postgres', "SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')", role => 'operator'), undef, 'an operator may replace address and secret together');
