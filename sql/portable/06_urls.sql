@@ -119,17 +119,15 @@ $$;
 COMMENT ON FUNCTION wee5_cron.fault_of_url_text(text) IS
   'Internal: the rule that the characters of an api_url break; NULL: none';
 
--- The pieces of an address, split as RFC 3986 says.
-CREATE FUNCTION wee5_cron.cut_api_url(api_url text, OUT scheme text, OUT authority text, OUT path text, OUT rule text, OUT hint text)
+-- The pieces of an address, split as RFC 3986 says. `advice`: what to do besides setting another address.
+CREATE FUNCTION wee5_cron.cut_api_url(api_url text, target text, OUT scheme text, OUT authority text, OUT path text, OUT rule text,
+                                      OUT advice text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  set_api_url constant text :=
-    'Set the app''s origin: ALTER DATABASE ... SET app.settings.api_url = ''https://app.example.com''.';
   slashes constant int := strpos(api_url, '://');
   rest constant text := substr(api_url, slashes + 3);
 BEGIN
-  hint := set_api_url;
   rule := wee5_cron.fault_of_url_text(api_url);
   scheme := lower(left(api_url, greatest(slashes - 1, 0)) COLLATE "C");
   authority := substring(rest FROM '^[^/]*');
@@ -138,30 +136,31 @@ BEGIN
     RETURN;
   ELSIF slashes = 0 THEN
     rule := 'does not begin with https://';
-    hint := 'Give the scheme too, as in ''https://app.example.com''. ' || set_api_url;
+    advice := 'Give the scheme too, as in ''https://app.example.com''. ';
   ELSIF scheme NOT IN ('http', 'https') THEN
     rule := 'is neither https:// nor http://';
   ELSIF strpos(authority, '@') > 0 THEN
     rule := 'holds user information before an ''@''';
-    hint := 'Leave it out: the app is called with the bearer secret of app.settings.cron_secret. ' || set_api_url;
+    advice := format('Leave it out: %s. ', (wee5_cron.address_words(target)).called_with);
   ELSIF authority = '' OR starts_with(authority, ':') THEN
     rule := 'names no host';
   ELSIF authority ~ '[^\u0001-\u007F]' THEN
     -- IDNA turns look-alikes into dots.
     rule := 'holds a host name that is not ASCII';
-    hint := 'Write the host in its ASCII form (punycode), which begins with xn--. ' || set_api_url;
+    advice := 'Write the host in its ASCII form (punycode), which begins with xn--. ';
   ELSIF NOT starts_with(authority, '[') AND strpos(authority, '%') > 0 THEN
     -- RFC 3986 allows a percent-encoded host, but a person cannot see where it leads.
     rule := 'holds a percent sign in its host name';
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.cut_api_url(text) IS
+COMMENT ON FUNCTION wee5_cron.cut_api_url(text, text) IS
   'Internal: scheme, authority and path of an api_url, or the rule that it breaks, and what to do';
 
--- `url`: the address without a slash at its end. `rule`: the rule that the address breaks; NULL: none.
-CREATE FUNCTION wee5_cron.read_api_url(api_url text, allow_plain_http text, OUT scheme text, OUT host text, OUT port text,
-                                       OUT prefix text, OUT url text, OUT rule text, OUT hint text)
+-- `url`: the address without a slash at its end. `rule`: the rule that the address breaks; NULL: none. `target`: whose address it
+-- is; empty: the app's.
+CREATE FUNCTION wee5_cron.read_api_url(api_url text, allow_plain_http text, target text DEFAULT '', OUT scheme text, OUT host text,
+                                       OUT port text, OUT prefix text, OUT url text, OUT rule text, OUT hint text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
@@ -179,10 +178,10 @@ BEGIN
     url := api_url;
     RETURN;
   END IF;
-  cut := wee5_cron.cut_api_url(api_url);
-  rule := cut.rule;
-  hint := cut.hint;
-  IF rule IS NOT NULL THEN
+  cut := wee5_cron.cut_api_url(api_url, target);
+  IF cut.rule IS NOT NULL THEN
+    rule := cut.rule;
+    hint := concat(cut.advice, wee5_cron.hint_to_set_address(target));
     RETURN;
   END IF;
   IF cut.path <> '' THEN
@@ -199,6 +198,9 @@ BEGIN
   ELSIF read.port = '0' THEN
     rule := 'names a port that does not exist';
   END IF;
+  IF rule IS NOT NULL THEN
+    hint := wee5_cron.hint_to_set_address(target);
+  END IF;
   scheme := cut.scheme;
   host := read.host;
   port := coalesce(read.port, CASE scheme WHEN 'https' THEN '443' ELSE '80' END);
@@ -206,25 +208,25 @@ BEGIN
   url := scheme || '://' || read.shown || prefix;
   IF rule IS NULL AND scheme = 'http' AND NOT wee5_cron.is_private_host(host) AND NOT wee5_cron.plain_http_allowed(allow_plain_http, host) THEN
     rule := 'would send the bearer secret in clear text over a public network';
-    hint := 'Use https: ALTER DATABASE ... SET app.settings.api_url = ''https://...''. If the network to this host is '
-      || 'private all the same, name the host: ALTER SYSTEM SET wee5_cron.allow_plain_http = '
+    hint := format('Use https: %s. ', format((wee5_cron.address_words(target)).set_api_url, '''https://...'''))
+      || 'If the network to this host is private all the same, name the host: ALTER SYSTEM SET wee5_cron.allow_plain_http = '
       || quote_literal(host) || '; SELECT pg_reload_conf();';
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.read_api_url(text, text) IS
+COMMENT ON FUNCTION wee5_cron.read_api_url(text, text, text) IS
   'Internal: the parts of an api_url, or the rule that it breaks, and what to do';
 
-CREATE FUNCTION wee5_cron.parse_api_url(api_url text, allow_plain_http text, OUT scheme text, OUT host text, OUT port text,
-                                        OUT prefix text, OUT url text)
+CREATE FUNCTION wee5_cron.parse_api_url(api_url text, allow_plain_http text, target text DEFAULT '', OUT scheme text, OUT host text,
+                                        OUT port text, OUT prefix text, OUT url text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   read record;
 BEGIN
-  read := wee5_cron.read_api_url(api_url, allow_plain_http);
+  read := wee5_cron.read_api_url(api_url, allow_plain_http, target);
   IF read.rule IS NOT NULL THEN
-    RAISE EXCEPTION 'app.settings.api_url "%" %', wee5_cron.shown_api_url(api_url), read.rule
+    RAISE EXCEPTION '% "%" %', (wee5_cron.address_words(target)).at_fault, wee5_cron.shown_api_url(api_url), read.rule
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = read.hint;
   END IF;
   scheme := read.scheme;
@@ -234,30 +236,30 @@ BEGIN
   url := read.url;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.parse_api_url(text, text) IS
+COMMENT ON FUNCTION wee5_cron.parse_api_url(text, text, text) IS
   'Internal: the parts of an api_url; an error if it breaks a rule';
 
 -- Plain concatenation with "@evil.example/x", ".evil.example/x" or ":8443/x" would send the bearer elsewhere.
-CREATE FUNCTION wee5_cron.join_url(api_url text, allow_plain_http text, endpoint_path text) RETURNS text
+CREATE FUNCTION wee5_cron.join_url(api_url text, allow_plain_http text, endpoint_path text, target text DEFAULT '') RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   parsed record;
   encoded constant text := wee5_cron.encode_endpoint_path(endpoint_path);
 BEGIN
-  parsed := wee5_cron.read_api_url(api_url, allow_plain_http);
+  parsed := wee5_cron.read_api_url(api_url, allow_plain_http, target);
   IF parsed.rule IS NOT NULL THEN
-    PERFORM wee5_cron.parse_api_url(api_url, allow_plain_http);  -- raises the error
+    PERFORM wee5_cron.parse_api_url(api_url, allow_plain_http, target);  -- raises the error
   ELSIF parsed.prefix = '' AND encoded !~ '^(?:$|[/?])' THEN
     RAISE EXCEPTION 'invalid endpoint path "%": it would change where the call goes', wee5_cron.printable(endpoint_path)
       USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'Start it with one slash, such as ''/api/cron/poll-activities''; scheme, host and port come from '
-              || 'app.settings.api_url.';
+            HINT = format('Start it with one slash, such as ''/api/cron/poll-activities''; scheme, host and port come from %s.',
+                          (wee5_cron.address_words(target)).api_url);
   END IF;
   RETURN parsed.url || encoded;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.join_url(text, text, text) IS
+COMMENT ON FUNCTION wee5_cron.join_url(text, text, text, text) IS
   'Internal: the URL of a call: the app''s address with the path behind it';
 
 -- alert_url is a whole address. Its path or query may be a secret, so an error names only the rule.

@@ -137,7 +137,8 @@ BEGIN
   END IF;
   PERFORM wee5_cron.check_secret(found.cron_secret);
   url := wee5_cron.join_url(found.api_url, settings ->> 'allow_plain_http',
-                            CASE WHEN name IS NULL THEN endpoint_path ELSE wee5_cron.path_behind_target(endpoint_path) END);
+                            CASE WHEN name IS NULL THEN endpoint_path ELSE wee5_cron.path_behind_target(endpoint_path) END,
+                            coalesce(name, ''));
   secret := found.cron_secret;
   IF found.previous_secret IS NOT NULL THEN
     previous := wee5_cron.read_previous_secret(found.previous_secret);
@@ -148,8 +149,7 @@ BEGIN
   END IF;
 EXCEPTION WHEN object_not_in_prerequisite_state THEN
   GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
-  RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = wee5_cron.error_for_target(name, message),
-    HINT = wee5_cron.hint_here(wee5_cron.hint_for_target(name, advice));
+  RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = message, HINT = wee5_cron.hint_here(advice);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.find_address(text, jsonb) IS

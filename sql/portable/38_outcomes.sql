@@ -91,14 +91,14 @@ CREATE FUNCTION wee5_cron.hint_of_401(endpoint_path text, content_type text) RET
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  secret constant text := 'app.settings.cron_secret must equal CRON_SECRET in the app (ALTER DATABASE ... SET '
-    || 'app.settings.cron_secret = ''...''). On Vercel, a changed variable takes effect with the next deployment.';
+  words constant record := wee5_cron.address_words(coalesce(wee5_cron.target_of(endpoint_path), ''));
+  secret constant text := words.expected_secret || '. On Vercel, a changed variable takes effect with the next deployment.';
   user_agent constant text := wee5_cron.endpoint_row(endpoint_path, 'headers', '{"User-Agent": "vercel-cron/1.0"}');
 BEGIN
   IF wee5_cron.is_html(content_type) THEN
     RETURN 'The answer is an HTML page, so something in front of the route refused the call, such as Vercel''s '
-      || 'Deployment Protection or login middleware. Use the production domain in app.settings.api_url, or exempt '
-      || 'the route. Otherwise, ' || secret;
+      || format('Deployment Protection or login middleware. Use the production domain in %s, or exempt the route. ', words.api_url)
+      || 'Otherwise, ' || secret;
   END IF;
   RETURN 'The app did not accept the bearer secret: ' || secret
     || ' Vercel''s Deployment Protection also answers 401 on preview addresses.'
@@ -106,6 +106,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.hint_of_401(text, text) IS 'Internal: the hint of an answer 401';
+
+CREATE FUNCTION wee5_cron.hint_of_404(endpoint_path text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT format('No route answers at this path. Check the path, %s with its path prefix%s, and that the deployment there has the '
+                  || 'route. In Next.js the route is the file app%s/route.ts.', w.api_url, w.how_to_show,
+                  wee5_cron.printable(wee5_cron.route_of(wee5_cron.path_behind_target(endpoint_path)), 200))
+    FROM wee5_cron.address_words(coalesce(wee5_cron.target_of(endpoint_path), '')) w
+  $$;
+COMMENT ON FUNCTION wee5_cron.hint_of_404(text) IS 'Internal: the hint of an answer 404';
 
 CREATE FUNCTION wee5_cron.hint_of_405(endpoint_path text, method text) RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -133,9 +143,7 @@ CREATE FUNCTION wee5_cron.hint_of_status(http_status int, endpoint_path text, me
       WHEN http_status = 401 THEN wee5_cron.hint_of_401(endpoint_path, content_type)
       WHEN http_status = 403 THEN 'The app, or a firewall or bot protection in front of it, refused the call. Let it accept '
         || 'requests to this path that carry the bearer secret.'
-      WHEN http_status = 404 THEN 'No route answers at this path. Check the path, app.settings.api_url with its path prefix (SHOW '
-        || 'app.settings.api_url), and that the deployment there has the route. In Next.js the route is the file app'
-        || wee5_cron.printable(wee5_cron.route_of(wee5_cron.path_behind_target(endpoint_path)), 200) || '/route.ts.'
+      WHEN http_status = 404 THEN wee5_cron.hint_of_404(endpoint_path)
       WHEN http_status = 405 THEN wee5_cron.hint_of_405(endpoint_path, method)
       WHEN http_status IN (408, 504) THEN 'The app''s platform gave up waiting for the route, which may have done part of its '
         || 'work. Raise the route''s own limit (maxDuration on Vercel), or do less in each call.'
@@ -160,33 +168,36 @@ CREATE FUNCTION wee5_cron.hint_of_success(content_type text, cache_signs text) R
   $$;
 COMMENT ON FUNCTION wee5_cron.hint_of_success(text, text) IS 'Internal: the hint of a success that looks wrong; empty: it does not';
 
-CREATE FUNCTION wee5_cron.hint_of_connect(host text, detail text) RETURNS text
+CREATE FUNCTION wee5_cron.hint_of_connect(host text, detail text, target text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT CASE
       WHEN wee5_cron.is_loopback_host(host) THEN wee5_cron.printable(host)
-        || ' is the machine or container that Postgres itself runs in. Start the app there, or set '
-        || 'app.settings.api_url to a name by which the database reaches the app: host.docker.internal from a '
-        || 'container to its host, the service''s name from one container to another.'
-      WHEN lower(detail COLLATE "C") ~ 'timed out|timeout' THEN 'Nothing answered. Check the port in app.settings.api_url, and the '
-        || 'firewalls between the database and the app. wee5_cron.connect_timeout limits how long a connection may take.'
-      ELSE 'Check that the app is running, and that the database server reaches it at the host and port in '
-        || 'app.settings.api_url (SHOW app.settings.api_url).' END
+        || format(' is the machine or container that Postgres itself runs in. Start the app there, or set %s to a name by which the '
+                  'database reaches the app: host.docker.internal from a container to its host, the service''s name from one '
+                  'container to another.', w.api_url)
+      WHEN lower(detail COLLATE "C") ~ 'timed out|timeout' THEN
+        format('Nothing answered. Check the port in %s, and the firewalls between the database and the app. '
+               'wee5_cron.connect_timeout limits how long a connection may take.', w.api_url)
+      ELSE format('Check that the app is running, and that the database server reaches it at the host and port in %s%s.',
+                  w.api_url, w.how_to_show) END
+    FROM wee5_cron.address_words(target) w
   $$;
-COMMENT ON FUNCTION wee5_cron.hint_of_connect(text, text) IS 'Internal: the hint of a failed connection';
+COMMENT ON FUNCTION wee5_cron.hint_of_connect(text, text, text) IS 'Internal: the hint of a failed connection';
 
-CREATE FUNCTION wee5_cron.hint_of_tls(detail text) RETURNS text
+CREATE FUNCTION wee5_cron.hint_of_tls(detail text, target text) RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   said constant text := lower(detail COLLATE "C");
+  api_url constant text := (wee5_cron.address_words(target)).api_url;
 BEGIN
   RETURN CASE
     WHEN said ~ 'subject name|does not match|doesn''t match|hostname mismatch' THEN 'The certificate was issued for another name. '
-      || 'Use the certificate''s name in app.settings.api_url: often ''www.'' is missing there, or should not be there.'
+      || format('Use the certificate''s name in %s: often ''www.'' is missing there, or should not be there.', api_url)
     WHEN said ~ 'expired' THEN 'The app''s certificate has expired. Renew it.'
     WHEN said ~ 'wrong version number|packet length|unknown protocol|record layer' THEN 'This port does not speak TLS. Check the '
-      || 'port, and whether app.settings.api_url should begin with http://, which is accepted for private hosts.'
+      || format('port, and whether %s should begin with http://, which is accepted for private hosts.', api_url)
     WHEN said ~ 'self-signed|self signed|issuer|unknown ca|ca cert|certificate verify' THEN 'The database server does not trust '
       || 'the authority that issued the certificate. Replace the certificate, or name the authority''s own certificates: ALTER '
       || 'SYSTEM SET wee5_cron.ca_file = ''/path/to/roots.pem''; SELECT pg_reload_conf();'
@@ -194,7 +205,7 @@ BEGIN
       || 'wee5_cron.ca_file.' END;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.hint_of_tls(text) IS 'Internal: the hint of a failed TLS connection';
+COMMENT ON FUNCTION wee5_cron.hint_of_tls(text, text) IS 'Internal: the hint of a failed TLS connection';
 
 CREATE FUNCTION wee5_cron.explain_timeout(endpoint_path text, detail text, timeout_ms bigint, OUT error text, OUT hint text)
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -227,28 +238,29 @@ CREATE FUNCTION wee5_cron.explain_reason(reason text, http_status int, url text,
 DECLARE
   path constant text := wee5_cron.shown_path(endpoint_path);
   authority constant text := wee5_cron.authority_of(url);
-  target constant text := wee5_cron.target_of(endpoint_path);
+  target constant text := coalesce(wee5_cron.target_of(endpoint_path), '');
+  words constant record := wee5_cron.address_words(target);
   shown_authority constant text := CASE WHEN authority <> '' THEN wee5_cron.printable(authority)
-    WHEN target IS NOT NULL THEN format('the address of target "%s"', target) ELSE 'the app''s address' END;
+    WHEN target <> '' THEN format('the address of target "%s"', target) ELSE 'the app''s address' END;
   host constant text := wee5_cron.host_of(authority);
   said constant text := wee5_cron.in_brackets(detail);
 BEGIN
   CASE reason
   WHEN 'config' THEN
     error := format('The call of %s could not be made%s.', path, said);
-    hint := 'Check app.settings.api_url (SHOW app.settings.api_url) and app.settings.cron_secret.';
+    hint := format('Check %s%s and %s.', words.api_url, words.how_to_show, words.secret);
   WHEN 'dns' THEN
     error := format('The host name %s could not be resolved%s.',
-      CASE host WHEN '' THEN 'of ' || wee5_cron.hint_for_target(target, 'app.settings.api_url') ELSE wee5_cron.printable(host) END,
+      CASE host WHEN '' THEN 'of ' || words.api_url ELSE wee5_cron.printable(host) END,
       CASE WHEN strpos(lower(detail COLLATE "C"), 'resolve host') > 0 THEN '' ELSE said END);
-    hint := 'Check the spelling in app.settings.api_url (SHOW app.settings.api_url), and that the database server, or the '
-      || 'container it runs in, can look up this name.';
+    hint := format('Check the spelling in %s%s, and that the database server, or the container it runs in, can look up this name.',
+                   words.api_url, words.how_to_show);
   WHEN 'connect' THEN
     error := format('No connection to %s%s.', shown_authority, said);
-    hint := wee5_cron.hint_of_connect(host, detail);
+    hint := wee5_cron.hint_of_connect(host, detail, target);
   WHEN 'tls' THEN
     error := format('No trusted TLS connection to %s%s.', shown_authority, said);
-    hint := wee5_cron.hint_of_tls(detail);
+    hint := wee5_cron.hint_of_tls(detail, target);
   WHEN 'timeout' THEN
     SELECT t.error, t.hint INTO error, hint FROM wee5_cron.explain_timeout(endpoint_path, detail, timeout_ms) t;
   WHEN 'lost' THEN
@@ -275,33 +287,6 @@ $$;
 COMMENT ON FUNCTION wee5_cron.explain_reason(text, int, text, text, text, bigint) IS
   'Internal: error and hint of an attempt without a complete answer';
 
--- Errors and hints speak of the settings of the app. These say the same of a target. NULL: the app.
-CREATE FUNCTION wee5_cron.hint_for_target(target text, hint text) RETURNS text
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT CASE WHEN target IS NULL THEN hint ELSE
-      replace(replace(replace(replace(replace(replace(replace(
-        regexp_replace(hint, 'ALTER DATABASE \.\.\. SET app\.settings\.api_url = (''[^'']*'')',
-                       format('SELECT wee5_cron.configure_target(''%s'', \1, ''the secret that this app expects'')', target)),
-        'Set the app''s origin:', 'Set its origin:'),
-        'the app is called with the bearer secret of app.settings.cron_secret', 'the target is called with its own secret'),
-        ' (SHOW app.settings.api_url)', ''),
-        ' (ALTER DATABASE ... SET app.settings.cron_secret = ''...'')', ''),
-        'app.settings.cron_secret must equal CRON_SECRET in the app',
-        format('the secret of target "%s" (SELECT wee5_cron.configure_target()) must be the one that it expects', target)),
-        'app.settings.api_url', format('the api_url of target "%s"', target)),
-        'app.settings.cron_secret', 'its secret') END
-  $$;
-COMMENT ON FUNCTION wee5_cron.hint_for_target(text, text) IS 'Internal: a hint that speaks of the target instead of the app';
-
-CREATE FUNCTION wee5_cron.error_for_target(target text, error text) RETURNS text
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT CASE WHEN target IS NULL THEN error
-           ELSE regexp_replace(error, '^app\.settings\.api_url', format('target "%s": api_url', target)) END
-  $$;
-COMMENT ON FUNCTION wee5_cron.error_for_target(text, text) IS 'Internal: an error about an address that speaks of the target instead of the app';
-
 -- Status, reason, error and hint of an attempt. `seen`: the failure that the transport reports; empty if an answer came, so that
 -- http_status decides. pg_net does not report the target of a redirect. `reason` is NULL on success, which is 2xx alone.
 CREATE FUNCTION wee5_cron.explain(seen text, http_status int, url text, endpoint_path text, method text, content_type text,
@@ -324,7 +309,7 @@ BEGIN
     SELECT e.error, e.hint INTO error, hint
     FROM wee5_cron.explain_reason(reason, http_status, url, endpoint_path, detail, timeout_ms) e;
   END IF;
-  hint := nullif(CASE WHEN reason IS NULL THEN hint ELSE wee5_cron.hint_for_target(wee5_cron.target_of(endpoint_path), hint) END, '');
+  hint := nullif(hint, '');
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.explain(text, int, text, text, text, text, text, bigint, text) IS

@@ -245,7 +245,7 @@ BEGIN
   PERFORM wee5_cron.check_target_name(name);
   PERFORM wee5_cron.check_target(name, wee5_cron.trimmed(api_url), wee5_cron.trimmed(secret), header, prefix, headers);
   IF name <> 'app' THEN
-    PERFORM wee5_cron.parse_api_url(wee5_cron.trimmed(api_url), wee5_cron.setting('allow_plain_http'));
+    PERFORM wee5_cron.parse_api_url(wee5_cron.trimmed(api_url), wee5_cron.setting('allow_plain_http'), name);
   ELSIF coalesce(wee5_cron.trimmed(api_url), wee5_cron.trimmed(secret)) IS NOT NULL
         OR (header, prefix) <> ('Authorization', 'Bearer ') THEN
     RAISE EXCEPTION 'target "app" is the app itself, and has further headers only'
@@ -254,8 +254,7 @@ BEGIN
   END IF;
 EXCEPTION WHEN object_not_in_prerequisite_state THEN
   GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
-  RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = wee5_cron.error_for_target(name, message),
-    HINT = wee5_cron.hint_here(wee5_cron.hint_for_target(name, advice));
+  RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = message, HINT = wee5_cron.hint_here(advice);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.check_given_target(text, text, text, text, text, jsonb, text) IS
@@ -371,15 +370,14 @@ BEGIN
   IF name = 'app' THEN
     RETURN described;
   END IF;
-  PERFORM wee5_cron.parse_api_url(target.api_url, 'on');
+  PERFORM wee5_cron.parse_api_url(target.api_url, 'on', name);
   described := described || jsonb_strip_nulls(jsonb_build_object('api_url', target.api_url, 'bytes', octet_length(target.secret),
     'header', target.header, 'previous_until', (SELECT p.until_us / 1000000 FROM wee5_cron.read_previous_secret(target.previous) p)));
-  PERFORM wee5_cron.parse_api_url(target.api_url, wee5_cron.setting('allow_plain_http'));
+  PERFORM wee5_cron.parse_api_url(target.api_url, wee5_cron.setting('allow_plain_http'), name);
   RETURN described;
 EXCEPTION WHEN object_not_in_prerequisite_state OR invalid_parameter_value THEN
   GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
-  RETURN described || jsonb_build_object('error', wee5_cron.error_for_target(name, message),
-                                         'hint', wee5_cron.hint_for_target(name, advice));
+  RETURN described || jsonb_build_object('error', message, 'hint', advice);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.describe_target(text, text) IS 'Internal, for doctor(): a target, without its secrets';

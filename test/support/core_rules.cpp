@@ -125,11 +125,8 @@ Results ask_target_secrets(const Arguments& a) {
   return {secrets.begin(), secrets.end()};
 }
 
-// name, the error and hint of the app.
-Results ask_error_for_target(const Arguments& a) {
-  const wee5::core::Error error = wee5::core::error_for_target(a[0], {wee5::core::ErrorKind::kNotReady, a[1], a[2]});
-  return {error.message(), error.hint()};
-}
+// api_url, allow_plain_http, endpoint_path, target
+Results ask_url_of_target(const Arguments& a) { return {wee5::delivery::UrlJoiner().join(a[0], a[1], a[2], a[3])}; }
 
 // the secret that is replaced, the new one, their addresses, keep_previous
 Results ask_rotation(const Arguments& a) {
@@ -295,7 +292,7 @@ const std::map<std::string, std::function<Results(const Arguments&)>> kRules = {
     {"rotation", ask_rotation},
     {"target", ask_target},
     {"target_secrets", ask_target_secrets},
-    {"error_for_target", ask_error_for_target},
+    {"url_of_target", ask_url_of_target},
     {"redact_all",
      [](const Arguments& a) {
        return Results{wee5::core::redact_all(a[0], {a[1], a[2], a[3]})};

@@ -40,7 +40,7 @@ CREATE FUNCTION wee5_cron.setting_bytes(name text) RETURNS int LANGUAGE sql AS $
 SQL
 my ($version) = slurp_file("$root/wee5_cron.control") =~ /^default_version = '(.*)'/m;
 my ($endpoint) = slurp_file("$root/sql/common/15_endpoint.sql") =~ /^(CREATE TABLE wee5_cron\.endpoint \(.*?^\);)/ms;
-my @rules = qw(05_texts 06_hosts 06_paths 06_urls 07_requests 38_outcomes 38_retries 39_answers 39_previous_secret 39_targets 44_cron_schedules 45_ticks
+my @rules = qw(05_address_words 05_texts 06_hosts 06_paths 06_urls 07_requests 38_outcomes 38_retries 39_answers 39_previous_secret 39_targets 44_cron_schedules 45_ticks
   49_sql_tokens 50_job_commands 54_schedule_and_pause 60_percentiles 15_endpoint 84_doctor_settings 89_doctor_policies);
 my ($trimmed) = slurp_file("$root/sql/portable/37_address.sql") =~ /^(CREATE FUNCTION wee5_cron\.trimmed\(.*?^  AS \$\$.*?\$\$;)/ms;
 $node->safe_psql('twins', join "\n", 'SET client_min_messages = warning;', sprintf($surroundings, $version), $trimmed, $endpoint,
@@ -202,7 +202,7 @@ sub pg_net_answer {
     my @sorted = map { ($_, { @header }->{$_}) } sort { length $a <=> length $b || $a cmp $b } grep { $seen{$_} } keys %seen;
     return (pick(qw(f f f f t)), pick(0, 200, 204, 202, 202, 301, 304, 308, 399, 400, 401, 403, 404, 405, 408, 418, 429, 500, 502, 503, 504, 599, 600, 100, 199),
         pick(qw(f f f t)), $failed, $failed eq 't' ? pick(@errors) . pick('', '', " $echo") : '', pick('', 'application/json', 'text/html; charset=utf-8', 'TEXT/HTML', 'application/xhtml+xml', "x $echo"),
-        $body, pick(@paths, '/x' x 150, "/it's\\x?y=1"), pick('http://localhost:3000/x', 'https://app.example.com/x', 'http://[::1]:3/x', 'https://a@b:1/x?y', 'nonsense', ''),
+        $body, pick(@paths, '/x' x 150, 'billing:/x', "/it's\\x?y=1"), pick('http://localhost:3000/x', 'https://app.example.com/x', 'http://[::1]:3/x', 'https://a@b:1/x?y', 'nonsense', ''),
         pick('', qw(GET POST PUT DELETE)), pick(0, 1, 1500, 5000, 10000, 60000, 10001), 1 + int rand 5, $begun, pick(qw(t t f)),
         policy(), $begun + int rand 4_000_000_000, sprintf('%.6f', rand), pick(0, 1, 7, 100, 8192), $secret =~ / / ? '' : $secret, pick(1, 3_600_000, 9_000_000_000), @sorted);
 }
@@ -263,13 +263,13 @@ for my $rule (sort keys %changed) {
     }
     answer_alike($rule, @questions);
 }
-# Documents of targets, as somebody may have stored them. Errors and hints of an address are made like the ones above.
+# Documents of targets, as somebody may have stored them.
 my @documents = grep { @$_ > 1 } vectors('target');
 answer_alike('target', map { question('target', @$_) } @documents);
 # jsonb has forgotten the first of two members of a name, which no call uses.
 answer_alike('target_secrets', map { question('target_secrets', $_->[0]) } grep { $_->[0] !~ /"billing".*"billing"/ } @documents);
-my @faults = grep { /^!/ } ask_library(map { question('api_url', @$_) } grep { @$_ > 1 } vectors('api_url'));
-answer_alike('error_for_target', map { my (undef, undef, $error, $hint) = split /\t/; question('error_for_target', 'billing', map { pack 'H*', $_ } $error, $hint) } @faults);
+# Errors and hints about the address of a target.
+answer_alike('url_of_target', map { question('url_of_target', @$_[0, 1], '/x', 'billing') } grep { @$_ > 1 && is_read_alike('api_url', $_->[0]) } vectors('api_url'));
 answer_alike('pg_net', map { question('pg_net', @$_) } grep { !grep { !is_text($_) } @$_ } map { [pg_net_answer()] } 1 .. 2 * $rounds);
 
 # --- the functions of both editions -----------------------------------------------------------------------------------

@@ -70,14 +70,13 @@ std::string endpoint_row(const Observation& observation, std::string_view column
 }
 
 std::string hint_401(const Observation& observation) {
+  const AddressWords words = words_of(observation);
   const std::string secret =
-      "app.settings.cron_secret must equal CRON_SECRET in the app (ALTER DATABASE ... SET app.settings.cron_secret = "
-      "'...'). On Vercel, a changed variable takes effect with the next deployment.";
+      words.expected_secret() + ". On Vercel, a changed variable takes effect with the next deployment.";
   if (is_html(observation.content_type)) {
     return "The answer is an HTML page, so something in front of the route refused the call, such as Vercel's "
-           "Deployment Protection or login middleware. Use the production domain in app.settings.api_url, or exempt "
-           "the route. Otherwise, " +
-           secret;
+           "Deployment Protection or login middleware. Use the production domain in " +
+           words.api_url() + ", or exempt the route. Otherwise, " + secret;
   }
   std::string hint = "The app did not accept the bearer secret: " + secret +
                      " Vercel's Deployment Protection also answers 401 on preview addresses.";
@@ -88,8 +87,9 @@ std::string hint_401(const Observation& observation) {
 
 std::string hint_404(const Observation& observation) {
   const std::string route = printable(route_of(split_target(observation.endpoint_path).path), kShownPath);
-  return "No route answers at this path. Check the path, app.settings.api_url with its path prefix (SHOW "
-         "app.settings.api_url), and that the deployment there has the route. In Next.js the route is the file app" +
+  const AddressWords words = words_of(observation);
+  return "No route answers at this path. Check the path, " + words.api_url() + " with its path prefix" +
+         words.how_to_show() + ", and that the deployment there has the route. In Next.js the route is the file app" +
          route + "/route.ts.";
 }
 
@@ -146,6 +146,10 @@ std::string status_text(int http_status) {
 
 std::string shown_path(const Observation& observation) {
   return observation.endpoint_path.empty() ? "the call" : printable(observation.endpoint_path, kShownPath);
+}
+
+AddressWords words_of(const Observation& observation) {
+  return AddressWords(split_target(observation.endpoint_path).target);
 }
 
 std::string_view authority_of(std::string_view url) {

@@ -7,7 +7,6 @@
 #include "outcome_parts.hpp"
 #include "wee5_cron/core/request/endpoint_path.hpp"
 #include "wee5_cron/core/request/host_rules.hpp"
-#include "wee5_cron/core/request/targets.hpp"
 #include "wee5_cron/core/text/ascii.hpp"
 #include "wee5_cron/core/text/text.hpp"
 
@@ -49,22 +48,23 @@ std::string shown_authority(const Observation& observation) {
 std::string shown_host(const Observation& observation) {
   const std::string_view host = host_of(authority_of(observation.url));
   if (!host.empty()) return printable(host);
-  return "of " + hint_for_target(split_target(observation.endpoint_path).target, "app.settings.api_url");
+  return "of " + words_of(observation).api_url();
 }
 
 Advice explain_dns(const Observation& observation) {
   const std::string detail = lower_case(observation.detail);
   const bool says_the_same = contains(detail, "resolve host");
-  return {
-      "The host name " + shown_host(observation) + " could not be resolved" +
-          (says_the_same ? "" : in_brackets(observation.detail)) + ".",
-      "Check the spelling in app.settings.api_url (SHOW app.settings.api_url), and that the database server, or the "
-      "container it runs in, can look up this name."};
+  const AddressWords words = words_of(observation);
+  return {"The host name " + shown_host(observation) + " could not be resolved" +
+              (says_the_same ? "" : in_brackets(observation.detail)) + ".",
+          "Check the spelling in " + words.api_url() + words.how_to_show() +
+              ", and that the database server, or the container it runs in, can look up this name."};
 }
 
 Advice explain_connect(const Observation& observation) {
   const std::string host(host_of(authority_of(observation.url)));
   const std::string detail = lower_case(observation.detail);
+  const AddressWords words = words_of(observation);
   std::string error = "No connection to " + shown_authority(observation) +
                       (observation.proxy.empty() ? "" : " through the proxy " + printable(observation.proxy)) +
                       in_brackets(observation.detail) + ".";
@@ -76,34 +76,35 @@ Advice explain_connect(const Observation& observation) {
   if (is_loopback_host(host)) {
     return {std::move(error),
             printable(host) +
-                " is the machine or container that Postgres itself runs in. Start the app there, or set "
-                "app.settings.api_url to a name by which the database reaches the app: host.docker.internal from a "
-                "container to its host, the service's name from one container to another."};
+                " is the machine or container that Postgres itself runs in. Start the app there, or set " +
+                words.api_url() +
+                " to a name by which the database reaches the app: host.docker.internal from a container to its host, "
+                "the service's name from one container to another."};
   }
   if (contains_any(detail, {"timed out", "timeout"})) {
     return {std::move(error),
-            "Nothing answered. Check the port in app.settings.api_url, and the firewalls between the database and the "
-            "app. wee5_cron.connect_timeout limits how long a connection may take."};
+            "Nothing answered. Check the port in " + words.api_url() +
+                ", and the firewalls between the database and the app. wee5_cron.connect_timeout limits how long a "
+                "connection may take."};
   }
   return {std::move(error),
-          "Check that the app is running, and that the database server reaches it at the host and port in "
-          "app.settings.api_url (SHOW app.settings.api_url)."};
+          "Check that the app is running, and that the database server reaches it at the host and port in " +
+              words.api_url() + words.how_to_show() + "."};
 }
 
 Advice explain_tls(const Observation& observation) {
   const std::string detail = lower_case(observation.detail);
+  const AddressWords words = words_of(observation);
   std::string error =
       "No trusted TLS connection to " + shown_authority(observation) + in_brackets(observation.detail) + ".";
   if (contains_any(detail, {"subject name", "does not match", "doesn't match", "hostname mismatch"})) {
-    return {std::move(error),
-            "The certificate was issued for another name. Use the certificate's name in app.settings.api_url: often "
-            "'www.' is missing there, or should not be there."};
+    return {std::move(error), "The certificate was issued for another name. Use the certificate's name in " +
+                                  words.api_url() + ": often 'www.' is missing there, or should not be there."};
   }
   if (contains(detail, "expired")) return {std::move(error), "The app's certificate has expired. Renew it."};
   if (contains_any(detail, {"wrong version number", "packet length", "unknown protocol", "record layer"})) {
-    return {std::move(error),
-            "This port does not speak TLS. Check the port, and whether app.settings.api_url should begin with http://, "
-            "which is accepted for private hosts."};
+    return {std::move(error), "This port does not speak TLS. Check the port, and whether " + words.api_url() +
+                                  " should begin with http://, which is accepted for private hosts."};
   }
   if (contains_any(detail, {"self-signed", "self signed", "issuer", "unknown ca", "ca cert", "certificate verify"})) {
     return {std::move(error),
@@ -147,8 +148,9 @@ Advice explain_response(const Observation& observation) {
 }
 
 Advice explain_config(const Observation& observation) {
+  const AddressWords words = words_of(observation);
   return {"The call of " + shown_path(observation) + " could not be made" + in_brackets(observation.detail) + ".",
-          "Check app.settings.api_url (SHOW app.settings.api_url) and app.settings.cron_secret."};
+          "Check " + words.api_url() + words.how_to_show() + " and " + words.secret() + "."};
 }
 
 Advice explain_reason(const Observation& observation) {
@@ -237,8 +239,7 @@ Explanation explain(const Observation& observation) {
   } else {
     advice = explain_reason(observation);
   }
-  const std::string_view target = split_target(observation.endpoint_path).target;
-  return {false, false, reason, std::move(advice.error), hint_for_target(target, std::move(advice.hint))};
+  return {false, false, reason, std::move(advice.error), std::move(advice.hint)};
 }
 
 }  // namespace wee5::core

@@ -136,8 +136,9 @@ std::string hint_of_redirect(const Observation& observation) {
     }
   }
   return "Redirects are not followed, so that no other host gets the bearer secret. If this is the app's own "
-         "address, set app.settings.api_url to it. If it is a login page, let " +
-         shown_path(observation) + " pass without a session.";
+         "address, set " +
+         words_of(observation).api_url() + " to it. If it is a login page, let " + shown_path(observation) +
+         " pass without a session.";
 }
 
 }  // namespace

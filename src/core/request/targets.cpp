@@ -15,29 +15,9 @@ namespace {
 // and they stand in most answers.
 constexpr std::array<std::string_view, 8> kSwitches = {"true", "false", "yes", "no", "on", "off", "1", "0"};
 
-// The beginning of errors about an address, and what their hints propose.
-constexpr std::string_view kApiUrl = "app.settings.api_url";
-constexpr std::string_view kSetApiUrl = "ALTER DATABASE ... SET app.settings.api_url = ";
-
 bool is_switch(std::string_view value) {
   return std::any_of(kSwitches.begin(), kSwitches.end(),
                      [value](std::string_view one) { return equals_ignoring_case(one, value); });
-}
-
-void replace_all(std::string& text, std::string_view from, const std::string& to) {
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
-}
-
-// An address in quotes, and the end of a call of configure_target() behind it.
-void propose_configure_target(std::string& hint, const std::string& name) {
-  const std::size_t at = hint.find(kSetApiUrl);
-  if (at == std::string::npos) return;
-  const std::size_t address = at + kSetApiUrl.size();
-  const std::size_t end = hint.find('\'', address + 1);
-  if (end == std::string::npos) return;
-  hint.insert(end + 1, ", 'the secret that this app expects')");
-  hint.replace(at, kSetApiUrl.size(), "SELECT wee5_cron.configure_target('" + name + "', ");
 }
 
 std::string quoted(std::string_view name) { return "\"" + printable(name, 63) + "\""; }
@@ -149,30 +129,6 @@ void collect_secrets(const JsonValue& target, std::vector<std::string>& secrets)
 }
 
 }  // namespace
-
-std::string hint_for_target(std::string_view name, std::string hint) {
-  if (name.empty()) return hint;
-  const std::string target = "target \"" + std::string(name) + "\"";
-  propose_configure_target(hint, std::string(name));
-  replace_all(hint, "Set the app's origin:", "Set its origin:");
-  replace_all(hint, "the app is called with the bearer secret of app.settings.cron_secret",
-              "the target is called with its own secret");
-  replace_all(hint, " (SHOW app.settings.api_url)", "");
-  replace_all(hint, " (ALTER DATABASE ... SET app.settings.cron_secret = '...')", "");
-  replace_all(hint, "app.settings.cron_secret must equal CRON_SECRET in the app",
-              "the secret of " + target + " (SELECT wee5_cron.configure_target()) must be the one that it expects");
-  replace_all(hint, kApiUrl, "the api_url of " + target);
-  replace_all(hint, "app.settings.cron_secret", "its secret");
-  return hint;
-}
-
-Error error_for_target(std::string_view name, const Error& error) {
-  if (name.empty()) return error;
-  const bool is_of_address = error.message().starts_with(kApiUrl);
-  std::string message = error.message();
-  if (is_of_address) message.replace(0, kApiUrl.size(), "target " + quoted(name) + ": api_url");
-  return Error(error.kind(), message, hint_for_target(name, error.hint()));
-}
 
 std::vector<std::string> short_secret_headers(const Target& target) {
   constexpr std::size_t kShort = 6;

@@ -9,7 +9,6 @@
 
 #include "wee5_cron/core/request/endpoint_path.hpp"
 #include "wee5_cron/core/request/host_rules.hpp"
-#include "wee5_cron/core/request/targets.hpp"
 #include "wee5_cron/core/text/ascii.hpp"
 #include "wee5_cron/core/text/error.hpp"
 #include "wee5_cron/core/text/text.hpp"
@@ -20,9 +19,6 @@ namespace {
 
 using core::is_ascii;
 using core::without_blanks_around;
-
-constexpr std::string_view kSetApiUrl =
-    "Set the app's origin: ALTER DATABASE ... SET app.settings.api_url = 'https://app.example.com'.";
 
 struct CurlUrlCleanup {
   void operator()(CURLU* url) const noexcept { curl_url_cleanup(url); }
@@ -70,11 +66,20 @@ std::string shown(std::string_view api_url) {
   return core::printable(text, 200);
 }
 
-[[noreturn]] void refuse(std::string_view api_url, const std::string& rule,
-                         std::string hint = std::string(kSetApiUrl)) {
-  throw core::Error(core::ErrorKind::kNotReady, "app.settings.api_url \"" + shown(api_url) + "\" " + rule,
-                    std::move(hint));
-}
+// An address that a person gave, and how to speak of it.
+struct GivenAddress {
+  std::string_view text;
+  const core::AddressWords& words;
+
+  std::string how_to_set() const {
+    return "Set " + words.whose() + " origin: " + words.set_api_url("'https://app.example.com'") + ".";
+  }
+  [[noreturn]] void refuse(const std::string& rule, std::string hint) const {
+    throw core::Error(core::ErrorKind::kNotReady, words.api_url_at_fault() + " \"" + shown(text) + "\" " + rule,
+                      std::move(hint));
+  }
+  [[noreturn]] void refuse(const std::string& rule) const { refuse(rule, how_to_set()); }
+};
 
 bool is_control_or_space(char byte) { return static_cast<unsigned char>(byte) <= 0x20 || byte == 0x7F; }
 bool fits_in_url(char byte) { return is_ascii(byte) && !is_control_or_space(byte); }
@@ -86,56 +91,57 @@ struct Pieces {
   std::string_view path;
 };
 
-void check_text(std::string_view api_url) {
-  if (api_url.empty()) refuse(api_url, "is empty");
+void check_text(const GivenAddress& given) {
+  const std::string_view api_url = given.text;
+  if (api_url.empty()) given.refuse("is empty");
   if (std::any_of(api_url.begin(), api_url.end(), is_control_or_space)) {
-    refuse(api_url, "holds a blank or a control character");
+    given.refuse("holds a blank or a control character");
   }
-  if (api_url.find('\\') != std::string_view::npos) refuse(api_url, "holds a backslash");
-  if (api_url.find('?') != std::string_view::npos) refuse(api_url, "holds a query, from '?' on");
-  if (api_url.find('#') != std::string_view::npos) refuse(api_url, "holds a fragment, from '#' on");
+  if (api_url.find('\\') != std::string_view::npos) given.refuse("holds a backslash");
+  if (api_url.find('?') != std::string_view::npos) given.refuse("holds a query, from '?' on");
+  if (api_url.find('#') != std::string_view::npos) given.refuse("holds a fragment, from '#' on");
 }
 
-Pieces cut(std::string_view api_url) {
+Pieces cut(const GivenAddress& given) {
+  const std::string_view api_url = given.text;
   const std::size_t slashes = api_url.find("://");
   if (slashes == std::string_view::npos) {
-    refuse(api_url, "does not begin with https://",
-           "Give the scheme too, as in 'https://app.example.com'. " + std::string(kSetApiUrl));
+    given.refuse("does not begin with https://",
+                 "Give the scheme too, as in 'https://app.example.com'. " + given.how_to_set());
   }
   Pieces pieces;
   pieces.scheme = core::lower_case(api_url.substr(0, slashes));
-  if (pieces.scheme != "http" && pieces.scheme != "https") refuse(api_url, "is neither https:// nor http://");
+  if (pieces.scheme != "http" && pieces.scheme != "https") given.refuse("is neither https:// nor http://");
   // libcurl would accept "https:///host", in which another parser sees no host.
   const std::string_view rest = api_url.substr(slashes + 3);
   pieces.authority = rest.substr(0, rest.find('/'));
   if (pieces.authority.find('@') != std::string_view::npos) {
-    refuse(api_url, "holds user information before an '@'",
-           "Leave it out: the app is called with the bearer secret of app.settings.cron_secret. " +
-               std::string(kSetApiUrl));
+    given.refuse("holds user information before an '@'",
+                 "Leave it out: " + given.words.called_with() + ". " + given.how_to_set());
   }
-  if (pieces.authority.empty() || pieces.authority.front() == ':') refuse(api_url, "names no host");
+  if (pieces.authority.empty() || pieces.authority.front() == ':') given.refuse("names no host");
   pieces.path = rest.substr(pieces.authority.size());
   if (!pieces.path.empty() && pieces.path.back() == '/') pieces.path.remove_suffix(1);
   if (!std::all_of(pieces.authority.begin(), pieces.authority.end(), is_ascii)) {
     // libcurl converts such a name by the locale of the process, and IDNA turns look-alikes into dots.
-    refuse(api_url, "holds a host name that is not ASCII",
-           "Write the host in its ASCII form (punycode), which begins with xn--. " + std::string(kSetApiUrl));
+    given.refuse("holds a host name that is not ASCII",
+                 "Write the host in its ASCII form (punycode), which begins with xn--. " + given.how_to_set());
   }
   // RFC 3986 allows a percent-encoded host, but a person cannot see where it leads. An IPv6 zone keeps its %25.
   if (pieces.authority.front() != '[' && pieces.authority.find('%') != std::string_view::npos) {
-    refuse(api_url, "holds a percent sign in its host name");
+    given.refuse("holds a percent sign in its host name");
   }
   return pieces;
 }
 
-std::string encoded_prefix(std::string_view api_url, std::string_view path) {
+std::string encoded_prefix(const GivenAddress& given, std::string_view path) {
   if (path.empty()) return "";
   try {
     core::check_endpoint_path(path);
   } catch (const core::Error& error) {
     const std::size_t colon = error.message().find("\": ");
     const std::string rule = colon == std::string::npos ? "it is no path" : error.message().substr(colon + 3);
-    refuse(api_url, "holds a path that cannot be a prefix: " + rule, error.hint());
+    given.refuse("holds a path that cannot be a prefix: " + rule, error.hint());
   }
   return core::encode_endpoint_path(path);
 }
@@ -152,25 +158,27 @@ bool valid_port(const std::string& port) { return !port.empty() && port != "0"; 
 
 }  // namespace
 
-ApiUrl parse_api_url(std::string_view api_url, std::string_view allow_plain_http) {
-  check_text(api_url);
-  const Pieces pieces = cut(api_url);
-  const std::string prefix = encoded_prefix(api_url, pieces.path);
+ApiUrl parse_api_url(std::string_view api_url, std::string_view allow_plain_http, const core::AddressWords& words) {
+  const GivenAddress given{api_url, words};
+  check_text(given);
+  const Pieces pieces = cut(given);
+  const std::string prefix = encoded_prefix(given, pieces.path);
   const UrlParts parts = parse(pieces.scheme + "://" + std::string(pieces.authority) + prefix);
   if (parts.error != CURLUE_OK) {
-    refuse(api_url, "is no URL that libcurl accepts (" + std::string(curl_url_strerror(parts.error)) + ")");
+    given.refuse("is no URL that libcurl accepts (" + std::string(curl_url_strerror(parts.error)) + ")");
   }
   ApiUrl result{parts.get(CURLUPART_SCHEME), parts.get(CURLUPART_HOST), parts.port(), parts.get(CURLUPART_URL)};
   // libcurl accepts "host:" and similar mistakes. Whatever it found must be what the text plainly says.
-  if (result.scheme != pieces.scheme || result.host.empty()) refuse(api_url, "names no host");
-  if (!valid_port(result.port)) refuse(api_url, "names a port that does not exist");
+  if (result.scheme != pieces.scheme || result.host.empty()) given.refuse("names no host");
+  if (!valid_port(result.port)) given.refuse("names a port that does not exist");
   while (!result.text.empty() && result.text.back() == '/') result.text.pop_back();
   if (result.scheme == "http" && !core::is_private_host(result.host) &&
       !core::plain_http_allowed(allow_plain_http, result.host)) {
-    refuse(api_url, "would send the bearer secret in clear text over a public network",
-           "Use https: ALTER DATABASE ... SET app.settings.api_url = 'https://...'. If the network to this host is "
-           "private all the same, name the host: ALTER SYSTEM SET wee5_cron.allow_plain_http = " +
-               core::sql_literal(result.host) + "; SELECT pg_reload_conf();");
+    given.refuse("would send the bearer secret in clear text over a public network",
+                 "Use https: " + words.set_api_url("'https://...'") +
+                     ". If the network to this host is private all the same, name the host: ALTER SYSTEM SET "
+                     "wee5_cron.allow_plain_http = " +
+                     core::sql_literal(result.host) + "; SELECT pg_reload_conf();");
   }
   return result;
 }
@@ -185,7 +193,7 @@ bool same_origin(std::string_view one, std::string_view other) {
   }
 }
 
-std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path) {
+std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path, const core::AddressWords& words) {
   std::string url = api_url.text + core::encode_endpoint_path(endpoint_path);
   const UrlParts parts = parse(url);
   // Plain concatenation of "@evil.example/x", ".evil.example/x" or ":8443/x" would carry the bearer elsewhere. The text
@@ -198,25 +206,22 @@ std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path) {
     throw core::Error(
         core::ErrorKind::kInvalidValue,
         "invalid endpoint path \"" + core::printable(endpoint_path) + "\": it would change where the call goes",
-        "Start it with one slash, such as '/api/cron/poll-activities'; scheme, host and port come from "
-        "app.settings.api_url.");
+        "Start it with one slash, such as '/api/cron/poll-activities'; scheme, host and port come from " +
+            words.api_url() + ".");
   }
   return url;
 }
 
 std::string UrlJoiner::join(std::string_view api_url, std::string_view allow_plain_http, std::string_view endpoint_path,
                             std::string_view target) {
-  try {
-    if (text_.empty() || text_ != api_url || allow_plain_http_ != allow_plain_http) {
-      text_.clear();
-      api_url_ = parse_api_url(api_url, allow_plain_http);
-      text_ = api_url;
-      allow_plain_http_ = allow_plain_http;
-    }
-    return join_url(api_url_, endpoint_path);
-  } catch (const core::Error& error) {
-    throw core::error_for_target(target, error);
+  const core::AddressWords words(target);
+  if (text_.empty() || text_ != api_url || allow_plain_http_ != allow_plain_http) {
+    text_.clear();
+    api_url_ = parse_api_url(api_url, allow_plain_http, words);
+    text_ = api_url;
+    allow_plain_http_ = allow_plain_http;
   }
+  return join_url(api_url_, endpoint_path, words);
 }
 
 namespace {

@@ -60,10 +60,9 @@ void check(const GivenTarget* given, const core::Target& target) {
   core::check_target(given->name, target);
   if (given->name != core::kAppTarget) {
     try {
-      delivery::parse_api_url(target.api_url, guc_allow_plain_http);
+      delivery::parse_api_url(target.api_url, guc_allow_plain_http, core::AddressWords(given->name));
     } catch (const core::Error& error) {
-      const core::Error of_target = core::error_for_target(given->name, error);
-      throw core::Error(core::ErrorKind::kInvalidValue, of_target.message(), of_target.hint());
+      throw core::Error(core::ErrorKind::kInvalidValue, error.message(), error.hint());
     }
     return;
   }

@@ -121,16 +121,15 @@ std::string target_json(const core::Targets& targets, const std::string& name) {
     add("source", core::json_text(core::setting_source_name(found->second)));
     add("further", std::to_string(target.headers.further.size()));
     if (name == core::kAppTarget) return json + "}";
-    delivery::parse_api_url(target.api_url, "on");
+    delivery::parse_api_url(target.api_url, "on", core::AddressWords(name));
     add("api_url", core::json_text(target.api_url));
     add("bytes", std::to_string(target.secret.size()));
     add("header", core::json_text(target.headers.header));
     if (target.previous) add("previous_until", std::to_string(target.previous->until_us / 1'000'000));
-    delivery::parse_api_url(target.api_url, guc_allow_plain_http);
+    delivery::parse_api_url(target.api_url, guc_allow_plain_http, core::AddressWords(name));
   } catch (const core::Error& error) {
-    const core::Error of_target = core::error_for_target(name, error);
-    add("error", core::json_text(of_target.message()));
-    add("hint", core::json_text(of_target.hint()));
+    add("error", core::json_text(error.message()));
+    add("hint", core::json_text(error.hint()));
   }
   return json + "}";
 }

@@ -31,10 +31,6 @@ struct Target {
   std::optional<PreviousSecret> previous;
 };
 
-// Errors and hints speak of the settings of the app. These say the same of a target. Empty name: the app.
-std::string hint_for_target(std::string_view name, std::string hint);
-Error error_for_target(std::string_view name, const Error& error);
-
 // Throws Error{kInvalidValue} that names the name and the rule.
 void check_target_name(std::string_view name);
 // Checks all but the address, by the rules of a call. `name` is kAppTarget where there is neither address nor secret.

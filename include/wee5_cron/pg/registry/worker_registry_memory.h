@@ -28,8 +28,8 @@ struct Change {
   WorkerState after;
 };
 
-// The only function that changes a slot's state; core/worker_state.hpp has the transitions. Wakes the launcher if the
-// change concerns it. Needs the registry's lock in any mode, except for what a worker reports of itself.
+// The only function that changes a slot's state; core/worker/worker_state.hpp has the transitions. Wakes the launcher
+// if the change concerns it. Needs the registry's lock in any mode, except for what a worker reports of itself.
 Change change_state(WorkerSlot* slot, WorkerEvent event);
 
 WorkerSlot* find_locked(Oid database);

@@ -190,6 +190,28 @@ TEST(Outcome, WithoutAnAddressTheErrorNamesTheOneThatCounts) {
   EXPECT_EQ(explain(of_target).error, "No trusted TLS connection to the address of target \"billing\".");
 }
 
+TEST(Outcome, HintsSpeakOfTheTarget) {
+  const auto of_target = [](Observation observation) {
+    observation.endpoint_path = "billing:/api/x";
+    return explain(observation).hint;
+  };
+  EXPECT_TRUE(
+      of_target(failure(Reason::kDns, "")).starts_with("Check the spelling in the api_url of target \"billing\", and"));
+  EXPECT_TRUE(of_target(failure(Reason::kConnect, "refused")).ends_with("port in the api_url of target \"billing\"."));
+  EXPECT_EQ(of_target(failure(Reason::kConfig, "")), "Check the api_url of target \"billing\" and its secret.");
+  Observation answer = failure(Reason::kNone, "");
+  answer.http_status = 404;
+  EXPECT_TRUE(
+      contains(of_target(answer), "Check the path, the api_url of target \"billing\" with its path prefix, and"));
+  answer.http_status = 401;
+  EXPECT_TRUE(
+      contains(of_target(answer), "the secret of target \"billing\" (SELECT wee5_cron.configure_target()) must be"));
+  // The path is shown as it is, whatever words it has.
+  answer.http_status = 405;
+  answer.endpoint_path = "billing:/app.settings.api_url";
+  EXPECT_TRUE(contains(explain(answer).hint, "VALUES ('billing:/app.settings.api_url', 'POST')"));
+}
+
 TEST(Outcome, TlsFailuresSayWhatIsWrong) {
   const auto hint = [](const char* detail) { return explain(failure(Reason::kTls, detail)).hint; };
   EXPECT_TRUE(contains(hint("SSL: no alternative certificate subject name matches target host name 'x'"), "'www.'"));

@@ -133,23 +133,6 @@ TEST(Targets, ANameThatNoPathCanHaveIsWrong) {
   }
 }
 
-TEST(Targets, ErrorsAndHintsSpeakOfTheTarget) {
-  const Error of_app(ErrorKind::kNotReady, "app.settings.api_url \"ftp://x\" is neither https:// nor http://",
-                     "Set the app's origin: ALTER DATABASE ... SET app.settings.api_url = 'https://app.example.com'.");
-  const Error of_target = error_for_target("billing", of_app);
-  EXPECT_EQ(of_target.kind(), ErrorKind::kNotReady);
-  EXPECT_EQ(of_target.message(), "target \"billing\": api_url \"ftp://x\" is neither https:// nor http://");
-  EXPECT_EQ(of_target.hint(),
-            "Set its origin: SELECT wee5_cron.configure_target('billing', 'https://app.example.com', 'the secret that "
-            "this app expects').");
-  EXPECT_EQ(error_for_target("", of_app).message(), of_app.message());
-  EXPECT_EQ(error_for_target("", of_app).hint(), of_app.hint());
-  EXPECT_EQ(hint_for_target("billing", "scheme, host and port come from app.settings.api_url."),
-            "scheme, host and port come from the api_url of target \"billing\".");
-  const std::string unfinished = "ALTER DATABASE ... SET app.settings.api_url = 'https://";
-  EXPECT_NE(hint_for_target("billing", unfinished), unfinished);
-}
-
 TEST(Targets, AShortHeaderIsASecretUnlessItIsASwitch) {
   const std::string document =
       R"({"app": {"headers": {"X-Pin": "4711", "X-A": " TRUE ", "X-B": "off", "X-C": "1", "X-D": "2", "X-E": ""}}})";

@@ -220,6 +220,32 @@ TEST(UrlJoiner, FollowsEachChangeOfTheApiUrl) {
   EXPECT_EQ(joiner.join("https://one.example/a/", "off", "/x"), "https://one.example/a/x");
 }
 
+TEST(UrlJoiner, ErrorsAndHintsSpeakOfTheTarget) {
+  const auto refusal = [](const char* api_url, const char* path) {
+    try {
+      UrlJoiner().join(api_url, "off", path, "billing");
+    } catch (const Error& error) {
+      return error;
+    }
+    return Error(ErrorKind::kInvalidValue, "accepted", "");
+  };
+  const std::string set_origin =
+      "Set its origin: SELECT wee5_cron.configure_target('billing', 'https://app.example.com', 'the secret that this "
+      "app expects').";
+  const Error scheme = refusal("ftp://x", "/x");
+  EXPECT_EQ(scheme.kind(), ErrorKind::kNotReady);
+  EXPECT_EQ(scheme.message(), "target \"billing\": api_url \"ftp://x\" is neither https:// nor http://");
+  EXPECT_EQ(scheme.hint(), set_origin);
+  EXPECT_EQ(refusal("https://a@x", "/x").hint(),
+            "Leave it out: the target is called with its own secret. " + set_origin);
+  EXPECT_TRUE(
+      refusal("http://app.example.com", "/x")
+          .hint()
+          .starts_with("Use https: SELECT wee5_cron.configure_target('billing', 'https://...', 'the secret that "
+                       "this app expects'). If the network"));
+  EXPECT_TRUE(refusal("https://x", "@y/x").hint().ends_with("come from the api_url of target \"billing\"."));
+}
+
 TEST(UrlJoiner, RefusesAnInvalidUrlEachTime) {
   UrlJoiner joiner;
   EXPECT_EQ(joiner.join("http://one.example", "on", "/x"), "http://one.example/x");
