@@ -54,8 +54,8 @@ $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('anon', 'read'); SELECT 
 $doctor->red('callers', 'error', qr/^role anon may use .*wee5_cron\.invocation/, 'anon may read the ledger');
 $doctor->paste($doctor->red('callers', 'error', qr/^role anon may use /, 'anon'), 'anon: the hint runs as SQL');
 $doctor->red_then_green('callers', 'warning', qr/^role authenticated may use .*wee5_cron\.grant_to\(regrole,text\)/, 'authenticated may operate');
-# On a hosted server, authenticated inherits nothing.
-$node->as_superuser('postgres', 'ALTER ROLE authenticated INHERIT; GRANT service_role TO authenticated');
+# On a hosted server, authenticated inherits nothing. The owner grants: from PostgreSQL 16 on, only the grantor's REVOKE works.
+$node->safe_psql('postgres', 'ALTER ROLE authenticated INHERIT; GRANT service_role TO authenticated');
 $doctor->red_then_green('callers', 'warning', qr/^role authenticated, as a member of service_role, may use /, 'authenticated is a member of a role that may call');
 
 # Row-level security, as an event trigger of a project enables it for each new table: roles that may read see nothing.

@@ -53,7 +53,9 @@ sub start_new {
 CREATE ROLE postgres LOGIN CREATEROLE CREATEDB REPLICATION BYPASSRLS;
 CREATE ROLE anon NOLOGIN NOINHERIT; CREATE ROLE authenticated NOLOGIN NOINHERIT; CREATE ROLE service_role NOLOGIN NOINHERIT BYPASSRLS;
 CREATE ROLE authenticator LOGIN NOINHERIT;
-GRANT anon, authenticated, service_role TO authenticator, postgres;
+GRANT anon, authenticated, service_role TO authenticator;
+-- From PostgreSQL 16 on, CREATEROLE alone does not let the owner grant and revoke them.
+GRANT anon, authenticated, service_role TO postgres WITH ADMIN OPTION;
 GRANT pg_monitor, pg_read_all_data, pg_signal_backend TO postgres;
 ALTER DATABASE postgres OWNER TO postgres;
 ALTER SCHEMA public OWNER TO postgres;
