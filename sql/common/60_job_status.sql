@@ -190,8 +190,8 @@ BEGIN
     SELECT j.n, c.succeeded, c.ended_at, c.calls, c.seconds
     FROM job j
     JOIN (SELECT %s AS key, i.status = 'succeeded' AS succeeded, max(i.finished_at) AS ended_at,
-                 count(*) FILTER (WHERE i.requested_at >= now() - interval '24 hours') AS calls,
-                 array_agg(date_part('epoch', i.duration)) FILTER (WHERE i.requested_at >= now() - interval '24 hours') AS seconds
+                 count(*) FILTER (WHERE i.requested_at >= $3) AS calls,
+                 array_agg(date_part('epoch', i.duration)) FILTER (WHERE i.requested_at >= $3) AS seconds
           FROM %s
           WHERE i.id > $2 AND i.finished_at IS NOT NULL AND i.reason IS NULL
           GROUP BY 1, 2) c ON c.key = %s
@@ -199,7 +199,7 @@ BEGIN
            CASE WHEN named THEN '(SELECT * FROM wee5_cron.invocation WHERE job_name IS NOT NULL) i'
                 ELSE 'job j JOIN wee5_cron.invocation i ON ' || filter END,
            CASE WHEN named THEN 'j.job_name' ELSE 'j.n' END)
-  USING jobs, after_id;
+  USING jobs, after_id, now() - interval '24 hours';
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.recent_calls(text, jsonb, bigint) IS
