@@ -153,8 +153,9 @@ bool find_columns(TupleDesc descriptor) {
   return kept.id != InvalidAttrNumber && kept.idempotency_key != InvalidAttrNumber;
 }
 
-bool is_random_uuid(const Node* expression) {
-  return IsA(expression, FuncExpr) && reinterpret_cast<const FuncExpr*>(expression)->funcid == F_GEN_RANDOM_UUID;
+bool is_drawn_key(AttrNumber column, const Node* its_default) {
+  return column == kept.idempotency_key && IsA(its_default, FuncExpr) &&
+         reinterpret_cast<const FuncExpr*>(its_default)->funcid == F_GEN_RANDOM_UUID;
 }
 
 bool prepare_defaults(Relation relation) {
@@ -170,7 +171,7 @@ bool prepare_defaults(Relation relation) {
     Node* expression = build_column_default(relation, column->attnum);
     if (expression == nullptr) continue;
     if (runs_foreign_code(expression, nullptr)) return false;
-    if (column->attnum == kept.idempotency_key && is_random_uuid(expression))
+    if (is_drawn_key(column->attnum, expression))
       kept.draws_key = true;
     else
       kept.defaults[i] = ExecPrepareExpr(reinterpret_cast<Expr*>(expression), kept.estate);
