@@ -68,7 +68,6 @@ row_memory() {
     'as large' "$large <= $small * 1.1 + 1 && $large < 48"
 }
 
-
 # Without full-page images: how many there are depends on the checkpoints, not on the calls.
 row_wal() {
   local before bytes each

@@ -48,18 +48,27 @@ CREATE FUNCTION wee5_cron.database_oid() RETURNS oid
   AS $$ SELECT d.oid FROM pg_database d WHERE d.datname = current_database() $$;
 COMMENT ON FUNCTION wee5_cron.database_oid() IS 'Internal: pg_database.oid of this database';
 
--- A hosting provider may have revoked these functions. A standby has no timeline of its own.
+-- A hosting provider may have revoked the functions that these two call. A standby has no timeline of its own.
+CREATE FUNCTION wee5_cron.server_timeline() RETURNS int
+  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN CASE WHEN NOT pg_is_in_recovery() THEN ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int END;
+EXCEPTION WHEN insufficient_privilege THEN
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.server_timeline() IS 'Internal: the timeline of the server; NULL if it has none or cannot be known';
+
 CREATE FUNCTION wee5_cron.server_identity(OUT system_identifier bigint, OUT timeline int)
   LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  IF pg_is_in_recovery() THEN
-    RETURN;
+  timeline := wee5_cron.server_timeline();
+  IF timeline IS NOT NULL THEN
+    SELECT c.system_identifier INTO system_identifier FROM pg_control_system() c;
   END IF;
-  SELECT c.system_identifier INTO system_identifier FROM pg_control_system() c;
-  timeline := ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int;
 EXCEPTION WHEN insufficient_privilege THEN
-  system_identifier := NULL;
   timeline := NULL;
 END
 $$;

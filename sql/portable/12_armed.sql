@@ -41,17 +41,6 @@ CREATE FUNCTION wee5_cron.identity_since_armed() RETURNS text
 COMMENT ON FUNCTION wee5_cron.identity_since_armed() IS
   'Internal: whether the server is the one on which this database was armed: same, copied, moved or unknown';
 
-CREATE FUNCTION wee5_cron.server_timeline() RETURNS int
-  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
-  AS $$
-BEGIN
-  RETURN CASE WHEN NOT pg_is_in_recovery() THEN ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int END;
-EXCEPTION WHEN insufficient_privilege THEN
-  RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.server_timeline() IS 'Internal: the timeline in server_identity(), alone';
-
 -- Each call asks this. To read the system identifier, Postgres reads a file and computes its checksum, so the timeline comes
 -- first: on the timeline on which the database was armed, the server is no copy.
 CREATE FUNCTION wee5_cron.call_permit(settings jsonb DEFAULT NULL) RETURNS text
