@@ -1,5 +1,6 @@
 # What a worker at rest remembers, such as a policy, is invalidated at the end of a commit. It wakes after that, however long
-# the commit takes: if it woke earlier, it would find nothing new and rest for good.
+# the commit takes: if it woke earlier, it would find nothing new and rest for good, or send the commit's calls as if the rest of
+# the commit did not exist.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
@@ -33,6 +34,23 @@ $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/few/hang')) FR
 $receiver->wait_for_requests('/few/hang', 1);
 slowly(q{UPDATE wee5_cron.endpoint SET max_in_flight = 3 WHERE endpoint_path = '/few/hang'});
 ok($receiver->wait_for_requests('/few/hang', 3) == 3, 'it sends what waits by a policy whose commit takes long');
+
+# The same commit makes a call and takes it back.
+my $id = $node->safe_psql('postgres', "SET slow_commit.rest = '500ms'; BEGIN; SELECT invoke_cron_endpoint('/never') AS id \\gset\nSELECT wee5_cron.cancel(:id) AS c \\gset\nCOMMIT; SELECT :id");
+fields_are($node->finished('postgres', $id), { status => 'cancelled', attempts => 0 }, 'a call that was cancelled in its transaction ends as cancelled, without an attempt');
+is(scalar(my @never = $receiver->requests('/never')), 0, '... and it is not sent');
+
+# The same commit limits the calls in flight and makes three. In one of the attempts no round through the ledger happens to find
+# the calls while the commit rests.
+my $by_policy = 0;
+for my $path ('/one/hang', '/two/hang', '/three/hang') {
+    slowly("BEGIN; INSERT INTO wee5_cron.endpoint (endpoint_path, max_in_flight) VALUES ('$path', 1); SELECT invoke_cron_endpoint('$path') FROM generate_series(1, 3); COMMIT");
+    $receiver->wait_for_requests($path, 1);
+    $node->finished('postgres', $node->call('postgres', '/turn'));
+    $by_policy += (my @sent = $receiver->requests($path)) == 1;
+}
+cmp_ok($by_policy, '>', 0, 'calls are sent by the policy of their own transaction');
+
 $receiver->release_for_good;
 $node->wait_until_all_finished('postgres');
 

@@ -94,8 +94,9 @@ bool end_unreadable(int64 id, const char* error) {
   return true;
 }
 
-void end_cancelled(int64 id, const char* path) {
-  end_call(id, "cancelled", core::Reason::kCancelled, outcome_error(core::Reason::kCancelled, path, ""), nullptr);
+bool end_cancelled(int64 id, const char* path) {
+  return end_call(id, "cancelled", core::Reason::kCancelled, outcome_error(core::Reason::kCancelled, path, ""),
+                  nullptr);
 }
 
 void record_lost_attempt(int64 id, int attempt, const char* path) {

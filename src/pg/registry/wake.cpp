@@ -64,57 +64,59 @@ void hear_last_changes() {
   CommandEndInvalidationMessages();
 }
 
-// At COMMIT the rows are visible already, and it is too late for an error: nothing here can raise. A PREPARE drops the
-// request to wake; COMMIT PREPARED, perhaps in another session, wakes through the utility hook.
-//
-// A new call or job is a row, which the worker sees from here on. What it remembers until a message tells it otherwise,
-// such as a policy or a right, is for wake_after_messages(): the messages have not been sent here.
+void forget_transaction() {
+  wake_wanted = false;
+  calls_made = {0, 0};
+  jobs_changed = false;
+  changed_table_count = 0;
+  other_databases = NIL;
+  wrote_something = false;
+  heard_last_changes = false;
+}
+
+// A PREPARE drops what this transaction has to tell; COMMIT PREPARED, perhaps in another session, wakes through the
+// utility hook.
 void at_transaction_end(XactEvent event, void* arg) {
   (void)arg;
   switch (event) {
     case XACT_EVENT_PRE_COMMIT:
       hear_last_changes();
       return;
-    case XACT_EVENT_COMMIT:
-      if (calls_made.first > 0) registry_announce(MyDatabaseId, calls_made.first, calls_made.last);
-      if (jobs_may_have_changed() || missed_last_changes()) registry_note_jobs_changed();
-      break;
     case XACT_EVENT_ABORT:
     case XACT_EVENT_PREPARE:
-      wake_wanted = false;
-      other_databases = NIL;
+      forget_transaction();
+      break;
+    case XACT_EVENT_COMMIT:
       break;
     default:
       return;
   }
   release_held_databases();
-  wrote_something = false;
-  heard_last_changes = false;
-  calls_made = {0, 0};
-  jobs_changed = false;
-  changed_table_count = 0;
 }
 
-// A commit invalidates what other processes remember after its callbacks, and before it releases its locks. A worker
-// that is woken earlier may look, find its memory valid, and go back to sleep for good. Nothing here can raise, either.
-void wake_after_messages(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void* arg) {
+// A commit invalidates what other processes remember after its callbacks, and before it releases its last resources. A
+// worker that is woken earlier may look, find its memory valid, and go back to sleep for good. Or it sends a call of
+// this transaction by a policy that this transaction has replaced.
+//
+// It is too late for an error: nothing here can raise. The wake comes before the calls: a worker that is quick looks
+// for what was cancelled before it sends a call that this transaction made and cancelled.
+void tell_worker(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void* arg) {
   (void)arg;
   if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_commit || !is_top_level) return;
-  // Once: the resources of the transaction have several owners.
-  bool wake = wake_wanted;
-  List* databases = other_databases;
-  wake_wanted = false;
-  other_databases = NIL;
-  if (wake) registry_wake(MyDatabaseId);
+  if (jobs_may_have_changed() || missed_last_changes()) registry_note_jobs_changed();
   ListCell* cell;
-  foreach (cell, databases) registry_request_worker(lfirst_oid(cell));
+  foreach (cell, other_databases) registry_request_worker(lfirst_oid(cell));
+  if (wake_wanted) registry_wake(MyDatabaseId);
+  if (calls_made.first > 0) registry_announce(MyDatabaseId, calls_made.first, calls_made.last);
+  // The resources of the transaction have several owners: this function is called again.
+  forget_transaction();
 }
 
 }  // namespace
 
 void install_wake() {
   RegisterXactCallback(at_transaction_end, nullptr);
-  RegisterResourceReleaseCallback(wake_after_messages, nullptr);
+  RegisterResourceReleaseCallback(tell_worker, nullptr);
   CacheRegisterRelcacheCallback(note_changed_table, 0);
 }
 void wake_worker_at_commit() { wake_wanted = true; }

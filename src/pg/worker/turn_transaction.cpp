@@ -126,9 +126,8 @@ void write_batch(Turn* turn, const Batch* batch) {
 }
 
 void cancel_calls(Turn* turn) {
-  if (!turn->cancels_due) return;
-  turn->cancels_left = cancel_requested_calls(turn->worker->dispatcher, turn->worker->turn_context, &turn->cancelled,
-                                              &turn->cancelled_count, &turn->ended);
+  turn->cancels_left = cancel_requested_calls(turn->worker->dispatcher, &turn->due, turn->worker->turn_context,
+                                              &turn->cancelled, &turn->cancelled_count, &turn->ended);
 }
 
 // After the due calls were read: a policy that was committed before a call applies to it.
@@ -191,13 +190,16 @@ void read_ledger(Turn* turn) {
       pg_net_calls_outstanding() || ((turn->retries_due || turn->waits_ended) && pg_net_calls_due());
   turn->rows_were_locked = turn->rows_were_locked || turn->due.rows_were_locked;
   if (turn->due.ended > 0) turn->runs_unbound = cron_runs_unbound();
+  // A row can be read before its commit has woken this worker. If the commit also cancels the call, that can be read
+  // too.
+  if (turn->due.count > 0) cancel_calls(turn);
 }
 
 void work_on_ledger(Turn* turn) {
   Batch batch;
   collect_batch(turn, &batch);
   write_batch(turn, &batch);
-  cancel_calls(turn);
+  if (turn->cancels_due) cancel_calls(turn);
   // A call that the dispatcher does not hold and that has not ended is locked by somebody.
   if (turn->cancels_left == CancelsLeft::kUnsettled && turn->cancelled_count == 0) turn->rows_were_locked = true;
   if (turn->retries_due) note_settled(turn, settle_accepted(nullptr, 0));
@@ -218,7 +220,7 @@ void only_record(Turn* turn) {
   Batch batch;
   collect_batch(turn, &batch);
   write_batch(turn, &batch);
-  cancel_calls(turn);
+  if (turn->cancels_due) cancel_calls(turn);
   turn->only_recorded = true;
 }
 

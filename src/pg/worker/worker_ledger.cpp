@@ -328,10 +328,12 @@ Cancellation read_cancellation(HeapTuple row, TupleDesc descriptor) {
 }
 
 // True if the newer call came too late: this one is on the wire.
-bool leave_or_end_replaced(const delivery::Dispatcher* dispatcher, const Cancellation* asked, EndedCalls* ended) {
+bool leave_or_end_replaced(const delivery::Dispatcher* dispatcher, const DueRows* due, const Cancellation* asked,
+                           EndedCalls* ended) {
   bool held = dispatcher->holds(asked->id);
   if (!held || dispatcher->is_waiting(asked->id)) {
-    if (end_replaced(asked->id, asked->replaced_by) && held) add_ended(ended, asked->id);
+    bool known = held || is_read(due, asked->id);
+    if (end_replaced(asked->id, asked->replaced_by) && known) add_ended(ended, asked->id);
     return false;
   }
   Oid types[1] = {INT8OID};
@@ -342,8 +344,8 @@ bool leave_or_end_replaced(const delivery::Dispatcher* dispatcher, const Cancell
 
 }  // namespace
 
-CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held,
-                                   int* held_count, EndedCalls* ended) {
+CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, const DueRows* due, MemoryContext context,
+                                   int64** held, int* held_count, EndedCalls* ended) {
   *held_count = 0;
   Oid types[1] = {INT8OID};
   Datum values[1] = {Int64GetDatum(kCancelsPerRead)};
@@ -357,11 +359,11 @@ CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, Memor
   for (int i = 0; i < count; ++i) {
     Cancellation asked = read_cancellation(rows->vals[i], rows->tupdesc);
     if (asked.replaced_by != 0)
-      settled += leave_or_end_replaced(dispatcher, &asked, ended) ? 1 : 0;
+      settled += leave_or_end_replaced(dispatcher, due, &asked, ended) ? 1 : 0;
     else if (dispatcher->holds(asked.id))
       (*held)[(*held_count)++] = asked.id;
-    else if (asked.path != nullptr)
-      end_cancelled(asked.id, asked.path);
+    else if (asked.path != nullptr && end_cancelled(asked.id, asked.path) && is_read(due, asked.id))
+      add_ended(ended, asked.id);
   }
   execute_plan(kept_plan(&settled_plan, kSettled, 0, nullptr), nullptr, nullptr, SPI_OK_DELETE);
   settled += SPI_processed;

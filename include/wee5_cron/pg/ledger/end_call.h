@@ -30,7 +30,8 @@ bool skip_for_overlap(int64 id, const char* path, int64 overlapping);
 bool wait_or_skip(const OverlapQuery* query, int64 overlapping);
 // Ends a call whose row cannot be read; `error` says why. False where its row is locked.
 bool end_unreadable(int64 id, const char* error);
-void end_cancelled(int64 id, const char* path);
+// False where its row is locked.
+bool end_cancelled(int64 id, const char* path);
 // Writes the row of an attempt that a crash or a restart cut off. The call goes on.
 void record_lost_attempt(int64 id, int attempt, const char* path);
 

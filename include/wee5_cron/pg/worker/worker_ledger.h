@@ -96,11 +96,11 @@ bool queue_due_calls(PendingReads* pending);
 bool send_waiting_calls(PendingReads* pending);
 // Ends the calls that cancel() was called for and that the dispatcher does not hold. *held: the ids of those that it
 // holds and has to give up itself, in `context`. Of calls that a newer one with the same key replaces, ends those that
-// have not been sent; *ended: those of them that the dispatcher holds. kUnsettled: some have not ended yet; kMore:
-// there may be others to look at.
+// have not been sent. `due`: the calls read in this turn; *ended: those of them, or of the dispatcher's, that this has
+// ended. kUnsettled: some have not ended yet; kMore: there may be others to look at.
 enum class CancelsLeft { kNone, kUnsettled, kMore };
-CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, MemoryContext context, int64** held,
-                                   int* held_count, EndedCalls* ended);
+CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, const DueRows* due, MemoryContext context,
+                                   int64** held, int* held_count, EndedCalls* ended);
 // Settles which call of a key is sent, before call `id` is. Returns true, and ends the call, if a call with a higher id
 // replaces it. Else it ends those with lower ids that have not been sent. `due` has the calls read so far in this turn.
 bool is_replaced(const delivery::Dispatcher* dispatcher, DueRows* due, int64 id, const char* role, const char* key,
