@@ -198,6 +198,9 @@ BEGIN
     WHEN said ~ 'expired' THEN 'The app''s certificate has expired. Renew it.'
     WHEN said ~ 'wrong version number|packet length|unknown protocol|record layer' THEN 'This port does not speak TLS. Check the '
       || format('port, and whether %s should begin with http://, which is accepted for private hosts.', api_url)
+    WHEN said ~ 'certificate file|verify locations|trust anchors|ca cert \(path' THEN 'The database server cannot read the file of '
+      || 'root certificates, or the file holds none. Install the package ca-certificates, or name another file: ALTER SYSTEM SET '
+      || 'wee5_cron.ca_file = ''/path/to/roots.pem''; SELECT pg_reload_conf();'
     WHEN said ~ 'self-signed|self signed|issuer|unknown ca|ca cert|certificate verify' THEN 'The database server does not trust '
       || 'the authority that issued the certificate. Replace the certificate, or name the authority''s own certificates: ALTER '
       || 'SYSTEM SET wee5_cron.ca_file = ''/path/to/roots.pem''; SELECT pg_reload_conf();'

@@ -106,6 +106,14 @@ Advice explain_tls(const Observation& observation) {
     return {std::move(error), "This port does not speak TLS. Check the port, and whether " + words.api_url() +
                                   " should begin with http://, which is accepted for private hosts."};
   }
+  // The words of several versions of libcurl.
+  if (contains_any(detail, {"certificate file", "verify locations", "trust anchors", "ca cert (path"})) {
+    return {
+        std::move(error),
+        "The database server cannot read the file of root certificates, or the file holds none. Install the package "
+        "ca-certificates, or name another file: ALTER SYSTEM SET wee5_cron.ca_file = '/path/to/roots.pem'; SELECT "
+        "pg_reload_conf();"};
+  }
   if (contains_any(detail, {"self-signed", "self signed", "issuer", "unknown ca", "ca cert", "certificate verify"})) {
     return {std::move(error),
             "The database server does not trust the authority that issued the certificate. Replace the certificate, or "

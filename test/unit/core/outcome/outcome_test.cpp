@@ -218,6 +218,12 @@ TEST(Outcome, TlsFailuresSayWhatIsWrong) {
   EXPECT_TRUE(contains(hint("SSL certificate problem: certificate has expired"), "Renew it"));
   EXPECT_TRUE(contains(hint("SSL certificate problem: self-signed certificate"), "wee5_cron.ca_file"));
   EXPECT_TRUE(contains(hint("SSL certificate problem: unable to get local issuer certificate"), "wee5_cron.ca_file"));
+  for (const char* unreadable :
+       {"error setting certificate file: /roots.pem", "error adding trust anchors from file: /roots.pem",
+        "error setting certificate verify locations:  CAfile: /roots.pem CApath: none",
+        "Problem with the SSL CA cert (path? access rights?)"}) {
+    EXPECT_TRUE(contains(hint(unreadable), "cannot read the file of root certificates")) << unreadable;
+  }
   EXPECT_TRUE(contains(hint("error:0A00010B:SSL routines::wrong version number"), "does not speak TLS"));
   EXPECT_TRUE(contains(hint("handshake failure"), "TLS 1.2"));
 }

@@ -101,6 +101,7 @@ TEST_F(EngineTls, TheErrorNamesAMissingFileOfRoots) {
   Request request = request_to(server.url());
   request.ca_file = "/nonexistent/roots.pem";
   expect_untrusted(fetch(request), "/nonexistent/roots.pem");
+  expect_untrusted(fetch(request), "cannot read the file of root certificates");
 }
 
 TEST_F(EngineTls, Tls11IsRefused) {
