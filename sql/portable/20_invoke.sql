@@ -172,17 +172,18 @@ $$;
 COMMENT ON FUNCTION wee5_cron.apply_policy(wee5_cron.endpoint, text, jsonb, jsonb, interval) IS
   'Internal: what a call asks for, with what the policy of its path adds';
 
--- as_it_was: retry() makes the call again, unchanged. role: the job's owner, if harvest() makes up for a missed run. job_name
--- without a role: run_now() makes the call.
+-- as_it_was: retry() makes the call again, unchanged. It has no default: with a row type in a default, Postgres refuses to change
+-- the types of that table's columns. role: the job's owner, if harvest() makes up for a missed run. job_name without a role:
+-- run_now() makes the call.
 CREATE FUNCTION wee5_cron.make_call(endpoint_path text, method text, body jsonb, headers jsonb, timeout interval,
-                                    job_name text DEFAULT NULL, role name DEFAULT NULL, schedule text DEFAULT NULL,
-                                    tick timestamptz DEFAULT NULL, as_it_was wee5_cron.invocation DEFAULT NULL,
-                                    due_at timestamptz DEFAULT NULL, key text DEFAULT NULL) RETURNS bigint
+                                    as_it_was wee5_cron.invocation, job_name text DEFAULT NULL, role name DEFAULT NULL,
+                                    schedule text DEFAULT NULL, tick timestamptz DEFAULT NULL, due_at timestamptz DEFAULT NULL,
+                                    key text DEFAULT NULL) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off
   AS $$
 #variable_conflict use_column
 DECLARE
-  again constant boolean := ($10).id IS NOT NULL;
+  again constant boolean := ($6).id IS NOT NULL;
   settings constant jsonb := wee5_cron.settings_in_force();
   caller record;
   address record;
@@ -206,18 +207,18 @@ BEGIN
   END IF;
   asked := wee5_cron.check_call($1, $2, $3, $4, $5, NOT again);
   IF wee5_cron.target_of($1) IS NOT NULL THEN
-    PERFORM wee5_cron.require_right_to_target(coalesce($7, session_user), $1);
+    PERFORM wee5_cron.require_right_to_target(coalesce($8, session_user), $1);
   END IF;
   address := wee5_cron.find_address($1, settings);
   caller := wee5_cron.identify_caller();
-  IF $6 IS NOT NULL AND NOT again THEN
-    caller.by_job := caller.by_job OR $7 IS NOT NULL;
-    caller.schedule := $8;
-    caller.scheduled_at := $9;
+  IF $7 IS NOT NULL AND NOT again THEN
+    caller.by_job := caller.by_job OR $8 IS NOT NULL;
+    caller.schedule := $9;
+    caller.scheduled_at := $10;
   END IF;
 
   call.status := 'queued';
-  call.job_name := coalesce($6, caller.job_name);
+  call.job_name := coalesce($7, caller.job_name);
   call.endpoint_path := $1;
   call.method := asked.method;
   call.body := asked.body;
@@ -226,22 +227,22 @@ BEGIN
     call.headers := call.headers || jsonb_build_object('x-vercel-cron-schedule', caller.schedule);
   END IF;
   call.timeout := $5;
-  call.scheduled_at := CASE WHEN again THEN $9 ELSE caller.scheduled_at END;
+  call.scheduled_at := CASE WHEN again THEN $10 ELSE caller.scheduled_at END;
   call.due_at := $11;
   call.key := $12;
-  call.idempotency_key := ($10).idempotency_key;
-  IF NOT again AND caller.by_job AND ($6 IS NULL OR $7 IS NOT NULL) THEN
-    call.idempotency_key := wee5_cron.key_of_tick(coalesce($7, session_user), call.job_name, caller.schedule, call.scheduled_at,
+  call.idempotency_key := ($6).idempotency_key;
+  IF NOT again AND caller.by_job AND ($7 IS NULL OR $8 IS NOT NULL) THEN
+    call.idempotency_key := wee5_cron.key_of_tick(coalesce($8, session_user), call.job_name, caller.schedule, call.scheduled_at,
                                                   call.method, $1, call.body);
   END IF;
   call.idempotency_key := coalesce(call.idempotency_key, gen_random_uuid());
   IF address.missing IS NOT NULL THEN
-    RETURN wee5_cron.skip_without_settings(call, address.missing, address.hint, caller.by_job AND $7 IS NULL);
+    RETURN wee5_cron.skip_without_settings(call, address.missing, address.hint, caller.by_job AND $8 IS NULL);
   END IF;
-  RETURN wee5_cron.queue_call(call, policy, address, settings, caller.by_job, caller.by_job AND $7 IS NULL);
+  RETURN wee5_cron.queue_call(call, policy, address, settings, caller.by_job, caller.by_job AND $8 IS NULL);
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.make_call(text, text, jsonb, jsonb, interval, text, name, text, timestamptz, wee5_cron.invocation, timestamptz, text) IS
+COMMENT ON FUNCTION wee5_cron.make_call(text, text, jsonb, jsonb, interval, wee5_cron.invocation, text, name, text, timestamptz, timestamptz, text) IS
   'Internal: checks a call, writes its row and hands it to pg_net, leaves it to its time, or skips it';
 
 CREATE FUNCTION wee5_cron.insert_call(call wee5_cron.invocation, by_pg_cron boolean) RETURNS bigint
@@ -354,7 +355,7 @@ COMMENT ON FUNCTION wee5_cron.queue_call(wee5_cron.invocation, wee5_cron.endpoin
 
 CREATE FUNCTION public.invoke_cron_endpoint(endpoint_path text) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  AS $$ BEGIN RETURN wee5_cron.make_call($1, NULL, NULL, NULL, NULL); END $$;
+  AS $$ BEGIN RETURN wee5_cron.make_call($1, NULL, NULL, NULL, NULL, NULL); END $$;
 COMMENT ON FUNCTION public.invoke_cron_endpoint(text) IS
   'Queues GET <api_url><endpoint_path> with the bearer secret, and returns the id of its row in wee5_cron.invocation. The call is sent when the transaction commits, and discarded when it rolls back';
 
@@ -393,7 +394,7 @@ CREATE FUNCTION wee5_cron.invoke(endpoint_path text, method text DEFAULT NULL, b
   AS $$
 BEGIN
   PERFORM wee5_cron.check_target_name(target);
-  RETURN wee5_cron.make_call(CASE WHEN target IS NULL THEN $1 ELSE target || ':' || $1 END, $2, $3, $4, $5, due_at => wee5_cron.due_time(at), key => wee5_cron.check_key(key));
+  RETURN wee5_cron.make_call(CASE WHEN target IS NULL THEN $1 ELSE target || ':' || $1 END, $2, $3, $4, $5, NULL, due_at => wee5_cron.due_time(at), key => wee5_cron.check_key(key));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, timestamptz, text) IS
@@ -402,6 +403,6 @@ COMMENT ON FUNCTION wee5_cron.invoke(text, text, jsonb, jsonb, interval, text, t
 CREATE FUNCTION wee5_cron.invoke_for_job(job_name text, endpoint_path text, role name DEFAULT NULL,
                                          schedule text DEFAULT NULL, tick timestamptz DEFAULT NULL) RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT wee5_cron.make_call($2, NULL, NULL, NULL, NULL, $1, $3, $4, $5) $$;
+  AS $$ SELECT wee5_cron.make_call($2, NULL, NULL, NULL, NULL, NULL, $1, $3, $4, $5) $$;
 COMMENT ON FUNCTION wee5_cron.invoke_for_job(text, text, name, text, timestamptz) IS
   'Internal: makes a call in the name of a job, with its schedule and a tick. Without a role, it is a call by hand of session_user; with a role, the call that the job of that role would have made for this tick';

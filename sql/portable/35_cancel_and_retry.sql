@@ -66,8 +66,8 @@ BEGIN
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = format('Wait for it: SELECT wee5_cron.wait_for(%1$s); or cancel it: SELECT wee5_cron.cancel(%1$s);', $1);
   END IF;
-  RETURN wee5_cron.make_call(call.endpoint_path, call.method, call.body, call.headers, call.timeout, call.job_name, NULL, NULL,
-                             call.scheduled_at, call);
+  RETURN wee5_cron.make_call(call.endpoint_path, call.method, call.body, call.headers, call.timeout, call, call.job_name, NULL,
+                             NULL, call.scheduled_at);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.retry(bigint) IS
