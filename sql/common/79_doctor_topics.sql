@@ -17,7 +17,7 @@ CREATE FUNCTION wee5_cron.doctor_topics(OUT function text, OUT checks text[], OU
       ('doctor_enabled', 'enabled', NULL, NULL),
       ('doctor_subscription_target', 'subscription_target', NULL, NULL),
       ('doctor_physical_clone', 'physical_clone', NULL, NULL),
-      ('doctor_tables', 'ledger_tables', NULL, 'native'),
+      ('doctor_tables', 'ledger_tables', NULL, NULL),
       ('doctor_policies', 'policies', NULL, NULL),
       ('doctor_worker_slots', 'worker_slots', NULL, 'native'),
       ('doctor_jobs', 'jobs_made', NULL, NULL),

@@ -24,7 +24,7 @@ BEGIN
              END AS identity
       FROM pg_class c
       WHERE c.relnamespace = to_regnamespace('wee5_cron') AND c.relkind = 'r' AND c.relpersistence = 'p'
-        AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+        AND wee5_cron.is_ours('pg_class', c.oid)
     ), published AS (
       SELECT o.*, p.pubname, p.pubupdate, p.pubdelete, r.oid AS entry, %1$s AS columns
       FROM ours o
@@ -130,7 +130,9 @@ CREATE FUNCTION wee5_cron.added_objects(OUT severity text, OUT what text, OUT hi
     FROM own p JOIN pg_trigger t ON t.tgrelid = p.oid AND NOT t.tgisinternal
     WHERE (p.table_name, t.tgname) NOT IN (('endpoint', 'check_endpoint'), ('invocation', 'wake_for_waiting_calls'))
     UNION ALL
-    SELECT 'warning', 'wee5_cron.endpoint has no working trigger "check_endpoint": sessions and the worker do not notice changes of the table',
+    SELECT 'warning', 'wee5_cron.endpoint has no working trigger "check_endpoint": '
+           || CASE wee5_cron.edition() WHEN 'native' THEN 'sessions and the worker do not notice changes of the table'
+                                       ELSE 'no new policy is checked' END,
            CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = p.oid AND t.tgname = 'check_endpoint')
                 THEN 'ALTER TABLE wee5_cron.endpoint ENABLE ALWAYS TRIGGER check_endpoint;'
                 ELSE E'CREATE TRIGGER check_endpoint BEFORE INSERT OR UPDATE OR DELETE ON wee5_cron.endpoint\n'
@@ -167,23 +169,24 @@ CREATE FUNCTION wee5_cron.restricted_tables(OUT severity text, OUT what text, OU
   AS $$
     WITH own AS MATERIALIZED (
       SELECT * FROM wee5_cron.own_tables()
-    ), extension AS (
-      SELECT e.extowner FROM pg_extension e WHERE e.extname = 'wee5_cron'
+    ), owner AS (
+      SELECT coalesce((SELECT e.extowner FROM pg_extension e WHERE e.extname = 'wee5_cron'),
+                      (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'wee5_cron')) AS oid
     )
-    SELECT 'error', format('row-level security applies to the extension''s owner on wee5_cron.%I', p.table_name),
+    SELECT 'error', format('row-level security applies to the owner of wee5_cron on wee5_cron.%I', p.table_name),
            format('ALTER TABLE wee5_cron.%I NO FORCE ROW LEVEL SECURITY;%s', p.table_name,
-                  CASE WHEN p.relowner <> x.extowner
-                       THEN format(' ALTER TABLE wee5_cron.%I OWNER TO %I;', p.table_name, pg_get_userbyid(x.extowner)) ELSE '' END)
-    FROM own p CROSS JOIN extension x
-    JOIN pg_roles r ON r.oid = x.extowner
+                  CASE WHEN p.relowner <> x.oid
+                       THEN format(' ALTER TABLE wee5_cron.%I OWNER TO %I;', p.table_name, pg_get_userbyid(x.oid)) ELSE '' END)
+    FROM own p CROSS JOIN owner x
+    JOIN pg_roles r ON r.oid = x.oid
     WHERE p.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
-      AND (p.relforcerowsecurity OR NOT pg_has_role(x.extowner, p.relowner, 'USAGE'))
+      AND (p.relforcerowsecurity OR NOT pg_has_role(x.oid, p.relowner, 'USAGE'))
     UNION ALL
-    SELECT 'error', format('the extension''s owner may not read and write wee5_cron.%I', p.table_name),
-           format('GRANT ALL ON wee5_cron.%I TO %I;', p.table_name, pg_get_userbyid(x.extowner))
-    FROM own p CROSS JOIN extension x
-    WHERE p.relkind = 'r' AND NOT (has_table_privilege(x.extowner, p.oid, 'SELECT') AND has_table_privilege(x.extowner, p.oid, 'INSERT')
-                                   AND has_table_privilege(x.extowner, p.oid, 'UPDATE') AND has_table_privilege(x.extowner, p.oid, 'DELETE'))
+    SELECT 'error', format('the owner of wee5_cron may not read and write wee5_cron.%I', p.table_name),
+           format('GRANT ALL ON wee5_cron.%I TO %I;', p.table_name, pg_get_userbyid(x.oid))
+    FROM own p CROSS JOIN owner x
+    WHERE p.relkind = 'r' AND NOT (has_table_privilege(x.oid, p.oid, 'SELECT') AND has_table_privilege(x.oid, p.oid, 'INSERT')
+                                   AND has_table_privilege(x.oid, p.oid, 'UPDATE') AND has_table_privilege(x.oid, p.oid, 'DELETE'))
     UNION ALL
     SELECT 'warning', format('wee5_cron.%I is unlogged: a crash empties it', p.table_name),
            format('ALTER TABLE wee5_cron.%I SET LOGGED;', p.table_name)
@@ -191,7 +194,7 @@ CREATE FUNCTION wee5_cron.restricted_tables(OUT severity text, OUT what text, OU
     WHERE p.relpersistence = 'u' AND p.table_name IN ('invocation', 'attempt', 'endpoint', 'job', 'cancellation', 'claim', 'trouble', 'pending_alert', 'pending_outcome', 'armed')
   $$;
 COMMENT ON FUNCTION wee5_cron.restricted_tables() IS
-  'Internal, for table_changes(): tables that the extension''s owner cannot use, or that a crash empties';
+  'Internal, for table_changes(): tables that the owner of wee5_cron cannot use, or that a crash empties';
 
 CREATE FUNCTION wee5_cron.broken_indexes(OUT severity text, OUT what text, OUT hint text) RETURNS SETOF record
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -199,7 +202,8 @@ CREATE FUNCTION wee5_cron.broken_indexes(OUT severity text, OUT what text, OUT h
     WITH own AS MATERIALIZED (
       SELECT * FROM wee5_cron.own_tables()
     )
-    SELECT CASE WHEN k.needed THEN 'error' ELSE 'warning' END,
+    -- The library reads these indexes without the planner. Elsewhere, a query without its index is only slow.
+    SELECT CASE WHEN k.needed AND wee5_cron.edition() = 'native' THEN 'error' ELSE 'warning' END,
            format('index wee5_cron.%I is %s', k.name, CASE WHEN i.indexrelid IS NULL THEN 'missing' ELSE 'not valid' END),
            CASE WHEN i.indexrelid IS NULL THEN format('CREATE INDEX %I ON wee5_cron.invocation %s;', k.name, k.definition)
                 ELSE format('REINDEX INDEX wee5_cron.%I;', k.name) END
@@ -275,8 +279,8 @@ BEGIN
   END LOOP;
   IF NOT reported THEN
     RETURN NEXT ('ledger_tables', 'ok',
-                 CASE WHEN obeyed IS NULL THEN 'the tables are as the extension made them'
-                      ELSE 'the worker can work with your changes: ' || obeyed END, NULL)::wee5_cron.finding;
+                 CASE WHEN obeyed IS NULL THEN 'the tables are as wee5_cron made them'
+                      ELSE 'wee5_cron can work with your changes: ' || obeyed END, NULL)::wee5_cron.finding;
   END IF;
 END
 $$;

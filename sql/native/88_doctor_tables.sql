@@ -3,4 +3,4 @@ CREATE FUNCTION wee5_cron.table_layout(OUT table_name text, OUT column_name text
   LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_table_layout';
 COMMENT ON FUNCTION wee5_cron.table_layout() IS
-  'Internal, for doctor(): the columns of the extension''s tables, as the library knows them. read_directly: another type stops the worker';
+  'Internal, for doctor(): the columns of the tables of wee5_cron, as they were made. read_directly: another type stops the worker';

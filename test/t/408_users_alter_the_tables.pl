@@ -10,7 +10,7 @@ my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
 my $node = Wee5Cron::Node->start_new('main', conf => "wal_level = replica\nlog_min_messages = info");
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 my $doctor = Wee5Cron::Doctor->new($node, 'postgres');
-$doctor->green('ledger_tables', 'new tables', qr/as the extension made them/);
+$doctor->green('ledger_tables', 'new tables', qr/as wee5_cron made them/);
 is($node->safe_psql('postgres', q{
     SELECT string_agg(format('%s.%s', c.relname, a.attname), ' ')
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0

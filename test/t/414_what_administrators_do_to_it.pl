@@ -123,7 +123,7 @@ for my $table (@tables) {
     $node->poll_query_until('app', "SELECT (SELECT state = 'blocked' AND last_error LIKE '%$table%' FROM wee5_cron.worker WHERE datname = 'app')"
           . " OR EXISTS (SELECT FROM wee5_cron.invocation WHERE id = $id AND status = 'succeeded')")
       or fail("row security on $table: the call is neither sent, nor does the worker say why");
-    my $hint = table_line('error', qr/row-level security applies to the extension's owner on wee5_cron\.$table\b/, "row security forced on $table: doctor() reports it");
+    my $hint = table_line('error', qr/row-level security applies to the owner of wee5_cron on wee5_cron\.$table\b/, "row security forced on $table: doctor() reports it");
     $doctor->paste($hint, '... and the hint runs as SQL', in => 'app');
     goes_on($id, '... and after it the call succeeds');
     sql("ALTER TABLE wee5_cron.$table DISABLE ROW LEVEL SECURITY");

@@ -41,7 +41,7 @@ SQL
 my ($version) = slurp_file("$root/wee5_cron.control") =~ /^default_version = '(.*)'/m;
 my ($endpoint) = slurp_file("$root/sql/common/15_endpoint.sql") =~ /^(CREATE TABLE wee5_cron\.endpoint \(.*?^\);)/ms;
 my @rules = qw(05_address_words 05_texts 06_hosts 06_paths 06_urls 07_requests 38_outcomes 38_retries 39_answers 39_previous_secret 39_targets 44_cron_schedules 45_ticks
-  49_sql_tokens 50_job_commands 54_schedule_and_pause 60_percentiles 15_endpoint 84_doctor_settings 89_doctor_policies);
+  49_sql_tokens 50_job_commands 54_schedule_and_pause 60_percentiles 15_endpoint 84_doctor_settings 88_doctor_tables 89_doctor_policies);
 my ($trimmed) = slurp_file("$root/sql/portable/37_address.sql") =~ /^(CREATE FUNCTION wee5_cron\.trimmed\(.*?^  AS \$\$.*?\$\$;)/ms;
 $node->safe_psql('twins', join "\n", 'SET client_min_messages = warning;', sprintf($surroundings, $version), $trimmed, $endpoint,
     'CREATE FUNCTION wee5_cron.policy_of(endpoint_path text) RETURNS wee5_cron.endpoint LANGUAGE sql AS $$ SELECT NULL::wee5_cron.endpoint $$;',
@@ -347,5 +347,9 @@ editions_alike('what a call of wee5_cron says', (map {
 } map { $_->[0] } vectors('path')),
     'wee5_cron.check_endpoint_path(NULL)', 'wee5_cron.explain_overlap(NULL, NULL)::text', "wee5_cron.outcome_error('lost', NULL)",
     map { 'wee5_cron.api_url_parts(' . literal($_->[0]) . ')::text' } grep { length $_->[0] && is_read_alike('api_url', $_->[0]) && $_->[0] !~ /\[|,|<|:80a|:65536/ } vectors('api_url'));
+
+# The tables that only the portable edition has, and which types stop the worker, are no part of this.
+editions_alike('the columns of the tables', q{(SELECT string_agg(format('%s.%s %s', l.table_name, l.column_name, l.column_type), ', ' ORDER BY l.table_name, l.column_name)
+    FROM wee5_cron.table_layout() l WHERE l.table_name NOT IN ('setting', 'background_task'))});
 
 done_testing();

@@ -1,4 +1,4 @@
-# A test of the extension whose subject holds on the portable edition as well. Test 506 runs it there.
+# A test of the extension whose subject holds on the portable edition as well. Tests 506 and 508 run it there.
 #
 #   my $node = Wee5Cron::Editions->start_node('main');
 #   my $portable = $node->is_portable;
@@ -13,6 +13,9 @@ package Wee5Cron::Editions;
 use strict;
 use warnings;
 
+use FindBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Wee5Cron::Node;
@@ -47,6 +50,25 @@ sub needs_the_worker {
     $node->log_is_sane;
     done_testing();
     exit 0;
+}
+
+# Runs test files on the portable edition: the name of each, and how many of its tests pass at least.
+sub pass_on_portable {
+    my ($class, %files) = @_;
+    for my $file (sort keys %files) {
+        # A directory of its own: the native run of the file may go on beside it. PostgreSQL 15 reads TESTDIR, later versions the
+        # other two. Both runs take ports from one list.
+        my $directory = "$PostgreSQL::Test::Utils::tmp_check/$file";
+        mkdir $directory;
+        local @ENV{qw(TESTDIR TESTDATADIR TESTLOGDIR)} = ($directory, "$directory/tmp_check", "$directory/tmp_check/log");
+        local $ENV{PG_TEST_PORT_DIR} = $PostgreSQL::Test::Cluster::portdir;
+        local $ENV{WEE5_EDITION} = 'portable';
+        my @told = `'$^X' @{[ map { "'-I$_'" } @INC ]} '$FindBin::RealBin/$file.pl' 2>&1`;
+        my @good = grep { /^ok / } @told;
+        is($?, 0, "$file passes on the portable edition") or diag(@told);
+        cmp_ok(scalar @good, '>=', $files{$file}, '... with all the tests that it shares') or diag(@told);
+    }
+    return;
 }
 
 # The portable edition, with the methods of Wee5Cron::Node that wait for the worker. A test runs as the owner of the project.
@@ -92,9 +114,29 @@ sub set_database {
     return $self->safe_psql($database, "SELECT wee5_cron.set('$setting', " . (defined $value ? "'$value'" : 'NULL') . ')');
 }
 
+# A setting of wee5_cron, which each database has for itself.
+sub set_server {
+    my ($self, $setting, $value) = @_;
+    my ($name) = $setting =~ /^wee5_cron\.(.*)/ or die "the owner of a project cannot set $setting\n";
+    return $self->set_database('postgres', $name, $value);
+}
+
 sub forget_secret {
     my ($self, $database) = @_;
     return $self->safe_psql($database, "DELETE FROM vault.secrets WHERE name = 'cron_secret'");
+}
+
+# What does the worker's task: pg_net's worker, and the job that harvests. The stand-in is no process of the server, so the owner
+# of the project loses the right to see processes. The job has just run, and runs no more.
+sub wait_for_worker {
+    my ($self, $database) = @_;
+    $self->as_superuser($database, 'REVOKE pg_monitor FROM postgres');
+    my $job = $self->safe_psql($database, "SELECT cron.schedule('wee5-cron-harvest', '0 0 1 1 *', 'SELECT wee5_cron.harvest()')");
+    $self->as_superuser($database, <<"SQL");
+INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time)
+SELECT jobid, nextval('cron.runid_seq'), database, username, command, 'succeeded', now(), now() FROM cron.job WHERE jobid = $job
+SQL
+    return;
 }
 
 sub as_superuser {
