@@ -1,5 +1,22 @@
 -- doctor(): who may call, and other functions of our name.
 
+-- From PostgreSQL 16 on, a REVOKE takes back only what one role granted, by default the role that runs it. The first step
+-- of a chain of memberships is enough: all others lead through it.
+CREATE FUNCTION wee5_cron.doctor_end_membership(member oid, role oid) RETURNS text
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT coalesce(string_agg(format('REVOKE %s FROM %s%s;', m.roleid::regrole, m.member::regrole,
+                                      CASE WHEN current_setting('server_version_num')::int >= 160000
+                                           THEN format(' GRANTED BY %s', m.grantor::regrole) END),
+                               E'\n' ORDER BY m.roleid::regrole::text, m.grantor),
+                    -- A superuser has the privileges of every role.
+                    format('ALTER ROLE %s NOSUPERUSER;', $1::regrole))
+    FROM pg_auth_members m
+    WHERE m.member = $1 AND pg_has_role(m.roleid, $2, 'USAGE') AND coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true)
+  $$;
+COMMENT ON FUNCTION wee5_cron.doctor_end_membership(oid, oid) IS
+  'Internal, for doctor(): the statements after which a role no longer has the privileges of another role';
+
 -- PUBLIC, and the roles of a public API (PostgREST, Supabase), must not make a call with the secret.
 CREATE FUNCTION wee5_cron.doctor_callers() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -29,7 +46,7 @@ BEGIN
       UNION ALL SELECT r.oid, quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated')
     )
     -- Directly, or as a member of another role.
-    SELECT p.name AS grantee, CASE WHEN g.grantee <> p.oid THEN quote_ident(v.rolname) END AS through,
+    SELECT p.oid, p.name AS grantee, CASE WHEN g.grantee <> p.oid THEN g.grantee::regrole END AS through,
            string_agg(DISTINCT g.name, ', ' ORDER BY g.name) AS objects,
            concat_ws(E'\n', 'REVOKE ALL ON ROUTINE ' || string_agg(DISTINCT g.name, ', ') FILTER (WHERE g.kind = 'ROUTINE')
                             || format(' FROM %s;', p.name),
@@ -38,16 +55,15 @@ BEGIN
     FROM public_role p
     JOIN granted g ON g.grantee = p.oid
                    OR (p.oid <> 0 AND g.grantee <> 0 AND pg_has_role(p.oid, g.grantee, 'USAGE'))
-    LEFT JOIN pg_roles v ON v.oid = g.grantee
-    GROUP BY p.oid, p.name, 2
-    ORDER BY p.oid <> 0, p.name, 2
+    GROUP BY p.oid, p.name, 3
+    ORDER BY p.oid <> 0, p.name, 3
   LOOP
     lines := lines + 1;
     RETURN NEXT ('callers', CASE WHEN found.grantee IN ('PUBLIC', 'anon') THEN 'error' ELSE 'warning' END,
                  CASE WHEN found.grantee = 'PUBLIC' THEN 'every role' ELSE format('role %s', found.grantee) END
                  || coalesce(', as a member of ' || found.through || ',', '') || ' may use ' || found.objects,
                  CASE WHEN found.through IS NULL THEN found.statements
-                      ELSE format('REVOKE %s FROM %s;', found.through, found.grantee) END)::wee5_cron.finding;
+                      ELSE wee5_cron.doctor_end_membership(found.oid, found.through) END)::wee5_cron.finding;
   END LOOP;
   IF lines = 0 THEN
     RETURN NEXT ('callers', 'ok', 'neither PUBLIC nor anon nor authenticated may call or read', NULL)::wee5_cron.finding;

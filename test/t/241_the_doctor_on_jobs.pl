@@ -54,9 +54,22 @@ $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('anon', 'read'); SELECT 
 $doctor->red('callers', 'error', qr/^role anon may use .*wee5_cron\.invocation/, 'anon may read the ledger');
 $doctor->paste($doctor->red('callers', 'error', qr/^role anon may use /, 'anon'), 'anon: the hint runs as SQL');
 $doctor->red_then_green('callers', 'warning', qr/^role authenticated may use .*wee5_cron\.grant_to\(regrole,text\)/, 'authenticated may operate');
-# On a hosted server, authenticated inherits nothing. The owner grants: from PostgreSQL 16 on, only the grantor's REVOKE works.
+# On a hosted server, authenticated inherits nothing.
 $node->safe_psql('postgres', 'ALTER ROLE authenticated INHERIT; GRANT service_role TO authenticated');
-$doctor->red_then_green('callers', 'warning', qr/^role authenticated, as a member of service_role, may use /, 'authenticated is a member of a role that may call');
+my $as_member = qr/^role authenticated, as a member of service_role, may use /;
+$doctor->red_then_green('callers', 'warning', $as_member, 'authenticated is a member of a role that may call');
+# From PostgreSQL 16 on, a REVOKE takes back only what one role granted. Not every owner of wee5_cron may do that.
+for my $case (
+    [ 'because of another role', 'CREATE ROLE "a grantor"; GRANT service_role TO "a grantor" WITH ADMIN OPTION; SET ROLE "a grantor"; GRANT service_role TO authenticated' ],
+    [ 'because of two roles', 'GRANT service_role TO authenticated; SET ROLE "a grantor"; GRANT service_role TO authenticated' ],
+    [ 'as a member of a member', 'CREATE ROLE between; GRANT service_role TO between; GRANT between TO authenticated' ],
+    [ 'as a superuser', 'ALTER ROLE authenticated SUPERUSER' ]) {
+    my ($name, $statements) = @$case;
+    $node->as_superuser('postgres', $statements);
+    $node->as_superuser('postgres', $doctor->red('callers', 'warning', $as_member, "... $name"));
+    $doctor->green('callers', "... $name: the hint helps");
+}
+is($node->safe_psql('postgres', "SELECT pg_has_role('between', 'service_role', 'USAGE')"), 't', '... and roles that may call stay as they are');
 
 # Row-level security, as an event trigger of a project enables it for each new table: roles that may read see nothing.
 $node->as_superuser('postgres', 'CREATE ROLE reader LOGIN; CREATE ROLE sees_all LOGIN BYPASSRLS');
