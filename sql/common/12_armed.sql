@@ -190,10 +190,7 @@ BEGIN
           USING HINT = 'To cancel them instead, roll back, then: SELECT wee5_cron.arm(discard => true);';
       END IF;
     END IF;
-    -- A dump keeps no record of what was revoked from roles with default privileges: its restore grants to them again.
-    IF wee5_cron.edition() = 'portable' THEN
-      PERFORM wee5_cron.revoke_from_api_roles();
-    END IF;
+    PERFORM wee5_cron.revoke_restored_grants();
     PERFORM wee5_cron.write_mark(
       now(), session_user,
       substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16));

@@ -9,8 +9,7 @@ CREATE FUNCTION wee5_cron.jobs_to_register(OUT job_name text, OUT schedule text,
     FROM (VALUES ('poll-activities', '*/30 * * * *', '/api/cron/poll-activities'),
                  ('welcome-emails', '0 * * * *', '/api/cron/welcome-emails'),
                  ('daily-analytics', '0 0 * * *', '/api/analytics/cron')) AS j (name, schedule, path)
-    -- Here configure() calls register_jobs().
-    WHERE wee5_cron.edition() = 'native' OR wee5_cron.setting('default_jobs') = 'on'
+    WHERE NOT wee5_cron.configure_registers_jobs() OR wee5_cron.setting('default_jobs') = 'on'
     UNION ALL
     SELECT 'wee5-cron-harvest', '* * * * *', 'SELECT wee5_cron.harvest()', NULL
     WHERE NOT wee5_cron.library_preloaded() AND wee5_cron.pg_net_installed()
@@ -144,7 +143,7 @@ CREATE FUNCTION wee5_cron.unregister_jobs() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  is_portable constant boolean := wee5_cron.edition() = 'portable';
+  made_by_configure constant boolean := wee5_cron.configure_registers_jobs();
   job record;
   removed bigint := 0;
 BEGIN
@@ -158,12 +157,12 @@ BEGIN
       AND wee5_cron.is_remembered(c.jobid, c.jobname, c.command)
       -- Without that job, nothing records the answers to the calls of other jobs.
       AND NOT ($1 AND wee5_cron.harvests(c.command))
-  $query$ USING is_portable LOOP
+  $query$ USING made_by_configure LOOP
     PERFORM wee5_cron.remove_cron_job(job.jobid);
     removed := removed + 1;
   END LOOP;
-  -- In the portable edition, the next configure() would create them again.
-  DELETE FROM wee5_cron.job j WHERE j.registered AND NOT is_portable;
+  -- The next configure() would create again what is not remembered.
+  DELETE FROM wee5_cron.job j WHERE j.registered AND NOT made_by_configure;
   RETURN removed;
 END
 $$;

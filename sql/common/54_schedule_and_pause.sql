@@ -72,15 +72,30 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.remove_job(text, bigint) IS 'Internal, for unschedule() and apply(): removes a job and what wee5_cron stores about it';
 
+-- current_user is the owner of wee5_cron. Unless that is a superuser, it may change only its own jobs: for those of others, pg_cron
+-- raises XX000.
+CREATE FUNCTION wee5_cron.require_own_job(job_name text, jobid bigint, username text) RETURNS void
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF username <> current_user AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
+    RAISE EXCEPTION 'job "%" belongs to role "%"', job_name, username
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = format('Only that role may change it: SET ROLE %I; then use cron.alter_job(%s, ...) or cron.unschedule(%s).',
+                          username, jobid, jobid);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.require_own_job(text, bigint, text) IS
+  'Internal, for unschedule(), pause() and resume(): raises 42501 for a job of another role';
+
 CREATE FUNCTION wee5_cron.unschedule(job_name text) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   job constant record := wee5_cron.find_job($1);
 BEGIN
-  IF wee5_cron.edition() = 'portable' THEN
-    PERFORM wee5_cron.require_own_job($1, job.jobid, job.username);
-  END IF;
+  PERFORM wee5_cron.require_own_job($1, job.jobid, job.username);
   LOCK TABLE wee5_cron.job IN SHARE ROW EXCLUSIVE MODE;
   PERFORM wee5_cron.remove_job($1, job.jobid);
   RETURN true;
@@ -121,9 +136,7 @@ CREATE FUNCTION wee5_cron.set_job_active(job_name text, active boolean, note tex
 DECLARE
   job constant record := wee5_cron.find_job($1);
 BEGIN
-  IF wee5_cron.edition() = 'portable' THEN
-    PERFORM wee5_cron.require_own_job($1, job.jobid, job.username);
-  END IF;
+  PERFORM wee5_cron.require_own_job($1, job.jobid, job.username);
   IF job.active <> $2 THEN
     PERFORM wee5_cron.alter_cron_job(job.jobid, active => $2);
   END IF;

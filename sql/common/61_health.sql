@@ -215,7 +215,7 @@ CREATE FUNCTION wee5_cron.worker_health() RETURNS text
 DECLARE
   worker record;
 BEGIN
-  IF wee5_cron.edition() = 'portable' OR NOT wee5_cron.library_preloaded() THEN
+  IF NOT wee5_cron.library_preloaded() THEN
     RETURN CASE WHEN wee5_cron.harvest_job_runs() THEN 'up' ELSE 'down' END;
   END IF;
   SELECT s.* INTO worker FROM wee5_cron.worker_slots() s WHERE s.datid = wee5_cron.database_oid();

@@ -104,9 +104,7 @@ BEGIN
     FOREACH role IN ARRAY roles LOOP
       EXECUTE format('GRANT %s ON %s TO %s', object.privilege, object.name, role::regrole);
     END LOOP;
-    IF wee5_cron.edition() = 'native' THEN
-      PERFORM wee5_cron.drop_with_extension(object.catalog, object.oid);
-    END IF;
+    PERFORM wee5_cron.drop_with_extension(object.catalog, object.oid);
   END LOOP;
 END
 $$;

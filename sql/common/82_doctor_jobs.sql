@@ -44,11 +44,11 @@ BEGIN
       FROM wee5_cron.jobs_to_register() d
       LEFT JOIN wee5_cron.job k ON k.job_name = d.job_name
       WHERE d.endpoint_path IS NOT NULL
-        -- If unregister_jobs() removed all of them and other jobs call, they are not wanted. The portable edition remembers what
-        -- it removed.
+        -- If unregister_jobs() removed all of them and other jobs call, they are not wanted. Where configure() registers jobs, what
+        -- it removed is remembered.
         AND ($1 = 0 OR EXISTS (SELECT FROM wee5_cron.job r
                                WHERE r.registered AND r.job_name <> 'wee5-cron-harvest'
-                                 AND (wee5_cron.edition() = 'native'
+                                 AND (NOT wee5_cron.configure_registers_jobs()
                                       OR EXISTS (SELECT FROM cron.job c WHERE c.jobname = r.job_name AND c.database = current_database()))))
         AND NOT EXISTS (SELECT FROM cron.job j WHERE j.jobname = d.job_name AND j.database = current_database())
       ORDER BY d.job_name

@@ -125,8 +125,7 @@ BEGIN
                            FROM pg_proc p
                            WHERE p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'wee5_cron'::regnamespace)
                              AND pg_get_function_identity_arguments(p.oid) = 'endpoint_path text' AND wee5_cron.is_ours('pg_proc', p.oid)),
-                          CASE wee5_cron.edition() WHEN 'portable' THEN '-- run wee5_cron--portable.sql again'
-                                                   ELSE '-- rename the function back to invoke_cron_endpoint' END))::wee5_cron.finding;
+                          wee5_cron.doctor_lost_function()))::wee5_cron.finding;
   END IF;
   IF lines = 0 THEN
     RETURN NEXT ('namesakes', 'ok', format('invoke_cron_endpoint is in schema "%s" only', wee5_cron.call_schema()),

@@ -131,8 +131,8 @@ CREATE FUNCTION wee5_cron.added_objects(OUT severity text, OUT what text, OUT hi
     WHERE (p.table_name, t.tgname) NOT IN (('endpoint', 'check_endpoint'), ('invocation', 'wake_for_waiting_calls'))
     UNION ALL
     SELECT 'warning', 'wee5_cron.endpoint has no working trigger "check_endpoint": '
-           || CASE wee5_cron.edition() WHEN 'native' THEN 'sessions and the worker do not notice changes of the table'
-                                       ELSE 'no new policy is checked' END,
+           || CASE WHEN wee5_cron.reads_tables_directly() THEN 'sessions and the worker do not notice changes of the table'
+                ELSE 'no new policy is checked' END,
            CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = p.oid AND t.tgname = 'check_endpoint')
                 THEN 'ALTER TABLE wee5_cron.endpoint ENABLE ALWAYS TRIGGER check_endpoint;'
                 ELSE E'CREATE TRIGGER check_endpoint BEFORE INSERT OR UPDATE OR DELETE ON wee5_cron.endpoint\n'
@@ -203,7 +203,7 @@ CREATE FUNCTION wee5_cron.broken_indexes(OUT severity text, OUT what text, OUT h
       SELECT * FROM wee5_cron.own_tables()
     )
     -- The library reads these indexes without the planner. Elsewhere, a query without its index is only slow.
-    SELECT CASE WHEN k.needed AND wee5_cron.edition() = 'native' THEN 'error' ELSE 'warning' END,
+    SELECT CASE WHEN k.needed AND wee5_cron.reads_tables_directly() THEN 'error' ELSE 'warning' END,
            format('index wee5_cron.%I is %s', k.name, CASE WHEN i.indexrelid IS NULL THEN 'missing' ELSE 'not valid' END),
            CASE WHEN i.indexrelid IS NULL THEN format('CREATE INDEX %I ON wee5_cron.invocation %s;', k.name, k.definition)
                 ELSE format('REINDEX INDEX wee5_cron.%I;', k.name) END

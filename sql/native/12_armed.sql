@@ -17,3 +17,9 @@ CREATE FUNCTION wee5_cron.wake_worker() RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_wake_worker';
 COMMENT ON FUNCTION wee5_cron.wake_worker() IS 'Internal: makes the worker look at the ledger when this transaction commits';
+
+-- Nothing to do: the script of the extension revokes what default privileges grant, and a restore runs that script.
+CREATE FUNCTION wee5_cron.revoke_restored_grants() RETURNS void
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT $$;
+COMMENT ON FUNCTION wee5_cron.revoke_restored_grants() IS 'Internal, for arm(): revokes what a restore has granted by default privileges';

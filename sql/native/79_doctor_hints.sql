@@ -1,4 +1,4 @@
--- How doctor()'s hints change settings in this edition.
+-- How doctor()'s hints change settings and restore objects in this edition.
 
 -- Changes a setting where it is stored now.
 CREATE FUNCTION wee5_cron.doctor_set(source text, role name, setting text, value text) RETURNS text
@@ -31,7 +31,7 @@ CREATE FUNCTION wee5_cron.doctor_preload() RETURNS text
       WHERE btrim(name, ' "') <> ''
     ), needed (name, n) AS (
       SELECT 'pg_cron', 1001 WHERE EXISTS (SELECT FROM pg_available_extensions a WHERE a.name = 'pg_cron')
-      UNION ALL SELECT 'pg_net', 1002 WHERE EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_net')
+      UNION ALL SELECT 'pg_net', 1002 WHERE wee5_cron.extension_installed('pg_net')
       UNION ALL SELECT 'wee5_cron', 1003
     )
     SELECT format(E'ALTER SYSTEM SET shared_preload_libraries = %s;\n-- then restart the server',
@@ -42,3 +42,9 @@ CREATE FUNCTION wee5_cron.doctor_preload() RETURNS text
   $$;
 COMMENT ON FUNCTION wee5_cron.doctor_preload() IS
   'Internal, for doctor(): the statement that adds the libraries that this database needs to shared_preload_libraries';
+
+CREATE FUNCTION wee5_cron.doctor_lost_function() RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT '-- rename the function back to invoke_cron_endpoint' $$;
+COMMENT ON FUNCTION wee5_cron.doctor_lost_function() IS
+  'Internal, for doctor(): what to do where invoke_cron_endpoint() is not found under its name';

@@ -117,3 +117,13 @@ CREATE FUNCTION wee5_cron.wake_worker() RETURNS void
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT $$;
 COMMENT ON FUNCTION wee5_cron.wake_worker() IS 'Internal: makes the worker look at the ledger when this transaction commits';
+
+-- A dump keeps no record of what was revoked from roles with default privileges: its restore grants to them again.
+CREATE FUNCTION wee5_cron.revoke_restored_grants() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  PERFORM wee5_cron.revoke_from_api_roles();
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.revoke_restored_grants() IS 'Internal, for arm(): revokes what a restore has granted by default privileges';

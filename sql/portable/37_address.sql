@@ -23,7 +23,7 @@ DECLARE
   held record;
 BEGIN
   IF secrets IS NULL OR NOT wee5_cron.belongs_to_extension('pg_class', secrets, 'supabase_vault') THEN
-    IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'supabase_vault') THEN
+    IF wee5_cron.extension_installed('supabase_vault') THEN
       trouble := 'vault.decrypted_secrets does not belong to the extension supabase_vault';
       hint := 'Install Vault anew: DROP EXTENSION supabase_vault; CREATE EXTENSION supabase_vault;';
     END IF;
@@ -238,7 +238,7 @@ CREATE FUNCTION wee5_cron.refuse_tampered_vault() RETURNS void
 DECLARE
   foreign_trigger name;
 BEGIN
-  IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'supabase_vault') THEN
+  IF NOT wee5_cron.extension_installed('supabase_vault') THEN
     RAISE EXCEPTION 'the extension supabase_vault is not installed in this database'
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'CREATE EXTENSION supabase_vault;';
   END IF;

@@ -18,19 +18,3 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.check_endpoint_path(text) IS
   'Internal: returns the path as it is, or raises the error of a call with this path';
-
--- Without superuser, a role may change only its own jobs: for those of others, pg_cron raises XX000. cron.job is read-only.
-CREATE FUNCTION wee5_cron.require_own_job(job_name text, jobid bigint, username text) RETURNS void
-  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-BEGIN
-  IF username <> current_user AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
-    RAISE EXCEPTION 'job "%" belongs to role "%"', job_name, username
-      USING ERRCODE = 'insufficient_privilege',
-            HINT = format('Only that role may change it: SET ROLE %I; then use cron.alter_job(%s, ...) or cron.unschedule(%s).',
-                          username, jobid, jobid);
-  END IF;
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.require_own_job(text, bigint, text) IS
-  'Internal, for unschedule(), pause() and resume(): raises 42501 for a job of another role';

@@ -1,4 +1,4 @@
--- How doctor()'s hints change settings in this edition.
+-- How doctor()'s hints change settings and restore objects in this edition.
 
 CREATE FUNCTION wee5_cron.doctor_set(source text, role name, setting text, value text) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -25,3 +25,9 @@ CREATE FUNCTION wee5_cron.doctor_uses_pg_net() RETURNS boolean
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT true $$;
 COMMENT ON FUNCTION wee5_cron.doctor_uses_pg_net() IS 'Internal, for doctor(): whether calls of this session use pg_net';
+
+CREATE FUNCTION wee5_cron.doctor_lost_function() RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT '-- run wee5_cron--portable.sql again' $$;
+COMMENT ON FUNCTION wee5_cron.doctor_lost_function() IS
+  'Internal, for doctor(): what to do where invoke_cron_endpoint() is not found under its name';

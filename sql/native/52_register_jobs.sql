@@ -1,0 +1,6 @@
+-- CREATE EXTENSION registers the jobs, and whoever calls register_jobs() later wants them all.
+CREATE FUNCTION wee5_cron.configure_registers_jobs() RETURNS boolean
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT false $$;
+COMMENT ON FUNCTION wee5_cron.configure_registers_jobs() IS
+  'Internal: whether configure() calls register_jobs(), which then heeds default_jobs and what unregister_jobs() removed';
