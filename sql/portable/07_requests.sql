@@ -245,7 +245,7 @@ CREATE FUNCTION wee5_cron.occurrence_key(arming_id bytea, job_owner text, job_na
       SELECT substring(sha256(string_agg(convert_to(octet_length(f.field) || ':', 'UTF8') || f.field, '' ORDER BY f.place))
                        FOR 16) AS digest
       FROM unnest(ARRAY[arming_id, convert_to(job_owner, 'UTF8'), convert_to(job_name, 'UTF8'),
-        convert_to(trunc(extract(epoch FROM scheduled_at))::bigint::text, 'UTF8'), convert_to(method, 'UTF8'),
+        convert_to(wee5_cron.unix_seconds(scheduled_at)::text, 'UTF8'), convert_to(method, 'UTF8'),
         convert_to(endpoint_path, 'UTF8'), convert_to(coalesce(body, ''), 'UTF8'), convert_to(number::text, 'UTF8')])
         WITH ORDINALITY AS f(field, place)
     ) d

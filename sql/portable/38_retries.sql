@@ -1,16 +1,6 @@
 -- When a call is made again. The twins of retry_policy.cpp and retry_after.cpp in src/core/outcome. Times are Unix times in
 -- microseconds and lengths are in milliseconds, so that both editions round alike.
 
-CREATE FUNCTION wee5_cron.unix_us(at timestamptz) RETURNS bigint
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT (extract(epoch FROM at) * 1000000)::bigint $$;
-COMMENT ON FUNCTION wee5_cron.unix_us(timestamptz) IS 'Internal: a time in microseconds since 1970';
-
-CREATE FUNCTION wee5_cron.time_of_unix_us(us bigint) RETURNS timestamptz
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT timestamptz '1970-01-01 00:00:00+00' + us / 1000000 * interval '1 second' + us % 1000000 * interval '1 microsecond' $$;
-COMMENT ON FUNCTION wee5_cron.time_of_unix_us(bigint) IS 'Internal: the time of so many microseconds since 1970';
-
 -- A month has 30 days here.
 CREATE FUNCTION wee5_cron.interval_milliseconds(length interval) RETURNS bigint
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

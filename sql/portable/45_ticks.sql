@@ -35,12 +35,6 @@ CREATE FUNCTION wee5_cron.shares_ticks(schedule text) RETURNS boolean
 COMMENT ON FUNCTION wee5_cron.shares_ticks(text) IS
   'Internal: whether a schedule has ticks that several runs share: it is readable, and not ''N seconds''';
 
--- Whole seconds, cut off towards the year 2000 as in C.
-CREATE FUNCTION wee5_cron.unix_seconds(at timestamptz) RETURNS bigint
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT trunc(extract(epoch FROM at) - 946684800)::bigint + 946684800 $$;
-COMMENT ON FUNCTION wee5_cron.unix_seconds(timestamptz) IS 'Internal: a time in seconds since 1970';
-
 CREATE FUNCTION wee5_cron.minute_start(at bigint) RETURNS bigint
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT at - (at % 60 + 60) % 60 $$;

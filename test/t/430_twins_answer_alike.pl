@@ -40,7 +40,7 @@ CREATE FUNCTION wee5_cron.setting_bytes(name text) RETURNS int LANGUAGE sql AS $
 SQL
 my ($version) = slurp_file("$root/wee5_cron.control") =~ /^default_version = '(.*)'/m;
 my ($endpoint) = slurp_file("$root/sql/common/15_endpoint.sql") =~ /^(CREATE TABLE wee5_cron\.endpoint \(.*?^\);)/ms;
-my @rules = qw(05_address_words 05_texts 06_hosts 06_paths 06_urls 07_requests 38_outcomes 38_retries 39_answers 39_previous_secret 39_targets 44_cron_schedules 45_ticks
+my @rules = qw(05_address_words 05_texts 05_unix_time 06_hosts 06_paths 06_urls 07_requests 38_outcomes 38_retries 39_answers 39_previous_secret 39_targets 44_cron_schedules 45_ticks
   49_sql_tokens 50_job_commands 54_schedule_and_pause 60_percentiles 15_endpoint 84_doctor_settings 88_doctor_tables 89_doctor_policies);
 my ($trimmed) = slurp_file("$root/sql/portable/37_address.sql") =~ /^(CREATE FUNCTION wee5_cron\.trimmed\(.*?^  AS \$\$.*?\$\$;)/ms;
 $node->safe_psql('twins', join "\n", 'SET client_min_messages = warning;', sprintf($surroundings, $version), $trimmed, $endpoint,

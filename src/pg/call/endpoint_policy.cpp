@@ -5,6 +5,7 @@
 
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
+#include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/ledger/invocation_table.h"
 #include "wee5_cron/pg/settings/guc.h"
 
@@ -163,8 +164,7 @@ bool is_empty(Relation table, Snapshot snapshot) {
 
 int64 interval_milliseconds(const Interval* interval) {
   constexpr double kCentury = 36'525.0 * SECS_PER_DAY * 1000.0;
-  double ms = (static_cast<double>(interval->month) * DAYS_PER_MONTH + interval->day) * (SECS_PER_DAY * 1000.0) +
-              static_cast<double>(interval->time) / 1000.0;
+  double ms = microseconds_of(interval) / 1000.0;
   return ms >= 0 && ms <= kCentury ? static_cast<int64>(ms) : -1;
 }
 

@@ -10,6 +10,7 @@
 #include "wee5_cron/core/request/occurrence.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/jobs/cron_clock.h"
 #include "wee5_cron/pg/ledger/armed.h"
 
@@ -117,7 +118,7 @@ pg_uuid_t* occurrence_key(const NewInvocation* row, Oid owner, const char* sched
   if (id == nullptr) return nullptr;
   unsigned char arming[kArmingIdBytes];
   memcpy(arming, id, sizeof(arming));
-  int64 tick = timestamptz_to_time_t(row->scheduled_at);
+  int64 tick = unix_seconds_of(row->scheduled_at);
   pg_uuid_t* key = static_cast<pg_uuid_t*>(palloc0(sizeof(pg_uuid_t)));
   compute(&texts, arming, tick, 0, key);
   compute(&texts, arming, tick, next_number(key), key);

@@ -2,6 +2,7 @@
 
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
+#include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/call/pg_net_handover.h"
 #include "wee5_cron/pg/ledger/armed.h"
 #include "wee5_cron/pg/ledger/invocation_table.h"
@@ -164,8 +165,7 @@ Relation open_ledger() {
 // Now plus the timeout. A moment beyond the calendar, and infinity, means for ever; timestamptz's own + would raise.
 TimestampTz deadline_after(const Interval* timeout) {
   TimestampTz now = GetCurrentTimestamp();
-  double days = static_cast<double>(timeout->month) * DAYS_PER_MONTH + timeout->day;
-  double microseconds = days * static_cast<double>(USECS_PER_DAY) + static_cast<double>(timeout->time);
+  double microseconds = microseconds_of(timeout);
   if (microseconds <= 0) return now;
   if (microseconds >= static_cast<double>(END_TIMESTAMP - now)) return DT_NOEND;
   return now + static_cast<int64>(microseconds);

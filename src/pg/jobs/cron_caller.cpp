@@ -5,6 +5,7 @@
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/pg_extension_lookup.h"
+#include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/jobs/cron_caller.h"
 #include "wee5_cron/pg/jobs/cron_clock.h"
 
@@ -54,7 +55,7 @@ void find_job_by_path(CronCaller* caller, const char* path, MemoryContext contex
 // Finds the newest tick of the schedule at or before the start of the transaction, because jobs start seconds late.
 void find_tick(CronCaller* caller) {
   load_cron_clock();
-  pg_time_t now = timestamptz_to_time_t(GetCurrentTransactionStartTimestamp());
+  std::int64_t now = unix_seconds_of(GetCurrentTransactionStartTimestamp());
   std::int64_t tick = 0;
   bool found = false;
   CppFailure failure;
@@ -72,7 +73,7 @@ void find_tick(CronCaller* caller) {
       }))
     raise(&failure);
   caller->has_scheduled_at = found;
-  if (found) caller->scheduled_at = time_t_to_timestamptz(static_cast<pg_time_t>(tick));
+  if (found) caller->scheduled_at = timestamp_of_unix_seconds(tick);
 }
 
 }  // namespace

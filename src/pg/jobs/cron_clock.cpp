@@ -9,6 +9,7 @@
 #include <vector>
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
+#include "wee5_cron/pg/boundary/unix_time.h"
 
 namespace wee5::pg {
 
@@ -72,13 +73,13 @@ WEE5_SQL_FUNCTION(wee5_cron_ticks) {
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2)) PG_RETURN_NULL();
   const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
   if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1))) PG_RETURN_NULL();
-  std::int64_t after = timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(1));
+  std::int64_t after = unix_seconds_of(PG_GETARG_TIMESTAMPTZ(1));
   int count = Max(0, Min(PG_GETARG_INT32(2), kMostTicks));
   bool has_last_start = !PG_ARGISNULL(3);
-  std::int64_t last_start = has_last_start ? timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(3)) : 0;
+  std::int64_t last_start = has_last_start ? unix_seconds_of(PG_GETARG_TIMESTAMPTZ(3)) : 0;
   std::int64_t until = PG_ARGISNULL(4) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(4))
                            ? PG_INT64_MAX
-                           : timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(4));
+                           : unix_seconds_of(PG_GETARG_TIMESTAMPTZ(4));
   load_cron_clock();
 
   std::int64_t* ticks = static_cast<std::int64_t*>(palloc(sizeof(std::int64_t) * static_cast<Size>(count)));
@@ -95,8 +96,7 @@ WEE5_SQL_FUNCTION(wee5_cron_ticks) {
     raise(&failure);
   if (!readable) PG_RETURN_NULL();
   Datum* values = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<Size>(found)));
-  for (int i = 0; i < found; ++i)
-    values[i] = TimestampTzGetDatum(time_t_to_timestamptz(static_cast<pg_time_t>(ticks[i])));
+  for (int i = 0; i < found; ++i) values[i] = TimestampTzGetDatum(timestamp_of_unix_seconds(ticks[i]));
   PG_RETURN_DATUM(eight_byte_array(values, found, TIMESTAMPTZOID));
 }
 
@@ -104,7 +104,7 @@ WEE5_SQL_FUNCTION(wee5_cron_ticks) {
 WEE5_SQL_FUNCTION(wee5_cron_newest_tick) {
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1))) PG_RETURN_NULL();
   const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
-  std::int64_t at = timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(1));
+  std::int64_t at = unix_seconds_of(PG_GETARG_TIMESTAMPTZ(1));
   load_cron_clock();
   std::int64_t tick = 0;
   bool found = false;
@@ -118,14 +118,14 @@ WEE5_SQL_FUNCTION(wee5_cron_newest_tick) {
       }))
     raise(&failure);
   if (!found) PG_RETURN_NULL();
-  PG_RETURN_TIMESTAMPTZ(time_t_to_timestamptz(static_cast<pg_time_t>(tick)));
+  PG_RETURN_TIMESTAMPTZ(timestamp_of_unix_seconds(tick));
 }
 
 // wee5_cron.never_fires(schedule text, after timestamptz) -> boolean
 WEE5_SQL_FUNCTION(wee5_cron_never_fires) {
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1))) PG_RETURN_NULL();
   const char* schedule_text = text_to_cstring(PG_GETARG_TEXT_PP(0));
-  std::int64_t after = timestamptz_to_time_t(PG_GETARG_TIMESTAMPTZ(1));
+  std::int64_t after = unix_seconds_of(PG_GETARG_TIMESTAMPTZ(1));
   load_cron_clock();
   bool readable = false;
   bool never = false;

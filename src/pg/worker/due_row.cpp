@@ -17,11 +17,6 @@ char* required_text(InvocationRow row, int column) {
   return to_utf8_lossy(TextDatumGetCString(required_value(row, column)));
 }
 
-int64 milliseconds_of(const Interval* interval) {
-  return interval->time / 1000 +
-         (static_cast<int64>(interval->month) * DAYS_PER_MONTH + interval->day) * SECS_PER_DAY * 1000;
-}
-
 }  // namespace
 
 Datum value_of(InvocationRow row, int column, bool* is_null) {
@@ -70,7 +65,7 @@ void copy_due_row(InvocationRow row, DueRow* due) {
   Datum headers = value_of(row, kInvocationHeaders, &is_null);
   due->headers_unreadable = !headers_from_stored_jsonb(is_null ? nullptr : DatumGetJsonbP(headers), &due->headers);
   Datum timeout = value_of(row, kInvocationTimeout, &is_null);
-  due->timeout_ms = is_null ? 0 : milliseconds_of(DatumGetIntervalP(timeout));
+  due->timeout_ms = is_null ? 0 : static_cast<int64>(microseconds_of(DatumGetIntervalP(timeout)) / 1000.0);
   due->requested_by = pstrdup(NameStr(*DatumGetName(required_value(row, kInvocationRequestedBy))));
   due->job_name = text_of(row, kInvocationJobName);
   Datum scheduled_at = value_of(row, kInvocationScheduledAt, &is_null);
