@@ -8,3 +8,6 @@ SELECT n, 'job-' || job, '/api/job/' || job, :'transport', CASE WHEN failed THEN
        'application/json', '{"ok":true}'
 FROM bench_call;
 SELECT setval('wee5_cron.invocation_id_seq', max(n)) FROM bench_call \g /dev/null
+SET maintenance_work_mem = '1GB';
+SELECT definition FROM bench_index WHERE of_table = 'wee5_cron.invocation'::regclass \gexec
+VACUUM (ANALYZE) wee5_cron.invocation;

@@ -4,3 +4,4 @@ INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, com
 SELECT j.jobid, c.n, 1, current_database(), j.username, j.command, 'succeeded', '1 row', c.at, c.at
 FROM bench_call c JOIN cron.job j ON j.jobname = 'job-' || c.job;
 SELECT setval('cron.runid_seq', max(n)) FROM bench_call \g /dev/null
+VACUUM (ANALYZE) cron.job_run_details;
