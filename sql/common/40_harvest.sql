@@ -386,10 +386,11 @@ DECLARE
   -- A lock, a deadlock or serialization failure, out of resources, trouble of the operating system.
   passes constant boolean := state = '55P03' OR left(state, 2) IN ('40', '53', '58');
 BEGIN
+  advice := nullif(wee5_cron.hint_here(advice), '');
   IF passes THEN
-    UPDATE wee5_cron.invocation i SET error = message, hint = nullif(advice, '') WHERE i.id = call_id;
+    UPDATE wee5_cron.invocation i SET error = message, hint = advice WHERE i.id = call_id;
   ELSE
-    PERFORM wee5_cron.end_call(call_id, 'failed', 'config', message, nullif(advice, ''));
+    PERFORM wee5_cron.end_call(call_id, 'failed', 'config', message, advice);
     PERFORM wee5_cron.count_later(array[call_id]);
   END IF;
   RETURN passes;

@@ -159,6 +159,9 @@ COMMENT ON FUNCTION wee5_cron.read_quantity(record, text) IS 'Internal, for set(
 CREATE FUNCTION wee5_cron.read_setting(known record, value text) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
+DECLARE
+  rule text;
+  advice text;
 BEGIN
   IF known.kind IN ('ms', 'minutes', 'bytes') THEN
     RETURN wee5_cron.read_quantity(known, value);
@@ -167,7 +170,12 @@ BEGIN
   ELSIF known.kind = 'url' THEN
     -- The URL is a secret: no error shows it.
     IF btrim(value) <> '' THEN
-      PERFORM wee5_cron.parse_webhook(btrim(value), wee5_cron.setting('allow_plain_http'));
+      BEGIN
+        PERFORM wee5_cron.parse_webhook(btrim(value), wee5_cron.setting('allow_plain_http'));
+      EXCEPTION WHEN object_not_in_prerequisite_state THEN
+        GET STACKED DIAGNOSTICS rule = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = rule, HINT = wee5_cron.hint_here(advice);
+      END;
     END IF;
     RETURN btrim(value);
   ELSIF known.kind = 'bool' AND wee5_cron.read_boolean(value) IS NOT NULL THEN

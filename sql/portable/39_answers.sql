@@ -203,6 +203,15 @@ BEGIN
   response_content_type := outcome.response_content_type;
   response_body := outcome.response_body;
   response_truncated := outcome.response_truncated;
+  IF endpoint_path = 'wee5_cron.alert' THEN
+    -- The usual hints speak of the app and its settings. A webhook has its own, and completes nothing later.
+    IF status = 'accepted' THEN
+      status := 'succeeded';
+      next_attempt_at := NULL;
+      finished_at := ended_at;
+    END IF;
+    hint := CASE WHEN status <> 'succeeded' THEN 'It went to the webhook that wee5_cron.alert_url names: check that setting, and the webhook.' END;
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8, text[], bigint, int) IS

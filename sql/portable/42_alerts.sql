@@ -22,7 +22,7 @@ BEGIN
   VALUES (call.id, wee5_cron.enqueue('POST', receiver.url,
     jsonb_build_object('Content-Type', 'application/json', 'User-Agent', 'wee5_cron/' || wee5_cron.library_version(),
                        'Idempotency-Key', call.idempotency_key), call.body, wee5_cron.setting_ms('request_timeout')::int));
-  UPDATE wee5_cron.invocation i SET next_attempt_at = NULL WHERE i.id = call.id AND i.next_attempt_at IS NOT NULL;
+  UPDATE wee5_cron.invocation i SET next_attempt_at = NULL, url = receiver.origin WHERE i.id = call.id;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.send_alert(wee5_cron.invocation) IS 'Internal: hands an alert to pg_net';
