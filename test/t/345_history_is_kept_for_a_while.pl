@@ -2,10 +2,12 @@
 # those of each route called by hand. The worker prunes by itself, prune() at once.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Editions;
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
-my $node     = Wee5Cron::Node->start_new('main');
+my $node     = Wee5Cron::Editions->start_node('main');
+my $transport = $node->is_portable ? 'pg_net' : 'builtin';
 $node->install('postgres', api_url => $receiver->url, secret => 'the secret');
 $node->safe_psql('postgres', 'CREATE ROLE operator LOGIN; CREATE ROLE reader LOGIN');
 $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('operator', 'operate'), wee5_cron.grant_to('reader', 'read')");
@@ -19,7 +21,7 @@ sub past {
     return $node->safe_psql('postgres', <<"SQL");
 WITH call AS (
   INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at, finished_at, next_attempt_at, job_name)
-  VALUES ('$path', 'builtin', '$status', now() - interval '$age', $finished, $wait, $name) RETURNING id)
+  VALUES ('$path', '$transport', '$status', now() - interval '$age', $finished, $wait, $name) RETURNING id)
 INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT id, 1 FROM call RETURNING invocation_id
 SQL
 }
@@ -36,6 +38,18 @@ sub kept_are {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $list = join ',', sort { $a <=> $b } @$expected;
     return is(ids('invocation'), $list, $name) && is(ids('attempt'), $list, '... with their attempts, and no others');
+}
+
+# What prune() returns with these settings. On the portable edition, no setting of a session counts.
+sub prune_with {
+    my (%settings) = @_;
+    if ($node->is_portable) {
+        $node->set_database('postgres', $_, $settings{$_}) for keys %settings;
+        my $pruned = $node->safe_psql('postgres', 'SELECT wee5_cron.prune()');
+        $node->set_database('postgres', $_, undef) for keys %settings;
+        return $pruned;
+    }
+    return $node->safe_psql('postgres', join '', (map { "SET wee5_cron.$_ = '$settings{$_}';" } keys %settings), 'SELECT wee5_cron.prune()');
 }
 
 # Nothing is pruned while the rows are created: the worker next looks in days, when the rows that it knew expire.
@@ -100,8 +114,8 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE
 
 # Calls that are kept for ever.
 my @old = map { past('/ever', 'succeeded', "$_ years") } reverse 1 .. 5;
-is($node->safe_psql('postgres', "SET wee5_cron.keep_succeeded = -1; SET wee5_cron.keep_failed = -1; SELECT wee5_cron.prune()"), 0, '-1 keeps calls for ever');
-is($node->safe_psql('postgres', "SET wee5_cron.keep_succeeded = '800 d'; SELECT wee5_cron.prune()"), 3, 'prune() uses the settings of the session');
+is(prune_with(keep_succeeded => -1, keep_failed => -1), 0, '-1 keeps calls for ever');
+is(prune_with(keep_succeeded => '800 d'), 3, $node->is_portable ? 'prune() uses its settings' : 'prune() uses the settings of the session');
 is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 2, '... and, by default, keeps the newest call of a route only ten times as long as a failed call');
 
 # There may be endless routes with ids in them, so the newest row of each does not stay for ever. That of a job does, and a
@@ -122,8 +136,8 @@ is($node->safe_psql('postgres', "SELECT string_agg(id::text, ',' ORDER BY id) FR
     join(',', sort { $a <=> $b } @young), '... and keeps younger calls and one run and one success of the job');
 is($node->safe_psql('postgres', $routes), $known + 3, '... and newest_call has no more rows than these need');
 is($node->safe_psql('postgres', "$routes WHERE success_id IS NOT NULL AND NOT EXISTS (SELECT FROM wee5_cron.invocation WHERE id = success_id)"), 0, '... and names no call that was deleted');
-is($node->safe_psql('postgres', "SET wee5_cron.keep_failed = -1; SET wee5_cron.keep_succeeded = '1 d'; SELECT wee5_cron.prune(); SELECT count(*) FROM wee5_cron.invocation WHERE id IN (@{[ join ',', @young ]})") =~ s/^\d+\n//r,
-    scalar(@young), 'with keep_failed = -1 the newest call of each route is kept for ever');
+prune_with(keep_failed => -1, keep_succeeded => '1 d');
+is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id IN (@{[ join ',', @young ]})"), scalar(@young), 'with keep_failed = -1 the newest call of each route is kept for ever');
 
 # A session that holds a row does not delay the others.
 @old = map { past('/held', 'succeeded', "$_ days") } reverse 11 .. 20;
@@ -133,27 +147,35 @@ is($node->safe_psql('postgres', "SET lock_timeout = '5s'; SELECT wee5_cron.prune
 $holder->query_safe('COMMIT');
 is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 1, '... and deletes it once it is unlocked');
 
-# By itself: when the worker starts, it finds the expired rows.
+# By itself: when the worker starts, it finds the expired rows. Without a worker, harvest() looks when an hour has passed.
 past('/by-itself', 'succeeded', "$_ days") for reverse 10 .. 19;
 my $count = q{SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '%s'};
-$node->restart;
+
+sub look_again {
+    return $node->safe_psql('postgres', "UPDATE wee5_cron.background_task SET due_at = NULL WHERE name LIKE 'prune%'") if $node->is_portable;
+    return $node->restart;
+}
+look_again();
 ok($node->poll_query_until('postgres', sprintf("$count", '/by-itself') =~ s/count\(\*\)/count(*) = 1/r), 'the worker prunes after its start');
 
 # The worker's next turn uses a changed setting.
 past('/changed', 'succeeded', "$_ days") for reverse 1 .. 5;
-$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.keep_succeeded = '60 h'");
+$node->set_database('postgres', keep_succeeded => '60 h');
 $node->finished('postgres', $node->call('postgres', '/turn'));
+look_again() if $node->is_portable;
 ok($node->poll_query_until('postgres', sprintf($count, '/changed') =~ s/count\(\*\)/count(*) = 2/r), 'the worker prunes by a shorter keep_succeeded');
 
 # The timer is set for when the oldest row expires. All rows expire, one after the other, without any call.
-$node->safe_psql('postgres', "ALTER DATABASE postgres SET wee5_cron.keep_succeeded = '1 min'");
-my $seconds = 57;
-past('/timer', 'succeeded', "$_ seconds") for $seconds, $seconds - 1, $seconds - 2, 0;
-$node->finished('postgres', $node->call('postgres', '/turn'));
-ok($node->poll_query_until('postgres', sprintf($count, '/timer') =~ s/count\(\*\)/count(*) = 1/r), 'the worker wakes when the oldest row expires');
+unless ($node->is_portable) {
+    $node->set_database('postgres', keep_succeeded => '1 min');
+    my $seconds = 57;
+    past('/timer', 'succeeded', "$_ seconds") for $seconds, $seconds - 1, $seconds - 2, 0;
+    $node->finished('postgres', $node->call('postgres', '/turn'));
+    ok($node->poll_query_until('postgres', sprintf($count, '/timer') =~ s/count\(\*\)/count(*) = 1/r), 'the worker wakes when the oldest row expires');
+}
 
 # A policy's own time to keep: the endpoint row of the whole path applies, else that of the path without the query.
-$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET wee5_cron.keep_succeeded');
+$node->set_database('postgres', keep_succeeded => undef);
 my $policy = sub { $node->safe_psql('postgres', 'INSERT INTO wee5_cron.endpoint (endpoint_path, keep_succeeded, keep_failed) VALUES ' . join ', ', @_) };
 $policy->(q{('/brief', '0', '1 hour')}, q{('/brief?but=this', NULL, NULL)}, q{('/long', '90 days', NULL)});
 past('/brief', 'succeeded', '61 seconds') for 1 .. 3;
@@ -165,7 +187,7 @@ push @of_policy, past('/brief?but=this', 'succeeded', '6 days'), past('/long', '
 my $with_policy = q{SELECT string_agg(id::text, ',' ORDER BY id) FROM wee5_cron.invocation WHERE endpoint_path ~ '^/(brief|long)'};
 is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 6, 'a policy decides how long the calls of its path are kept, even in the youngest part of the ledger');
 is($node->safe_psql('postgres', $with_policy), join(',', @of_policy), '... but at least a minute, and the newest run and success of the path and of the job stay');
-$node->safe_psql('postgres', <<'SQL');
+$node->as_superuser('postgres', <<'SQL');
 BEGIN;
 SET LOCAL session_replication_role = replica;
 UPDATE wee5_cron.endpoint SET keep_succeeded = '-1 day', keep_failed = '200 years' WHERE endpoint_path = '/brief';
@@ -185,6 +207,7 @@ ok($node->poll_query_until('postgres', sprintf($count, '/brief') =~ s/count\(\*\
 $node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET status = 'failed', finished_at = now() - interval '2 minutes', next_attempt_at = NULL WHERE id = $ends_late");
 past('/brief', 'succeeded', "$_ seconds") for 58, 57;
 $node->finished('postgres', $node->call('postgres', '/turn'));
+look_again() if $node->is_portable;
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = '/brief' AND id <> $ends_late"), '... and deletes later calls when their time is over, and also the one that was the newest');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id IN ($older, $younger)"), 2, '... and keeps the calls of other paths');
 $node->safe_psql('postgres', 'DELETE FROM wee5_cron.endpoint');
@@ -196,7 +219,7 @@ INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, requested_at
 SELECT '/many/' || n % 7, 'builtin', 'succeeded', now() - interval '10 days', now() - interval '10 days' FROM generate_series(1, 20000) n;
 INSERT INTO wee5_cron.attempt (invocation_id, attempt) SELECT id, 1 FROM wee5_cron.invocation WHERE endpoint_path LIKE '/many/%';
 SQL
-$node->restart;
+look_again();
 ok($node->poll_query_until('postgres', "SELECT count(*) = 7 FROM wee5_cron.invocation WHERE endpoint_path LIKE '/many/%'"), 'many rows are pruned page by page');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.attempt a WHERE NOT EXISTS (SELECT FROM wee5_cron.invocation i WHERE i.id = a.invocation_id)'), 0, '... with their attempts');
 
@@ -232,15 +255,15 @@ is($node->safe_psql('postgres', $leftovers), "0|0|0|0|$trouble_left", 'prune() r
 past('/last', 'succeeded', '1 hour');
 $leave->();
 past('/after', 'succeeded', '10 days') for 1 .. 2;
-$node->restart;
+look_again();
 ok($node->poll_query_until('postgres', "SELECT ROW(q.*) = ROW(0::bigint, 0::bigint, 0::bigint, 0::bigint, '$trouble_left'::text) FROM (" . ($leftovers =~ s/;?\s*\z//r) . ') q'), 'the worker removes such rows in parts');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.attempt a JOIN wee5_cron.invocation i ON i.id = a.invocation_id WHERE i.endpoint_path IN ('/last', '/after', '/begun')"), 3, '... and keeps the attempts of other calls');
 
 $node->safe_psql('postgres', q{SELECT cron.unschedule('calls')});
 
 # pg_cron's own history.
-$node->safe_psql('postgres', <<'SQL');
-SELECT cron.schedule('one', '0 0 1 1 *', 'SELECT 1'), cron.schedule('two', '0 0 1 1 *', 'SELECT 2');
+$node->safe_psql('postgres', q{SELECT cron.schedule('one', '0 0 1 1 *', 'SELECT 1'), cron.schedule('two', '0 0 1 1 *', 'SELECT 2')});
+$node->as_superuser('postgres', <<'SQL');
 INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, command, status, return_message, start_time, end_time)
 SELECT j.jobid, r.n * 10 + j.jobid, 1, 'postgres', 'postgres', '', r.status, '', r.at, r.at
 FROM cron.job j CROSS JOIN (VALUES (1, 'succeeded', now() - interval '40 days'), (2, 'failed', NULL), (3, 'failed', now() - interval '35 days'),
@@ -255,6 +278,7 @@ is($node->psql_as('operator', 'postgres', "SELECT wee5_cron.prune_cron_history('
 is($node->safe_psql('postgres', "SELECT string_agg(d.status || (now() - coalesce(d.end_time, '-infinity') > '30 days')::text, ' ' ORDER BY j.jobname, d.runid) FROM cron.job_run_details d JOIN cron.job j USING (jobid) WHERE j.jobname IN ('one', 'two')"),
     'runningtrue succeededfalse failedtrue', 'prune_cron_history() keeps young and running runs, and the newest run of each job');
 is($node->safe_psql('postgres', "SELECT wee5_cron.prune_cron_history('170000000 years')"), 0, 'prune_cron_history() accepts an interval that begins before the calendar');
+Wee5Cron::Editions->needs_the_worker($node);
 $node->safe_psql('postgres', 'CREATE DATABASE without');
 $node->install('without');
 $node->raises('without', "SELECT wee5_cron.prune_cron_history('30 days')", '55000', 'prune_cron_history() without pg_cron is an error', hint => qr/cron\.database_name/);

@@ -1,13 +1,15 @@
 # health() and assert_healthy(): what they report for each problem, and when it is over; and what the profile monitor sees.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
+use Wee5Cron::Editions;
 use Wee5Cron::Test;
 
 use JSON::PP;
 
 my $secret   = 'canary-of-the-health-4713';
 my $receiver = Wee5Cron::Receiver->start(secret => $secret);
-my $node     = Wee5Cron::Node->start_new('main');
+my $node     = Wee5Cron::Editions->start_node('main');
+my $transport = $node->is_portable ? 'pg_net' : 'builtin';
 $node->install('postgres', api_url => $receiver->url, secret => $secret);
 $node->wait_for_worker('postgres');
 $node->safe_psql('postgres', "CREATE ROLE monitor LOGIN; SELECT wee5_cron.grant_to('monitor', 'monitor'); CREATE ROLE caller LOGIN; SELECT wee5_cron.grant_to('caller', 'call')");
@@ -56,8 +58,8 @@ $node->raises('postgres', "SELECT wee5_cron.health('-1 s')", '22023', 'health() 
 $node->safe_psql('postgres', 'SELECT wee5_cron.disarm()');
 health_is({ ok => 0, armed => 0, enabled => 1, worker => 'up' }, 'a disarmed database is unhealthy');
 sentence_is(qr/^cron in database "postgres" needs you: the database is disarmed$/);
-$node->safe_psql('postgres', q{INSERT INTO wee5_cron.invocation (endpoint_path, transport, due_at, next_attempt_at) VALUES ('/due', 'builtin', now(), now()), ('/later', 'builtin', now() + interval '1 day', now() + interval '1 day')});
-is($node->safe_psql('postgres', "SELECT value, (SELECT queued FROM wee5_cron.worker) FROM wee5_cron.metrics WHERE name = 'wee5_cron_queue_length'"), '1|1', 'the queue length counts a call whose time has come, but not one for later');
+$node->safe_psql('postgres', qq{INSERT INTO wee5_cron.invocation (endpoint_path, transport, due_at, next_attempt_at) VALUES ('/due', '$transport', now(), now()), ('/later', '$transport', now() + interval '1 day', now() + interval '1 day')});
+is($node->safe_psql('postgres', "SELECT value, (SELECT queued FROM wee5_cron.worker) FROM wee5_cron.metrics WHERE name = 'wee5_cron_queue_length'"), $node->is_portable ? '1|' : '1|1', 'the queue length counts a call whose time has come, but not one for later');
 $node->safe_psql('postgres', 'SELECT wee5_cron.arm(discard => true)');
 $node->set_server('wee5_cron.enabled', 'off');
 health_is({ ok => 0, armed => 1, enabled => 0, worker => 'up' }, 'with wee5_cron.enabled = off every database is unhealthy');
@@ -65,16 +67,29 @@ sentence_is(qr/needs you: wee5_cron\.enabled is off$/);
 $node->set_server('wee5_cron.enabled', 'on');
 ok($node->poll_query_until('postgres', "SELECT (wee5_cron.health()->>'ok')::boolean"), '... and healthy again when it is on');
 
-# No worker runs, and none is started, since the launcher is stopped. A stopped worker can only end by itself.
-my $launcher = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'wee5_cron launcher'");
-my $worker   = $node->worker_pid('postgres');
-kill STOP => $launcher;
-$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
-$node->wait_until_no_worker('postgres');
-health_is({ ok => 0, worker => 'down' }, 'a database without a worker is unhealthy');
-sentence_is(qr/needs you: the worker is down/);
-kill CONT => $launcher;
-$node->wait_for_worker('postgres', $worker);
+# No worker runs, and none is started, since the launcher is stopped. A stopped worker can only end by itself. On the portable
+# edition, the job that harvests is paused.
+if ($node->is_portable) {
+    my $pause = sub { $node->safe_psql('postgres', "SELECT cron.alter_job(jobid, active => $_[0]) FROM cron.job WHERE jobname = 'wee5-cron-harvest'") };
+    $pause->('false');
+    health_is({ ok => 0, worker => 'down' }, 'a database without the job that harvests is unhealthy');
+    sentence_is(qr/needs you: the worker is down/);
+    $pause->('true');
+    $node->as_superuser('postgres', 'GRANT pg_monitor TO postgres');
+    health_is({ ok => 0, worker => 'down' }, '... and so is one without a worker of pg_net');
+    $node->as_superuser('postgres', 'REVOKE pg_monitor FROM postgres');
+}
+else {
+    my $launcher = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'wee5_cron launcher'");
+    my $worker   = $node->worker_pid('postgres');
+    kill STOP => $launcher;
+    $node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
+    $node->wait_until_no_worker('postgres');
+    health_is({ ok => 0, worker => 'down' }, 'a database without a worker is unhealthy');
+    sentence_is(qr/needs you: the worker is down/);
+    kill CONT => $launcher;
+    $node->wait_for_worker('postgres', $worker);
+}
 ok($node->poll_query_until('postgres', "SELECT wee5_cron.health()->>'worker' = 'up'"), '... and healthy again once the worker is up');
 
 # Failing: as often as alert_after says, three times by default.
@@ -104,7 +119,8 @@ health_is({ ok => 1, failing => '' }, 'failures of calls made by hand make no jo
 # Runs that failed before they made a call, of a job without a name.
 my $jobid = $node->safe_psql('postgres', q{SELECT cron.schedule('0 0 1 1 *', 'SELECT invoke_cron_endpoint(''/unnamed'')')});
 $node->safe_psql('postgres', 'SELECT wee5_cron.watch_jobs()');
-$node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, return_message, start_time, end_time) SELECT $jobid, nextval('cron.runid_seq'), 'postgres', current_user, '', 'failed', 'connection failed', now(), now() FROM generate_series(1, 3); SELECT wee5_cron.watch_jobs()");
+$node->as_superuser('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, return_message, start_time, end_time) SELECT $jobid, nextval('cron.runid_seq'), 'postgres', current_user, '', 'failed', 'connection failed', now(), now() FROM generate_series(1, 3)");
+$node->safe_psql('postgres', 'SELECT wee5_cron.watch_jobs()');
 health_is({ ok => 0, failing => "#$jobid" }, 'a job without a name is failing under its jobid');
 $node->safe_psql('postgres', "SELECT cron.unschedule($jobid)");
 
@@ -117,9 +133,9 @@ $node->safe_psql('postgres', "UPDATE wee5_cron.job_watch SET judged_until = now(
 health_is({ ok => 0, late => 'late' }, 'a job that missed a run is late');
 sentence_is(qr/needs you: late: late$/);
 is($node->safe_psql('postgres', "SELECT state FROM wee5_cron.job_status WHERE job_name = 'late'"), 'never_ran', '... and job_status says never_ran if it never ran');
-$node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time) SELECT jobid, nextval('cron.runid_seq'), 'postgres', current_user, '', 'succeeded', now(), now() FROM cron.job WHERE jobname = 'late'");
+$node->as_superuser('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time) SELECT jobid, nextval('cron.runid_seq'), 'postgres', current_user, '', 'succeeded', now(), now() FROM cron.job WHERE jobname = 'late'");
 health_is({ ok => 1, late => '' }, 'a job that pg_cron has started since is not late');
-$node->safe_psql('postgres', "DELETE FROM cron.job_run_details");
+$node->safe_psql('postgres', "DELETE FROM cron.job_run_details r USING cron.job j WHERE j.jobid = r.jobid AND j.jobname = 'late'");
 health_is({ ok => 0, late => 'late' }, "without pg_cron's record of that run the job is late");
 run_job('late');
 health_is({ ok => 1, late => '' }, 'a job is no longer late after its call');
@@ -135,17 +151,22 @@ $node->safe_psql('postgres', "SELECT wee5_cron.cancel($retried)");
 health_is({ ok => 1, waiting => '' }, 'the job no longer waits when that call has ended');
 
 # The queue. The age of a retry that is not sent counts from when it was due.
-my $hanging = do { $receiver->hold; $node->block_the_wire('postgres', $receiver) };
+my $hanging = $node->is_portable ? 0 : do { $receiver->hold; $node->block_the_wire('postgres', $receiver) };
 my $behind  = $node->call('postgres', '/behind');
-$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() - interval '10 minutes' WHERE id IN ($hanging, $behind)");
+# pg_net takes no request out of its queue while another one hangs. It gets a call when that is made.
+my $waits_since = sub { my ($ids, $age) = @_; $node->safe_psql('postgres', $node->is_portable
+        ? "UPDATE wee5_cron.pg_net_request SET handed_over_at = now() - interval '$age' WHERE invocation_id IN ($ids)"
+        : "UPDATE wee5_cron.invocation SET requested_at = now() - interval '$age' WHERE id IN ($ids)") };
+$waits_since->("$hanging, $behind", '10 minutes');
 $health = health_is({ ok => 0 }, 'a call that waits for ten minutes is unhealthy');
 ok($health->{queue_age} >= 600 && $health->{queue_age} < 660, '... and queue_age is ten minutes');
 sentence_is(qr/needs you: the oldest due call has waited for 10 min/);
 health_is({ ok => 1 }, 'a call that waits for ten minutes is healthy with max_queue_age = 1 hour', health("'1 hour'"));
-$node->safe_psql('postgres', "UPDATE wee5_cron.invocation SET requested_at = now() WHERE id = $behind");
+$waits_since->($behind, '0');
 cmp_ok(health()->{queue_age}, '<', 60, 'a call on the wire is not in the queue');
-$node->safe_psql('postgres', q{INSERT INTO wee5_cron.invocation (endpoint_path, transport, requested_at)
-    SELECT '/many/' || n % 3, 'builtin', now() - interval '1 hour' + n * interval '1 ms' FROM generate_series(1, 10100) n});
+my $due = $node->is_portable ? 'next_attempt_at' : 'requested_at';
+$node->safe_psql('postgres', qq{INSERT INTO wee5_cron.invocation (endpoint_path, transport, $due)
+    SELECT '/many/' || n % 3, '$transport', now() - interval '1 hour' + n * interval '1 ms' FROM generate_series(1, 10100) n});
 $health = health();
 ok($health->{queue_age} >= 3600 - 1 && $health->{queue_age} < 3700, 'the oldest of many calls') or diag($health->{queue_age});
 $node->safe_psql('postgres', "DELETE FROM wee5_cron.invocation WHERE endpoint_path LIKE '/many/%'");
@@ -208,6 +229,8 @@ $holder->query_safe('BEGIN; LOCK TABLE wee5_cron.invocation');
 $node->raises('postgres', 'SELECT wee5_cron.health()', '55P03', 'health() of a locked ledger is an error at once', role => 'monitor');
 $holder->query_safe('ROLLBACK');
 $holder->quit;
+
+Wee5Cron::Editions->needs_the_worker($node);
 
 # In a database without pg_cron, the ledger knows the jobs.
 $node->install('elsewhere', api_url => $receiver->url, secret => $secret);
