@@ -191,7 +191,10 @@ sub _escaped {
     $text =~ s/([^\x20-\x7e])/sprintf '\\u%04x', ord $1/ge;
     return $text;
 }
-my @extension = split /\n/, $node->safe_psql('postgres', join "\n", <<'SQL', @sql, 'ROLLBACK;');
+
+sub judged_alike {
+    my ($judge, $run) = @_;
+    my @judged = split /\n/, $run->(join "\n", <<'SQL', @sql, 'ROLLBACK;');
 BEGIN;
 CREATE FUNCTION pg_temp.verdict(api_url text, cron_secret text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -202,15 +205,19 @@ EXCEPTION WHEN invalid_parameter_value THEN
   RETURN 'refused';
 END $$;
 SQL
-is(scalar @extension, scalar @values, 'the extension has judged every value');
-my @differ = grep { $script[$_] ne ($extension[$_] // '') } 0 .. $#values;
-ok(!@differ, 'the script and the extension refuse the same addresses and secrets');
-diag(map { "$script[$_] by the script, $extension[$_] by the extension: " . $json->encode($values[$_]) . "\n" } @differ);
+    is(scalar @judged, scalar @values, "$judge has judged every value");
+    my @differ = grep { $script[$_] ne ($judged[$_] // '') } 0 .. $#values;
+    ok(!@differ, "the script and $judge refuse the same addresses and secrets");
+    diag(map { "$script[$_] by the script, $judged[$_] by $judge: " . $json->encode($values[$_]) . "\n" } @differ);
+    return;
+}
+judged_alike('the extension', sub { return $node->safe_psql('postgres', $_[0]) });
 ok(scalar(grep({ $_ eq 'taken' } @script)) > 30 && scalar(grep { $_ eq 'refused' } @script) > 30, '... and the values include many accepted and many refused ones');
 
 # --to portable, on a hosted server whose database settings hold the values of another app.
 my $hosted = Wee5Cron::Hosted->start_new('hosted');
 $hosted->install_portable;
+judged_alike('the portable edition', sub { return $hosted->as_owner($_[0]) });
 $hosted->safe_psql('postgres', "ALTER DATABASE postgres SET app.settings.api_url = 'https://old.example.com'; ALTER DATABASE postgres SET app.settings.cron_secret = 'an old secret of the app'");
 ($sql) = generate(\%here, '--to', 'portable', '--allow-localhost');
 for my $run (1, 2) {
