@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Checks README.md and the pages of docs/: runs their SQL, and looks whether their links lead somewhere.
+# Checks README.md and the pages of docs/: runs their SQL and the commands of README.md, and looks whether their links lead
+# somewhere.
 
 # The pages, from the top of the tree.
 documents() {
@@ -23,6 +24,22 @@ check_readme() {
     say "readme: $page, $(find "$blocks" -name '*.sql' | wc -l) blocks of SQL"
     run_page "$page" "$blocks"
   done
+  follow_readme
+}
+
+# From the clone to the first call, by the commands of README.md.
+follow_readme() {
+  local scratch=$directory/newcomer bring=$directory/newcomer/bring/srv
+  may_use_layer 'readme: nobody follows "Install it" of README.md' || return 0
+  mkdir -p "$bring/wee5_cron" "$bring/objects"
+  copy_sources "$bring/wee5_cron"
+  (cd "$tree" && find src -name '*.[od]' | tar --create --files-from=- build-stamp) | tar --extract --directory="$bring/objects"
+  touch "$bring/a_layer"
+  say 'readme: following "Install it" of README.md'
+  # Without other networks, because the page uses the usual ports, which this system may use, too.
+  # shellcheck disable=SC2016  # expanded by the inner bash
+  count_in_layer readme "$scratch" unshare --net bash -c 'ip link set lo up && PATH=$1:$PATH &&
+    exec /srv/wee5_cron/scripts/lib/newcomer /srv/wee5_cron "$2" /srv/objects' newcomer "$(dirname "$node")" "$postgres_major"
 }
 
 # run_page <page> <directory of its blocks>: runs and counts them.

@@ -57,6 +57,7 @@ packages_for() {
         fi
         if [[ $part == tap || $part == patroni ]]; then printf '%s\n' libipc-run-perl openssl; fi
         if [[ $part == patroni ]]; then printf '%s\n' patroni etcd-server iproute2; fi
+        if [[ $part == readme ]]; then printf '%s\n' git iproute2; fi
         ;;
     esac
   done | sort -u

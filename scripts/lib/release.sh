@@ -23,7 +23,7 @@ begin_in_release() {
     count_skipped "$name: no chroot, because nobody here may be root"
     return 1
   fi
-  if ! why=$(as_root "$release_root" possible 2>&1); then
+  if ! why=$(as_root "$tree/scripts/lib/release_root" possible 2>&1); then
     count_skipped "$name: no chroot, because ${why##*$'\n'}"
     return 1
   fi
@@ -111,4 +111,25 @@ debian_mirror() {
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null |
     awk 'NR == 1')
   echo "${mirror:-http://deb.debian.org/debian}"
+}
+
+# may_use_layer <what does not happen otherwise>: whether a command can run as root in a layer over this system.
+may_use_layer() {
+  local why
+  can_be_root || { count_skipped "$1, because nobody here may be root"; return 1; }
+  why=$(as_root "$tree/scripts/lib/release_root" possible 2>&1) || { count_skipped "$1, because ${why##*$'\n'}"; return 1; }
+}
+
+# count_in_layer <part> <directory> <command...>: runs the command as root in a layer over this system, which has the files of
+# <directory>/bring and vanishes afterwards. Counts the lines "passed: ..." and "failed: ..." that the command prints.
+count_in_layer() {
+  local part=$1 scratch=$2 line status=0 before=$failed counted=0
+  shift 2
+  as_root nice -n 10 "$tree/scripts/lib/release_root" over "$scratch" "$@" >"$log/$part-layer" 2>&1 </dev/null || status=$?
+  while IFS= read -r line; do
+    counted=$((counted + 1))
+    if [[ $line == passed:* ]]; then count_passed; else count_failed "$part: ${line#failed: }"; fi
+  done < <(grep -E '^(passed|failed): ' "$log/$part-layer" || true)
+  show_when_failed "$part" "$status" "$before" "$log/$part-layer" || return 0
+  expect_some_tests "$part" "$counted" || true
 }
