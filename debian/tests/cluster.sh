@@ -2,29 +2,37 @@
 # A cluster as Debian makes it, configured as docs/installation.md says, and an app for it to call. For root.
 
 cluster=wee5_cron_test
+app_certificate=''
 app_directory=''
 app=''
 
-# An app with one route, which asks for no secret. Sets app_url.
+# An app with one route, which asks for no secret. It speaks https if app_certificate names a file with a certificate and its
+# key. Sets app_url.
 app_start() {
   local port=''
   app_directory=$(mktemp --directory)
   mkdir "$app_directory/api"
   echo '{}' >"$app_directory/api/health"
   chmod -R a+rX "$app_directory"
-  # Many calls come at once. Python's server has room for five connections that it has not accepted yet: the kernel drops what
-  # comes beyond, and a request can wait until its call has timed out.
+  # Many calls come at once. By itself, Python's server has room for five connections that it has not accepted yet: the kernel
+  # drops what comes beyond, and a request can wait until its call has timed out.
   (cd "$app_directory" && exec python3 -u -c '
-import http.server
+import http.server, ssl, sys
 http.server.ThreadingHTTPServer.request_queue_size = 1024
-http.server.test(http.server.SimpleHTTPRequestHandler, http.server.ThreadingHTTPServer, port=0, bind="127.0.0.1")
-') >"$app_directory.log" 2>&1 &
+app = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+if len(sys.argv) > 1:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1])
+    app.socket = context.wrap_socket(app.socket, server_side=True)
+print("port", app.server_port)
+app.serve_forever()
+' ${app_certificate:+"$app_certificate"}) >"$app_directory.log" 2>&1 &
   app=$!
-  until port=$(sed -nE 's/.* port ([0-9]+) .*/\1/p' "$app_directory.log") && [[ -n $port ]]; do
+  until port=$(sed -nE 's/^port ([0-9]+)$/\1/p' "$app_directory.log") && [[ -n $port ]]; do
     kill -0 "$app"
     sleep 0.1
   done
-  app_url=http://127.0.0.1:$port
+  app_url=http${app_certificate:+s}://127.0.0.1:$port
 }
 
 app_stop() {
@@ -95,4 +103,9 @@ is() {
     echo "failed: $3: '$1', expected '$2'"
     failed=yes
   fi
+}
+
+# contains <what there is> <what it must contain> <name>: one test.
+contains() {
+  if [[ $1 == *"$2"* ]]; then is '' '' "$3"; else is "$1" "... $2 ..." "$3"; fi
 }

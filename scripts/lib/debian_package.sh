@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The part "debian": builds the package for this release, and tries it in a copy of this system.
+# The part "debian": builds the package for this release, and tries it in a copy of this system. And the part "static".
 
 check_debian() {
   needs_extension debian || return 0
@@ -13,6 +13,7 @@ check_debian() {
   count_command 'the Debian package' "$log/debian-build" in_build_of_debian "$build" || return 0
   count_command 'lintian' "$log/lintian" in_tree lintian --fail-on error,warning "$build"/wee5-cron_*.changes || true
   try_package "$build"
+  try_zip "$build"
 }
 
 in_build_of_debian() {
@@ -32,4 +33,29 @@ try_package() {
   say 'debian: installing, upgrading and removing the package, and autopkgtest'
   # shellcheck disable=SC2016  # expanded by the inner bash
   count_in_layer debian "$build" bash -c 'cd /srv/wee5_cron && exec scripts/lib/try_package "$@"' try_package "$postgres_major" /srv/wee5-cron.deb
+}
+
+# try_zip <directory of the build>: what PGXN offers, for a client of PGXN without a network.
+try_zip() {
+  local build=$1
+  may_use_layer 'debian: the zip file is not installed' || return 0
+  count_command 'a repository of the sources' "$log/debian-repository" commit_sources "$build/release" || return 0
+  count_command 'make dist' "$log/debian-dist" make_dist "$build/release" || return 0
+  cp "$build"/release/dist/wee5_cron-*.zip "$build/bring/srv/wee5_cron.zip"
+  ln -s "$objects" "$build/objects"
+  say "debian: the zip file with PGXN's client"
+  # shellcheck disable=SC2016  # expanded by the inner bash
+  count_in_layer pgxn "$build" unshare --net bash -c 'cd /srv/wee5_cron && exec scripts/lib/try_pgxn "$@"' try_pgxn "$postgres_major" /srv/wee5_cron.zip
+}
+
+# The part "static": a library that needs no libcurl, built and tried in a copy of this system.
+check_static() {
+  local build=$directory/static
+  may_use_layer 'static: nothing is built' || return 0
+  mkdir -p "$build/bring/srv/wee5_cron"
+  copy_sources "$build/bring/srv/wee5_cron"
+  ln -s "$objects" "$build/objects"
+  say 'static: a library with a libcurl of its own, for a server without one'
+  # shellcheck disable=SC2016  # expanded by the inner bash
+  count_in_layer static "$build" bash -c 'cd /srv/wee5_cron && exec scripts/lib/try_static "$@"' try_static "$postgres_major"
 }

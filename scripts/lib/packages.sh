@@ -47,14 +47,15 @@ packages_for() {
         if [[ $part == fuzz || $part == sanitize ]]; then echo "libclang-rt-$clang_major-dev"; fi
         if [[ $part == tidy ]]; then printf '%s\n' make "clang-tidy-$clang_major" "postgresql-server-dev-$postgres_major"; fi
         ;;
-      build | regress | isolation | valgrind | tap | readme | debian | patroni)
+      build | regress | isolation | valgrind | tap | readme | debian | static | patroni)
         printf '%s\n' ccache g++ make libcurl4-openssl-dev ca-certificates "postgresql-$postgres_major" \
           "postgresql-$postgres_major-cron" "postgresql-server-dev-$postgres_major"
         if [[ $part == build ]]; then printf '%s\n' "clang-$clang_major" binutils; fi
         if [[ $part == valgrind ]]; then echo valgrind; fi
         if [[ $part == debian ]]; then
-          printf '%s\n' autopkgtest build-essential debhelper lintian postgresql-server-dev-all python3
+          printf '%s\n' autopkgtest build-essential debhelper git lintian pgxnclient postgresql-server-dev-all python3
         fi
+        if [[ $part == static ]]; then printf '%s\n' binutils build-essential dpkg-dev libssl-dev openssl python3 zlib1g-dev; fi
         if [[ $part == tap || $part == patroni ]]; then printf '%s\n' libipc-run-perl openssl; fi
         if [[ $part == patroni ]]; then printf '%s\n' patroni etcd-server iproute2; fi
         if [[ $part == readme ]]; then printf '%s\n' git iproute2; fi
