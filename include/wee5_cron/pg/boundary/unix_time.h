@@ -27,9 +27,10 @@ inline double epoch_of(const Interval* interval) {
   if (INTERVAL_NOT_FINITE(interval))
     return INTERVAL_IS_NOEND(interval) ? get_float8_infinity() : -get_float8_infinity();
 #endif
+  int years = interval->month / MONTHS_PER_YEAR;
+  int months = interval->month % MONTHS_PER_YEAR;
   double seconds = static_cast<double>(interval->time) / static_cast<double>(USECS_PER_SEC);
-  seconds += DAYS_PER_YEAR * SECS_PER_DAY * (interval->month / MONTHS_PER_YEAR);
-  seconds += static_cast<double>(DAYS_PER_MONTH) * SECS_PER_DAY * (interval->month % MONTHS_PER_YEAR);
+  seconds += DAYS_PER_YEAR * SECS_PER_DAY * years + static_cast<double>(DAYS_PER_MONTH) * SECS_PER_DAY * months;
   return seconds + static_cast<double>(SECS_PER_DAY) * interval->day;
 }
 
