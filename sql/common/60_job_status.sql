@@ -175,7 +175,7 @@ COMMENT ON FUNCTION wee5_cron.ended_before(timestamptz) IS
 -- the order in which they lie in the table. Calls that name their job are grouped before their job is found, which takes
 -- half the time. The durations of a day of 200 busy jobs fit into work_mem, so that temp_file_limit does not matter.
 CREATE FUNCTION wee5_cron.recent_calls(filter text, jobs jsonb, after_id bigint, OUT n int, OUT succeeded boolean,
-                                       OUT ended_at timestamptz, OUT calls bigint, OUT durations interval[])
+                                       OUT ended_at timestamptz, OUT calls bigint, OUT seconds double precision[])
   RETURNS SETOF record
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   SET enable_hashjoin = on SET enable_hashagg = on SET work_mem = '64MB'
@@ -187,11 +187,11 @@ BEGIN
     WITH job AS MATERIALIZED (
       SELECT * FROM jsonb_to_recordset($1) AS j (n int, job_name text, jobid bigint, username text, endpoint_path text)
     )
-    SELECT j.n, c.succeeded, c.ended_at, c.calls, c.durations
+    SELECT j.n, c.succeeded, c.ended_at, c.calls, c.seconds
     FROM job j
     JOIN (SELECT %s AS key, i.status = 'succeeded' AS succeeded, max(i.finished_at) AS ended_at,
                  count(*) FILTER (WHERE i.requested_at >= $3) AS calls,
-                 array_agg(i.duration) FILTER (WHERE i.requested_at >= $3) AS durations
+                 array_agg(date_part('epoch', i.duration)) FILTER (WHERE i.requested_at >= $3) AS seconds
           FROM %s
           WHERE i.id > $2 AND i.finished_at IS NOT NULL AND i.reason IS NULL
           GROUP BY 1, 2) c ON c.key = %s
@@ -203,7 +203,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.recent_calls(text, jsonb, bigint) IS
-  'Internal, for job_outcomes(): the calls of each job that ended without a reason, after this id. calls, durations: how many were made in the last day, and how long they took';
+  'Internal, for job_outcomes(): the calls of each job that ended without a reason, after this id. calls, seconds: how many were made in the last day, and their durations';
 
 -- The outcomes of the calls and runs of all jobs that have the same filter. The failures of the last two days have an index of
 -- their own. Of the failures before that, since the newest success, it takes the number only. job_name is compared by >= and
@@ -245,7 +245,7 @@ BEGIN
       ORDER BY i.job_name DESC, i.id DESC LIMIT 1) last_success ON true
     LEFT JOIN recent q ON q.n = j.n AND q.succeeded
     CROSS JOIN LATERAL (SELECT greatest(last_success.finished_at, q.ended_at) AS at,
-                               wee5_cron.percentiles(q.durations, '{0.5,0.95}') AS seconds) success
+                               wee5_cron.percentiles(q.seconds, '{0.5,0.95}') AS seconds) success
     CROSS JOIN LATERAL (
       SELECT max(i.finished_at) AS finished_at, array_agg(i.id) FILTER (WHERE i.status = 'failed') AS failed,
              array_agg(i.finished_at) FILTER (WHERE i.status = 'failed') AS at,

@@ -302,8 +302,8 @@ editions_alike('schedules', map {
 } schedules());
 
 editions_alike('percentiles', map {
-    my @durations = map { pick('NULL', "'0'", "'-1 s'", "'3 years 5 mons 7 days 00:00:00.5'", map { "'$_ microseconds'" } (int rand 20) x 9, (int rand 1e10) x 9) } 1 .. int rand 30;
-    "wee5_cron.percentiles(array[" . join(', ', @durations) . "]::interval[], '{0,0.5,0.95,1}')::text"
+    my @numbers = map { pick('NULL', "'infinity'", "'NaN'", 0, -1, (int rand 20) x 9, (rand 1000) x 9) } 1 .. int rand 30;
+    "wee5_cron.percentiles(array[" . join(', ', @numbers) . "]::float8[], '{0,0.5,0.95,1}')::text"
 } 1 .. $rounds);
 
 my @commands = map { $_->[0] } vectors('job_command'), @{ $corpora{job_command} };

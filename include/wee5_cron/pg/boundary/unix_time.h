@@ -21,19 +21,6 @@ inline double microseconds_of(const Interval* interval) {
   return days * static_cast<double>(USECS_PER_DAY) + static_cast<double>(interval->time);
 }
 
-// The same as extract(epoch FROM interval): twelve months are a year of 365.25 days.
-inline double epoch_of(const Interval* interval) {
-#ifdef INTERVAL_NOT_FINITE
-  if (INTERVAL_NOT_FINITE(interval))
-    return INTERVAL_IS_NOEND(interval) ? get_float8_infinity() : -get_float8_infinity();
-#endif
-  int years = interval->month / MONTHS_PER_YEAR;
-  int months = interval->month % MONTHS_PER_YEAR;
-  double seconds = static_cast<double>(interval->time) / static_cast<double>(USECS_PER_SEC);
-  seconds += DAYS_PER_YEAR * SECS_PER_DAY * years + static_cast<double>(DAYS_PER_MONTH) * SECS_PER_DAY * months;
-  return seconds + static_cast<double>(SECS_PER_DAY) * interval->day;
-}
-
 // A time as RFC 3339 in UTC, palloc'd: 2026-01-31T12:30:00Z.
 inline char* rfc3339(TimestampTz time) {
   constexpr Size kBytes = 32;
