@@ -91,7 +91,8 @@ row_databases_ticks() {
   row "$ticks ticks in $many_databases databases in $minutes minutes, longest delay" "$worst s" - '<= 10 s' "$worst <= 10"
 }
 
-# Each of sixteen has work for a while: whoever has to wait gets a turn nevertheless.
+# Each of sixteen has work for a while: whoever has to wait gets a turn nevertheless, ten seconds later and as soon as a worker's
+# last requests have ended.
 row_databases_busy() {
   local took
   start_many_databases
@@ -101,7 +102,7 @@ row_databases_busy() {
   await_sent /seventeenth 1 17
   took=$(in_databases "SELECT round(extract(epoch FROM first_sent_at - requested_at), 1)
                        FROM wee5_cron.invocation WHERE endpoint_path = '/seventeenth'" 17)
-  row 'a call in a 17th database while 16 are busy' "$took s" - '<= 10 s' "$took <= 10"
+  row 'a call in a 17th database while 16 are busy' "$took s" - '<= 11 s' "$took <= 11"
 }
 
 # The launcher looks once at each database without the extension.
