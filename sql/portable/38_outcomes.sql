@@ -312,6 +312,11 @@ BEGIN
     SELECT e.error, e.hint INTO error, hint
     FROM wee5_cron.explain_reason(reason, http_status, url, endpoint_path, detail, timeout_ms) e;
   END IF;
+  -- The usual hints speak of the app and its settings. A webhook has its own.
+  IF endpoint_path = 'wee5_cron.alert' THEN
+    hint := CASE WHEN reason <> 'cancelled'
+                 THEN 'It went to the webhook that wee5_cron.alert_url names: check that setting, and the webhook.' END;
+  END IF;
   hint := nullif(hint, '');
 END
 $$;

@@ -125,7 +125,8 @@ BEGIN
                          wee5_cron.kept_text(coalesce(error_msg, ''), secrets, 512), timeout_ms,
                          wee5_cron.cache_signs(answer_headers)) e;
   response_content_type := nullif(response_content_type, '');
-  accepted := reason IS NULL AND http_status = 202 AND wee5_cron.says_accepted(answer_headers);
+  -- A webhook completes nothing later.
+  accepted := reason IS NULL AND http_status = 202 AND endpoint_path <> 'wee5_cron.alert' AND wee5_cron.says_accepted(answer_headers);
   IF accepted THEN
     next_attempt_us := wee5_cron.completion_deadline_us(retries.complete_within_ms, now_us);
   ELSIF reason IS NOT NULL AND may_retry THEN
@@ -203,15 +204,6 @@ BEGIN
   response_content_type := outcome.response_content_type;
   response_body := outcome.response_body;
   response_truncated := outcome.response_truncated;
-  IF endpoint_path = 'wee5_cron.alert' THEN
-    -- The usual hints speak of the app and its settings. A webhook has its own, and completes nothing later.
-    IF status = 'accepted' THEN
-      status := 'succeeded';
-      next_attempt_at := NULL;
-      finished_at := ended_at;
-    END IF;
-    hint := CASE WHEN status <> 'succeeded' THEN 'It went to the webhook that wee5_cron.alert_url names: check that setting, and the webhook.' END;
-  END IF;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8, text[], bigint, int) IS

@@ -165,6 +165,14 @@ ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invoc
 is_deeply([ map { $_->{event} } told() ], ['recovered'], '... and the next alert is sent');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.trouble WHERE name !~ '^/'"), 0, '... and a webhook never counts as trouble');
 
+# A webhook that answers like an app which goes on with the work: nobody will complete an alert.
+$receiver->answers("/hooks/$canary/later", status => 202, headers => ['Wee5-Cron: accepted'], body => '{}');
+$node->set_server('wee5_cron.alert_url', $receiver->url . "/hooks/$canary/later");
+call_and_wait(('/e/html?status=500') x 3);
+told();
+ok($node->poll_query_until('postgres', q{SELECT status = 'succeeded' AND finished_at IS NOT NULL FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND http_status = 202}),
+    'an alert that is answered 202 with Wee5-Cron: accepted has ended');
+
 is($node->safe_psql('postgres', "SELECT count(*) FROM (SELECT i::text AS t FROM wee5_cron.invocation i UNION ALL SELECT a::text FROM wee5_cron.attempt a) r WHERE t LIKE '%$canary?%' OR t LIKE '%$canary/%'"), 0,
     'the ledger does not contain the address of the webhook');
 $node->set_server('wee5_cron.alert_url', '');

@@ -270,6 +270,14 @@ answer_alike('target', map { question('target', @$_) } @documents);
 answer_alike('target_secrets', map { question('target_secrets', $_->[0]) } grep { $_->[0] !~ /"billing".*"billing"/ } @documents);
 # Errors and hints about the address of a target.
 answer_alike('url_of_target', map { question('url_of_target', @$_[0, 1], '/x', 'billing') } grep { @$_ > 1 && is_read_alike('api_url', $_->[0]) } vectors('api_url'));
+# What a webhook answers to an alert.
+sub webhook_answer {
+    my ($status) = @_;
+    my @answer = (pg_net_answer())[ 0 .. 22 ];
+    @answer[ 0 .. 4, 7 ] = ('f', $status, 'f', 'f', '', 'wee5_cron.alert');
+    return [ @answer, 'wee5-cron', 'accepted' ];
+}
+answer_alike('pg_net', map { question('pg_net', @$_) } grep { !grep { !is_text($_) } @$_ } map { webhook_answer($_) } (200, 202, 308, 401, 404, 500) x 5);
 answer_alike('pg_net', map { question('pg_net', @$_) } grep { !grep { !is_text($_) } @$_ } map { [pg_net_answer()] } 1 .. 2 * $rounds);
 
 # --- the functions of both editions -----------------------------------------------------------------------------------

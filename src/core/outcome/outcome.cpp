@@ -26,6 +26,9 @@ constexpr std::string_view kHtmlHint =
     "The answer is an HTML page, but cron routes usually answer JSON. Check that the path reaches the route, and not a "
     "login or catch-all page.";
 
+constexpr const char* kWebhookHint =
+    "It went to the webhook that wee5_cron.alert_url names: check that setting, and the webhook.";
+
 bool contains(std::string_view text, std::string_view wanted) { return text.find(wanted) != std::string_view::npos; }
 
 bool contains_any(std::string_view text, std::initializer_list<std::string_view> wanted) {
@@ -235,9 +238,11 @@ bool says_accepted(std::string_view header_line) noexcept {
 
 Explanation explain(const Observation& observation) {
   const Reason reason = reason_of(observation);
+  // The usual hints speak of the app and its settings. A webhook has its own, and completes nothing later.
+  const bool to_webhook = observation.endpoint_path == kAlertPath;
   if (reason == Reason::kNone) {
-    const bool accepted = observation.accepted && observation.http_status == 202;
-    return {!accepted, accepted, reason, "", explain_success(observation)};
+    const bool accepted = observation.accepted && observation.http_status == 202 && !to_webhook;
+    return {!accepted, accepted, reason, "", to_webhook ? "" : explain_success(observation)};
   }
   Advice advice;
   if (reason == Reason::kRedirect) {
@@ -247,6 +252,7 @@ Explanation explain(const Observation& observation) {
   } else {
     advice = explain_reason(observation);
   }
+  if (to_webhook && reason != Reason::kCancelled) advice.hint = kWebhookHint;
   return {false, false, reason, std::move(advice.error), std::move(advice.hint)};
 }
 

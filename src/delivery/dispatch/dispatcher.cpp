@@ -45,14 +45,6 @@ const std::string& shown_url(const Request& request) {
   return request.shown_url.empty() ? request.url : request.shown_url;
 }
 
-// The usual hints speak of the app and its settings. A webhook has its own.
-void explain_alert(Result& result) {
-  if (std::exchange(result.outcome.accepted, false)) result.outcome.succeeded = true;
-  result.outcome.hint = result.outcome.succeeded ? ""
-                                                 : "It went to the webhook that wee5_cron.alert_url names: check that "
-                                                   "setting, and the webhook.";
-}
-
 }  // namespace
 
 Dispatcher::Dispatcher(std::size_t max_connections, std::function<double()> random)
@@ -336,7 +328,6 @@ void Dispatcher::collect() {
     if (sending == on_the_wire_.end()) continue;  // forgotten
     if (send_with_previous(sending->second, result)) continue;
     queue_.release(sending->second.queue);
-    if (sending->second.endpoint_path == core::kAlertPath) explain_alert(result);
     decide(sending->second, result);
     on_the_wire_.erase(sending);
     results_.push_back(std::move(result));

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "wee5_cron/core/request/endpoint_path.hpp"
+
 namespace wee5::core {
 namespace {
 
@@ -253,6 +255,26 @@ TEST(Outcome, OtherReasonsHaveTheirSentence) {
   EXPECT_TRUE(contains(explain(failure(Reason::kLost, "")).hint, "log"));
   EXPECT_EQ(explain(failure(Reason::kCancelled, "")).error, "The call of /api/x was cancelled.");
   EXPECT_EQ(explain(failure(Reason::kOverlap, "42")).error, "Call 42 of /api/x has not ended yet.");
+}
+
+TEST(Outcome, AWebhookHasItsOwnHintAndCompletesNothingLater) {
+  Observation seen = answer(202, "text/html");
+  seen.endpoint_path = kAlertPath;
+  seen.accepted = true;
+  EXPECT_TRUE(explain(seen).succeeded);
+  EXPECT_FALSE(explain(seen).accepted);
+  EXPECT_EQ(explain(seen).hint, "");
+  seen = answer(500);
+  seen.endpoint_path = kAlertPath;
+  EXPECT_TRUE(contains(explain(seen).hint, "wee5_cron.alert_url"));
+  for (const Reason reason : {Reason::kDns, Reason::kTls, Reason::kTimeout, Reason::kRedirect, Reason::kLost}) {
+    seen = failure(reason, "");
+    seen.endpoint_path = kAlertPath;
+    EXPECT_TRUE(contains(explain(seen).hint, "wee5_cron.alert_url")) << reason_name(reason);
+  }
+  seen = failure(Reason::kCancelled, "");
+  seen.endpoint_path = kAlertPath;
+  EXPECT_EQ(explain(seen).hint, "");
 }
 
 TEST(Outcome, TextOfTheTransportStaysOneLine) {
