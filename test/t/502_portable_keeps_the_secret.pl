@@ -74,6 +74,12 @@ $node->deliver_and_harvest;
 is($node->as_owner("SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' AND status = 'succeeded' AND url = '@{[ $receiver->url ]}'"), 1, 'an alert is sent to the webhook, and its row has only the origin of the address');
 my ($alert) = grep { $_->{url} =~ /token=canary-of-the-webhook/ } $receiver->requests('/status/200');
 is($alert->{bearer}, 'none', '... without the bearer');
+# A rule that both editions share may refuse a call when it is handed over. Its hint says how to change the setting here.
+is($node->as_owner(q{WITH c AS (INSERT INTO wee5_cron.invocation (endpoint_path, transport, next_attempt_at) VALUES ('/refused', 'pg_net', 'infinity') RETURNING id)
+    SELECT id FROM c \gset
+    SELECT wee5_cron.keep_send_error(:id, '55000', 'refused', 'Give the address: ALTER SYSTEM SET wee5_cron.alert_url = ''https://hooks.example.com/...''; SELECT pg_reload_conf();');
+    SELECT status || ' ' || hint FROM wee5_cron.invocation WHERE id = :id}),
+    "f\nfailed Give the address: SELECT wee5_cron.set('alert_url', 'https://hooks.example.com/...');", 'a call that cannot be handed over fails with a hint that a project owner can follow');
 my @tables = split /\n/, $node->safe_psql('postgres', "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'r' AND c.relname <> 'setting'");
 for my $canary ($secret, 'canary-of-the-webhook') {
     my @holding = grep { $node->safe_psql('postgres', "SELECT count(*) FROM $_ t WHERE t::text LIKE '%$canary%'") > 0 } @tables;
