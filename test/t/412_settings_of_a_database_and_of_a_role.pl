@@ -35,6 +35,8 @@ my @groups = (
     [ 'how it is carried out', "$parallel = on", 'enable_indexscan = off', 'enable_bitmapscan = off', 'enable_nestloop = off', 'plan_cache_mode = force_generic_plan',
         'jit_above_cost = 0', 'cursor_tuple_fraction = 0', 'join_collapse_limit = 1', q{plpgsql.extra_errors = 'all'},
         'plpgsql.variable_conflict = use_column', 'plpgsql.print_strict_params = on', 'plpgsql.check_asserts = off' ],
+    [ 'which plans and how much memory there are', 'enable_seqscan = off', 'enable_indexscan = off', 'enable_indexonlyscan = off', 'enable_bitmapscan = off',
+        'enable_nestloop = off', "$parallel = on", 'jit_above_cost = 0', q{work_mem = '64kB'}, 'temp_file_limit = 0', 'random_page_cost = 1000' ],
 );
 
 # What a session and the worker do, with the result of each statement.

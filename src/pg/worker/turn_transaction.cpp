@@ -403,11 +403,17 @@ void fix_session_settings() {
                                    {"session_replication_role", "origin"},
                                    // The statements are index look-ups whatever the statistics say.
                                    {"enable_seqscan", "off"},
+                                   {"enable_indexscan", "on"},
+                                   {"enable_indexonlyscan", "on"},
+                                   {"enable_bitmapscan", "on"},
+                                   {"enable_nestloop", "on"},
                                    {"enable_hashjoin", "off"},
                                    {"enable_mergejoin", "off"},
                                    // Rows that are wanted in an order come from the index that has this order.
                                    {"enable_sort", "off"},
-                                   {"jit", "off"}};
+                                   {"jit", "off"},
+                                   // What is set for users' queries must not make a task of the worker fail.
+                                   {"temp_file_limit", "-1"}};
   for (const Fixed& setting : settings)
     if (GetConfigOption(setting.name, true, false) != nullptr)  // not every version has all of them
       SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
