@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <random>
 #include <set>
@@ -20,7 +21,7 @@ using std::chrono::year_month_day;
 constexpr CronDialect kDialect16{true, true};
 constexpr std::int64_t kDay = 86400;
 
-std::int64_t at(int year, unsigned month, unsigned day, int hour = 0, int minute = 0, int second = 0) {
+constexpr std::int64_t at(int year, unsigned month, unsigned day, int hour = 0, int minute = 0, int second = 0) {
   const sys_days date{std::chrono::year(year) / static_cast<int>(month) / static_cast<int>(day)};
   return date.time_since_epoch().count() * kDay + std::int64_t{60} * (60 * hour + minute) + second;
 }
@@ -43,28 +44,45 @@ LocalMinute clock_at_offset(std::int64_t unix_seconds, std::int64_t offset) {
           static_cast<int>(std::chrono::weekday(date).c_encoding())};
 }
 
+// From one instant until another.
+struct Period {
+  std::int64_t from;
+  std::int64_t until;
+};
+
+template <std::size_t kCount>
+bool is_within(const std::array<Period, kCount>& periods, std::int64_t now) {
+  for (const Period& period : periods) {
+    if (now >= period.from && now < period.until) return true;
+  }
+  return false;
+}
+
 // Central Europe: 2021, 2023, 2024 and 2026. In 2021 the clock goes back on the last day of October, in 2024 it goes
 // forward on the last day of March, which is what '$' meets.
 LocalMinute berlin(std::int64_t now) {
-  const bool summer = (now >= at(2021, 3, 28, 1) && now < at(2021, 10, 31, 1)) ||
-                      (now >= at(2024, 3, 31, 1) && now < at(2024, 10, 27, 1)) ||
-                      (now >= at(2026, 3, 29, 1) && now < at(2026, 10, 25, 1));
-  return clock_at_offset(now, summer ? 7200 : 3600);
+  static constexpr std::array<Period, 3> kSummers = {{{at(2021, 3, 28, 1), at(2021, 10, 31, 1)},
+                                                      {at(2024, 3, 31, 1), at(2024, 10, 27, 1)},
+                                                      {at(2026, 3, 29, 1), at(2026, 10, 25, 1)}}};
+  return clock_at_offset(now, is_within(kSummers, now) ? 7200 : 3600);
 }
 
 // Lord Howe Island moves by half an hour only.
 LocalMinute lord_howe(std::int64_t now) {
-  const bool summer = now < at(2026, 4, 4, 15) || now >= at(2026, 10, 3, 15, 30);
-  return clock_at_offset(now, summer ? 39600 : 37800);
+  static constexpr std::array<Period, 1> kWinters = {{{at(2026, 4, 4, 15), at(2026, 10, 3, 15, 30)}}};
+  return clock_at_offset(now, is_within(kWinters, now) ? 37800 : 39600);
 }
 
 // Samoa left out the whole 30 December 2011.
-LocalMinute apia(std::int64_t now) { return clock_at_offset(now, now < at(2011, 12, 30, 10) ? -36000 : 50400); }
+LocalMinute apia(std::int64_t now) {
+  static constexpr std::int64_t kMove = at(2011, 12, 30, 10);
+  return clock_at_offset(now, now < kMove ? -36000 : 50400);
+}
 
 // Midnight itself is skipped (Cairo, Beirut).
 LocalMinute cairo(std::int64_t now) {
-  const bool summer = now >= at(2026, 4, 23, 22) && now < at(2026, 10, 29, 21);
-  return clock_at_offset(now, summer ? 10800 : 7200);
+  static constexpr std::array<Period, 1> kSummers = {{{at(2026, 4, 23, 22), at(2026, 10, 29, 21)}}};
+  return clock_at_offset(now, is_within(kSummers, now) ? 10800 : 7200);
 }
 
 std::optional<std::int64_t> slow_newest(const CronSchedule& schedule, std::int64_t now, LocalClock clock, int days) {
