@@ -146,8 +146,9 @@ is(bar(31, undef, 62, undef, 310), 'dns 10.00 tls 20.00 wait 70.00', '... and th
 
 # An empty part of the page is left out.
 unlike($pages{empty}, qr/What needs you|Failures of the last day|Newest calls|<table/, 'the page of an empty database has no empty parts');
-like($node->safe_psql('postgres', 'SET standard_conforming_strings = off; SELECT wee5_cron.status_page(); SELECT wee5_cron.call_page(max(id)) FROM wee5_cron.invocation'),
-    qr/<html.*<html/s, 'with standard_conforming_strings = off both pages are made');
+my $strings = $node->standard_strings_off;
+like($node->safe_psql('postgres', "SET $strings; SELECT wee5_cron.status_page(); SELECT wee5_cron.call_page(max(id)) FROM wee5_cron.invocation"),
+    qr/<html.*<html/s, "with $strings both pages are made");
 
 # Long names, and many of them.
 job('long ' . 'w' x 58, '/' . 'long' x 200);
