@@ -40,7 +40,10 @@ packages_for() {
       format) echo "clang-format-$clang_major" ;;
       shell) echo shellcheck ;;
       cppcheck) echo cppcheck ;;
-      package) printf '%s\n' git make ;;
+      package)
+        printf '%s\n' build-essential ccache debhelper git libcurl4-openssl-dev make postgresql-server-dev-all \
+          "postgresql-server-dev-$postgres_major"
+        ;;
       tidy | unit | sanitize | fuzz)
         printf '%s\n' ccache g++ "clang-$clang_major" cmake ninja-build libcurl4-openssl-dev libssl-dev libgtest-dev libgmock-dev \
           openssl ca-certificates
