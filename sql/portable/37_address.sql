@@ -250,10 +250,16 @@ BEGIN
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'Drop what is not Vault''s: \d vault.secrets and \df vault.* show it.';
   END IF;
+  IF has_table_privilege('vault.secrets', 'UPDATE, DELETE, TRUNCATE') THEN
+    LOCK TABLE vault.secrets IN ROW EXCLUSIVE MODE;
+  END IF;
   SELECT t.tgname INTO foreign_trigger FROM pg_trigger t
   WHERE t.tgrelid = to_regclass('vault.secrets') AND NOT t.tgisinternal
     AND NOT wee5_cron.belongs_to_extension('pg_proc', t.tgfoid, 'supabase_vault') LIMIT 1;
-  IF foreign_trigger IS NOT NULL THEN
+  IF foreign_trigger IS NULL AND NOT wee5_cron.triggers_are_seen(to_regclass('vault.secrets')) THEN
+    RAISE EXCEPTION 'vault.secrets may have a trigger that this transaction cannot see'
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Call this in a transaction of its own, at READ COMMITTED.';
+  ELSIF foreign_trigger IS NOT NULL THEN
     RAISE EXCEPTION 'trigger "%" on vault.secrets does not belong to the extension supabase_vault', foreign_trigger
       USING ERRCODE = 'object_not_in_prerequisite_state',
             DETAIL = 'It would run with the rights of the owner of wee5_cron and see the secret.',

@@ -66,16 +66,18 @@ CREATE FUNCTION wee5_cron.pg_net_function(method text, has_body boolean) RETURNS
   AS $$
 DECLARE
   wanted constant name := 'http_' || lower(method);
-  found record;
+  -- Whether each function of that name suits; NULL: it is somebody else's.
+  suits constant boolean[] := ARRAY(
+    SELECT CASE WHEN wee5_cron.belongs_to_extension('pg_proc', p.oid, 'pg_net') THEN NOT has_body OR 'body' = ANY (p.proargnames) END
+    FROM pg_proc p WHERE p.pronamespace = to_regnamespace('net') AND p.proname = wanted);
 BEGIN
-  SELECT count(*) AS functions, bool_and(wee5_cron.belongs_to_extension('pg_proc', p.oid, 'pg_net')) AS are_its_own,
-         bool_or('body' = ANY (p.proargnames)) AS takes_body
-  INTO found FROM pg_proc p WHERE p.pronamespace = to_regnamespace('net') AND p.proname = wanted;
-  IF NOT found.are_its_own THEN
+  -- to_regproc() finds a function that this transaction cannot see yet, and none where there are two.
+  IF array_position(suits, NULL) IS NOT NULL OR suits <> '{}' AND to_regproc('net.' || wanted) IS NULL
+     AND current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
     RAISE EXCEPTION 'the function net.%(...) does not belong to the extension pg_net', wanted
       USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = 'wee5_cron would pass the bearer secret to it.',
             HINT = 'Drop the function that is not pg_net''s.';
-  ELSIF found.functions = 0 OR has_body AND NOT found.takes_body THEN
+  ELSIF (true = ANY (suits)) IS NOT TRUE THEN
     RAISE EXCEPTION 'the installed pg_net has no function for %', method
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'ALTER EXTENSION pg_net UPDATE;';
   END IF;

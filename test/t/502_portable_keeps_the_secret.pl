@@ -42,7 +42,7 @@ is($node->error_of('postgres', "SELECT wee5_cron.configure('@{[ $receiver->url ]
 
 # Objects that another role created.
 my %planted = (
-    'a trigger on the queue' => [ 'CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; CREATE TRIGGER spy BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION public.spy()', 'DROP TRIGGER spy ON net.http_request_queue', qr/has a trigger/ ],
+    'a trigger on the queue' => [ 'CREATE OR REPLACE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; CREATE TRIGGER spy BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION public.spy()', 'DROP TRIGGER spy ON net.http_request_queue', qr/has a trigger/ ],
     'a rule on the queue'    => [ 'CREATE RULE spy AS ON INSERT TO net.http_request_queue DO ALSO NOTIFY spied', 'DROP RULE spy ON net.http_request_queue', qr/has a rule/ ],
     'a policy on the queue'  => [ 'CREATE POLICY spy ON net.http_request_queue USING (true)', 'DROP POLICY spy ON net.http_request_queue', qr/has a policy/ ],
     'an overload of http_get' => [ 'CREATE FUNCTION net.http_get(url text, headers jsonb, timeout_milliseconds int) RETURNS bigint LANGUAGE sql AS $$ SELECT 1::bigint $$', 'DROP FUNCTION net.http_get(text, jsonb, int)', qr/net\.http_get\(\.\.\.\) does not belong to the extension pg_net/ ],
@@ -55,6 +55,28 @@ for my $what (sort keys %planted) {
 }
 $node->safe_psql('postgres', 'CREATE TRIGGER spy BEFORE UPDATE ON vault.secrets FOR EACH ROW EXECUTE FUNCTION public.spy()');
 $node->raises('postgres', "SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')", '55000', 'a trigger on Vault: nothing is stored', role => 'operator', message => qr/trigger "spy"/);
+$node->safe_psql('postgres', 'DROP TRIGGER spy ON vault.secrets');
+
+# A transaction that began before somebody planted the object.
+for my $level ('REPEATABLE READ', 'SERIALIZABLE') {
+    for my $what (sort grep { !/policy/ } keys %planted) {
+        my ($plant, $pull) = @{ $planted{$what} };
+        my $session = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'caller' ]);
+        $session->query("\\set VERBOSITY verbose\n BEGIN ISOLATION LEVEL $level; SELECT count(*) FROM pg_class");
+        $node->safe_psql('postgres', $plant);
+        $session->query("SELECT invoke_cron_endpoint('/x')");
+        like($session->{stderr}, qr/55000: .*(?:cannot see|does not belong)/, "$level: $what that this transaction cannot see: no call");
+        $session->quit;
+        $node->safe_psql('postgres', $_) for $pull, 'VACUUM net.http_request_queue';
+    }
+    is($node->error_of('postgres', "BEGIN ISOLATION LEVEL $level; SELECT invoke_cron_endpoint('/status/200'); COMMIT", role => 'caller'), undef, '... and without any, a call is made');
+}
+my $late = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'operator' ]);
+$late->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
+$node->safe_psql('postgres', 'CREATE TRIGGER spy BEFORE UPDATE ON vault.secrets FOR EACH ROW EXECUTE FUNCTION public.spy()');
+$late->query("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret')");
+like($late->{stderr}, qr/vault\.secrets may have a trigger that this transaction cannot see/, '... and nothing is stored in Vault');
+$late->quit;
 $node->safe_psql('postgres', 'DROP TRIGGER spy ON vault.secrets');
 
 # Operators and functions of the caller's own search_path do not run as the owner.
