@@ -203,7 +203,23 @@ COMMENT ON TABLE wee5_cron.background_task IS 'Internal: how far harvest() has c
 COMMENT ON COLUMN wee5_cron.background_task.name IS 'watch: looking at the jobs. prune: deleting expired calls. prune_brief: those whose policy keeps them for a shorter time. installed: the file has run to its end';
 COMMENT ON COLUMN wee5_cron.background_task.place IS 'watch: the newest run that was seen. prune, prune_brief: the call up to which a walk has come';
 COMMENT ON COLUMN wee5_cron.background_task.due_at IS 'When it is to be done again; NULL: at once';
-COMMENT ON COLUMN wee5_cron.background_task.seen IS 'watch: a digest of the jobs. prune_brief: of the policies';
+COMMENT ON COLUMN wee5_cron.background_task.seen IS 'watch: a digest of the jobs. prune: the settings. prune_brief: a digest of the policies';
+
+-- If somebody sets the clock back, a task must not rest until the old time comes again.
+CREATE FUNCTION wee5_cron.rests(due_at timestamptz, longest interval DEFAULT '1 day') RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ BEGIN RETURN coalesce(due_at > clock_timestamp() AND due_at <= clock_timestamp() + longest, false); END $$;
+COMMENT ON FUNCTION wee5_cron.rests(timestamptz, interval) IS 'Internal, for harvest(): whether a background task is not due yet; longest: how far ahead it can be due';
+
+CREATE FUNCTION wee5_cron.next_walk(next_due timestamptz, shortest interval) RETURNS timestamptz
+  LANGUAGE plpgsql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  RETURN least(greatest(next_due, clock_timestamp() + least(interval '1 hour', shortest / 24)), clock_timestamp() + interval '1 day');
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.next_walk(timestamptz, interval) IS
+  'Internal, for harvest(): when the next walk over the ledger begins: as the first call expires, but not too often, and at least once a day';
 
 -- Reading the commands of all jobs takes longer than everything else that an idle harvest() does. So it reads them only if a
 -- job has changed or run, when the grace of a tick ends, and every ten minutes.
@@ -227,7 +243,7 @@ BEGIN
   $query$ INTO now_seen;
   newest_run := (SELECT max(r.runid) FROM wee5_cron.newest_cron_runs(0, 200) r WHERE r.jobid IS DISTINCT FROM own_job);
   SELECT * INTO task FROM wee5_cron.background_task c WHERE c.name = 'watch';
-  IF (task.seen, task.place) IS NOT DISTINCT FROM (now_seen, newest_run) AND task.due_at > clock_timestamp()
+  IF (task.seen, task.place) IS NOT DISTINCT FROM (now_seen, newest_run) AND wee5_cron.rests(task.due_at, '10 minutes')
      -- A run that is still going on may fail.
      AND NOT EXISTS (SELECT FROM wee5_cron.job_watch w WHERE w.unended_runs <> '{}') THEN
     RETURN;
@@ -262,7 +278,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.note_newest_calls_until(timestamptz) IS
   'Internal, for harvest(): learns from the newest calls which rows stay; false if some are left when the time is over';
 
--- A long walk takes several harvests. The next walk begins when the first call expires, but not too often.
+-- A long walk takes several harvests. If the settings have changed, a walk begins at once.
 CREATE FUNCTION wee5_cron.prune_some_history() RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -271,12 +287,17 @@ DECLARE
   keep_succeeded constant interval := wee5_cron.kept_for('keep_succeeded');
   keep_failed constant interval := wee5_cron.kept_for('keep_failed');
   shortest constant interval := least(keep_succeeded, keep_failed);
+  kept constant text := concat_ws(' ', wee5_cron.setting('keep_succeeded'), wee5_cron.setting('keep_failed'));
   task wee5_cron.background_task;
   part record;
   next_due timestamptz;
 BEGIN
   SELECT * INTO task FROM wee5_cron.background_task c WHERE c.name = 'prune';
-  IF shortest IS NULL OR task.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() THEN
+  IF task.seen IS DISTINCT FROM kept THEN
+    task.place := NULL;
+    task.due_at := NULL;
+  END IF;
+  IF shortest IS NULL OR wee5_cron.rests(task.due_at) OR NOT wee5_cron.may_prune() THEN
     RETURN;
   END IF;
   IF task.place IS NULL AND NOT wee5_cron.note_newest_calls_until(until) THEN
@@ -289,11 +310,10 @@ BEGIN
     next_due := least(next_due, part.next_due);
     EXIT WHEN NOT part.left_over OR clock_timestamp() > until;
   END LOOP;
-  INSERT INTO wee5_cron.background_task AS c (name, place, due_at)
+  INSERT INTO wee5_cron.background_task AS c (name, place, due_at, seen)
   VALUES ('prune', CASE WHEN part.left_over THEN task.place END,
-          CASE WHEN NOT part.left_over THEN
-            greatest(next_due, clock_timestamp() + least(interval '1 hour', shortest / 24)) END)
-  ON CONFLICT (name) DO UPDATE SET place = excluded.place, due_at = excluded.due_at;
+          CASE WHEN NOT part.left_over THEN wee5_cron.next_walk(next_due, shortest) END, kept)
+  ON CONFLICT (name) DO UPDATE SET place = excluded.place, due_at = excluded.due_at, seen = excluded.seen;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.prune_some_history() IS 'Internal, for harvest(): deletes expired calls, for at most some tenths of a second';
@@ -320,7 +340,7 @@ BEGIN
     task.due_at := NULL;
   END IF;
   IF policy.shortest IS NULL OR policy.shortest >= least(keep_succeeded, keep_failed)
-     OR task.due_at > clock_timestamp() OR NOT wee5_cron.may_prune() OR NOT wee5_cron.note_newest_calls_until(until) THEN
+     OR wee5_cron.rests(task.due_at) OR NOT wee5_cron.may_prune() OR NOT wee5_cron.note_newest_calls_until(until) THEN
     RETURN;
   END IF;
   task.place := coalesce(task.place, 0);
@@ -333,8 +353,7 @@ BEGIN
   END LOOP;
   INSERT INTO wee5_cron.background_task AS c (name, place, due_at, seen)
   VALUES ('prune_brief', CASE WHEN part.left_over THEN task.place ELSE coalesce(pending - 1, task.place) END,
-          CASE WHEN NOT part.left_over THEN
-            greatest(next_due, clock_timestamp() + least(interval '1 hour', policy.shortest / 24)) END, policy.fingerprint)
+          CASE WHEN NOT part.left_over THEN wee5_cron.next_walk(next_due, policy.shortest) END, policy.fingerprint)
   ON CONFLICT (name) DO UPDATE SET place = excluded.place, due_at = excluded.due_at, seen = excluded.seen;
 END
 $$;

@@ -80,6 +80,9 @@ $node->as_owner("UPDATE wee5_cron.invocation SET finished_at = now() - interval 
 $node->as_owner("INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, requested_at, finished_at, job_name) SELECT '/old', 'pg_net', 'succeeded', 1, now() - interval '60 days', now() - interval '60 days', 'poll-activities' FROM generate_series(1, 100)");
 $node->as_owner("DELETE FROM wee5_cron.background_task WHERE name = 'prune'; SELECT wee5_cron.harvest()");
 cmp_ok($node->as_owner("SELECT count(*) FROM wee5_cron.invocation"), '<=', 3, 'harvest() deletes expired calls, and keeps the newest ones of a job');
+$node->as_owner("INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, attempts, requested_at, finished_at) SELECT '/older', 'pg_net', 'succeeded', 1, now() - interval '2 days', now() - interval '2 days' FROM generate_series(1, 5)");
+is($node->as_owner("SELECT wee5_cron.harvest() IS NULL; SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/older'") =~ s/^.*\n//r, 5, '... and no younger ones');
+is($node->as_owner("SELECT wee5_cron.set('keep_succeeded', '1d'), wee5_cron.harvest() IS NULL; SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '/older'") =~ s/^.*\n//r, 1, '... until they are to be kept for a shorter time, and the newest one even then');
 my $jobid = $node->as_owner("SELECT wee5_cron.register_jobs(force => true) IS NOT NULL; SELECT jobid FROM cron.job WHERE jobname = 'wee5-cron-harvest'") =~ s/^t\n//r;
 $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time) SELECT $jobid, n, 'postgres', 'postgres', 'SELECT wee5_cron.harvest()', CASE WHEN n > 1008 THEN 'failed' ELSE 'succeeded' END, now() - interval '1 hour', now() - interval '1 hour' FROM generate_series(1001, 1010) n");
 $node->as_owner('SELECT wee5_cron.harvest()');

@@ -40,6 +40,7 @@ sub uses_real_pg_net {
     return ($ENV{WEE5_PG_NET} // '') ne 'stand-in' && Wee5Cron::Test::pg_net_available();
 }
 
+# bare: without the extensions. clock: a Wee5Cron::StillClock.
 sub start_new {
     my ($class, $name, %params) = @_;
     $ENV{PGUSER} = 'supabase_admin';
@@ -48,7 +49,7 @@ sub start_new {
         init => { allows_streaming => 1, extra => [ '--encoding=UTF8', '--username=supabase_admin', $class->locale ] },
         conf => ($real ? "pg_net.database_name = 'postgres'\n" : '') . "statement_timeout = '2min'\n");
     $node->{real_pg_net} = $real;
-    $node->start;
+    $params{clock} ? $params{clock}->start($node) : $node->start;
     $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE postgres LOGIN CREATEROLE CREATEDB REPLICATION BYPASSRLS;
 CREATE ROLE anon NOLOGIN NOINHERIT; CREATE ROLE authenticated NOLOGIN NOINHERIT; CREATE ROLE service_role NOLOGIN NOINHERIT BYPASSRLS;
