@@ -18,6 +18,6 @@ COMMENT ON FUNCTION wee5_cron.belongs_to_extension(regclass, oid, name) IS
   'Internal: whether the object is a member of the extension';
 
 CREATE FUNCTION wee5_cron.extension_installed(name name) RETURNS boolean
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT EXISTS (SELECT FROM pg_extension e WHERE e.extname = $1) $$;
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ BEGIN RETURN EXISTS (SELECT FROM pg_extension e WHERE e.extname = $1); END $$;
 COMMENT ON FUNCTION wee5_cron.extension_installed(name) IS 'Internal: whether the extension is in this database, with whatever objects';

@@ -43,9 +43,10 @@ COMMENT ON COLUMN wee5_cron.arming.database IS 'pg_database.oid';
 COMMENT ON COLUMN wee5_cron.arming.xid IS 'Transaction that wrote this row and a row of wee5_cron.armed';
 COMMENT ON COLUMN wee5_cron.arming.id IS 'The random bytes';
 
+-- Each call asks. This looks up one row, and a query of pg_database costs three times as much.
 CREATE FUNCTION wee5_cron.database_oid() RETURNS oid
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT d.oid FROM pg_database d WHERE d.datname = current_database() $$;
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ BEGIN RETURN (pg_get_object_address('database', ARRAY[current_database()::text], '{}')).objid; END $$;
 COMMENT ON FUNCTION wee5_cron.database_oid() IS 'Internal: pg_database.oid of this database';
 
 -- A hosting provider may have revoked the functions that these two call. A standby has no timeline of its own.

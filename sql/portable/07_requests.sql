@@ -205,13 +205,9 @@ CREATE FUNCTION wee5_cron.with_secret_headers(headers jsonb, secret text, secret
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  of_secret constant jsonb := jsonb_build_object(secret_headers ->> 'header', (secret_headers ->> 'prefix') || secret)
-                              || (secret_headers -> 'headers');
+  of_secret jsonb;
 BEGIN
-  IF secret_headers ->> 'header' = 'Authorization' AND secret_headers -> 'headers' = '{}'
-     AND strpos(lower((headers - 'Authorization')::text COLLATE "C"), 'authorization') = 0 THEN
-    RETURN headers || of_secret;
-  END IF;
+  of_secret := jsonb_build_object(secret_headers ->> 'header', (secret_headers ->> 'prefix') || secret) || (secret_headers -> 'headers');
   RETURN coalesce((SELECT jsonb_object_agg(h.key, h.value) FROM jsonb_each(headers - 'Authorization') h
                    WHERE NOT wee5_cron.has_header(of_secret, h.key)), '{}') || of_secret;
 END
@@ -223,10 +219,15 @@ CREATE FUNCTION wee5_cron.request_headers(secret text, secret_headers jsonb, inv
                                           custom jsonb) RETURNS jsonb
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
+DECLARE
+  own constant jsonb := wee5_cron.own_headers(secret, invocation_id, attempt, idempotency_key::text, job_name, scheduled_at, has_body,
+                                              timeout_ms, trace, custom);
 BEGIN
-  RETURN wee5_cron.with_secret_headers(
-    wee5_cron.own_headers(secret, invocation_id, attempt, idempotency_key::text, job_name, scheduled_at, has_body,
-                          timeout_ms, trace, custom) || coalesce(custom, '{}'), secret, secret_headers);
+  -- Most calls: no further headers, and the secret as own_headers() writes it.
+  IF coalesce(custom, '{}') = '{}' AND secret_headers = '{"header": "Authorization", "prefix": "Bearer ", "headers": {}}' THEN
+    RETURN own;
+  END IF;
+  RETURN wee5_cron.with_secret_headers(own || coalesce(custom, '{}'), secret, secret_headers);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.request_headers(text, jsonb, bigint, int, uuid, text, timestamptz, boolean, int, text, jsonb) IS

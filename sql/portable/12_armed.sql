@@ -5,13 +5,17 @@
 CREATE FUNCTION wee5_cron.read_mark(OUT is_valid boolean, OUT timeline int, OUT receives_rows boolean)
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
+DECLARE
+  here constant oid := wee5_cron.database_oid();
+  -- Of each row its id and its timeline. Arrays, because to prepare aggregates takes longer than to read the rows.
+  mark bigint[];
 BEGIN
-  SELECT count(*) = 2 AND bool_and(a.xmin = a.xid AND a.xid::text::bigint >= 3)
-         AND abs(max(a.xid::text::bigint) - min(a.xid::text::bigint)) NOT IN (0, 1, 4294967292),
-         max(a.timeline), EXISTS (SELECT FROM pg_subscription_rel)
-  INTO is_valid, timeline, receives_rows
-  FROM wee5_cron.armed a
-  WHERE a.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+  SELECT ARRAY(SELECT ARRAY[CASE WHEN a.xmin = a.xid THEN a.xid::text::bigint END, a.timeline]
+               FROM wee5_cron.armed a WHERE a.database = here), EXISTS (SELECT FROM pg_subscription_rel)
+  INTO mark, receives_rows;
+  is_valid := coalesce(array_length(mark, 1) = 2 AND mark[1][1] >= 3 AND mark[2][1] >= 3
+                       AND abs(mark[1][1] - mark[2][1]) NOT IN (0, 1, 4294967292), false);
+  timeline := greatest(mark[1][2], mark[2][2]);
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.read_mark() IS 'Internal: the mark of this database: whether it is valid, and the timeline on which it was written';

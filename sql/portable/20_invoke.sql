@@ -9,26 +9,18 @@ CREATE FUNCTION wee5_cron.merged_headers(policy jsonb, own jsonb) RETURNS jsonb
   $$;
 COMMENT ON FUNCTION wee5_cron.merged_headers(jsonb, jsonb) IS 'Internal: the headers of a policy, with those of a call, which override them';
 
-CREATE FUNCTION wee5_cron.is_pg_cron_session() RETURNS boolean
-  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
-  AS $$
-BEGIN
-  RETURN (
-    SELECT CASE a.backend_type WHEN 'client backend' THEN current_setting('application_name') = 'pg_cron'
-                               ELSE a.backend_type = 'pg_cron' END
-    FROM pg_stat_get_activity(pg_backend_pid()) a);
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.is_pg_cron_session() IS 'Internal: whether pg_cron runs this session. It decides labels and overlap, never rights';
-
--- The job that makes the call: the only job of this database and session_user whose command is the running statement.
+-- by_job: pg_cron runs this session. It decides labels and overlap, never rights. The job that makes the call is the only job of this
+-- database and session_user whose command is the running statement.
 CREATE FUNCTION wee5_cron.identify_caller(OUT by_job boolean, OUT job_name text, OUT schedule text, OUT scheduled_at timestamptz)
   LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   job record;
 BEGIN
-  by_job := wee5_cron.is_pg_cron_session();
+  by_job := (
+    SELECT CASE a.backend_type WHEN 'client backend' THEN current_setting('application_name') = 'pg_cron'
+                               ELSE a.backend_type = 'pg_cron' END
+    FROM pg_stat_get_activity(pg_backend_pid()) a);
   IF NOT by_job OR NOT wee5_cron.pg_cron_installed() THEN
     RETURN;
   END IF;

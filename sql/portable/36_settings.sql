@@ -73,7 +73,7 @@ CREATE FUNCTION wee5_cron.settings_in_force() RETURNS jsonb
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  RETURN wee5_cron.setting_presets() || (SELECT coalesce(jsonb_object_agg(s.name, s.value), '{}') FROM wee5_cron.setting s);
+  RETURN wee5_cron.setting_presets() || jsonb_object(ARRAY(SELECT ARRAY[s.name, s.value] FROM wee5_cron.setting s));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.settings_in_force() IS 'Internal: all settings, by name, as wee5_cron.setting() returns them';
@@ -118,7 +118,9 @@ CREATE FUNCTION wee5_cron.duration_ms(value text) RETURNS bigint
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
-  RETURN CASE value WHEN '-1' THEN -1 ELSE wee5_cron.quantity(value, 'ms')::bigint END;
+  -- Each call reads the timeout. Whole seconds need no arithmetic with numeric.
+  RETURN CASE WHEN value = '-1' THEN -1 WHEN value ~ '^[0-9]{1,9}s$' THEN rtrim(value, 's')::bigint * 1000
+              ELSE wee5_cron.quantity(value, 'ms')::bigint END;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.duration_ms(text) IS 'Internal: the value of a setting in milliseconds; -1: for ever';
@@ -232,6 +234,7 @@ CREATE FUNCTION wee5_cron.stored_settings() RETURNS jsonb
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
+  here constant oid := wee5_cron.database_oid();
   held jsonb := '{}';
   stored record;
   entry text;
@@ -239,9 +242,7 @@ DECLARE
 BEGIN
   FOR stored IN
     SELECT s.setconfig AS entries, CASE s.setdatabase WHEN 0 THEN 'all' ELSE 'database' END AS source
-    FROM pg_db_role_setting s
-    WHERE s.setrole = 0 AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
-    ORDER BY s.setdatabase
+    FROM pg_db_role_setting s WHERE s.setrole = 0 AND s.setdatabase IN (0, here) ORDER BY s.setdatabase
   LOOP
     FOREACH entry IN ARRAY stored.entries LOOP
       value := wee5_cron.trimmed(substr(entry, strpos(entry, '=') + 1));
