@@ -54,11 +54,11 @@ in_postgres() { echo "$1" | cluster_psql "$many_directory" --no-align --tuples-o
 
 sum() { awk '{ s += $1 } END { print s + 0 }'; }
 
-# await_sent <path> <calls> <number>...: until so many calls of the path were sent in these databases.
+# await_sent <path> <calls> <number>...: until at least so many calls of the path were sent in these databases.
 await_sent() {
   local path=$1 expected=$2
   shift 2
-  until [[ $(in_databases "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '$path' AND first_sent_at IS NOT NULL" "$@" | sum) == "$expected" ]]; do
+  until [[ $(in_databases "SELECT count(*) FROM wee5_cron.invocation WHERE endpoint_path = '$path' AND first_sent_at IS NOT NULL" "$@" | sum) -ge "$expected" ]]; do
     sleep 0.5
   done
 }
@@ -83,6 +83,8 @@ row_databases_ticks() {
   start_many_databases
   in_postgres "SELECT cron.schedule_in_database('tick' || n, '* * * * *', 'SELECT invoke_cron_endpoint(''/tick'')', 'd' || n)
                FROM generate_series(1, $many_databases) n" >/dev/null
+  # A look at all of them takes seconds of the processors. So first at one.
+  await_sent /tick "$minutes" 1
   await_sent /tick $((minutes * many_databases)) "${all_databases[@]}"
   in_postgres 'SELECT cron.unschedule(jobid) FROM cron.job' >/dev/null
   read -r ticks worst < <(in_databases "SELECT extract(epoch FROM first_sent_at - date_trunc('minute', requested_at))
