@@ -125,7 +125,9 @@ may_use_layer() {
 count_in_layer() {
   local part=$1 scratch=$2 line status=0 before=$failed counted=0
   shift 2
-  as_root nice -n 10 "$tree/scripts/lib/release_root" over "$scratch" "$@" >"$log/$part-layer" 2>&1 </dev/null || status=$?
+  start_in_background "$part-layer" nice -n 10 "$tree/scripts/lib/release_root" over "$scratch" "$@"
+  wait "${release_pids[$part-layer]}" || status=$?
+  unset "release_pids[$part-layer]"
   while IFS= read -r line; do
     counted=$((counted + 1))
     if [[ $line == passed:* ]]; then count_passed; else count_failed "$part: ${line#failed: }"; fi
