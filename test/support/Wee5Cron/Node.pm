@@ -242,10 +242,11 @@ sub wait_until_no_worker {
         "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'wee5_cron worker' AND datname = '$database'");
 }
 
-# A setting of how texts are read. Up to 18 it is the one with which backslashes are escapes.
+# A setting of how texts are read. Up to 18 it is the one with which backslashes are escapes. A release candidate is less than
+# its version.
 sub standard_strings_off {
     my ($self) = @_;
-    return $self->pg_version < 19 ? 'standard_conforming_strings = off' : 'backslash_quote = off';
+    return $self->pg_version < '19devel' ? 'standard_conforming_strings = off' : 'backslash_quote = off';
 }
 
 # The error that a statement raises: { sqlstate, message, detail, hint, text }, or undef if it succeeds. `role`: who runs it.
