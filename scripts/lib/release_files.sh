@@ -61,6 +61,11 @@ make_release_refuses() {
     cat "$TMPDIR/said"; grep -qF "$1" "$TMPDIR/said" && [[ -z $(ls -A dist) ]]' refuses "$2"
 }
 
+# clean_repository <repository>: make clean, and then there is no file that git ignores or does not know.
+clean_repository() {
+  work_tree=$1 in_tree make PG_CONFIG="$pg_config" clean && work_tree=$1 in_tree git status --porcelain --ignored | none_is_left 'left by make clean'
+}
+
 # What make release makes of a commit; and that it makes nothing of what is not committed, or of two versions.
 release_files() {
   local release=$directory/release-files
@@ -73,11 +78,11 @@ release_files() {
     count_command 'what make release has made' "$log/release-whole" release_is_whole "$release/tree" "$release/first/SHA256SUMS" || true
   fi
   hand_over "$release"
-  # shellcheck disable=SC2016
   work_tree=$release/tree in_tree sed -i 's/"version": "[0-9.]*"/"version": "9.9.9"/' META.json
   count_command 'make release refuses a tree with changes' "$log/release-refused" \
     make_release_refuses "$release/tree" 'the work tree has changes that are not committed' || true
   work_tree=$release/tree in_tree git -c user.name=check -c user.email=check@example.org commit --quiet --all --message=check
   count_command 'make release refuses two versions' "$log/release-versions" \
     make_release_refuses "$release/tree" 'the files do not agree on the version' || true
+  count_command 'make clean leaves nothing of all this' "$log/release-clean" clean_repository "$release/tree" || true
 }
