@@ -21,18 +21,36 @@ in_build_of_debian() {
     --no-pre-clean --no-check-builddeps
 }
 
+# The commit whose library and SQL are those of 0.1.0.
+commit_of_0_1_0=e35427b670dfe1687937897a69f38cc96423dc12
+
+# library_of_0_1_0 <directory>: compiles it there, from the history of the repository.
+library_of_0_1_0() {
+  mkdir "$1"
+  git -c safe.directory='*' -C "$source_root" archive "$commit_of_0_1_0" | tar --extract --directory="$1" --no-same-owner
+  hand_over "$1"
+  work_tree=$1 in_tree_nicely make -f Makefile.pgxs -j"$jobs" PG_CONFIG="$pg_config" wee5_cron.so
+}
+
 # try_package <directory of the build>
 try_package() {
-  local build=$1 sources=$1/bring/srv/wee5_cron
+  local build=$1 sources=$1/bring/srv/wee5_cron library=()
   may_use_layer 'debian: the package is not installed' || return 0
   mkdir -p "$sources"
   copy_sources "$sources"
   cp "$build"/postgresql-"$postgres_major"-wee5-cron_*.deb "$build/bring/srv/wee5-cron.deb"
   cp "$build"/wee5-cron/debian/control "$sources/debian/"
   cp "$build"/wee5-cron/debian/tests/control "$sources/debian/tests/"
+  if ! git -c safe.directory='*' -C "$source_root" cat-file -e "$commit_of_0_1_0^{commit}" 2>/dev/null; then
+    count_skipped 'debian: the package of 0.1.0 has the new library, because the history of this repository does not reach back to 0.1.0'
+  elif count_command 'the library of 0.1.0' "$log/debian-0.1.0" library_of_0_1_0 "$build/0.1.0"; then
+    cp "$build/0.1.0/wee5_cron.so" "$build/bring/srv/wee5_cron-0.1.0.so"
+    library=(/srv/wee5_cron-0.1.0.so)
+  fi
   say 'debian: installing, upgrading and removing the package, and autopkgtest'
   # shellcheck disable=SC2016  # expanded by the inner bash
-  count_in_layer debian "$build" bash -c 'cd /srv/wee5_cron && exec scripts/lib/try_package "$@"' try_package "$postgres_major" /srv/wee5-cron.deb
+  count_in_layer debian "$build" bash -c 'cd /srv/wee5_cron && exec scripts/lib/try_package "$@"' try_package "$postgres_major" /srv/wee5-cron.deb \
+    "${library[@]}"
 }
 
 # try_zip <directory of the build>: what PGXN offers, for a client of PGXN without a network.
