@@ -46,13 +46,38 @@ $holder->query_safe("BEGIN; SELECT id FROM wee5_cron.invocation WHERE id = $id F
 $receiver->release;
 $node->safe_psql('postgres', sprintf($calls, "'/beside'", 200));
 all_succeeded(200, "endpoint_path = '/beside'", 'calls while a row is locked');
-is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.invocation WHERE id = $id AND finished_at IS NULL"),
-    'queued', 'the result of the call whose row is locked waits');
+is($node->safe_psql('postgres', "SELECT 'waits' FROM wee5_cron.invocation WHERE id = $id AND finished_at IS NULL"),
+    'waits', 'the result of the call whose row is locked waits');
 ok($node->poll_query_until('postgres', "SELECT state = 'idle' FROM wee5_cron.worker WHERE datname = 'postgres'"),
     '... and the worker is not blocked');
 $holder->query_safe('COMMIT');
 all_succeeded(1, "id = $id", 'the call whose row is unlocked');
 is(scalar($receiver->requests('/hang')), 1, '... and its request was sent once');
+
+# A call that is committed while a trigger makes the worker sleep. This resets the latch that the commit has set, as
+# parallel queries and some waits do.
+$node->safe_psql('postgres', <<'SQL');
+CREATE SEQUENCE public.tries;
+CREATE FUNCTION public.doze() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN PERFORM nextval($$public.tries$$); PERFORM pg_sleep(0.2); RAISE EXCEPTION $$I slept$$; END';
+CREATE TRIGGER dozing BEFORE INSERT OR UPDATE OR DELETE ON wee5_cron.job_watch FOR EACH ROW EXECUTE FUNCTION public.doze();
+SELECT wee5_cron.schedule('yearly', '0 0 1 1 *', '/yearly');
+SQL
+# Each try of the task fails, and the next one comes later: after the fourth, the worker rests for 8 seconds.
+$node->safe_psql('postgres', sprintf(<<'SQL', $node->worker_pid('postgres')));
+DO $$BEGIN
+  WHILE (SELECT last_value < 4 FROM public.tries)
+        OR NOT EXISTS (SELECT FROM pg_stat_get_activity(%d) WHERE wait_event = 'PgSleep') LOOP
+    PERFORM pg_stat_clear_snapshot();
+  END LOOP;
+  PERFORM public.invoke_cron_endpoint('/while-it-sleeps');
+END$$
+SQL
+is($node->safe_psql('postgres', <<'SQL'), 'succeeded|4', 'a call that is committed while a trigger sleeps is sent before the worker wakes for something else');
+SELECT (SELECT (wee5_cron.wait_for(id)).status FROM wee5_cron.invocation WHERE endpoint_path = '/while-it-sleeps'),
+       (SELECT last_value FROM public.tries)
+SQL
+$node->safe_psql('postgres', q{DROP TRIGGER dozing ON wee5_cron.job_watch; SELECT wee5_cron.unschedule('yearly')});
 
 # The foreign key of a user's table locks rows, too, but they can still be updated.
 $node->safe_psql('postgres', 'CREATE TABLE refers (id bigint REFERENCES wee5_cron.invocation)');

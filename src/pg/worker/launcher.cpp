@@ -242,6 +242,7 @@ long serve_databases(Launcher* launcher) {
 bool wait_for_change(long wait_ms, pgsocket clock_watch) {
   int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (wait_ms >= 0 ? WL_TIMEOUT : 0) |
                (clock_watch != PGINVALID_SOCKET ? WL_SOCKET_READABLE : 0);
+  if (ConfigReloadPending) SetLatch(MyLatch);  // see below: a transaction may have reset it
   int occurred = WaitLatchOrSocket(MyLatch, events, clock_watch, wait_ms, wait_event("Wee5CronLauncherMain"));
   ResetLatch(MyLatch);
   // An ordinary stop of the server is not worth a FATAL in its log.
@@ -300,11 +301,17 @@ void wee5_cron_launcher_main(Datum arg) {
     registry_flush_log();
     // A worker that only wants a flush changes nothing else. While a database waits, any wake may come from Postgres,
     // because a process has ended.
-    if (registry_take_launcher_request() || wait_ms >= 0 || any(&launcher, is_waiting)) {
+    bool is_asked = registry_take_launcher_request() || wait_ms >= 0 || any(&launcher, is_waiting);
+    while (is_asked) {
       continue_sweep(&sweep);
       wait_ms = serve_databases(&launcher);
       // The slot of a dropped database may have become free just now.
       if (sweep.under_way && registry_has_free_slot()) wait_ms = 0;
+      // A transaction that waited, such as for a lock, has reset the latch. So the wake of a request or of a worker
+      // that wants a flush may be lost.
+      MemoryContextSwitchTo(context);
+      registry_flush_log();
+      is_asked = registry_take_launcher_request();
     }
     if (wait_for_change(wait_ms, clock_watch)) {
       registry_start_over();

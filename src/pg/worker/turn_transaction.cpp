@@ -412,6 +412,8 @@ void fix_session_settings() {
                                    // Rows that are wanted in an order come from the index that has this order.
                                    {"enable_sort", "off"},
                                    {"jit", "off"},
+                                   // The processes of a parallel query would be taken from other databases' workers.
+                                   {"max_parallel_workers_per_gather", "0"},
                                    // What is set for users' queries must not make a task of the worker fail.
                                    {"temp_file_limit", "-1"}};
   for (const Fixed& setting : settings)

@@ -328,6 +328,16 @@ void leave_if_asked(Worker* worker, const LedgerWork* work) {
   }
 }
 
+// Whether somebody asked for something while this process was busy. The latch does not tell: whatever waits in a
+// transaction, such as for a lock, resets it. Whoever asks writes this down first and then sets the latch.
+bool is_asked(const Worker* worker) {
+  WorkerSlot* slot = worker->slot;
+  bool asked = ProcDiePending || ConfigReloadPending || pg_atomic_read_u32(&slot->work_pending) != 0 ||
+               pg_atomic_read_u32(&slot->jobs_changed) != 0;
+  LeaveRequest request = registry_leave_request(slot);
+  return asked || request == LeaveRequest::kCut || (request == LeaveRequest::kDrain) != worker->draining;
+}
+
 void delete_dispatcher(int code, Datum arg) {
   (void)code;
   Worker* worker = reinterpret_cast<Worker*>(DatumGetPointer(arg));
@@ -362,6 +372,7 @@ void create_dispatcher(Worker* worker) {
     // If work came up meanwhile, do it without waiting.
     bool has_work = work.write || work.read || is_due(work.next_write_us, now_us());
     bool must_wait = worker->timers.ledger_retry_us != 0 || !has_work;
+    if (is_asked(worker)) SetLatch(MyLatch);
     WaitEvent occurred[kWaitEvents];
     int count =
         WaitEventSetWait(events, must_wait ? wait_time_ms(worker, &work) : 0, occurred, kWaitEvents, event_name);
