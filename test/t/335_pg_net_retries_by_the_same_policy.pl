@@ -71,18 +71,18 @@ answer($id, @good);
 fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'transient: a timeout is retried');
 $node->policy('postgres', '/never', retry_delays => '{0}', retry_on => 'never');
 $id = $node->call('postgres', '/never');
-$node->safe_psql('postgres', 'DELETE FROM net.http_request_queue');
+$node->safe_psql('postgres', 'DELETE FROM net.http_request_queue WHERE true');
 fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost', attempts => 1 }, 'never: a call that pg_net lost is lost');
 
 # Calls that pg_net lost: its queue is not crash-safe, ours is.
 $node->policy('postgres', '/lost', retry_delays => '{0}');
 $id = $node->call('postgres', '/lost');
 # Loses the request as a crash does.
-$node->safe_psql('postgres', 'BEGIN; DELETE FROM net.http_request_queue; DELETE FROM wee5_cron.pg_net_request; COMMIT');
+$node->safe_psql('postgres', 'BEGIN; DELETE FROM net.http_request_queue WHERE true; DELETE FROM wee5_cron.pg_net_request WHERE true; COMMIT');
 answer($id, @good);
 fields_are($node->finished('postgres', $id), { status => 'succeeded', attempts => 2 }, 'a call that pg_net lost in a crash is retried');
 $id = $node->call('postgres', '/lost');
-$node->safe_psql('postgres', 'DELETE FROM net.http_request_queue');
+$node->safe_psql('postgres', 'DELETE FROM net.http_request_queue WHERE true');
 fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost', attempts => 1, error => qr/\(pg_net has neither the request nor an answer: one of them was deleted\)/ },
     '... but not one whose request was deleted, since the app may have done its work');
 
@@ -202,7 +202,7 @@ SQL
 is(blocks_read(''), 0, "with no outstanding call harvest() reads none of pg_net's tables");
 my $answered = <<'SQL';
 SELECT invoke_cron_endpoint('/cheap');
-WITH sent AS (DELETE FROM net.http_request_queue RETURNING id) INSERT INTO net._http_response (id, status_code) SELECT id, 200 FROM sent;
+WITH sent AS (DELETE FROM net.http_request_queue WHERE true RETURNING id) INSERT INTO net._http_response (id, status_code) SELECT id, 200 FROM sent;
 SQL
 my $whole = $node->safe_psql('postgres', "SELECT relpages FROM pg_class WHERE oid = 'net._http_response'::regclass");
 cmp_ok($whole, '>', 500, 'reading a hundred thousand old answers takes many blocks');

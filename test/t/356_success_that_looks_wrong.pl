@@ -77,7 +77,7 @@ for my $transport (@transports) {
     my $line = qr{/$transport/cache/vercel, .*succeeded, but: The answer came from a cache \(x-vercel-cache: HIT\)};
     like($doctor->red('last_outcome', 'warning', $line, "$transport: an answer from a cache"), qr/^-- The answer came from a cache.*force-dynamic/, '... and its hint says what to do');
     is(scalar(grep { $_->{detail} =~ m{/cache/(miss|fresh|nonsense)} } $doctor->lines('last_outcome')), 0, '... and doctor() lists no call whose answer was fresh');
-    $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation');
+    $node->safe_psql('postgres', 'DELETE FROM wee5_cron.invocation WHERE true');
     $says->('/cache/vercel', headers => [ 'X-Vercel-Cache: HIT' ]);
     $node->finished('postgres', $call->('/cache/vercel'));
     $doctor->red('last_outcome', 'warning', $line, "$transport: the newest answer comes from a cache");
@@ -129,7 +129,7 @@ for my $transport (@transports) {
     $ends->($call->('/both'), { status => 'failed', http_status => 500, hint => qr/^The route failed/ }, 'a page with an error has only the hint of an error');
     is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE to_json(i)::text LIKE '%$secret%'"), 0,
         "$transport: header lines from the app are not repeated");
-    $node->safe_psql('postgres', "SELECT wee5_cron.unschedule('of-$transport'); DELETE FROM wee5_cron.invocation");
+    $node->safe_psql('postgres', "SELECT wee5_cron.unschedule('of-$transport'); DELETE FROM wee5_cron.invocation WHERE true");
 }
 
 Wee5Cron::Editions->needs_the_worker($node);
@@ -149,7 +149,7 @@ SQL
 
 # Too many warnings to list: those left out are counted as those shown.
 $node->safe_psql('postgres', <<'SQL');
-DELETE FROM wee5_cron.invocation;
+DELETE FROM wee5_cron.invocation WHERE true;
 INSERT INTO wee5_cron.invocation (endpoint_path, transport, status, finished_at, hint)
 SELECT '/a/' || n, 'builtin', 'succeeded', now(), 'The answer came from a cache.' FROM generate_series(1, 60) n;
 SQL
