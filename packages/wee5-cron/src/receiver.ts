@@ -85,12 +85,22 @@ function report(error: unknown, options: CronOptions, run: Run): void {
   }
 }
 
+// What the handler returns or throws, as an answer. An answer that cannot be sent, such as one whose body was read
+// already, is an error like any other.
+async function answerOfHandler(handler: Handler, run: Run): Promise<Response> {
+  try {
+    return uncached(answerOf(await handler(run)));
+  } catch (error) {
+    if (isResponse(error)) return uncached(error);
+    throw error;
+  }
+}
+
 // Runs the handler, and makes an answer of whatever comes of it.
 async function work(handler: Handler, run: Run, failed: (error: unknown) => void, platform: Platform): Promise<Response> {
   try {
-    return answerOf(await handler(run));
+    return await answerOfHandler(handler, run);
   } catch (error) {
-    if (isResponse(error)) return error;
     if (platform.isSignal?.(error)) throw error;
     failed(error);
     return json(500, { error: 'The handler failed. The log of this app has the error.' });

@@ -42,6 +42,33 @@ describe('what a handler returns', () => {
   });
 });
 
+describe('an answer that cannot be sent', () => {
+  const used = async (): Promise<Response> => {
+    const response = new Response('read already');
+    await response.text();
+    return response;
+  };
+  const handlers = {
+    'is one whose body was read': used,
+    'is one whose body is being read': () => {
+      const response = new Response('being read');
+      response.body?.getReader();
+      return response;
+    },
+    'is that of a request that failed': () => Response.error(),
+    'may be thrown, too': async () => { throw await used(); },
+  };
+  for (const [name, handler] of Object.entries(handlers)) {
+    it(name, async () => {
+      const errors: unknown[] = [];
+      const answer = await answerOf(handler, (error) => errors.push(error));
+      assert.equal(answer.status, 500);
+      assert.match(answer.text, /The handler failed/);
+      assert.equal(errors.length, 1);
+    });
+  }
+});
+
 describe('what a handler throws', () => {
   it('is logged and not sent', async () => {
     const answer = await answerOf(() => {
