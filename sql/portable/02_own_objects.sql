@@ -40,7 +40,8 @@ CREATE FUNCTION wee5_cron.is_ours(catalog regclass, object oid) RETURNS boolean
   AS $$
 BEGIN
   RETURN coalesce(CASE catalog WHEN 'pg_namespace'::regclass THEN object = to_regnamespace('wee5_cron')
-                  ELSE (pg_identify_object(catalog, object, 0)).schema = 'wee5_cron' END, false)
+                  -- The name is quoted if the session says quote_all_identifiers = on.
+                  ELSE (parse_ident((pg_identify_object(catalog, object, 0)).schema))[1] = 'wee5_cron' END, false)
       OR catalog = 'pg_proc'::regclass AND coalesce(object = wee5_cron.function_outside(), false);
 END
 $$;

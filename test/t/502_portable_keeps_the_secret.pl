@@ -31,6 +31,7 @@ is(scalar(() = $evil->requests('/status/200')), 0, '... and the other app gets n
 
 (undef, undef, my $warned) = $node->psql('postgres', "SET $strings; SELECT count(*) FROM wee5_cron.doctor(); SELECT count(*) FROM wee5_cron.job_status; SELECT wee5_cron.harvest(); SELECT * FROM wee5_cron.fault_of_path('/a/bc/d')", extra_params => [ '-U', 'postgres' ]);
 is($warned, '', "with $strings no function prints a warning");
+is($node->as_owner("SET quote_all_identifiers = on; SELECT wee5_cron.is_ours('pg_class', 'wee5_cron.invocation'::regclass), wee5_cron.is_ours('pg_class', 'pg_class'::regclass), (SELECT string_agg(detail, '; ') FROM wee5_cron.doctor() WHERE check_name = 'ledger_tables' AND status <> 'ok')"), 't|f|', 'with quote_all_identifiers = on wee5_cron finds its own objects');
 
 # Which role may do what.
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '42501', 'a role without a grant may not make calls', role => 'nobody');
