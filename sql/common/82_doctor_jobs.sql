@@ -211,7 +211,8 @@ BEGIN
     WINDOW same AS (PARTITION BY j.command, j.username ORDER BY j.jobid ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
     ORDER BY j.job_name, j.jobid
   LOOP
-    IF job.may_run IS NULL THEN
+    -- may_run is NULL, too, if somebody renamed the function: another check says so.
+    IF to_regrole(quote_ident(job.username)) IS NULL THEN
       RETURN NEXT ('job_owner', 'error',
                    format('%s belongs to role "%s", which does not exist: it does not run', job.name, job.username),
                    format('SELECT cron.alter_job(%s, username => %L);', job.jobid, session_user))::wee5_cron.finding;

@@ -102,6 +102,10 @@ unless ($node->is_portable) {  # test 500
     $node->safe_psql('postgres', 'ALTER FUNCTION public.invoke_cron_endpoint(text) RENAME TO call_it');
     is(scalar(grep { $_->{detail} =~ /the check failed/ } $doctor->lines), 0, 'when our function was renamed no check fails with an error');
     $doctor->red_then_green('namesakes', 'error', qr/wee5_cron has no function invoke_cron_endpoint\(text\)/, 'our function was renamed');
+    $node->safe_psql('postgres', 'ALTER EXTENSION wee5_cron DROP FUNCTION public.invoke_cron_endpoint(text)');
+    $doctor->red('namesakes', 'error', qr/wee5_cron has no function invoke_cron_endpoint\(text\)/, 'our function was taken out of the extension');
+    is(join("\n", map { $_->{detail} } grep { $_->{detail} =~ /role .* does not exist/ } $doctor->lines), '', '... and no role is said to be missing');
+    $node->safe_psql('postgres', 'ALTER EXTENSION wee5_cron ADD FUNCTION public.invoke_cron_endpoint(text)');
 }
 
 # The history.
