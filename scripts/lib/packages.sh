@@ -58,7 +58,7 @@ packages_for() {
         if [[ $part == debian ]]; then
           printf '%s\n' autopkgtest build-essential debhelper git lintian pgxnclient postgresql-server-dev-all python3
         fi
-        if [[ $part == static ]]; then printf '%s\n' binutils build-essential dpkg-dev libssl-dev openssl python3 zlib1g-dev; fi
+        if [[ $part == static ]]; then printf '%s\n' binutils bison build-essential dpkg-dev flex libssl-dev openssl python3 zlib1g-dev; fi
         if [[ $part == tap || $part == patroni ]]; then printf '%s\n' libipc-run-perl openssl; fi
         if [[ $part == patroni ]]; then printf '%s\n' patroni etcd-server iproute2; fi
         if [[ $part == readme ]]; then printf '%s\n' git iproute2; fi
