@@ -353,14 +353,39 @@ void create_dispatcher(Worker* worker) {
   on_proc_exit(delete_dispatcher, PointerGetDatum(worker));
 }
 
+// What the worker waits for. clock_watch: see open_clock_watch().
+struct Events {
+  WaitEventSet* set;
+  pgsocket clock_watch;
+  uint32 name;
+};
+
+void create_events(const Worker* worker, Events* events) {
+  events->set = create_wait_event_set(kWaitEvents);
+  AddWaitEventToSet(events->set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
+  AddWaitEventToSet(events->set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
+  AddWaitEventToSet(events->set, WL_SOCKET_READABLE, worker->dispatcher->poll_fd(), nullptr, nullptr);
+  events->clock_watch = open_clock_watch();
+  if (events->clock_watch != PGINVALID_SOCKET)
+    AddWaitEventToSet(events->set, WL_SOCKET_READABLE, events->clock_watch, nullptr, nullptr);
+  events->name = wait_event("Wee5CronWorkerMain");
+}
+
+void wait_for_events(Worker* worker, const Events* events, long wait_ms) {
+  if (is_asked(worker)) SetLatch(MyLatch);
+  WaitEvent occurred[kWaitEvents];
+  int count = WaitEventSetWait(events->set, wait_ms, occurred, kWaitEvents, events->name);
+  for (int i = 0; i < count; ++i) {
+    if ((occurred[i].events & WL_LATCH_SET) != 0) ResetLatch(MyLatch);
+    if (events->clock_watch != PGINVALID_SOCKET && occurred[i].fd == events->clock_watch &&
+        clock_was_set(events->clock_watch))
+      start_over(worker);
+  }
+}
+
 [[noreturn]] void run(Worker* worker) {
-  WaitEventSet* events = create_wait_event_set(kWaitEvents);
-  AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
-  AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
-  AddWaitEventToSet(events, WL_SOCKET_READABLE, worker->dispatcher->poll_fd(), nullptr, nullptr);
-  pgsocket clock_watch = open_clock_watch();
-  if (clock_watch != PGINVALID_SOCKET) AddWaitEventToSet(events, WL_SOCKET_READABLE, clock_watch, nullptr, nullptr);
-  uint32 event_name = wait_event("Wee5CronWorkerMain");
+  Events events;
+  create_events(worker, &events);
   for (;;) {
     handle_interrupts(worker);
     handle_leave_request(worker);
@@ -372,15 +397,7 @@ void create_dispatcher(Worker* worker) {
     // If work came up meanwhile, do it without waiting.
     bool has_work = work.write || work.read || is_due(work.next_write_us, now_us());
     bool must_wait = worker->timers.ledger_retry_us != 0 || !has_work;
-    if (is_asked(worker)) SetLatch(MyLatch);
-    WaitEvent occurred[kWaitEvents];
-    int count =
-        WaitEventSetWait(events, must_wait ? wait_time_ms(worker, &work) : 0, occurred, kWaitEvents, event_name);
-    for (int i = 0; i < count; ++i) {
-      if ((occurred[i].events & WL_LATCH_SET) != 0) ResetLatch(MyLatch);
-      if (clock_watch != PGINVALID_SOCKET && occurred[i].fd == clock_watch && clock_was_set(clock_watch))
-        start_over(worker);
-    }
+    wait_for_events(worker, &events, must_wait ? wait_time_ms(worker, &work) : 0);
     serve_network(worker);
   }
 }
