@@ -113,17 +113,25 @@ sub open_port {
     return $self->_control('/open');
 }
 
-# All records so far, oldest first. Decodes only what is new: who waits for a request asks often.
-sub records {
-    my ($self) = @_;
+# The whole lines that have come since the last call with this name: who waits for a request asks often.
+sub _new_lines {
+    my ($self, $reader) = @_;
     open my $file, '<', $self->{records} or die "$self->{records}: $!";
-    seek $file, $self->{decoded_to} // 0, 0;
+    seek $file, $self->{read_to}{$reader} // 0, 0;
+    my @lines;
     while (my $line = <$file>) {
         last unless $line =~ /\n\z/;
-        $self->{decoded_to} = tell $file;
-        push @{ $self->{decoded} }, decode_json($line);
+        $self->{read_to}{$reader} = tell $file;
+        push @lines, $line;
     }
     close $file;
+    return @lines;
+}
+
+# All records so far, oldest first.
+sub records {
+    my ($self) = @_;
+    push @{ $self->{decoded} }, map { decode_json($_) } $self->_new_lines('records');
     return @{ $self->{decoded} // [] };
 }
 
@@ -136,14 +144,10 @@ sub requests {
 }
 
 # Every request so far, in short: url, key (its Idempotency-Key), id (of the invocation), from (which address), time (in
-# ms). Reads only what is new, since it is made for thousands of them.
+# ms). Not decoded as JSON, since it is made for thousands of them.
 sub deliveries {
     my ($self) = @_;
-    open my $file, '<', $self->{records} or die "$self->{records}: $!";
-    seek $file, $self->{read_to} // 0, 0;
-    while (my $line = <$file>) {
-        last unless $line =~ /\n\z/;
-        $self->{read_to} = tell $file;
+    for my $line ($self->_new_lines('deliveries')) {
         next unless $line =~ /^\{"event":"request"/;
         my ($url) = $line =~ /"url":"([^"]*)"/;
         my ($key) = $line =~ /"idempotency-key":"([^"]*)"/;
@@ -152,7 +156,6 @@ sub deliveries {
         my ($from) = $line =~ /"from":"([^"]*)"/;
         push @{ $self->{deliveries} }, { url => $url, key => $key, id => $id, from => $from, time => $time };
     }
-    close $file;
     return $self->{deliveries} //= [];
 }
 
