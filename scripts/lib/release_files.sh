@@ -23,6 +23,8 @@ make_npm() {
 
 # make_release <repository>: as that person, too. What this person compiles is kept apart from what the owner of the copy does.
 make_release() {
+  # Whoever could write there could put code of his own into the package.
+  install -d -m 700 "$objects.packages"
   time_limit=1800 with_npm nice -n 10 env PATH="/usr/lib/ccache:$(dirname "$node"):$PATH" TMPDIR="$directory/tmp" \
     CCACHE_DIR="$objects.packages" CCACHE_BASEDIR="$directory" CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=500M \
     GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0="$1" \
