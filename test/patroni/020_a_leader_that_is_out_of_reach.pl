@@ -38,20 +38,20 @@ sub sent_by {
 }
 
 # The worker takes half a second to find that its standby is silent. It may send calls in this time that the new leader
-# sends, too.
+# sends, too. Returns how many requests the worker has sent, when all of them have come to the app.
 sub wait_until_it_stops_sending {
     my ($old, $audit) = @_;
-    my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-    my $worker = $old->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'");
-    while ($worker->{state} ne 'blocked') {
+    my $until  = time + $PostgreSQL::Test::Utils::timeout_default;
+    my $worker = sub { $old->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'") };
+    until ($worker->()->{state} eq 'blocked') {
         die "it sends on and on\n" if time > $until;
         # A call that waits for no standby.
         $old->safe_psql('postgres', "SET synchronous_commit = local; SELECT invoke_cron_endpoint('/status/200?local')");
-        $worker = $old->one_row('postgres', "SELECT * FROM wee5_cron.worker WHERE datname = 'postgres'");
     }
-    like($worker->{last_error}, qr/synchronous standby/, 'the worker of the isolated leader says that commits wait for a standby');
+    like($worker->()->{last_error}, qr/synchronous standby/, 'the worker of the isolated leader says that commits wait for a standby');
+    my $sent = $receiver->wait_for_all_sent_by($old, 'postgres', $cluster->machine($old->name)->app_address);
     $audit->may_repeat(map { $_->{key} } $audit->deliveries);
-    return;
+    return $sent;
 }
 
 sub nothing_is_lost {
@@ -76,10 +76,9 @@ $cluster->kill9_patroni($leader);
 $cluster->isolate($leader);
 my $new_call = $node->background_psql('postgres', on_error_stop => 0);
 $new_call->query_until(qr/asked/, "\\echo asked\nSELECT invoke_cron_endpoint('/status/200?isolated');\n");
-# All on the wire are answered, twice: the second time, the worker knows that it can commit nothing.
+# All on the wire are answered, twice. The second time, the worker knows that it can commit nothing.
 $receiver->release;
-wait_until_it_stops_sending($node, $audit);
-my $sent = sent_by($leader);
+my $sent = wait_until_it_stops_sending($node, $audit);
 my $local = grep { $_->{url} =~ /local/ } $receiver->requests;
 $receiver->release;
 # Calls that are sent at most once keep their slots: they were claimed, and wait for the standby.

@@ -49,22 +49,10 @@ sub calls_until_blocked {
     return;
 }
 
-# What the worker has sent by now reaches the app.
-sub requests_after_all_have_arrived {
-    my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-    my ($sent, $received);
-    do {
-        die "of $sent requests, $received have arrived\n" if time > $until;
-        $sent = $primary->safe_psql('postgres', "SELECT sent FROM wee5_cron.worker WHERE datname = 'postgres'");
-        $received = () = $receiver->requests;
-    } until $received >= $sent;
-    return $received;
-}
-
 # For as long as this test looks.
 sub nothing_is_sent {
     my ($when) = @_;
-    my $sent = requests_after_all_have_arrived();
+    my $sent = $receiver->wait_for_all_sent_by($primary, 'postgres');
     my $id = $primary->safe_psql('postgres', "SET synchronous_commit = local; SELECT invoke_cron_endpoint('/late')");
     $late++;
     is($primary->safe_psql('postgres', "SELECT status FROM wee5_cron.wait_for($id, '2 seconds')"), 'queued', "$when, a new call stays queued");
@@ -150,6 +138,7 @@ $primary->poll_query_until('postgres', "SELECT count(*) = 20 FROM wee5_cron.invo
   or die "they are not claimed\n";
 $receiver->release;
 calls_until_blocked();
+$receiver->wait_for_all_sent_by($primary, 'postgres');
 my $unconfirmed = $audit->deliveries - $early;
 $audit->wait_for_wire($unconfirmed, $early);
 

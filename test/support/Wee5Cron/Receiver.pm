@@ -184,6 +184,22 @@ sub wait_for_requests {
     return @requests;
 }
 
+# Waits until all requests have come that the worker of a database has sent, and returns how many these are. For a worker that
+# sends nothing more. `address` is where it sends from, if other servers send, too.
+sub wait_for_all_sent_by {
+    my ($self, $node, $database, $address) = @_;
+    # The worker publishes its counters before it waits.
+    my $worker = 'wee5_cron.worker w WHERE w.datname = current_database()';
+    $node->poll_query_until($database, "SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = (SELECT pid FROM $worker)")
+      or die "the worker does not wait\n";
+    my $sent = $node->safe_psql($database, "SELECT sent FROM $worker");
+    my $arrived;
+    $self->_wait_until(
+        sub { $arrived = grep { !defined $address || $_->{from} eq $address } @{ $self->deliveries }; $arrived >= $sent },
+        "all $sent requests of the worker");
+    return $arrived;
+}
+
 # Waits until the caller of a request of that path has closed the connection before it was answered.
 sub wait_until_gone {
     my ($self, $path, $count) = @_;
