@@ -1,5 +1,8 @@
 # make, make install: the extension, for the PostgreSQL of PG_CONFIG. `make help` names the other targets.
 here := $(patsubst ./,,$(dir $(firstword $(MAKEFILE_LIST))))
+ifneq (,$(word 2,$(filter-out $(MAKEFILES),$(MAKEFILE_LIST))))
+$(error make cannot handle a space in the path of the sources, $(strip $(MAKEFILE_LIST)). Run make in their directory)
+endif
 EXTENSION = wee5_cron
 
 # These need no PostgreSQL.
@@ -23,10 +26,10 @@ help:
 
 .PHONY: npm
 npm:
-	cd $(or $(here),./)packages/wee5-cron && npm ci --ignore-scripts --no-audit --no-fund && npm run build && mkdir -p $(CURDIR)/dist && npm pack --pack-destination $(CURDIR)/dist
+	cd $(or $(here),./)packages/wee5-cron && npm ci --ignore-scripts --no-audit --no-fund && npm run build && mkdir -p '$(CURDIR)/dist' && npm pack --pack-destination '$(CURDIR)/dist'
 
 .PHONY: dist release
 dist:
-	$(or $(here),./)scripts/release --without-npm $(CURDIR)/dist
+	$(or $(here),./)scripts/release --without-npm '$(CURDIR)/dist'
 release:
-	$(or $(here),./)scripts/release --deb $(CURDIR)/dist
+	$(or $(here),./)scripts/release --deb '$(CURDIR)/dist'

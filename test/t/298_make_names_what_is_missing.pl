@@ -68,6 +68,25 @@ names(qr/wee5_cron needs the headers of the PostgreSQL server, and $tree\/header
 names(qr/wee5_cron needs the headers of libcurl, 7\.87 or newer\. Debian: apt-get install libcurl4-openssl-dev$/m,
     ['CXX=g++ -nostdinc'], 'a compiler that finds no headers of libcurl');
 
+# What make itself cannot do.
+mkdir "$tree/with space" or die $!;
+symlink $pg_config, "$tree/with space/pg_config" or die $!;
+names(qr/PG_CONFIG=$tree\/with space\/pg_config names no PostgreSQL .*\. make cannot handle a space in that path\./,
+    ["PG_CONFIG=$tree/with space/pg_config"], 'a path with a space');
+
+# A library with a libcurl of its own.
+names(qr/WEE5_CURL=dynamic is not possible: the one value is static\./, ['WEE5_CURL=dynamic'], 'an unknown value of WEE5_CURL');
+names(qr/wee5_cron needs a static libcurl, and "$tree\/nowhere" names none\. packaging\/build_libcurl builds one$/m,
+    [ 'WEE5_CURL=static', "CURL_CONFIG=$tree/nowhere" ], 'a curl-config that does not exist');
+names(qr/wee5_cron needs a static libcurl, and "$tree\/shared_only" names none\./,
+    [ 'WEE5_CURL=static', 'CURL_CONFIG=' . script('shared_only', "echo $tree/headers") ], 'a libcurl that is not static');
+mkdir "$tree/$_" or die $! for qw(curl curl/lib);
+append_to_file("$tree/curl/lib/libcurl.a", '');
+names(qr/wee5_cron needs a static libcrypto\.a\. Debian: apt-get install libssl-dev zlib1g-dev$/m,
+    [ 'WEE5_CURL=static', 'CURL_CONFIG=' . script('curl-config', "echo $tree/curl"),
+      'CXX=' . script('no_libcrypto', 'case $1 in -print-file-name=libcrypto.a) echo libcrypto.a;; -print-file-name=*) echo /there;; *) exec g++ "$@";; esac') ],
+    'a compiler that finds no static libcrypto');
+
 # This tree, which is built.
 my $sources = realpath("$FindBin::RealBin/../..");
 
@@ -87,19 +106,36 @@ sub files_under {
     return [ sort @files ];
 }
 
-my $staged    = "$tree/staged";
+my $staged    = "$tree/staged files";
 my ($library) = qx($pg_config --pkglibdir) =~ /(.+)/;
 my ($share)   = qx($pg_config --sharedir) =~ /(.+)/;
-ok(make_target($sources, "PG_CONFIG=$pg_config", "DESTDIR=$staged", 'install'), 'make install with DESTDIR succeeds');
+
+# By a user whose files nobody else may read.
+sub install {
+    my $umask = umask 077;
+    my $passed = make_target($sources, "PG_CONFIG=$pg_config", "DESTDIR=$staged", 'install');
+    umask $umask;
+    return $passed;
+}
+
+ok(install(), 'make install with DESTDIR succeeds');
+ok(install(), '... and a second time');
 is_deeply(
     files_under($staged),
     [ sort "$library/wee5_cron.so", map { "$share/extension/wee5_cron$_" } '.control', '--0.1.0.sql', '--0.1.0--0.2.0.sql', '--0.2.0.sql' ],
     '... and installs the library and the files of the extension');
+is_deeply([ grep { ((stat "$staged$_")[2] & 0444) != 0444 } @{ files_under($staged) } ], [], '... for everybody to read');
 ok(make_target($sources, "PG_CONFIG=$pg_config", "DESTDIR=$staged", 'uninstall'), 'make uninstall succeeds');
 is_deeply(files_under($staged), [], '... and removes all of them');
 
 mkdir "$tree/elsewhere" or die $!;
 ok(make_target("$tree/elsewhere", "PG_CONFIG=$tree/nowhere", 'portable'), 'make portable works in another directory, without a server');
 is(compare("$tree/elsewhere/sql/wee5_cron--portable.sql", "$sources/sql/wee5_cron--portable.sql"), 0, '... and writes the same file');
+
+my $link = "$tree/with space/sources";
+symlink $sources, $link or die $!;
+my $said = '';
+IPC::Run::run([ 'make', '-C', "$tree/elsewhere", '-f', "$link/Makefile", 'portable' ], '>', \$said, '2>&1');
+like($said, qr/make cannot handle a space in the path of the sources, $link\/Makefile\. Run make in their directory\./, 'in a path with a space, only a build in another directory fails');
 
 done_testing();
