@@ -10,6 +10,11 @@
 #include "wee5_cron/pg/registry/database_hold.h"
 #include "wee5_cron/pg/registry/worker_registry.h"
 
+extern "C" {
+#include "access/twophase.h"
+#include "replication/logicalworker.h"
+}
+
 namespace wee5::pg {
 
 namespace {
@@ -64,6 +69,15 @@ void hear_last_changes() {
   CommandEndInvalidationMessages();
 }
 
+// The process that applies the changes of a subscription runs no statement for COMMIT PREPARED. It commits the prepared
+// transaction within one of its own that writes nothing, and has few others of that kind.
+void note_applied_prepared_transaction() {
+  if (wrote_something || !IsLogicalWorker() || max_prepared_xacts == 0 || registry_find(MyDatabaseId) == nullptr)
+    return;
+  wake_wanted = true;
+  jobs_changed = true;
+}
+
 void forget_transaction() {
   wake_wanted = false;
   calls_made = {0, 0};
@@ -75,12 +89,13 @@ void forget_transaction() {
 }
 
 // A PREPARE drops what this transaction has to tell; COMMIT PREPARED, perhaps in another session, wakes through the
-// utility hook.
+// utility hook, and in a process that applies changes through note_applied_prepared_transaction().
 void at_transaction_end(XactEvent event, void* arg) {
   (void)arg;
   switch (event) {
     case XACT_EVENT_PRE_COMMIT:
       hear_last_changes();
+      note_applied_prepared_transaction();
       return;
     case XACT_EVENT_ABORT:
     case XACT_EVENT_PREPARE:
