@@ -5,7 +5,7 @@ use lib "$FindBin::RealBin/../support";
 use Wee5Cron::Test;
 
 my $receiver = Wee5Cron::Receiver->start(secret => 'the secret');
-my $node = Wee5Cron::Node->start_new('main', preload => 'wee5_cron', conf => 'max_worker_processes = 32');
+my $node = Wee5Cron::Node->start_new('main', preload => 'wee5_cron', init => { allows_streaming => 'logical' }, conf => "max_worker_processes = 32\nmax_prepared_transactions = 5");
 my @app = (api_url => $receiver->url, secret => 'the secret');
 my $number = 0;
 
@@ -65,9 +65,13 @@ my @fail = (
     [ 'OWNER'                                  => 'BEGIN; ALTER DATABASE other OWNER TO creator; ROLLBACK', undef ],
     [ 'DROP DATABASE of another one'           => 'CREATE DATABASE nothing; DROP DATABASE nothing', undef ],
 );
+# What belongs to a database, and keeps it from being dropped.
+my $subscribe = q{CREATE SUBSCRIPTION s CONNECTION 'dbname=postgres' PUBLICATION p WITH (connect = false)};
+push @fail, [ 'DROP DATABASE of a subscriber' => 'DROP DATABASE other', '55006' ], [ 'DROP DATABASE WITH (FORCE) of a subscriber' => 'DROP DATABASE other WITH (FORCE)', '55006' ];
 my ($id, $path) = hang('other', 'never');
 my ($again, $again_path) = hang('other', 'transient');
 my $worker = $node->worker_pid('other');
+$node->safe_psql('other', $subscribe);
 for my $case (@fail) {
     my ($name, $sql, $sqlstate, %more) = @$case;
     my $database = delete $more{database} // 'postgres';
@@ -77,6 +81,16 @@ for my $case (@fail) {
 }
 is_deeply([ $node->rows('postgres', "SELECT in_flight, state FROM wee5_cron.worker WHERE datname = 'other'") ],
     [ { in_flight => 2, state => 'sending' } ], 'both requests are still on the wire');
+
+$node->safe_psql('other', 'ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s');
+
+# A transaction is prepared: the statement fails, WITH (FORCE) at once, else after Postgres has waited for it to end.
+$node->safe_psql('other', "BEGIN; SELECT txid_current(); PREPARE TRANSACTION 'p'");
+for my $sql ('DROP DATABASE other WITH (FORCE)', 'DROP DATABASE other', 'ALTER DATABASE other RENAME TO another') {
+    $node->raises('postgres', $sql, '55006', "$sql fails while a transaction is prepared");
+    is($node->worker_pid('other'), $worker, '... and the worker stays');
+}
+$node->safe_psql('other', "ROLLBACK PREPARED 'p'");
 
 # A session is connected: the statement fails, after Postgres has waited for that session.
 my $session = $node->background_psql('other');

@@ -12,6 +12,11 @@
 #include "wee5_cron/pg/registry/worker_registry.h"
 #include "wee5_cron/pg/settings/app_setting_rights.h"
 
+extern "C" {
+#include "catalog/pg_subscription.h"
+#include "replication/slot.h"
+}
+
 namespace wee5::pg {
 
 namespace {
@@ -60,10 +65,20 @@ struct ExclusiveDatabase {
   bool ends_sessions;  // the statement ends the connected sessions itself
 };
 
+// What Postgres refuses to drop, whoever is connected. WITH (FORCE) does not end what was prepared.
+bool cannot_be_dropped(Oid database, bool force) {
+  int slots;
+  int active_slots = 0;
+  ReplicationSlotsCountDBSlots(database, &slots, &active_slots);
+  return is_template(database, nullptr) || active_slots > 0 || CountDBSubscriptions(database) > 0 ||
+         (force && has_prepared_transactions(database));
+}
+
 ExclusiveDatabase database_of_drop(const DropdbStmt* drop) {
+  bool force = option_is_given(drop->options, "force");
   Oid database = other_owned_database(drop->dbname);
-  if (OidIsValid(database) && is_template(database, nullptr)) database = InvalidOid;
-  return {database, option_is_given(drop->options, "force")};
+  if (OidIsValid(database) && cannot_be_dropped(database, force)) database = InvalidOid;
+  return {database, force};
 }
 
 ExclusiveDatabase database_of_create(const CreatedbStmt* create) {

@@ -2,6 +2,10 @@
 
 #include "wee5_cron/pg/registry/worker_registry_memory.h"
 
+extern "C" {
+#include "access/twophase.h"
+}
+
 namespace wee5::pg {
 
 namespace {
@@ -79,6 +83,11 @@ bool others_are_connected(Oid database, int worker) {
   return false;
 }
 
+// A prepared transaction is connected as well as a session is, and no statement ends it.
+bool is_in_use(Oid database, int worker) {
+  return others_are_connected(database, worker) || has_prepared_transactions(database);
+}
+
 void report_hold(WorkerSlot* slot) {
   LWLockAcquire(registry->lock, LW_EXCLUSIVE);
   snprintf(slot->last_error, sizeof(slot->last_error),
@@ -94,8 +103,7 @@ bool wait_until_gone(Oid database, WorkerSlot* slot, bool other_sessions_matter)
   while (!worker_is_gone(slot)) {
     long waited_ms = static_cast<long>((GetCurrentTimestamp() - began) / 1000);
     if (waited_ms >= kDrainPatienceMs + kEndPatienceMs) break;
-    if (other_sessions_matter && !was_cut && waited_ms >= kOthersPatienceMs &&
-        others_are_connected(database, worker_pid(slot))) {
+    if (other_sessions_matter && !was_cut && waited_ms >= kOthersPatienceMs && is_in_use(database, worker_pid(slot))) {
       ConditionVariableCancelSleep();
       return false;
     }
@@ -110,6 +118,22 @@ bool wait_until_gone(Oid database, WorkerSlot* slot, bool other_sessions_matter)
 }
 
 }  // namespace
+
+bool has_prepared_transactions(Oid database) {
+  if (max_prepared_xacts == 0) return false;
+  Oid type = OIDOID;
+  Datum value = ObjectIdGetDatum(database);
+  PushActiveSnapshot(GetTransactionSnapshot());
+  SPI_connect();
+  int result =
+      SPI_execute_with_args("SELECT FROM pg_catalog.pg_prepared_xact() p WHERE p.dbid OPERATOR(pg_catalog.=) $1", 1,
+                            &type, &value, nullptr, true, 1);
+  if (result != SPI_OK_SELECT) elog(ERROR, "could not query: %s", SPI_result_code_string(result));
+  bool has = SPI_processed > 0;
+  SPI_finish();
+  PopActiveSnapshot();
+  return has;
+}
 
 void hold_database(Oid database, bool other_sessions_matter) {
   if (registry == nullptr) return;

@@ -9,6 +9,8 @@ namespace wee5::pg {
 // there are other sessions: then the statement fails anyway, and the worker continues. Several statements may hold one
 // database.
 void hold_database(Oid database, bool other_sessions_matter);
+// Transactions that were prepared in that database and have not ended. Statements that need it to themselves fail then.
+bool has_prepared_transactions(Oid database);
 // Releases all databases that this backend holds. Never raises.
 void release_held_databases();
 
