@@ -131,7 +131,9 @@ COMMENT ON FUNCTION wee5_cron.runs_of_jobs() IS
   'Internal: when each job of pg_cron last began, and which of its runs pg_cron logged as failed; nothing without pg_cron here';
 
 -- If pg_cron is in another database, a job's schedule is not known here. But a job that called repeatedly and then
--- stopped is noticed: the database may have been renamed, or the job removed. A call by run_now() does not count.
+-- stopped is noticed: the database may have been renamed, or the job removed. A call by run_now() does not count. A schedule may
+-- leave out nights or weekends. So if a job has called for more than a day, it is silent only at hours of the day and days of the
+-- week at which it has called before.
 CREATE FUNCTION wee5_cron.silent_since(job_name text, OUT last_call timestamptz, OUT longest_pause interval)
   LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -141,10 +143,29 @@ CREATE FUNCTION wee5_cron.silent_since(job_name text, OUT last_call timestamptz,
                 FROM (SELECT i.id, i.requested_at, i.scheduled_at FROM wee5_cron.invocation i
                       WHERE i.job_name >= $1 AND i.job_name <= $1 ORDER BY i.job_name DESC, i.id DESC LIMIT 20) r
                 WHERE r.scheduled_at IS DISTINCT FROM r.requested_at) c) s
-    WHERE s.calls >= 3 AND now() - s.last_call > 2 * s.longest_pause + interval '2 minutes'
+    CROSS JOIN LATERAL (SELECT 2 * s.longest_pause + interval '2 minutes') AS p (patience)
+    WHERE CASE WHEN s.calls >= 3 AND now() - s.last_call > p.patience THEN (
+      WITH habit AS MATERIALIZED (
+        SELECT max(c.at) - min(c.at) AS length, array_agg(DISTINCT date_part('hour', c.at)) AS hours,
+               array_agg(DISTINCT date_part('isodow', c.at)) AS days
+        FROM (SELECT r.requested_at AT TIME ZONE 'UTC'
+              FROM (SELECT i.requested_at, i.scheduled_at FROM wee5_cron.invocation i
+                    WHERE i.job_name >= $1 AND i.job_name <= $1 ORDER BY i.job_name DESC, i.id DESC LIMIT 20000) r
+              WHERE r.scheduled_at IS DISTINCT FROM r.requested_at) AS c (at)
+      ), hour AS (
+        SELECT h.begins, least(h.begins + interval '1 hour', now() AT TIME ZONE 'UTC')
+                         - greatest(h.begins, s.last_call AT TIME ZONE 'UTC') AS silence
+        FROM generate_series(date_trunc('hour', greatest(s.last_call, now() - interval '8 days') AT TIME ZONE 'UTC'),
+                             now() AT TIME ZONE 'UTC', interval '1 hour') AS h (begins)
+      )
+      SELECT b.length <= interval '1 day'
+             OR EXISTS (SELECT FROM hour h
+                        WHERE (h.silence > p.patience OR h.silence = interval '1 hour' AND h.begins > s.last_call AT TIME ZONE 'UTC')
+                          AND date_part('hour', h.begins) = ANY (b.hours) AND date_part('isodow', h.begins) = ANY (b.days))
+      FROM habit b) END
   $$;
 COMMENT ON FUNCTION wee5_cron.silent_since(text) IS
-  'Internal: the last call of a job in another database and the longest pause between its newest calls, if the job has been silent for more than twice that pause; else NULL';
+  'Internal: the last call of a job in another database and the longest pause between its newest calls, if the job has been silent for more than twice that pause, at a time of the day and on a day of the week at which it calls; else NULL';
 
 -- The id of a call that had ended by then, and whose successors are nearly all younger. Ids ascend with time, so all calls
 -- made since then have higher ids, even those of transactions that began long before.
@@ -350,4 +371,4 @@ COMMENT ON COLUMN wee5_cron.job_status.p95_24h IS '95th percentile of the durati
 COMMENT ON COLUMN wee5_cron.job_status.missed_runs IS 'Ticks that had neither a pg_cron run nor a call, since the worker has known the job; NULL if pg_cron is in another database';
 COMMENT ON COLUMN wee5_cron.job_status.last_error IS 'Error of the newest failure since the last success, or in the last two days';
 COMMENT ON COLUMN wee5_cron.job_status.state IS
-  'paused: pg_cron does not start it. never_ran: it has neither succeeded nor failed yet. late: its newest due run was missed; if pg_cron is in another database, the job has been silent for more than twice its longest pause. failing: it failed since its last success. waiting: its calls are skipped because an earlier one has not been sent yet or waits to be retried. ok';
+  'paused: pg_cron does not start it. never_ran: it has neither succeeded nor failed yet. late: its newest due run was missed; if pg_cron is in another database, the job has been silent for more than twice its longest pause, at a time at which it calls. failing: it failed since its last success. waiting: its calls are skipped because an earlier one has not been sent yet or waits to be retried. ok';

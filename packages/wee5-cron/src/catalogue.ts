@@ -133,7 +133,7 @@ export interface JobStatus {
   readonly missed_runs: string | null;
   /** Error of the newest failure since the last success, or in the last two days */
   readonly last_error: string | null;
-  /** paused: pg_cron does not start it. never_ran: it has neither succeeded nor failed yet. late: its newest due run was missed; if pg_cron is in another database, the job has been silent for more than twice its longest pause. failing: it failed since its last success. waiting: its calls are skipped because an earlier one has not been sent yet or waits to be retried. ok */
+  /** paused: pg_cron does not start it. never_ran: it has neither succeeded nor failed yet. late: its newest due run was missed; if pg_cron is in another database, the job has been silent for more than twice its longest pause, at a time at which it calls. failing: it failed since its last success. waiting: its calls are skipped because an earlier one has not been sent yet or waits to be retried. ok */
   readonly state: string | null;
 }
 
