@@ -7,18 +7,24 @@ CREATE FUNCTION wee5_cron.doctor_job_name(job_name text, jobid bigint) RETURNS t
   AS $$ SELECT coalesce('job "' || left(nullif($1, ''), 255) || '"', format('jobid %s', $2)) $$;
 COMMENT ON FUNCTION wee5_cron.doctor_job_name(text, bigint) IS 'Internal, for doctor(): what a finding calls a job';
 
--- The statement that makes a job call a path, or a comment where the path is not known.
+-- The statement that makes a job call a path. A comment where the path is not known, or where the job does something else, too,
+-- which the statement would take away.
 CREATE FUNCTION wee5_cron.doctor_call_instead(jobid bigint, endpoint_path text) RETURNS text
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT CASE
-      WHEN endpoint_path LIKE '/%' OR wee5_cron.target_of(endpoint_path) IS NOT NULL THEN
-        format('SELECT cron.alter_job(%s, command => %L);', jobid,
-               format('SELECT %I.invoke_cron_endpoint(%L)', wee5_cron.call_schema(), endpoint_path))
-      ELSE wee5_cron.doctor_comment(format('Change its command so that it calls %I.invoke_cron_endpoint().',
-                                           wee5_cron.call_schema()))
-    END
-  $$;
+DECLARE
+  command text;
+BEGIN
+  EXECUTE 'SELECT regexp_replace(j.command, $1, $2, $3) FROM cron.job j WHERE j.jobid = $4'
+  INTO command USING $q$'[^']*'$q$, $q$''$q$, 'g', $1;
+  IF (endpoint_path LIKE '/%' OR wee5_cron.target_of(endpoint_path) IS NOT NULL)
+     AND command !~* ';\s*\S|\m(FROM|WHERE|WITH|INSERT|UPDATE|DELETE|CALL|DO)\M' THEN
+    RETURN format('SELECT cron.alter_job(%s, command => %L);', $1,
+                  format('SELECT %I.invoke_cron_endpoint(%L)', wee5_cron.call_schema(), endpoint_path));
+  END IF;
+  RETURN wee5_cron.doctor_comment(format('Change its command so that it calls %I.invoke_cron_endpoint().', wee5_cron.call_schema()));
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.doctor_call_instead(bigint, text) IS
   'Internal, for doctor(): the statement that makes a job call a path';
 
@@ -338,7 +344,9 @@ CREATE FUNCTION wee5_cron.doctor_run_hint(message text, jobid bigint, username t
       WHEN message LIKE '%job startup timeout%' OR message LIKE '%could not start background process%' THEN
         format(E'ALTER SYSTEM SET max_worker_processes = %s;\n-- then restart the server',
                greatest(16, 2 * current_setting('max_worker_processes')::int))
-      WHEN message LIKE '%permission denied for%' THEN
+      -- What a job's other statements may not do is not ours to grant.
+      WHEN (regexp_match(message, '(?n)permission denied for (?:schema|function|procedure) (.+)$'))[1]
+           IN ('wee5_cron', wee5_cron.call_schema(), 'invoke_cron_endpoint', 'invoke', 'run', 'wait_for') THEN
         format('SELECT wee5_cron.grant_to(%L, ''call'');', quote_ident(username))
       -- Postgres's own messages may be in any language: "... does not exist".
       WHEN split_part(message, E'\n', 1) LIKE '%invoke_cron_endpoint(%' AND path LIKE '/%' THEN
@@ -354,6 +362,46 @@ CREATE FUNCTION wee5_cron.doctor_run_hint(message text, jobid bigint, username t
   $$;
 COMMENT ON FUNCTION wee5_cron.doctor_run_hint(text, bigint, text, text) IS
   'Internal, for doctor(): what to do about a run that pg_cron logged as failed';
+
+-- Failed runs of jobs that are for other databases: the database that a job is for does not see pg_cron's history.
+CREATE FUNCTION wee5_cron.doctor_runs_elsewhere(looked_at int) RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  job record;
+  advice text;
+BEGIN
+  FOR job IN EXECUTE $query$
+    WITH newest AS MATERIALIZED (
+      SELECT DISTINCT ON (r.jobid) r.jobid, r.status, coalesce(r.start_time, r.end_time) AS at, r.message
+      FROM wee5_cron.newest_cron_runs(0, $1) r WHERE r.status IN ('succeeded', 'failed') ORDER BY r.jobid, r.runid DESC
+    )
+    SELECT j.jobid, wee5_cron.doctor_job_name(j.jobname, j.jobid) AS name, j.database, j.username, n.at, n.message,
+           r.oid AS role, r.rolcanlogin, has_database_privilege(r.oid, d.oid, 'CONNECT') AS may_connect
+    FROM newest n
+    JOIN cron.job j ON j.jobid = n.jobid AND j.database <> current_database()
+    JOIN pg_database d ON d.datname = j.database
+    LEFT JOIN pg_roles r ON r.rolname = j.username
+    CROSS JOIN wee5_cron.other_call(j.command) o
+    -- Our function may be in another schema there.
+    WHERE n.status = 'failed' AND (wee5_cron.calls_us(j.command) OR o.schema IS NOT NULL)
+    ORDER BY j.jobname, j.jobid
+  $query$ USING looked_at LOOP
+    advice := wee5_cron.doctor_run_hint(job.message, job.jobid, job.username, NULL);
+    RETURN NEXT ('job_last_run', 'error',
+                 format('pg_cron logged the last run of %s, which is for database "%s",%s as failed: %s', job.name, job.database,
+                        to_char(job.at, '" at "YYYY-MM-DD HH24:MI","'), wee5_cron.doctor_redact(job.message)),
+                 CASE WHEN job.role IS NULL THEN format('SELECT cron.alter_job(%s, username => %L);', job.jobid, session_user)
+                      WHEN NOT job.rolcanlogin THEN wee5_cron.hint_for_owner(job.username)
+                      WHEN NOT job.may_connect THEN format('GRANT CONNECT ON DATABASE %I TO %I;', job.database, job.username)
+                      WHEN advice ~ '^(SELECT wee5_cron\.|--)' THEN
+                        wee5_cron.doctor_comment(format('In database "%s": %s', job.database, ltrim(advice, '- ')))
+                      ELSE advice END)::wee5_cron.finding;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_runs_elsewhere(int) IS
+  'Internal, for doctor(): the failed last runs of jobs that are for other databases, among that many of the newest runs';
 
 CREATE FUNCTION wee5_cron.doctor_job_runs() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -394,6 +442,10 @@ BEGIN
                         ELSE wee5_cron.doctor_run_hint(job.message, job.jobid, job.username, job.endpoint_path) END
                   )::wee5_cron.finding;
     END IF;
+  END LOOP;
+  FOR job IN SELECT f.* FROM wee5_cron.doctor_runs_elsewhere(looked_at) f LOOP
+    lines := lines + 1;
+    RETURN NEXT job;
   END LOOP;
   IF lines = 0 THEN
     RETURN NEXT ('job_last_run', 'ok',

@@ -37,8 +37,18 @@ is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'w
 $node->safe_psql('postgres', q{SELECT cron.schedule('elsewhere', '0 0 1 1 *', $$SELECT extensions.invoke_cron_endpoint('/it''s')$$)});
 $doctor->red_then_green('job_calls_us', 'error', qr/job "elsewhere" calls extensions\.invoke_cron_endpoint/, 'a job that calls a function in another schema');
 is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'elsewhere'"), "SELECT public.invoke_cron_endpoint('/it''s')", '... and the hint keeps its path');
+# The hint would take the other statement away.
+$node->safe_psql('postgres', q{SELECT cron.schedule('both', '0 0 1 1 *', $$DELETE FROM old_rows; SELECT extensions.invoke_cron_endpoint('/both')$$)});
+is($doctor->red('job_calls_us', 'error', qr/job "both" calls extensions\.invoke_cron_endpoint/, 'a job that also does something else'),
+    '-- Change its command so that it calls public.invoke_cron_endpoint().', '... keeps its command, and the hint says what to change');
+$node->safe_psql('postgres', q{SELECT cron.unschedule('both')});
 $node->safe_psql('postgres', q{SELECT cron.schedule('quoted', '0 0 1 1 *', $$SELECT "public" . invoke_cron_endpoint ('/x')$$)});
 $doctor->green('job_calls_us', 'a job that quotes the schema');
+$node->safe_psql('postgres', q{SELECT cron.schedule('upper', '0 0 1 1 *', $$SELECT INVOKE_CRON_ENDPOINT('/x')$$)});
+$node->safe_psql('postgres', q{SELECT wee5_cron.pause(n), wee5_cron.resume(n) FROM unnest(array['quoted', 'upper']) n});
+is($node->safe_psql('postgres', q{SELECT string_agg(job_name || ' ' || endpoint_path, ', ' ORDER BY job_name) FROM wee5_cron.job_status WHERE job_name IN ('quoted', 'upper')}),
+    'quoted /x, upper /x', 'jobs that quote our function, or name it in capitals, have a state and can be paused');
+$node->safe_psql('postgres', q{SELECT cron.unschedule('upper')});
 
 # Which jobs are active.
 $node->safe_psql('postgres', "SELECT wee5_cron.pause('own', 'the app moves')");
@@ -139,6 +149,8 @@ my %words = (
     "ERROR:  function invoke_cron_endpoint(unknown) does not exist\nLINE 1: SELECT" => qr/^SELECT cron\.alter_job\($jobid, command => 'SELECT public\.invoke_cron_endpoint\(''\/webs''\)'\);$/m,
     # The server's messages are in German: lc_messages.
     "FEHLER:  Funktion invoke_cron_endpoint(unknown) existiert nicht\nZEILE 1: SELECT" => qr/^SELECT cron\.alter_job\($jobid, command => 'SELECT public\.invoke_cron_endpoint\(''\/webs''\)'\);$/m,
+    # Of a job that does more than call.
+    "ERROR:  permission denied for table orders"                                   => qr/^SELECT \* FROM cron\.job_run_details WHERE jobid = $jobid/,
     'app.settings.cron_secret is not set'                                          => qr/^-- See the lines api_url and cron_secret/,
     'call 7 of /x failed: The app answered 500 Internal Server Error to /x.'       => qr/^-- See the line last_outcome/,
     'ERROR:  the builtin transport needs wee5_cron in shared_preload_libraries'    => qr/^-- See the line library_preloaded/,
@@ -164,6 +176,36 @@ $node->safe_psql('postgres', "SELECT pg_reload_conf()");
     my $hint = $doctor->red('job_last_run', 'error', qr/as failed: FEHLER:/, 'a role that may not call, in another language');
     is($hint, q{SELECT wee5_cron.grant_to('web', 'call');}, '... and the hint grants the call');
     $doctor->paste($hint, '... and runs as SQL');
+}
+# Jobs for another database, which does not see pg_cron's history.
+{
+    $node->safe_psql('postgres', 'CREATE DATABASE other');
+    my $other = $node->safe_psql('postgres', q{SELECT cron.schedule_in_database('digest@other', '0 0 1 1 *', $$SELECT app.invoke_cron_endpoint('/digest')$$, 'other', 'web')});
+    my $others = 1000;
+    my $logged = sub {
+        my ($status, $message) = @_;
+        $others++;
+        $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, status, return_message, start_time, end_time) VALUES ($other, $others, '$status', '$message', now(), now())");
+        return;
+    };
+    my $failed = qr/last run of job "digest\@other", which is for database "other", at \d{4}-.* as failed: /;
+    $logged->('failed', 'ERROR:  permission denied for function invoke_cron_endpoint');
+    is($doctor->red('job_last_run', 'error', qr/${failed}ERROR:  permission denied/, "another database's job that may not call"),
+        q{-- In database "other": SELECT wee5_cron.grant_to('web', 'call');}, '... and the hint says where to grant the call');
+    $logged->('failed', 'connection failed');
+    like($doctor->red('job_last_run', 'error', qr/${failed}connection failed/, "another database's job that cannot connect"), qr/^ALTER SYSTEM SET cron\.use_background_workers = on;$/m, '... and the hint fits');
+    $node->safe_psql('postgres', 'REVOKE CONNECT ON DATABASE other FROM PUBLIC');
+    $doctor->paste($doctor->red('job_last_run', 'error', $failed, '... or whose role may not'), '... and the hint runs as SQL');
+    is($node->safe_psql('postgres', q{SELECT has_database_privilege('web', 'other', 'CONNECT')}), 't', '... and lets the role connect');
+    for my $case ([ 'UPDATE cron.job SET username = $$gone$$ WHERE database = $$other$$', qr/^SELECT cron\.alter_job\($other, username => '/ ], [ 'ALTER ROLE web NOLOGIN', qr/^ALTER ROLE web LOGIN;$/ ]) {
+        $node->safe_psql('postgres', $case->[0]);
+        my $hint = $doctor->red('job_last_run', 'error', $failed, "... $case->[0]");
+        like($hint, $case->[1], '... and the hint fits');
+        $doctor->paste($hint =~ s/username => '.*'/username => 'web'/r, '... and runs as SQL');
+    }
+    $logged->('succeeded', '1 row');
+    is(scalar(grep { $_->{detail} =~ /digest/ } $doctor->lines('job_last_run')), 0, '... and after a run that succeeded doctor() says nothing of it');
+    $node->safe_psql('postgres', "SELECT cron.unschedule($other); DELETE FROM cron.job_run_details WHERE jobid = $other; DROP DATABASE other");
 }
 # The secret in pg_cron's message, which quotes the job's command.
 $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (runid, jobid, job_pid, database, username, command, status) SELECT -runid, jobid, job_pid, database, username, command, status FROM cron.job_run_details");
