@@ -60,7 +60,7 @@ editions_differ_by_definitions() (
 
 state_is_listed() (
   cd "$tree"
-  scripts/lib/check_state src/pg include/wee5_cron/pg
+  scripts/lib/check_state src/{pg,delivery,core} include/wee5_cron/{pg,delivery,core}
 )
 
 named_files_are_there() (
