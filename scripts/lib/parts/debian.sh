@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The part "debian": builds the package for this release, and tries it in a copy of this system. And the part "static".
+# The parts "debian" and "static": the package for this release, and a library that needs no libcurl, each tried in a copy of this
+# system.
 
 check_debian() {
   needs_extension debian || return 0

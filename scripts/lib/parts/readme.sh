@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Checks README.md and the pages of docs/: runs their SQL and the commands of README.md, and looks whether their links lead
-# somewhere.
+# The part "readme": runs the SQL of README.md and of the pages of docs/, and the commands of README.md. The part "format" looks
+# whether their links lead somewhere.
 
 # The pages, from the top of the tree.
 documents() {
