@@ -99,6 +99,9 @@ BEGIN
                  wee5_cron.doctor_comment('It starts as soon as another database has nothing to do, or after about ten '
                                           'seconds. If it should not have to wait, see worker_slots.')
                  )::wee5_cron.finding;
+  ELSIF worker.pid IS NULL AND NOT (SELECT d.datallowconn FROM pg_database d WHERE d.datname = current_database()) THEN
+    RETURN NEXT ('worker', 'error', 'this database accepts no connections, so it has no worker: calls of open sessions stay queued',
+                 format('ALTER DATABASE %I ALLOW_CONNECTIONS true;', current_database()))::wee5_cron.finding;
   ELSIF worker.pid IS NULL THEN
     RETURN NEXT ('worker', 'error', 'this database has no worker: calls stay queued'
                  || coalesce('. The last worker said: ' || wee5_cron.doctor_redact(worker.last_error), ''),

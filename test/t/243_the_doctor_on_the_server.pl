@@ -125,6 +125,20 @@ $node->finished('app', $node->safe_psql('app', "SET application_name = 'pg_cron'
 $elsewhere->green('jobs_made', 'jobs of another database whose calls are in this ledger', qr/from the ledger.*: poll-activities/);
 is_deeply([ $elsewhere->complaints('cron_secret_readers') ], [], '... and every other check is ok');
 
+# A database that accepts no connections gets no worker. Sessions that are open make calls all the same.
+{
+    my $open = $node->background_psql('app');
+    $node->safe_psql('postgres', 'ALTER DATABASE app ALLOW_CONNECTIONS false');
+    $node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'wee5_cron worker' AND datname = 'app'});
+    $node->wait_until_no_worker('app');
+    my $closed = $open->query_safe(q{SELECT invoke_cron_endpoint('/hello')});
+    like($open->query_safe(q{SELECT status || ': ' || detail FROM wee5_cron.doctor() WHERE check_name = 'worker'}),
+        qr/^error: this database accepts no connections, so it has no worker/, 'a database that accepts no connections: doctor() says so');
+    $open->query_safe($open->query_safe(q{SELECT hint FROM wee5_cron.doctor() WHERE check_name = 'worker'}));
+    fields_are($node->finished('app', $closed), { status => 'succeeded' }, '... and after its hint the call succeeds');
+    $open->quit;
+}
+
 # A standby.
 $node->backup('base');
 my $standby = Wee5Cron::Node->new('standby');
