@@ -192,6 +192,11 @@ CREATE FUNCTION wee5_cron.restricted_tables(OUT severity text, OUT what text, OU
            format('ALTER TABLE wee5_cron.%I SET LOGGED;', p.table_name)
     FROM own p
     WHERE p.relpersistence = 'u' AND p.table_name IN ('invocation', 'attempt', 'endpoint', 'job', 'cancellation', 'claim', 'trouble', 'pending_alert', 'pending_outcome', 'armed')
+    UNION ALL
+    SELECT 'warning', format('the sequence wee5_cron.%I is unlogged: a crash resets it, and ids come again', c.relname),
+           format('ALTER SEQUENCE wee5_cron.%I SET LOGGED;', c.relname)
+    FROM pg_class c
+    WHERE c.relname = 'invocation_id_seq' AND c.relnamespace = to_regnamespace('wee5_cron') AND c.relpersistence = 'u'
   $$;
 COMMENT ON FUNCTION wee5_cron.restricted_tables() IS
   'Internal, for table_changes(): tables that the owner of wee5_cron cannot use, or that a crash empties';
