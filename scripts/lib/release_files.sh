@@ -21,15 +21,18 @@ make_npm() {
     work_tree=$1 in_tree git status --porcelain | none_is_left 'not ignored by git'
 }
 
-# make_release <repository>: as that person, too. What this person compiles is kept apart from what the owner of the copy does.
-make_release() {
+# make_release <repository>: as that person, too, who lives elsewhere and has other settings of git. What this person compiles is
+# kept apart from what the owner of the copy does.
+make_release() (
+  umask 077
   # Whoever could write there could put code of his own into the package.
   install -d -m 700 "$objects.packages"
   time_limit=1800 with_npm nice -n 10 env PATH="/usr/lib/ccache:$(dirname "$node"):$PATH" TMPDIR="$directory/tmp" \
     CCACHE_DIR="$objects.packages" CCACHE_BASEDIR="$directory" CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=500M \
-    GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0="$1" \
+    GIT_CONFIG_COUNT=3 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0="$1" GIT_CONFIG_KEY_1=core.autocrlf GIT_CONFIG_VALUE_1=true \
+    GIT_CONFIG_KEY_2=tar.umask GIT_CONFIG_VALUE_2=user TZ=Asia/Tokyo \
     DEB_BUILD_OPTIONS=nocheck DEB_BUILD_PROFILES=nocheck make -C "$1" release
-}
+)
 
 # release_is_whole <repository> <SHA256SUMS of make dist>: after make_release. All files are there and no other, their checksums
 # are true and, apart from the packages, those of a second time, and all of them have the version and the files of the commit.
@@ -70,21 +73,22 @@ clean_repository() {
 
 # What make release makes of a commit; and that it makes nothing of what is not committed, or of two versions.
 release_files() {
-  local release=$directory/release-files
-  count_command 'a repository of the sources' "$log/release-repository" commit_sources "$release/tree" || return 0
-  count_command 'make dist: the files of a release' "$log/release-files" make_dist "$release/tree" || return 0
-  count_command 'make npm' "$log/make-npm" make_npm "$release/tree" || true
-  mv "$release/tree/dist" "$release/first"
+  # In a directory with a space in its name.
+  local release=$directory/release-files repository="$directory/release-files/the sources"
+  count_command 'a repository of the sources' "$log/release-repository" commit_sources "$repository" || return 0
+  count_command 'make dist: the files of a release' "$log/release-files" make_dist "$repository" || return 0
+  count_command 'make npm' "$log/make-npm" make_npm "$repository" || true
+  mv "$repository/dist" "$release/first"
   say 'package: make release, with the Debian package'
-  if count_command 'make release' "$log/make-release" make_release "$release/tree"; then
-    count_command 'what make release has made' "$log/release-whole" release_is_whole "$release/tree" "$release/first/SHA256SUMS" || true
+  if count_command 'make release' "$log/make-release" make_release "$repository"; then
+    count_command 'what make release has made' "$log/release-whole" release_is_whole "$repository" "$release/first/SHA256SUMS" || true
   fi
   hand_over "$release"
-  work_tree=$release/tree in_tree sed -i 's/"version": "[0-9.]*"/"version": "9.9.9"/' META.json
+  work_tree=$repository in_tree sed -i 's/"version": "[0-9.]*"/"version": "9.9.9"/' META.json
   count_command 'make release refuses a tree with changes' "$log/release-refused" \
-    make_release_refuses "$release/tree" 'the work tree has changes that are not committed' || true
-  work_tree=$release/tree in_tree git -c user.name=check -c user.email=check@example.org commit --quiet --all --message=check
+    make_release_refuses "$repository" 'the work tree has changes that are not committed' || true
+  work_tree=$repository in_tree git -c user.name=check -c user.email=check@example.org commit --quiet --all --message=check
   count_command 'make release refuses two versions' "$log/release-versions" \
-    make_release_refuses "$release/tree" 'the files do not agree on the version' || true
-  count_command 'make clean leaves nothing of all this' "$log/release-clean" clean_repository "$release/tree" || true
+    make_release_refuses "$repository" 'the files do not agree on the version' || true
+  count_command 'make clean leaves nothing of all this' "$log/release-clean" clean_repository "$repository" || true
 }
