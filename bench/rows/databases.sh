@@ -76,9 +76,10 @@ row_databases() {
   row "a call in each of $many_databases databases, 16 processes, restart" "$took s" - '<= 10 s' "$took <= 10"
 }
 
-# A minutely job in each. pg_cron's own delays count, too: each tick is measured from its minute.
+# A minutely job in each. The first figure counts pg_cron's delays, too: from the tick's minute. The second one begins when
+# pg_cron has started the job's session, and its call is made.
 row_databases_ticks() {
-  local minutes=10 ticks worst
+  local minutes=10 ticks worst ours
   if ((calls < 100000)); then minutes=2; fi
   start_many_databases
   in_postgres "SELECT cron.schedule_in_database('tick' || n, '* * * * *', 'SELECT invoke_cron_endpoint(''/tick'')', 'd' || n)
@@ -87,10 +88,12 @@ row_databases_ticks() {
   await_sent /tick "$minutes" 1
   await_sent /tick $((minutes * many_databases)) "${all_databases[@]}"
   in_postgres 'SELECT cron.unschedule(jobid) FROM cron.job' >/dev/null
-  read -r ticks worst < <(in_databases "SELECT extract(epoch FROM first_sent_at - date_trunc('minute', requested_at))
-                                        FROM wee5_cron.invocation WHERE endpoint_path = '/tick'" "${all_databases[@]}" |
-    awk '{ ++n; if ($1 > worst) worst = $1 } END { printf "%d %.1f\n", n, worst }')
+  read -r ticks worst ours < <(in_databases "SELECT extract(epoch FROM first_sent_at - date_trunc('minute', requested_at)),
+                                                    extract(epoch FROM first_sent_at - requested_at)
+                                             FROM wee5_cron.invocation WHERE endpoint_path = '/tick'" "${all_databases[@]}" |
+    awk -F'|' '{ ++n; if ($1 > worst) worst = $1; if ($2 > ours) ours = $2 } END { printf "%d %.1f %.1f\n", n, worst, ours }')
   row "$ticks ticks in $many_databases databases in $minutes minutes, longest delay" "$worst s" - '<= 10 s' "$worst <= 10"
+  row '... from the call in its session to the wire' "$ours s" - '<= 10 s' "$ours <= 10"
 }
 
 # Each of sixteen has work for a while: whoever has to wait gets a turn nevertheless, ten seconds later and as soon as a worker's
