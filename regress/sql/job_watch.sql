@@ -118,6 +118,27 @@ SELECT job_name, last_status, missed_runs > 0 AS missed, state FROM wee5_cron.jo
 ROLLBACK TO runs_are_logged;
 DELETE FROM wee5_cron.pending_alert;
 
+-- A part of a look ends after so many jobs, or when its time is over. The next one goes on with the job after it.
+SAVEPOINT parts;
+CREATE FUNCTION pg_temp.parts(most int, time_limit interval) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  reached bigint;
+  ends text[] := '{}';
+BEGIN
+  UPDATE wee5_cron.job_watch SET judged_until = now() - interval '10 minutes', missed_runs = 0;
+  LOOP
+    SELECT p.watched_to INTO reached FROM wee5_cron.watch_some_jobs(reached, most, time_limit) p;
+    ends := ends || coalesce((SELECT j.jobname FROM cron.job j WHERE j.jobid = reached), reached::text, 'the end');
+    EXIT WHEN reached IS NULL;
+  END LOOP;
+  RETURN format('%s; missed runs of %s jobs', array_to_string(ends, ', '), (SELECT count(*) FROM wee5_cron.job_watch w WHERE w.missed_runs > 0));
+END $$;
+SELECT pg_temp.job(name, $$SELECT invoke_cron_endpoint('/late')$$, '* * * * *') FROM unnest('{a,b,c}'::text[]) name \g /dev/null
+INSERT INTO wee5_cron.job (job_name, catch_up) SELECT name, 'none' FROM unnest('{a,b,c}'::text[]) name;
+SELECT pg_temp.watch();
+SELECT pg_temp.parts(10, NULL), pg_temp.parts(2, NULL), pg_temp.parts(3, '1 hour'), pg_temp.parts(10, '0') \gx
+ROLLBACK TO parts;
+
 -- A job that runs every ten seconds, which pg_cron counts from one run to the next. Each run starts a moment late, so there
 -- fewer runs than ticks; none is missed before there is a pause. ticks() is replaced: older versions of pg_cron have no
 -- such schedules.

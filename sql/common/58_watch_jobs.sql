@@ -46,63 +46,61 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.note_failed_runs(wee5_cron.job_watch, text, text, boolean, bigint[], text[], bigint) IS
-  'Internal, for read_new_runs(): counts the runs that pg_cron logged as failed';
+  'Internal, for watch_some_jobs(): counts the runs that pg_cron logged as failed';
 
--- Reads the new runs of all watched jobs at once, and again those that had not ended. After a long absence, only the newest
--- part of them. False: some could not be counted now, because another session counts the same path.
-CREATE FUNCTION wee5_cron.read_new_runs() RETURNS boolean
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+-- The next jobs after a jobid with what is new in pg_cron's history about each, and what had not ended when it was read last.
+-- After a long absence, only the newest part of it. began: of all these runs; NULL: there is none. Of those that have ended,
+-- failed (with their messages) and the newest that succeeded. newest_run: newer runs belong to the next look; NULL: pg_cron
+-- logs none.
+CREATE FUNCTION wee5_cron.jobs_and_new_runs(after_jobid bigint, most int, OUT jobid bigint, OUT job_name text, OUT schedule text,
+                                            OUT username text, OUT command text, OUT endpoint_path text, OUT label text,
+                                            OUT name_shared boolean, OUT command_shared boolean, OUT newest_run bigint,
+                                            OUT began timestamptz[], OUT unended bigint[], OUT failed bigint[],
+                                            OUT messages text[], OUT succeeded bigint)
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   SET enable_hashjoin = on
   AS $$
-DECLARE
-  newest_run constant bigint := wee5_cron.newest_run();
-  found record;
-  watched wee5_cron.job_watch;
-  all_counted boolean := true;
+#variable_conflict use_column
 BEGIN
-  FOR found IN EXECUTE $query$
-    WITH newest AS MATERIALIZED (
-      SELECT n.* FROM wee5_cron.newest_cron_runs((SELECT min(w.seen_run) FROM wee5_cron.job_watch w WHERE w.active)) n
-      WHERE n.runid <= $1
+  IF wee5_cron.pg_cron_logs_runs() THEN
+    newest_run := wee5_cron.newest_run();
+  END IF;
+  RETURN QUERY
+    WITH job AS MATERIALIZED (
+      SELECT * FROM wee5_cron.calling_jobs() j WHERE j.jobid > after_jobid ORDER BY j.jobid LIMIT most
+    ), watched AS MATERIALIZED (
+      SELECT w.jobid, w.seen_run, w.unended_runs FROM wee5_cron.job_watch w JOIN job ON job.jobid = w.jobid
+      WHERE w.active AND newest_run IS NOT NULL
     ), run AS MATERIALIZED (
       SELECT n.jobid, n.runid, n.status, n.message, n.at
-      FROM newest n JOIN wee5_cron.job_watch w ON w.jobid = n.jobid AND n.runid > w.seen_run WHERE w.active
+      FROM wee5_cron.newest_cron_runs(coalesce((SELECT min(w.seen_run) FROM watched w), newest_run),
+                                      CASE WHEN newest_run IS NULL THEN 0 ELSE 20000 END) n
+      JOIN watched w ON w.jobid = n.jobid AND n.runid > w.seen_run
+      WHERE n.runid <= newest_run
       UNION ALL
       SELECT u.jobid, u.runid, u.status, u.message, NULL
-      FROM wee5_cron.cron_runs_by_id(ARRAY(SELECT unnest(w.unended_runs) FROM wee5_cron.job_watch w WHERE w.active)) u
+      FROM wee5_cron.cron_runs_by_id(ARRAY(SELECT unnest(w.unended_runs) FROM watched w)) u
     ), judged AS MATERIALIZED (
       -- Runs count in their order: those after one that has not ended wait for it.
       SELECT r.*, r.runid < coalesce(min(r.runid) FILTER (WHERE r.status NOT IN ('succeeded', 'failed'))
                                      OVER (PARTITION BY r.jobid), r.runid + 1) AS ended
       FROM run r
+    ), new AS MATERIALIZED (
+      SELECT r.jobid, coalesce(array_agg(r.at ORDER BY r.runid) FILTER (WHERE r.at IS NOT NULL), '{}') AS began,
+             coalesce((array_agg(r.runid ORDER BY r.runid DESC) FILTER (WHERE NOT r.ended))[1:100], '{}') AS unended,
+             array_agg(r.runid ORDER BY r.runid) FILTER (WHERE r.ended AND r.status = 'failed') AS failed,
+             array_agg(r.message ORDER BY r.runid) FILTER (WHERE r.ended AND r.status = 'failed') AS messages,
+             max(r.runid) FILTER (WHERE r.ended AND r.status = 'succeeded') AS succeeded
+      FROM judged r GROUP BY r.jobid
     )
-    SELECT r.jobid, array_agg(r.at ORDER BY r.runid) FILTER (WHERE r.at IS NOT NULL) AS began,
-           (array_agg(r.runid ORDER BY r.runid DESC) FILTER (WHERE NOT r.ended))[1:100] AS unended,
-           array_agg(r.runid ORDER BY r.runid) FILTER (WHERE r.ended AND r.status = 'failed') AS failed,
-           array_agg(r.message ORDER BY r.runid) FILTER (WHERE r.ended AND r.status = 'failed') AS messages,
-           max(r.runid) FILTER (WHERE r.ended AND r.status = 'succeeded') AS succeeded,
-           j.label, j.command, j.job_name IS NULL OR j.command_shared AS may_lack_name
-    FROM judged r JOIN wee5_cron.calling_jobs() j ON j.jobid = r.jobid
-    GROUP BY r.jobid, j.label, j.command, j.job_name, j.command_shared
-  $query$ USING newest_run LOOP
-    SELECT * INTO watched FROM wee5_cron.job_watch w WHERE w.jobid = found.jobid;
-    IF wee5_cron.note_failed_runs(watched, found.label, found.command, found.may_lack_name, found.failed, found.messages,
-                                  found.succeeded) THEN
-      UPDATE wee5_cron.job_watch w
-      SET seen_run = newest_run, runs = w.runs || coalesce(found.began, '{}'), unended_runs = coalesce(found.unended, '{}')
-      WHERE w.jobid = found.jobid;
-    ELSE
-      all_counted := false;
-    END IF;
-  END LOOP;
-  -- For jobs without new runs only now and then: to write all rows would be the most expensive part of a look.
-  UPDATE wee5_cron.job_watch w SET seen_run = newest_run
-  WHERE w.active AND (w.seen_run IS NULL OR w.seen_run < newest_run - 1000);
-  RETURN all_counted;
+    SELECT job.jobid, job.job_name, job.schedule, job.username, job.command, job.endpoint_path, job.label, job.name_shared,
+           job.command_shared, newest_run, new.began, new.unended, new.failed, new.messages, new.succeeded
+    FROM job LEFT JOIN new ON new.jobid = job.jobid ORDER BY job.jobid;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.read_new_runs() IS
-  'Internal, for watch_jobs(): reads what is new in pg_cron''s history';
+COMMENT ON FUNCTION wee5_cron.jobs_and_new_runs(bigint, int) IS
+  'Internal, for watch_some_jobs(): some jobs, and what is new in pg_cron''s history about each';
 
 -- Forgets troubles whose end nobody can see any more, because the job is gone or now calls another path. If a path was called
 -- by hand, or by a job in another database, this forgets its trouble after a while.
@@ -131,15 +129,21 @@ CREATE FUNCTION wee5_cron.forget_lateness(label text) RETURNS void
 COMMENT ON FUNCTION wee5_cron.forget_lateness(text) IS 'Internal, for watch_jobs(): a job is not late any more, without an alert';
 
 -- Which jobs are watched, and since when. A job that is new, that has changed, or that was paused is judged from now on: what was
--- due before does not count. The same holds after the clock was set back.
-CREATE FUNCTION wee5_cron.update_watched_jobs() RETURNS void
+-- due before does not count. The same holds after the clock was set back. False: there is no pg_cron here.
+CREATE FUNCTION wee5_cron.update_watched_jobs() RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   SET enable_hashjoin = on
   AS $$
 DECLARE
   cron_job_table constant oid := to_regclass('cron.job');
-  newest_run constant bigint := wee5_cron.newest_run();
+  newest_run bigint;
 BEGIN
+  IF NOT wee5_cron.pg_cron_installed() THEN
+    DELETE FROM wee5_cron.job_watch WHERE true;
+    PERFORM wee5_cron.forget_trouble('{}', '{}', true);
+    RETURN false;
+  END IF;
+  newest_run := wee5_cron.newest_run();
   DELETE FROM wee5_cron.job_watch w
   WHERE NOT EXISTS (SELECT FROM wee5_cron.calling_jobs() j
                     WHERE j.jobid = w.jobid
@@ -160,65 +164,82 @@ BEGIN
     RETURNING w.jobid
   )
   DELETE FROM wee5_cron.trouble t USING job, seen WHERE seen.jobid = job.jobid AND t.kind = 'late' AND t.name = job.label;
+  RETURN true;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.update_watched_jobs() IS 'Internal, for watch_jobs(): adds, renews and removes rows of job_watch as the jobs are now';
 
 -- Looks at the next jobs after a jobid, so that the worker can send calls between two parts of a look. The first part
--- (after_jobid is NULL) reads what has changed. watched_to: where the next part begins; NULL: that was the last one.
--- look_again: when the grace of a tick of these jobs ends, or soon if failed runs could not be counted.
-CREATE FUNCTION wee5_cron.watch_some_jobs(after_jobid bigint, most int, OUT watched_to bigint, OUT look_again timestamptz)
+-- (after_jobid is NULL) finds which jobs there are. A part ends after `most` jobs, or with the job that exceeds the time limit
+-- (NULL: none). watched_to: where the next part begins; NULL: that was the last one. look_again: when the grace of a tick of
+-- these jobs ends, or soon if failed runs could not be counted.
+CREATE FUNCTION wee5_cron.watch_some_jobs(after_jobid bigint, most int, time_limit interval, OUT watched_to bigint,
+                                          OUT look_again timestamptz)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 #variable_conflict use_column
 DECLARE
-  logs_runs constant boolean := wee5_cron.pg_cron_logs_runs();
   began_at constant timestamptz := wee5_cron.pg_cron_began_at();
+  ends_at timestamptz;
+  is_cut boolean := false;
   jobs int := 0;
   job record;
+  stored wee5_cron.job_watch;
   watched wee5_cron.job_watch;
   judged record;
 BEGIN
-  IF NOT wee5_cron.pg_cron_installed() THEN
-    DELETE FROM wee5_cron.job_watch WHERE true;
-    PERFORM wee5_cron.forget_trouble('{}', '{}', true);
+  IF after_jobid IS NULL OR NOT wee5_cron.pg_cron_installed() THEN
+    watched_to := CASE WHEN wee5_cron.update_watched_jobs() THEN 0 END;
     RETURN;
   END IF;
-  IF after_jobid IS NULL THEN
-    PERFORM wee5_cron.update_watched_jobs();
-    -- Of a job that runs once a day, the next tick would be too late for an alert.
-    IF logs_runs AND NOT wee5_cron.read_new_runs() THEN
-      look_again := clock_timestamp() + interval '10 seconds';
-    END IF;
-  END IF;
-  FOR job IN SELECT * FROM wee5_cron.calling_jobs() j WHERE j.jobid > coalesce(after_jobid, 0) ORDER BY j.jobid LIMIT most LOOP
+  FOR job IN SELECT * FROM wee5_cron.jobs_and_new_runs(after_jobid, most) LOOP
+    -- From the first job on: what comes before costs the same for few jobs as for many.
+    is_cut := coalesce(clock_timestamp() >= ends_at, false);
+    EXIT WHEN is_cut;
+    ends_at := coalesce(ends_at, clock_timestamp() + time_limit);
     jobs := jobs + 1;
     watched_to := job.jobid;
-    SELECT * INTO watched FROM wee5_cron.job_watch w WHERE w.jobid = job.jobid AND w.active FOR UPDATE;
+    SELECT * INTO stored FROM wee5_cron.job_watch w WHERE w.jobid = job.jobid AND w.active FOR UPDATE;
     CONTINUE WHEN NOT FOUND;
-    IF NOT logs_runs AND NOT wee5_cron.is_plain_call(job.command) THEN
+    IF job.newest_run IS NULL AND NOT wee5_cron.is_plain_call(job.command) THEN
       -- Such a job may run and make no call: nobody could tell that from a missed run.
       UPDATE wee5_cron.job_watch w SET judged_until = now(), last_missed = NULL WHERE w.jobid = job.jobid;
       PERFORM wee5_cron.forget_lateness(job.label);
       CONTINUE;
     END IF;
-    SELECT * INTO judged
-    FROM wee5_cron.judge_ticks(watched, CASE WHEN job.name_shared THEN job.username::name END,
-           CASE WHEN NOT logs_runs AND (job.job_name IS NULL OR job.command_shared) THEN job.endpoint_path END,
-           began_at);
+    watched := stored;
+    IF job.began IS NULL THEN
+      -- Only now and then: to write the rows of all jobs would be the most expensive part of a look.
+      IF stored.seen_run IS NULL OR stored.seen_run < job.newest_run - 1000 THEN
+        watched.seen_run := job.newest_run;
+      END IF;
+    ELSIF wee5_cron.note_failed_runs(stored, job.label, job.command, job.job_name IS NULL OR job.command_shared, job.failed,
+                                     job.messages, job.succeeded) THEN
+      watched.seen_run := job.newest_run;
+      watched.runs := stored.runs || job.began;
+      watched.unended_runs := job.unended;
+    ELSE
+      -- Of a job that runs once a day, the next tick would be too late for an alert.
+      look_again := least(look_again, clock_timestamp() + interval '10 seconds');
+    END IF;
+    judged := wee5_cron.judge_ticks(watched, CASE WHEN job.name_shared THEN job.username::name END,
+                CASE WHEN job.newest_run IS NULL AND (job.job_name IS NULL OR job.command_shared) THEN job.endpoint_path END,
+                began_at);
     look_again := least(look_again, judged.look_again);
-    CONTINUE WHEN judged.judged_until = watched.judged_until;
+    CONTINUE WHEN watched *= stored AND judged.judged_until = stored.judged_until;
     UPDATE wee5_cron.job_watch w
-    SET judged_until = judged.judged_until, missed_runs = w.missed_runs + judged.missed,
+    SET seen_run = watched.seen_run, unended_runs = watched.unended_runs,
+        judged_until = judged.judged_until, missed_runs = w.missed_runs + judged.missed,
         last_missed = coalesce(judged.last_missed, w.last_missed),
-        runs = ARRAY(SELECT r FROM unnest(w.runs) r WHERE r >= judged.judged_until)
+        runs = ARRAY(SELECT r FROM unnest(watched.runs) r WHERE r >= judged.judged_until)
     WHERE w.jobid = job.jobid;
+    CONTINUE WHEN judged.judged_until = stored.judged_until;
     PERFORM wee5_cron.note_lateness(job.label, job.endpoint_path, CASE WHEN NOT judged.run_since THEN judged.last_missed END);
     IF judged.missed > 0 AND NOT judged.run_since THEN
       PERFORM wee5_cron.catch_up(job.job_name, job.command, job.username, job.schedule, judged.last_missed);
     END IF;
   END LOOP;
-  IF jobs < most THEN
+  IF jobs < most AND NOT is_cut THEN
     watched_to := NULL;
     PERFORM wee5_cron.forget_trouble(coalesce(array_agg(j.label), '{}'), coalesce(array_agg(coalesce(j.endpoint_path, '')), '{}'),
                                      false)
@@ -226,7 +247,7 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.watch_some_jobs(bigint, int) IS
+COMMENT ON FUNCTION wee5_cron.watch_some_jobs(bigint, int, interval) IS
   'Internal, for the worker: counts missed runs of some jobs, catches up on the newest one, and says when to look again';
 
 -- The worker looks when it starts, when the grace of a job's tick ends, and when the jobs have changed.
@@ -239,7 +260,7 @@ DECLARE
   look_again timestamptz;
 BEGIN
   LOOP
-    part := wee5_cron.watch_some_jobs(watched_to, 1000);
+    part := wee5_cron.watch_some_jobs(watched_to, 1000, NULL);
     look_again := least(look_again, part.look_again);
     watched_to := part.watched_to;
     EXIT WHEN watched_to IS NULL;

@@ -55,7 +55,7 @@ int64 harvest(Worker* worker) {
   return again_us;
 }
 
-constexpr int kJobsAtOnce = 40;  // some milliseconds
+constexpr int kJobsAtOnce = 40;  // or fewer: as many as take ten milliseconds
 
 // Counts the missed runs of some jobs and makes up for them. Returns when to go on, or to look again; 0: never.
 int64 watch_some_jobs(JobWatch* look) {

@@ -70,7 +70,7 @@ inline SqlVersion sql_versions[] = {
       "       FROM wee5_cron.cancellation GROUP BY 1 LIMIT $1) c",
       nullptr},
      {"SELECT ended, alerts FROM wee5_cron.settle_accepted($1)", nullptr},
-     {"SELECT watched_to, look_again FROM wee5_cron.watch_some_jobs($1, $2)", nullptr},
+     {"SELECT watched_to, look_again FROM wee5_cron.watch_some_jobs($1, $2, '10 ms')", nullptr},
      {"SELECT wee5_cron.disarm_subscriber()", nullptr},
      {"SELECT wee5_cron.send_alerts($1)", nullptr},
      {"SELECT (pg_catalog.date_part('epoch', p.shortest) * 1000000)::pg_catalog.int8 AS shortest,"
