@@ -39,7 +39,7 @@ BEGIN
       ('transport', 'enum', NULL, NULL, '{pg_net}'),
       ('request_timeout', 'ms', 1, 2147483647, NULL),
       ('max_response_bytes', 'bytes', 0, 1048576, NULL),
-      ('max_request_bytes', 'bytes', 2, 268435456, NULL),
+      ('max_request_bytes', 'bytes', 2, 67108864, NULL),
       ('missing_config', 'enum', NULL, NULL, '{error,skip}'),
       ('keep_succeeded', 'minutes', -1, 2147483647, NULL),
       ('keep_failed', 'minutes', -1, 2147483647, NULL),
@@ -83,21 +83,23 @@ CREATE FUNCTION wee5_cron.unit_factor(unit text) RETURNS numeric
   AS $$
 BEGIN
   RETURN CASE unit WHEN 'ms' THEN 1 WHEN 's' THEN 1000 WHEN 'min' THEN 60000 WHEN 'h' THEN 3600000 WHEN 'd' THEN 86400000
-                   WHEN 'us' THEN 0.001 WHEN 'B' THEN 1 WHEN 'kB' THEN 1024 WHEN 'MB' THEN 1048576 WHEN 'GB' THEN 1073741824 END;
+                   WHEN 'us' THEN 0.001 WHEN 'B' THEN 1 WHEN 'kB' THEN 1024 WHEN 'MB' THEN 1048576 WHEN 'GB' THEN 1073741824
+                   WHEN 'TB' THEN 1099511627776 END;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.unit_factor(text) IS 'Internal: a unit of time in milliseconds, or of size in bytes; NULL: there is none such';
 
--- `unit`: the unit of a number without one. NULL: the text is not a quantity.
+-- `unit`: the unit of a number without one. NULL: the text is not a quantity. Postgres rounds a half to the even number.
 CREATE FUNCTION wee5_cron.quantity(value text, unit text) RETURNS numeric
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   parts constant text[] := regexp_match(value, '^\s*(-?[0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*$');
   given constant text := coalesce(nullif(parts[2], ''), unit);
+  amount constant numeric := parts[1]::numeric * wee5_cron.unit_factor(given) / wee5_cron.unit_factor(unit);
 BEGIN
-  RETURN CASE WHEN (unit = 'B') = (right(given, 1) = 'B')
-              THEN round(parts[1]::numeric * wee5_cron.unit_factor(given) / wee5_cron.unit_factor(unit)) END;
+  RETURN CASE WHEN (unit = 'B') <> (right(given, 1) = 'B') THEN NULL
+              WHEN abs(amount) % 2 = 0.5 THEN trunc(amount) ELSE round(amount) END;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.quantity(text, text) IS 'Internal: a time or a size in this unit';

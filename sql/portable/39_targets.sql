@@ -24,33 +24,38 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.check_target_name(text) IS 'Internal: raises an error for a name that no target may have';
 
--- The first fault of a target, but for its address and the names of its headers; NULL: none.
-CREATE FUNCTION wee5_cron.fault_of_target(name text, api_url text, secret text, header text, prefix text, headers jsonb) RETURNS text
+-- The first fault of a target, but for its address and its headers; NULL: none.
+CREATE FUNCTION wee5_cron.fault_of_target(name text, api_url text, secret text, prefix text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT CASE
       WHEN name <> 'app' AND api_url IS NULL THEN 'api_url is blank'
       WHEN name <> 'app' AND secret IS NULL THEN 'the secret is blank'
       WHEN secret ~ '[^\u0020-\u007E]' THEN 'the secret holds a character that no HTTP header can carry'
-      WHEN prefix ~ '[^\u0020-\u007E]' THEN 'the prefix holds a character that no HTTP header can carry'
-      ELSE (SELECT format('header "%s" is given twice', wee5_cron.printable(h.key))
-            FROM (SELECT k.key, k.place, row_number() OVER (PARTITION BY lower(k.key COLLATE "C") ORDER BY k.place) AS nth
-                  FROM jsonb_object_keys(headers) WITH ORDINALITY AS k (key, place)) h
-            WHERE h.nth > 1 OR lower(h.key COLLATE "C") = lower(header COLLATE "C") ORDER BY h.place LIMIT 1) END
+      WHEN prefix ~ '[^\u0020-\u007E]' THEN 'the prefix holds a character that no HTTP header can carry' END
   $$;
-COMMENT ON FUNCTION wee5_cron.fault_of_target(text, text, text, text, text, jsonb) IS 'Internal: what is wrong with a target; NULL: nothing';
+COMMENT ON FUNCTION wee5_cron.fault_of_target(text, text, text, text) IS
+  'Internal: what is wrong with a target, but for its headers; NULL: nothing';
 
 CREATE FUNCTION wee5_cron.check_target(name text, api_url text, secret text, header text, prefix text, headers jsonb) RETURNS void
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  fault constant text := wee5_cron.fault_of_target(name, api_url, secret, header, prefix, headers);
+  fault text := wee5_cron.fault_of_target(name, api_url, secret, prefix);
+  names text[] := ARRAY[lower(header COLLATE "C")];
   further record;
 BEGIN
-  PERFORM wee5_cron.check_secret_header(header, '');
-  FOR further IN SELECT * FROM wee5_cron.headers_of(headers) LOOP
-    PERFORM wee5_cron.check_secret_header(further.name, further.value);
-  END LOOP;
+  IF fault IS NULL THEN
+    PERFORM wee5_cron.check_secret_header(header, '');
+    FOR further IN SELECT * FROM wee5_cron.headers_of(headers) LOOP
+      PERFORM wee5_cron.check_secret_header(further.name, further.value);
+      IF lower(further.name COLLATE "C") = ANY (names) THEN
+        fault := format('header "%s" is given twice', wee5_cron.printable(further.name));
+        EXIT;
+      END IF;
+      names := names || lower(further.name COLLATE "C");
+    END LOOP;
+  END IF;
   IF fault IS NOT NULL THEN
     RAISE EXCEPTION 'target "%": %', name, fault
       USING ERRCODE = 'invalid_parameter_value', HINT = wee5_cron.hint_of_target(name);
@@ -322,7 +327,7 @@ DECLARE
 BEGIN
   IF whose IS NOT NULL THEN
     RAISE WARNING 'target "%" is stored elsewhere, too: %', name, whose
-      USING HINT = 'Take the target out of app.settings.cron_targets there, or reset it.';
+      USING HINT = 'Only your host can remove it there: ask its support.';
   END IF;
 END
 $$;

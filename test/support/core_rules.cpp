@@ -142,8 +142,8 @@ Results ask_rotation(const Arguments& a) {
   return {};
 }
 
-// secret, id, attempt, key, job, tick, body, timeout, trace, then names and values of further headers.
-Results ask_headers(const Arguments& a) {
+// secret, id, attempt, key, job, tick, body, timeout, trace
+wee5::core::RequestIdentity identity_of(const Arguments& a) {
   wee5::core::RequestIdentity identity;
   identity.invocation_id = std::stoll(a[1]);
   identity.attempt = std::stoi(a[2]);
@@ -155,15 +155,39 @@ Results ask_headers(const Arguments& a) {
   identity.trace = a[8] == "on"          ? wee5::core::Trace::kOn
                    : a[8] == "unsampled" ? wee5::core::Trace::kUnsampled
                                          : wee5::core::Trace::kOff;
-  std::vector<wee5::core::Header> custom;
-  for (std::size_t i = 9; i + 1 < a.size(); i += 2) custom.push_back({a[i], a[i + 1]});
+  return identity;
+}
+
+// Names and values, from one argument to another.
+std::vector<wee5::core::Header> headers_from(const Arguments& a, std::size_t at, std::size_t end) {
+  std::vector<wee5::core::Header> headers;
+  for (; at + 1 < end; at += 2) headers.push_back({a[at], a[at + 1]});
+  return headers;
+}
+
+// What identity_of() reads, then further headers.
+Results ask_headers(const Arguments& a) {
   std::map<std::string, std::string> headers;
-  for (const wee5::core::Header& header : wee5::core::request_headers(a[0], identity, custom)) {
+  for (const wee5::core::Header& header :
+       wee5::core::request_headers(a[0], identity_of(a), headers_from(a, 9, a.size()))) {
     headers[header.name] = header.value;
   }
   Results results;
   for (const auto& [name, value] : headers) results.emplace_back(name + ": " + value);
   return results;
+}
+
+// What identity_of() reads, the header and the prefix of the secret, the number of further secret headers, those, and
+// the headers of the call.
+Results ask_request_headers(const Arguments& a) {
+  const std::size_t custom = 12 + 2 * std::stoul(a[11]);
+  std::vector<std::string> lines;
+  for (const wee5::core::Header& header : wee5::core::request_headers(
+           a[0], identity_of(a), headers_from(a, custom, a.size()), {a[9], a[10], headers_from(a, 12, custom)})) {
+    lines.push_back(header.name + ": " + header.value);
+  }
+  std::sort(lines.begin(), lines.end());
+  return {lines.begin(), lines.end()};
 }
 
 Results ask_occurrence(const Arguments& a) {
@@ -307,6 +331,7 @@ const std::map<std::string, std::function<Results(const Arguments&)>> kRules = {
      }},
     {"header", [](const Arguments& a) { return passes([&] { wee5::core::check_custom_header(a[0], a[1]); }); }},
     {"headers", ask_headers},
+    {"request_headers", ask_request_headers},
     {"occurrence", ask_occurrence},
     {"retry_after",
      [](const Arguments& a) { return Results{text_of(wee5::core::retry_after_us(a[0], std::stoll(a[1])))}; }},

@@ -15,6 +15,18 @@ CREATE FUNCTION pg_temp.headers_from(a text[], place int) RETURNS jsonb LANGUAGE
   SELECT coalesce(jsonb_object_agg(a[n], a[n + 1]), '{}') FROM generate_series(place, cardinality(a) - 1, 2) n
 $$;
 
+-- Of half of the calls, the further headers are NULL if there are none.
+CREATE FUNCTION pg_temp.request_headers_of(a text[]) RETURNS text[] LANGUAGE sql AS $$
+  WITH further AS (
+    SELECT pg_temp.headers_from(a[:12 + 2 * a[12]::int], 13) AS secret, pg_temp.headers_from(a, 13 + 2 * a[12]::int) AS custom
+  )
+  SELECT array_agg(h.key || ': ' || h.value ORDER BY h.key || ': ' || h.value COLLATE "C")
+  FROM further f CROSS JOIN LATERAL jsonb_each_text(wee5_cron.request_headers(
+    a[1], jsonb_build_object('header', a[10], 'prefix', a[11], 'headers', f.secret), a[2]::bigint, a[3]::int, nullif(a[4], '')::uuid,
+    nullif(a[5], ''), nullif(a[6], '')::timestamptz, a[7]::boolean, a[8]::int, a[9],
+    CASE WHEN f.custom = '{}' AND a[3]::int % 2 = 0 THEN NULL ELSE f.custom END)) h
+$$;
+
 CREATE FUNCTION pg_temp.schedule_of(a text[]) RETURNS text[] LANGUAGE plpgsql AS $$
 DECLARE
   r record;
@@ -93,6 +105,7 @@ BEGIN
     RETURN (SELECT array_agg(h.key || ': ' || h.value ORDER BY h.key COLLATE "C")
             FROM jsonb_each_text(wee5_cron.own_headers(a[1], a[2]::bigint, a[3]::int, a[4], a[5], nullif(a[6], '')::timestamptz,
               a[7]::boolean, a[8]::int, a[9], pg_temp.headers_from(a, 10)) || pg_temp.headers_from(a, 10)) h);
+  WHEN 'request_headers' THEN RETURN pg_temp.request_headers_of(a);
   WHEN 'occurrence' THEN
     RETURN ARRAY[wee5_cron.occurrence_key(convert_to(a[1], 'UTF8'), a[2], a[3], to_timestamp(a[4]::bigint), a[5], a[6], nullif(a[7], ''),
                                           a[8]::bigint)::text];

@@ -35,16 +35,24 @@ CREATE FUNCTION wee5_cron.library_version() RETURNS text LANGUAGE sql AS $$ SELE
 CREATE FUNCTION wee5_cron.call_schema() RETURNS name LANGUAGE sql AS $$ SELECT 'public'::name $$;
 CREATE FUNCTION wee5_cron.server_setting(name text) RETURNS text LANGUAGE sql
   AS $$ SELECT s.setting FROM pg_settings s WHERE s.name = $1 $$;
-CREATE FUNCTION wee5_cron.setting(name text) RETURNS text LANGUAGE sql AS $$ SELECT NULL $$;
+CREATE FUNCTION wee5_cron.setting(name text) RETURNS text LANGUAGE sql AS $$ SELECT CASE name WHEN 'allow_plain_http' THEN 'off' END $$;
+CREATE FUNCTION wee5_cron.hint_here(hint text) RETURNS text LANGUAGE sql AS $$ SELECT hint $$;
 CREATE FUNCTION wee5_cron.setting_bytes(name text) RETURNS int LANGUAGE sql AS $$ SELECT 1048576 $$;
 SQL
 my ($version) = slurp_file("$root/wee5_cron.control") =~ /^default_version = '(.*)'/m;
 my ($endpoint) = slurp_file("$root/sql/common/15_endpoint.sql") =~ /^(CREATE TABLE wee5_cron\.endpoint \(.*?^\);)/ms;
 my @rules = qw(05_address_words 05_texts 05_unix_time 06_hosts 06_paths 06_urls 07_requests 38_outcomes 38_retries 39_answers 39_previous_secret 39_targets 44_cron_schedules 45_ticks
   49_sql_tokens 50_job_commands 54_schedule_and_pause 60_percentiles 15_endpoint 84_doctor_settings 88_doctor_tables 89_doctor_policies);
-my ($trimmed) = slurp_file("$root/sql/portable/37_address.sql") =~ /^(CREATE FUNCTION wee5_cron\.trimmed\(.*?^  AS \$\$.*?\$\$;)/ms;
-$node->safe_psql('twins', join "\n", 'SET client_min_messages = warning;', sprintf($surroundings, $version), $trimmed, $endpoint,
-    'CREATE FUNCTION wee5_cron.policy_of(endpoint_path text) RETURNS wee5_cron.endpoint LANGUAGE sql AS $$ SELECT NULL::wee5_cron.endpoint $$;',
+
+# Functions out of a file with others that need tables.
+sub functions_of {
+    my ($file, @names) = @_;
+    my $sql = slurp_file("$root/sql/$file.sql");
+    return map { $sql =~ /^(CREATE FUNCTION wee5_cron\.$_\(.*?)^COMMENT ON FUNCTION/ms ? $1 : die "$file has no function $_\n" } @names;
+}
+$node->safe_psql('twins', join "\n", 'SET client_min_messages = warning;', sprintf($surroundings, $version), functions_of('portable/37_address', 'trimmed'), $endpoint,
+    functions_of('common/15_endpoint', 'policy_of'),
+    functions_of('portable/20_invoke', qw(due_time check_key)), functions_of('portable/36_settings', qw(setting_presets known_settings unit_factor quantity shown_quantity duration_ms read_quantity)),
     map { slurp_file("$root/sql/portable/$_.sql") } @rules);
 $node->safe_psql('native', 'CREATE EXTENSION wee5_cron');
 
@@ -74,9 +82,10 @@ SQL
     return split /\n/, $answers;
 }
 
-# The answers of both databases to a list of expressions, with an error in the same form.
-sub ask_editions {
-    my @expressions = @_;
+# The answers of a database to a list of expressions, with an error in the same form. Some questions expect that the server's
+# own words for an error differ: then it is only refused.
+sub ask_database {
+    my ($database, @expressions) = @_;
     my $rows = join '', map { "$_\n" } @expressions;
     my $ask  = <<"SQL";
 CREATE FUNCTION pg_temp.said(expression text) RETURNS text LANGUAGE plpgsql AS \$\$
@@ -89,16 +98,18 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
   GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
   hint := replace(hint, 'DATABASE ' || current_database(), 'DATABASE this');
-  RETURN replace(format('! %s %s | %s', SQLSTATE, SQLERRM, hint), E'\\n', '\\n');
+  RETURN CASE WHEN expression LIKE '%/* or refused */%' AND SQLSTATE = '22023' THEN 'refused'
+              ELSE replace(format('! %s %s | %s', SQLSTATE, SQLERRM, hint), E'\\n', '\\n') END;
 END
 \$\$;
-SET timezone = 'UTC';
+SET timezone = 'UTC'; SET client_min_messages = error;
+DO \$\$BEGIN PERFORM wee5_cron.library_version(); END\$\$;
 CREATE TEMP TABLE asked (n serial, expression text);
 COPY asked (expression) FROM STDIN (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02');
 $rows\\.
 SELECT pg_temp.said(expression) FROM asked ORDER BY n;
 SQL
-    return map { [split /\n/, $node->safe_psql($_, $ask), -1] } qw(native twins);
+    return split /\n/, $node->safe_psql($database, $ask), -1;
 }
 
 # --- questions --------------------------------------------------------------------------------------------------------
@@ -277,6 +288,19 @@ sub webhook_answer {
     @answer[ 0 .. 4, 7 ] = ('f', $status, 'f', 'f', '', 'wee5_cron.alert');
     return [ @answer, 'wee5-cron', 'accepted' ];
 }
+# All headers of a request. Most calls have the secret in the usual header, and none of their own.
+sub request {
+    my ($who) = pick([ vectors('headers') ]->@*);
+    my %custom = map { $_ => pick('a', '', 'x y') } grep { rand() < 0.25 } qw(X-A x-a User-Agent traceparent TraceParent X-Bypass x-bypass x-api-key x-vercel-cron-schedule);
+    my %further = map { $_ => pick('b', "\xc3\xa9") } grep { rand() < 0.2 } qw(X-Bypass X-A user-agent Traceparent);
+    my @place = rand() < 0.6 ? ('Authorization', 'Bearer ') : (pick('X-Api-Key', 'authorization', 'Authorization', 'User-Agent'), pick('', 'Key ', 'Bearer '));
+    %custom  = () if rand() < 0.4;
+    %further = () if rand() < 0.6;
+    delete @further{ grep { lc eq lc $place[0] } keys %further };
+    return [ pick('s3cr3t', "it's % \"\\"), int rand 1_000_000, int rand 9, pick($who->[3], ''), mutated($who->[4], $words{printable}, 'a job'), pick($who->[5], ''),
+        pick(qw(t f)), pick(0, 1, 30000, 2147483647), pick(qw(on off unsampled)), @place, scalar keys %further, %further, %custom ];
+}
+answer_alike('request_headers', map { question('request_headers', @$_) } grep { !grep { !is_text($_) } @$_ } map { request() } 1 .. 2 * $rounds);
 answer_alike('pg_net', map { question('pg_net', @$_) } grep { !grep { !is_text($_) } @$_ } map { webhook_answer($_) } (200, 202, 308, 401, 404, 500) x 5);
 answer_alike('pg_net', map { question('pg_net', @$_) } grep { !grep { !is_text($_) } @$_ } map { [pg_net_answer()] } 1 .. 2 * $rounds);
 
@@ -284,13 +308,16 @@ answer_alike('pg_net', map { question('pg_net', @$_) } grep { !grep { !is_text($
 
 sub literal { my ($bytes) = @_; return defined $bytes ? "convert_from('\\x" . unpack('H*', $bytes) . "', 'UTF8')" : 'NULL' }
 
+# An expression for both, or one for each: [native, twin].
 sub editions_alike {
     my ($name, @expressions) = @_;
-    my ($native, $twins) = ask_editions(@expressions);
-    my @wrong = sort { length $expressions[$a] <=> length $expressions[$b] } grep { $native->[$_] ne ($twins->[$_] // '') } 0 .. $#expressions;
+    @expressions = map { ref ? $_ : [$_, $_] } @expressions;
+    my @native = ask_database(native => map { $_->[0] } @expressions);
+    my @twins  = ask_database(twins => map { $_->[1] } @expressions);
+    my @wrong  = sort { length $expressions[$a][0] <=> length $expressions[$b][0] } grep { $native[$_] ne ($twins[$_] // '') } 0 .. $#expressions;
     ok(!@wrong, "$name: " . @expressions . ' expressions, no different answer')
-      or diag(@wrong . " differ with seed $seed; the smallest:\n  $expressions[$wrong[0]]\n  native: $native->[$wrong[0]]\n  twin:   "
-        . ($twins->[$wrong[0]] // ''));
+      or diag(@wrong . " differ with seed $seed; the smallest:\n  $expressions[$wrong[0]][1]\n  native: $native[$wrong[0]]\n  twin:   "
+        . ($twins[$wrong[0]] // ''));
     return;
 }
 
@@ -337,6 +364,8 @@ my @columns = (
     complete_within => ['NULL', "interval '2 hours'", "interval '0'", "interval '101 years'"],
     keep_failed   => ['NULL', "interval '0'", "interval '-1 minute'"],
     keep_succeeded => ['NULL', "interval '1 day'", "interval '101 years'"],
+    max_in_flight => ['NULL', 4, 0, -1],
+    max_response_bytes => ['NULL', 0, 1048576, 1048577, -1],
 );
 editions_alike('policies', map {
     my @fields;
@@ -355,6 +384,81 @@ editions_alike('what a call of wee5_cron says', (map {
 } map { $_->[0] } vectors('path')),
     'wee5_cron.check_endpoint_path(NULL)', 'wee5_cron.explain_overlap(NULL, NULL)::text', "wee5_cron.outcome_error('lost', NULL)",
     map { 'wee5_cron.api_url_parts(' . literal($_->[0]) . ')::text' } grep { length $_->[0] && is_read_alike('api_url', $_->[0]) && $_->[0] !~ /\[|,|<|:80a|:65536/ } vectors('api_url'));
+
+# Times and sizes of settings. Postgres reads those of the extension.
+editions_alike('quantities', map {
+    my ($setting, @units) = @$_;
+    my $value = literal(pick('', '', ' ') . pick(0, 1, 2, 7, 30, 59, 60, 90, 1000, 1024, 1440, 1500, 3600, 65536, 86400, 1048576, 67108864, 67108865, 2147483647, 2147483648, -1, -5, '0.5', '1.5', '2.5', '12.25', 'x', '', '1 2')
+          . pick('', '', ' ') . pick('', @units, pick('S', 'kb', 'sec', 'TB', 'm')) . pick('', ' '));
+    my ($native, $twin) = ("set_config('wee5_cron.$setting', $value, true)", "(SELECT wee5_cron.read_quantity(k, $value) FROM wee5_cron.known_settings() k WHERE k.name = '$setting')");
+    ([ "$native /* or refused */", "$twin /* or refused */" ],
+        $units[0] eq 'ms' ? [ "(extract(epoch FROM $native\::interval) * 1000)::bigint /* or refused */", "wee5_cron.duration_ms($twin) /* or refused */" ] : ())
+} map { ([qw(request_timeout ms s min h d)], [qw(alert_repeat ms s min h d)], [qw(keep_failed min h d s)], [qw(max_response_bytes B kB MB GB)], [qw(max_request_bytes B kB MB)]) } 1 .. $rounds);
+
+# What becomes of an answer by the policy of its path, which may be one that the table would refuse today.
+my @policies = map {
+    my %odd = (method => ['NULL', "'POST'"], timeout => [], retry_on => ["'always'"], max_attempts => [7], complete_within => ["interval '5 minutes'"], max_response_bytes => [9]);
+    my %values = @columns;
+    my @fields = map { "'$_', " . pick(@{ $values{$_} }, @{ $odd{$_} // [] }) } grep { $_ !~ /^(?:endpoint_path|body|headers|method)$/ && rand() < 0.6 } sort keys %values;
+    "INSERT INTO wee5_cron.endpoint SELECT (jsonb_populate_record(NULL::wee5_cron.endpoint, jsonb_build_object(" . join(', ', "'endpoint_path', '/p$_'", @fields) . '))).*;'
+} 1 .. 20;
+$node->safe_psql('native', "ALTER TABLE wee5_cron.endpoint DISABLE TRIGGER check_endpoint; ALTER DATABASE native SET app.settings.cron_secret = 's3cr3t-0123456789'");
+$node->safe_psql($_, join "\n", @policies) for qw(native twins);
+sub decision {
+    my @answer  = pg_net_answer();
+    my $failed  = $answer[3] eq 't';
+    my %headers = @answer[ 23 .. $#answer ];
+    $headers{$_} = pick(0, 7, 120) for grep { lc eq 'retry-after' } keys %headers;
+    my $json = join ', ', map { literal($_) . ', ' . literal($headers{$_}) } sort keys %headers;
+    my $odd  = pick("jsonb_build_object($json)", "jsonb_build_object($json)", q('[1]'), q('"x"'), q('{"retry-after": [1], "wee5-cron": {"a": 1}, "age": null}'), 'NULL');
+    return 'wee5_cron.decide_pg_net_answer(' . join(', ', literal('/p' . int(rand 22) . pick('', '?x=1')), map({ literal($_) } @answer[ 9, 8 ]),
+        pick('NULL', "interval '5 seconds'", "interval '0'", "interval '-1 day'", "interval '25 days'"), "'postgres'", 'now()', int rand 5, "'$answer[0]'",
+        pick(@answer[ 1, 1, 1 ], 'NULL', -1, 99999, 2147483647), map({ literal($_) } @answer[ 5, 6 ]), pick("'$answer[2]'", 'NULL'), $failed ? literal($answer[4]) : 'NULL', "($odd)::jsonb",
+        "'$answer[13]'", pick(0, 0.25, 1), "'{s3cr3t-0123456789}', 60000, 8192") . ')';
+}
+editions_alike('decisions', map {
+    "(SELECT array[d.status, d.reason, d.error, d.hint, (d.next_attempt_at - d.ended_at)::text, (d.finished_at IS NULL)::text, d.response_content_type, d.response_body, "
+      . "d.response_truncated::text]::text FROM $_ d)"
+} grep { is_text($_) } map { decision() } 1 .. 2 * $rounds);
+editions_alike('attempts that may begin', map { my ($path, $attempt) = ('/p' . int(rand 22), int rand 6); "wee5_cron.may_still_begin('$path', $attempt, now() - interval '" . pick('1 minute', '20 minutes', '50 minutes', '70 minutes', '2 hours', '1 year') . "')" } 1 .. $rounds);
+
+# What invoke() and configure_target() refuse before they do anything.
+my @names = ('billing', 'Billing', 'x' x 63, 'x' x 64, 'http', 'https', '', '1a', 'a b', 'app', "a\n", "\xc3\xa9", 'a_-9');
+sub given_target {
+    my $quoted = sub { my ($text) = @_; return defined $text ? literal($text) : 'NULL' };
+    return join ', ', (map { $quoted->($_) } pick(@names), pick('https://billing.example.com', 'https://x/y', 'http://billing.example.com', 'http://localhost:3000', ' ', 'x', undef),
+        pick('the secret', "a\nb", "\xc3\xa9", ' ', undef), pick('Authorization', 'X-Api-Key', 'Host', 'X A', ''), pick('Bearer ', '', "\t", "\xc3\xa9")),
+      pick(q('{}'), q('{"X-A": "b"}'), q('{"x-api-key": "b"}'), q('{"X-A": "b", "x-a": "c"}'), q('{"Host": "b"}'), q('[]'), q('{"X-A": 1}'), q('{"Authorization": "b"}'));
+}
+editions_alike('refused arguments', (map { ["wee5_cron.invoke('/x', key => $_)", "wee5_cron.check_key($_)"] } map { literal($_) } 'k' x 201, "\xc3\xa9" x 101, "'\n" x 200),
+    (map { ["wee5_cron.invoke('/x', at => $_)", "wee5_cron.due_time($_)"] } "'infinity'", "'-infinity'", "'2100-01-01 00:00:00+00'"),
+    (map { ["wee5_cron.invoke('/x', target => $_)", "wee5_cron.check_target_name($_)"] } map { literal($_) } 'Bill ing', 'http', '', "a\n", 'x' x 64),
+    map { my $given = given_target(); ["wee5_cron.configure_target($given)", "wee5_cron.check_given_target($given, 'vault')"] } 1 .. 2 * $rounds);
+
+# The mark of an armed database, in one database: rows as arm() writes them, and as a copy or somebody's hand may leave them.
+$node->safe_psql('native', join "\n", functions_of('portable/12_armed', 'read_mark'), 'CREATE TABLE public.gap (n int);');
+sub row_of_mark {
+    my $xid = pick(('a.xmin') x 8, '(a.xmin::text::bigint + 1)::text::xid', "'0'", "'2'");
+    my $row = 'INSERT INTO wee5_cron.armed (database) VALUES (' . pick(('wee5_cron.database_oid()') x 9, 1) . "); UPDATE wee5_cron.armed a SET xid = $xid WHERE a.xid = '0';";
+    return (rand() < 0.8 ? "SAVEPOINT s; $row RELEASE s;" : $row) . (rand() < 0.7 ? ' SAVEPOINT g; INSERT INTO public.gap VALUES (1); RELEASE g;' : '');
+}
+my $marks = join "\n", map {
+    'BEGIN; DELETE FROM wee5_cron.armed; ' . join(' ', map { row_of_mark() } 1 .. pick(0, 1, 2, 2, 2, 2, 3)) . ' COMMIT;'
+      . pick(('') x 6, ' VACUUM (FREEZE) wee5_cron.armed;', ' UPDATE wee5_cron.armed SET note = note;')
+      . "\n\\connect\nSELECT wee5_cron.has_mark()::text || (wee5_cron.read_mark()).is_valid::text;"
+} 1 .. $rounds;
+my %marks;
+$marks{$_}++ for split /\n/, $node->safe_psql('native', $marks);
+is(join(' ', sort keys %marks), 'falsefalse truetrue', "marks: $rounds tables, valid and invalid ones, no different answer") or diag("seed $seed: " . join ', ', map { "$_ $marks{$_}" } sort keys %marks);
+
+# A database knows its OID under any name.
+for my $name ('Mixed Case', 'quo"te and \'single\'', 'back\\slash.dot', "\xc3\xa9" x 31, 'x' x 63) {
+    my $quoted = '"' . ($name =~ s/"/""/gr) . '"';
+    $node->safe_psql('postgres', "CREATE DATABASE $quoted");
+    is($node->safe_psql('postgres', join "\n", '\\connect ' . $quoted, 'CREATE SCHEMA wee5_cron;', functions_of('common/12_armed', 'database_oid'),
+            'SELECT (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) = wee5_cron.database_oid();'), 't', 'database_oid() of a database with the name ' . readable("=\t" . unpack('H*', $name)));
+    $node->safe_psql('postgres', "DROP DATABASE $quoted");
+}
 
 # The tables that only the portable edition has, and which types stop the worker, are no part of this.
 editions_alike('the columns of the tables', q{(SELECT string_agg(format('%s.%s %s', l.table_name, l.column_name, l.column_type), ', ' ORDER BY l.table_name, l.column_name)
