@@ -182,6 +182,13 @@ $$;
 COMMENT ON FUNCTION wee5_cron.replace_calls(bigint, name, text) IS
   'Internal, for invoke(): cancels the other calls of a key that have not been sent';
 
+-- A transaction that hands a call to pg_net does not see the calls of that key that others hand over. Keys share 1024 locks.
+CREATE FUNCTION wee5_cron.lock_key(requested_by name, key text) RETURNS boolean
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT pg_try_advisory_xact_lock(hashtext('wee5_cron.key'), hashtext($1 || ' ' || $2) & 1023) $$;
+COMMENT ON FUNCTION wee5_cron.lock_key(name, text) IS
+  'Internal: false, without waiting, if another transaction is handing a call of this key to pg_net';
+
 -- $1 is about to be sent. The calls of its key that this transaction could not see when it was made are visible now.
 CREATE FUNCTION wee5_cron.is_replaced(call wee5_cron.invocation) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

@@ -341,7 +341,7 @@ DECLARE
   may_wait constant boolean := (wee5_cron.policy_of(call.endpoint_path)).overlap IS NOT DISTINCT FROM 'queue';
   beside bigint;
 BEGIN
-  IF call.key IS NOT NULL AND wee5_cron.is_replaced(call) THEN
+  IF call.key IS NOT NULL AND (NOT wee5_cron.lock_key(call.requested_by, call.key) OR wee5_cron.is_replaced(call)) THEN
     RETURN;
   END IF;
   IF call.attempts > 0 AND NOT wee5_cron.may_still_begin(call.endpoint_path, call.attempts + 1,
@@ -452,6 +452,7 @@ CREATE FUNCTION wee5_cron.harvest() RETURNS bigint
 DECLARE
   ended bigint;
 BEGIN
+  PERFORM wee5_cron.setting('enabled');  -- in the portable edition, uninstall() makes a harvest() wait here, before it holds a lock
   -- The publisher records the results of its calls, and this database receives the rows.
   IF EXISTS (SELECT FROM wee5_cron.ledger_subscriptions()) THEN
     PERFORM wee5_cron.disarm_subscriber();

@@ -98,6 +98,19 @@ CREATE FUNCTION wee5_cron.alert_recovered(job_name text, endpoint_path text, inv
 COMMENT ON FUNCTION wee5_cron.alert_recovered(text, text, bigint, int, text, int, timestamptz) IS
   'Internal: records the alert that the calls of a path, or the runs of a job, succeed again';
 
+-- A path that has not failed before has no row to lock. Paths share 1024 locks.
+CREATE FUNCTION wee5_cron.lock_failures(path text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(hashtext('wee5_cron.trouble'), hashtext(path) & 1023) THEN
+    RAISE EXCEPTION 'another transaction counts the failures of %', path USING ERRCODE = 'lock_not_available';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.lock_failures(text) IS
+  'Internal: lets one transaction at a time count the failures of a path; raises 55P03, without waiting, while another one does';
+
 CREATE FUNCTION wee5_cron.store_failures(path text, counted wee5_cron.trouble) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -157,6 +170,7 @@ BEGIN
         PERFORM wee5_cron.store_failures(path, known);
       END IF;
       path := call.path;
+      PERFORM wee5_cron.lock_failures(path);
       SELECT * INTO known FROM wee5_cron.trouble t WHERE t.kind = 'failing' AND t.name = path FOR UPDATE NOWAIT;
       known.failures := coalesce(known.failures, 0);
       known.told := coalesce(known.told, false);
@@ -241,10 +255,12 @@ CREATE FUNCTION wee5_cron.note_failures(job_label text, endpoint_path text, fail
   AS $$
 #variable_conflict use_column
 DECLARE
+  path constant text := coalesce(wee5_cron.trouble_name($2), $1);
   known wee5_cron.trouble;
 BEGIN
+  PERFORM wee5_cron.lock_failures(path);
   INSERT INTO wee5_cron.trouble AS t (kind, name, failures, since, last_failed_at, by_job)
-  VALUES ('failing', coalesce(wee5_cron.trouble_name($2), $1), failed, clock_timestamp(), clock_timestamp(), true)
+  VALUES ('failing', path, failed, clock_timestamp(), clock_timestamp(), true)
   ON CONFLICT (kind, name) DO UPDATE
   SET failures = t.failures + excluded.failures, last_failed_at = excluded.last_failed_at, by_job = true
   RETURNING * INTO known;

@@ -64,6 +64,11 @@ BEGIN
               HINT = format('Run the file of version %s or a newer one.', installed);
     END IF;
   END IF;
+  -- Every call and every harvest() reads this table before any other. Those that have begun end first, and new ones wait here and
+  -- hold nothing, so that no deadlock ends them or this file. Only if this file runs in one transaction does the lock last.
+  IF to_regclass('wee5_cron.setting') IS NOT NULL THEN
+    LOCK TABLE wee5_cron.setting IN ACCESS EXCLUSIVE MODE;
+  END IF;
 END
 $$;
 

@@ -315,10 +315,13 @@ BEGIN
     call.next_attempt_at := call.due_at;
     RETURN wee5_cron.insert_call(call, by_pg_cron);
   END IF;
+  IF call.key IS NOT NULL THEN
+    undecided := NOT wee5_cron.lock_key(session_user, call.key);  -- then harvest() sends the newest call of the key
+  END IF;
   IF call.exclusive IS NOT NULL THEN
     -- With the lock, this sees every call that was queued under it. If another transaction holds the lock, its call may
     -- still roll back. Then harvest() decides.
-    undecided := NOT wee5_cron.lock_path(path);
+    undecided := NOT wee5_cron.lock_path(path) OR undecided;
     call.id := wee5_cron.find_call_in_the_way(path, call.exclusive, call.key);
     IF call.id IS NOT NULL AND policy.overlap = 'queue' THEN
       waits := wee5_cron.unfinished_beside(path, call.exclusive, 0, NULL, NULL, call.key, call.id);

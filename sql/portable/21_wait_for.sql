@@ -87,6 +87,7 @@ BEGIN
     RAISE EXCEPTION 'wait_for() cannot see how a call ends in a % transaction', upper(current_setting('transaction_isolation'))
       USING ERRCODE = 'feature_not_supported', HINT = 'Wait in a READ COMMITTED transaction, which is the default.';
   END IF;
+  PERFORM wee5_cron.setting('enabled');  -- while the file runs again, this waits here, and holds no lock that the file needs
   LOOP
     SELECT i.xmin INTO row_xmin FROM wee5_cron.invocation i WHERE i.id = $1;
     IF NOT FOUND THEN

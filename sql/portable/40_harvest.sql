@@ -233,6 +233,10 @@ DECLARE
   newest_run bigint;
   look_again timestamptz;
 BEGIN
+  -- One harvest() at a time: another one would count the same failed runs.
+  IF NOT pg_try_advisory_xact_lock(hashtext('wee5_cron.job_watch'), 0) THEN
+    RETURN;
+  END IF;
   IF NOT wee5_cron.pg_cron_installed() THEN
     PERFORM wee5_cron.watch_jobs();
     RETURN;
@@ -373,6 +377,9 @@ BEGIN
     RETURN;
   END IF;
   LOCK TABLE wee5_cron.armed IN SHARE ROW EXCLUSIVE MODE;
+  IF wee5_cron.identity_since_armed() IS DISTINCT FROM since_armed OR NOT wee5_cron.has_mark() THEN
+    RETURN;  -- another harvest() has just done it
+  END IF;
   IF since_armed = 'copied' AND wee5_cron.setting('on_physical_copy') <> 'continue' THEN
     PERFORM wee5_cron.disarm('a copy of the files, a recovery or a failover');
     PERFORM wee5_cron.add_alert(wee5_cron.make_alert('disarmed', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,

@@ -55,6 +55,7 @@ DECLARE
   api name;
   contents text;
 BEGIN
+  LOCK TABLE wee5_cron.setting IN ACCESS EXCLUSIVE MODE;  -- calls and harvests end first, see the beginning of the file
   IF wee5_cron.pg_cron_installed() THEN
     FOR job IN EXECUTE $query$
       SELECT c.jobid FROM cron.job c

@@ -21,6 +21,10 @@
   } else if (statement ~ /^CREATE TYPE /) {
     split(statement, word, " ")
     statement = "DO $type$\nBEGIN\n  IF pg_catalog.to_regtype('" word[3] "') IS NULL THEN\n    " statement "  END IF;\nEND\n$type$;\n"
+  } else if (statement ~ /^ALTER TABLE [^ ]+ REPLICA IDENTITY FULL;/) {
+    # It locks the table against calls, even if it changes nothing.
+    split(statement, word, " ")
+    statement = "DO $identity$\nBEGIN\n  IF (SELECT c.relreplident FROM pg_class c WHERE c.oid = '" word[3] "'::regclass) <> 'f' THEN\n    " statement "  END IF;\nEND\n$identity$;\n"
   } else if (statement !~ /^(COMMENT ON|ALTER FUNCTION|ALTER TABLE|ALTER SEQUENCE|DO|SELECT) /) {
     print "idempotent.awk does not know how to repeat: " statement >"/dev/stderr"
     failed = 1
