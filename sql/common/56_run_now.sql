@@ -39,8 +39,8 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = job.username) THEN
     RAISE EXCEPTION 'job "%" belongs to role "%", which does not exist', $1, job.username
       USING ERRCODE = 'undefined_object',
-            HINT = format('Give the job to a role that may call: SELECT cron.alter_job(%s, username => %L);',
-                          job.jobid, session_user);
+            HINT = wee5_cron.hint_here(format('Give the job to a role that may call: SELECT cron.alter_job(%s, username => %L);',
+                                              job.jobid, session_user));
   END IF;
   -- Any user of pg_cron can choose a job's name and path. run_now() must not lend that user the privilege to call.
   IF wee5_cron.may_run(job.username, job.command) IS NOT TRUE THEN

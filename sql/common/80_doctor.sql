@@ -92,7 +92,7 @@ BEGIN
       END;
       RETURN QUERY
         SELECT c.name, 'error', 'the check failed: ' || message,
-               format('SELECT * FROM wee5_cron.%I(); -- as a superuser, for the whole error', topic.function)
+               format('SELECT * FROM wee5_cron.%I(); -- as the owner of wee5_cron, for the whole error', topic.function)
         FROM unnest(topic.checks) AS c (name);
     END;
   END LOOP;

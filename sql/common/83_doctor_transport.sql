@@ -65,26 +65,33 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_pg_net_queue() IS 'Internal, for doctor(): calls that have waited at pg_net for long';
 
--- what: a list for a sentence; NULL: nothing. statements: those that remove it.
+-- what: a list for a sentence; NULL: nothing. statements: those that remove it. pg_net's tables may belong to another role, and
+-- only their owner can drop a trigger. But the owner of its function can drop that.
 CREATE FUNCTION wee5_cron.added_to_table(name text, OUT what text, OUT statements text)
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT string_agg(p.what, ', ' ORDER BY p.what), string_agg(format(p.statement, name), E'\n' ORDER BY p.what)
+    SELECT string_agg(p.what, ', ' ORDER BY p.what),
+           string_agg(CASE WHEN t.is_own_table THEN p.statement
+                           WHEN f.oid >= 16384 THEN
+                             format('DROP FUNCTION %s CASCADE;', f.oid::regprocedure) || E'\n'
+                             || wee5_cron.doctor_comment(format('as its owner, role "%s". The triggers that call it go with it', pg_get_userbyid(f.proowner)))
+                           ELSE wee5_cron.doctor_comment(format(E'Only the owner of the table can remove it, role "%s":\n%s', t.owner, p.statement)) END,
+                      E'\n' ORDER BY p.what)
     FROM (
-      SELECT to_regclass(name) AS relation
+      SELECT c.oid AS relation, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS is_own_table, c.relrowsecurity
+      FROM pg_class c WHERE c.oid = to_regclass($1)
     ) t CROSS JOIN LATERAL (
-      SELECT format('trigger "%s"', g.tgname) AS what, format('DROP TRIGGER %I ON %%s;', g.tgname) AS statement
+      SELECT format('trigger "%s"', g.tgname) AS what, format('DROP TRIGGER %I ON %s;', g.tgname, $1) AS statement, g.tgfoid AS function
       FROM pg_trigger g WHERE g.tgrelid = t.relation AND NOT g.tgisinternal
       UNION ALL
-      SELECT format('rule "%s"', r.rulename), format('DROP RULE %I ON %%s;', r.rulename)
+      SELECT format('rule "%s"', r.rulename), format('DROP RULE %I ON %s;', r.rulename, $1), NULL
       FROM pg_rewrite r WHERE r.ev_class = t.relation
       UNION ALL
-      SELECT format('policy "%s"', y.polname), format('DROP POLICY %I ON %%s;', y.polname)
+      SELECT format('policy "%s"', y.polname), format('DROP POLICY %I ON %s;', y.polname, $1), NULL
       FROM pg_policy y WHERE y.polrelid = t.relation
       UNION ALL
-      SELECT 'row level security', 'ALTER TABLE %s DISABLE ROW LEVEL SECURITY;'
-      FROM pg_class c WHERE c.oid = t.relation AND c.relrowsecurity
-    ) p
+      SELECT 'row level security', format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY;', $1), NULL WHERE t.relrowsecurity
+    ) p LEFT JOIN pg_proc f ON f.oid = p.function
   $$;
 COMMENT ON FUNCTION wee5_cron.added_to_table(text) IS
   'Internal, for doctor(): triggers, rules and policies on a table, and the statements that remove them';

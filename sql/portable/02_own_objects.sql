@@ -57,23 +57,49 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.job_role() IS 'Internal: the role that new jobs belong to';
 
--- The extension keeps its settings in those of the server. This edition keeps them in a table, and address and secret in Vault.
+-- The extension keeps its settings in those of the server. This edition keeps them in a table, and address and secret in Vault. Its
+-- owner is no superuser: what takes one is left to the host.
 CREATE FUNCTION wee5_cron.hint_here(hint text) RETURNS text
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   -- ALTER DATABASE with a name, quoted or not, and ALTER SYSTEM.
   alter_it constant text := 'ALTER (?:DATABASE (?:"(?:[^"]|"")+"|[^ ]+)|SYSTEM) ';
+  only_host constant text := '-- Only your host can change that: ';
+  roots constant text := 'pg_net trusts the root certificates of the server, which only your host can change.';
 BEGIN
+  IF hint IS NULL THEN
+    RETURN NULL;
+  END IF;
+  -- pg_net has no such settings.
+  hint := regexp_replace(hint, ', or name (?:another file|the authority''s own certificates): ' || alter_it
+                               || 'SET wee5_cron\.ca_file = [^;]*; SELECT pg_reload_conf\(\);', '. ' || roots);
+  hint := replace(hint, 'To trust other roots than the system''s, set wee5_cron.ca_file.', roots);
+  hint := replace(hint, ' wee5_cron.connect_timeout limits how long a connection may take.', '');
+  hint := replace(hint, 'To make the call with the builtin transport: ', 'CREATE EXTENSION pg_net; then: ');
+
+  hint := replace(hint, 'let a superuser raise', 'let the owner of wee5_cron raise');
   hint := regexp_replace(hint, alter_it || 'SET wee5_cron\.(\w+) = ''((?:[^'']|'''')+)''', 'SELECT wee5_cron.set(''\1'', ''\2'')', 'g');
   hint := regexp_replace(hint, alter_it || 'SET wee5_cron\.(\w+) = (\w+)', 'SELECT wee5_cron.set(''\1'', ''\2'')', 'g');
   hint := regexp_replace(hint, alter_it || 'SET app\.settings\.api_url = (''(?:[^'']|'''')+'')', 'SELECT wee5_cron.configure(\1)', 'g');
   hint := regexp_replace(hint, alter_it || 'SET app\.settings\.cron_secret = (''(?:[^'']|'''')+''|\.\.\.)',
                          'SELECT wee5_cron.configure(cron_secret => \1)', 'g');
   hint := replace(hint, 'SHOW app.settings.api_url', 'SELECT value FROM wee5_cron.setting_sources()');
-  hint := regexp_replace(hint, 'ALTER SYSTEM SET [a-z_.]+ = [^;]*;\n-- then restart the server',
-                         '-- Only your host can change that: restart the project, or ask its support', 'g');
-  RETURN regexp_replace(hint, '(wee5_cron\.set\([^)]*\));\s*SELECT pg_reload_conf\(\)', '\1', 'g');
+  hint := regexp_replace(hint, '(wee5_cron\.set\([^)]*\));\s*SELECT pg_reload_conf\(\)', '\1', 'g');
+
+  -- cron.job is read-only here, too.
+  hint := regexp_replace(hint, '^ALTER SYSTEM SET cron\.use_background_workers = .*$', only_host || 'pg_cron cannot log in as the job''s role. Ask its support');
+  hint := regexp_replace(hint, 'ALTER SYSTEM SET [a-z_.]+ = [^;]*;\s*(?:-- then restart the server|SELECT pg_reload_conf\(\);)',
+                         only_host || 'restart the project, or ask its support', 'g');
+  hint := regexp_replace(hint, '(?:Give the job to a role that may call: )?SELECT cron\.alter_job\((\d+), username => [^;]*;',
+                         only_host || E'the job belongs to another role. Ask its support to run\n-- SELECT cron.unschedule(\\1);');
+  IF hint ~ '^ALTER ROLE [^;]* (BYPASSRLS|NOSUPERUSER);|^GRANT pg_read_all_stats ' THEN
+    hint := only_host || E'ask its support to run\n-- ' || replace(split_part(hint, E'\n-- and for pause()', 1), E'\n', E'\n-- ');
+  END IF;
+  hint := replace(hint, ' If max_worker_processes is used up, see worker_slots.', ' If max_worker_processes is used up, only your host can raise it.');
+  hint := replace(hint, E'\nVACUUM cron.job_run_details;', '');
+  hint := replace(hint, '; without a worker, schedule a nightly job', '');
+  RETURN regexp_replace(hint, '^(.*\n)?-- the worker ', '\1-- the job wee5-cron-harvest ');
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.hint_here(text) IS 'Internal: a hint in the words of this edition, where settings are changed in another way';

@@ -35,8 +35,9 @@ BEGIN
   IF bytes > most THEN
     RAISE EXCEPTION 'the body has % bytes, and wee5_cron.max_request_bytes allows %', bytes, most
       USING ERRCODE = 'invalid_parameter_value',
-            HINT = format('Send only what the app needs to find the data itself, or let a superuser raise the limit: ALTER '
-              || 'DATABASE %I SET wee5_cron.max_request_bytes = ''%skB'';', current_database(), bytes / 1024 + 1);
+            HINT = wee5_cron.hint_here(format(
+              'Send only what the app needs to find the data itself, or let a superuser raise the limit: ALTER '
+              || 'DATABASE %I SET wee5_cron.max_request_bytes = ''%skB'';', current_database(), bytes / 1024 + 1));
   END IF;
 END
 $$;

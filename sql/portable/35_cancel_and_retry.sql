@@ -56,7 +56,7 @@ BEGIN
       USING ERRCODE = 'object_not_in_prerequisite_state',
             DETAIL = 'It would run with the rights of the extension''s owner and see the bearer secret. pg_net lets every role '
                      'create triggers there.',
-            HINT = 'Look at \d net.http_request_queue and drop it.';
+            HINT = 'The line pg_net_tampering of wee5_cron.doctor() says how to remove it.';
   END IF;
 END
 $$;

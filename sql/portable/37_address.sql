@@ -41,8 +41,8 @@ BEGIN
 EXCEPTION
   WHEN insufficient_privilege THEN
     trouble := SQLERRM;
-    hint := format('The owner of wee5_cron reads it: GRANT USAGE ON SCHEMA vault TO %1$I; GRANT SELECT ON '
-                   'vault.decrypted_secrets TO %1$I; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA vault TO %1$I;', current_user);
+    hint := format('The owner of wee5_cron reads it. Ask the support of your host to run: GRANT USAGE ON SCHEMA vault TO %1$I; GRANT '
+                   'SELECT ON vault.decrypted_secrets TO %1$I; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA vault TO %1$I;', current_user);
   WHEN query_canceled OR lock_not_available OR insufficient_resources OR transaction_rollback THEN
     RAISE;
   WHEN OTHERS THEN
