@@ -261,15 +261,15 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.attempt a JOIN w
 
 $node->safe_psql('postgres', q{SELECT cron.unschedule('calls')});
 
-# pg_cron's own history.
+# pg_cron's own history. Its jobs may run meanwhile, and their runs have low numbers.
 $node->safe_psql('postgres', q{SELECT cron.schedule('one', '0 0 1 1 *', 'SELECT 1'), cron.schedule('two', '0 0 1 1 *', 'SELECT 2')});
 $node->as_superuser('postgres', <<'SQL');
 INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, command, status, return_message, start_time, end_time)
-SELECT j.jobid, r.n * 10 + j.jobid, 1, 'postgres', 'postgres', '', r.status, '', r.at, r.at
+SELECT j.jobid, 1000000 + r.n * 10 + j.jobid, 1, 'postgres', 'postgres', '', r.status, '', r.at, r.at
 FROM cron.job j CROSS JOIN (VALUES (1, 'succeeded', now() - interval '40 days'), (2, 'failed', NULL), (3, 'failed', now() - interval '35 days'),
   (4, 'running', now() - interval '34 days'), (5, 'succeeded', now() - interval '20 days')) AS r (n, status, at)
 WHERE j.jobname = 'one' OR r.n <= 3;
-INSERT INTO cron.job_run_details (jobid, runid, database, status, start_time, end_time) VALUES (4711, 1, 'gone', 'succeeded', now() - interval '50 days', now() - interval '50 days');
+INSERT INTO cron.job_run_details (jobid, runid, database, status, start_time, end_time) VALUES (4711, 1000000, 'gone', 'succeeded', now() - interval '50 days', now() - interval '50 days');
 SQL
 $node->raises('postgres', 'SELECT wee5_cron.prune_cron_history(NULL)', '22004', 'prune_cron_history(NULL) is an error');
 $node->raises('postgres', "SELECT wee5_cron.prune_cron_history('-1 day')", '22023', 'prune_cron_history() refuses a negative interval');
