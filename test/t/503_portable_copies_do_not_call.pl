@@ -54,7 +54,13 @@ $copy->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'a copy 
 like($copy->as_owner("SELECT status || ' ' || detail FROM wee5_cron.doctor() WHERE check_name = 'physical_clone'"), qr/^error .*copied with its files/, '... and doctor() reports the copied files');
 # A user's trigger on pg_net's queue stops the alert, and nothing else.
 $copy->safe_psql('postgres', 'CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; CREATE TRIGGER spy BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION public.spy()');
-$copy->as_owner('SELECT wee5_cron.harvest()');
+# Two harvests at once, by pg_cron and by hand: the second one has seen the copied mark, and waits for the first.
+my @harvests = map { $copy->background_psql('postgres', extra_params => [ '-U', 'postgres' ]) } 1, 2;
+$harvests[0]->query_safe('BEGIN; SELECT wee5_cron.harvest()');
+$harvests[1]->query_until(qr/begins/, "\\echo begins\nSELECT wee5_cron.harvest();\n");
+ok($copy->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_locks WHERE relation = 'wee5_cron.armed'::regclass AND NOT granted"), 'a second harvest waits for the one that disarms the copy');
+$harvests[0]->query_safe('COMMIT');
+$_->quit for @harvests;
 is($copy->safe_psql('postgres', "SELECT string_agg(xid::text, ',') FROM wee5_cron.armed"), '0', 'the next harvest disarms the copy for good');
 is($copy->as_owner("SELECT count(*) || status || error FROM wee5_cron.invocation WHERE endpoint_path = 'wee5_cron.alert' GROUP BY status, error"), '1failednet.http_request_queue has a trigger', '... and makes one alert, whose row says why it cannot be sent');
 $copy->safe_psql('postgres', 'DROP TRIGGER spy ON net.http_request_queue');
