@@ -233,7 +233,7 @@ DECLARE
   newest_run bigint;
   look_again timestamptz;
 BEGIN
-  -- One harvest() at a time: another one would count the same failed runs.
+  -- One harvest() at a time: another one would wait for it to see what is left to count.
   IF NOT pg_try_advisory_xact_lock(hashtext('wee5_cron.job_watch'), 0) THEN
     RETURN;
   END IF;

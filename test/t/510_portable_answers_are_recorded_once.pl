@@ -63,6 +63,7 @@ $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, da
 $counting->query_safe('BEGIN; SELECT wee5_cron.harvest()');
 $beside = begin("SET application_name = 'beside'; SELECT wee5_cron.harvest();");
 wait_for_lock_of($beside, 'beside');
+ok(!runs($beside), 'a harvest does not wait for one that looks at the jobs');
 $counting->query_safe('COMMIT');
 $counting->quit;
 is(end($beside), '', 'two harvests that look at the jobs at once raise nothing');
