@@ -195,7 +195,7 @@ COMMIT;
 SQL
 is($node->safe_psql('postgres', 'SELECT wee5_cron.prune()'), 0, 'a policy out of bounds is ignored when calls are pruned');
 is($node->safe_psql('postgres', "SELECT status FROM wee5_cron.doctor_policies()"), 'warning', '... and doctor() reports it');
-$node->safe_psql('postgres', "DELETE FROM wee5_cron.endpoint; DELETE FROM wee5_cron.invocation WHERE endpoint_path ~ '^/(brief|long)'");
+$node->safe_psql('postgres', "DELETE FROM wee5_cron.endpoint WHERE true; DELETE FROM wee5_cron.invocation WHERE endpoint_path ~ '^/(brief|long)'");
 
 # The worker deletes calls with a short time to keep early, while younger and older ones stay, even if they end late.
 my ($older, $younger) = (past('/older', 'succeeded', '6 days'), undef);
@@ -210,7 +210,7 @@ $node->finished('postgres', $node->call('postgres', '/turn'));
 look_again() if $node->is_portable;
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.invocation WHERE endpoint_path = '/brief' AND id <> $ends_late"), '... and deletes later calls when their time is over, and also the one that was the newest');
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation WHERE id IN ($older, $younger)"), 2, '... and keeps the calls of other paths');
-$node->safe_psql('postgres', 'DELETE FROM wee5_cron.endpoint');
+$node->safe_psql('postgres', 'DELETE FROM wee5_cron.endpoint WHERE true');
 
 # Many rows.
 $node->finished('postgres', $node->call('postgres', '/turn'));

@@ -196,7 +196,7 @@ SQL
 $node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM wee5_cron.job_watch');
 $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN wee5_cron');
-my $look_back = "UPDATE wee5_cron.job_watch SET judged_until = now() - interval '30 minutes'";
+my $look_back = "UPDATE wee5_cron.job_watch SET judged_until = now() - interval '30 minutes' WHERE true";
 my $look = 'SELECT wee5_cron.watch_jobs()';
 $node->safe_psql('postgres', "$look_back; $look") for 1 .. 2;
 is($node->safe_psql('postgres', 'SELECT count(*) FROM wee5_cron.pending_alert'), 1, 'one alert is pending for a late job');

@@ -86,7 +86,7 @@ is(sentence(page('late')), '2 of 3 jobs need you.', 'the page counts a late job'
 like($pages{late}, qr/digest.*late.*3 missed runs/s, '... and shows its missed runs');
 
 # An error that doctor() finds is in the page's sentence, and above all else.
-$node->safe_psql('postgres', "DELETE FROM wee5_cron.job_watch; SELECT wee5_cron.pause('failing', 'until Monday')");
+$node->safe_psql('postgres', "DELETE FROM wee5_cron.job_watch WHERE true; SELECT wee5_cron.pause('failing', 'until Monday')");
 $node->forget_secret('postgres');
 like(sentence(page('no-secret')), qr/^All 3 jobs are fine, but doctor\(\) finds \d errors?\.$/, "the page's sentence counts doctor()'s errors when the secret is missing");
 like($pages{'no-secret'}, qr/What needs you.*cron secret.*configure\(.*id="jobs"/s, '... and the page says how to set it');
