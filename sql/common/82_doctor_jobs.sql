@@ -7,8 +7,8 @@ CREATE FUNCTION wee5_cron.doctor_job_name(job_name text, jobid bigint) RETURNS t
   AS $$ SELECT coalesce('job "' || left(nullif($1, ''), 255) || '"', format('jobid %s', $2)) $$;
 COMMENT ON FUNCTION wee5_cron.doctor_job_name(text, bigint) IS 'Internal, for doctor(): what a finding calls a job';
 
--- The statement that makes a job call a path. A comment where the path is not known, or where the job does something else, too,
--- which the statement would take away.
+-- The statement that makes a job call a path. A comment where the path is not known, or where the job does more than select one
+-- thing: the statement would take the rest away.
 CREATE FUNCTION wee5_cron.doctor_call_instead(jobid bigint, endpoint_path text) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -16,9 +16,12 @@ DECLARE
   command text;
 BEGIN
   EXECUTE 'SELECT regexp_replace(j.command, $1, $2, $3) FROM cron.job j WHERE j.jobid = $4'
-  INTO command USING $q$'[^']*'$q$, $q$''$q$, 'g', $1;
+  INTO command USING $q$'[^']*'$q$, '', 'g', $1;
+  FOR depth IN 1 .. 20 LOOP
+    command := regexp_replace(command, '\([^()]*\)', '', 'g');
+  END LOOP;
   IF (endpoint_path LIKE '/%' OR wee5_cron.target_of(endpoint_path) IS NOT NULL)
-     AND command !~* ';\s*\S|\m(FROM|WHERE|WITH|INSERT|UPDATE|DELETE|CALL|DO)\M' THEN
+     AND command ~* '^\s*SELECT\s+[\w."]+(\s+AS\s+[\w"]+)?\s*;?\s*$' THEN
     RETURN format('SELECT cron.alter_job(%s, command => %L);', $1,
                   format('SELECT %I.invoke_cron_endpoint(%L)', wee5_cron.call_schema(), endpoint_path));
   END IF;

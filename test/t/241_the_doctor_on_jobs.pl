@@ -38,9 +38,12 @@ $node->safe_psql('postgres', q{SELECT cron.schedule('elsewhere', '0 0 1 1 *', $$
 $doctor->red_then_green('job_calls_us', 'error', qr/job "elsewhere" calls extensions\.invoke_cron_endpoint/, 'a job that calls a function in another schema');
 is($node->safe_psql('postgres', "SELECT command FROM cron.job WHERE jobname = 'elsewhere'"), "SELECT public.invoke_cron_endpoint('/it''s')", '... and the hint keeps its path');
 # The hint would take the other statement away.
-$node->safe_psql('postgres', q{SELECT cron.schedule('both', '0 0 1 1 *', $$DELETE FROM old_rows; SELECT extensions.invoke_cron_endpoint('/both')$$)});
-is($doctor->red('job_calls_us', 'error', qr/job "both" calls extensions\.invoke_cron_endpoint/, 'a job that also does something else'),
-    '-- Change its command so that it calls public.invoke_cron_endpoint().', '... keeps its command, and the hint says what to change');
+for my $more ('DELETE FROM old_rows; SELECT %s', 'SELECT %s, count(old_rows())', 'SELECT %s FROM tenants', 'SELECT old_rows() || %s', 'SELECT %s; VACUUM') {
+    my $command = sprintf $more, q{extensions.invoke_cron_endpoint('/both')};
+    $node->safe_psql('postgres', "SELECT cron.schedule('both', '0 0 1 1 *', \$\$$command\$\$)");
+    is($doctor->red('job_calls_us', 'error', qr/job "both" calls extensions\.invoke_cron_endpoint/, "a job that also does something else, $command"),
+        '-- Change its command so that it calls public.invoke_cron_endpoint().', '... keeps its command, and the hint says what to change');
+}
 $node->safe_psql('postgres', q{SELECT cron.unschedule('both')});
 $node->safe_psql('postgres', q{SELECT cron.schedule('quoted', '0 0 1 1 *', $$SELECT "public" . invoke_cron_endpoint ('/x')$$)});
 $doctor->green('job_calls_us', 'a job that quotes the schema');
