@@ -24,18 +24,6 @@ sub standbys_have_caught_up {
     return;
 }
 
-sub wait_for_leader_besides {
-    my ($old) = @_;
-    my $name;
-    my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-    until (($name) = grep { $_ ne $old && ($cluster->roles->{$_} // '') eq 'leader' } qw(a b c)) {
-        die "nobody is promoted\n" if time > $until;
-        Time::HiRes::usleep(200_000);
-    }
-    $cluster->wait_until_leads($name);
-    return $name;
-}
-
 # The leader dies: with what the standbys have, nothing is lost.
 $receiver->hold;
 my $audit = Wee5Cron::Audit->new($first, 'postgres', $receiver);
@@ -49,7 +37,7 @@ kill 'STOP', @walsenders;
 $first->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/status/200?unreceived')) FROM generate_series(1, 100)");
 $cluster->kill9('a');
 kill 'KILL', @walsenders;
-my $leader = wait_for_leader_besides('a');
+my $leader = $cluster->wait_for_leader_besides('a');
 my $node   = $cluster->node($leader);
 $receiver->release_for_good;
 $audit->asks($node);
@@ -62,7 +50,7 @@ $cluster->wait_until_follows('a');
 # Two primaries: the leader is cut off, and nobody stops it.
 $cluster->freeze_patroni($leader);
 $cluster->isolate($leader);
-my $other = $cluster->node(wait_for_leader_besides($leader));
+my $other = $cluster->node($cluster->wait_for_leader_besides($leader));
 my $both_lead = $other->safe_psql('postgres', 'SELECT now()');
 is($node->safe_psql('postgres', 'SELECT pg_is_in_recovery()'), 'f', 'there are two primaries');
 my $tick = "SELECT scheduled_at, idempotency_key AS key FROM wee5_cron.invocation"

@@ -216,6 +216,21 @@ sub wait_until_leads {
     return;
 }
 
+# The name of the member that leads, if it is not this one.
+sub leader_besides {
+    my ($self, $old) = @_;
+    my $leader = $self->_named('leader') // return undef;
+    return $leader ne $old ? $leader : undef;
+}
+
+# Another member leads and takes writes. Returns its name.
+sub wait_for_leader_besides {
+    my ($self, $old) = @_;
+    my $name = $self->_wait_until("a leader besides $old", sub { $self->leader_besides($old) });
+    $self->wait_until_leads($name);
+    return $name;
+}
+
 # It is a standby, and receives what the leader writes.
 sub wait_until_follows {
     my ($self, $name) = @_;
