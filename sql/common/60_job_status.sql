@@ -130,42 +130,86 @@ $$;
 COMMENT ON FUNCTION wee5_cron.runs_of_jobs() IS
   'Internal: when each job of pg_cron last began, and which of its runs pg_cron logged as failed; nothing without pg_cron here';
 
+-- For each of the last 384 hours in which calls were made, newest first: the id of the last call that was made a minute before
+-- its end. Ids ascend with time, but not quite: the minute is for transactions that overlap.
+CREATE FUNCTION wee5_cron.ids_by_hour() RETURNS bigint[]
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  before bigint := (SELECT min(i.id) - 1 FROM wee5_cron.invocation i);
+  low bigint;
+  middle bigint;
+  high bigint := (SELECT max(i.id) FROM wee5_cron.invocation i);
+  ids bigint[] := '{}';
+BEGIN
+  FOR hour IN 0..383 LOOP
+    EXIT WHEN (high > before) IS NOT TRUE;
+    low := before;
+    WHILE low < high LOOP
+      middle := low + (high - low + 1) / 2;
+      IF EXISTS (SELECT FROM (SELECT i.requested_at FROM wee5_cron.invocation i WHERE i.id > low AND i.id <= middle
+                              ORDER BY i.id DESC LIMIT 1) c
+                 WHERE c.requested_at > date_trunc('hour', now(), 'UTC') - hour * interval '1 hour' - interval '1 minute') THEN
+        high := middle - 1;
+      ELSE
+        low := middle;
+      END IF;
+    END LOOP;
+    ids := ids || high;
+  END LOOP;
+  RETURN ids;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.ids_by_hour() IS
+  'Internal, for silent_jobs(): where the calls of each hour of the last 16 days end in the ledger';
+
 -- If pg_cron is in another database, a job's schedule is not known here. But a job that called repeatedly and then
 -- stopped is noticed: the database may have been renamed, or the job removed. A call by run_now() does not count. A schedule may
 -- leave out nights or weekends. So if a job has called for more than a day, it is silent only at hours of the day and days of the
--- week at which it has called before.
-CREATE FUNCTION wee5_cron.silent_since(job_name text, OUT last_call timestamptz, OUT longest_pause interval)
-  LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+-- week at which it has called before. These are those of its newest calls, and of a call for each hour of the last 16 days.
+CREATE FUNCTION wee5_cron.silent_jobs(OUT job_name text, OUT last_call timestamptz, OUT longest_pause interval)
+  RETURNS SETOF record
+  LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off
   AS $$
-    SELECT s.last_call, s.longest_pause
-    FROM (SELECT max(c.requested_at) AS last_call, max(c.pause) AS longest_pause, count(*) AS calls
-          FROM (SELECT r.requested_at, r.requested_at - lag(r.requested_at) OVER (ORDER BY r.id) AS pause
-                FROM (SELECT i.id, i.requested_at, i.scheduled_at FROM wee5_cron.invocation i
-                      WHERE i.job_name >= $1 AND i.job_name <= $1 ORDER BY i.job_name DESC, i.id DESC LIMIT 20) r
-                WHERE r.scheduled_at IS DISTINCT FROM r.requested_at) c) s
-    CROSS JOIN LATERAL (SELECT 2 * s.longest_pause + interval '2 minutes') AS p (patience)
-    WHERE CASE WHEN s.calls >= 3 AND now() - s.last_call > p.patience THEN (
-      WITH habit AS MATERIALIZED (
-        SELECT max(c.at) - min(c.at) AS length, array_agg(DISTINCT date_part('hour', c.at)) AS hours,
-               array_agg(DISTINCT date_part('isodow', c.at)) AS days
-        FROM (SELECT r.requested_at AT TIME ZONE 'UTC'
-              FROM (SELECT i.requested_at, i.scheduled_at FROM wee5_cron.invocation i
-                    WHERE i.job_name >= $1 AND i.job_name <= $1 ORDER BY i.job_name DESC, i.id DESC LIMIT 20000) r
-              WHERE r.scheduled_at IS DISTINCT FROM r.requested_at) AS c (at)
-      ), hour AS (
-        SELECT h.begins, least(h.begins + interval '1 hour', now() AT TIME ZONE 'UTC')
-                         - greatest(h.begins, s.last_call AT TIME ZONE 'UTC') AS silence
-        FROM generate_series(date_trunc('hour', greatest(s.last_call, now() - interval '8 days') AT TIME ZONE 'UTC'),
-                             now() AT TIME ZONE 'UTC', interval '1 hour') AS h (begins)
-      )
-      SELECT b.length <= interval '1 day'
-             OR EXISTS (SELECT FROM hour h
-                        WHERE (h.silence > p.patience OR h.silence = interval '1 hour' AND h.begins > s.last_call AT TIME ZONE 'UTC')
-                          AND date_part('hour', h.begins) = ANY (b.hours) AND date_part('isodow', h.begins) = ANY (b.days))
-      FROM habit b) END
+    WITH silent AS MATERIALIZED (
+      SELECT l.job_name, s.*, 2 * s.longest_pause + interval '2 minutes' AS patience
+      FROM wee5_cron.jobs_of_ledger() l
+      CROSS JOIN LATERAL (
+        SELECT max(c.id) AS id, max(c.requested_at) AS last_call, max(c.pause) AS longest_pause, array_agg(c.requested_at) AS calls
+        FROM (SELECT r.id, r.requested_at, r.requested_at - lag(r.requested_at) OVER (ORDER BY r.id) AS pause
+              FROM (SELECT i.id, i.requested_at, i.scheduled_at FROM wee5_cron.invocation i
+                    WHERE i.job_name >= l.job_name AND i.job_name <= l.job_name ORDER BY i.job_name DESC, i.id DESC LIMIT 20) r
+              WHERE r.scheduled_at IS DISTINCT FROM r.requested_at) c
+      ) s
+      WHERE NOT wee5_cron.pg_cron_installed() AND cardinality(s.calls) >= 3 AND now() - s.last_call > 2 * s.longest_pause + interval '2 minutes'
+    ), ids AS MATERIALIZED (
+      SELECT wee5_cron.ids_by_hour() AS by_hour WHERE EXISTS (SELECT FROM silent)
+    )
+    SELECT s.job_name, s.last_call, s.longest_pause
+    FROM silent s
+    CROSS JOIN LATERAL (
+      SELECT max(c.at) - min(c.at) AS length, array_agg(DISTINCT date_part('hour', c.at)) AS hours,
+             array_agg(DISTINCT date_part('isodow', c.at)) AS days
+      FROM (SELECT call.at AT TIME ZONE 'UTC' FROM unnest(s.calls) AS call (at)
+            UNION ALL
+            SELECT (SELECT i.requested_at FROM wee5_cron.invocation i
+                    WHERE i.job_name >= s.job_name AND i.job_name <= s.job_name AND i.id <= hour.id
+                      AND i.scheduled_at IS DISTINCT FROM i.requested_at
+                    ORDER BY i.job_name DESC, i.id DESC LIMIT 1) AT TIME ZONE 'UTC'
+            FROM ids, unnest(ids.by_hour) AS hour (id) WHERE hour.id < s.id) AS c (at)
+    ) habit
+    WHERE habit.length <= interval '1 day'
+       OR EXISTS (SELECT
+                  FROM generate_series(date_trunc('hour', greatest(s.last_call, now() - interval '8 days') AT TIME ZONE 'UTC'),
+                                       now() AT TIME ZONE 'UTC', interval '1 hour') AS hour (begins)
+                  CROSS JOIN LATERAL (SELECT least(hour.begins + interval '1 hour', now() AT TIME ZONE 'UTC')
+                                             - greatest(hour.begins, s.last_call AT TIME ZONE 'UTC')) AS silence (length)
+                  WHERE (silence.length > s.patience
+                         OR silence.length = interval '1 hour' AND hour.begins > s.last_call AT TIME ZONE 'UTC')
+                    AND date_part('hour', hour.begins) = ANY (habit.hours) AND date_part('isodow', hour.begins) = ANY (habit.days))
   $$;
-COMMENT ON FUNCTION wee5_cron.silent_since(text) IS
-  'Internal: the last call of a job in another database and the longest pause between its newest calls, if the job has been silent for more than twice that pause, at a time of the day and on a day of the week at which it calls; else NULL';
+COMMENT ON FUNCTION wee5_cron.silent_jobs() IS
+  'Internal: if pg_cron is in another database, the jobs that have been silent for more than twice the longest pause between their newest calls, at a time of the day and on a day of the week at which they call';
 
 -- The id of a call that had ended by then, and whose successors are nearly all younger. Ids ascend with time, so all calls
 -- made since then have higher ids, even those of transactions that began long before.
@@ -335,13 +379,14 @@ BEGIN
            CASE WHEN NOT j.active THEN 'paused'
                 WHEN o.success_at IS NULL AND o.failures = 0 THEN 'never_ran'
                 WHEN w.last_missed > greatest(j.last_start, o.requested_at) THEN 'late'
-                WHEN j.jobid IS NULL AND (wee5_cron.silent_since(j.job_name)).last_call IS NOT NULL THEN 'late'
+                WHEN silent.last_call IS NOT NULL THEN 'late'
                 WHEN o.failures > 0 THEN 'failing'
                 WHEN o.waiting THEN 'waiting'
                 ELSE 'ok' END
     FROM job j
     JOIN outcome o ON o.n = j.n
     LEFT JOIN wee5_cron.job_watch w ON w.jobid = j.jobid
+    LEFT JOIN wee5_cron.silent_jobs() silent ON silent.job_name = j.job_name
     ORDER BY j.job_name, j.jobid;
 END
 $$;

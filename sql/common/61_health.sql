@@ -86,8 +86,7 @@ DECLARE
   suspects bigint[];
 BEGIN
   IF NOT wee5_cron.pg_cron_installed() THEN
-    RETURN QUERY SELECT j.jobid, j.label FROM wee5_cron.active_jobs() j
-                 WHERE (wee5_cron.silent_since(j.job_name)).last_call IS NOT NULL;
+    RETURN QUERY SELECT NULL::bigint, s.job_name FROM wee5_cron.silent_jobs() s;
     RETURN;
   END IF;
   suspects := ARRAY(

@@ -93,11 +93,7 @@ DECLARE
   names text;
   statements text;
 BEGIN
-  FOR job IN
-    SELECT j.job_name, s.last_call, s.longest_pause
-    FROM wee5_cron.known_jobs() j CROSS JOIN LATERAL wee5_cron.silent_since(j.job_name) s
-    WHERE s.last_call IS NOT NULL ORDER BY j.job_name
-  LOOP
+  FOR job IN SELECT s.job_name, s.last_call, s.longest_pause FROM wee5_cron.silent_jobs() s ORDER BY s.job_name LOOP
     lines := lines + 1;
     RETURN NEXT ('jobs_made', 'warning',
                  format('job "%s" has not called since %s; before that it called at least every %s', job.job_name,
