@@ -1,8 +1,7 @@
 # shellcheck shell=bash
 # The copy of the work tree in which everything is checked, and the commands that run there. For scripts/check.
 
-# Runs a command in the copy as its unprivileged owner, for at most ten minutes, or time_limit seconds. In the background,
-# because bash handles no signal while it waits for a command in the foreground.
+# Runs a command in the copy as its unprivileged owner, for at most ten minutes, or time_limit seconds.
 in_tree() {
   (
     cd "${work_tree:-$tree}"
@@ -11,8 +10,7 @@ in_tree() {
     export CCACHE_DIR=$objects CCACHE_BASEDIR=$directory CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=2G
     # Debian's compilers by way of ccache, also for what make or scripts/demo starts.
     exec env PATH="/usr/lib/ccache:$PATH" "${owner_command[@]}" timeout --kill-after=10 "${time_limit:-600}" "$@"
-  ) <&0 &
-  wait "$!"
+  )
 }
 
 # It compiles while other parts compile: a long time is not a sign of a fault.
@@ -23,33 +21,6 @@ pgxs() {
 # Pure computation gets a lower priority than the tests, which wait for each other's servers. So it may take long.
 in_tree_nicely() {
   time_limit=3600 in_tree nice -n 10 "$@"
-}
-
-# Ends the processes that the tests may have left running: those that work in our directory, and no others. A server works
-# in its data directory, so this includes the servers of the tests.
-end_leftovers() {
-  local signal process
-  for signal in TERM KILL; do
-    for process in /proc/[0-9]*; do
-      if [[ ${process#/proc/} != "$$" && $(readlink "$process/cwd" 2>/dev/null) == "$directory"* ]]; then
-        as_owner kill "-$signal" "${process#/proc/}" 2>/dev/null || true
-      fi
-    done
-    sleep 0.2
-  done
-}
-
-clean_up() {
-  local status=$?
-  trap '' INT TERM HUP
-  if [[ -n $directory ]]; then
-    cd /
-    end_releases
-    end_leftovers
-    remove_fixtures
-    if [[ -n $keep ]]; then say "kept: $directory"; else rm -rf "$directory"; fi
-  fi
-  exit "$status"
 }
 
 hand_over() {
