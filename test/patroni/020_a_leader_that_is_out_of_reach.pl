@@ -71,7 +71,7 @@ sub nothing_is_lost {
 
 # The leader is cut off, and its Patroni is killed: it stays a primary, and another one is promoted.
 my $audit = many_calls();
-my $next  = $cluster->wait_for_synchronous;
+$cluster->wait_for_synchronous;
 $cluster->kill9_patroni($leader);
 $cluster->isolate($leader);
 my $new_call = $node->background_psql('postgres', on_error_stop => 0);
@@ -83,7 +83,7 @@ my $local = grep { $_->{url} =~ /local/ } $receiver->requests;
 $receiver->release;
 # Calls that are sent at most once keep their slots: they were claimed, and wait for the standby.
 ok($node->poll_query_until('postgres', "SELECT in_flight <= 20 FROM wee5_cron.worker WHERE datname = 'postgres'"), '... and it takes the answers that come');
-$cluster->wait_until_leads($next);
+my $next = $cluster->wait_for_leader_besides($leader);
 is($node->safe_psql('postgres', 'SELECT pg_is_in_recovery()'), 'f', 'there are two primaries');
 $receiver->release_for_good;
 # A tick of pg_cron passes on both.

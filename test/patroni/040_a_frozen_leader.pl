@@ -27,22 +27,6 @@ sub sent_by {
     return scalar grep { $_->{from} eq $address } @{ $receiver->deliveries };
 }
 
-# Calls of an app while nobody may lead, until the server takes them.
-sub calls_until_leads {
-    my ($audit, $name) = @_;
-    my ($committed, $refused) = (0, 0);
-    my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-    while ($cluster->node($name)->safe_psql('postgres', 'SELECT pg_is_in_recovery()') eq 't') {
-        die "$name is not promoted\n" if time > $until;
-        my $id = $cluster->call_of_an_app("/hang?$audit->{name}-meanwhile");
-        defined $id ? $audit->was_committed($id) : $refused++;
-        $committed++ if defined $id;
-    }
-    $cluster->wait_until_leads($name);
-    note("while nobody led: $committed calls were committed, $refused refused");
-    return;
-}
-
 sub is_delivered_once {
     my ($audit, $name, $on_the_wire) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -61,12 +45,12 @@ $frozen->roll_back_calls(100);
 $frozen->commit_calls(5_000);
 $frozen->wait_for_wire(200);
 $node->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/once/hang')) FROM generate_series(1, 20)");
-my $next = $cluster->wait_for_synchronous;
+$cluster->wait_for_synchronous;
 my $sent = sent_by($leader);
 $cluster->freeze($leader);
-calls_until_leads($frozen, $next);
 my $old = $leader;
-($leader, $node) = ($next, $cluster->node($next));
+$leader = $cluster->wait_for_leader_besides($old, $frozen);
+$node   = $cluster->node($leader);
 $node->wait_for_worker('postgres');
 is_delivered_once($frozen, 'the leader is frozen', 200);
 my %once;
@@ -88,13 +72,13 @@ $receiver->hold;
 my $cut_off = Wee5Cron::Audit->new($node, 'postgres', $receiver);
 $cut_off->commit_calls(100);
 $cut_off->wait_for_wire(100);
-$next = $cluster->wait_for_synchronous;
+$cluster->wait_for_synchronous;
 $cluster->isolate($leader);
 my $isolated = $node->background_psql('postgres', on_error_stop => 0);
 $isolated->query_until(qr/asked/, "\\echo asked\nSELECT count(invoke_cron_endpoint('/status/200?isolated')) FROM generate_series(1, 500);\n");
-calls_until_leads($cut_off, $next);
-$old = $leader;
-($leader, $node) = ($next, $cluster->node($next));
+$old    = $leader;
+$leader = $cluster->wait_for_leader_besides($old, $cut_off);
+$node   = $cluster->node($leader);
 $node->wait_for_worker('postgres');
 is_delivered_once($cut_off, 'the leader is cut off, with its Patroni', 100);
 is(scalar(grep { $_->{url} =~ /isolated/ } $receiver->requests), 0, '... and no call that it could not replicate is sent');

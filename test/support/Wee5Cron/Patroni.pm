@@ -4,9 +4,9 @@
 #   use Wee5Cron::Network;                           # first
 #   my $cluster = Wee5Cron::Patroni->start(members => [qw(a b c)], synchronous => 1);    # the first one leads
 #   my $leader = $cluster->node('a');                # a Wee5Cron::Node
-#   my $next = $cluster->wait_for_synchronous;       # the standby that each commit waits for
+#   $cluster->wait_for_synchronous;                  # from here, each commit waits for a standby
 #   $cluster->kill9('a');
-#   $cluster->wait_until_leads($next);
+#   my $next = $cluster->wait_for_leader_besides('a');    # its name. Which standby that is, Patroni decides
 package Wee5Cron::Patroni;
 
 use strict;
@@ -16,6 +16,7 @@ use HTTP::Tiny;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Test::More;
 use Time::HiRes qw(usleep);
 use Wee5Cron::Network;
 use Wee5Cron::Node;
@@ -216,18 +217,22 @@ sub wait_until_leads {
     return;
 }
 
-# The name of the member that leads, if it is not this one.
-sub leader_besides {
-    my ($self, $old) = @_;
-    my $leader = $self->_named('leader') // return undef;
-    return $leader ne $old ? $leader : undef;
-}
-
-# Another member leads and takes writes. Returns its name.
+# Waits until another member than this one leads and takes writes, and returns its name. With an audit, an app makes calls all
+# the while, and the audit hears of those that were committed.
 sub wait_for_leader_besides {
-    my ($self, $old) = @_;
-    my $name = $self->_wait_until("a leader besides $old", sub { $self->leader_besides($old) });
+    my ($self, $old, $audit) = @_;
+    my ($committed, $refused) = (0, 0);
+    my $name = $self->_wait_until("a leader besides $old", sub {
+        if ($audit) {
+            my $id = $self->call_of_an_app("/hang?$audit->{name}-meanwhile");
+            defined $id ? $audit->was_committed($id) : $refused++;
+            $committed++ if defined $id;
+        }
+        my $leader = $self->_named('leader') // return 0;
+        return $leader ne $old && $leader;
+    });
     $self->wait_until_leads($name);
+    note("until $name led: $committed calls were committed, $refused refused") if $audit;
     return $name;
 }
 
@@ -241,14 +246,15 @@ sub wait_until_follows {
     return;
 }
 
-# Waits until each commit of the leader waits for a standby, and returns the name of that standby.
+# Waits until each commit of the leader waits for a standby.
 sub wait_for_synchronous {
     my ($self) = @_;
-    return $self->_wait_until('a synchronous standby', sub {
+    $self->_wait_until('a synchronous standby', sub {
         my $leader = $self->_named('leader') // return 0;
         my $name = $self->_named('sync_standby') // return 0;
-        return $self->_answers($leader, "SELECT sync_state FROM pg_stat_replication WHERE application_name = '$name'") eq 'sync' && $name;
+        return $self->_answers($leader, "SELECT sync_state FROM pg_stat_replication WHERE application_name = '$name'") eq 'sync';
     });
+    return;
 }
 
 sub kill9 {
@@ -320,9 +326,10 @@ sub power_on {
     return $self->start_patroni_again($name);
 }
 
+# To whom, Patroni decides.
 sub switch_over {
-    my ($self, $from, $to) = @_;
-    $self->_ask($from, POST => '/switchover', { leader => $from, candidate => $to }) // die "no switchover from $from to $to\n";
+    my ($self, $from) = @_;
+    $self->_ask($from, POST => '/switchover', { leader => $from }) // die "no switchover from $from\n";
     return;
 }
 
