@@ -2,6 +2,7 @@
 # the end, and the pending work of a sleeping one is done. More databases than can be looked at together are all looked at.
 use FindBin;
 use lib "$FindBin::RealBin/../support";
+use POSIX ();
 use Time::HiRes qw(time);
 use Wee5Cron::Test;
 use Wee5Cron::Doctor;
@@ -28,6 +29,28 @@ ok(state_is('a', 'sent = 3 AND succeeded = 3 AND failed = 0'), '... and its coun
 my $doctor = Wee5Cron::Doctor->new($node, 'a');
 $doctor->green('worker', 'a worker that sleeps', qr/sleeps/);
 is($node->safe_psql('a', "SELECT (wee5_cron.health()->>'ok') || ' ' || (wee5_cron.health()->>'worker')"), 'true asleep', 'health() is ok while the worker sleeps');
+
+# There are places for 512 databases. Neither a session that has nothing to do with calls, nor one that makes a call, reads them all.
+sub places_mapped {
+    my ($session) = @_;
+    my ($pid, $offset, $size) = split /\|/, $session->query_safe(
+        q(SELECT pg_backend_pid(), off, size FROM pg_shmem_allocations WHERE name = 'wee5_cron'));
+    my ($start) = slurp_file("/proc/$pid/maps") =~ m{^([0-9a-f]+)-\S+ rw-s \S+ \S+ \S+ +/dev/zero}m or die "no shared memory\n";
+    my $page = POSIX::sysconf(POSIX::_SC_PAGESIZE());
+    open my $map, '<:raw', "/proc/$pid/pagemap" or die "pagemap: $!";
+    sysseek $map, int((hex($start) + $offset) / $page) * 8, 0 or die "pagemap: $!";
+    my $count = int($size / $page) + 1;
+    sysread($map, my $entries, 8 * $count) == 8 * $count or die "pagemap: $!";
+    return (scalar(grep { $_ >> 63 } unpack 'Q<*', $entries), $count);
+}
+for my $case ([ 'reads', 'SELECT count(*) FROM pg_class' ], [ 'writes', 'CREATE TABLE written ()' ], [ 'calls', q(SELECT invoke_cron_endpoint('/a-few-pages')) ]) {
+    my ($does, $statement) = @$case;
+    my $session = $node->background_psql('a');
+    $session->query_safe($statement);
+    my ($mapped, $all) = places_mapped($session);
+    cmp_ok($mapped, '<', $all / 2, "a session that $does maps few of the $all pages of the places for workers");
+    $session->quit;
+}
 like($doctor->red('worker_slots', 'warning', qr/3 databases take turns/, 'databases that take turns'), qr/ALTER SYSTEM SET max_worker_processes = \d+/,
     '... and names the setting to raise');
 

@@ -4,6 +4,15 @@
 
 namespace wee5::pg {
 
+namespace {
+
+void give_slot(WorkerSlot* slot, Oid database) {
+  slot->database = database;
+  registry->databases[slot - registry->slots] = database;
+}
+
+}  // namespace
+
 Change change_state(WorkerSlot* slot, WorkerEvent event) {
   uint32 before = pg_atomic_read_u32(&slot->state);
   WorkerState after = core::next_state(static_cast<WorkerState>(before), event);
@@ -19,28 +28,32 @@ Change change_state(WorkerSlot* slot, WorkerEvent event) {
   return change;
 }
 
-WorkerSlot* find_locked(Oid database) {
-  // At every commit a backend asks for the slot of its database, which rarely moves.
+int find_index(Oid database) {
+  // At the end of transactions a backend asks for the slot of its database, which rarely moves.
   static int hint = 0;
-  if (registry->slots[hint].database == database) return &registry->slots[hint];
-  for (int i = 0; i < registry->size; ++i)
-    if (registry->slots[i].database == database) {
-      hint = i;
-      return &registry->slots[i];
-    }
-  return nullptr;
+  if (registry->databases[hint] == database) return hint;
+  int found = 0;
+  while (found < registry->size && registry->databases[found] != database) ++found;
+  if (found == registry->size) return -1;
+  hint = found;
+  return found;
+}
+
+WorkerSlot* find_locked(Oid database) {
+  int found = find_index(database);
+  return found < 0 ? nullptr : &registry->slots[found];
 }
 
 WorkerSlot* take_slot_locked(Oid database) {
   WorkerSlot* slot = find_locked(InvalidOid);
   if (slot == nullptr) return nullptr;
   clear_slot_locked(slot);
-  slot->database = database;
+  give_slot(slot, database);
   return slot;
 }
 
 void clear_slot_locked(WorkerSlot* slot) {
-  slot->database = InvalidOid;
+  give_slot(slot, InvalidOid);
   slot->pid = 0;
   slot->latch = nullptr;
   slot->holders = 0;

@@ -15,7 +15,8 @@ SharedMemoryRequestHook previous_request_hook = nullptr;
 int slots_wanted() { return Max(kMinimumSlots, max_worker_processes); }
 
 Size registry_bytes() {
-  return add_size(offsetof(Registry, slots), mul_size(static_cast<Size>(slots_wanted()), sizeof(WorkerSlot)));
+  Size slots = static_cast<Size>(slots_wanted());
+  return add_size(offsetof(Registry, slots), mul_size(slots, sizeof(WorkerSlot) + sizeof(Oid)));
 }
 
 void init_slot(WorkerSlot* slot, int tranche) {
@@ -60,6 +61,7 @@ void set_up_memory() {
     pg_atomic_init_u64(&registry->ended_at, 0);
     pg_atomic_init_u64(&registry->flush_wanted, 0);
     registry->size = slots_wanted();
+    registry->databases = reinterpret_cast<Oid*>(&registry->slots[registry->size]);
     for (int i = 0; i < registry->size; ++i) init_slot(&registry->slots[i], registry->lock->tranche);
   }
   LWLockRelease(AddinShmemInitLock);
@@ -149,20 +151,14 @@ bool registry_calls_are_off() { return registry != nullptr && pg_atomic_read_u32
 // wrong answer costs a superfluous wake, or misses one that the worker's start makes up for.
 Oid registry_watched_table() {
   if (registry == nullptr) return InvalidOid;
-  static int hint = 0;
-  if (registry->slots[hint].database != MyDatabaseId) {
-    int found = 0;
-    while (found < registry->size && registry->slots[found].database != MyDatabaseId) ++found;
-    if (found == registry->size) return InvalidOid;
-    hint = found;
-  }
-  return pg_atomic_read_u32(&registry->slots[hint].cron_job_table);
+  int found = find_index(MyDatabaseId);
+  return found < 0 ? InvalidOid : pg_atomic_read_u32(&registry->slots[found].cron_job_table);
 }
 
 bool registry_sees_pg_cron() {
   if (registry == nullptr) return false;
   for (int i = 0; i < registry->size; ++i)
-    if (OidIsValid(registry->slots[i].database) && pg_atomic_read_u32(&registry->slots[i].cron_job_table) != InvalidOid)
+    if (OidIsValid(registry->databases[i]) && pg_atomic_read_u32(&registry->slots[i].cron_job_table) != InvalidOid)
       return true;
   return false;
 }
