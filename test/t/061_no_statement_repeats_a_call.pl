@@ -43,6 +43,8 @@ sub was_made_once {
 # Statements that fail, or that do not concern the database: the worker stays, and so does the request.
 $node->install($_, @app, pg_cron => 0) for qw(postgres other);
 $node->safe_psql('postgres', "CREATE DATABASE flagged IS_TEMPLATE true");
+$node->safe_psql('postgres', 'CREATE DATABASE owned OWNER creator');
+$node->install('owned', @app, pg_cron => 0);
 my @fail = (
     [ 'DROP DATABASE in a transaction block'   => 'BEGIN; DROP DATABASE other', '25001' ],
     [ 'DROP DATABASE in a function'            => q{DO $$ BEGIN EXECUTE 'DROP DATABASE other'; END $$}, '25001' ],
@@ -54,11 +56,24 @@ my @fail = (
     [ 'CREATE DATABASE in a transaction block' => 'BEGIN; CREATE DATABASE copy TEMPLATE other', '25001' ],
     [ 'CREATE DATABASE by a stranger'          => 'CREATE DATABASE copy TEMPLATE other', '42501', role => 'stranger' ],
     [ "CREATE DATABASE from another's"         => 'CREATE DATABASE copy TEMPLATE other', '42501', role => 'creator' ],
+    [ 'CREATE DATABASE by an unknown owner'    => 'CREATE DATABASE copy TEMPLATE other OWNER nobody', '42704' ],
+    [ 'CREATE DATABASE in no tablespace'       => 'CREATE DATABASE copy TEMPLATE other TABLESPACE nowhere', '42704' ],
+    [ 'CREATE DATABASE in pg_global'           => 'CREATE DATABASE copy TEMPLATE other TABLESPACE pg_global', '22023' ],
+    [ "CREATE DATABASE in another's space"     => 'CREATE DATABASE copy TEMPLATE owned TABLESPACE elsewhere', '42501', role => 'creator' ],
+    [ "CREATE DATABASE for another's role"     => 'CREATE DATABASE copy TEMPLATE owned OWNER stranger', '42501', role => 'creator' ],
+    [ 'CREATE DATABASE in another encoding'    => "CREATE DATABASE copy TEMPLATE other ENCODING 'LATIN1'", '22023' ],
+    [ 'CREATE DATABASE in no encoding'         => "CREATE DATABASE copy TEMPLATE other ENCODING 'nonsense'", '42704' ],
+    [ 'CREATE DATABASE in no locale'           => "CREATE DATABASE copy TEMPLATE other LOCALE 'nonsense'", '42809' ],
+    [ 'CREATE DATABASE by no strategy'         => "CREATE DATABASE copy TEMPLATE other STRATEGY 'nonsense'", '22023' ],
+    [ 'CREATE DATABASE with an option twice'   => 'CREATE DATABASE copy TEMPLATE other CONNECTION LIMIT 1 CONNECTION LIMIT 2', '42601' ],
+    [ 'CREATE DATABASE from one that is not'   => 'CREATE DATABASE copy TEMPLATE nothing', '3D000' ],
     [ 'RENAME to a name that exists'           => 'ALTER DATABASE other RENAME TO taken', '42P04' ],
     [ 'RENAME by a stranger'                   => 'ALTER DATABASE other RENAME TO mine', '42501', role => 'stranger' ],
     [ 'RENAME of itself'                       => 'ALTER DATABASE other RENAME TO mine', '0A000', database => 'other' ],
     [ 'SET TABLESPACE in a transaction block'  => 'BEGIN; ALTER DATABASE other SET TABLESPACE elsewhere', '25001' ],
     [ 'SET TABLESPACE that does not exist'     => 'ALTER DATABASE other SET TABLESPACE nowhere', '42704' ],
+    [ "SET TABLESPACE to another's"            => 'ALTER DATABASE owned SET TABLESPACE elsewhere', '42501', role => 'creator' ],
+    [ 'SET TABLESPACE with other options'      => 'ALTER DATABASE other TABLESPACE elsewhere CONNECTION LIMIT 7', '0A000' ],
     [ 'SET TABLESPACE of itself'               => 'ALTER DATABASE other SET TABLESPACE elsewhere', '55006', database => 'other' ],
     [ 'SET TABLESPACE where it is'             => 'ALTER DATABASE other SET TABLESPACE pg_default', undef ],
     [ 'CONNECTION LIMIT'                       => 'ALTER DATABASE other CONNECTION LIMIT 7', undef ],
@@ -70,7 +85,9 @@ my $subscribe = q{CREATE SUBSCRIPTION s CONNECTION 'dbname=postgres' PUBLICATION
 push @fail, [ 'DROP DATABASE of a subscriber' => 'DROP DATABASE other', '55006' ], [ 'DROP DATABASE WITH (FORCE) of a subscriber' => 'DROP DATABASE other WITH (FORCE)', '55006' ];
 my ($id, $path) = hang('other', 'never');
 my ($again, $again_path) = hang('other', 'transient');
+my ($owned, $owned_path) = hang('owned', 'never');
 my $worker = $node->worker_pid('other');
+my $worker_of_owned = $node->worker_pid('owned');
 $node->safe_psql('other', $subscribe);
 for my $case (@fail) {
     my ($name, $sql, $sqlstate, %more) = @$case;
@@ -78,11 +95,37 @@ for my $case (@fail) {
     my $error = $node->error_of($database, $sql, %more);
     is($error ? $error->{sqlstate} : undef, $sqlstate, $name) || diag($error->{text});
     is($node->worker_pid('other'), $worker, '... and the worker stays');
+    is($node->worker_pid('owned'), $worker_of_owned, '... and that of the other database, too');
 }
 is_deeply([ $node->rows('postgres', "SELECT in_flight, state FROM wee5_cron.worker WHERE datname = 'other'") ],
     [ { in_flight => 2, state => 'sending' } ], 'both requests are still on the wire');
 
 $node->safe_psql('other', 'ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s');
+
+# A logical replication slot is in use: DROP DATABASE fails, also WITH (FORCE).
+{
+    $node->safe_psql('other', q{SELECT pg_create_logical_replication_slot('slot', 'pgoutput'); CREATE PUBLICATION p});
+    my $output = '';
+    my $reader = IPC::Run::start([ 'pg_recvlogical', '--dbname', $node->connstr('other'), '--slot=slot', '--start', '--file=-',
+        '--option=proto_version=1', '--option=publication_names=p' ], '>', \$output, '2>', \$output);
+    $node->poll_query_until('postgres', q{SELECT active FROM pg_replication_slots WHERE slot_name = 'slot'}) or die $output;
+    for my $sql ('DROP DATABASE other', 'DROP DATABASE other WITH (FORCE)') {
+        $node->raises('postgres', $sql, '55006', "$sql fails while a slot is active");
+        is($node->worker_pid('other'), $worker, '... and the worker stays');
+    }
+    $reader->kill_kill;
+    $node->poll_query_until('postgres', q{SELECT NOT active FROM pg_replication_slots WHERE slot_name = 'slot'}) or die;
+    $node->safe_psql('other', q{SELECT pg_drop_replication_slot('slot'); DROP PUBLICATION p});
+}
+
+# WITH (FORCE) may not end a superuser's session for the database's owner.
+{
+    my $session = $node->background_psql('owned');
+    $session->query_safe('SELECT 1');
+    $node->raises('postgres', 'DROP DATABASE owned WITH (FORCE)', '42501', "DROP DATABASE WITH (FORCE) fails while a superuser is connected to an owner's database", role => 'creator');
+    is($node->worker_pid('owned'), $worker_of_owned, '... and the worker stays');
+    $session->quit;
+}
 
 # A transaction is prepared: the statement fails, WITH (FORCE) at once, else after Postgres has waited for it to end.
 $node->safe_psql('other', "BEGIN; SELECT txid_current(); PREPARE TRANSACTION 'p'");
@@ -102,6 +145,7 @@ $session->quit;
 $receiver->release_for_good;
 was_made_once('other', $id, $path, "under retry_on = 'never', a call on the wire during failing statements");
 was_made_once('other', $again, $again_path, "under retry_on = 'transient', a call on the wire during failing statements");
+was_made_once('owned', $owned, $owned_path, "in an owner's database, a call on the wire during failing statements");
 
 # A session is connected and leaves after a while: the statement succeeds.
 {
@@ -138,6 +182,14 @@ sub lets_calls_end {
     return;
 }
 lets_calls_end('CREATE DATABASE TEMPLATE', 'CREATE DATABASE copy TEMPLATE other', 'other');
+# What the statement says, it says once, and so does the log.
+{
+    my $log = -s $node->logfile;
+    my ($status, $out, $err) = $node->psql('postgres', q{SET client_min_messages = debug1; CREATE DATABASE "Copy" TEMPLATE other TABLESPACE elsewhere CONNECTION LIMIT 3});
+    is($status, 0, 'CREATE DATABASE with options succeeds') or diag($err);
+    is($node->safe_psql('postgres', q{SELECT datconnlimit FROM pg_database WHERE datname = 'Copy'}), 3, '... with these options');
+    unlike(slurp_file($node->logfile, $log), qr/already exists/, '... and the log has no error');
+}
 lets_calls_end('RENAME', 'ALTER DATABASE other RENAME TO another; ALTER DATABASE another RENAME TO other', 'other');
 lets_calls_end('RENAME that is rolled back', 'BEGIN; ALTER DATABASE other RENAME TO another; ROLLBACK', 'other');
 lets_calls_end('SET TABLESPACE', 'ALTER DATABASE other SET TABLESPACE elsewhere', 'other');

@@ -5,6 +5,7 @@
 // transaction ends. It comes back afterwards if the database still exists. If a cheap check shows that the statement
 // will fail, the worker goes on. COMMIT PREPARED runs no transaction callback, so the hook wakes the worker itself.
 
+#include "wee5_cron/pg/boundary/subtransaction.h"
 #include "wee5_cron/pg/hooks/hooks.h"
 #include "wee5_cron/pg/hooks/subscription_watch.h"
 #include "wee5_cron/pg/registry/database_hold.h"
@@ -14,6 +15,7 @@
 
 extern "C" {
 #include "catalog/pg_subscription.h"
+#include "parser/parse_node.h"
 #include "replication/slot.h"
 }
 
@@ -56,6 +58,11 @@ bool is_template(Oid database, Oid* tablespace) {
   return is;
 }
 
+bool may_create_in_tablespace(Oid tablespace) {
+  return DatumGetBool(DirectFunctionCall3(has_tablespace_privilege_id_id, ObjectIdGetDatum(GetUserId()),
+                                          ObjectIdGetDatum(tablespace), CStringGetTextDatum("CREATE")));
+}
+
 bool name_is_taken(const char* name) { return OidIsValid(get_database_oid(name, true)); }
 
 // The database that nobody may be connected to while a statement runs; InvalidOid: none, or the statement will fail
@@ -65,13 +72,14 @@ struct ExclusiveDatabase {
   bool ends_sessions;  // the statement ends the connected sessions itself
 };
 
-// What Postgres refuses to drop, whoever is connected. WITH (FORCE) does not end what was prepared.
+// What Postgres refuses to drop, whoever is connected. WITH (FORCE) does not end what was prepared, and no session that
+// the user may not end.
 bool cannot_be_dropped(Oid database, bool force) {
   int slots;
   int active_slots = 0;
   ReplicationSlotsCountDBSlots(database, &slots, &active_slots);
   return is_template(database, nullptr) || active_slots > 0 || CountDBSubscriptions(database) > 0 ||
-         (force && has_prepared_transactions(database));
+         (force && (has_prepared_transactions(database) || !may_end_sessions(database)));
 }
 
 ExclusiveDatabase database_of_drop(const DropdbStmt* drop) {
@@ -81,12 +89,31 @@ ExclusiveDatabase database_of_drop(const DropdbStmt* drop) {
   return {database, force};
 }
 
-ExclusiveDatabase database_of_create(const CreatedbStmt* create) {
-  if (!may_create_database(GetUserId()) || name_is_taken(create->dbname)) return {InvalidOid, false};
-  const char* source = option_text(create->options, "template");
-  Oid database = get_database_oid(source != nullptr ? source : "template1", true);
-  bool may_copy = OidIsValid(database) && (is_template(database, nullptr) || owns_database(database, GetUserId()));
-  return {may_copy ? database : InvalidOid, false};
+// Runs Postgres's own checks of a CREATE DATABASE, under a name that is taken: to find that is the last check before
+// the one of who is connected. Takes the lock that the statement will take, so a statement that waits for another one
+// holds nothing meanwhile. What the checks have to say, they say when the statement runs.
+bool passes_other_checks(const CreatedbStmt* create, char* source, const char* query) {
+  CreatedbStmt trial = *create;
+  trial.dbname = source;
+  ParseState* state = make_parsestate(nullptr);
+  state->p_sourcetext = query;
+  ErrorData* error;
+  in_subtransaction(
+      [&] {
+        SetConfigOption("client_min_messages", "error", PGC_SUSET, PGC_S_SESSION);
+        SetConfigOption("log_min_messages", "fatal", PGC_SUSET, PGC_S_SESSION);
+        createdb(state, &trial);
+      },
+      &error);
+  if (error != nullptr && error->sqlerrcode == ERRCODE_QUERY_CANCELED) ReThrowError(error);
+  return error != nullptr && error->sqlerrcode == ERRCODE_DUPLICATE_DATABASE;
+}
+
+ExclusiveDatabase database_of_create(const CreatedbStmt* create, const char* query) {
+  const char* named = option_text(create->options, "template");
+  char* source = pstrdup(named != nullptr ? named : "template1");
+  if (name_is_taken(create->dbname) || !passes_other_checks(create, source, query)) return {InvalidOid, false};
+  return {get_database_oid(source, true), false};
 }
 
 ExclusiveDatabase database_of_rename(const RenameStmt* rename) {
@@ -95,17 +122,20 @@ ExclusiveDatabase database_of_rename(const RenameStmt* rename) {
   return {will_fail ? InvalidOid : other_owned_database(rename->subname), false};
 }
 
+// If files of the database are in that tablespace already, it fails, too, but only after a checkpoint, which removes
+// those of dropped tables. So that cannot be known before.
 ExclusiveDatabase database_of_alter(const AlterDatabaseStmt* alter) {
-  const char* name = option_text(alter->options, "tablespace");
+  const char* name = list_length(alter->options) == 1 ? option_text(alter->options, "tablespace") : nullptr;
   Oid tablespace = name != nullptr ? get_tablespace_oid(name, true) : InvalidOid;
-  if (!OidIsValid(tablespace) || tablespace == GLOBALTABLESPACE_OID) return {InvalidOid, false};
+  if (!OidIsValid(tablespace) || tablespace == GLOBALTABLESPACE_OID || !may_create_in_tablespace(tablespace))
+    return {InvalidOid, false};
   Oid database = other_owned_database(alter->dbname);
   Oid present = InvalidOid;
   if (OidIsValid(database)) is_template(database, &present);
   return {present == tablespace ? InvalidOid : database, false};
 }
 
-ExclusiveDatabase exclusive_database_of(Node* statement, bool top_level) {
+ExclusiveDatabase exclusive_database_of(Node* statement, const char* query, bool top_level) {
   if (!IsTransactionState() || XactReadOnly || RecoveryInProgress()) return {InvalidOid, false};
   if (IsA(statement, RenameStmt)) return database_of_rename(reinterpret_cast<RenameStmt*>(statement));
   // The others are refused in a transaction block, a function, or a string of several statements.
@@ -114,7 +144,7 @@ ExclusiveDatabase exclusive_database_of(Node* statement, bool top_level) {
     case T_DropdbStmt:
       return database_of_drop(reinterpret_cast<DropdbStmt*>(statement));
     case T_CreatedbStmt:
-      return database_of_create(reinterpret_cast<CreatedbStmt*>(statement));
+      return database_of_create(reinterpret_cast<CreatedbStmt*>(statement), query);
     case T_AlterDatabaseStmt:
       return database_of_alter(reinterpret_cast<AlterDatabaseStmt*>(statement));
     default:
@@ -172,7 +202,7 @@ void process_utility(PlannedStmt* planned, const char* query, bool read_only_tre
                      ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
                      QueryCompletion* completion) {
   Node* statement = planned->utilityStmt;
-  ExclusiveDatabase exclusive = exclusive_database_of(statement, context == PROCESS_UTILITY_TOPLEVEL);
+  ExclusiveDatabase exclusive = exclusive_database_of(statement, query, context == PROCESS_UTILITY_TOPLEVEL);
   // Look at the statement before it runs: a transaction command may free its own tree.
   bool prepared = commits_prepared(statement);
   before_subscription_changes(statement);

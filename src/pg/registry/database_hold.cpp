@@ -70,22 +70,32 @@ int worker_pid(WorkerSlot* slot) {
   return pid;
 }
 
-bool others_are_connected(Oid database, int worker) {
+// Whether a process other than the worker and this one is connected to the database, and `matters`.
+bool other_is_connected(Oid database, int worker, bool (*matters)(const PgBackendStatus*)) {
   forget_backend_statuses();
   int count = pgstat_fetch_stat_numbackends();
   for (int i = 1; i <= count; ++i) {
     const PgBackendStatus* status = backend_status(i);
     if (status == nullptr || status->st_procpid == 0 || status->st_databaseid != database) continue;
-    // Postgres ends autovacuum itself.
-    if (status->st_backendType == B_AUTOVAC_WORKER) continue;
-    if (status->st_procpid != worker && status->st_procpid != MyProcPid) return true;
+    if (status->st_procpid != worker && status->st_procpid != MyProcPid && matters(status)) return true;
   }
   return false;
 }
 
+// Postgres ends autovacuum itself.
+bool is_no_autovacuum(const PgBackendStatus* status) { return status->st_backendType != B_AUTOVAC_WORKER; }
+
+// By the rules of DROP DATABASE WITH (FORCE).
+bool may_not_be_ended(const PgBackendStatus* status) {
+  PGPROC* process = BackendPidGetProc(status->st_procpid);
+  if (process == nullptr) return false;
+  if (superuser_arg(process->roleId)) return !superuser();
+  return !has_privs_of_role(GetUserId(), process->roleId) && !has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND);
+}
+
 // A prepared transaction is connected as well as a session is, and no statement ends it.
 bool is_in_use(Oid database, int worker) {
-  return others_are_connected(database, worker) || has_prepared_transactions(database);
+  return other_is_connected(database, worker, is_no_autovacuum) || has_prepared_transactions(database);
 }
 
 void report_hold(WorkerSlot* slot) {
@@ -133,6 +143,15 @@ bool has_prepared_transactions(Oid database) {
   SPI_finish();
   PopActiveSnapshot();
   return has;
+}
+
+bool may_end_sessions(Oid database) {
+  if (registry == nullptr) return true;
+  LWLockAcquire(registry->lock, LW_SHARED);
+  WorkerSlot* slot = find_locked(database);
+  int worker = slot != nullptr ? slot->pid : 0;
+  LWLockRelease(registry->lock);
+  return !other_is_connected(database, worker, may_not_be_ended);
 }
 
 void hold_database(Oid database, bool other_sessions_matter) {

@@ -11,6 +11,8 @@ namespace wee5::pg {
 void hold_database(Oid database, bool other_sessions_matter);
 // Transactions that were prepared in that database and have not ended. Statements that need it to themselves fail then.
 bool has_prepared_transactions(Oid database);
+// Whether the user may end the sessions that are connected to that database, apart from its worker.
+bool may_end_sessions(Oid database);
 // Releases all databases that this backend holds. Never raises.
 void release_held_databases();
 
