@@ -43,9 +43,10 @@ sub places_mapped {
     sysread($map, my $entries, 8 * $count) == 8 * $count or die "pagemap: $!";
     return (scalar(grep { $_ >> 63 } unpack 'Q<*', $entries), $count);
 }
-for my $case ([ 'reads', 'SELECT count(*) FROM pg_class' ], [ 'writes', 'CREATE TABLE written ()' ], [ 'calls', q(SELECT invoke_cron_endpoint('/a-few-pages')) ]) {
-    my ($does, $statement) = @$case;
-    my $session = $node->background_psql('a');
+for my $case ([ 'reads', 'template1', 'SELECT count(*) FROM pg_class' ], [ 'writes', 'template1', 'CREATE TEMPORARY TABLE written ()' ],
+    [ 'calls', 'a', q(SELECT invoke_cron_endpoint('/a-few-pages')) ]) {
+    my ($does, $database, $statement) = @$case;
+    my $session = $node->background_psql($database);
     $session->query_safe($statement);
     my ($mapped, $all) = places_mapped($session);
     cmp_ok($mapped, '<', $all / 2, "a session that $does maps few of the $all pages of the places for workers");
