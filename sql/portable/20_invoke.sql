@@ -306,6 +306,7 @@ CREATE FUNCTION wee5_cron.queue_call(call wee5_cron.invocation, policy wee5_cron
   AS $$
 DECLARE
   path constant text := call.endpoint_path;
+  limited constant boolean := coalesce(policy.max_in_flight, 0) >= 1;
   undecided boolean := false;
   waits bigint;
 BEGIN
@@ -315,7 +316,11 @@ BEGIN
     call.next_attempt_at := call.due_at;
     RETURN wee5_cron.insert_call(call, by_pg_cron);
   END IF;
-  IF call.key IS NOT NULL THEN
+  IF (call.key IS NOT NULL OR call.exclusive IS NOT NULL OR limited)
+     AND current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+    -- This transaction keeps its snapshot, and does not see what others have handed over since. Then harvest() decides.
+    undecided := true;
+  ELSIF call.key IS NOT NULL THEN
     undecided := NOT wee5_cron.lock_key(session_user, call.key);  -- then harvest() sends the newest call of the key
   END IF;
   IF call.exclusive IS NOT NULL THEN
@@ -335,7 +340,7 @@ BEGIN
       RETURN wee5_cron.skip_for_overlap(call, by_job, by_pg_cron);
     END IF;
   END IF;
-  IF undecided OR coalesce(policy.max_in_flight, 0) >= 1 AND NOT wee5_cron.may_hand_over(path, policy) THEN
+  IF undecided OR limited AND NOT wee5_cron.may_hand_over(path, policy) THEN
     call.next_attempt_at := clock_timestamp();
     RETURN wee5_cron.insert_call(call, by_pg_cron);
   END IF;

@@ -296,5 +296,50 @@ answer($_, @good) for @few[ 1 .. 4 ];
 $node->finished('postgres', $_) for @few;
 pass('all of them are made in the end');
 
+
+# Two calls of a key that do not see each other: neither is sent if the other one is. A transaction that keeps its snapshot does not
+# even see the call of one that has ended.
+$node->as_superuser('postgres', 'TRUNCATE net._http_response');  # it has an answer to a request that pg_net has not got yet
+my @sessions = map { $node->background_psql('postgres') } 1, 2;
+$_->query_safe('SET client_min_messages = warning') for @sessions;
+my $two_calls_lead_to_one = sub {
+    my ($name, $older, $newer) = @_;
+    ok($node->poll_query_until('postgres', "SELECT wee5_cron.harvest() >= 0 AND EXISTS (SELECT FROM wee5_cron.pg_net_request WHERE invocation_id = $newer) AND EXISTS (SELECT FROM wee5_cron.invocation WHERE id = $older AND status = 'cancelled')"), "$name: the newer call is sent");
+    is($node->safe_psql('postgres', "SELECT string_agg(q.headers->>'X-Wee5-Cron-Invocation', ' ') FROM net.http_request_queue q WHERE q.headers->>'X-Wee5-Cron-Invocation' IN ('$older', '$newer')"), $newer, '... and the older one is not');
+    fields_are($node->invocation('postgres', $older), { status => 'cancelled', error => "Call $newer, which has the same key, replaced this call." }, '... as its row says');
+    answer($newer, @good);
+    return fields_are($node->finished('postgres', $newer), { status => 'succeeded', attempts => 1 }, '... and the newer one ends');
+};
+for my $order ([ 0, 1 ], [ 1, 0 ]) {
+    my @pair = map { $_->query_safe("BEGIN; SELECT wee5_cron.invoke('/one-of-two', key => 'two')") } @sessions;
+    $_->query_safe('COMMIT') for @sessions[@$order];
+    $two_calls_lead_to_one->("two calls of a key at once (@$order)", @pair);
+}
+(pop @sessions)->quit;
+for my $level ('REPEATABLE READ', 'SERIALIZABLE') {
+    $sessions[0]->query_safe("BEGIN ISOLATION LEVEL $level; SELECT count(*) FROM wee5_cron.endpoint");
+    my $older = $node->call('postgres', '/one-of-two', "key => 'two'");
+    request_of($older);
+    my $newer = $sessions[0]->query_safe("SELECT wee5_cron.invoke('/one-of-two', key => 'two')");
+    is($sessions[0]->query_safe("SELECT count(*) FROM wee5_cron.pg_net_request WHERE invocation_id = $newer"), 0, "$level: a call with a key waits for harvest()");
+    $sessions[0]->query_safe('COMMIT');
+    $two_calls_lead_to_one->($level, $older, $newer);
+    # Likewise the limit of a path, and overlap.
+    for my $policy ([ '/twice/limited', max_in_flight => 1 ], [ '/alone/at/once', overlap => 'skip' ]) {
+        $node->policy('postgres', @$policy);
+        $sessions[0]->query_safe("BEGIN ISOLATION LEVEL $level; SELECT count(*) FROM wee5_cron.endpoint");
+        my $sent = $node->call('postgres', $policy->[0]);
+        request_of($sent);
+        my $second = $sessions[0]->query_safe("SELECT invoke_cron_endpoint('$policy->[0]')");
+        $sessions[0]->query_safe('COMMIT');
+        $node->safe_psql('postgres', 'SELECT wee5_cron.harvest()');
+        is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.pg_net_request WHERE invocation_id = $second"), 0, "... and so does one with $policy->[1]");
+        answer($sent, @good);
+        answer($second, @good) if $policy->[1] eq 'max_in_flight';
+        fields_are($node->finished('postgres', $second), { status => $policy->[1] eq 'overlap' ? 'skipped' : 'succeeded' }, '... which then obeys its policy');
+    }
+}
+$sessions[0]->quit;
+
 $node->log_is_sane;
 done_testing();

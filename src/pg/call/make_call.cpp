@@ -299,6 +299,36 @@ int64 queue_behind(NewInvocation* row) {
   return id;
 }
 
+// Runs a statement of one row about the key of a call, and returns its first column. $1: the role that makes the call;
+// $2: its key; $3: `id`
+Datum run_about_key(SPIPlanPtr* plan, const char* statement, const NewInvocation* row, int64 id) {
+  Oid types[3] = {NAMEOID, TEXTOID, INT8OID};
+  NameData role;
+  namestrcpy(&role, GetUserNameFromId(GetSessionUserId(), false));
+  Datum values[3] = {NameGetDatum(&role), CStringGetTextDatum(row->key), Int64GetDatum(id)};
+  bool is_null = true;
+  SPI_connect();
+  select_row(kept_plan(plan, statement, 3, types), values, nullptr);
+  Datum result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+  SPI_finish();
+  return result;
+}
+
+SPIPlanPtr lock_key_plan = nullptr;
+
+// The lock first: then every call of the key that was handed over under it is visible.
+bool lock_key(const NewInvocation* row) {
+  return DatumGetBool(run_about_key(&lock_key_plan, "SELECT wee5_cron.lock_key($1, $2)", row, 0));
+}
+
+// Whether harvest() is to decide about the key and the limit of a call on pg_net. Another transaction may be handing
+// one over. And a transaction that keeps its snapshot does not see what others have handed over since.
+bool is_undecided(const NewInvocation* row, bool limited) {
+  if (row->key == nullptr && !limited) return false;
+  if (IsolationUsesXactSnapshot()) return true;
+  return row->key != nullptr && !lock_key(row);
+}
+
 // Decides whether the call waits for its time, is skipped, handed to pg_net or left to the worker, and writes its row.
 int64 queue_call(const CallRequest* request, const CronCaller* caller, const CallAddress* address,
                  const HeaderList* headers, Oid role, NewInvocation* row) {
@@ -307,12 +337,14 @@ int64 queue_call(const CallRequest* request, const CronCaller* caller, const Cal
   if (row->has_due_at && row->due_at > GetCurrentTimestamp()) return queue_for_later(row);
   // The lock first: then everything that was queued under it is visible. While another transaction holds it, nobody
   // knows whether its call will exist. So harvest() decides; on builtin the worker does.
-  bool undecided = row->exclusive != nullptr && on_pg_net && !lock_path(row->endpoint_path);
+  bool limited = request->policy.max_in_flight > 0;
+  bool undecided = on_pg_net && is_undecided(row, limited);
+  if (row->exclusive != nullptr && on_pg_net && !lock_path(row->endpoint_path)) undecided = true;
   InTheWay found = {0, false};
   if (row->exclusive != nullptr) found = find_call_in_the_way(row, role, request->policy.overlap);
   if (found.may_queue) return queue_behind(row);
   if (found.call != 0) return skip_for_overlap(row, caller, found.call);
-  undecided = undecided || (on_pg_net && request->policy.max_in_flight > 0 && !may_hand_over(row->endpoint_path));
+  undecided = undecided || (on_pg_net && limited && !may_hand_over(row->endpoint_path));
   if (on_pg_net && !undecided) {
     send_by_pg_net(request, address, row, headers);
     return row->id;
@@ -328,14 +360,7 @@ SPIPlanPtr replace_plan = nullptr;
 
 // Other calls of the key that wait, for their time or for a retry, give way to the new one.
 void replace_calls_of_key(const NewInvocation* row, int64 id) {
-  Oid types[3] = {INT8OID, NAMEOID, TEXTOID};
-  NameData role;
-  namestrcpy(&role, GetUserNameFromId(GetSessionUserId(), false));
-  Datum values[3] = {Int64GetDatum(id), NameGetDatum(&role), CStringGetTextDatum(row->key)};
-  SPI_connect();
-  SPI_execute_plan(kept_plan(&replace_plan, "SELECT wee5_cron.replace_calls($1, $2, $3)", 3, types), values, nullptr,
-                   false, 0);
-  SPI_finish();
+  run_about_key(&replace_plan, "SELECT wee5_cron.replace_calls($3, $1, $2)", row, id);
 }
 
 }  // namespace
