@@ -173,7 +173,7 @@ Results ask_headers(const Arguments& a) {
     headers[header.name] = header.value;
   }
   Results results;
-  for (const auto& [name, value] : headers) results.emplace_back(name + ": " + value);
+  for (const auto& [name, value] : headers) results.emplace_back(std::string(name).append(": ").append(value));
   return results;
 }
 
