@@ -22,6 +22,8 @@ constexpr int64 kCancelsPerRead = 1000;
 SPIPlanPtr mark_plan = nullptr;
 SPIPlanPtr claim_plan = nullptr;
 SPIPlanPtr queue_due_plan = nullptr;
+SPIPlanPtr any_to_settle_plan = nullptr;
+SPIPlanPtr any_waiting_plan = nullptr;
 SPIPlanPtr send_waiting_plan = nullptr;
 SPIPlanPtr next_attempt_plan = nullptr;
 SPIPlanPtr pg_net_due_plan = nullptr;
@@ -78,10 +80,17 @@ constexpr const char* kQueueDue =
     "    AND status <> 'accepted'"
     "  ORDER BY next_attempt_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING id::pg_catalog.int8";
 
-// Makes calls due that waited for the end of another one. Most databases have no such call.
-constexpr const char* kSendWaiting =
-    "SELECT w.id FROM wee5_cron.send_waiting_calls() w (id) WHERE EXISTS ("
-    "  SELECT 1 FROM wee5_cron.invocation WHERE finished_at IS NULL AND next_attempt_at = 'infinity')";
+// Most databases have no call that the app works on, or that waits for the end of another one. To find that out costs a
+// new process less than a function in PL/pgSQL, which it has to load.
+constexpr const char* kAnyToSettle =
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM wee5_cron.invocation WHERE http_status = 202"
+    "                         AND (finished_at IS NULL OR reason = 'incomplete') AND status = 'accepted')"
+    " OR EXISTS (SELECT 1 FROM wee5_cron.pending_outcome)";
+constexpr const char* kAnyWaiting =
+    "SELECT 1 FROM wee5_cron.invocation WHERE finished_at IS NULL AND next_attempt_at = 'infinity' LIMIT 1";
+
+// Makes calls due that waited for the end of another one.
+constexpr const char* kSendWaiting = "SELECT w.id FROM wee5_cron.send_waiting_calls() w (id)";
 
 // Without calls that harvest() cannot hand over at the moment, and those that wait for the end of another one.
 constexpr const char* kNextAttempt =
@@ -94,6 +103,11 @@ constexpr const char* kPgNetDue =
     "SELECT 1 FROM wee5_cron.invocation"
     " WHERE finished_at IS NULL AND next_attempt_at <= pg_catalog.now() AND transport = 'pg_net'"
     " ORDER BY next_attempt_at LIMIT 1";
+
+bool finds_row(SPIPlanPtr* plan, const char* statement) {
+  execute_plan(kept_plan(plan, statement, 0, nullptr), nullptr, nullptr, SPI_OK_SELECT);
+  return SPI_processed > 0;
+}
 
 }  // namespace
 
@@ -268,7 +282,7 @@ bool queue_due_calls(PendingReads* pending) {
 }
 
 bool send_waiting_calls(PendingReads* pending) {
-  if (database_sql != own_sql) return false;
+  if (database_sql != own_sql || !finds_row(&any_waiting_plan, kAnyWaiting)) return false;
   execute_plan(kept_plan(&send_waiting_plan, kSendWaiting, 0, nullptr), nullptr, nullptr, SPI_OK_SELECT);
   for (uint64 row = 0; row < SPI_processed; ++row) add_announced_calls(pending, {returned_id(row), returned_id(row)});
   // The reads that follow use the transaction's snapshot, which has to see these changes.
@@ -279,7 +293,7 @@ bool send_waiting_calls(PendingReads* pending) {
 Settled settle_accepted(const int64* ids, int count) {
   VersionedStatement* statement = &database_sql->settle_accepted;
   Settled settled = {0, false};
-  if (statement->text == nullptr) return settled;
+  if (statement->text == nullptr || (ids == nullptr && !finds_row(&any_to_settle_plan, kAnyToSettle))) return settled;
   Oid types[1] = {INT8ARRAYOID};
   Datum values[1] = {0};
   if (ids != nullptr) {
@@ -372,22 +386,16 @@ CancelsLeft cancel_requested_calls(const delivery::Dispatcher* dispatcher, const
   return settled < static_cast<uint64>(count) ? CancelsLeft::kUnsettled : CancelsLeft::kNone;
 }
 
-bool pg_net_calls_due() {
-  execute_plan(kept_plan(&pg_net_due_plan, kPgNetDue, 0, nullptr), nullptr, nullptr, SPI_OK_SELECT);
-  return SPI_processed > 0;
-}
+bool pg_net_calls_due() { return finds_row(&pg_net_due_plan, kPgNetDue); }
 
 bool pg_net_calls_outstanding() { return calls_open_on("pg_net"); }
 
 bool cron_runs_unbound() {
-  execute_plan(
-      kept_plan(&unbound_plan,
-                // Not a join: the planner might begin one with the whole ledger, hoping for an early hit.
-                "SELECT 1 FROM wee5_cron.cron_caller c WHERE (SELECT i.finished_at IS NOT NULL OR i.status = 'accepted'"
-                " FROM wee5_cron.invocation i WHERE i.id = c.invocation_id) LIMIT 1",
-                0, nullptr),
-      nullptr, nullptr, SPI_OK_SELECT);
-  return SPI_processed > 0;
+  // Not a join: the planner might begin one with the whole ledger, hoping for an early hit.
+  return finds_row(&unbound_plan,
+                   "SELECT 1 FROM wee5_cron.cron_caller c"
+                   " WHERE (SELECT i.finished_at IS NOT NULL OR i.status = 'accepted' FROM wee5_cron.invocation i"
+                   "        WHERE i.id = c.invocation_id) LIMIT 1");
 }
 
 }  // namespace wee5::pg
