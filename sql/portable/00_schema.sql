@@ -64,10 +64,10 @@ BEGIN
               HINT = format('Run the file of version %s or a newer one.', installed);
     END IF;
   END IF;
-  -- Every call and every harvest() reads this table before any other. Those that have begun end first, and new ones wait here and
-  -- hold nothing, so that no deadlock ends them or this file. Only if this file runs in one transaction does the lock last.
-  IF to_regclass('wee5_cron.setting') IS NOT NULL THEN
-    LOCK TABLE wee5_cron.setting IN ACCESS EXCLUSIVE MODE;
+  -- Those who use wee5_cron end first, and others wait, so that no deadlock ends them or this file. Only if this file runs in one
+  -- transaction do the locks last.
+  IF to_regprocedure('wee5_cron.lock_all_tables(text)') IS NOT NULL THEN
+    PERFORM wee5_cron.lock_all_tables('SHARE ROW EXCLUSIVE');
   END IF;
 END
 $$;

@@ -47,6 +47,58 @@ $$;
 COMMENT ON FUNCTION wee5_cron.drop_everything() IS
   'Internal, for uninstall(): drops all objects of wee5_cron, unless something else depends on them';
 
+-- Locks every table in this mode, and every view against everybody. Calls and harvests read the settings before any other table: they
+-- end first, and new ones wait there and hold nothing. But a session that writes a policy or reads the ledger in SQL has locked that
+-- table when it comes to the settings. So while this holds a lock, it waits for no other one: if a table is not free, this gives all
+-- locks back, waits for each, and starts again.
+CREATE FUNCTION wee5_cron.lock_all_tables(mode text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  patience constant text := current_setting('lock_timeout');
+  -- LOCK TABLE would also lock what a view reads, such as pg_database. A view that gets the owner that it has is locked alone.
+  locks constant text[] := ARRAY(
+    SELECT format(CASE c.relkind WHEN 'v' THEN 'ALTER VIEW %1$s OWNER TO %2$I' ELSE 'LOCK TABLE %1$s IN %3$s MODE' END,
+                  c.oid::regclass, pg_get_userbyid(c.relowner), mode)
+    FROM pg_class c WHERE c.relnamespace = to_regnamespace('wee5_cron') AND c.relkind IN ('r', 'v'));
+  -- Among many readers, some table may never be free. Then this waits in its turn.
+  rounds_left int := 50;
+  has_settings boolean;
+  lock text;
+BEGIN
+  LOOP
+    has_settings := false;
+    BEGIN
+      LOCK TABLE wee5_cron.setting IN ACCESS EXCLUSIVE MODE;
+      has_settings := true;
+      IF rounds_left > 0 THEN
+        PERFORM set_config('lock_timeout', '10ms', true);
+      END IF;
+      FOREACH lock IN ARRAY locks LOOP
+        EXECUTE lock;
+      END LOOP;
+      PERFORM set_config('lock_timeout', patience, true);
+      RETURN;
+    EXCEPTION WHEN lock_not_available THEN
+      IF rounds_left = 0 OR NOT has_settings THEN
+        RAISE;
+      END IF;
+    END;
+    rounds_left := rounds_left - 1;
+    FOREACH lock IN ARRAY locks LOOP
+      BEGIN
+        EXECUTE lock;
+        RAISE no_data_found;
+      EXCEPTION WHEN no_data_found THEN
+        NULL;  -- it was free, and the lock is given back
+      END;
+    END LOOP;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.lock_all_tables(text) IS
+  'Internal, for uninstall() and the beginning of the file: keeps everybody away until the transaction ends, without a deadlock';
+
 CREATE FUNCTION wee5_cron.uninstall() RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -55,7 +107,7 @@ DECLARE
   api name;
   contents text;
 BEGIN
-  LOCK TABLE wee5_cron.setting IN ACCESS EXCLUSIVE MODE;  -- calls and harvests end first, see the beginning of the file
+  PERFORM wee5_cron.lock_all_tables('ACCESS EXCLUSIVE');
   IF wee5_cron.pg_cron_installed() THEN
     FOR job IN EXECUTE $query$
       SELECT c.jobid FROM cron.job c

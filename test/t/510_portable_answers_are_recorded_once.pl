@@ -127,8 +127,42 @@ is(join("\n", grep { /(?:ERROR|FATAL|WARNING):/ && !/ERROR:  canceling statement
 for (1 .. 300) { $node->deliver; one($harvest); last if one('SELECT count(*) FROM wee5_cron.invocation WHERE finished_at IS NULL') == 0; usleep(100_000) }
 is(one('SELECT count(*) FROM wee5_cron.invocation WHERE finished_at IS NULL'), 0, '... and every call ends');
 
+# A session that has written a policy, or read the ledger or a view, comes to the settings later. Neither it nor the file nor
+# uninstall() ends in a deadlock. The tables that it holds are the first and the last that get locked.
+my $holder = $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]);
+my $policy = sub { "INSERT INTO wee5_cron.endpoint (endpoint_path, method, body) VALUES ('/held/$_[0]', 'POST', '{}')" };
+sub goes_on_beside {
+    my ($name, $script, %held) = @_;
+    for my $what (sort keys %held) {
+        $holder->query_safe("BEGIN; $held{$what}");
+        my $beside = begin("SET application_name = 'beside'; $script");
+        wait_for_lock_of($beside, 'beside');
+        $holder->query_safe($policy->($what));
+        $holder->query_safe("SELECT wee5_cron.setting('enabled'); COMMIT");
+        is(end($beside), '', "$name beside a session that $what raises nothing");
+        is(one("SELECT count(*) FROM wee5_cron.endpoint WHERE endpoint_path = '/held/$what'"), 1, '... and that one goes on');
+        one("DELETE FROM wee5_cron.endpoint WHERE endpoint_path LIKE '/held%'");
+    }
+    return;
+}
+my %held = (
+    wrote_a_policy  => "INSERT INTO wee5_cron.endpoint (endpoint_path) VALUES ('/held')",
+    reads_the_calls => 'SELECT count(*) FROM wee5_cron.invocation',
+    reads_a_view    => 'DECLARE reading CURSOR FOR SELECT * FROM wee5_cron.upcoming; FETCH reading',
+    wrote_a_claim   => "INSERT INTO wee5_cron.claim (idempotency_key) VALUES (gen_random_uuid())",
+);
+goes_on_beside('the file', "BEGIN;\n$file\nCOMMIT;", %held{qw(wrote_a_policy wrote_a_claim reads_a_view)});
+# Only the last word is left out: what is removed is there again.
+goes_on_beside('uninstall()', "SET client_min_messages = warning;\nBEGIN;\nDO \$\$BEGIN PERFORM wee5_cron.uninstall(); END\$\$;\nROLLBACK;", %held);
+$holder->query_safe("BEGIN; SELECT count(*) FROM wee5_cron.job");
+my $impatient = begin("SET lock_timeout = '200ms'; SET application_name = 'impatient'; SELECT wee5_cron.uninstall();");
+like(end($impatient), qr/canceling statement due to lock timeout/, 'uninstall() obeys lock_timeout');
+$holder->query_safe('COMMIT');
+$holder->quit;
+
 # uninstall() beside them.
 @crowd = map { begin("SELECT invoke_cron_endpoint('/status/200?n=$_');\n" . "SELECT wee5_cron.harvest();\nSELECT pg_sleep(random() * 0.02);\n" x 60) } 1 .. 3;
+push @crowd, begin(join '', map { "INSERT INTO wee5_cron.endpoint (endpoint_path, method, body) VALUES ('/beside/$_', 'POST', '{}');\nSELECT count(*) FROM wee5_cron.job_status;\n" } 1 .. 100);
 usleep(300_000);
 is($node->error_of('postgres', 'SELECT wee5_cron.uninstall()', role => 'postgres'), undef, 'uninstall() succeeds beside harvests');
 my $told = join '', map { end($_) } @crowd;
