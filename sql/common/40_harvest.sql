@@ -56,7 +56,7 @@ BEGIN
       WHERE f.request_id IS NOT DISTINCT FROM wee5_cron.pg_net_request_of((f.call).id)
     ), tried_again AS MATERIALIZED (
       SELECT (a.call).id FROM answer a
-      WHERE CASE WHEN a.status_code = 401 AND a.error_msg IS NULL AND a.previous_until IS NULL AND $3
+      WHERE CASE WHEN a.status_code = 401 AND a.error_msg IS NULL AND a.timed_out IS NOT TRUE AND a.previous_until IS NULL AND $3
                  THEN wee5_cron.try_previous_secret(a.call) END
     ), known AS MATERIALIZED (
       -- Once for each role: without the library, reading secrets and settings takes longer than to decide an answer.

@@ -111,7 +111,7 @@ CREATE FUNCTION wee5_cron.pg_net_outcome(
 DECLARE
   http_status constant int := coalesce(status_code, 0);
   seen constant text := CASE WHEN lost THEN 'lost'
-                             WHEN http_status = 0 OR error_msg IS NOT NULL THEN wee5_cron.reason_of_pg_net(error_msg, timed_out)
+                             WHEN http_status = 0 OR error_msg IS NOT NULL OR timed_out THEN wee5_cron.reason_of_pg_net(error_msg, timed_out)
                              ELSE '' END;
   retries record;
   accepted boolean;

@@ -16,6 +16,7 @@ Wee5Cron::Editions->pass_on_portable(
     '330_calls_are_retried_and_given_up_by_hand' => 20,
     '335_pg_net_retries_by_the_same_policy'      => 60,
     '336_one_bad_call_stops_no_other'            => 22,
+    '337_any_answer_of_pg_net_is_recorded'       => 480,
     '356_success_that_looks_wrong'               => 38,
 );
 done_testing();

@@ -56,7 +56,7 @@ Observation observe(const PgNetAnswer& answer, const PgNetCall& call, const PgNe
   }
   if (answer.lost) {
     seen.reason = Reason::kLost;
-  } else if (answer.http_status == 0 || answer.failed) {
+  } else if (answer.http_status == 0 || answer.failed || answer.timed_out) {
     seen.reason = reason_of_pg_net(answer.error_msg, answer.timed_out);
   }
   return seen;
