@@ -106,6 +106,14 @@ sub files_under {
     return [ sort @files ];
 }
 
+# Files and directories that somebody may not read.
+sub private_under {
+    my ($directory) = @_;
+    my @private;
+    File::Find::find(sub { my $all = -d $_ ? 0555 : 0444; push @private, $File::Find::name if ((stat)[2] & $all) != $all }, $directory);
+    return \@private;
+}
+
 my $staged    = "$tree/staged files";
 my ($library) = qx($pg_config --pkglibdir) =~ /(.+)/;
 my ($share)   = qx($pg_config --sharedir) =~ /(.+)/;
@@ -124,7 +132,7 @@ is_deeply(
     files_under($staged),
     [ sort "$library/wee5_cron.so", map { "$share/extension/wee5_cron$_" } '.control', '--0.1.0.sql', '--0.1.0--0.2.0.sql', '--0.2.0.sql' ],
     '... and installs the library and the files of the extension');
-is_deeply([ grep { ((stat "$staged$_")[2] & 0444) != 0444 } @{ files_under($staged) } ], [], '... for everybody to read');
+is_deeply(private_under($staged), [], '... for everybody to read, and their directories');
 ok(make_target($sources, "PG_CONFIG=$pg_config", "DESTDIR=$staged", 'uninstall'), 'make uninstall succeeds');
 is_deeply(files_under($staged), [], '... and removes all of them');
 
