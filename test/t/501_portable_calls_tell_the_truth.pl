@@ -336,6 +336,10 @@ $node->raises('postgres', "SELECT wee5_cron.set($_->[0])", $_->[1], "set($_->[0]
   for [ "'request_timeout', '-1'", '22023' ], [ "'request_timeout', 'soon'", '22023' ], [ "'proxy', 'x'", '0A000' ], [ "'colour', 'x'", '42704' ], [ "'enabled', 'maybe'", '22023' ];
 $node->as_owner("SELECT wee5_cron.set('enabled', 'off')");
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', 'enabled is off', role => 'postgres', hint => qr/wee5_cron\.set\('enabled', 'on'\)/);
+is($node->as_owner("SELECT status || ' ' || detail FROM wee5_cron.doctor() WHERE check_name = 'enabled'"), 'error wee5_cron.enabled is off: this database makes no calls', '... and doctor() speaks of this database alone');
+is($node->as_owner("SELECT hint FROM wee5_cron.doctor() WHERE check_name = 'enabled'"), "SELECT wee5_cron.set('enabled', 'on');\n-- unless this project is a copy that must not call", '... and its hint is for the owner of a project');
+$node->as_owner($node->as_owner("SELECT hint FROM wee5_cron.doctor() WHERE check_name = 'enabled'"));
+is($node->as_owner("SELECT status FROM wee5_cron.doctor() WHERE check_name = 'enabled'"), 'ok', '... which turns it on');
 $node->as_owner("SELECT wee5_cron.set('enabled', NULL)");
 
 # On the tick, as the job's owner.
