@@ -37,27 +37,6 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_armed() IS 'Internal, for doctor(): whether this database makes calls';
 
--- The extension has one such setting for the whole server. The portable edition has one in each database.
-CREATE FUNCTION wee5_cron.doctor_enabled() RETURNS SETOF wee5_cron.finding
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-DECLARE
-  portable constant boolean := wee5_cron.edition() = 'portable';
-BEGIN
-  IF wee5_cron.setting('enabled')::boolean THEN
-    RETURN NEXT ('enabled', 'ok', 'wee5_cron.enabled is on', NULL)::wee5_cron.finding;
-  ELSE
-    RETURN NEXT ('enabled', 'error',
-                 'wee5_cron.enabled is off: '
-                 || CASE WHEN portable THEN 'this database makes no calls' ELSE 'no database of this server makes calls' END,
-                 CASE WHEN portable THEN E'SELECT wee5_cron.set(''enabled'', ''on'');\n-- unless this project is a copy that must not call'
-                      ELSE E'ALTER SYSTEM SET wee5_cron.enabled = on;\nSELECT pg_reload_conf();\n'
-                           '-- unless this server is a copy that must not call' END)::wee5_cron.finding;
-  END IF;
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.doctor_enabled() IS 'Internal, for doctor(): whether wee5_cron.enabled is on';
-
 CREATE FUNCTION wee5_cron.doctor_subscription_target() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

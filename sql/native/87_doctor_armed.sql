@@ -32,3 +32,18 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_physical_clone() IS
   'Internal, for doctor(): whether this server may be a copy of the one on which the database was armed';
+
+CREATE FUNCTION wee5_cron.doctor_enabled() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF wee5_cron.setting('enabled')::boolean THEN
+    RETURN NEXT ('enabled', 'ok', 'wee5_cron.enabled is on', NULL)::wee5_cron.finding;
+  ELSE
+    RETURN NEXT ('enabled', 'error', 'wee5_cron.enabled is off: no database of this server makes calls',
+                 E'ALTER SYSTEM SET wee5_cron.enabled = on;\nSELECT pg_reload_conf();\n'
+                 '-- unless this server is a copy that must not call')::wee5_cron.finding;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_enabled() IS 'Internal, for doctor(): whether wee5_cron.enabled is on';

@@ -22,3 +22,17 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_physical_clone() IS
   'Internal, for doctor(): whether this server may be a copy of the one on which the database was armed';
+
+-- Each database has this setting for itself.
+CREATE FUNCTION wee5_cron.doctor_enabled() RETURNS SETOF wee5_cron.finding
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  off constant boolean := NOT wee5_cron.setting('enabled')::boolean;
+BEGIN
+  RETURN NEXT ('enabled', CASE WHEN off THEN 'error' ELSE 'ok' END,
+               CASE WHEN off THEN 'wee5_cron.enabled is off: this database makes no calls' ELSE 'wee5_cron.enabled is on' END,
+               CASE WHEN off THEN E'SELECT wee5_cron.set(''enabled'', ''on'');\n-- unless this project is a copy that must not call' END)::wee5_cron.finding;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.doctor_enabled() IS 'Internal, for doctor(): whether wee5_cron.enabled is on';
