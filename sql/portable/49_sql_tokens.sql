@@ -409,13 +409,18 @@ CREATE FUNCTION wee5_cron.read_simple_tokens(source bytea, at int, OUT kinds tex
 DECLARE
   size constant int := 512;
   -- 1: blanks, 2: a word, 3: a number, 4: a string, 5: a name, 6: an operator, 7: none of these
-  token constant text := '([\t-\r ]+)|([A-Za-z_\u0080-\u00FF][0-9A-Za-z_$\u0080-\u00FF]*)(?![0-9A-Za-z_$\u0080-\u00FF''&"])|'
+  pattern constant text := '([\t-\r ]+)|([A-Za-z_\u0080-\u00FF][0-9A-Za-z_$\u0080-\u00FF]*)(?![0-9A-Za-z_$\u0080-\u00FF''&"])|'
     || '([0-9][0-9A-Za-z_.\u0080-\u00FF]*)(?![0-9A-Za-z_.\u0080-\u00FF])|''([^'']*)''(?![\t-\r ]*[''-])|"([^"]*)"(?!")|'
-    || '([][(),;.]|:[:=]|[~!@#^&|`?+*/%<>=-](?![~!@#^&|`?+*/%<>=-]))|(.)';
+    || '([][(),;.]|:[:=]|[~!@#^&|`?+*/%<>=-](?![~!@#^&|`?+*/%<>=-]))';
   ahead constant text := convert_from(substring(source FROM at + 1 FOR size), 'LATIN1');
 BEGIN
+  -- Somebody may write a megabyte of other tokens: the window is not read for each of them.
+  IF ahead !~ ('^(?:' || pattern || ')') THEN
+    next_at := at;
+    RETURN;
+  END IF;
   WITH m AS MATERIALIZED (
-    SELECT t.found, t.place FROM regexp_matches(ahead, token, 'g') WITH ORDINALITY AS t(found, place)
+    SELECT t.found, t.place FROM regexp_matches(ahead, pattern || '|(.)', 'g') WITH ORDINALITY AS t(found, place)
   ), simple AS (
     SELECT m.found, m.place, CASE WHEN m.found[2] IS NOT NULL THEN 'w' WHEN m.found[3] IS NOT NULL THEN 'x'
                                   WHEN m.found[4] IS NOT NULL THEN 's' WHEN m.found[5] IS NOT NULL THEN 'q'
@@ -453,8 +458,14 @@ BEGIN
     IF next.next_at = at THEN
       SELECT * INTO next FROM wee5_cron.read_sql_token(source, at);
     END IF;
-    kinds := kinds || next.kinds;
-    texts := texts || next.texts;
+    -- Appending an element does not copy the array.
+    IF cardinality(next.kinds) = 1 THEN
+      kinds := array_append(kinds, next.kinds[1]);
+      texts := array_append(texts, next.texts[1]);
+    ELSE
+      kinds := kinds || next.kinds;
+      texts := texts || next.texts;
+    END IF;
     at := coalesce(next.next_at, -1);
   END LOOP;
   IF at < 0 THEN
