@@ -28,15 +28,17 @@ CREATE FUNCTION pg_temp.alerts() RETURNS SETOF text LANGUAGE sql AS
                       regexp_replace(content ->> 'text', '[0-9]{4}-[0-9-]+ [0-9:]+ [A-Z0-9+-]+', 'T'))
      FROM gone ORDER BY content ->> 'event', content ->> 'job_name' $$;
 
--- Three failed runs each, of jobs whose path is behind another literal, in dollar quotes, in a DO block, or nowhere.
+-- Three failed runs each, of jobs whose path is behind another literal, in dollar quotes, in a DO block or in its EXECUTE, or nowhere.
 SELECT pg_temp.job('one', $$SELECT wee5_cron.invoke(method => 'POST', endpoint_path => '/api/one')$$) AS one,
        pg_temp.job('two', $$SELECT wee5_cron.invoke(method := 'POST', endpoint_path := '/api/two')$$) AS two,
        pg_temp.job('dollar', $$SELECT INVOKE_CRON_ENDPOINT($p$/x$p$)$$) AS dollar,
        pg_temp.job('block', $$DO 'BEGIN PERFORM "public"."invoke_cron_endpoint"(E''/block''); END'$$) AS block,
+       pg_temp.job('executed', $$DO 'BEGIN EXECUTE ''SELECT public.invoke_cron_endpoint($q$/executed$q$)''; END'$$) AS executed,
+       pg_temp.job('format', $$DO 'BEGIN EXECUTE format(''SELECT wee5_cron.invoke(%L)'', ''/format''); END'$$) AS format,
        pg_temp.job('computed', $$SELECT wee5_cron.invoke(path) FROM paths$$) AS computed,
        pg_temp.job(NULL, $$SELECT /* the path */ invoke_cron_endpoint('/unnamed')$$) AS unnamed \gset
 SELECT pg_temp.watch();
-SELECT pg_temp.runs(id, 'failed') FROM unnest(array[:one, :two, :dollar, :block, :computed, :unnamed]) id;
+SELECT pg_temp.runs(id, 'failed') FROM unnest(array[:one, :two, :dollar, :block, :executed, :format, :computed, :unnamed]) id;
 SELECT pg_temp.watch();
 SELECT regexp_replace(name, '#\d+', '#N') AS name, failures, told, by_job FROM pg_temp.trouble;
 SELECT regexp_replace(pg_temp.alerts(), '#\d+', '#N', 'g');

@@ -203,8 +203,35 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.read_call(text[], text[], text, int, int) IS 'Internal: a call in a command';
 
--- The calls of functions with one of our names, in a command and in the bodies of its DO statements, down to a DO within a DO.
--- Finds at most `most` calls, because any user of pg_cron can write a command of any length.
+-- The SQL that PL/pgSQL's EXECUTE runs, as tokens, if what follows token `before` begins with '...' or format('...'. What format()
+-- puts in is not known: a string or name that holds it is not readable. What is appended to the text is not read.
+CREATE FUNCTION wee5_cron.executed_tokens(shape text, outer_kinds text[], outer_texts text[], before int, OUT kinds text[], OUT texts text[])
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  head constant text := substring(substr(shape, before + 1) FROM '^\(*(?:(?:p\.)?N\(+)?');
+  at constant int := before + 1 + length(head);
+  name constant text := outer_texts[at - length(substring(head FROM '\(*$')) - 1];
+  is_format constant boolean := head ~ 'N' AND name = 'format';
+BEGIN
+  IF coalesce(outer_kinds[at], '') <> 's' OR head ~ 'N' AND NOT is_format THEN
+    RETURN;
+  ELSIF NOT is_format THEN
+    SELECT t.kinds, t.texts INTO kinds, texts FROM wee5_cron.read_sql_tokens(outer_texts[at]) t;
+    RETURN;
+  END IF;
+  SELECT array_agg(CASE WHEN u.kind IN ('s', 'q') AND strpos(u.text, e'\x01') > 0 THEN upper(u.kind) ELSE u.kind END ORDER BY u.place),
+         array_agg(u.text ORDER BY u.place)
+  INTO kinds, texts
+  FROM wee5_cron.read_sql_tokens(regexp_replace(outer_texts[at], '%[^A-Za-z%]*[A-Za-z%]', e'\x01', 'g')) t
+    CROSS JOIN unnest(t.kinds, t.texts) WITH ORDINALITY AS u(kind, text, place);
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.executed_tokens(text, text[], text[], int) IS 'Internal: the SQL that a DO block runs with EXECUTE';
+
+-- The calls of functions with one of our names, in a command, in the bodies of its DO statements, and in what these run with EXECUTE,
+-- down to a DO within a DO.
+-- Finds at most `most` calls and EXECUTEs, because any user of pg_cron can write a command of any length.
 CREATE FUNCTION wee5_cron.calls_in_command(kinds text[], texts text[], most int, nested int, OUT schema text, OUT function text,
                                            OUT arguments int, OUT takes_a_path boolean, OUT path text) RETURNS SETOF record
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -225,17 +252,27 @@ BEGIN
     )
     SELECT t.place, t.kind, t.text FROM t JOIN statement s USING (statement)
     WHERE s.is_do AND t.kind IN ('s', 'S') AND nested < 2
+       -- In a command itself, EXECUTE names a prepared statement.
+       OR nested = 1 AND t.kind = 'w' AND t.text = 'execute'
        OR t.kind IN ('w', 'q') AND t.text IN ('invoke_cron_endpoint', 'invoke', 'run', 'harvest')
           AND kinds[t.place + 1] = 'o' AND texts[t.place + 1] = '('
     ORDER BY t.place
   LOOP
-    IF token.kind IN ('w', 'q') THEN
+    IF token.kind IN ('w', 'q') AND token.text <> 'execute' THEN
       SELECT c.schema, c.function, c.arguments, c.takes_a_path, c.path INTO schema, function, arguments, takes_a_path, path
       FROM wee5_cron.read_call(kinds, texts, shape, 1, token.place + 1) c;
       RETURN NEXT;
       left_over := left_over - 1;
     ELSE
-      SELECT * INTO body FROM wee5_cron.read_sql_tokens(token.text);
+      IF token.text = 'execute' AND token.kind = 'w' THEN
+        SELECT NULL, NULL, NULL, NULL, NULL INTO schema, function, arguments, takes_a_path, path;
+        RETURN NEXT;
+        left_over := left_over - 1;
+        EXIT WHEN left_over <= 0;
+        SELECT * INTO body FROM wee5_cron.executed_tokens(shape, kinds, texts, token.place);
+      ELSE
+        SELECT * INTO body FROM wee5_cron.read_sql_tokens(token.text);
+      END IF;
       FOR schema, function, arguments, takes_a_path, path IN
         SELECT * FROM wee5_cron.calls_in_command(body.kinds, body.texts, left_over, nested + 1)
       LOOP

@@ -7,18 +7,19 @@
 #include <span>
 
 #include "sql_tokens.hpp"
+#include "wee5_cron/core/text/ascii.hpp"
 
 namespace wee5::core {
 namespace {
 
 using Tokens = std::span<const SqlToken>;
 
-// A DO block within a DO block needs dynamic SQL, so deeper nesting is not read.
-constexpr int kMostNestedBodies = 2;
+// The body of a DO block, and what stands there in an EXECUTE or in another DO block. Deeper nesting is not read.
+constexpr int kMostNestedTexts = 2;
 // Every user of pg_cron can write a command of any length, and the worker reads all commands. No real job exceeds
 // these.
 constexpr std::size_t kMostBytes = 1U << 20U;
-constexpr int kMostCalls = 20;
+constexpr int kMostCalls = 20;  // and EXECUTEs
 
 bool opens(const SqlToken& token) { return token.is_operator("(") || token.is_operator("["); }
 bool closes(const SqlToken& token) { return token.is_operator(")") || token.is_operator("]"); }
@@ -214,6 +215,55 @@ bool takes_a_path(const Call& call) {
   return argument.name.empty() || argument.name == "endpoint_path";
 }
 
+// What format() puts in is not known. No path has this character.
+constexpr char kUnknown = '\x01';
+
+// Replaces %s, %1$I and the like.
+std::string without_conversions(std::string_view format) {
+  std::string text;
+  for (std::size_t i = 0; i < format.size(); ++i) {
+    std::size_t end = i;
+    if (format[i] == '%') {
+      do ++end;
+      while (end < format.size() && format[end] != '%' && !is_alpha(format[end]));
+    }
+    const bool converts = end > i && end < format.size();
+    text += converts ? kUnknown : format[i];
+    if (converts) i = end;
+  }
+  return text;
+}
+
+void skip_brackets(Tokens& tokens) {
+  while (!tokens.empty() && tokens[0].is_operator("(")) tokens = tokens.subspan(1);
+}
+
+// Takes the start of a call of format() off `tokens`.
+bool take_format(Tokens& tokens) {
+  Tokens rest = tokens;
+  if (rest.size() >= 2 && rest[0].is_name() && rest[0].text == "pg_catalog" && rest[1].is_operator("."))
+    rest = rest.subspan(2);
+  if (rest.size() < 2 || !rest[0].is_name() || rest[0].text != "format" || !rest[1].is_operator("(")) return false;
+  tokens = rest.subspan(2);
+  return true;
+}
+
+// The SQL that PL/pgSQL's EXECUTE runs, if `tokens`, which follow it, begin with '...' or format('...'. What is
+// appended to the text is not read.
+std::optional<std::vector<SqlToken>> executed_tokens(Tokens tokens) {
+  skip_brackets(tokens);
+  const bool is_format = take_format(tokens);
+  if (is_format) skip_brackets(tokens);
+  if (tokens.empty() || tokens[0].kind != SqlToken::Kind::kString || !tokens[0].readable) return std::nullopt;
+  std::optional<std::vector<SqlToken>> executed =
+      read_sql_tokens(is_format ? without_conversions(tokens[0].text) : tokens[0].text);
+  if (!executed) return std::nullopt;
+  for (SqlToken& token : *executed) {
+    if (is_format && token.text.find(kUnknown) != std::string::npos) token.readable = false;
+  }
+  return executed;
+}
+
 class Reader {
  public:
   Reader(std::string_view call_schema, JobCommand& command) : call_schema_(call_schema), command_(command) {}
@@ -224,12 +274,12 @@ class Reader {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       if (statement_begins) is_do = tokens[i].is_word("do");
       statement_begins = tokens[i].is_operator(";");
-      if (is_do && tokens[i].kind == SqlToken::Kind::kString && nested < kMostNestedBodies) {
-        if (const auto body = read_sql_tokens(tokens[i].text)) read(*body, nested + 1);
+      if (nested < kMostNestedTexts) {
+        if (is_do && tokens[i].kind == SqlToken::Kind::kString) read_nested(read_sql_tokens(tokens[i].text), nested);
+        // In a command itself, EXECUTE names a prepared statement.
+        if (nested > 0 && tokens[i].is_word("execute")) read_executed(tokens.subspan(i + 1), nested);
       }
-      if (!may_be_ours(tokens, i)) continue;
-      if (++calls_ > kMostCalls) return;
-      if (const std::optional<Call> call = read_call(tokens, i)) note(*call);
+      if (may_be_ours(tokens, i)) read_call_at(tokens, i);
     }
   }
 
@@ -259,6 +309,19 @@ class Reader {
   }
 
  private:
+  void read_nested(const std::optional<std::vector<SqlToken>>& tokens, int nested) {
+    if (tokens) read(*tokens, nested + 1);
+  }
+
+  void read_executed(Tokens tokens, int nested) {
+    if (++calls_ <= kMostCalls) read_nested(executed_tokens(tokens), nested);
+  }
+
+  void read_call_at(Tokens tokens, std::size_t open) {
+    if (++calls_ > kMostCalls) return;
+    if (const std::optional<Call> call = read_call(tokens, open)) note(*call);
+  }
+
   static Tokens without_semicolons_around(Tokens tokens) {
     while (!tokens.empty() && tokens.back().is_operator(";")) tokens = tokens.first(tokens.size() - 1);
     while (!tokens.empty() && tokens.front().is_operator(";")) tokens = tokens.subspan(1);

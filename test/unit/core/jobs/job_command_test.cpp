@@ -122,6 +122,21 @@ INSTANTIATE_TEST_SUITE_P(
                     Ours{"do language plpgsql 'BEGIN PERFORM invoke_cron_endpoint(''/x''); END'", "/x"},
                     Ours{"SELECT 1; DO $d$ DECLARE n int := 1; BEGIN PERFORM wee5_cron.invoke('/x'); END $d$", "/x"}));
 
+INSTANTIATE_TEST_SUITE_P(
+    Executed, CallsUs,
+    testing::Values(
+        Ours{"DO $$BEGIN EXECUTE 'SELECT public.invoke_cron_endpoint(''/x'')'; END$$", "/x"},
+        Ours{"DO $$BEGIN EXECUTE $q$SELECT invoke_cron_endpoint('/x') WHERE $q$ || condition; END$$", "/x"},
+        Ours{"DO 'BEGIN execute(E''SELECT invoke_cron_endpoint(\\''/x\\'')''); END'", "/x"},
+        Ours{"DO $$BEGIN EXECUTE format('SELECT wee5_cron.invoke(''/x'', %L)', method); END$$", "/x"},
+        Ours{"DO $$BEGIN EXECUTE (pg_catalog.format(($q$CALL wee5_cron.run('/x')$q$))); END$$", "/x"},
+        Ours{"DO $$BEGIN FOR r IN EXECUTE 'SELECT invoke_cron_endpoint($1)' USING p LOOP END LOOP; END$$", ""},
+        Ours{"DO $$BEGIN EXECUTE format('SELECT public.invoke_cron_endpoint(%L)', '/x'); END$$", ""},
+        Ours{"DO $$BEGIN EXECUTE format('SELECT invoke_cron_endpoint(''/x/%1$s'')', n); END$$", ""},
+        Ours{"DO $$BEGIN EXECUTE format('SELECT wee5_cron.invoke(''/x'', target => %L)', n); END$$", ""},
+        Ours{"DO $$BEGIN EXECUTE 'SELECT 5 %1' || x; EXECUTE 'SELECT invoke_cron_endpoint(''/50%s'')'; END$$",
+             "/50%s"}));
+
 class CallsSomebodyElse : public testing::TestWithParam<std::string_view> {};
 
 TEST_P(CallsSomebodyElse, IsNotOneOfOurCalls) {
@@ -150,6 +165,14 @@ INSTANTIATE_TEST_SUITE_P(
                     "CREATE FUNCTION invoke_cron_endpoint(text) RETURNS void LANGUAGE sql AS 'SELECT'",
                     "INSERT INTO invoke_cron_endpoint(a) VALUES (1)", "CREATE TABLE invoke_cron_endpoint(a int)",
                     "WITH invoke_cron_endpoint(a) AS (SELECT 1) SELECT 1", "EXECUTE invoke_cron_endpoint('/x')",
+                    "EXECUTE 'SELECT invoke_cron_endpoint(''/x'')'",
+                    "DO $$BEGIN EXECUTE format('SELECT %I.invoke_cron_endpoint(''/x'')', s); END$$",
+                    "DO $$BEGIN EXECUTE format('SELECT %s(''/x'')', f); END$$",
+                    "DO $$BEGIN EXECUTE 'SELECT invoke_cron_endpoint(' || quote_literal(p) || ')'; END$$",
+                    "DO $$BEGIN EXECUTE other('SELECT invoke_cron_endpoint(''/x'')'); END$$",
+                    "DO $$BEGIN EXECUTE other.format('SELECT invoke_cron_endpoint(''/x'')'); END$$",
+                    "DO $$BEGIN PERFORM f('SELECT invoke_cron_endpoint(''/x'')'); END$$",
+                    "DO $$BEGIN EXECUTE E'SELECT invoke_cron_endpoint(''/x'') \\x00'; END$$",
                     // Postgres refuses all of such a text.
                     "SELECT invoke_cron_endpoint('/x'); SELECT 'open", "SELECT invoke_cron_endpoint('/x') /* open",
                     "SELECT invoke_cron_endpoint('/x') /* open /* */", "SELECT invoke_cron_endpoint('/x'), \"open",
@@ -164,6 +187,14 @@ TEST(JobCommand, ReportsASchemaThatIsNotOurs) {
   EXPECT_EQ(command.other_path, "/x");
   EXPECT_TRUE(read_job_command("SELECT \"My Schema\".invoke_cron_endpoint('/x')", "My Schema").calls_us());
   EXPECT_FALSE(read("SELECT theirs.invoke_cron_endpoint('/x', 1)").other_schema);
+}
+
+// What format() puts in could be ours.
+TEST(JobCommand, KnowsNoSchemaThatFormatPutsIn) {
+  EXPECT_FALSE(read("DO $$BEGIN EXECUTE format('SELECT %I.invoke_cron_endpoint(''/x'')', s); END$$").other_schema);
+  EXPECT_FALSE(read("DO $$BEGIN EXECUTE format('SELECT \"%s\".invoke_cron_endpoint(''/x'')', s); END$$").other_schema);
+  EXPECT_EQ(read("DO $$BEGIN EXECUTE format('SELECT theirs.invoke_cron_endpoint(%L)', p); END$$").other_schema,
+            "theirs");
 }
 
 TEST(JobCommand, ReportsEachFunctionOnce) {
@@ -228,6 +259,11 @@ TEST(JobCommand, HostileTextsTakeNoTime) {
   EXPECT_FALSE(read(std::string(1'000'000, '/') + "*").calls_us());
   EXPECT_TRUE(read("SELECT " + std::string(1'000'000, '+') + "invoke_cron_endpoint('/x')").calls_us());
   EXPECT_FALSE(read("SELECT invoke_cron_endpoint('/x') -- " + std::string(2'000'000, 'x')).calls_us());
+  std::string executes;
+  for (int i = 0; i < 50'000; ++i) executes += "execute ((format (";
+  EXPECT_FALSE(read("DO $$" + executes + "$$").calls_us());
+  EXPECT_FALSE(
+      read("DO $$execute format('" + std::string(500'000, '%') + std::string(500'000, '1') + "')$$").calls_us());
 }
 
 }  // namespace
