@@ -24,7 +24,8 @@ sub heard {
 sub hang {
     my ($database, $policy) = @_;
     my $path = '/hang?n=' . ++$number;
-    $node->policy($database, $path, retry_on => $policy);
+    # Longer than all failing statements take together.
+    $node->policy($database, $path, retry_on => $policy, timeout => '10 minutes');
     my $id = $node->call($database, $path);
     $node->poll_query_until($database, "SELECT in_flight > 0 FROM wee5_cron.worker WHERE datname = '$database'") or die;
     my $patience = 1000;
