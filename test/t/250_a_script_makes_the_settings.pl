@@ -49,9 +49,10 @@ sub calls_the_app {
     return;
 }
 
-# --to guc, in the database where it is run, with either meaning of a backslash.
+# --to guc, in the database where it is run, with either meaning of a backslash, where the server has both.
+my @meanings = ('on', $node->standard_strings_off =~ /^standard_conforming_strings = (off)/);
 my ($sql) = generate(\%here, '--to', 'guc', '--allow-localhost');
-for my $conforming (qw(on off)) {
+for my $conforming (@meanings) {
     $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
     ok($node->error_of('postgres', q{SELECT invoke_cron_endpoint('/x')}), 'without settings a call is an error');
     local $ENV{PGOPTIONS} = "-c standard_conforming_strings=$conforming";
@@ -61,7 +62,7 @@ for my $conforming (qw(on off)) {
 
 # The default, and into Vault: the extension reads the same value in both.
 ($sql) = generate(\%here, '--allow-localhost');
-for my $conforming (qw(on off)) {
+for my $conforming (@meanings) {
     $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
     local $ENV{PGOPTIONS} = "-c standard_conforming_strings=$conforming";
     $node->safe_psql('postgres', $sql);
@@ -70,7 +71,7 @@ for my $conforming (qw(on off)) {
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
 $node->safe_psql('postgres', q{CREATE EXTENSION supabase_vault VERSION 'wee5fixture'});
 ($sql) = generate(\%here, '--to', 'vault', '--allow-localhost');
-for my $conforming (qw(on off)) {
+for my $conforming (@meanings) {
     $node->safe_psql('postgres', 'DELETE FROM vault.secrets');
     local $ENV{PGOPTIONS} = "-c standard_conforming_strings=$conforming";
     $node->safe_psql('postgres', $sql) for 1 .. 2;
@@ -83,7 +84,7 @@ my $name = q{my "app"; $1 :x};
 $node->safe_psql('postgres', q{CREATE DATABASE "my ""app""; $1 :x"});
 $node->safe_psql($name, 'CREATE EXTENSION wee5_cron');
 ($sql) = generate(\%here, '--to', 'guc', '--database', $name, '--allow-localhost');
-for my $conforming (qw(on off)) {
+for my $conforming (@meanings) {
     $node->safe_psql($name, 'ALTER DATABASE "my ""app""; $1 :x" RESET ALL');
     local $ENV{PGOPTIONS} = "-c standard_conforming_strings=$conforming";
     $node->safe_psql('postgres', $sql);

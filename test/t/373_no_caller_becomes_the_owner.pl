@@ -173,7 +173,8 @@ $node->safe_psql('postgres', "SELECT wee5_cron.grant_to('caller', 'call')");
 $node->safe_psql('postgres', "DELETE FROM cron.job WHERE jobname LIKE 'missed by %'");
 
 # Settings that any session may change, and that change the meaning of SQL: our functions see the same jobs and calls.
-my $odd = join ' ', map { "SET $_;" } 'client_min_messages = error', 'backslash_quote = on', 'standard_conforming_strings = off', 'quote_all_identifiers = on', "DateStyle = 'SQL, DMY'",
+my $strings = $node->standard_strings_off;
+my $odd = join ' ', map { "SET $_;" } 'client_min_messages = error', $strings, 'backslash_quote = on', 'quote_all_identifiers = on', "DateStyle = 'SQL, DMY'",
   'IntervalStyle = sql_standard', 'row_security = off', 'transform_null_equals = on', 'array_nulls = off', "plpgsql.extra_errors = 'none'", 'bytea_output = escape', 'extra_float_digits = -15', "TimeZone = 'Pacific/Kiritimati'";
 my $seen = "SELECT string_agg(concat_ws(' ', job_name, endpoint_path, state, active, schedule), ',' ORDER BY job_name) FROM wee5_cron.job_status";
 my @odd_steps = ("SELECT wee5_cron.schedule('odd', '0 0 1 1 *', '/odd?a=''b''')", "SELECT wee5_cron.pause('odd', 'a note')", "SELECT wee5_cron.resume('odd')",
@@ -189,7 +190,7 @@ is($node->psql_as('operator', 'postgres', "$odd $seen"), $plainly, '... and job_
 is($node->error_of('postgres', "$odd SELECT wee5_cron.run_now('odd')", role => 'operator'), undef, '... and run_now() works');
 is($node->error_of('postgres', "$odd SELECT wee5_cron.unschedule('odd')", role => 'operator'), undef, '... and unschedule() works');
 # The worker's settings by ALTER DATABASE: it still sees the jobs, and misses no run.
-$node->safe_psql('postgres', join ' ', map { "ALTER DATABASE postgres SET $_;" } 'standard_conforming_strings = off', 'quote_all_identifiers = on', "plpgsql.extra_errors = 'all'",
+$node->safe_psql('postgres', join ' ', map { "ALTER DATABASE postgres SET $_;" } $strings, 'quote_all_identifiers = on', "plpgsql.extra_errors = 'all'",
     "plpgsql.variable_conflict = 'use_variable'", "IntervalStyle = 'sql_standard'");
 {
     local $ENV{PGOPTIONS} = "$looking -c standard_conforming_strings=on -c quote_all_identifiers=off -c plpgsql.extra_errors=none -c plpgsql.variable_conflict=error -c IntervalStyle=postgres";
@@ -200,7 +201,7 @@ $node->safe_psql('postgres', join ' ', map { "ALTER DATABASE postgres SET $_;" }
     ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM wee5_cron.job_watch w JOIN cron.job j USING (jobid) WHERE j.jobname = 'watched'"), 'a worker under odd settings of its database watches jobs');
     fields_are($node->finished('postgres', $node->call('postgres', '/odd-worker')), { status => 'succeeded' }, '... and sends calls');
     is($node->safe_psql('postgres', "SELECT coalesce(last_error, '') FROM wee5_cron.worker WHERE datname = 'postgres'"), '', '... without an error');
-    $node->safe_psql('postgres', join ' ', "SELECT wee5_cron.unschedule('watched');", map { "ALTER DATABASE postgres RESET $_;" } qw(standard_conforming_strings quote_all_identifiers plpgsql.extra_errors plpgsql.variable_conflict IntervalStyle));
+    $node->safe_psql('postgres', join ' ', "SELECT wee5_cron.unschedule('watched');", map { "ALTER DATABASE postgres RESET $_;" } $strings =~ /^(\w+)/, qw(quote_all_identifiers plpgsql.extra_errors plpgsql.variable_conflict IntervalStyle));
 }
 
 # No caller can change any setting of ours.
