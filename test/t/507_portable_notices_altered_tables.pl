@@ -38,6 +38,7 @@ for (
     [ 'ALTER TABLE wee5_cron.endpoint DISABLE TRIGGER check_endpoint', 'warning', qr/^wee5_cron\.endpoint has no working trigger "check_endpoint": no new policy is checked$/, 'a trigger of ours is off', 1 ],
     [ 'DROP TRIGGER check_endpoint ON wee5_cron.endpoint', 'warning', qr/no working trigger "check_endpoint"/, 'a trigger of ours is dropped', 1 ],
     [ 'ALTER TABLE wee5_cron.attempt SET UNLOGGED', 'warning', qr/^wee5_cron\.attempt is unlogged: a crash empties it$/, 'a table is unlogged', 1 ],
+    [ 'ALTER SEQUENCE wee5_cron.invocation_id_seq SET UNLOGGED', 'warning', qr/^the sequence wee5_cron\.invocation_id_seq is unlogged: a crash resets it, and ids come again$/, 'ids that a crash would give again', 1 ],
     [ 'CREATE TABLE public.heir () INHERITS (wee5_cron.invocation)', 'warning', qr/^public\.heir inherits from wee5_cron\.invocation; its rows are not sent$/, 'a table inherits from ours', 1 ],
     [ 'REVOKE DELETE ON wee5_cron.claim FROM postgres', 'error', qr/^the owner of wee5_cron may not read and write wee5_cron\.claim$/, 'the owner lacks a privilege' ],
     [ 'ALTER TABLE wee5_cron.endpoint ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', 'error', qr/^row-level security applies to the owner of wee5_cron on wee5_cron\.endpoint$/, 'forced row-level security' ],
