@@ -63,10 +63,10 @@ $node->safe_psql('postgres', 'GRANT SELECT ON cron.job TO postgres; ALTER ROLE p
 
 # Triggers on pg_net's tables, which belong to the host. Their names are text of others.
 $node->as_owner(q{CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'});
-$node->safe_psql('postgres', q{CREATE ROLE "odd%s
-role" LOGIN; GRANT CREATE, USAGE ON SCHEMA public TO "odd%s
-role"; SET ROLE "odd%s
-role"; CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'});
+# From PostgreSQL 19 on, the name of a role has no line break.
+my $role = $node->pg_version < '19devel' ? qq{"odd%s\nrole"} : '"odd%s role"';
+$node->safe_psql('postgres', "CREATE ROLE $role LOGIN; GRANT CREATE, USAGE ON SCHEMA public TO $role; SET ROLE $role;"
+      . q{CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'});
 my $hint = hint_after(q{GRANT TRIGGER ON net.http_request_queue TO PUBLIC; CREATE TRIGGER "50%s" BEFORE INSERT ON net.http_request_queue FOR EACH ROW EXECUTE FUNCTION public.spy()}, 'pg_net_tampering', "a trigger on pg_net's queue");
 like($hint, qr/^DROP FUNCTION (?:public\.)?spy\(\) CASCADE;\n-- as its owner, role "postgres"/, '... whose function the owner can drop');
 $node->raises('postgres', "SELECT invoke_cron_endpoint('/x')", '55000', '... and calls are refused', role => 'postgres', hint => qr/pg_net_tampering of wee5_cron\.doctor\(\)/);
