@@ -188,9 +188,10 @@ $listener->quit;
 is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.pending_alert"), 0, '... and the worker sends their alert, at its start at the latest')
   if $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wee5_cron.pending_alert');
 
-# A job that is late, and runs again.
+# A job that is late, and runs again. Its next run is far off.
 $node->safe_psql('postgres', <<'SQL');
-SELECT wee5_cron.schedule('late one', '*/7 * * * *', '/late');
+SELECT wee5_cron.schedule('late one', format('%s,%s * * * *', extract(minute FROM now() - interval '20 minutes'),
+                                             extract(minute FROM now() - interval '10 minutes')), '/late');
 UPDATE wee5_cron.job SET catch_up = 'none' WHERE job_name = 'late one';
 SQL
 $node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM wee5_cron.job_watch');
