@@ -15,19 +15,18 @@ my ($bindir) = qx(pg_config --bindir) =~ /(.+)/;
 my ($node) = grep { -x } map { "$_/node" } split(/:/, $ENV{PATH}), '/usr/local/bin';
 plan skip_all => 'there is no Node' unless $node;
 
-# The part "scripts" waits for npm in the foreground. This npm starts a server in the directory of the check, as tests do, perhaps
-# also a process that works elsewhere and ignores SIGTERM, and then never ends.
+# The part "scripts" waits for node in the foreground. This one starts a server in the directory of the check, as tests do, perhaps
+# also a process that works elsewhere and ignores SIGTERM, and then never ends. npm has nothing to install.
 mkdir "$tmp/bin" or die $!;
-symlink $node, "$tmp/bin/node" or die $!;
-append_to_file("$tmp/bin/npm", "#!/bin/sh\n" . <<"SH");
-cd "\$3" || exit
+append_to_file("$tmp/bin/npm", "#!/bin/sh\nmkdir \"\$3/node_modules\"\n");
+append_to_file("$tmp/bin/node", "#!/bin/sh\ncase \$1 in node_modules/*) ;; *) exec $node \"\$@\" ;; esac\n" . <<"SH");
 $bindir/initdb --pgdata=data --auth=trust --no-sync --no-instructions >/dev/null || exit
 $bindir/pg_ctl --pgdata=data --log=server.log --options="-c listen_addresses= -k ." --wait --silent start || exit
 if [ -n "\$STUBBORN" ]; then (trap '' TERM; cd /; while :; do sleep 1; done) & fi
 sed -n '1p;7p' data/postmaster.pid >"\$COMMANDS.new" && echo "-C \$PWD" >>"\$COMMANDS.new" && mv "\$COMMANDS.new" "\$COMMANDS"
 while :; do sleep 1000; done
 SH
-chmod 0755, "$tmp/bin/npm" or die $!;
+chmod 0755, "$tmp/bin/npm", "$tmp/bin/node" or die $!;
 
 my $runs = 0;
 sub begin {
@@ -50,8 +49,8 @@ for my $case (@cases) {
     my ($what, $status, $run) = @$case;
     for (1 .. 10 * $ENV{PG_TEST_TIMEOUT_DEFAULT}) { last if -s $run->log; usleep(100_000); }
     is(scalar(my @directories = $run->directories), 1, 'the check runs in a directory of its own');
-    my ($server, $memory) = slurp_file($run->log) =~ /\A(\d+)\n\s*\d+\s+(\d+)\n/ or die 'npm did not come that far';
-    ok(readlink("/proc/$server/exe"), '... and waits for npm, which has started a server');
+    my ($server, $memory) = slurp_file($run->log) =~ /\A(\d+)\n\s*\d+\s+(\d+)\n/ or die 'node did not come that far';
+    ok(readlink("/proc/$server/exe"), '... and waits for node, which has started a server');
     ok(shared_memory($memory), '... with shared memory');
     my ($signal, $all) = $what =~ /SIG(\w+)( from)?/;
     kill $signal, $all ? -$run->pid : $run->pid;
