@@ -244,17 +244,6 @@ FROM (SELECT 'rests-at-night', date_trunc('hour', now()) - interval '2 hours 15 
       SELECT 'stopped', now() - interval '100 minutes' - n * interval '15 minutes' FROM generate_series(0, 110) n) AS c (name, at)
 ORDER BY c.at;
 SELECT job_name, state FROM wee5_cron.job_status WHERE job_name ~ '^(rests|stopped)' ORDER BY 1;
--- As well if they called each minute for two weeks: of these calls, few are read.
-INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, requested_at, finished_at)
-SELECT c.name, '/' || c.name, 'builtin', 'succeeded', c.at, now()
-FROM (SELECT j.name, date_trunc('hour', now()) - n * interval '1 minute'
-      FROM (VALUES ('rests-for-hours'), ('stopped-in-the-night')) AS j (name), generate_series(181, 20160) n
-      WHERE j.name = 'stopped-in-the-night' OR n % 1440 BETWEEN 181 AND 1380) AS c (name, at)
-ORDER BY c.at;
-SELECT job_name, state FROM wee5_cron.job_status WHERE job_name IN ('rests-for-hours', 'stopped-in-the-night') ORDER BY 1;
-SELECT sum(idx_tup_fetch) AS read_before FROM pg_stat_xact_user_tables WHERE relname = 'invocation' \gset
-SELECT count(*) FROM wee5_cron.silent_jobs() WHERE job_name IN ('rests-for-hours', 'stopped-in-the-night');
-SELECT sum(idx_tup_fetch) - :read_before < 10000 AS few_are_read FROM pg_stat_xact_user_tables WHERE relname = 'invocation';
 DELETE FROM wee5_cron.invocation WHERE job_name ~ '^(rests|stopped)';
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, finished_at) VALUES ('silent', '/silent', 'builtin', 'succeeded', now());
 SELECT job_name, state FROM wee5_cron.job_status ORDER BY 1;
