@@ -68,6 +68,27 @@ is(join(' ', map { $node->invocation('postgres', $_)->{status} } @again), 'queue
 $receiver->release_for_good;
 $node->wait_until_all_finished('postgres');
 
+# Whether the jobs of a database without pg_cron are silent is found without reading their history.
+$node->install('elsewhere', api_url => $receiver->url, secret => 'the secret', pg_cron => 0);
+$node->safe_psql('elsewhere', <<'SQL');
+INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, requested_at, finished_at)
+SELECT c.name, '/' || c.name, 'builtin', 'succeeded', c.at, now()
+FROM (SELECT j.name, date_trunc('hour', now()) - n * interval '1 minute'
+      FROM (VALUES ('rests'), ('stopped')) AS j (name), generate_series(181, 20160) n
+      WHERE j.name = 'stopped' OR n % 1440 BETWEEN 181 AND 1380) AS c (name, at)
+ORDER BY c.at;
+ANALYZE wee5_cron.invocation;
+SQL
+my ($silent, $read) = split /\n/, $node->safe_psql('elsewhere', <<'SQL');
+BEGIN;
+SELECT string_agg(job_name, ' ') FROM wee5_cron.silent_jobs();
+SELECT sum(idx_tup_fetch) FROM pg_stat_xact_user_tables WHERE relname = 'invocation';
+COMMIT;
+SQL
+is($silent, 'stopped', 'a job that calls each minute is silent at an hour at which it calls');
+note "rows: $read";
+cmp_ok($read, '<', 15_000, '... and few of its calls are read for that');
+
 $_->quit for $session, $late;
 $node->log_is_sane;
 done_testing();
