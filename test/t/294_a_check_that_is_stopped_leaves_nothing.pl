@@ -22,9 +22,9 @@ append_to_file("$tmp/bin/npm", "#!/bin/sh\nmkdir \"\$3/node_modules\"\n");
 append_to_file("$tmp/bin/node", "#!/bin/sh\ncase \$1 in node_modules/*) ;; *) exec $node \"\$@\" ;; esac\n" . <<"SH");
 $bindir/initdb --pgdata=data --auth=trust --no-sync --no-instructions >/dev/null || exit
 $bindir/pg_ctl --pgdata=data --log=server.log --options="-c listen_addresses= -k ." --wait --silent start || exit
-if [ -n "\$STUBBORN" ]; then (trap '' TERM; cd /; while :; do sleep 1; done) & fi
+if [ -n "\$STUBBORN" ]; then (trap '' TERM; cd /; exec sleep 1000) & fi
 sed -n '1p;7p' data/postmaster.pid >"\$COMMANDS.new" && echo "-C \$PWD" >>"\$COMMANDS.new" && mv "\$COMMANDS.new" "\$COMMANDS"
-while :; do sleep 1000; done
+exec sleep 1000
 SH
 chmod 0755, "$tmp/bin/npm", "$tmp/bin/node" or die $!;
 
