@@ -296,7 +296,6 @@ answer($_, @good) for @few[ 1 .. 4 ];
 $node->finished('postgres', $_) for @few;
 pass('all of them are made in the end');
 
-
 # Two calls of a key that do not see each other: neither is sent if the other one is. A transaction that keeps its snapshot does not
 # even see the call of one that has ended.
 $node->as_superuser('postgres', 'TRUNCATE net._http_response');  # it has an answer to a request that pg_net has not got yet

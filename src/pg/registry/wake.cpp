@@ -50,7 +50,6 @@ void note_changed_table(Datum arg, Oid relation) {
 bool jobs_may_have_changed() {
   if (changed_table_count == 0) return jobs_changed;
   Oid watched = registry_watched_table();
-  if (!OidIsValid(watched)) return jobs_changed;
   for (int i = 0; i < changed_table_count; ++i) jobs_changed = jobs_changed || changed_tables[i] == watched;
   return jobs_changed;
 }
