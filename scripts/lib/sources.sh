@@ -3,11 +3,12 @@
 
 source_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
-# Names the files of the sources, NUL after each: what git knows or would add; without a repository of their own, everything.
+# Names the files of the sources, NUL after each: what git knows or would add; without a repository of their own, everything but
+# the tests' servers, which may be large, and change while they run.
 list_sources() {
   # safe.directory: as root in another user's tree git refuses otherwise.
   if [[ ! -e $source_root/.git ]] || ! git -c safe.directory='*' -C "$source_root" ls-files -z --cached --others --exclude-standard 2>/dev/null; then
-    (cd "$source_root" && find . -path ./.git -prune -o -type f -print0)
+    (cd "$source_root" && find . \( -path ./.git -o -path './tmp_check*' \) -prune -o -type f -print0)
   fi
 }
 

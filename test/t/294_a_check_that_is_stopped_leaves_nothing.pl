@@ -49,6 +49,7 @@ for my $case (@cases) {
     my ($what, $status, $run) = @$case;
     for (1 .. 10 * $ENV{PG_TEST_TIMEOUT_DEFAULT}) { last if -s $run->log; usleep(100_000); }
     is(scalar(my @directories = $run->directories), 1, 'the check runs in a directory of its own');
+    ok(-e "$directories[0]/tree/src" && !-e "$directories[0]/tree/tmp_check", '... with the sources, without the tests\' servers');
     my ($server, $memory) = slurp_file($run->log) =~ /\A(\d+)\n\s*\d+\s+(\d+)\n/ or die 'node did not come that far';
     ok(readlink("/proc/$server/exe"), '... and waits for node, which has started a server');
     ok(shared_memory($memory), '... with shared memory');
