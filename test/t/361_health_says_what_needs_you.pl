@@ -152,7 +152,9 @@ health_is({ ok => 1, waiting => '' }, 'the job no longer waits when that call ha
 
 # The queue. The age of a retry that is not sent counts from when it was due.
 my $hanging = $node->is_portable ? 0 : do { $receiver->hold; $node->block_the_wire('postgres', $receiver) };
-my $behind  = $node->call('postgres', '/behind');
+# The worker marks a call a moment after it is on the wire, unless somebody holds its row then.
+$node->invocation_when('postgres', $hanging, "status = 'sending'") if $hanging;
+my $behind = $node->call('postgres', '/behind');
 # pg_net takes no request out of its queue while another one hangs. It gets a call when that is made.
 my $waits_since = sub { my ($ids, $age) = @_; $node->safe_psql('postgres', $node->is_portable
         ? "UPDATE wee5_cron.pg_net_request SET handed_over_at = now() - interval '$age' WHERE invocation_id IN ($ids)"
