@@ -122,8 +122,9 @@ push @crowd, begin(join '', map { "SELECT invoke_cron_endpoint('$paths[ $_ % @pa
 push @crowd, begin("SELECT wee5_cron.prune();\nSELECT pg_sleep(0.1);\n" x 15);
 push @crowd, begin(join "\n", 'BEGIN;', $file, 'COMMIT;', $file);
 while (grep { runs($_) } @crowd) { $node->deliver; usleep(50_000) }
-# While the file runs again in one transaction, a harvest waits for five seconds at most. The next one goes on.
-is(join("\n", grep { /(?:ERROR|FATAL|WARNING):/ && !/ERROR:  canceling statement due to lock timeout/ } map { split /\n/ } map { end($_) } @crowd), '', 'sessions that wait, prune, or run the file again beside harvests raise nothing');
+# While the file runs again in one transaction, a harvest waits for five seconds at most. The next one goes on. A call may be pruned
+# before its session asks for it.
+is(join("\n", grep { /(?:ERROR|FATAL|WARNING):/ && !/ERROR:  (?:canceling statement due to lock timeout|there is no call \d+ in)/ } map { split /\n/ } map { end($_) } @crowd), '', 'sessions that wait, prune, or run the file again beside harvests raise nothing');
 for (1 .. 300) { $node->deliver; one($harvest); last if one('SELECT count(*) FROM wee5_cron.invocation WHERE finished_at IS NULL') == 0; usleep(100_000) }
 is(one('SELECT count(*) FROM wee5_cron.invocation WHERE finished_at IS NULL'), 0, '... and every call ends');
 
