@@ -18,16 +18,31 @@ check_isolation() {
   count_pg_regress isolation "$status" "$log/isolation" || show_differences
 }
 
-# The tests of regress again, with every process of the server under valgrind.
-check_valgrind() {
+# The tests of regress again, with every process of the server under valgrind. They are slow, and use one processor. So they run in
+# parallel with the parts after tidy, in a copy of the tree that nothing else uses.
+valgrind_pid=''
+begin_valgrind() {
+  if [[ -n $valgrind_pid ]]; then return; fi
   needs_extension valgrind || return 0
-  local status=0 reports=$directory/valgrind/reports
-  say 'valgrind: pg_regress'
-  valgrind_bindir "$directory/valgrind/bin" "$reports"
+  say 'valgrind: pg_regress is begun'
+  valgrind_bindir "$directory/valgrind/bin" "$directory/valgrind/reports"
+  cp -a "$tree" "$directory/valgrind/tree"
   hand_over "$directory/valgrind"
-  pgxs installcheck ISOLATION= REGRESS_PORTABLE= TAP_TESTS= PGCTLTIMEOUT=300 \
-    EXTRA_REGRESS_OPTS="--bindir=$directory/valgrind/bin" >"$log/valgrind" 2>&1 </dev/null || status=$?
-  count_pg_regress valgrind "$status" "$log/valgrind" || show_differences
+  {
+    work_tree=$directory/valgrind/tree pgxs installcheck ISOLATION= REGRESS_PORTABLE= TAP_TESTS= PGCTLTIMEOUT=300 \
+      EXTRA_REGRESS_OPTS="--bindir=$directory/valgrind/bin" >"$log/valgrind" 2>&1 </dev/null || echo "$?" >"$log/valgrind.status"
+  } &
+  valgrind_pid=$!
+}
+
+check_valgrind() {
+  local status=0 reports=$directory/valgrind/reports
+  begin_valgrind
+  if [[ -z $valgrind_pid ]]; then return; fi
+  say 'valgrind: what came of it'
+  wait "$valgrind_pid" || true
+  if [[ -e $log/valgrind.status ]]; then status=$(<"$log/valgrind.status"); fi
+  count_pg_regress valgrind "$status" "$log/valgrind" || show_differences "$directory/valgrind/tree"
   if [[ -z $(ls "$reports") ]]; then
     count_failed 'valgrind: no process ran under it'
   elif [[ -n $(find "$reports" -type f -size +0) ]]; then
@@ -38,10 +53,11 @@ check_valgrind() {
   fi
 }
 
+# show_differences [tree]
 show_differences() {
   local file
   while IFS= read -r file; do
-    echo "   --- ${file#"$tree/"}"
+    echo "   --- ${file#"${1:-$tree}/"}"
     head -n 200 "$file" | sed 's/^/   | /'
-  done < <(find "$tree" -name regression.diffs -size +0)
+  done < <(find "${1:-$tree}" -name regression.diffs -size +0)
 }
