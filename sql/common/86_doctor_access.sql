@@ -111,6 +111,7 @@ CREATE FUNCTION wee5_cron.doctor_namesakes() RETURNS SETOF wee5_cron.finding
   AS $$
 DECLARE
   namesake record;
+  changed record;
   lines bigint := 0;
 BEGIN
   FOR namesake IN SELECT * FROM wee5_cron.other_endpoint_functions() LOOP
@@ -127,10 +128,35 @@ BEGIN
                              AND pg_get_function_identity_arguments(p.oid) = 'endpoint_path text' AND wee5_cron.is_ours('pg_proc', p.oid)),
                           wee5_cron.doctor_lost_function()))::wee5_cron.finding;
   END IF;
+  FOR changed IN
+    WITH owner AS MATERIALIZED (
+      SELECT coalesce((SELECT e.extowner FROM pg_extension e WHERE e.extname = 'wee5_cron'),
+                      (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'wee5_cron')) AS oid
+    )
+    SELECT CASE WHEN has_schema_privilege(p.proowner, 'wee5_cron', 'USAGE')
+                 AND has_table_privilege(p.proowner, to_regclass('wee5_cron.invocation'), 'INSERT') THEN 'warning' ELSE 'error' END AS severity,
+           format('%s run%s with the rights of role "%s", which lacks those of "%s", the owner of wee5_cron',
+                  CASE WHEN count(*) <= 3 THEN string_agg(p.oid::regprocedure::text, ', ' ORDER BY p.oid::regprocedure::text)
+                       ELSE count(*) || ' functions of wee5_cron' END,
+                  CASE count(*) WHEN 1 THEN 's' ELSE '' END, pg_get_userbyid(p.proowner), pg_get_userbyid(x.oid)) AS what,
+           string_agg(format('ALTER FUNCTION %s OWNER TO %I;', p.oid::regprocedure, pg_get_userbyid(x.oid)), E'\n'
+                      ORDER BY p.oid::regprocedure::text) AS hint
+    FROM pg_proc p CROSS JOIN owner x
+    WHERE p.prosecdef AND p.proowner <> x.oid AND NOT pg_has_role(p.proowner, x.oid, 'USAGE') AND wee5_cron.is_ours('pg_proc', p.oid)
+    GROUP BY p.proowner, x.oid
+    UNION ALL
+    SELECT 'warning', format('%s runs with the rights of its caller: a role that may only make calls cannot', p.oid::regprocedure),
+           format('ALTER FUNCTION %s SECURITY DEFINER;', p.oid::regprocedure)
+    FROM pg_proc p
+    WHERE p.proname IN ('invoke_cron_endpoint', 'invoke') AND NOT p.prosecdef AND wee5_cron.is_ours('pg_proc', p.oid)
+  LOOP
+    lines := lines + 1;
+    RETURN NEXT ('namesakes', changed.severity, changed.what, changed.hint)::wee5_cron.finding;
+  END LOOP;
   IF lines = 0 THEN
     RETURN NEXT ('namesakes', 'ok', format('invoke_cron_endpoint is in schema "%s" only', wee5_cron.call_schema()),
                  NULL)::wee5_cron.finding;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.doctor_namesakes() IS 'Internal, for doctor(): other functions named invoke_cron_endpoint';
+COMMENT ON FUNCTION wee5_cron.doctor_namesakes() IS 'Internal, for doctor(): other functions named invoke_cron_endpoint, and whether ours runs with the rights that it needs';

@@ -188,6 +188,12 @@ CREATE FUNCTION wee5_cron.restricted_tables(OUT severity text, OUT what text, OU
     WHERE p.relkind = 'r' AND NOT (has_table_privilege(x.oid, p.oid, 'SELECT') AND has_table_privilege(x.oid, p.oid, 'INSERT')
                                    AND has_table_privilege(x.oid, p.oid, 'UPDATE') AND has_table_privilege(x.oid, p.oid, 'DELETE'))
     UNION ALL
+    SELECT 'error', format('the owner of wee5_cron may not use the sequence wee5_cron.%I', c.relname),
+           format('GRANT ALL ON SEQUENCE wee5_cron.%I TO %I;', c.relname, pg_get_userbyid(x.oid))
+    FROM pg_class c CROSS JOIN owner x
+    WHERE c.relname = 'invocation_id_seq' AND c.relnamespace = to_regnamespace('wee5_cron') AND c.relkind = 'S'
+      AND NOT (has_sequence_privilege(x.oid, c.oid, 'USAGE') OR has_sequence_privilege(x.oid, c.oid, 'UPDATE'))
+    UNION ALL
     SELECT 'warning', format('wee5_cron.%I is unlogged: a crash empties it', p.table_name),
            format('ALTER TABLE wee5_cron.%I SET LOGGED;', p.table_name)
     FROM own p
@@ -199,7 +205,7 @@ CREATE FUNCTION wee5_cron.restricted_tables(OUT severity text, OUT what text, OU
     WHERE c.relname = 'invocation_id_seq' AND c.relnamespace = to_regnamespace('wee5_cron') AND c.relpersistence = 'u'
   $$;
 COMMENT ON FUNCTION wee5_cron.restricted_tables() IS
-  'Internal, for table_changes(): tables that the owner of wee5_cron cannot use, or that a crash empties';
+  'Internal, for table_changes(): tables and sequences that the owner of wee5_cron cannot use, or that a crash empties';
 
 CREATE FUNCTION wee5_cron.broken_indexes(OUT severity text, OUT what text, OUT hint text) RETURNS SETOF record
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -129,6 +129,39 @@ for my $table (@tables) {
     sql("ALTER TABLE wee5_cron.$table DISABLE ROW LEVEL SECURITY");
 }
 
+# --- a new owner for some objects, as a loop over pg_class or pg_proc gives it ------------------------------------------
+$node->safe_psql('postgres', 'CREATE ROLE stranger');
+sql('ALTER TABLE wee5_cron.invocation OWNER TO stranger');
+$node->raises('app', q{SELECT invoke_cron_endpoint('/refused')}, '42501', 'after the ledger got another owner, a call is refused');
+$doctor->paste(table_line('error', $_->[0], "... and doctor() reports $_->[1]"), '... and the hint runs as SQL', in => 'app')
+  for [ qr/^the owner of wee5_cron may not read and write wee5_cron\.invocation$/, 'the table' ],
+  [ qr/^the owner of wee5_cron may not use the sequence wee5_cron\.invocation_id_seq$/, 'the sequence of the ids' ];
+goes_on($node->call('app', path()), '... and after both hints a call succeeds');
+sql('ALTER TABLE wee5_cron.invocation OWNER TO keeper');
+{
+    my $at_app = Wee5Cron::Doctor->new($node, 'app');
+    for my $functions ('public.invoke_cron_endpoint(text)', 'wee5_cron.invoke(text,text,jsonb,jsonb,interval,text,timestamp with time zone,text), wee5_cron.prune()') {
+        sql(join ';', map { "ALTER FUNCTION $_ OWNER TO stranger" } split /(?<=\)), /, $functions);
+        $at_app->red_then_green('namesakes', 'error', qr/^\Q$functions\E runs? with the rights of role "stranger", which lacks those of "keeper", the owner of wee5_cron$/, "$functions of another owner");
+        goes_on($node->call('app', path()), '... and after the hint a call succeeds');
+    }
+    sql('ALTER FUNCTION public.invoke_cron_endpoint(text) SECURITY INVOKER');
+    $at_app->red_then_green('namesakes', 'warning', qr/^public\.invoke_cron_endpoint\(text\) runs with the rights of its caller/, 'a function with the rights of its caller');
+    sql(q{GRANT USAGE ON SCHEMA wee5_cron TO stranger; GRANT ALL ON ALL TABLES IN SCHEMA wee5_cron TO stranger; GRANT ALL ON ALL SEQUENCES IN SCHEMA wee5_cron TO stranger; GRANT ALL ON ALL FUNCTIONS IN SCHEMA wee5_cron TO stranger;
+        DO $$ DECLARE f regprocedure; BEGIN
+          FOR f IN SELECT oid FROM pg_proc WHERE pronamespace IN ('wee5_cron'::regnamespace, 'public'::regnamespace) AND prosecdef LOOP
+            EXECUTE format('ALTER FUNCTION %s OWNER TO stranger', f);
+          END LOOP;
+        END $$});
+    goes_on($node->call('app', path()), 'a call succeeds if all functions have an owner who may do what they do');
+    $at_app->red_then_green('namesakes', 'warning', qr/^\d+ functions of wee5_cron run with the rights of role "stranger"/, '... which is a warning');
+    sql('DROP OWNED BY stranger');
+    sql('GRANT keeper TO stranger; ALTER FUNCTION public.invoke_cron_endpoint(text) OWNER TO stranger');
+    $at_app->green('namesakes', "an owner who has the rights of the extension's owner");
+    goes_on($node->call('app', path()), '... and a call succeeds');
+    sql('ALTER FUNCTION public.invoke_cron_endpoint(text) OWNER TO keeper; REVOKE keeper FROM stranger');
+}
+
 # --- a table that is part of another --------------------------------------------------------------------------------
 for my $case (
     [ 'invocation', 'inherits', 'CREATE TABLE public.parent (LIKE wee5_cron.invocation); ALTER TABLE wee5_cron.invocation INHERIT public.parent',

@@ -40,6 +40,7 @@ for (
     [ 'ALTER TABLE wee5_cron.attempt SET UNLOGGED', 'warning', qr/^wee5_cron\.attempt is unlogged: a crash empties it$/, 'a table is unlogged', 1 ],
     [ 'ALTER SEQUENCE wee5_cron.invocation_id_seq SET UNLOGGED', 'warning', qr/^the sequence wee5_cron\.invocation_id_seq is unlogged: a crash resets it, and ids come again$/, 'ids that a crash would give again', 1 ],
     [ 'CREATE TABLE public.heir () INHERITS (wee5_cron.invocation)', 'warning', qr/^public\.heir inherits from wee5_cron\.invocation; its rows are not sent$/, 'a table inherits from ours', 1 ],
+    [ 'REVOKE USAGE, UPDATE ON SEQUENCE wee5_cron.invocation_id_seq FROM postgres', 'error', qr/^the owner of wee5_cron may not use the sequence wee5_cron\.invocation_id_seq$/, 'the owner may not use the sequence of the ids' ],
     [ 'REVOKE DELETE ON wee5_cron.claim FROM postgres', 'error', qr/^the owner of wee5_cron may not read and write wee5_cron\.claim$/, 'the owner lacks a privilege' ],
     [ 'ALTER TABLE wee5_cron.endpoint ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', 'error', qr/^row-level security applies to the owner of wee5_cron on wee5_cron\.endpoint$/, 'forced row-level security' ],
     [ q{CREATE PUBLICATION p FOR TABLE wee5_cron.invocation WHERE (status = 'failed')}, 'error', qr/^publication "p" makes Postgres refuse UPDATE and DELETE on wee5_cron\.invocation: /, 'a publication with a row filter' ],
@@ -53,6 +54,10 @@ for (
     $doctor->red_then_green('ledger_tables', $status, $detail, $name);
     call_succeeds('... and calls succeed afterwards');
 }
+
+# A function that runs with the rights of its owner is given to a role that lacks them.
+$node->as_superuser('postgres', 'CREATE ROLE somebody; GRANT somebody TO postgres; ALTER FUNCTION wee5_cron.prune() OWNER TO somebody');
+$doctor->red_then_green('namesakes', 'error', qr/^wee5_cron\.prune\(\) runs with the rights of role "somebody", which lacks those of "postgres", the owner of wee5_cron$/, 'a function of another owner');
 
 # A table is renamed. The hint says what to restore.
 sql('ALTER TABLE wee5_cron.claim RENAME TO claims');
