@@ -110,5 +110,21 @@ for my $group ([ 'nothing' ], @groups) {
     $node->safe_psql('postgres', join ';', map { "ALTER $_ RESET ALL" } 'DATABASE app', 'ROLE caller IN DATABASE app', 'ROLE CURRENT_USER IN DATABASE app');
     $node->configure('app', api_url => $receiver->url, secret => 'the secret of this test');
 }
+
+# exit_on_error makes each error end its process. The worker reports an error and goes on: another process would send the call
+# again, because its answer is not recorded.
+$node->safe_psql('postgres', 'ALTER DATABASE app SET exit_on_error = on');
+my $worker = $node->wait_for_worker('app');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
+$worker = $node->wait_for_worker('app', $worker);
+$node->safe_psql('app', q{CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'refused by a trigger'; END$$;
+    CREATE TRIGGER refuse BEFORE UPDATE ON wee5_cron.invocation FOR EACH ROW EXECUTE FUNCTION public.refuse()});
+my $call = $node->call('app', '/status/200?exit_on_error');
+$node->poll_query_until('app', q{SELECT count(*) > 0 FROM wee5_cron.worker WHERE datname = 'app' AND state = 'blocked' AND last_error LIKE 'refused by a trigger%'})
+  or fail('exit_on_error: the worker does not say what stops it');
+$node->safe_psql('app', 'DROP TRIGGER refuse ON wee5_cron.invocation');
+fields_are($node->finished('app', $call), { status => 'succeeded', attempts => 1 }, 'exit_on_error: a call whose answer could not be recorded for a while succeeds');
+is(scalar(grep { $_->{url} eq '/status/200?exit_on_error' } $receiver->requests), 1, '... and the app got its request once');
+is($node->wait_for_worker('app'), $worker, '... and the worker is the same process');
 $node->log_is_sane;
 done_testing();

@@ -396,6 +396,8 @@ void fix_session_settings() {
                                    {"lock_timeout", "100ms"},
                                    {"transaction_timeout", "0"},
                                    {"idle_in_transaction_session_timeout", "0"},
+                                   // If the worker ended with an error, the next one would send its calls again.
+                                   {"exit_on_error", "off"},
                                    {"default_transaction_isolation", "read committed"},
                                    {"default_transaction_read_only", "off"},
                                    {"default_transaction_deferrable", "off"},
