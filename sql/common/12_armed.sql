@@ -49,14 +49,17 @@ CREATE FUNCTION wee5_cron.database_oid() RETURNS oid
   AS $$ BEGIN RETURN (pg_get_object_address('database', ARRAY[current_database()::text], '{}')).objid; END $$;
 COMMENT ON FUNCTION wee5_cron.database_oid() IS 'Internal: pg_database.oid of this database';
 
--- A hosting provider may have revoked the functions that these two call. A standby has no timeline of its own.
+-- A hosting provider may have revoked the functions that these two call. They ask first: a block with EXCEPTION begins a
+-- subtransaction, which Postgres refuses in a parallel query. A standby has no timeline of its own.
 CREATE FUNCTION wee5_cron.server_timeline() RETURNS int
   LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
+  IF NOT (has_function_privilege('pg_is_in_recovery()', 'EXECUTE') AND has_function_privilege('pg_walfile_name(pg_lsn)', 'EXECUTE')
+          AND has_function_privilege('pg_current_wal_insert_lsn()', 'EXECUTE')) THEN
+    RETURN NULL;
+  END IF;
   RETURN CASE WHEN NOT pg_is_in_recovery() THEN ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int END;
-EXCEPTION WHEN insufficient_privilege THEN
-  RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.server_timeline() IS 'Internal: the timeline of the server; NULL if it has none or cannot be known';
@@ -66,11 +69,11 @@ CREATE FUNCTION wee5_cron.server_identity(OUT system_identifier bigint, OUT time
   AS $$
 BEGIN
   timeline := wee5_cron.server_timeline();
-  IF timeline IS NOT NULL THEN
+  IF NOT has_function_privilege('pg_control_system()', 'EXECUTE') THEN
+    timeline := NULL;
+  ELSIF timeline IS NOT NULL THEN
     SELECT c.system_identifier INTO system_identifier FROM pg_control_system() c;
   END IF;
-EXCEPTION WHEN insufficient_privilege THEN
-  timeline := NULL;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.server_identity() IS

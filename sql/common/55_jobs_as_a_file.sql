@@ -3,7 +3,7 @@
 
 -- LATIN1, for example, has no arrow.
 CREATE FUNCTION wee5_cron.change_arrow() RETURNS text
-  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   RETURN convert_from('\xe28692', 'UTF8');
@@ -15,7 +15,7 @@ COMMENT ON FUNCTION wee5_cron.change_arrow() IS 'Internal, for plan() and apply(
 
 -- key: old -> new; NULL: nothing changes.
 CREATE FUNCTION wee5_cron.describe_change(key text, old_value text, new_value text) RETURNS text
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT format('%s: %s %s %s', key, coalesce(old_value, absent.word), wee5_cron.change_arrow(), coalesce(new_value, absent.word))
     FROM (SELECT CASE WHEN key IN ('path', 'body', 'headers', 'note', 'pause_note') THEN 'none' ELSE 'default' END AS word) absent
@@ -26,7 +26,7 @@ COMMENT ON FUNCTION wee5_cron.describe_change(text, text, text) IS 'Internal, fo
 -- route: the document's policy for the route of a path with a query. It overrides the one in the table. The parameter has no
 -- default, because Postgres refuses to change a column of a table while a default value has the table's row type.
 CREATE FUNCTION wee5_cron.describe_policy_changes(wanted wee5_cron.endpoint, route wee5_cron.endpoint) RETURNS text
-  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT string_agg(wee5_cron.describe_change(d.key, d.old_value, d.new_value), '; ')
     FROM wee5_cron.policy_changes(

@@ -32,7 +32,7 @@ COMMENT ON FUNCTION wee5_cron.state_rank(text) IS 'Internal, for pages: the orde
 
 -- A schedule as it is, and in words. The schedule of a job is what pg_cron accepted, but may be one of another version's.
 CREATE FUNCTION wee5_cron.html_schedule(schedule text) RETURNS text
-  LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   RETURN format('%s<small>%s</small>', wee5_cron.html(wee5_cron.describe_schedule(schedule)), wee5_cron.html(schedule));

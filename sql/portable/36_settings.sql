@@ -161,7 +161,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.read_quantity(record, text) IS 'Internal, for set(): checks a time or a size';
 
 CREATE FUNCTION wee5_cron.read_setting(known record, value text) RETURNS text
-  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   rule text;

@@ -2,7 +2,7 @@
 -- src/core/request/previous_secret.cpp. Times are Unix times in microseconds.
 
 CREATE FUNCTION wee5_cron.jsonb_or_null(value text) RETURNS jsonb
-  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   RETURN value::jsonb;
@@ -13,7 +13,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.jsonb_or_null(text) IS 'Internal: a text as jsonb; NULL: it is no JSON';
 
 CREATE FUNCTION wee5_cron.rfc3339_us(value text) RETURNS bigint
-  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 BEGIN
   RETURN CASE WHEN value ~ '^\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?([Zz]|[+-](0\d|1[0-4])(:?[0-5]\d)?)$'
@@ -25,7 +25,7 @@ $$;
 COMMENT ON FUNCTION wee5_cron.rfc3339_us(text) IS 'Internal: a moment as RFC 3339 writes it, as a Unix time; NULL: it is none';
 
 CREATE FUNCTION wee5_cron.secret_of_document(document text) RETURNS text
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE sql IMMUTABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT CASE WHEN jsonb_typeof(d -> 'secret') = 'string' THEN nullif(btrim(d ->> 'secret', E' \t\n\v\f\r'), '') END
     FROM wee5_cron.jsonb_or_null(document) AS d
@@ -34,7 +34,7 @@ COMMENT ON FUNCTION wee5_cron.secret_of_document(text) IS
   'Internal: the secret in a document, for what must not show it, also if the rest is wrong; NULL: none';
 
 CREATE FUNCTION wee5_cron.read_previous_secret(document text, OUT secret text, OUT api_url text, OUT until_us bigint)
-  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   held constant jsonb := wee5_cron.jsonb_or_null(document);

@@ -226,7 +226,7 @@ COMMENT ON FUNCTION wee5_cron.target_document(text, text, text, text, text, json
 
 CREATE FUNCTION wee5_cron.check_given_target(name text, api_url text, secret text, header text, prefix text, headers jsonb,
                                              store text) RETURNS void
-  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   missing constant text := CASE WHEN name IS NULL THEN 'name' WHEN name <> 'app' AND api_url IS NULL THEN 'api_url'

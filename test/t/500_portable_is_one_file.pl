@@ -118,6 +118,21 @@ SELECT string_agg(c.relname, ',' ORDER BY c.relname) FROM pg_class c
 WHERE c.relnamespace = 'wee5_cron'::regnamespace AND c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
 SQL
 
+# Postgres refuses subtransactions in a parallel query.
+is($node->safe_psql('postgres', <<'SQL'), '', 'no function that a parallel query may call has a block with EXCEPTION, or calls one that has');
+WITH RECURSIVE ours AS (
+  -- Without comments and literals: hints contain names of functions, too.
+  SELECT p.proname::text COLLATE "C" AS name, p.proparallel,
+         regexp_replace(p.prosrc, '''(?:[^'']|'''')*''|--[^\n]*', '', 'g') AS code
+  FROM pg_proc p WHERE p.pronamespace = 'wee5_cron'::regnamespace
+), unsafe AS (
+  SELECT o.name, o.proparallel FROM ours o WHERE o.code ~ '\mEXCEPTION\s+WHEN'
+  UNION
+  SELECT o.name, o.proparallel FROM unsafe u JOIN ours o ON o.code ~ ('wee5_cron\.' || u.name || '\(')
+)
+SELECT string_agg(DISTINCT u.name, ',') FROM unsafe u WHERE u.proparallel <> 'u'
+SQL
+
 # Another role, and a newer version.
 $node->safe_psql('postgres', 'CREATE ROLE other LOGIN SUPERUSER');
 refused('another role', '42501', qr/belongs to role "postgres"/, qr/SET ROLE postgres;/, role => 'other');

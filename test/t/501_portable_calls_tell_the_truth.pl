@@ -55,6 +55,14 @@ fields_are({ map { lc $_ => $request->{headers}{$_} } keys %{ $request->{headers
     '... and the headers of a call');
 is(scalar $node->attempts('postgres', $call{'/status/500'}), 1, 'each attempt has its row');
 
+# With such settings, Postgres runs queries in parallel that it otherwise would not.
+my $parallel = join '', map { "SET $_ = 0; " } qw(parallel_setup_cost parallel_tuple_cost min_parallel_table_scan_size min_parallel_index_scan_size);
+$node->as_owner(q{SELECT wee5_cron.configure_target('other', 'https://other.example.com', 'a secret of thirty-two characters')});
+is($node->error_of('postgres', "${parallel}SELECT invoke_cron_endpoint('/status/200?parallel')", role => 'postgres'), undef, 'a call is made where parallel queries cost nothing');
+is($node->as_owner("${parallel}SELECT string_agg(check_name, ' ') FROM wee5_cron.doctor() WHERE detail LIKE 'the check failed:%'"), '', '... and all checks of doctor() run');
+$node->as_owner("SELECT wee5_cron.drop_target('other')");
+$node->deliver_and_harvest;
+
 # Connection refused: nothing listens.
 $node->as_owner("SELECT wee5_cron.configure('@{[ $down->url ]}')");
 $down->close_port;
