@@ -38,8 +38,8 @@ COMMENT ON FUNCTION wee5_cron.try_previous_secret(wee5_cron.invocation) IS
   'Internal, for harvest(): hands a call that the app answered with 401 to pg_net again, once, if there is a previous secret for it';
 
 -- Records the answers that a query finds. The query's columns: call (wee5_cron.invocation), request_id, previous_until,
--- handed_over_at, lost, status_code, content_type, content, timed_out, error_msg, headers. It locks the rows of the calls. $1 in it is `oldest`, $2
--- is `only_id`.
+-- handed_over_at, lost, answered_at, status_code, content_type, content, timed_out, error_msg, headers. It locks the rows of the
+-- calls. $1 in it is `oldest`, $2 is `only_id`.
 CREATE FUNCTION wee5_cron.record_answers(query text, oldest timestamptz, only_id bigint, may_retry boolean) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -49,11 +49,12 @@ BEGIN
   EXECUTE format($query$
     WITH found AS MATERIALIZED (%s), answer AS MATERIALIZED (
       -- Since the query began, another session may have recorded the answer and handed the call over again. Any role may write
-      -- to pg_net's tables, so two answers may claim one request.
+      -- to pg_net's tables, and may let its ids start again, so two answers may claim one request. Then the newest one counts.
       -- A crash empties pg_net's tables and pg_net_request alike. Where the request is remembered and pg_net has neither it nor
       -- its answer, somebody deleted one of them: the app may have done its work.
       SELECT DISTINCT ON ((f.call).id) f.*, f.lost AND f.request_id IS NOT NULL AND $3 AS deleted FROM found f
       WHERE f.request_id IS NOT DISTINCT FROM wee5_cron.pg_net_request_of((f.call).id)
+      ORDER BY (f.call).id, f.answered_at DESC NULLS LAST
     ), tried_again AS MATERIALIZED (
       SELECT (a.call).id FROM answer a
       WHERE CASE WHEN a.status_code = 401 AND a.error_msg IS NULL AND a.timed_out IS NOT TRUE AND a.previous_until IS NULL AND $3
@@ -124,7 +125,9 @@ DECLARE
   outstanding constant text := 'i.transport = ''pg_net'' AND i.finished_at IS NULL AND i.next_attempt_at IS NULL'
     || CASE WHEN only_id IS NULL THEN '' ELSE ' AND i.id = $2' END;
   binding constant text := 'wee5_cron.pg_net_request b ON b.invocation_id = i.id AND b.queue = ''net.http_request_queue''::regclass';
-  answer constant text := 'r.status_code, r.content_type, r.content, r.timed_out, r.error_msg, r.headers';
+  -- pg_net moves a request from one of its tables to the other in a single transaction.
+  not_queued constant text := 'NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id)';
+  answer constant text := 'r.created AS answered_at, r.status_code, r.content_type, r.content, r.timed_out, r.error_msg, r.headers';
   most constant int := wee5_cron.most_in_one_harvest();
   oldest timestamptz;
   unanswered boolean;
@@ -145,7 +148,7 @@ BEGIN
   IF NOT wee5_cron.pg_net_installed() THEN
     RETURN wee5_cron.record_answers(format($query$
       SELECT i AS call, wee5_cron.pg_net_request_of(i.id) AS request_id, NULL::timestamptz AS previous_until,
-             NULL::timestamptz AS handed_over_at, true AS lost,
+             NULL::timestamptz AS handed_over_at, true AS lost, NULL::timestamptz AS answered_at,
              NULL::int AS status_code, NULL AS content_type, NULL AS content, NULL::boolean AS timed_out, NULL AS error_msg,
              NULL::jsonb AS headers
       FROM wee5_cron.invocation i WHERE %s LIMIT %s FOR UPDATE SKIP LOCKED
@@ -153,28 +156,29 @@ BEGIN
   END IF;
 
   -- net._http_response has an index on `created` alone. pg_net fills it with the start of its transaction, which can be before
-  -- the request was made. The query further down finds an answer that seems to be more than a minute older.
+  -- the request was made. The query further down finds an answer that seems to be more than a minute older. But an answer that is
+  -- older than a request which is still in the queue is that of another request, whose id has come again.
   ended := wee5_cron.record_answers(format($query$
     SELECT i AS call, b.request_id, b.previous_until, b.handed_over_at, false AS lost, %s
     FROM wee5_cron.invocation i JOIN %s JOIN net._http_response r ON r.id = b.request_id
-    WHERE %s AND r.created >= $1 - interval '1 minute'
+    WHERE %s AND r.created >= $1 - interval '1 minute' AND (r.created >= b.handed_over_at OR %s)
     LIMIT %s FOR UPDATE OF i SKIP LOCKED
-  $query$, answer, binding, outstanding, coalesce(most::text, 'ALL')), oldest, only_id, true);
+  $query$, answer, binding, outstanding, not_queued, coalesce(most::text, 'ALL')), oldest, only_id, true);
 
-  -- pg_net moves a request from one of its tables to the other in a single transaction. So a request is lost if one snapshot,
-  -- which means one statement, shows it in neither. That statement reads all answers, so it runs only if there is a reason.
+  -- A request is lost if one snapshot, which means one statement, shows it in neither table. That statement reads all answers, so
+  -- it runs only if there is a reason.
   EXECUTE format($query$
     SELECT EXISTS (
       SELECT $1 FROM wee5_cron.invocation i LEFT JOIN %s
-      WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id))
-  $query$, binding, outstanding) INTO unanswered USING oldest, only_id;
+      WHERE %s AND %s)
+  $query$, binding, outstanding, not_queued) INTO unanswered USING oldest, only_id;
   IF unanswered AND ended < coalesce(most, ended + 1) THEN
     ended := ended + wee5_cron.record_answers(format($query$
       SELECT i AS call, b.request_id, b.previous_until, b.handed_over_at, r.id IS NULL AS lost, %s
       FROM wee5_cron.invocation i LEFT JOIN %s LEFT JOIN net._http_response r ON r.id = b.request_id
-      WHERE %s AND NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id)
+      WHERE %s AND %s
       LIMIT %s FOR UPDATE OF i SKIP LOCKED
-    $query$, answer, binding, outstanding, coalesce((most - ended)::text, 'ALL')), oldest, only_id, true);
+    $query$, answer, binding, outstanding, not_queued, coalesce((most - ended)::text, 'ALL')), oldest, only_id, true);
   END IF;
   RETURN ended;
 END

@@ -86,6 +86,19 @@ $node->safe_psql('postgres', 'DELETE FROM net.http_request_queue WHERE true');
 fields_are($node->finished('postgres', $id), { status => 'failed', reason => 'lost', attempts => 1, error => qr/\(pg_net has neither the request nor an answer: one of them was deleted\)/ },
     '... but not one whose request was deleted, since the app may have done its work');
 
+# pg_net's ids start again while old answers are still there: TRUNCATE ... RESTART IDENTITY does that. Then a request has the id
+# of an older one.
+$id = $node->call('postgres', '/worked');
+my $old = answer($id, @good);
+$node->finished('postgres', $id);
+$node->safe_psql('postgres', "SELECT setval('net.http_request_queue_id_seq', $old->{id}, false)");
+$id = $node->call('postgres', '/worked');
+is(request_of($id)->{id}, $old->{id}, 'a request has the id of an older one');
+$node->safe_psql('postgres', 'SELECT wee5_cron.harvest()');
+fields_are($node->invocation('postgres', $id), { status => qr/^(?:queued|sending)$/, http_status => undef }, '... whose answer is not taken for its own');
+answer($id, 'status_code', 500);
+fields_are($node->finished('postgres', $id), { status => 'failed', http_status => 500 }, '... and which is not recorded when its own answer has come');
+
 # Retry-After, whatever the header's case.
 for my $name ('Retry-After', 'retry-after') {
     $node->policy('postgres', '/busy', retry_delays => '{10min}');
