@@ -50,8 +50,10 @@ BEGIN
   ELSIF wee5_cron.pg_cron_loaded() AND wee5_cron.server_setting('cron.database_name') <> current_database() THEN
     RETURN QUERY SELECT * FROM wee5_cron.doctor_pg_cron_elsewhere();
   ELSE
+    -- If it was dropped, the jobs that are remembered went with it, and only `force` creates them again.
     RETURN NEXT ('pg_cron_created', 'error', format('pg_cron is not installed in database "%s"', current_database()),
-                 E'CREATE EXTENSION pg_cron;\nSELECT wee5_cron.register_jobs();')::wee5_cron.finding;
+                 format(E'CREATE EXTENSION pg_cron;\nSELECT wee5_cron.register_jobs(%s);',
+                        CASE WHEN EXISTS (SELECT FROM wee5_cron.job j WHERE j.registered) THEN 'force => true' END))::wee5_cron.finding;
   END IF;
 END
 $$;

@@ -85,6 +85,10 @@ is($node->safe_psql('postgres', "SELECT state FROM wee5_cron.job_status WHERE jo
 is($node->error_of('postgres', 'DROP EXTENSION pg_cron'), undef, 'pg_cron can be dropped without CASCADE while wee5_cron is installed');
 is($node->finished('postgres', $node->call('postgres', '/without-pg-cron'))->{status}, 'succeeded', 'calls are still made without pg_cron');
 $node->raises('postgres', 'SELECT wee5_cron.register_jobs()', '55000', 'register_jobs() without pg_cron is an error', hint => qr/pg_cron|schedule_in_database/);
+my $way_back = $node->safe_psql('postgres', "SELECT hint FROM wee5_cron.doctor() WHERE check_name = 'pg_cron_created'");
+$node->safe_psql('postgres', $way_back);
+is($node->safe_psql('postgres', "SELECT string_agg(jobname, ' ' ORDER BY jobname) FROM cron.job"), 'daily-analytics poll-activities welcome-emails', 'the hint of doctor() creates pg_cron and the jobs again');
+$node->safe_psql('postgres', 'DROP EXTENSION pg_cron');
 is($node->error_of('postgres', 'DROP EXTENSION wee5_cron'), undef, 'DROP EXTENSION wee5_cron works without pg_cron');
 
 # In a database that pg_cron does not serve.
