@@ -114,6 +114,17 @@ $node->safe_psql('postgres', 'DELETE FROM cron.job_run_details');
 is(worker_health(), 'down', 'health() says that the worker is down while harvest() does not run');
 $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time) SELECT $jobid, nextval('cron.runid_seq'), 'postgres', 'postgres', '', 'succeeded', now(), now()");
 is(worker_health(), $node->uses_real_pg_net ? 'up' : 'down', '... and up while harvest() and pg_net run');
+# Its runs fail: the owner's transactions are read-only, for example.
+sub harvest_ends {
+    my ($status) = @_;
+    $node->safe_psql('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, return_message, start_time, end_time) SELECT $jobid, nextval('cron.runid_seq'), 'postgres', 'postgres', 'SELECT wee5_cron.harvest()', '$status', E'ERROR: cannot execute\nCONTEXT: ', now(), now()");
+    return;
+}
+sub harvest_finding { return $node->as_owner("SELECT status || ' ' || detail FROM wee5_cron.doctor() WHERE check_name = 'pg_net_harvest'") }
+harvest_ends('failed') for 1 .. 3;
+is(harvest_finding(), "error the job that records pg_net's answers fails: ERROR: cannot execute", 'doctor() reports a harvest job whose runs fail');
+harvest_ends('succeeded');
+is(harvest_finding(), "ok a job records pg_net's answers", '... until one succeeds');
 $node->remove_harvest_job;
 $node->no_retries('postgres', '/status/500');
 for (1 .. 3) {
