@@ -61,7 +61,7 @@ BEGIN
                  THEN wee5_cron.try_previous_secret(a.call) END
     ), known AS MATERIALIZED (
       -- Once for each role: without the library, reading secrets and settings takes longer than to decide an answer.
-      SELECT r.requested_by, wee5_cron.answer_settings(r.requested_by) AS settings
+      SELECT r.requested_by, wee5_cron.answer_settings(r.requested_by) AS settings, wee5_cron.secret_lost_at() AS secret_lost_at
       FROM (SELECT DISTINCT (o.call).requested_by FROM answer o) r
     ), decided AS MATERIALIZED (
       SELECT (a.call).id, (a.call).attempts + 1 AS attempt,
@@ -71,8 +71,10 @@ BEGIN
       JOIN known k ON k.requested_by IS NOT DISTINCT FROM (a.call).requested_by
       CROSS JOIN LATERAL wee5_cron.decide_pg_net_answer(
         (a.call).endpoint_path, (a.call).method, (a.call).url, (a.call).timeout, (a.call).requested_by,
-        coalesce((a.call).due_at, (a.call).requested_at), (a.call).attempts, a.lost, a.status_code, a.content_type, a.content,
-        a.timed_out,
+        coalesce((a.call).due_at, (a.call).requested_at), (a.call).attempts, a.lost, a.status_code,
+        CASE WHEN a.handed_over_at < k.secret_lost_at THEN NULL ELSE a.content_type END,
+        CASE WHEN a.handed_over_at < k.secret_lost_at AND a.content <> ''
+             THEN '[not kept: the secret was replaced after the call was sent]' ELSE a.content END, a.timed_out,
         CASE WHEN a.deleted THEN 'pg_net has neither the request nor an answer: one of them was deleted' ELSE a.error_msg END,
         a.headers, $3 AND NOT a.deleted, random(), (k.settings).secrets, (k.settings).timeout_ms,
         (k.settings).max_response_bytes) d

@@ -176,6 +176,20 @@ $node->deliver_and_harvest;
 fields_are($node->invocation('postgres', $id), { status => 'failed', http_status => 401, attempts => 1 }, '... and then a 401 ends the call');
 $app->stop;
 
+# Whoever changes Vault by hand keeps no previous secret. An answer that may hold it is not kept.
+my $by_hand = q{vault.secrets WHERE name = 'cron_secret'};
+for my $case ([ "SELECT vault.update_secret((SELECT id FROM $by_hand), 'another-secret-than-before')", 'replaced by hand' ], [ "DELETE FROM $by_hand", 'deleted' ],
+    [ "SELECT wee5_cron.configure(cron_secret => 'another-secret-than-before')", 'replaced by configure()', qr/\[secret\]/ ]) {
+    my ($change, $how, $body) = @$case;
+    $node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret', keep_previous => false)");
+    my $leaks = $node->as_owner("SELECT invoke_cron_endpoint('/leak')");
+    $node->deliver;
+    $node->safe_psql('postgres', $change);
+    $node->as_owner('SELECT wee5_cron.harvest()');
+    fields_are($node->invocation('postgres', $leaks), { status => 'succeeded', http_status => 200, response_body => $body // '[not kept: the secret was replaced after the call was sent]' }, "an answer to a call whose secret was $how");
+    is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE strpos(i::text, '$secret') > 0"), 0, '... does not bring it into the ledger');
+}
+
 # Another app, with a secret and headers of its own.
 my $billing = Wee5Cron::Receiver->start(secret => "$secret-of-billing");
 $node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret'); SELECT wee5_cron.configure_target('app', NULL, NULL, headers => '{\"X-App\": \"$secret-x\"}')");
