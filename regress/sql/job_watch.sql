@@ -233,7 +233,7 @@ FROM (VALUES ('silent', 20), ('calls', 1), ('by-hand', 20), ('hourly', 20)) AS j
 ORDER BY t;
 SELECT job_name, state FROM wee5_cron.job_status ORDER BY 1;
 SELECT status, regexp_replace(detail, '[0-9]{4}-[0-9-]+ [0-9:]+', 'T') AS detail, hint FROM wee5_cron.doctor() WHERE check_name = 'jobs_made';
--- Jobs that rest at night, or on two days of the week, and one that calls around the clock and has stopped.
+-- Jobs that rest at night, or on two days of the week, and one that called around the clock for more than a week and has stopped.
 INSERT INTO wee5_cron.invocation (job_name, endpoint_path, transport, status, requested_at, finished_at)
 SELECT c.name, '/' || c.name, 'builtin', 'succeeded', c.at, now()
 FROM (SELECT 'rests-at-night', date_trunc('hour', now()) - interval '2 hours 15 minutes' - day * interval '1 day' - n * interval '15 minutes'
@@ -241,7 +241,7 @@ FROM (SELECT 'rests-at-night', date_trunc('hour', now()) - interval '2 hours 15 
       UNION ALL
       SELECT 'rests-for-days', date_trunc('hour', now()) - interval '49 hours' - day * interval '1 day' FROM generate_series(0, 4) day
       UNION ALL
-      SELECT 'stopped', now() - interval '100 minutes' - n * interval '15 minutes' FROM generate_series(0, 110) n) AS c (name, at)
+      SELECT 'stopped', now() - interval '100 minutes' - n * interval '15 minutes' FROM generate_series(0, 800) n) AS c (name, at)
 ORDER BY c.at;
 SELECT job_name, state FROM wee5_cron.job_status WHERE job_name ~ '^(rests|stopped)' ORDER BY 1;
 DELETE FROM wee5_cron.invocation WHERE job_name ~ '^(rests|stopped)';
