@@ -353,5 +353,22 @@ for my $level ('REPEATABLE READ', 'SERIALIZABLE') {
 }
 $sessions[0]->quit;
 
+# Whoever changes Vault by hand keeps no previous secret. An answer that may hold it is not kept. (502 tests this on the portable edition.)
+unless ($node->is_portable) {
+    my $by_hand = q{vault.secrets WHERE name = 'cron_secret'};
+    $node->forget_secret('postgres');
+    $node->safe_psql('postgres', "CREATE EXTENSION supabase_vault VERSION 'wee5fixture'");
+    for my $case ([ "SELECT vault.update_secret((SELECT id FROM $by_hand), 'another-secret-than-before')", 'replaced' ], [ "DELETE FROM $by_hand", 'deleted' ], [ 'SELECT 1', 'kept', '[secret]' ]) {
+        my ($change, $how, $body) = @$case;
+        $node->safe_psql('postgres', "DELETE FROM $by_hand; SELECT vault.create_secret('$secret-of-vault', 'cron_secret')");
+        $id = $node->call('postgres', '/leaks');
+        is(request_of($id)->{headers}{Authorization}, "Bearer $secret-of-vault", 'a call carries the secret of Vault');
+        $node->safe_psql('postgres', $change);
+        answer($id, 'status_code, content_type, content', "200, 'text/plain; $secret-of-vault', '$secret-of-vault'");
+        fields_are($node->finished('postgres', $id), { status => 'succeeded', http_status => 200, response_body => $body // '[not kept: the secret was replaced after the call was sent]' }, "an answer to a call whose secret was $how");
+        is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE strpos(i::text, '$secret-of-vault') > 0"), 0, '... does not bring it into the ledger');
+    }
+}
+
 $node->log_is_sane;
 done_testing();

@@ -186,8 +186,9 @@ past('/long', 'failed', '31 days');
 push @of_policy, past('/brief?but=this', 'succeeded', '6 days'), past('/long', 'succeeded', '89 days'), past('/long', 'failed', '29 days');
 my $with_policy = q{SELECT string_agg(id::text, ',' ORDER BY id) FROM wee5_cron.invocation WHERE endpoint_path ~ '^/(brief|long)'};
 # The worker may have deleted some already.
-$node->safe_psql('postgres', 'SELECT wee5_cron.prune()');
-is($node->safe_psql('postgres', $with_policy), join(',', @of_policy), 'a policy decides how long the calls of its path are kept, even in the youngest part of the ledger, but at least a minute; the newest run and success of the path and of the job stay');
+my $expired = $node->safe_psql('postgres', 'SELECT wee5_cron.prune()');
+ok($node->is_portable ? $expired == 6 : $expired <= 6, 'a policy decides how long the calls of its path are kept, even in the youngest part of the ledger') or diag($expired);
+is($node->safe_psql('postgres', $with_policy), join(',', @of_policy), '... but at least a minute, and the newest run and success of the path and of the job stay');
 $node->as_superuser('postgres', <<'SQL');
 BEGIN;
 SET LOCAL session_replication_role = replica;

@@ -20,9 +20,11 @@ check_isolation() {
 
 # The tests of regress again, with every process of the server under valgrind. They are slow, and use one processor. So they run in
 # parallel with the parts after tidy, in a copy of the tree that nothing else uses.
+valgrind_begun=''
 valgrind_pid=''
 begin_valgrind() {
-  if [[ -n $valgrind_pid ]]; then return; fi
+  if [[ -n $valgrind_begun ]]; then return; fi
+  valgrind_begun=yes
   needs_extension valgrind || return 0
   say 'valgrind: pg_regress is begun'
   valgrind_bindir "$directory/valgrind/bin" "$directory/valgrind/reports"
