@@ -68,9 +68,9 @@ $receiver->hold;
 my $stalled = Wee5Cron::Audit->new($primary, 'postgres', $receiver);
 $stalled->commit_calls(1_000);
 $stalled->wait_for_wire(200);
+$primary->safe_psql('postgres', "SELECT count(invoke_cron_endpoint('/once/hang')) FROM generate_series(1, 20)");
 my $walsender = $primary->safe_psql('postgres', 'SELECT pid FROM pg_stat_replication');
 kill 'STOP', $walsender;
-calls_unconfirmed('/once/hang', 20);
 $primary->set_server('wee5_cron.max_in_flight', 220);
 ok($primary->poll_query_until('postgres', "SELECT count(*) = 20 FROM wee5_cron.invocation WHERE endpoint_path = '/once/hang' AND status = 'sending'"),
     'while a standby receives nothing, calls that are sent at most once are claimed');
@@ -89,6 +89,27 @@ $stalled->nothing_is_lost('the standby receives again');
 is($stalled->repeats, 0, '... and no call is sent twice');
 is(scalar(() = $receiver->requests('/once/hang')), 20, "... and each call of the path with retry_on = 'never' is sent once");
 is($primary->safe_psql('postgres', "SELECT last_error IS NULL FROM wee5_cron.worker WHERE datname = 'postgres'"), 't', '... and the worker has no error any more');
+
+# It falls silent again. A session that waits for it is cancelled, or ends, as all sessions do when the
+# server stops. What it has committed is visible then, and the standby lacks it.
+for my $end (qw(pg_cancel_backend pg_terminate_backend)) {
+    $primary->wait_until_all_finished('postgres');
+    my $sender = $primary->safe_psql('postgres', 'SELECT pid FROM pg_stat_replication');
+    kill 'STOP', $sender;
+    my $waits = $primary->background_psql('postgres', on_error_stop => 0);
+    $waits->query_until(qr/asked/, "\\echo asked\nSELECT count(invoke_cron_endpoint('/status/200?$end')) FROM generate_series(1, 500);\n");
+    my $waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'";
+    $primary->poll_query_until('postgres', "SELECT count(*) = 1 $waiting") or die "it does not wait\n";
+    $primary->safe_psql('postgres', "SELECT $end(pid) $waiting");
+    $primary->poll_query_until('postgres', "SELECT count(*) = 500 FROM wee5_cron.invocation WHERE endpoint_path LIKE '%?$end'") or die "they are not visible\n";
+    ok($primary->poll_query_until('postgres', "SELECT state = 'blocked' AND last_error ~ 'synchronous standby' FROM wee5_cron.worker WHERE datname = 'postgres'"),
+        "$end: the worker finds that the standby is silent");
+    is(scalar(grep { $_->{url} =~ /\?$end/ } $receiver->requests), 0, '... and sends no call that the standby lacks');
+    kill 'CONT', $sender;
+    $primary->wait_until_all_finished('postgres');
+    is(scalar(grep { $_->{url} =~ /\?$end/ } $receiver->requests), 500, '... until it has them');
+    eval { $waits->quit };
+}
 
 # The standby has stopped while 200 requests are on the wire.
 $receiver->hold;

@@ -6,6 +6,9 @@ namespace wee5::pg {
 
 namespace {
 
+// A synchronous standby that confirms nothing for so long counts as gone.
+constexpr int64 kStandbyPatienceUs = 500'000;
+
 int wait_mode() {
   switch (synchronous_commit) {
     case SYNCHRONOUS_COMMIT_REMOTE_WRITE:
@@ -28,6 +31,17 @@ XLogRecPtr confirmed_to() {
 // SyncRepConfig: synchronous_standby_names, NULL if it is empty.
 bool commits_wait() { return SyncRepRequested() && SyncRepConfig != nullptr; }
 
+bool is_silent(Worker* worker) {
+  // Standbys confirm the log in its order.
+  if (!standby_lacks(Max(worker->unflushed_commit, worker->calls_visible_at))) {
+    worker->unconfirmed_since_us = 0;
+    return false;
+  }
+  int64 now = now_us();
+  if (worker->unconfirmed_since_us == 0) worker->unconfirmed_since_us = now;
+  return now - worker->unconfirmed_since_us > kStandbyPatienceUs;
+}
+
 }  // namespace
 
 bool standby_lacks(XLogRecPtr position) { return commits_wait() && confirmed_to() < position; }
@@ -38,6 +52,14 @@ bool standbys_are_there() {
   int count = SyncRepGetCandidateStandbys(&standbys);
   if (standbys != nullptr) pfree(standbys);
   return count >= SyncRepConfig->num_sync;
+}
+
+bool is_cut_off(Worker* worker) { return !standbys_are_there() || is_silent(worker); }
+
+bool standby_may_lack_calls(Worker* worker) {
+  if (!commits_wait()) return false;
+  if (worker->calls_visible_at == InvalidXLogRecPtr) worker->calls_visible_at = log_flushed_to();
+  return standby_lacks(worker->calls_visible_at) && !is_cut_off(worker);
 }
 
 }  // namespace wee5::pg

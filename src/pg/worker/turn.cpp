@@ -390,6 +390,7 @@ bool run_turn(Worker* worker, bool read_ledger, bool careful) {
   extend_deadlines(worker, began_us);
   if (!done) return false;
   bool ready = turn->status == LedgerStatus::kReady;
+  if (ready && read_ledger) worker->calls_visible_at = InvalidXLogRecPtr;
   if (ready) follow_up(worker, turn);
   if (turn->only_recorded) follow_up_recording(worker, turn);
   if (!ready) pause_sending(worker, turn);

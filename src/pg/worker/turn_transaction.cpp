@@ -20,8 +20,6 @@ namespace {
 
 constexpr std::size_t kResultsPerTurn = 4096;
 constexpr int64 kLockedRowPauseUs = 100'000;
-// A synchronous standby that confirms nothing for so long counts as gone.
-constexpr int64 kStandbyPatienceUs = 500'000;
 
 // A user has renamed, moved or replaced the table, unless the extension was dropped a moment ago.
 LedgerStatus missing_table(const char* name) {
@@ -227,19 +225,6 @@ void only_record(Turn* turn) {
 void drop_waiting_calls(Turn* turn) {
   CppFailure failure;
   if (!run_cpp(&failure, [turn] { turn->worker->dispatcher->drop_waiting(); })) raise(&failure);
-}
-
-// Whether a commit would not return. This may be a primary that was isolated: another one may send its calls by now. So
-// no request leaves that the standbys could not learn of. Outside of the transaction, in which commits wait for
-// nothing.
-bool is_cut_off(Worker* worker) {
-  if (!standbys_are_there()) return true;
-  int64 now = now_us();
-  if (worker->unflushed_commit == InvalidXLogRecPtr || !standby_lacks(worker->unflushed_commit))
-    worker->unconfirmed_since_us = 0;
-  else if (worker->unconfirmed_since_us == 0)
-    worker->unconfirmed_since_us = now;
-  return worker->unconfirmed_since_us != 0 && now - worker->unconfirmed_since_us > kStandbyPatienceUs;
 }
 
 // Postgres does not let code that runs with somebody else's rights leave a deferred trigger behind, because the trigger

@@ -16,6 +16,7 @@
 #include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/settings/guc.h"
 #include "wee5_cron/pg/worker/background_tasks.h"
+#include "wee5_cron/pg/worker/synchronous_standby.h"
 #include "wee5_cron/pg/worker/turn.h"
 #include "wee5_cron/pg/worker/turn_transaction.h"
 
@@ -52,6 +53,7 @@ void retry_locked_results(Worker* worker) {
 struct LedgerWork {
   bool write;
   bool read;
+  bool read_later;      // once synchronous standbys have confirmed what is to be read
   int64 next_write_us;  // Postgres time, as all of these; 0: none
   int64 next_mark_us;
   int64 next_flush_check_us;
@@ -72,10 +74,19 @@ void add_work_for_results(const delivery::Dispatcher* dispatcher, LedgerWork* wo
   work->next_write_us = oldest_us > now_us() ? 1 : oldest_us + kResultDelayUs;
 }
 
+void hold_for_standby(Worker* worker, int64 now, LedgerWork* work) {
+  bool reads = work->read || (!worker->draining && worker->pending.round_under_way);
+  if (!reads || !standby_may_lack_calls(worker)) return;
+  work->read = false;
+  work->read_later = true;
+  int64 pause_us = (now - worker->unconfirmed_since_us) / kFlushCheckShare;
+  keep_earlier(&work->next_flush_check_us, now + Max(pause_us, kFlushCheckUs));
+}
+
 LedgerWork find_ledger_work(Worker* worker) {
   const delivery::Dispatcher* dispatcher = worker->dispatcher;
   bool new_calls = has_new_calls(&worker->pending) || worker->retries_due || worker->more_cancels;
-  LedgerWork work = {false, !worker->draining && new_calls, 0, 0, 0};
+  LedgerWork work = {false, !worker->draining && new_calls, false, 0, 0, 0};
   bool unflushed = previous_batch_is_unflushed(worker);
   int64 now = now_us();
   int64 flush_took_us = now - worker->flush_requested_us;
@@ -88,6 +99,7 @@ LedgerWork find_ledger_work(Worker* worker) {
     if (std::optional<std::int64_t> mark = dispatcher->next_mark_us(kMarkAfterUs))
       work.next_mark_us = timestamp_of_unix_us(*mark);
   });
+  hold_for_standby(worker, now, &work);
   return work;
 }
 
@@ -128,7 +140,7 @@ void work_on_ledger(Worker* worker, int64 now) {
   if (is_due(timers->locked_results_us, now)) retry_locked_results(worker);
   if (!worker->draining && is_due(timers->round_us, now)) request_round(worker);
   if (work.write || work.read || is_due(work.next_write_us, now) || is_due(work.next_mark_us, now))
-    take_turn(worker, !worker->draining && (work.read || worker->pending.round_under_way));
+    take_turn(worker, !worker->draining && !work.read_later && (work.read || worker->pending.round_under_way));
 }
 
 void do_work(Worker* worker) {
