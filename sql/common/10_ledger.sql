@@ -173,8 +173,11 @@ CREATE UNLOGGED TABLE wee5_cron.pg_net_request (
   request_id bigint NOT NULL,
   handed_over_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
   queue oid DEFAULT pg_catalog.to_regclass('net.http_request_queue'),
-  previous_until timestamptz
+  previous_until timestamptz,
+  secret_digests int[]
 );
+COMMENT ON COLUMN wee5_cron.pg_net_request.secret_digests IS
+  'A 32-bit digest of each secret that the request carries. If one of these secrets is no longer stored, the answer''s text is not kept. NULL: not known, after an update from 0.1.0';
 COMMENT ON COLUMN wee5_cron.pg_net_request.previous_until IS 'The request carries the previous secret, which is used until then; NULL: it carries the present one';
 COMMENT ON COLUMN wee5_cron.pg_net_request.queue IS 'OID of pg_net''s queue table, whose ids begin again if pg_net is dropped and created';
 COMMENT ON TABLE wee5_cron.pg_net_request IS 'Internal: calls handed to pg_net whose answer is not recorded yet';

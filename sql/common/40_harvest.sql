@@ -38,7 +38,7 @@ COMMENT ON FUNCTION wee5_cron.try_previous_secret(wee5_cron.invocation) IS
   'Internal, for harvest(): hands a call that the app answered with 401 to pg_net again, once, if there is a previous secret for it';
 
 -- Records the answers that a query finds. The query's columns: call (wee5_cron.invocation), request_id, previous_until,
--- handed_over_at, lost, answered_at, status_code, content_type, content, timed_out, error_msg, headers. It locks the rows of the
+-- handed_over_at, secret_digests, lost, answered_at, status_code, content_type, content, timed_out, error_msg, headers. It locks the rows of the
 -- calls. $1 in it is `oldest`, $2 is `only_id`.
 CREATE FUNCTION wee5_cron.record_answers(query text, oldest timestamptz, only_id bigint, may_retry boolean) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -61,7 +61,7 @@ BEGIN
                  THEN wee5_cron.try_previous_secret(a.call) END
     ), known AS MATERIALIZED (
       -- Once for each role: without the library, reading secrets and settings takes longer than to decide an answer.
-      SELECT r.requested_by, wee5_cron.answer_settings(r.requested_by) AS settings, wee5_cron.secret_lost_at() AS secret_lost_at
+      SELECT r.requested_by, wee5_cron.answer_settings(r.requested_by) AS settings
       FROM (SELECT DISTINCT (o.call).requested_by FROM answer o) r
     ), decided AS MATERIALIZED (
       SELECT (a.call).id, (a.call).attempts + 1 AS attempt,
@@ -72,12 +72,10 @@ BEGIN
       CROSS JOIN LATERAL wee5_cron.decide_pg_net_answer(
         (a.call).endpoint_path, (a.call).method, (a.call).url, (a.call).timeout, (a.call).requested_by,
         coalesce((a.call).due_at, (a.call).requested_at), (a.call).attempts, a.lost, a.status_code,
-        CASE WHEN a.handed_over_at < k.secret_lost_at THEN NULL ELSE a.content_type END,
-        CASE WHEN a.handed_over_at < k.secret_lost_at AND a.content <> ''
-             THEN '[not kept: the secret was replaced after the call was sent]' ELSE a.content END, a.timed_out,
+        a.content_type, a.content, a.timed_out,
         CASE WHEN a.deleted THEN 'pg_net has neither the request nor an answer: one of them was deleted' ELSE a.error_msg END,
         a.headers, $3 AND NOT a.deleted, random(), (k.settings).secrets, (k.settings).timeout_ms,
-        (k.settings).max_response_bytes) d
+        (k.settings).max_response_bytes, a.secret_digests) d
     ), recorded AS (
       UPDATE wee5_cron.invocation i
       SET status = d.status, reason = d.reason, error = d.error, hint = nullif(concat_ws(' ', d.previous_hint, wee5_cron.hint_here(d.hint)), ''),
@@ -129,6 +127,7 @@ DECLARE
   binding constant text := 'wee5_cron.pg_net_request b ON b.invocation_id = i.id AND b.queue = ''net.http_request_queue''::regclass';
   -- pg_net moves a request from one of its tables to the other in a single transaction.
   not_queued constant text := 'NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = b.request_id)';
+  request constant text := 'i AS call, b.request_id, b.previous_until, b.handed_over_at, b.secret_digests';
   answer constant text := 'r.created AS answered_at, r.status_code, r.content_type, r.content, r.timed_out, r.error_msg, r.headers';
   most constant int := wee5_cron.most_in_one_harvest();
   oldest timestamptz;
@@ -150,7 +149,7 @@ BEGIN
   IF NOT wee5_cron.pg_net_installed() THEN
     RETURN wee5_cron.record_answers(format($query$
       SELECT i AS call, wee5_cron.pg_net_request_of(i.id) AS request_id, NULL::timestamptz AS previous_until,
-             NULL::timestamptz AS handed_over_at, true AS lost, NULL::timestamptz AS answered_at,
+             NULL::timestamptz AS handed_over_at, NULL::int[] AS secret_digests, true AS lost, NULL::timestamptz AS answered_at,
              NULL::int AS status_code, NULL AS content_type, NULL AS content, NULL::boolean AS timed_out, NULL AS error_msg,
              NULL::jsonb AS headers
       FROM wee5_cron.invocation i WHERE %s LIMIT %s FOR UPDATE SKIP LOCKED
@@ -161,11 +160,11 @@ BEGIN
   -- the request was made. The query further down finds an answer that seems to be more than a minute older. But an answer that is
   -- older than a request which is still in the queue is that of another request, whose id has come again.
   ended := wee5_cron.record_answers(format($query$
-    SELECT i AS call, b.request_id, b.previous_until, b.handed_over_at, false AS lost, %s
+    SELECT %s, false AS lost, %s
     FROM wee5_cron.invocation i JOIN %s JOIN net._http_response r ON r.id = b.request_id
     WHERE %s AND r.created >= $1 - interval '1 minute' AND (r.created >= b.handed_over_at OR %s)
     LIMIT %s FOR UPDATE OF i SKIP LOCKED
-  $query$, answer, binding, outstanding, not_queued, coalesce(most::text, 'ALL')), oldest, only_id, true);
+  $query$, request, answer, binding, outstanding, not_queued, coalesce(most::text, 'ALL')), oldest, only_id, true);
 
   -- A request is lost if one snapshot, which means one statement, shows it in neither table. That statement reads all answers, so
   -- it runs only if there is a reason.
@@ -176,11 +175,11 @@ BEGIN
   $query$, binding, outstanding, not_queued) INTO unanswered USING oldest, only_id;
   IF unanswered AND ended < coalesce(most, ended + 1) THEN
     ended := ended + wee5_cron.record_answers(format($query$
-      SELECT i AS call, b.request_id, b.previous_until, b.handed_over_at, r.id IS NULL AS lost, %s
+      SELECT %s, r.id IS NULL AS lost, %s
       FROM wee5_cron.invocation i LEFT JOIN %s LEFT JOIN net._http_response r ON r.id = b.request_id
       WHERE %s AND %s
       LIMIT %s FOR UPDATE OF i SKIP LOCKED
-    $query$, answer, binding, outstanding, not_queued, coalesce((most - ended)::text, 'ALL')), oldest, only_id, true);
+    $query$, request, answer, binding, outstanding, not_queued, coalesce((most - ended)::text, 'ALL')), oldest, only_id, true);
   END IF;
   RETURN ended;
 END

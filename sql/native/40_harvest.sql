@@ -6,17 +6,18 @@ COMMENT ON FUNCTION wee5_cron.most_in_one_harvest() IS
   'Internal, for harvest(): how many answers it records, and how many calls it hands over, at most; the next harvest() goes on. NULL: all';
 
 -- The row of a call after an answer. `lost`: pg_net no longer knows the request. `may_retry`: another attempt is possible.
--- The last three parameters are what answer_settings() returned.
+-- secrets, timeout_ms and max_response_bytes are what answer_settings() returned.
 CREATE FUNCTION wee5_cron.decide_pg_net_answer(
     endpoint_path text, method text, url text, timeout interval, requested_by name, requested_at timestamptz, attempts int,
     lost boolean, status_code int, content_type text, content text, timed_out boolean, error_msg text, answer_headers jsonb,
     may_retry boolean, random float8, secrets text[], timeout_ms bigint, max_response_bytes int,
+    secret_digests int[],
     OUT status text, OUT reason text, OUT error text, OUT hint text, OUT next_attempt_at timestamptz, OUT ended_at timestamptz,
     OUT finished_at timestamptz, OUT response_content_type text, OUT response_body text, OUT response_truncated boolean)
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'wee5_cron_decide_pg_net_answer';
-COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8, text[], bigint, int) IS
-  'Internal, for harvest(): what an answer of pg_net means for the row of its call; random from 0 to 1 spreads the delay of a retry';
+COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8, text[], bigint, int, int[]) IS
+  'Internal, for harvest(): what an answer of pg_net means for the row of its call; random from 0 to 1 spreads the delay of a retry; secret_digests: see pg_net_request';
 
 -- The library reads a role's secrets and settings where it decides. Nothing is to be passed on.
 CREATE FUNCTION wee5_cron.answer_settings(role name, OUT secrets text[], OUT timeout_ms bigint, OUT max_response_bytes int)

@@ -171,10 +171,17 @@ $$;
 COMMENT ON FUNCTION wee5_cron.answer_settings(name) IS
   'Internal, for harvest(): secrets and settings for decide_pg_net_answer()';
 
+-- The same secret has the same digest in each row of pg_net_request, so all rows together tell no more than 32 bits of it.
+CREATE FUNCTION wee5_cron.digests_of(secrets text[]) RETURNS int[]
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT CASE WHEN secrets IS NOT NULL THEN ARRAY(SELECT hashtext(s.secret) FROM unnest(secrets) s (secret)) END $$;
+COMMENT ON FUNCTION wee5_cron.digests_of(text[]) IS 'Internal: pg_net_request.secret_digests of these secrets; NULL: they are not known';
+
 CREATE FUNCTION wee5_cron.decide_pg_net_answer(
     endpoint_path text, method text, url text, timeout interval, requested_by name, requested_at timestamptz, attempts int,
     lost boolean, status_code int, content_type text, content text, timed_out boolean, error_msg text, answer_headers jsonb,
     may_retry boolean, random float8, secrets text[], timeout_ms bigint, max_response_bytes int,
+    secret_digests int[],
     OUT status text, OUT reason text, OUT error text, OUT hint text, OUT next_attempt_at timestamptz, OUT ended_at timestamptz,
     OUT finished_at timestamptz, OUT response_content_type text, OUT response_body text, OUT response_truncated boolean)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -182,6 +189,8 @@ CREATE FUNCTION wee5_cron.decide_pg_net_answer(
 DECLARE
   ms constant bigint := wee5_cron.interval_milliseconds(timeout);
   policy constant wee5_cron.endpoint := wee5_cron.policy_of(endpoint_path);
+  -- Then nobody could find that secret in the answer.
+  forgotten constant boolean := (secret_digests <@ wee5_cron.digests_of(secrets)) IS FALSE;
   outcome record;
 BEGIN
   IF endpoint_path IS NULL OR requested_at IS NULL OR attempts IS NULL THEN
@@ -189,8 +198,9 @@ BEGIN
   END IF;
   ended_at := clock_timestamp();
   SELECT * INTO outcome FROM wee5_cron.pg_net_outcome(
-    coalesce(lost, false), status_code, coalesce(timed_out, false), error_msg, content_type, content, answer_headers,
-    endpoint_path, url, method, CASE WHEN ms > 0 THEN least(ms, 2147483647) ELSE timeout_ms END,
+    coalesce(lost, false), status_code, coalesce(timed_out, false), error_msg, CASE WHEN NOT forgotten THEN content_type END,
+    CASE WHEN forgotten AND content <> '' THEN '[not kept: a secret of this call is not stored any more, so it could not be struck out]'
+         ELSE content END, answer_headers, endpoint_path, url, method, CASE WHEN ms > 0 THEN least(ms, 2147483647) ELSE timeout_ms END,
     attempts + 1, wee5_cron.unix_us(requested_at), coalesce(may_retry, false), secrets,
     CASE WHEN policy.max_response_bytes BETWEEN 0 AND 1048576 THEN policy.max_response_bytes
          ELSE decide_pg_net_answer.max_response_bytes END,
@@ -206,8 +216,8 @@ BEGIN
   response_truncated := outcome.response_truncated;
 END
 $$;
-COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8, text[], bigint, int) IS
-  'Internal, for harvest(): what an answer of pg_net means for the row of its call; random from 0 to 1 spreads the delay of a retry';
+COMMENT ON FUNCTION wee5_cron.decide_pg_net_answer(text, text, text, interval, name, timestamptz, int, boolean, int, text, text, boolean, text, jsonb, boolean, float8, text[], bigint, int, int[]) IS
+  'Internal, for harvest(): what an answer of pg_net means for the row of its call; random from 0 to 1 spreads the delay of a retry; secret_digests: see pg_net_request';
 
 -- The row of an accepted call that the app did not complete in time.
 CREATE FUNCTION wee5_cron.decide_incomplete(endpoint_path text, attempts int, first_begun timestamptz, random float8,

@@ -179,6 +179,21 @@ CREATE FUNCTION wee5_cron.secrets_of_targets(vault_targets text) RETURNS text[]
   $$;
 COMMENT ON FUNCTION wee5_cron.secrets_of_targets(text) IS 'Internal: every secret of every target; NULL: there is none';
 
+CREATE FUNCTION wee5_cron.secrets_of_request(secret text, headers jsonb) RETURNS text[]
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  IF headers = '{}' THEN
+    RETURN ARRAY[secret];
+  END IF;
+  RETURN secret || ARRAY(
+    SELECT h.value FROM (SELECT wee5_cron.trimmed(f.value) AS value FROM jsonb_each_text(headers) f) h
+    WHERE NOT coalesce(wee5_cron.is_header_switch(h.value), true));
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.secrets_of_request(text, jsonb) IS
+  'Internal: what a request carries and no text may show; headers: its further secret headers';
+
 CREATE FUNCTION wee5_cron.require_right_to_target(role name, endpoint_path text) RETURNS void
   LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$

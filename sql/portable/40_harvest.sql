@@ -131,11 +131,11 @@ CREATE FUNCTION wee5_cron.hand_to_pg_net(call wee5_cron.invocation, attempt int,
 DECLARE
   timeout_ms constant int := wee5_cron.timeout_of(call, settings ->> 'request_timeout');
 BEGIN
-  INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id, previous_until)
+  INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id, previous_until, secret_digests)
   VALUES (call.id, wee5_cron.enqueue(call.method, url,
     wee5_cron.request_headers(secret, secret_headers, call.id, attempt, call.idempotency_key, call.job_name, call.scheduled_at,
                               call.body IS NOT NULL, timeout_ms, settings ->> 'trace', call.headers), call.body, timeout_ms),
-    previous_until);
+    previous_until, wee5_cron.digests_of(wee5_cron.secrets_of_request(secret, secret_headers -> 'headers')));
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.hand_to_pg_net(wee5_cron.invocation, int, text, text, jsonb, jsonb, timestamptz) IS

@@ -16,12 +16,14 @@ CREATE FUNCTION wee5_cron.send_alert(call wee5_cron.invocation) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  receiver constant record := wee5_cron.parse_webhook(wee5_cron.setting('alert_url'), wee5_cron.setting('allow_plain_http'));
+  alert_url constant text := wee5_cron.trimmed(wee5_cron.setting('alert_url'));
+  receiver constant record := wee5_cron.parse_webhook(alert_url, wee5_cron.setting('allow_plain_http'));
 BEGIN
-  INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id)
+  INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id, secret_digests)
   VALUES (call.id, wee5_cron.enqueue('POST', receiver.url,
     jsonb_build_object('Content-Type', 'application/json', 'User-Agent', 'wee5_cron/' || wee5_cron.library_version(),
-                       'Idempotency-Key', call.idempotency_key), call.body, wee5_cron.setting_ms('request_timeout')::int));
+                       'Idempotency-Key', call.idempotency_key), call.body, wee5_cron.setting_ms('request_timeout')::int),
+    wee5_cron.digests_of(ARRAY[alert_url]));
   UPDATE wee5_cron.invocation i SET next_attempt_at = NULL, url = receiver.origin WHERE i.id = call.id;
 END
 $$;

@@ -22,7 +22,7 @@ CREATE FUNCTION wee5_cron.table_layout(OUT table_name text, OUT column_name text
       ('job', 'job_name text, jobid bigint, endpoint_path text, catch_up text, registered boolean, paused_at timestamptz,
                pause_note text, applied boolean'),
       ('pg_net_request', 'invocation_id bigint, request_id bigint, handed_over_at timestamptz, queue oid,
-                          previous_until timestamptz'),
+                          previous_until timestamptz, secret_digests int[]'),
       ('cron_caller', 'invocation_id bigint, pid int'),
       ('cancellation', 'invocation_id bigint, requested_at timestamptz, requested_by name, replaced_by bigint'),
       ('claim', 'idempotency_key uuid, claimed_by name, claimed_at timestamptz, lease_until timestamptz,

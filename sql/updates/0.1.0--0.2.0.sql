@@ -108,6 +108,7 @@ TRUNCATE wee5_cron.newest_call;
 ALTER TABLE wee5_cron.newest_call SET LOGGED;
 
 ALTER TABLE wee5_cron.pg_net_request ADD COLUMN previous_until timestamptz;
+ALTER TABLE wee5_cron.pg_net_request ADD COLUMN secret_digests int[];
 
 -- Functions that are gone, or whose parameters have other names now.
 DROP FUNCTION wee5_cron.add_alert(text, text, text, bigint, text, text, int, text, int, text);

@@ -165,6 +165,14 @@ std::vector<wee5::core::Header> headers_from(const Arguments& a, std::size_t at,
   return headers;
 }
 
+// secret, then names and values of further headers
+Results ask_request_secrets(const Arguments& a) {
+  std::set<std::string> secrets;
+  for (std::string& secret : wee5::core::secrets_of_request(a[0], headers_from(a, 1, a.size())))
+    secrets.insert(std::move(secret));
+  return {secrets.begin(), secrets.end()};
+}
+
 // What identity_of() reads, then further headers.
 Results ask_headers(const Arguments& a) {
   std::map<std::string, std::string> headers;
@@ -316,6 +324,7 @@ const std::map<std::string, std::function<Results(const Arguments&)>> kRules = {
     {"rotation", ask_rotation},
     {"target", ask_target},
     {"target_secrets", ask_target_secrets},
+    {"request_secrets", ask_request_secrets},
     {"url_of_target", ask_url_of_target},
     {"redact_all",
      [](const Arguments& a) {

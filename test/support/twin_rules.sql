@@ -93,6 +93,7 @@ BEGIN
   WHEN 'previous_secret' THEN RETURN pg_temp.previous_of(a[1]);
   WHEN 'rotation' THEN RETURN ARRAY[wee5_cron.rotation_step(a[1], a[2], wee5_cron.same_origin(a[3], a[4]), a[5]::boolean)];
   WHEN 'target' THEN RETURN pg_temp.target_of(a[1], a[2]);
+  WHEN 'request_secrets' THEN RETURN ARRAY(SELECT DISTINCT s COLLATE "C" FROM unnest(wee5_cron.secrets_of_request(a[1], pg_temp.headers_from(a, 2))) s ORDER BY 1);
   WHEN 'target_secrets' THEN RETURN ARRAY(SELECT s COLLATE "C" FROM unnest(wee5_cron.secrets_of_targets(a[1])) s ORDER BY 1);
   WHEN 'url_of_target' THEN RETURN ARRAY[wee5_cron.join_url(a[1], a[2], a[3], a[4])];
   WHEN 'redact_all' THEN RETURN ARRAY[wee5_cron.without_secrets(a[1], a[2:4])];

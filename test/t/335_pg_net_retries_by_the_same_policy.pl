@@ -353,20 +353,37 @@ for my $level ('REPEATABLE READ', 'SERIALIZABLE') {
 }
 $sessions[0]->quit;
 
-# Whoever changes Vault by hand keeps no previous secret. An answer that may hold it is not kept. (502 tests this on the portable edition.)
+# A secret that is not stored any more when the answer comes cannot be struck out, so no text of that answer is kept. (502 tests
+# this on the portable edition.)
 unless ($node->is_portable) {
-    my $by_hand = q{vault.secrets WHERE name = 'cron_secret'};
-    $node->forget_secret('postgres');
+    my $not_kept = '[not kept: a secret of this call is not stored any more, so it could not be struck out]';
+    my $by_hand  = q{vault.secrets WHERE name = 'cron_secret'};
+    my $stored   = 'ALTER DATABASE postgres SET app.settings.cron_secret =';
+    my $target   = sub { "SELECT wee5_cron.configure_target('leaking', 'https://leaking.example.com', '$_[0]', headers => '{\"X-Bypass\": \"$_[1]\", \"X-Switch\": \"on\"}')" };
     $node->safe_psql('postgres', "CREATE EXTENSION supabase_vault VERSION 'wee5fixture'");
-    for my $case ([ "SELECT vault.update_secret((SELECT id FROM $by_hand), 'another-secret-than-before')", 'replaced' ], [ "DELETE FROM $by_hand", 'deleted' ], [ 'SELECT 1', 'kept', '[secret]' ]) {
-        my ($change, $how, $body) = @$case;
-        $node->safe_psql('postgres', "DELETE FROM $by_hand; SELECT vault.create_secret('$secret-of-vault', 'cron_secret')");
-        $id = $node->call('postgres', '/leaks');
-        is(request_of($id)->{headers}{Authorization}, "Bearer $secret-of-vault", 'a call carries the secret of Vault');
+    for my $case (
+        [ 'of Vault was replaced by hand', 'vault', '/leaks', "SELECT vault.update_secret((SELECT id FROM $by_hand), 'another-secret-than-before')", $not_kept ],
+        [ 'of Vault was deleted',          'vault', '/leaks', "DELETE FROM $by_hand",                                                                  $not_kept ],
+        [ 'of Vault is still there',       'vault', '/leaks', 'SELECT 1',                                                                              '[secret]' ],
+        [ 'of the database was replaced by hand', 'database', '/leaks', "$stored 'another-secret-than-before'",                                       $not_kept ],
+        [ 'of the database is still there', 'database', '/leaks', "$stored '$secret-stored'",                                                         '[secret]' ],
+        [ 'is only in a session',           'session', '/leaks', 'SELECT 1',                                                                              $not_kept ],
+        [ 'of a target was replaced once',  'database', 'leaking:/leaks', $target->("$secret-new", "$secret-y"),                                      '[secret]' ],
+        [ 'of a target was replaced twice', 'database', 'leaking:/leaks', join(';', map { $target->("$secret-$_", "$secret-y") } 'new', 'newer'),     $not_kept ],
+        [ 'in a header of a target was replaced', 'database', 'leaking:/leaks', $target->("$secret-stored", "$secret-z"),                             $not_kept ],
+      ) {
+        my ($what, $store, $path, $change, $body) = @$case;
+        $node->forget_secret('postgres');
+        $node->safe_psql('postgres', "DELETE FROM $by_hand");
+        $node->safe_psql('postgres', "SELECT wee5_cron.drop_target('leaking')") if $path =~ /:/;
+        $node->safe_psql('postgres', $path =~ /:/ ? $target->("$secret-stored", "$secret-y") : 'SELECT 1');
+        $node->safe_psql('postgres', $store eq 'vault' ? "SELECT vault.create_secret('$secret-stored', 'cron_secret')" : "$stored '@{[ $path =~ /:/ || $store eq 'session' ? 'of-the-app-itself' : qq($secret-stored) ]}'");
+        $id = $node->safe_psql('postgres', ($store eq 'session' ? "SET app.settings.cron_secret = '$secret-stored';" : '') . "SELECT invoke_cron_endpoint('$path')");
+        is(request_of($id)->{headers}{Authorization}, "Bearer $secret-stored", 'a call carries the secret');
         $node->safe_psql('postgres', $change);
-        answer($id, 'status_code, content_type, content', "200, 'text/plain; $secret-of-vault', '$secret-of-vault'");
-        fields_are($node->finished('postgres', $id), { status => 'succeeded', http_status => 200, response_body => $body // '[not kept: the secret was replaced after the call was sent]' }, "an answer to a call whose secret was $how");
-        is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE strpos(i::text, '$secret-of-vault') > 0"), 0, '... does not bring it into the ledger');
+        answer($id, 'status_code, content_type, content', "200, 'text/plain; $secret-stored', '$secret-stored'");
+        fields_are($node->finished('postgres', $id), { status => 'succeeded', http_status => 200, response_body => $body }, "an answer to a call whose secret $what");
+        is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE strpos(i::text, '$secret-stored') > 0"), 0, '... does not bring it into the ledger');
     }
 }
 

@@ -279,6 +279,8 @@ my @documents = grep { @$_ > 1 } vectors('target');
 answer_alike('target', map { question('target', @$_) } @documents);
 # jsonb has forgotten the first of two members of a name, which no call uses.
 answer_alike('target_secrets', map { question('target_secrets', $_->[0]) } grep { $_->[0] !~ /"billing".*"billing"/ } @documents);
+sub secrets_of_request { return [ pick('s3cr3t', "it's"), map { ($_ => pick('on', 'ON', ' true ', 'no', '0', '1', '01', ' ', '', "\t4711 ", 's3cr3t', 'yes!')) } grep { rand() < 0.5 } map { "X-$_" } 'A' .. 'F' ] }
+answer_alike('request_secrets', map { question('request_secrets', @$_) } map { secrets_of_request() } 1 .. $rounds);
 # Errors and hints about the address of a target.
 answer_alike('url_of_target', map { question('url_of_target', @$_[0, 1], '/x', 'billing') } grep { @$_ > 1 && is_read_alike('api_url', $_->[0]) } vectors('api_url'));
 # What a webhook answers to an alert.
@@ -428,7 +430,7 @@ sub decision {
     return 'wee5_cron.decide_pg_net_answer(' . join(', ', literal('/p' . int(rand 22) . pick('', '?x=1')), map({ literal($_) } @answer[ 9, 8 ]),
         pick('NULL', "interval '5 seconds'", "interval '0'", "interval '-1 day'", "interval '25 days'"), "'postgres'", 'now()', int rand 5, "'$answer[0]'",
         pick(@answer[ 1, 1, 1 ], 'NULL', -1, 99999, 2147483647), map({ literal($_) } @answer[ 5, 6 ]), pick("'$answer[2]'", 'NULL'), $failed ? literal($answer[4]) : 'NULL', "($odd)::jsonb",
-        "'$answer[13]'", pick(0, 0.25, 1), "'{s3cr3t-0123456789}', 60000, 8192") . ')';
+        "'$answer[13]'", pick(0, 0.25, 1), "'{s3cr3t-0123456789}', 60000, 8192", pick('NULL', "'{}'", map { "array[$_]" } q(hashtext('s3cr3t-0123456789')), q(hashtext('another')), q(hashtext('s3cr3t-0123456789'), 1))) . ')';
 }
 editions_alike('decisions', map {
     "(SELECT array[d.status, d.reason, d.error, d.hint, (d.next_attempt_at - d.ended_at)::text, (d.finished_at IS NULL)::text, d.response_content_type, d.response_body, "

@@ -176,19 +176,34 @@ $node->deliver_and_harvest;
 fields_are($node->invocation('postgres', $id), { status => 'failed', http_status => 401, attempts => 1 }, '... and then a 401 ends the call');
 $app->stop;
 
-# Whoever changes Vault by hand keeps no previous secret. An answer that may hold it is not kept.
-my $by_hand = q{vault.secrets WHERE name = 'cron_secret'};
-for my $case ([ "SELECT vault.update_secret((SELECT id FROM $by_hand), 'another-secret-than-before')", 'replaced by hand' ], [ "DELETE FROM $by_hand", 'deleted' ],
-    [ "SELECT wee5_cron.configure(cron_secret => 'another-secret-than-before')", 'replaced by configure()', qr/\[secret\]/ ]) {
-    my ($change, $how, $body) = @$case;
+# A secret that is not stored any more when the answer comes cannot be struck out, so no text of that answer is kept.
+my $not_kept  = '[not kept: a secret of this call is not stored any more, so it could not be struck out]';
+my $by_hand   = q{vault.secrets WHERE name = 'cron_secret'};
+my $configure = 'SELECT wee5_cron.configure(cron_secret => ';
+my $target    = sub { "SELECT wee5_cron.configure_target('leaking', '@{[ $receiver->url ]}', '$_[0]', headers => '{\"X-Bypass\": \"$_[1]\", \"X-Switch\": \"on\"}')" };
+for my $case (
+    [ 'was replaced by hand',          '/leak', "SELECT vault.update_secret((SELECT id FROM $by_hand), 'another-secret-than-before')",   $not_kept ],
+    [ 'was deleted',                   '/leak', "DELETE FROM $by_hand",                                                                    $not_kept ],
+    [ 'was replaced once',             '/leak', "$configure 'another-secret-than-before')",                                               qr/\[secret\]/ ],
+    [ 'was replaced twice',            '/leak', "$configure 'another-secret-than-before'); $configure 'and-one-more-than-that')",         $not_kept ],
+    [ 'was stored again',              '/leak', "$configure '$secret')",                                                                  qr/\[secret\]/ ],
+    [ 'of a target was replaced once', 'leaking:/leak', $target->("$secret-new", "$secret-y"),                                            qr/\[secret\]/ ],
+    [ 'of a target was replaced twice', 'leaking:/leak', join(';', map { $target->("$secret-$_", "$secret-y") } 'new', 'newer'),          $not_kept ],
+    [ 'in a header of a target was replaced', 'leaking:/echo', $target->("$secret-old", "$secret-z"),                                     $not_kept ],
+    [ 'and its target were removed',   'leaking:/leak', "SELECT wee5_cron.drop_target('leaking')",                                      $not_kept ],
+  ) {
+    my ($what, $path, $change, $body) = @$case;
     $node->as_owner("SELECT wee5_cron.configure('@{[ $receiver->url ]}', '$secret', keep_previous => false)");
-    my $leaks = $node->as_owner("SELECT invoke_cron_endpoint('/leak')");
+    $node->safe_psql('postgres', "DELETE FROM vault.secrets WHERE name = 'cron_targets'");
+    $node->as_owner($target->("$secret-old", "$secret-y"));
+    my $leaks = $node->as_owner("SELECT invoke_cron_endpoint('$path')");
     $node->deliver;
     $node->safe_psql('postgres', $change);
     $node->as_owner('SELECT wee5_cron.harvest()');
-    fields_are($node->invocation('postgres', $leaks), { status => 'succeeded', http_status => 200, response_body => $body // '[not kept: the secret was replaced after the call was sent]' }, "an answer to a call whose secret was $how");
+    fields_are($node->invocation('postgres', $leaks), { status => 'succeeded', http_status => 200, response_body => $body }, "an answer to a call whose secret $what");
     is($node->safe_psql('postgres', "SELECT count(*) FROM wee5_cron.invocation i WHERE strpos(i::text, '$secret') > 0"), 0, '... does not bring it into the ledger');
 }
+$node->safe_psql('postgres', "DELETE FROM vault.secrets WHERE name = 'cron_targets'");
 
 # Another app, with a secret and headers of its own.
 my $billing = Wee5Cron::Receiver->start(secret => "$secret-of-billing");
@@ -202,7 +217,7 @@ my ($of_billing) = $billing->requests('/echo');
 is("$of_billing->{bearer} $of_billing->{headers}{'x-bypass'}", "match $secret-y", 'the target gets its own secret and header');
 is($of_billing->{headers}{'x-app'}, undef, '... and no header of the app');
 is($of_billing->{headers}{'x-wee5-cron-invocation'}, $call{'billing:/echo'}, '... and the headers of a call');
-my ($of_app) = $receiver->requests('/echo');
+my $of_app = ($receiver->requests('/echo'))[-1];
 is("$of_app->{bearer} $of_app->{headers}{'x-app'}", "match $secret-x", 'the app gets its own secret and header');
 is($of_app->{headers}{'x-bypass'}, undef, '... and no header of the target');
 $node->raises('postgres', "SELECT invoke_cron_endpoint('billing:/status/200?a')", '42501', 'a caller may not call a target', role => 'caller', hint => qr{VALUES \('billing:/status/200'\);});

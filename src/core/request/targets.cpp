@@ -130,6 +130,16 @@ void collect_secrets(const JsonValue& target, std::vector<std::string>& secrets)
 
 }  // namespace
 
+std::vector<std::string> secrets_of_request(std::string_view secret, const std::vector<Header>& further) {
+  std::vector<std::string> secrets;
+  if (secret = without_blanks_around(secret); !secret.empty()) secrets.emplace_back(secret);
+  for (const Header& header : further) {
+    const std::string_view value = without_blanks_around(header.value);
+    if (!value.empty() && !is_switch(value)) secrets.emplace_back(value);
+  }
+  return secrets;
+}
+
 std::vector<std::string> short_secret_headers(const Target& target) {
   constexpr std::size_t kShort = 6;
   std::vector<std::string> names;

@@ -3,6 +3,7 @@
 
 #include "wee5_cron/core/outcome/pg_net_answer.hpp"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -38,7 +39,11 @@ enum Argument {
   kErrorMsg,
   kAnswerHeaders,
   kMayRetry,
-  kRandom
+  kRandom,
+  kSecretsOfPortable,
+  kTimeoutOfPortable,
+  kMaxResponseBytesOfPortable,
+  kSecretDigests
 };
 
 // In the order of its OUT parameters.
@@ -63,6 +68,8 @@ struct AnsweredCall {
   const char* url;
   int timeout_ms;
   RoleSecrets secrets;
+  Datum* secret_digests;  // of those that the request carried
+  int secret_digest_count;
   int64 first_begun_us;
   int attempt;
   bool lost;
@@ -129,6 +136,14 @@ void read_headers(Jsonb* jsonb, HeaderList* headers) {
   }
 }
 
+// The SQL of 0.1.0 has no such argument.
+void read_secret_digests(FunctionCallInfo fcinfo, AnsweredCall* call) {
+  if (PG_NARGS() <= kSecretDigests || PG_ARGISNULL(kSecretDigests)) return;
+  bool* nulls;
+  deconstruct_array(PG_GETARG_ARRAYTYPE_P(kSecretDigests), INT4OID, sizeof(int32), true, TYPALIGN_INT,
+                    &call->secret_digests, &nulls, &call->secret_digest_count);
+}
+
 void read_arguments(FunctionCallInfo fcinfo, AnsweredCall* call) {
   *call = AnsweredCall{};
   find_endpoint(text_to_cstring(PG_GETARG_TEXT_PP(kEndpointPath)), &call->policy);
@@ -137,6 +152,7 @@ void read_arguments(FunctionCallInfo fcinfo, AnsweredCall* call) {
   call->url = optional_text(fcinfo, kUrl);
   call->timeout_ms = timeout_of_call(fcinfo);
   collect_role_secrets(PG_ARGISNULL(kRequestedBy) ? "" : NameStr(*PG_GETARG_NAME(kRequestedBy)), &call->secrets);
+  read_secret_digests(fcinfo, call);
   call->first_begun_us = unix_us_of(PG_GETARG_TIMESTAMPTZ(kRequestedAt));
   call->attempt = PG_GETARG_INT32(kAttempts) + 1;
   call->lost = flag(fcinfo, kLost);
@@ -149,6 +165,16 @@ void read_arguments(FunctionCallInfo fcinfo, AnsweredCall* call) {
   call->may_retry = flag(fcinfo, kMayRetry);
   call->now_us = unix_us_of(GetCurrentTimestamp());
   call->random = PG_ARGISNULL(kRandom) ? 0.5 : PG_GETARG_FLOAT8(kRandom);
+}
+
+// Whether the request carried a secret that is not stored any more. The app may repeat it, and nobody could find it.
+bool carried_forgotten_secret(const AnsweredCall* call, const std::vector<std::string>& secrets) {
+  for (int i = 0; i < call->secret_digest_count; ++i) {
+    const int32 carried = DatumGetInt32(call->secret_digests[i]);
+    if (std::none_of(secrets.begin(), secrets.end(), [carried](const auto& one) { return digest_of(one) == carried; }))
+      return true;
+  }
+  return false;
 }
 
 void decide_in_cpp(const AnsweredCall* call, core::PgNetOutcome* outcome) {
@@ -172,6 +198,11 @@ void decide_in_cpp(const AnsweredCall* call, core::PgNetOutcome* outcome) {
   made.first_begun_us = call->first_begun_us;
   made.may_retry = call->may_retry;
   made.secrets = texts_of(call->secrets);
+  if (carried_forgotten_secret(call, made.secrets)) {
+    answer.content_type = {};
+    if (!answer.content.empty()) answer.content = kForgotten;
+    answer.content_bytes = answer.content.size();
+  }
   const bool target_in_vault =
       call->secrets.vault.trouble != nullptr && !core::split_target(view_or_empty(call->endpoint_path)).target.empty();
   if (call->secrets.unknown || target_in_vault) made.withheld = kWithheld;

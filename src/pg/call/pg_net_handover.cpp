@@ -8,6 +8,7 @@
 #include "wee5_cron/core/outcome/decision.hpp"
 #include "wee5_cron/core/request/previous_secret.hpp"
 #include "wee5_cron/core/request/request_headers.hpp"
+#include "wee5_cron/core/request/targets.hpp"
 // Postgres's headers last.
 #include "wee5_cron/pg/boundary/boundary.h"
 #include "wee5_cron/pg/boundary/kept_plan.h"
@@ -15,19 +16,22 @@
 #include "wee5_cron/pg/boundary/unix_time.h"
 #include "wee5_cron/pg/call/call_address.h"
 #include "wee5_cron/pg/call/endpoint_policy.h"
+#include "wee5_cron/pg/ledger/sql_version.h"
 #include "wee5_cron/pg/ledger/stored_call.h"
 #include "wee5_cron/pg/registry/wake.h"
 #include "wee5_cron/pg/registry/worker_registry.h"
 #include "wee5_cron/pg/settings/guc.h"
+#include "wee5_cron/pg/settings/role_secrets.h"
 #include "wee5_cron/pg/settings/transport.h"
 
 namespace wee5::pg {
 
 namespace {
 
-constexpr const char* kBind = "INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) VALUES ($1, $2)";
-constexpr const char* kBindWithPrevious =
-    "INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id, previous_until) VALUES ($1, $2, $3)";
+constexpr const char* kBind =
+    "INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id, secret_digests, previous_until)"
+    " VALUES ($1, $2, $3, $4)";
+constexpr const char* kBindIn010 = "INSERT INTO wee5_cron.pg_net_request (invocation_id, request_id) VALUES ($1, $2)";
 constexpr int kOwnHeaders = 16;  // the most headers that wee5_cron adds, besides those of a target
 
 void write_headers(const PgNetCall* call, HeaderList* out, TextBuffer* texts) {
@@ -53,15 +57,31 @@ void write_headers(const PgNetCall* call, HeaderList* out, TextBuffer* texts) {
   }
 }
 
-// The SQL of 0.1.0 has no column previous_until. An ordinary request does not need it.
-void bind_request(int64 invocation_id, int64 request_id, int64 previous_until_us) {
-  Oid types[3] = {INT8OID, INT8OID, TIMESTAMPTZOID};
-  Datum values[3] = {Int64GetDatum(invocation_id), Int64GetDatum(request_id),
-                     TimestampTzGetDatum(timestamp_of_unix_us(previous_until_us))};
-  bool with_previous = previous_until_us != 0;
+// int[], palloc'd: the digest of each secret that the request carries.
+Datum secret_digests(const PgNetCall* call) {
+  // A line has three bytes at least.
+  auto* digests = static_cast<Datum*>(palloc(sizeof(Datum) * (strlen(call->headers.further) / 3 + 1)));
+  int count = 0;
+  CppFailure failure;
+  if (!run_cpp(&failure, [&] {
+        const std::vector<core::Header> further = core::headers_of_lines(call->headers.further);
+        for (const std::string& secret : core::secrets_of_request(call->secret, further))
+          digests[count++] = Int32GetDatum(digest_of(secret));
+      }))
+    raise(&failure);
+  return PointerGetDatum(construct_array(digests, count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+}
+
+// The SQL of 0.1.0 has no previous secret, and knows a request by its id alone.
+void bind_request(const PgNetCall* call, int64 request_id) {
+  bool in_0_1_0 = sql_is_earlier();
+  Oid types[4] = {INT8OID, INT8OID, INT4ARRAYOID, TIMESTAMPTZOID};
+  Datum values[4] = {Int64GetDatum(call->id), Int64GetDatum(request_id), 0,
+                     TimestampTzGetDatum(timestamp_of_unix_us(call->previous_until_us))};
+  char nulls[] = {' ', ' ', ' ', call->previous_until_us != 0 ? ' ' : 'n'};
+  if (!in_0_1_0) values[2] = secret_digests(call);
   SPI_connect();
-  int result = SPI_execute_with_args(with_previous ? kBindWithPrevious : kBind, with_previous ? 3 : 2, types, values,
-                                     nullptr, false, 0);
+  int result = SPI_execute_with_args(in_0_1_0 ? kBindIn010 : kBind, in_0_1_0 ? 2 : 4, types, values, nulls, false, 0);
   if (result != SPI_OK_INSERT)
     elog(ERROR, "could not insert into wee5_cron.pg_net_request: %s", SPI_result_code_string(result));
   SPI_finish();
@@ -89,7 +109,7 @@ void hand_to_pg_net(const PgNetCall* call) {
   request.url = call->url;
   request.body = call->body;
   request.timeout_ms = call->timeout_ms;
-  bind_request(call->id, enqueue_with_pg_net(&request), call->previous_until_us);
+  bind_request(call, enqueue_with_pg_net(&request));
 }
 
 namespace {

@@ -80,11 +80,10 @@ constexpr ColumnLayout kJob[] = {{"job_name", TEXTOID, true, false},       {"job
                                  {"endpoint_path", TEXTOID, false, false}, {"catch_up", TEXTOID, false, false},
                                  {"registered", BOOLOID, true, false},     {"paused_at", TIMESTAMPTZOID, false, false},
                                  {"pause_note", TEXTOID, false, false},    {"applied", BOOLOID, true, false}};
-constexpr ColumnLayout kPgNetRequest[] = {{"invocation_id", INT8OID, true, false},
-                                          {"request_id", INT8OID, true, false},
-                                          {"handed_over_at", TIMESTAMPTZOID, true, false},
-                                          {"queue", OIDOID, false, false},
-                                          {"previous_until", TIMESTAMPTZOID, false, false}};
+constexpr ColumnLayout kPgNetRequest[] = {
+    {"invocation_id", INT8OID, true, false},          {"request_id", INT8OID, true, false},
+    {"handed_over_at", TIMESTAMPTZOID, true, false},  {"queue", OIDOID, false, false},
+    {"previous_until", TIMESTAMPTZOID, false, false}, {"secret_digests", INT4ARRAYOID, false, false}};
 constexpr ColumnLayout kCronCaller[] = {{"invocation_id", INT8OID, true, false}, {"pid", INT4OID, true, false}};
 constexpr ColumnLayout kCancellation[] = {{"invocation_id", INT8OID, true, false},
                                           {"requested_at", TIMESTAMPTZOID, true, false},

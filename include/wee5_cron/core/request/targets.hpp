@@ -36,6 +36,9 @@ void check_target_name(std::string_view name);
 // Checks all but the address, by the rules of a call. `name` is kAppTarget where there is neither address nor secret.
 // Throws Error{kInvalidValue} that shows no value.
 void check_target(std::string_view name, const Target& target);
+// What a request carries and no text may show: the secret, and the further headers. Without the white space around
+// them, and without what only switches something on or off, as Targets::secrets() leaves it out.
+std::vector<std::string> secrets_of_request(std::string_view secret, const std::vector<Header>& further);
 // The names of further headers whose values are so short that answers become hard to read without them.
 std::vector<std::string> short_secret_headers(const Target& target);
 

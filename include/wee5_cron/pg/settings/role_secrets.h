@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 // Postgres's headers last.
@@ -26,7 +27,18 @@ void collect_role_secrets(const char* role, RoleSecrets* secrets);
 // Stands for a text that might hold a secret that is unknown.
 inline constexpr const char* kWithheld = "[not kept: Vault cannot be read, so the secret could not be struck out]";
 
+// Stands for the text of an answer to a call that carried a secret which is not stored any more.
+inline constexpr const char* kForgotten =
+    "[not kept: a secret of this call is not stored any more, so it could not be struck out]";
+
 // C++: those that are set, without the white space around them.
 std::vector<std::string> texts_of(const RoleSecrets& secrets);
+
+// By this number pg_net_request tells whether the secrets of a request are still known. The same secret has the same
+// number in each row, so all rows together tell no more than 32 bits of it. hashtext() in SQL.
+inline int32 digest_of(std::string_view secret) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(secret.data());
+  return static_cast<int32>(hash_bytes(bytes, static_cast<int>(secret.size())));
+}
 
 }  // namespace wee5::pg

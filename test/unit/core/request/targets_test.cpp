@@ -142,6 +142,16 @@ TEST(Targets, AShortHeaderIsASecretUnlessItIsASwitch) {
   EXPECT_EQ(short_secret_headers(of_database(document).find("app")->first), (std::vector<std::string>{"X-Pin", "X-D"}));
 }
 
+TEST(Targets, SecretsOfARequestAreAmongThoseThatAreKnown) {
+  const std::string document = R"({"billing": {"api_url": "https://x", "secret": " s3cret ",)"
+                               R"( "headers": {"X-Pin": " 4711", "X-A": "TRUE ", "X-E": " "}}})";
+  const Target target = of_database(document).find("billing")->first;
+  std::vector<std::string> secrets = secrets_of_request(target.secret, target.headers.further);
+  EXPECT_EQ(secrets, (std::vector<std::string>{"s3cret", "4711"}));
+  EXPECT_EQ(secrets, of_database(document).secrets());
+  EXPECT_TRUE(secrets_of_request(" ", {}).empty());
+}
+
 TEST(Targets, ADocumentKeepsItsOtherTargets) {
   Target target;
   target.api_url = "https://new.example.com";
