@@ -171,10 +171,25 @@ $$;
 COMMENT ON FUNCTION wee5_cron.answer_settings(name) IS
   'Internal, for harvest(): secrets and settings for decide_pg_net_answer()';
 
--- The same secret has the same digest in each row of pg_net_request, so all rows together tell no more than 32 bits of it.
+-- The same secret has the same digest in each row of pg_net_request, so all rows together tell no more than 32 bits of it. In
+-- PL/pgSQL, because each call runs it: Postgres plans a function in SQL anew each time.
 CREATE FUNCTION wee5_cron.digests_of(secrets text[]) RETURNS int[]
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT CASE WHEN secrets IS NOT NULL THEN ARRAY(SELECT hashtext(s.secret) FROM unnest(secrets) s (secret)) END $$;
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  digests int[];
+  secret text;
+BEGIN
+  IF secrets IS NULL THEN
+    RETURN NULL;
+  END IF;
+  digests := '{}';
+  FOREACH secret IN ARRAY secrets LOOP
+    digests := digests || hashtext(secret);
+  END LOOP;
+  RETURN digests;
+END
+$$;
 COMMENT ON FUNCTION wee5_cron.digests_of(text[]) IS 'Internal: pg_net_request.secret_digests of these secrets; NULL: they are not known';
 
 CREATE FUNCTION wee5_cron.decide_pg_net_answer(
