@@ -182,6 +182,30 @@ $$;
 COMMENT ON FUNCTION wee5_cron.oldest_at_pg_net() IS
   'Internal, for health(): when the oldest call was handed over that pg_net has not begun; NULL: there is none';
 
+-- One run may have failed in passing, such as while the database was upgraded.
+CREATE FUNCTION wee5_cron.harvest_failure() RETURNS text
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  failure text;
+BEGIN
+  IF has_table_privilege('cron.job_run_details', 'SELECT') THEN
+    EXECUTE $query$
+      SELECT CASE WHEN count(*) > 1 AND bool_and(r.status = 'failed')
+                  THEN (array_agg(split_part(r.message, E'\n', 1) ORDER BY r.runid DESC))[1] END
+      FROM (SELECT n.runid, n.status, n.message FROM wee5_cron.newest_cron_runs(0, 1000) n
+            WHERE n.status IN ('succeeded', 'failed')
+              AND n.jobid IN (SELECT j.jobid FROM cron.job j
+                              WHERE j.database = current_database() AND j.active AND wee5_cron.harvests(j.command))
+            ORDER BY n.runid DESC LIMIT 3) r
+    $query$ INTO failure;
+  END IF;
+  RETURN failure;
+END
+$$;
+COMMENT ON FUNCTION wee5_cron.harvest_failure() IS
+  'Internal, for doctor() and health(): why the last runs of the job that runs harvest() failed; NULL: one of them did not fail';
+
 -- What does the work without a worker: pg_net, and the job that records its answers and starts every minute.
 CREATE FUNCTION wee5_cron.harvest_job_runs() RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -202,11 +226,11 @@ BEGIN
             OR EXISTS (SELECT FROM wee5_cron.last_cron_starts(1000) r
                        WHERE r.jobid IN (SELECT h.jobid FROM harvest h) AND r.at > clock_timestamp() - interval '5 minutes'))
   $query$ INTO runs;
-  RETURN runs;
+  RETURN runs AND wee5_cron.harvest_failure() IS NULL;
 END
 $$;
 COMMENT ON FUNCTION wee5_cron.harvest_job_runs() IS
-  'Internal, for health(): whether pg_net runs, and a job has run harvest() in the last five minutes';
+  'Internal, for health(): whether pg_net runs, and a job has run harvest() in the last five minutes, not only in runs that fail';
 
 CREATE FUNCTION wee5_cron.worker_health() RETURNS text
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

@@ -15,30 +15,6 @@ END
 $$;
 COMMENT ON FUNCTION wee5_cron.doctor_harvest_job() IS 'Internal, for doctor(): whether a job of this database runs harvest()';
 
--- One run may have failed in passing, such as while the database was upgraded.
-CREATE FUNCTION wee5_cron.doctor_harvest_failure() RETURNS text
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-DECLARE
-  failure text;
-BEGIN
-  IF has_table_privilege('cron.job_run_details', 'SELECT') THEN
-    EXECUTE $query$
-      SELECT CASE WHEN count(*) > 1 AND bool_and(r.status = 'failed')
-                  THEN (array_agg(split_part(r.message, E'\n', 1) ORDER BY r.runid DESC))[1] END
-      FROM (SELECT n.runid, n.status, n.message FROM wee5_cron.newest_cron_runs(0, 1000) n
-            WHERE n.status IN ('succeeded', 'failed')
-              AND n.jobid IN (SELECT j.jobid FROM cron.job j
-                              WHERE j.database = current_database() AND j.active AND wee5_cron.harvests(j.command))
-            ORDER BY n.runid DESC LIMIT 3) r
-    $query$ INTO failure;
-  END IF;
-  RETURN failure;
-END
-$$;
-COMMENT ON FUNCTION wee5_cron.doctor_harvest_failure() IS
-  'Internal, for doctor(): why the last runs of the job that runs harvest() failed; NULL: one of them did not fail';
-
 CREATE FUNCTION wee5_cron.doctor_pg_net_harvest() RETURNS SETOF wee5_cron.finding
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
@@ -51,7 +27,7 @@ BEGIN
   ELSIF NOT wee5_cron.doctor_uses_pg_net() THEN
     RETURN NEXT ('pg_net_harvest', 'ok', 'does not apply: calls do not use pg_net', NULL)::wee5_cron.finding;
   ELSIF pg_cron_here AND wee5_cron.doctor_harvest_job() THEN
-    failure := wee5_cron.doctor_harvest_failure();
+    failure := wee5_cron.harvest_failure();
     IF failure IS NOT NULL THEN
       RETURN NEXT ('pg_net_harvest', 'error', format('the job that records pg_net''s answers fails: %s', wee5_cron.doctor_redact(failure)),
                    E'SELECT wee5_cron.harvest();\n-- as the role of that job: the error says more')::wee5_cron.finding;

@@ -75,6 +75,13 @@ if ($node->is_portable) {
     health_is({ ok => 0, worker => 'down' }, 'a database without the job that harvests is unhealthy');
     sentence_is(qr/needs you: the worker is down/);
     $pause->('true');
+    my $harvest_ends = sub { $node->as_superuser('postgres', "INSERT INTO cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time) SELECT jobid, nextval('cron.runid_seq'), 'postgres', 'postgres', command, '$_[0]', now(), now() FROM cron.job WHERE jobname = 'wee5-cron-harvest'") };
+    $harvest_ends->('succeeded');
+    health_is({ ok => 1, worker => 'up' }, '... and a healthy one has a job that harvests');
+    $harvest_ends->('failed') for 1 .. 3;
+    health_is({ ok => 0, worker => 'down' }, '... whose runs do not all fail');
+    $harvest_ends->('succeeded');
+    health_is({ ok => 1, worker => 'up' }, '... and one that succeeds is enough');
     $node->as_superuser('postgres', 'GRANT pg_monitor TO postgres');
     health_is({ ok => 0, worker => 'down' }, '... and so is one without a worker of pg_net');
     $node->as_superuser('postgres', 'REVOKE pg_monitor FROM postgres');
