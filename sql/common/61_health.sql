@@ -192,7 +192,7 @@ BEGIN
   IF has_table_privilege('cron.job_run_details', 'SELECT') THEN
     EXECUTE $query$
       SELECT CASE WHEN count(*) > 1 AND bool_and(r.status = 'failed')
-                  THEN (array_agg(split_part(r.message, E'\n', 1) ORDER BY r.runid DESC))[1] END
+                  THEN coalesce((array_agg(split_part(r.message, E'\n', 1) ORDER BY r.runid DESC))[1], 'without a message') END
       FROM (SELECT n.runid, n.status, n.message FROM wee5_cron.newest_cron_runs(0, 1000) n
             WHERE n.status IN ('succeeded', 'failed')
               AND n.jobid IN (SELECT j.jobid FROM cron.job j

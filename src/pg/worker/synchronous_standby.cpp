@@ -33,7 +33,7 @@ bool commits_wait() { return SyncRepRequested() && SyncRepConfig != nullptr; }
 
 bool is_silent(Worker* worker) {
   // Standbys confirm the log in its order.
-  if (!standby_lacks(Max(worker->unflushed_commit, worker->calls_visible_at))) {
+  if (!standby_lacks(Max(worker->unflushed_commit, worker->calls_read_at))) {
     worker->unconfirmed_since_us = 0;
     return false;
   }
@@ -56,10 +56,6 @@ bool standbys_are_there() {
 
 bool is_cut_off(Worker* worker) { return !standbys_are_there() || is_silent(worker); }
 
-bool standby_may_lack_calls(Worker* worker) {
-  if (!commits_wait()) return false;
-  if (worker->calls_visible_at == InvalidXLogRecPtr) worker->calls_visible_at = log_flushed_to();
-  return standby_lacks(worker->calls_visible_at) && !is_cut_off(worker);
-}
+bool standby_lacks_calls(const Worker* worker) { return standby_lacks(worker->calls_read_at); }
 
 }  // namespace wee5::pg

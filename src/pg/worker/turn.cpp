@@ -120,6 +120,9 @@ void add_due_calls(Worker* worker, const Turn* turn) {
 // else is recorded.
 void take_over_and_send(Worker* worker, const Turn* turn) {
   SessionSettings command_line = command_line_settings();
+  // Everything that the turn has seen is in the log before this.
+  if (turn->due.count > 0) worker->calls_read_at = log_flushed_to();
+  bool held = worker->draining || standby_lacks_calls(worker);
   run_cpp_or_exit(worker, [=] {
     delivery::Dispatcher* dispatcher = worker->dispatcher;
     dispatcher->configure(dispatch_settings(turn->settings, worker->capacity.requests));
@@ -132,7 +135,7 @@ void take_over_and_send(Worker* worker, const Turn* turn) {
       dispatcher->set_role(role.name, app_settings(role.stored, role.vault, {}, command_line));
     }
     add_due_calls(worker, turn);
-    if (!worker->draining) dispatcher->dispatch();
+    if (!held) dispatcher->dispatch();
     dispatcher->perform();
   });
 }
@@ -390,7 +393,6 @@ bool run_turn(Worker* worker, bool read_ledger, bool careful) {
   extend_deadlines(worker, began_us);
   if (!done) return false;
   bool ready = turn->status == LedgerStatus::kReady;
-  if (ready && read_ledger) worker->calls_visible_at = InvalidXLogRecPtr;
   if (ready) follow_up(worker, turn);
   if (turn->only_recorded) follow_up_recording(worker, turn);
   if (!ready) pause_sending(worker, turn);

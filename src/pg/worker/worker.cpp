@@ -53,7 +53,7 @@ void retry_locked_results(Worker* worker) {
 struct LedgerWork {
   bool write;
   bool read;
-  bool read_later;      // once synchronous standbys have confirmed what is to be read
+  bool held;            // calls are neither read nor sent until synchronous standbys have those that were read
   int64 next_write_us;  // Postgres time, as all of these; 0: none
   int64 next_mark_us;
   int64 next_flush_check_us;
@@ -74,32 +74,33 @@ void add_work_for_results(const delivery::Dispatcher* dispatcher, LedgerWork* wo
   work->next_write_us = oldest_us > now_us() ? 1 : oldest_us + kResultDelayUs;
 }
 
-void hold_for_standby(Worker* worker, int64 now, LedgerWork* work) {
-  bool reads = work->read || (!worker->draining && worker->pending.round_under_way);
-  if (!reads || !standby_may_lack_calls(worker)) return;
-  work->read = false;
-  work->read_later = true;
+bool has_calls_to_read(const Worker* worker) {
+  return has_new_calls(&worker->pending) || worker->retries_due || worker->more_cancels;
+}
+
+void ask_standby_again(const Worker* worker, int64 now, LedgerWork* work) {
   int64 pause_us = (now - worker->unconfirmed_since_us) / kFlushCheckShare;
   keep_earlier(&work->next_flush_check_us, now + Max(pause_us, kFlushCheckUs));
 }
 
 LedgerWork find_ledger_work(Worker* worker) {
   const delivery::Dispatcher* dispatcher = worker->dispatcher;
-  bool new_calls = has_new_calls(&worker->pending) || worker->retries_due || worker->more_cancels;
-  LedgerWork work = {false, !worker->draining && new_calls, false, 0, 0, 0};
+  bool held = standby_lacks_calls(worker) && !is_cut_off(worker);
+  bool may_send = !worker->draining && !held;
+  LedgerWork work = {false, may_send && has_calls_to_read(worker), held, 0, 0, 0};
   bool unflushed = previous_batch_is_unflushed(worker);
   int64 now = now_us();
   int64 flush_took_us = now - worker->flush_requested_us;
   int64 flush_check_us = now + Min(Max(flush_took_us / kFlushCheckShare, kFlushCheckUs), kFlushPatienceUs);
   run_cpp_or_exit(worker, [&] {
-    if (!worker->draining) add_work_for_calls(worker, &work);
+    if (may_send) add_work_for_calls(worker, &work);
     if (dispatcher->has_claimed() || (dispatcher->has_results() && unflushed))
       work.next_flush_check_us = flush_check_us;
     if (dispatcher->has_results() && !unflushed) add_work_for_results(dispatcher, &work);
     if (std::optional<std::int64_t> mark = dispatcher->next_mark_us(kMarkAfterUs))
       work.next_mark_us = timestamp_of_unix_us(*mark);
   });
-  hold_for_standby(worker, now, &work);
+  if (held) ask_standby_again(worker, now, &work);
   return work;
 }
 
@@ -140,7 +141,7 @@ void work_on_ledger(Worker* worker, int64 now) {
   if (is_due(timers->locked_results_us, now)) retry_locked_results(worker);
   if (!worker->draining && is_due(timers->round_us, now)) request_round(worker);
   if (work.write || work.read || is_due(work.next_write_us, now) || is_due(work.next_mark_us, now))
-    take_turn(worker, !worker->draining && !work.read_later && (work.read || worker->pending.round_under_way));
+    take_turn(worker, !worker->draining && !work.held && (work.read || worker->pending.round_under_way));
 }
 
 void do_work(Worker* worker) {
@@ -209,7 +210,7 @@ void serve_network(Worker* worker) {
   // Nothing new is sent while the ledger cannot be written, nor with settings that may have changed.
   bool is_fresh =
       now_us() - worker->settings_read_us < kFreshUs && transactions_ended() == worker->settings_valid_until;
-  bool may_send = !worker->draining && worker->timers.ledger_retry_us == 0 && is_fresh;
+  bool may_send = !worker->draining && worker->timers.ledger_retry_us == 0 && is_fresh && !standby_lacks_calls(worker);
   run_cpp_or_exit(worker, [=] {
     worker->dispatcher->perform();
     if (may_send) worker->dispatcher->dispatch();

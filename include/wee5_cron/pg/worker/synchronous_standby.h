@@ -17,9 +17,9 @@ bool standbys_are_there();
 // wait for nothing.
 bool is_cut_off(Worker* worker);
 
-// Whether calls are not to be read yet. A session that is cancelled, or ends because the server stops, waits for no
-// standby any more, and what it has committed is visible. So calls are read once the standbys have confirmed what was
-// visible when the worker first asked, or once it is_cut_off(). The caller forgets calls_visible_at when they are read.
-bool standby_may_lack_calls(Worker* worker);
+// Whether calls that were read may not be sent yet. A session that is cancelled, or ends because the server stops,
+// waits for no standby any more, and what it has committed is visible. Until this is false, no further calls are read:
+// then it would stay true as long as there are new ones.
+bool standby_lacks_calls(const Worker* worker);
 
 }  // namespace wee5::pg

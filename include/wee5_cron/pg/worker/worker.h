@@ -60,8 +60,8 @@ struct Worker {
   XLogRecPtr unflushed_commit;  // of the last batch
   XLogRecPtr claims_commit;     // of the calls that are claimed and not sent yet
   int64 flush_requested_us;
-  XLogRecPtr calls_visible_at;  // when calls were to be read; invalid: they have been
-  int64 unconfirmed_since_us;   // since when synchronous standbys lack one of these; 0: they have them
+  XLogRecPtr calls_read_at;    // the end of the log when calls were last read
+  int64 unconfirmed_since_us;  // since when synchronous standbys lack one of these; 0: they have them
 
   WorkerTimers timers;
   int64 ledger_backoff_us;   // 0: the last turn succeeded
