@@ -90,25 +90,31 @@ is($stalled->repeats, 0, '... and no call is sent twice');
 is(scalar(() = $receiver->requests('/once/hang')), 20, "... and each call of the path with retry_on = 'never' is sent once");
 is($primary->safe_psql('postgres', "SELECT last_error IS NULL FROM wee5_cron.worker WHERE datname = 'postgres'"), 't', '... and the worker has no error any more');
 
-# It falls silent again. A session that waits for it is cancelled, or ends, as all sessions do when the
-# server stops. What it has committed is visible then, and the standby lacks it.
-for my $end (qw(pg_cancel_backend pg_terminate_backend)) {
+# It falls silent again. Calls become visible that it lacks: a session that waits for it is cancelled, or ends, as all sessions
+# do when the server stops; or a session does not wait.
+for my $how (qw(pg_cancel_backend pg_terminate_backend local off)) {
     $primary->wait_until_all_finished('postgres');
     my $sender = $primary->safe_psql('postgres', 'SELECT pid FROM pg_stat_replication');
     kill 'STOP', $sender;
-    my $waits = $primary->background_psql('postgres', on_error_stop => 0);
-    $waits->query_until(qr/asked/, "\\echo asked\nSELECT count(invoke_cron_endpoint('/status/200?$end')) FROM generate_series(1, 500);\n");
-    my $waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'";
-    $primary->poll_query_until('postgres', "SELECT count(*) = 1 $waiting") or die "it does not wait\n";
-    $primary->safe_psql('postgres', "SELECT $end(pid) $waiting");
-    $primary->poll_query_until('postgres', "SELECT count(*) = 500 FROM wee5_cron.invocation WHERE endpoint_path LIKE '%?$end'") or die "they are not visible\n";
+    my $calls   = "SELECT count(invoke_cron_endpoint('/status/200?$how')) FROM generate_series(1, 500);";
+    my $session = $primary->background_psql('postgres', on_error_stop => 0);
+    if ($how =~ /^pg_/) {
+        $session->query_until(qr/asked/, "\\echo asked\n$calls\n");
+        my $waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'";
+        $primary->poll_query_until('postgres', "SELECT count(*) = 1 $waiting") or die "it does not wait\n";
+        $primary->safe_psql('postgres', "SELECT $how(pid) $waiting");
+    }
+    else {
+        $session->query_safe("SET synchronous_commit = $how; $calls");
+    }
+    $primary->poll_query_until('postgres', "SELECT count(*) = 500 FROM wee5_cron.invocation WHERE endpoint_path LIKE '%?$how'") or die "they are not visible\n";
     ok($primary->poll_query_until('postgres', "SELECT state = 'blocked' AND last_error ~ 'synchronous standby' FROM wee5_cron.worker WHERE datname = 'postgres'"),
-        "$end: the worker finds that the standby is silent");
-    is(scalar(grep { $_->{url} =~ /\?$end/ } $receiver->requests), 0, '... and sends no call that the standby lacks');
+        "$how: the worker finds that the standby is silent");
+    is(scalar(grep { $_->{url} =~ /\?$how/ } $receiver->requests), 0, '... and sends no call that the standby lacks');
     kill 'CONT', $sender;
     $primary->wait_until_all_finished('postgres');
-    is(scalar(grep { $_->{url} =~ /\?$end/ } $receiver->requests), 500, '... until it has them');
-    eval { $waits->quit };
+    is(scalar(grep { $_->{url} =~ /\?$how/ } $receiver->requests), 500, '... until it has them');
+    eval { $session->quit };
 }
 
 # The standby has stopped while 200 requests are on the wire.
