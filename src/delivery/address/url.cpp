@@ -212,16 +212,22 @@ std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path, cons
   return url;
 }
 
-std::string UrlJoiner::join(std::string_view api_url, std::string_view allow_plain_http, std::string_view endpoint_path,
-                            std::string_view target) {
+const std::string& UrlJoiner::join(std::string_view api_url, std::string_view allow_plain_http,
+                                   std::string_view endpoint_path, std::string_view target) {
   const core::AddressWords words(target);
   if (text_.empty() || text_ != api_url || allow_plain_http_ != allow_plain_http) {
     text_.clear();
+    url_.clear();
     api_url_ = parse_api_url(api_url, allow_plain_http, words);
     text_ = api_url;
     allow_plain_http_ = allow_plain_http;
   }
-  return join_url(api_url_, endpoint_path, words);
+  if (url_.empty() || endpoint_path_ != endpoint_path) {
+    url_.clear();
+    endpoint_path_ = endpoint_path;
+    url_ = join_url(api_url_, endpoint_path, words);
+  }
+  return url_;
 }
 
 namespace {

@@ -26,17 +26,19 @@ bool same_origin(std::string_view one, std::string_view other);
 // accepted. Throws core::Error{kInvalidValue} if scheme, host or port would no longer be those of api_url.
 std::string join_url(const ApiUrl& api_url, std::string_view endpoint_path, const core::AddressWords& words = {});
 
-// Both in one, for many calls: parses api_url again only when it changes. `target`: whose address it is; empty: the
-// app's.
+// Both in one, for many calls: parses api_url, and the URL of a path, again only when they change. `target`: whose
+// address it is; empty: the app's. The URL is valid until the next join().
 class UrlJoiner {
  public:
-  std::string join(std::string_view api_url, std::string_view allow_plain_http, std::string_view endpoint_path,
-                   std::string_view target = {});
+  const std::string& join(std::string_view api_url, std::string_view allow_plain_http, std::string_view endpoint_path,
+                          std::string_view target = {});
 
  private:
   std::string text_;  // what api_url_ was made of; empty: nothing yet
   std::string allow_plain_http_;
   ApiUrl api_url_;
+  std::string endpoint_path_;  // of url_
+  std::string url_;            // empty: nothing yet
 };
 
 // The webhook for alerts, checked by the same rules, with a path and a query. Everybody who knows the URL can post to

@@ -220,6 +220,14 @@ TEST(UrlJoiner, FollowsEachChangeOfTheApiUrl) {
   EXPECT_EQ(joiner.join("https://one.example/a/", "off", "/x"), "https://one.example/a/x");
 }
 
+TEST(UrlJoiner, FollowsEachChangeOfThePath) {
+  UrlJoiner joiner;
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(joiner.join("https://one.example", "off", "/x"), "https://one.example/x");
+  EXPECT_EQ(joiner.join("https://two.example", "off", "/x"), "https://two.example/x");
+  EXPECT_EQ(joiner.join("https://two.example", "off", "/x?y"), "https://two.example/x?y");
+  EXPECT_EQ(joiner.join("https://two.example", "off", "/x"), "https://two.example/x");
+}
+
 TEST(UrlJoiner, ErrorsAndHintsSpeakOfTheTarget) {
   const auto refusal = [](const char* api_url, const char* path) {
     try {
@@ -253,7 +261,8 @@ TEST(UrlJoiner, RefusesAnInvalidUrlEachTime) {
   for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("ftp://one.example", "on", "/x"), Error);
   for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("", "on", "/x"), Error);
   EXPECT_EQ(joiner.join("http://one.example", "on", "/x"), "http://one.example/x");
-  EXPECT_THROW(joiner.join("http://one.example", "on", "@two.example/x"), Error);
+  for (int i = 0; i < 2; ++i) EXPECT_THROW(joiner.join("http://one.example", "on", "@two.example/x"), Error);
+  EXPECT_EQ(joiner.join("http://one.example", "on", "/x"), "http://one.example/x");
 }
 
 TEST(ParseProxy, ReadsAHostAndAPort) {
