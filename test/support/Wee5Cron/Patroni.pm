@@ -236,12 +236,15 @@ sub wait_for_leader_besides {
     return $name;
 }
 
-# It is a standby, and receives what the leader writes.
+# It is a standby, receives what the leader writes, and answers queries, which it does not until its data is consistent.
 sub wait_until_follows {
     my ($self, $name) = @_;
     $self->_wait_until("$name as a standby", sub {
         my $leader = $self->_named('leader') // return 0;
-        return $leader ne $name && $self->_answers($leader, "SELECT count(*) FROM pg_stat_replication WHERE application_name = '$name' AND state = 'streaming'") eq '1';
+        return
+             $leader ne $name
+          && $self->_answers($leader, "SELECT count(*) FROM pg_stat_replication WHERE application_name = '$name' AND state = 'streaming'") eq '1'
+          && $self->_answers($name, 'SELECT pg_is_in_recovery()') eq 't';
     });
     return;
 }

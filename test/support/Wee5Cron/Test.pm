@@ -20,6 +20,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+# What a test died of stands in its log alone, unless somebody prints it.
+$SIG{__DIE__} = sub { diag("died: $_[0]") if defined $^S && !$^S };
+
 use Wee5Cron::App;
 use Wee5Cron::Node;
 use Wee5Cron::Receiver;
