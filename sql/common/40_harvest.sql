@@ -38,8 +38,8 @@ COMMENT ON FUNCTION wee5_cron.try_previous_secret(wee5_cron.invocation) IS
   'Internal, for harvest(): hands a call that the app answered with 401 to pg_net again, once, if there is a previous secret for it';
 
 -- Records the answers that a query finds. The query's columns: call (wee5_cron.invocation), request_id, previous_until,
--- handed_over_at, secret_digests, lost, answered_at, status_code, content_type, content, timed_out, error_msg, headers. It locks the rows of the
--- calls. $1 in it is `oldest`, $2 is `only_id`.
+-- handed_over_at, secret_digests, lost, answered_at, status_code, content_type, content, timed_out, error_msg, headers. It locks
+-- the rows of the calls. $1 in it is `oldest`, $2 is `only_id`.
 CREATE FUNCTION wee5_cron.record_answers(query text, oldest timestamptz, only_id bigint, may_retry boolean) RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$

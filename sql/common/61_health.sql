@@ -196,7 +196,8 @@ BEGIN
       FROM (SELECT n.runid, n.status, n.message FROM wee5_cron.newest_cron_runs(0, 1000) n
             WHERE n.status IN ('succeeded', 'failed')
               AND n.jobid IN (SELECT j.jobid FROM cron.job j
-                              WHERE j.database = current_database() AND j.active AND wee5_cron.harvests(j.command))
+                              WHERE j.database = current_database() AND j.active AND j.command ~* 'harvest'
+                                AND wee5_cron.harvests(j.command))
             ORDER BY n.runid DESC LIMIT 3) r
     $query$ INTO failure;
   END IF;
@@ -219,7 +220,7 @@ BEGIN
   EXECUTE $query$
     WITH harvest AS MATERIALIZED (
       SELECT j.jobid FROM cron.job j
-      WHERE j.database = current_database() AND j.active AND j.command LIKE '%harvest%' AND wee5_cron.harvests(j.command)
+      WHERE j.database = current_database() AND j.active AND j.command ~* 'harvest' AND wee5_cron.harvests(j.command)
     )
     SELECT EXISTS (SELECT FROM harvest)
        AND (NOT wee5_cron.pg_cron_logs_runs()
